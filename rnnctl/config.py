@@ -1,0 +1,115 @@
+"""What a user may set: names, ranges, defaults; read from and written to ``config.json``.
+
+One frozen record per part. Every field carries its unit and range; an impossible value is reported
+with all others at once by pydantic. Nothing here imports torch, so that ``--help`` stays fast.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CONFIG_SCHEMA = 1
+
+TaskName = Literal["lm", "sentiment"]
+Level = Literal["char", "byte", "word", "bpe"]
+CellName = Literal["rnn", "lstm", "gru"]
+Nonlinearity = Literal["tanh", "relu"]
+Init = Literal["torch", "good", "chrono"]
+Pool = Literal["last", "mean", "max", "meanmax"]
+DocumentUnit = Literal["none", "paragraph", "line", "file"]
+WordProtocol = Literal["natural", "whitespace"]
+Precision = Literal["auto", "fp32", "bf16"]
+Engine = Literal["auto", "torch", "closed", "fused"]
+Decay = Literal["linear", "cosine", "constant"]
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, no unknown fields, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CorpusConfig(Settings):
+    """Where the text comes from and how it is cut into documents and splits."""
+
+    sources: tuple[str, ...] = Field((), description="files, folders, hub:NAME[:SPLIT], task:…, -")
+    documents: DocumentUnit = Field("none", description="none = one running text")
+    split: str = Field("90/5/5", description="train/valid/test in per cent")
+    text_field: str | None = None
+    label_field: str | None = None
+    encoding: str = "utf-8"
+    max_tokens: Positive | None = Field(None, description="documents are cut to this length")
+    keep: Literal["head", "tail"] = "head"
+    split_seed: int = Field(0, description="which documents go into which split")
+
+
+class TokenizerConfig(Settings):
+    """How text becomes ids. The vocabulary comes from the training split only."""
+
+    level: Level = "char"
+    vocab_size: Positive | None = Field(None, description="largest vocabulary (word, bpe)")
+    min_count: Positive = Field(1, description="rarer words become <unk>")
+    words: WordProtocol = Field("natural", description="whitespace = the WikiText protocol")
+
+
+class ModelConfig(Settings):
+    """Sizes and cell. `embedding_size` None means `hidden_size`."""
+
+    task: TaskName = "lm"
+    cell: CellName = "lstm"
+    nonlinearity: Nonlinearity = Field("tanh", description="of the plain RNN only")
+    hidden_size: Positive = 512
+    embedding_size: Positive | None = None
+    num_layers: Positive = 1
+    tied: bool = Field(False, description="the output layer shares the embedding's weights")
+    bidirectional: bool = Field(False, description="classifiers only")
+    pool: Pool = Field("last", description="classifiers only: how states become one vector")
+    init: Init = "good"
+    horizon: Positive | None = Field(None, description="tokens, for init = chrono")
+    dropout_input: Fraction = 0.0
+    dropout_between: Fraction = 0.0
+    dropout_output: Fraction = 0.0
+    dropout_embedding: Fraction = Field(0.0, description="whole words (tokens) dropped")
+
+
+class TrainingConfig(Settings):
+    """The loop. Exactly one of `steps`, `epochs`, `budget_s` limits the training."""
+
+    seed: int = 0
+    steps: Positive | None = None
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    budget_s: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds of training")
+    lr: Annotated[float, Field(gt=0)] = Field(8e-3, description="peak learning rate")
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    warmup: Fraction = Field(0.02, description="share of the progress")
+    decay: Decay = "linear"
+    clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest gradient norm")
+    batch_size: Positive = Field(32, description="parallel streams, or documents a step")
+    bptt: Positive = Field(64, description="tokens per truncated chunk (language models)")
+    reset: bool = Field(True, description="zero the state at document starts")
+    evaluate_every_s: Annotated[float, Field(gt=0)] | None = None
+    evaluate_every: Positive | None = Field(None, description="steps between validations")
+    patience: Positive | None = Field(None, description="validations without progress before stop")
+    precision: Precision = "auto"
+    engine: Engine = "auto"
+    threads: Positive | None = None
+    workers: Positive = 1
+    device: str = "auto"
+    checkpoint_every_s: Annotated[float, Field(gt=0)] = 60.0
+    keep_text: bool = Field(True, description="keep held-out documents in the run")
+    start_from: str | None = Field(None, description="a run whose weights are taken")
+
+
+class RunConfig(Settings):
+    """Everything that `rnnctl train --config FILE` needs to repeat a run."""
+
+    schema_version: int = CONFIG_SCHEMA
+    corpus: CorpusConfig = CorpusConfig()
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()

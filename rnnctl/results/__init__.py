@@ -1,0 +1,1 @@
+"""The records that commands return: typed, versioned, JSON in and out."""

@@ -1,0 +1,117 @@
+"""What all results share: estimates, curves, and what a number depends on.
+
+A number never travels alone: it has a unit in its name or beside it, an `n`, and where it is an
+estimate a 95 % interval and a status. There is no NaN in a result: a value that does not exist is
+None and its status says why.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Status = Literal[
+    "ok", "undefined", "censored", "insufficient_data", "exploding", "not_applicable", "failed"
+]
+
+
+class Record(BaseModel):
+    """Base of all results: frozen, no unknown fields, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Estimate(Record):
+    """A scalar with its 95 % interval.
+
+    `status` "censored" means the value lies at or beyond `censored_at`; "undefined" and
+    "not_applicable" have no estimate, and `note` says why in one sentence.
+    """
+
+    estimate: float | None
+    ci95: tuple[float | None, float | None] = (None, None)
+    n: int = Field(0, description="resampling units behind the interval")
+    unit: str = ""
+    status: Status = "ok"
+    censored_at: float | None = None
+    note: str = ""
+
+
+class Curve(Record):
+    """A measured function of distance, one entry per point; None where nothing was measured."""
+
+    x_unit: str
+    y_unit: str
+    x: tuple[float, ...]
+    y: tuple[float | None, ...]
+    lo: tuple[float | None, ...] = ()
+    hi: tuple[float | None, ...] = ()
+    n: tuple[int, ...] = ()
+
+
+class Warning_(Record):
+    """Something the reader of a result must know: a stable code and a sentence."""
+
+    code: str
+    text: str
+
+
+class Environment(Record):
+    """What a number depends on beside its inputs."""
+
+    rnnctl: str
+    python: str
+    torch: str | None = None
+    numba: str | None = None
+    threading_layer: str | None = None
+    threads: int | None = None
+    device: str | None = None
+    dtype: str | None = None
+    engine: str | None = None
+    platform: str = ""
+
+
+class LanguageModelLoss(Record):
+    """Loss over a text, with the protocol it was measured under.
+
+    `loss_nats` is the mean per token, unknown tokens charged with their spelling; bits per byte is
+    the only number that may be compared across tokenizers.
+    """
+
+    protocol: Literal["streaming", "cold", "document"]
+    loss_nats: float
+    perplexity: float | None = Field(description="None where it overflows a float")
+    bits_per_char: float | None
+    bits_per_byte: float | None
+    tokens: int
+    chars: int
+    bytes: int
+    unknown: int = 0
+    unknown_rate: float = 0.0
+    window: int | None = Field(None, description="tokens, for the cold protocol")
+
+
+class Classification(Record):
+    """How well labels were predicted."""
+
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    macro_f1: float
+    loss_nats: float
+    calibration_error: float = Field(description="expected calibration error, 15 equal bins")
+    n: int
+    labels: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...] = Field(description="rows: truth; columns: prediction")
+
+
+class Result(Record):
+    """A whole result file: subclasses add a literal `schema_id` and their content."""
+
+    environment: Environment
+    seed: int | None = None
+    corpus_fingerprint: str | None = None
+    warnings: tuple[Warning_, ...] = ()
+    timing: dict[str, float] = Field(
+        default_factory=dict, description="seconds; the only part that repeating may change"
+    )

@@ -1,0 +1,63 @@
+"""Blocks as GitHub-flavoured Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rnnctl.reports.blocks import (
+    Block,
+    Bullets,
+    Chart,
+    Heading,
+    KeyValues,
+    Paragraph,
+    Table,
+    Verbatim,
+)
+from rnnctl.reports.plain import visible
+
+_RULES = {"l": ":--", "r": "--:", "c": ":-:"}
+_LABELS = {"warning": "**Warning:** ", "note": "*Note:* ", "hint": "*Hint:* "}
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
+
+
+def as_markdown(blocks: Sequence[Block]) -> str:
+    """`blocks` as Markdown; ends with a newline. Users' text cannot break out of its place."""
+    return "\n\n".join(part for block in blocks if (part := _one(block))) + "\n"
+
+
+def _one(block: Block) -> str:
+    match block:
+        case Heading(text, level):
+            return "#" * max(1, min(6, level)) + " " + _escape(text)
+        case Paragraph(text, kind):
+            body = _escape(text)
+            return f"**{body}**" if kind == "strong" else _LABELS.get(kind, "") + body
+        case Bullets(items):
+            return "\n".join(f"- {_escape(item)}" for item in items)
+        case KeyValues(pairs, caption):
+            return _table(Table(("", ""), pairs, "ll", caption))
+        case Table():
+            return _table(block)
+        case Chart(lines, caption):
+            return _fenced("\n".join(lines)) + (f"\n\n*{_escape(caption)}*" if caption else "")
+        case Verbatim(text):
+            return _fenced(text)
+
+
+def _escape(text: str) -> str:
+    return _SPECIAL.sub(r"\\\1", visible(text)).replace("\n", " ")
+
+
+def _table(block: Table) -> str:
+    rows = [block.columns, *block.rows]
+    lines = ["| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows]
+    lines.insert(1, "|" + "|".join(_RULES[align] for align in block.alignment()) + "|")
+    return "\n".join(lines) + (f"\n\n*{_escape(block.caption)}*" if block.caption else "")
+
+
+def _fenced(text: str) -> str:
+    longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{fence}text\n{visible(text)}\n{fence}"

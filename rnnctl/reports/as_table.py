@@ -1,0 +1,191 @@
+"""Blocks as text for a terminal, made with rich, at a given width."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from rnnctl.reports.blocks import (
+    Block,
+    Bullets,
+    Chart,
+    Heading,
+    KeyValues,
+    Paragraph,
+    Table,
+    Verbatim,
+)
+from rnnctl.reports.plain import ascii_only, visible
+
+_GAP = 2  # columns between two columns of a table
+_JUSTIFY: dict[str, JustifyMethod] = {"l": "left", "r": "right", "c": "center"}
+_PREFIX = {"warning": "warning: ", "note": "note: ", "hint": "hint: "}
+_STYLE = {"warning": "yellow", "note": "dim", "hint": "cyan", "strong": "bold", "plain": ""}
+
+
+def as_table(
+    blocks: Sequence[Block], *, width: int = 80, color: bool = False, ascii: bool = False
+) -> str:
+    """`blocks` as text of at most `width` columns where words allow it; ends with a newline.
+
+    Drawings and verbatim text are never wrapped. Without `color` there is no escape sequence.
+    """
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=max(20, width),
+        force_terminal=color,
+        force_jupyter=False,
+        force_interactive=False,
+        color_system="standard" if color else None,
+        no_color=not color,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    for index, block in enumerate(blocks):
+        if index and _wants_space(blocks[index - 1], block):
+            console.print()
+        _print(console, block)
+    written = buffer.getvalue().replace(_GLUE, " ").rstrip("\n")
+    text = "\n".join(line.rstrip() for line in written.split("\n")) + "\n"
+    return ascii_only(text) if ascii else text
+
+
+def _wants_space(before: Block, block: Block) -> bool:
+    if isinstance(before, Heading):
+        return False
+    if isinstance(before, Paragraph) and isinstance(block, Paragraph):
+        return not (block.kind == before.kind and block.kind in _PREFIX)
+    return True
+
+
+def _print(console: Console, block: Block) -> None:
+    match block:
+        case Heading(text, level):
+            console.print(Text(visible(text), style="bold" if level > 1 else "bold underline"))
+        case Paragraph(text, kind):
+            prefix = _PREFIX.get(kind, "")
+            console.print(Text(prefix + _glued(text), style=_STYLE[kind]))
+        case Bullets(items):
+            for item in items:
+                _hanging(console, "- ", visible(item))
+        case KeyValues(pairs, caption):
+            _print_pairs(console, pairs)
+            _print_caption(console, caption)
+        case Table():
+            _print_table(console, block)
+        case Chart(lines, caption):
+            for line in lines:
+                _raw(console, visible(line))
+            _print_caption(console, caption)
+        case Verbatim(text):
+            _raw(console, visible(text))
+
+
+def _raw(console: Console, text: str) -> None:
+    console.print(Text(text), soft_wrap=True)
+
+
+def _hanging(console: Console, mark: str, text: str) -> None:
+    grid = RichTable.grid(padding=(0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(mark), Text(text))
+    console.print(grid)
+
+
+def _print_caption(console: Console, caption: str) -> None:
+    if caption:
+        console.print(Padding(Text(visible(caption), style="dim italic"), (0, 0)))
+
+
+def _print_pairs(console: Console, pairs: tuple[tuple[str, str], ...]) -> None:
+    grid = RichTable.grid(padding=(0, _GAP))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        grid.add_row(Text(visible(name)), Text(visible(value)))
+    console.print(grid)
+
+
+def _print_table(console: Console, block: Table) -> None:
+    for index, part in enumerate(split_columns(block, console.width)):
+        if index:
+            console.print()
+        console.print(_rich_table(part))
+    _print_caption(console, block.caption)
+
+
+def _rich_table(block: Table) -> RichTable:
+    made = RichTable(box=_RULE, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
+    for at, (name, align) in enumerate(zip(block.columns, block.alignment(), strict=True)):
+        made.add_column(
+            Text(_glued(name)),
+            justify=_JUSTIFY[align],
+            overflow="fold",
+            min_width=_least_width([name, *(row[at] for row in block.rows)]),
+            vertical="top",
+        )
+    for index, row in enumerate(block.rows):
+        style = "bold" if index in block.strong_rows else ""
+        made.add_row(*(Text(_glued(cell), style=style) for cell in row))
+    return made
+
+
+# One rule under the header, in characters that every font and every pipe has.
+_RULE = box.Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
+
+# A line may not break inside "[31, 47]" or between a number and its sign: rich breaks at every
+# kind of space, so these are set with a private character that becomes a space at the very end.
+_GLUE = "\ue000"
+_UNBROKEN = re.compile(r"\[[^\[\]]{1,24}\]|(?<=\d) %|(?<=^[<>≤≥]) (?=\d)")
+
+
+def _glued(text: str) -> str:
+    return _UNBROKEN.sub(lambda match: match.group().replace(" ", _GLUE), visible(text))
+
+
+def _least_width(cells: Sequence[str]) -> int:
+    words = (word for cell in cells for word in _glued(cell).split())
+    return max((cell_len(word) for word in words), default=1)
+
+
+def split_columns(block: Table, width: int) -> list[Table]:
+    """`block` as one table, or as several that each fit `width`, the first column repeated.
+
+    A column needs the width of its longest word; wrapping between words is allowed, cutting a
+    number is not. A single column wider than `width` gets a table of its own.
+    """
+    least = [
+        _least_width([name, *(row[at] for row in block.rows)])
+        for at, name in enumerate(block.columns)
+    ]
+    groups: list[list[int]] = [[]]
+    for at in range(1, len(block.columns)):
+        needed = least[0] + sum(least[i] + _GAP for i in (*groups[-1], at))
+        if needed > width and groups[-1]:
+            groups.append([])
+        groups[-1].append(at)
+    if len(groups) == 1:
+        return [block]
+    return [_take(block, [0, *group]) for group in groups]
+
+
+def _take(block: Table, chosen: list[int]) -> Table:
+    align = block.alignment()
+    return Table(
+        tuple(block.columns[i] for i in chosen),
+        tuple(tuple(row[i] for i in chosen) for row in block.rows),
+        "".join(align[i] for i in chosen),
+        strong_rows=block.strong_rows,
+    )

@@ -1,0 +1,107 @@
+"""How numbers, intervals and curves are written in every report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rnnctl.results.base import Estimate
+
+NOTHING = "-"
+SPARKS = "▁▂▃▄▅▆▇█"
+
+STATUS_TEXT = {
+    "undefined": "undefined",
+    "insufficient_data": "not enough data",
+    "exploding": "explodes",
+    "not_applicable": "n/a",
+    "failed": "failed",
+}
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`value` with `digits` significant digits, thousands grouped; ``-`` for None.
+
+    >>> number(1234567.0), number(0.012345), number(38.0), number(None)
+    ('1,234,567', '0.0123', '38', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    size = abs(value)
+    if size >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    if size < 1e-4:
+        return f"{value:.{digits - 1}e}"
+    decimals = digits - 1 - math.floor(math.log10(size))
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals > digits else text
+
+
+def fixed(value: float | None, decimals: int = 3) -> str:
+    """`value` with so many decimals; ``-`` for None."""
+    return NOTHING if value is None else f"{value:,.{decimals}f}"
+
+
+def percent(value: float | None, decimals: int = 1) -> str:
+    """A share in [0, 1] as per cent; ``-`` for None."""
+    return NOTHING if value is None else f"{100 * value:.{decimals}f} %"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: ``0.4 s``, ``75 s``, ``12 min 5 s``, ``3 h 4 min``."""
+    if value is None:
+        return NOTHING
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 120:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def interval(low: float | None, high: float | None, digits: int = 3) -> str:
+    """``[31, 47]``; empty when neither end is known, ``?`` for one that is not."""
+    if low is None and high is None:
+        return ""
+    ends = [("?" if end is None else number(end, digits)) for end in (low, high)]
+    return f"[{ends[0]}, {ends[1]}]"
+
+
+def estimate(value: Estimate | None, digits: int = 3, *, with_unit: bool = False) -> str:
+    """An estimate with its interval, or in words why there is none.
+
+    ``38 [31, 47]``, ``> 256`` when censored, ``undefined``, ``n/a``.
+    """
+    if value is None:
+        return NOTHING
+    unit = f" {value.unit}" if with_unit and value.unit else ""
+    if value.status == "censored":
+        at = value.censored_at if value.censored_at is not None else value.estimate
+        return f"> {number(at, digits)}{unit}"
+    if value.estimate is None:
+        return STATUS_TEXT.get(value.status, NOTHING)
+    text = number(value.estimate, digits) + unit
+    ends = interval(*value.ci95, digits)
+    return f"{text} {ends}" if ends else text
+
+
+def sparkline(values: Sequence[float | None], *, low: float | None = None) -> str:
+    """One character per value, from the smallest (or `low`) to the largest; a space for None."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    if not known:
+        return " " * len(values)
+    bottom = min(known) if low is None else low
+    span = max(known) - bottom
+    return "".join(_spark(value, bottom, span) for value in values)
+
+
+def _spark(value: float | None, bottom: float, span: float) -> str:
+    if value is None or not math.isfinite(value):
+        return " "
+    share = 0.0 if span <= 0 else (value - bottom) / span
+    return SPARKS[max(0, min(len(SPARKS) - 1, round(share * (len(SPARKS) - 1))))]

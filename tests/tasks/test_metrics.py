@@ -1,0 +1,66 @@
+"""Oracles: scikit-learn, scipy, and tables worked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix as sklearn_confusion
+from sklearn.metrics import f1_score
+
+from rnnctl.tasks import metrics
+
+labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
+
+
+@settings(deadline=None)
+@given(labels)
+def test_confusion_accuracy_and_f1_agree_with_sklearn(pairs: list[tuple[int, int]]) -> None:
+    truth, predicted = np.array(pairs).T
+    confusion = metrics.confusion_matrix(truth, predicted, 4)
+    np.testing.assert_array_equal(
+        confusion, sklearn_confusion(truth, predicted, labels=[0, 1, 2, 3])
+    )
+    assert metrics.accuracy(confusion) == pytest.approx(np.mean(truth == predicted))
+    expected = f1_score(truth, predicted, average="macro", zero_division=0.0)
+    assert metrics.macro_f1(confusion) == pytest.approx(expected)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_agrees_with_scipy(case: tuple[int, int]) -> None:
+    hits, n = case
+    interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    low, high = metrics.wilson_interval(hits, n)
+    assert low == pytest.approx(interval.low, abs=1e-12)
+    assert high == pytest.approx(interval.high, abs=1e-12)
+
+
+def test_wilson_without_examples_says_nothing() -> None:
+    assert metrics.wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_calibration_error_by_hand() -> None:
+    # bin (0.5333, 0.6]: 0.55 wrong, 0.6 right -> gap |1 - 1.15|; bin (0.8667, 0.9333]: |1 - 0.9|
+    confidence = np.array([0.55, 0.6, 0.9])
+    correct = np.array([False, True, True])
+    expected = (abs(1 - 1.15) + abs(1 - 0.9)) / 3
+    assert metrics.calibration_error(confidence, correct) == pytest.approx(expected)
+
+
+def test_calibration_error_of_a_calibrated_predictor_is_small_and_of_a_boaster_large() -> None:
+    generator = np.random.default_rng(0)
+    confidence = generator.uniform(0.5, 1.0, 50_000)
+    honest = generator.random(50_000) < confidence
+    assert metrics.calibration_error(confidence, honest) < 0.01
+    assert metrics.calibration_error(np.full(50_000, 0.99), honest) == pytest.approx(0.24, abs=0.01)
+
+
+def test_log_softmax_survives_large_logits() -> None:
+    logits = np.array([[1000.0, 1000.0], [-1000.0, 0.0]], dtype=np.float32)
+    expected = [[-math.log(2), -math.log(2)], [-1000.0, 0.0]]
+    np.testing.assert_allclose(metrics.log_softmax(logits), expected, rtol=1e-12)

@@ -1,0 +1,115 @@
+"""The command line as a whole: commands loaded when asked for, errors in the house's form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from rnnctl import __version__, catalog
+from rnnctl.cli import console
+from rnnctl.errors import UsageError
+
+CONTEXT = {"help_option_names": ["--help", "-h"]}
+
+
+class LazyGroup(TyperGroup):
+    """Lists commands by the catalog's summaries; imports a command's module when it is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The real command in place of its stub; unknown names get the nearest ones as hint."""
+        name = args[0]
+        if name in catalog.COMMANDS:
+            return name, load_command(name), args[1:]
+        if ctx.resilient_parsing:  # shell completion of half a word
+            return None, None, args[1:]
+        hint = catalog.suggestion(name, catalog.COMMANDS)
+        raise UsageError(f"there is no command {name!r}", hint=hint)
+
+
+class GroupedHelp(TyperCommand):
+    """Plain help, the options under their `rich_help_panel` as headings.
+
+    Rich's boxes would cost a tenth of a second and half of a narrow terminal.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Arguments first, then each panel in order of appearance, then the rest."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(_section(parameter), []).append(record)
+        rest = sections.pop("Options", [])
+        for title, records in [*sections.items(), ("Options", rest)]:
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+def _section(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return "Arguments"
+    return getattr(parameter, "rich_help_panel", None) or "Options"
+
+
+def load_command(name: str) -> Any:
+    """The command of that name, its module imported, as an object that typer can run."""
+    single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=CONTEXT)
+    single.command(name=name, cls=GroupedHelp)(catalog.load("command", name))
+    command = get_command(single)
+    command.name = name
+    return command
+
+
+def build_app() -> Any:
+    """The group of all commands, without importing any of them."""
+    app = typer.Typer(
+        name="rnnctl",
+        cls=LazyGroup,
+        help="Train, use and compare recurrent text models, and measure what they remember.",
+        epilog="`rnnctl train` without a corpus trains on the bundled paragraphs.",
+        rich_markup_mode=None,
+        invoke_without_command=True,
+        context_settings=CONTEXT,
+    )
+    app.callback()(_root)
+    for name, (_, summary) in catalog.COMMANDS.items():
+        app.command(name=name, help=summary)(_stub)
+    return get_command(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; errors are raised, for `rnnctl.__main__` to print.
+
+    Returns the exit code. A command returns None or its exit code.
+    """
+    console.configure(quiet=False)
+    code = build_app().main(args=list(arguments), prog_name="rnnctl", standalone_mode=False)
+    return code if isinstance(code, int) else 0
+
+
+def _stub() -> None:
+    raise AssertionError("LazyGroup.resolve_command replaces every stub")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.stdout_write(f"rnnctl {__version__}\n")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())

@@ -1,0 +1,167 @@
+"""What commands print: data to stdout, everything else to stderr.
+
+Colours follow the terminal, ``NO_COLOR`` and ``FORCE_COLOR``. Writing to a closed pipe raises
+BrokenPipeError, which ``rnnctl.__main__`` ends quietly.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from rnnctl.errors import StorageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from rnnctl.results.base import Result
+
+PIPE_WIDTH = 120  # columns of a table that goes into a file or a pipe
+STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "hint": "\x1b[1;36m", "note": ""}
+
+_quiet = False
+
+
+def configure(*, quiet: bool) -> None:
+    """Say whether notes and hints are wanted; `main` sets it back before each command."""
+    global _quiet
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """Whether notes, hints and progress are to be left out."""
+    return _quiet
+
+
+def stdout_write(text: str, *, flush: bool = False) -> None:
+    """Write data to standard output as it is, without adding a line end."""
+    if sys.stdout is None:
+        raise StorageError("standard output is closed", hint="write to a file with -o FILE")
+    sys.stdout.write(text)
+    if flush:
+        sys.stdout.flush()
+
+
+def stdout_is_terminal() -> bool:
+    """Whether data goes to a person's screen."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def stderr_console() -> Console:
+    """The Rich console for progress displays. Text with square brackets must be escaped."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=False)
+
+
+def note(text: str) -> None:
+    """Tell the person something, unless --quiet."""
+    if not _quiet:
+        _say("note", text, bare=True)
+
+
+def hint(text: str) -> None:
+    """Say what could be done next, unless --quiet."""
+    if not _quiet:
+        _say("hint", text)
+
+
+def warn(text: str) -> None:
+    """Say what the person must know, --quiet or not."""
+    _say("warning", text)
+
+
+def error(text: str, hint: str = "") -> None:
+    """Print an error in the house's form: ``error: …``, an empty line, ``hint: …``."""
+    _say("error", text)
+    if hint:
+        _say("hint", hint, before="\n")
+
+
+def emit(
+    result: Result,
+    format: Literal["table", "json", "markdown"] = "table",
+    output: Path | None = None,
+) -> None:
+    """Render a result and write it to standard output, or whole or not at all to a file."""
+    from rnnctl.reports import render
+
+    to_screen = output is None or str(output) == "-"
+    text = render(
+        result,
+        format,
+        width=stdout_width() if to_screen else PIPE_WIDTH,
+        color=to_screen and wants_color(sys.stdout),
+    )
+    text = text if text.endswith("\n") else text + "\n"
+    if output is None or str(output) == "-":
+        stdout_write(text, flush=True)
+    else:
+        write_file(output, text)
+
+
+def stdout_width() -> int:
+    """Columns to fill: COLUMNS, the terminal's, or PIPE_WIDTH."""
+    if "COLUMNS" in os.environ or stdout_is_terminal():
+        return max(40, shutil.get_terminal_size((PIPE_WIDTH, 24)).columns)
+    return PIPE_WIDTH
+
+
+def wants_color(stream: TextIO | None) -> bool:
+    """Whether to colour what goes to this stream (https://no-color.org)."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a text file whole or not at all. Raises StorageError.
+
+    Something that exists and is no regular file (/dev/stdout, a named pipe) is written directly.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path.resolve(), text)
+    except OSError as problem:
+        raise StorageError(
+            f"cannot write {path}: {problem.strerror}",
+            hint="choose another place with -o FILE; nothing was changed",
+        ) from problem
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _say(kind: str, text: str, *, before: str = "", bare: bool = False) -> None:
+    if sys.stderr is None:
+        return
+    label = "" if bare else f"{kind}: "
+    if label and wants_color(sys.stderr):
+        label = f"{STYLES[kind]}{label}\x1b[0m"
+    sys.stderr.write(f"{before}{label}{printable(text)}\n")
+    sys.stderr.flush()
+
+
+def printable(text: str) -> str:
+    """The text with control characters shown, so that a file's name cannot steer the terminal."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text
+    )

@@ -1,0 +1,96 @@
+"""Turns an exception into what the person reads: message, hint, exit code."""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import Any, NamedTuple
+
+import typer
+
+from rnnctl.catalog import suggestion
+from rnnctl.errors import RnnctlError
+
+# What to do about an operating system's refusal that no command has explained better.
+SYSTEM_HINTS = {
+    errno.ENOSPC: "the disk is full: make room, or choose another place",
+    errno.EDQUOT: "the disk quota is used up: make room, or choose another place",
+    errno.EACCES: "you lack the permission: check its owner and mode",
+    errno.EPERM: "you lack the permission: check its owner and mode",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.ENOENT: "check the spelling of the path",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EISDIR: "a file was wanted here, and this is a folder",
+    errno.EMFILE: "too many open files: raise the limit with `ulimit -n`",
+    errno.ENOMEM: "not enough memory: a smaller --batch-size or --hidden-size needs less",
+}
+
+
+class Explanation(NamedTuple):
+    """What to print, and the exit code."""
+
+    message: str
+    hint: str
+    code: int
+
+
+def explain(problem: BaseException) -> Explanation | None:
+    """What to tell the person; None for a defect of ours, which has no explanation."""
+    if isinstance(problem, RnnctlError):
+        return Explanation(problem.message, problem.hint, problem.exit_code)
+    if isinstance(problem, typer.TyperException):
+        return _explain_usage(problem)
+    if isinstance(problem, MemoryError) or _is_out_of_memory(problem):
+        hint = "a smaller --batch-size, --bptt or --hidden-size needs less"
+        return Explanation("there is not enough memory", hint, 1)
+    if isinstance(problem, OSError) and problem.strerror:
+        where = f"{problem.filename}: " if problem.filename else ""
+        hint = SYSTEM_HINTS.get(problem.errno or 0, "")
+        return Explanation(f"{where}{problem.strerror.lower()}", hint, 1)
+    return None
+
+
+def _is_out_of_memory(problem: BaseException) -> bool:
+    """PyTorch reports it as a RuntimeError, on a CPU without a class of its own."""
+    return isinstance(problem, RuntimeError) and bool(
+        re.search(r"out of memory|not enough memory|can't allocate memory", str(problem))
+    )
+
+
+def _explain_usage(problem: Any) -> Explanation:
+    """Typer's errors in our words, with what was meant."""
+    message = problem.format_message() if _parameter(problem) else problem.message
+    message = message.replace("Value error, ", "").rstrip(".")
+    message = re.sub(r"\s*\n\s*", " ", message)
+    hint = _meant(problem) or _see_help(problem)
+    return Explanation(message[:1].lower() + message[1:], hint, problem.exit_code)
+
+
+def _parameter(problem: Any) -> Any:
+    return getattr(problem, "param", None)
+
+
+def _meant(problem: Any) -> str:
+    """The nearest options for an unknown option, the nearest values for a wrong choice."""
+    option = getattr(problem, "option_name", None)
+    if option is not None:
+        names = [
+            name
+            for parameter in (problem.ctx.command.params if problem.ctx else ())
+            for name in (*parameter.opts, *parameter.secondary_opts)
+            if name.startswith("--")
+        ]
+        near = suggestion(option, names)
+        return near if near.startswith("did you mean") else ""
+    wrong = re.search(r"'([^']*)' is not one of", problem.message)
+    if wrong:
+        choices = re.findall(r"'([^']*)'", problem.message[wrong.end() :])
+        near = suggestion(wrong[1], choices)
+        return near if near.startswith("did you mean") else ""
+    return ""
+
+
+def _see_help(problem: Any) -> str:
+    context = getattr(problem, "ctx", None)
+    path = context.command_path if context else "rnnctl"
+    return f"`{path} --help` shows what it takes"

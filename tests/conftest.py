@@ -1,0 +1,92 @@
+"""What all tests share: no network, no traces in the user's home, the command line as a call."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# Set before anything imports these libraries: a test never reaches the network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command line left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+CommandLine = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Id stores and library caches live in the session's temporary directory."""
+    home = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RNNCTL_CACHE", str(home / "rnnctl"))
+        patch.setenv("HF_HOME", str(home / "hf"))
+        patch.setenv("COLUMNS", "80")
+        patch.setenv("NO_COLOR", "1")
+        patch.delenv("RNNCTL_DEBUG", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real corpora beside the checkout; tests that need them skip where they are not."""
+    path = ROOT.parent / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip("the corpora in ../shared/data are not on this machine")
+    return path
+
+
+class _Stream(io.TextIOWrapper):
+    """A text stream over memory, with a `buffer` as the real ones have."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.memory = io.BytesIO(content)
+        super().__init__(self.memory, encoding="utf-8", newline="")
+
+    def text(self) -> str:
+        self.flush()
+        return self.memory.getvalue().decode("utf-8")
+
+
+@pytest.fixture
+def rnnctl(monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """Call the command line in this process: ``rnnctl("score", run, stdin="text")``.
+
+    Arguments are made strings; `stdin` is text or bytes, empty if not given.
+    """
+    from rnnctl.__main__ import main
+
+    def call(*arguments: object, stdin: str | bytes = b"") -> Outcome:
+        given = stdin.encode() if isinstance(stdin, str) else stdin
+        source, out, err = _Stream(given), _Stream(), _Stream()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", source)
+            patch.setattr(sys, "stdout", out)
+            patch.setattr(sys, "stderr", err)
+            code = main([str(argument) for argument in arguments])
+            return Outcome(code, out.text(), err.text())
+
+    return call

@@ -1,0 +1,1 @@
+"""Measurements of what a model remembers: one module per question, each with `measure`."""

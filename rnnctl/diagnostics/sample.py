@@ -1,0 +1,144 @@
+"""The text that a diagnosis measures on: documents as ids, with what a distance means in them.
+
+Distances are measured in tokens and reported in words, at the text's own mean number of words per
+token; in text without spaces between words (Chinese, Thai) in characters. Running text is cut into
+blocks, which then play the part of documents (DIAGNOSTICS part 1, resampling unit).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Ids = NDArray[np.int64]
+Unit = Literal["words", "chars"]
+WORD = re.compile(r"\S+")
+# a mean "word" longer than this many characters means a script without spaces between words
+LONGEST_MEAN_WORD = 15.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Documents (or blocks of running text) as token ids, without boundary tokens.
+
+    `labels` (D,) are classes of a classifier, `texts` the documents' texts. `encode` turns a text
+    into ids, `token_text` shows one id; both are None for symbol sequences of known-answer models.
+    """
+
+    ids: tuple[Ids, ...]
+    words_per_token: float = 1.0
+    chars_per_token: float = 1.0
+    running: bool = False
+    labels: Ids | None = None
+    texts: tuple[str, ...] = ()
+    unit: Unit = "words"
+    unknown_id: int | None = None
+    unknown: int = 0
+    fingerprint: str = ""
+    encode: Callable[[str], Ids] | None = None
+    token_text: Callable[[int], str] | None = None
+    block: int | None = None
+
+    @cached_property
+    def lengths(self) -> Ids:
+        """Tokens per document: (D,)."""
+        return np.array([len(ids) for ids in self.ids], dtype=np.int64)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all documents."""
+        return int(self.lengths.sum())
+
+    @property
+    def units_per_token(self) -> float:
+        """Distance units (words, or characters where there are none) per token."""
+        return self.words_per_token if self.unit == "words" else self.chars_per_token
+
+    def distance(self, tokens: float) -> float:
+        """A distance in tokens as words (or characters)."""
+        return tokens * self.units_per_token
+
+    @property
+    def resampling_unit(self) -> str:
+        """What intervals resample."""
+        return f"block of {self.block} tokens" if self.block else "document"
+
+    def blocks(self, length: int) -> Sample:
+        """Contiguous pieces of `length` tokens in the place of documents.
+
+        Documents are joined end to end; what is left over after the last whole block is dropped.
+        """
+        joined = np.concatenate(self.ids) if self.ids else np.zeros(0, dtype=np.int64)
+        count = len(joined) // length
+        pieces = tuple(joined[k * length : (k + 1) * length] for k in range(count))
+        return replace(self, ids=pieces, labels=None, texts=(), block=length)
+
+    def at_least(self, length: int) -> Sample:
+        """The documents of at least `length` tokens; blocks of just that length in running text."""
+        if self.running:
+            return self.blocks(length)
+        return self.subset(np.flatnonzero(self.lengths >= length))
+
+    def subset(self, index: Sequence[int] | Ids) -> Sample:
+        """The documents `index`, in that order; the conversions of distance stay."""
+        wanted = [int(i) for i in index]
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in wanted),
+            labels=None if self.labels is None else self.labels[wanted],
+            texts=tuple(self.texts[i] for i in wanted) if self.texts else (),
+        )
+
+
+def from_texts(
+    texts: Sequence[str],
+    encode: Callable[[str], Ids],
+    *,
+    labels: ArrayLike | None = None,
+    running: bool = False,
+    unknown_id: int | None = None,
+    token_text: Callable[[int], str] | None = None,
+) -> Sample:
+    """Encode documents; running text arrives as pieces and becomes one document.
+
+    Empty documents are left out.
+    """
+    kept = [k for k, text in enumerate(texts) if text.strip()]
+    pieces = ["".join(texts)] if running else [texts[k] for k in kept]
+    ids = tuple(np.asarray(encode(text), dtype=np.int64) for text in pieces)
+    tokens = max(1, sum(map(len, ids)))
+    chars = sum(map(len, pieces))
+    words = sum(len(WORD.findall(text)) for text in pieces)
+    chosen = None
+    if labels is not None:
+        chosen = np.asarray(labels, dtype=np.int64)[kept]
+    return Sample(
+        ids=ids,
+        words_per_token=words / tokens,
+        chars_per_token=chars / tokens,
+        running=running,
+        labels=chosen,
+        texts=tuple(pieces),
+        unit="chars" if words and chars / words > LONGEST_MEAN_WORD else "words",
+        unknown_id=unknown_id,
+        unknown=0 if unknown_id is None else int(sum((part == unknown_id).sum() for part in ids)),
+        fingerprint=_digest(pieces, chosen),
+        encode=encode,
+        token_text=token_text,
+    )
+
+
+def _digest(texts: Sequence[str], labels: Ids | None) -> str:
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    if labels is not None:
+        digest.update(labels.tobytes())
+    return digest.hexdigest()

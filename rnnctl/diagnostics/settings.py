@@ -1,0 +1,64 @@
+"""How much is measured: the presets. Counts are of items, distances of tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Bins = Literal["half_octave", "each"]
+Arm = Literal["foreign", "zero", "shuffle", "reverse", "replace"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every `measure` takes beside a subject and a sample.
+
+    `seed` decides every draw; equal settings on equal input give equal records.
+    """
+
+    seed: int = 0
+    resamples: int = 1000
+    # USE: resets, longest context (tokens), scored targets per bin and reset, extra arms
+    resets: int = 384
+    n_max: int = 256
+    per_bin: int = 4
+    bins: Bins = "half_octave"
+    epsilon: float = 0.01
+    arms: tuple[Arm, ...] = ("foreign", "zero")
+    # EFFECT: swaps (language models) or evidence pairs (classifiers), longest distance in words
+    swaps: int = 800
+    distance_words: int = 128
+    evidence: int = 64
+    filler_words: int = 200
+    # HOLD: planted sequences, choices, longest lag (tokens)
+    planted: int = 1024
+    choices: int = 16
+    hold_lag: int = 128
+    # REACH, Lyapunov and GATES
+    sequences: int = 64
+    reach_lags: int = 128
+    exponents: int = 16
+    lyapunov_steps: int = 600
+    lyapunov_burn_in: int = 100
+    gate_tokens: int = 8_192
+    # POSITION: reviews
+    reviews: int = 128
+
+
+QUICK = Settings()
+FULL = Settings(
+    resets=1536,
+    n_max=512,
+    per_bin=6,
+    swaps=4000,
+    distance_words=256,
+    evidence=256,
+    planted=2048,
+    hold_lag=256,
+    sequences=256,
+    reach_lags=200,
+    lyapunov_steps=2000,
+    gate_tokens=65_536,
+    reviews=600,
+)
+PRESETS = {"quick": QUICK, "full": FULL}

@@ -1,0 +1,85 @@
+"""What a diagnostic needs of a model.
+
+Axes: T time, B batch, F features, S state, V vocabulary, C classes. The known-answer models of
+``rnnctl selftest`` implement the same protocols, so that the instrument is checked through the very
+code that measures a user's model.
+
+A *state* is a tuple of tensors (·, B, ·) whose second axis is the batch; only `select`, `merge` and
+a subject's own `vector` look inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from rnnctl.nn.trace import Trace
+
+State = tuple[Tensor, ...]
+
+
+class LanguageSubject(Protocol):
+    """A model that predicts the next token."""
+
+    vocab_size: int
+    boundary_id: int
+
+    def initial_state(self, batch: int) -> State:
+        """The zero state of `batch` sequences."""
+
+    def advance(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read ids (T, B) int64 from `state`: features (T, B, F) after each token, state after."""
+
+    def scores(self, features: Tensor, tokens: Tensor) -> Tensor:
+        """Logits of chosen tokens: features (N, F), tokens (N, K) -> (N, K), no normaliser."""
+
+    def losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        """Nats of each target: features (N, F), targets (N,) -> (N,) float64."""
+
+    def vector(self, state: State, *, hidden_only: bool = False) -> Tensor:
+        """The whole state as one row per sequence: (B, S)."""
+
+
+class ClassifierSubject(Protocol):
+    """A model that reads a text and answers with one logit per label."""
+
+    vocab_size: int
+    boundary_id: int
+    labels: tuple[str, ...]
+
+    def logits(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """ids (T, B) int64, right-padded, lengths (B,) -> (B, C) float64."""
+
+    def final_state(self, ids: Tensor, lengths: Tensor, *, hidden_only: bool = False) -> Tensor:
+        """The state vector after the last token of each text: (B, S)."""
+
+
+class Traceable(Protocol):
+    """A model whose inside REACH, Lyapunov and GATES may look at; float64 throughout."""
+
+    cell: str
+
+    def trace(self, ids: Tensor, state: State | None = None) -> Trace:
+        """States and gates of every layer and step for ids (T, B), with exact derivatives."""
+
+    def readout_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """∂ℓ/∂outputs of one step: outputs (B, H) and targets (B,) -> (B, H).
+
+        The loss is the nats of the target (the next token, or the label) when the answer is read
+        from this step alone.
+        """
+
+
+def select(state: State, index: Tensor | Sequence[int]) -> State:
+    """The sequences `index` of a state, in that order."""
+    wanted = torch.as_tensor(index, dtype=torch.long, device=state[0].device)
+    return tuple(part.index_select(1, wanted) for part in state)
+
+
+def merge(states: Sequence[State]) -> State:
+    """Several states side by side, as one batch."""
+    return tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))

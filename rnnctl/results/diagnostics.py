@@ -1,0 +1,250 @@
+"""The record of ``rnnctl diagnose``: headline, panel and curves, schema ``rnnctl.diagnostics/1``.
+
+Every scalar is an `Estimate` (estimate, ci95, n, status, censored_at) and every curve a `Curve`
+(x, y, lo, hi, n); what does not exist is None and its status says why. See each field for what the
+number means, in one sentence, and its source.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rnnctl.results.base import Curve, Estimate, Record, Result, Status
+
+DiagnosticName = Literal["use", "effect", "hold", "reach", "gates", "position"]
+
+
+class ModelRecord(Record):
+    """Which model was measured, and what it was trained under."""
+
+    id: str
+    task: Literal["lm_char", "lm_byte", "lm_word", "lm_bpe", "classifier"]
+    cell: str
+    nonlinearity: str | None = None
+    layers: int
+    embedding: int
+    hidden: int
+    parameters: int
+    state_floats: int = Field(description="numbers in the state: 2·H per LSTM layer, else H")
+    init: str
+    readout: str = Field(description="how the answer leaves the model: each step, last, mean, …")
+    bidirectional: bool = False
+    train_bptt: int | None = Field(description="tokens per truncated chunk; None = whole documents")
+    train_loss_nats: float | None = None
+    state_policy: Literal["reset_document", "carried"]
+    seed: int
+    quality: dict[str, float] = Field(description="what training measured on the validation text")
+
+
+class DataRecord(Record):
+    """Which text it was measured on."""
+
+    name: str
+    sha256: str = Field(description="of the measured text and labels")
+    documents: int
+    running: bool = Field(description="one running text, without documents")
+    tokens: int
+    words_per_token: float
+    chars_per_token: float
+    distance_unit: Literal["words", "chars"] = Field(
+        description="chars where the text has no spaces between words"
+    )
+    unknown_rate: float
+
+
+class Sampling(Record):
+    """What the intervals resample."""
+
+    unit: str = Field(description="document, or block of so many tokens")
+    n: int = Field(description="how many of them")
+    items: int = Field(0, description="resets, swaps, planted words, … inside them")
+    documents_long_enough: int | None = None
+
+
+class Measurement(Record):
+    """What all measurements share. `note` is a sentence where the status is not ok."""
+
+    status: Status = "ok"
+    note: str = ""
+    sampling: Sampling | None = None
+    scalars: dict[str, Estimate] = Field(default_factory=dict)
+    curves: dict[str, Curve] = Field(default_factory=dict)
+
+
+class UseRecord(Measurement):
+    """How much text the loss needs (D2; reset sweep after Khandelwal et al. 2018).
+
+    Scalars: `n_eff_foreign`, `n_eff_zero` (context length from which on the excess loss stays at or
+    below `epsilon_nats_per_word`), `early_gain_50` (per cent of perplexity per word that context
+    beyond 50 words buys), `half_width` (achieved precision at the horizon, nats per word).
+    Curves `foreign`, `zero` and, on request, `shuffle`, `reverse`, `replace`: excess loss in nats
+    per word with only the last x words of context.
+    """
+
+    epsilon_nats: float | None = Field(None, description="threshold, nats per distance unit")
+    train_bptt_words: float | None = None
+    n_max_tokens: int | None = None
+
+
+class EffectRecord(Measurement):
+    """Does early evidence still push the answer its own way (D1)?
+
+    Scalars: `b_near` (nats of log-odds), `half_distance`, `retention_10`, `retention_30`,
+    `retention_100`, `retention_auc`; for classifiers `retention_start` (evidence at the start of a
+    document of median length). Curves: `b` (nats) and `r` = b / b_near; per filler `r:<filler>`.
+    """
+
+    near: str = Field("", description="which distances define b_near")
+    pair: tuple[str, str] | None = Field(None, description="classifiers: the labels compared")
+    items: str = Field("", description="where the swapped words or sentences come from")
+    fillers: tuple[str, ...] = ()
+
+
+class HoldRecord(Measurement):
+    """What a linear probe can read out of the state about a word planted earlier (D3).
+
+    Scalars: `hold_half`, `bits_0`, `bits_100`, `hold_auc`; curves `state` (full state), `h`
+    (hidden state only), for classifiers `polarity` (one of two evidence sentences), in bits.
+    """
+
+    choices: int = Field(16, description="M planted words: at most log2 M bits")
+
+
+class ReachBlock(Record):
+    """Γ(k) of one block of the state (D4): size of ∂ℓ_T/∂s_{T−k} relative to lag 1."""
+
+    geo: Curve = Field(description="exp of the mean log ratio: the typical gradient")
+    rms: Curve = Field(description="root mean square ratio: what the optimiser sees")
+    bands: dict[str, Curve] = Field(
+        default_factory=dict, description="quantiles of the ratio over sequences: p10, p50, p90"
+    )
+    half_life: Estimate = Field(description="lag where Γ is ½, minus 1; tokens")
+    tail_tau: Estimate = Field(description="−1 / slope of ln Γ over the second half; tokens")
+    reach_1pct: Estimate = Field(description="lag where Γ falls to 1 %; tokens")
+    explodes: bool = Field(False, description="the interval of the tail slope lies above 0")
+
+
+class LyapunovRecord(Record):
+    """Growth rates of small differences of the full state along real text (expert view)."""
+
+    exponents: tuple[float | None, ...] = Field(description="per token, largest first; None: −inf")
+    leading: Estimate
+    n_slow: Estimate = Field(description="directions with exponent > −1/100")
+    n_slow_text: str = Field("", description="'≥16' where all measured ones count")
+    steps: int = 0
+    burn_in: int = 0
+
+
+class ReachRecord(Measurement):
+    """Does the learning signal get back there (D4)? Exact one-step-loss gradients, in float64.
+
+    `blocks`: per part of the state ("h", "c", "l0.h", …, "input"). Scalars repeat the main block's
+    (`c` of an LSTM, else `h`) `half_life`, `tail_tau`, `reach_1pct`.
+    """
+
+    main_block: str = ""
+    blocks: dict[str, ReachBlock] = Field(default_factory=dict)
+    lyapunov: LyapunovRecord | None = None
+
+
+class GateRecord(Record):
+    """One gate of one layer over real text."""
+
+    layer: int
+    gate: str = Field(description="forget, input, output, keep, reset")
+    left_saturated: float = Field(description="share of (unit, token) below 0.1")
+    right_saturated: float = Field(description="share of (unit, token) above 0.9")
+    mean: float
+
+
+class GatesRecord(Measurement):
+    """What the gates suggest (D5): τ = −1/E[ln f], gate-implied and not measured memory.
+
+    Scalars: `tau_p10`, `tau_p50`, `tau_p90` (tokens), `share_tau_above_10`, `_50`, `_100`,
+    `reset_rate` (share of f < 0.1). Curve `tau_histogram`: share of units per log-binned τ.
+    """
+
+    gates: tuple[GateRecord, ...] = ()
+    tau_by_unit: tuple[tuple[float | None, ...], ...] = Field(
+        (), description="per layer, per unit; None: the gate never closes"
+    )
+
+
+class PositionRecord(Measurement):
+    """Does a sentence count the same wherever it stands (D6; classifiers)?
+
+    P1, sentences in random order: scalars `first_over_last` (effect of a sentence in the first
+    fifth over one in the last), curve `occlusion` by fifth. P2: `first_filler_*`,
+    `first_opposite_*`, `last_…`: change of loss (nats) and accuracy, share of flipped decisions.
+    `reference_*`: the same of a bag-of-words classifier, whose true ratio is 1.
+    """
+
+
+class HeadlineRecord(Estimate):
+    """The one number in front: the memory horizon, in words (or characters; see `unit`)."""
+
+    name: Literal["memory_horizon_words"] = "memory_horizon_words"
+    kind: Literal["use_neff", "effect_half"]
+    sentence: str = Field(description="what the number means, with the number in it")
+    beside: dict[str, Estimate] = Field(
+        default_factory=dict, description="zero_state (LM); retention_start (classifier)"
+    )
+    train_bptt_words: float | None = Field(
+        None, description="training's truncation, as context and not as a ceiling"
+    )
+
+
+class CrossCheck(Record):
+    """Two numbers that should agree."""
+
+    name: str
+    passed: bool | None = Field(description="None: one of the two does not exist")
+    text: str
+
+
+class InstrumentItem(Record):
+    """One known answer of ``rnnctl selftest``."""
+
+    id: str
+    name: str
+    expected: str
+    measured: str
+    tolerance: str
+    passed: bool
+
+
+class InstrumentCheck(Record):
+    """The outcome of ``rnnctl selftest`` for this version, where it has been run."""
+
+    passed: int
+    failed: int
+    items: tuple[InstrumentItem, ...] = ()
+
+
+class PanelRow(Record):
+    """One line under the headline."""
+
+    name: str
+    question: str
+    numbers: dict[str, Estimate]
+
+
+class DiagnosticsResult(Result):
+    """What ``rnnctl diagnose`` returns. `timing` alone may differ between equal calls."""
+
+    schema_id: Literal["rnnctl.diagnostics/1"] = "rnnctl.diagnostics/1"
+    preset: Literal["quick", "full", "headline"]
+    model: ModelRecord
+    data: DataRecord
+    headline: HeadlineRecord
+    panel: tuple[PanelRow, ...] = ()
+    use: UseRecord | None = None
+    effect: EffectRecord | None = None
+    hold: HoldRecord | None = None
+    reach: ReachRecord | None = None
+    gates: GatesRecord | None = None
+    position: PositionRecord | None = None
+    cross_checks: tuple[CrossCheck, ...] = ()
+    selftest: InstrumentCheck | None = None

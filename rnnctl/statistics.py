@@ -1,0 +1,255 @@
+"""Intervals, fits and tests, on numbers only.
+
+Two levels are kept apart (Efron & Tibshirani 1993; DIAGNOSTICS part 4): a bootstrap over documents
+says how precisely one checkpoint is measured; a t-interval over training seeds says what may be
+claimed of a cell. Shapes: U resampling units, K points of a curve, R resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number with the ends of its 95 % interval; an end is infinite where it is unknown."""
+
+    estimate: float
+    lo: float
+    hi: float
+
+
+@dataclass(frozen=True)
+class Bootstrapped:
+    """K ratios of means: `estimate`, `lo`, `hi` (K,) and the `replicates` (R, K) behind them.
+
+    An entry without any observation is NaN here; records turn it into None.
+    """
+
+    estimate: Floats
+    lo: Floats
+    hi: Floats
+    replicates: Floats
+
+
+def resampling_weights(units: int, *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """How often each of `units` is drawn in each resample: (R, U), every row sums to U."""
+    draw = np.random.default_rng(seed)
+    if units == 0:
+        return np.zeros((resamples, 0))
+    return draw.multinomial(units, np.full(units, 1 / units), size=resamples).astype(np.float64)
+
+
+def ratio_of_means(sums: ArrayLike, counts: ArrayLike, weights: Floats) -> Bootstrapped:
+    """Bootstrap of Σ sums / Σ counts over units.
+
+    `sums` and `counts` are (U, K), or (U,) for one number: what each unit adds to the numerator
+    and to the denominator; `weights` (R, U) comes from `resampling_weights`. Percentile intervals.
+    """
+    top, bottom = _columns(sums), _columns(counts)
+    replicates = _divide(weights @ top, weights @ bottom)
+    lo, hi = percentiles(replicates)
+    return Bootstrapped(_divide(top.sum(0), bottom.sum(0)), lo, hi, replicates)
+
+
+def _columns(values: ArrayLike) -> Floats:
+    array = np.asarray(values, dtype=np.float64)
+    return array[:, None] if array.ndim == 1 else array
+
+
+def _divide(top: Floats, bottom: Floats) -> Floats:
+    return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom != 0)
+
+
+def percentiles(replicates: ArrayLike, coverage: float = 0.95) -> tuple[Floats, Floats]:
+    """The ends of the percentile interval along the first axis: (R, …) -> two of (…).
+
+    Replicates may be infinite (a censored horizon), so no interpolation between them; NaN ones
+    are left out.
+    """
+    array = np.sort(np.asarray(replicates, dtype=np.float64), axis=0)  # NaN sorts last
+    valid = np.sum(~np.isnan(array), axis=0)
+    tail = (1 - coverage) / 2
+    low = np.clip(np.floor(tail * (valid - 1)), 0, None).astype(np.intp)
+    high = np.clip(np.ceil((1 - tail) * (valid - 1)), 0, None).astype(np.intp)
+    ends = [np.take_along_axis(array, index[None], axis=0)[0] for index in (low, high)]
+    return ends[0], ends[1]
+
+
+def isotonic(values: ArrayLike, weights: ArrayLike | None = None, *, rising: bool = False) -> Floats:
+    """The monotone curve (falling unless `rising`) nearest to `values` (K,) in weighted squares.
+
+    Pool adjacent violators (Barlow et al. 1972), through scipy.
+    """
+    from scipy.optimize import isotonic_regression
+
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        return array
+    heavy = None if weights is None else np.maximum(np.asarray(weights, dtype=np.float64), 1e-12)
+    fit = isotonic_regression(array, weights=heavy, increasing=rising)
+    return np.asarray(fit.x, dtype=np.float64)
+
+
+def crossing(x: ArrayLike, y: ArrayLike, level: float) -> float:
+    """Where a falling curve first gets to `level` or below: x[0] if it starts there, inf if never.
+
+    Interpolated between the two points in log x (in x where a distance of 0 is involved) and
+    linearly in y. `x` (K,) rises.
+    """
+    at, height = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    below = np.flatnonzero(height <= level)
+    if below.size == 0:
+        return math.inf
+    k = int(below[0])
+    if k == 0:
+        return float(at[0])
+    share = (height[k - 1] - level) / (height[k - 1] - height[k])
+    if at[k - 1] <= 0:
+        return float(at[k - 1] + share * (at[k] - at[k - 1]))
+    return float(at[k - 1] * (at[k] / at[k - 1]) ** share)
+
+
+def last_above(x: ArrayLike, y: ArrayLike, level: float) -> float:
+    """The smallest x from which on the curve stays at `level` or below; inf if it never does."""
+    at, height = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    above = np.flatnonzero(height > level)
+    if above.size == 0:
+        return float(at[0])
+    k = int(above[-1]) + 1
+    return float(at[k]) if k < at.size else math.inf
+
+
+def t_interval(values: Sequence[float], *, log: bool = False) -> Interval:
+    """Student's interval of the mean over seeds; of the geometric mean with `log` (values > 0).
+
+    One value has an infinite interval. Raises ValueError without values.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        raise ValueError("no values")
+    array = np.log(array) if log else array
+    back = math.exp if log else float
+    mean = float(array.mean())
+    if array.size == 1:
+        return Interval(back(mean), 0.0 if log else -math.inf, math.inf)
+    half = t_quantile(array.size - 1) * float(array.std(ddof=1)) / math.sqrt(array.size)
+    return Interval(back(mean), back(mean - half), back(mean + half))
+
+
+def t_quantile(degrees: float, coverage: float = 0.95) -> float:
+    """Two-sided quantile of Student's t."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.5 + coverage / 2, degrees))
+
+
+def ratio_of_geometric_means(a: Sequence[float], b: Sequence[float]) -> Interval:
+    """exp(mean ln a − mean ln b) with Welch's interval; values > 0, at least one each.
+
+    The effect size for horizons and half-lives, which live on a log scale.
+    """
+    first, second = np.log(np.asarray(a, float)), np.log(np.asarray(b, float))
+    difference = float(first.mean() - second.mean())
+    if min(first.size, second.size) < 2:
+        return Interval(math.exp(difference), 0.0, math.inf)
+    parts = [float(v.var(ddof=1)) / v.size for v in (first, second)]
+    total = sum(parts)
+    if total == 0:
+        return Interval(*(math.exp(difference),) * 3)
+    spread = parts[0] ** 2 / (first.size - 1) + parts[1] ** 2 / (second.size - 1)
+    half = t_quantile(total**2 / spread) * math.sqrt(total)
+    return Interval(*(math.exp(difference + shift) for shift in (0.0, -half, half)))
+
+
+def probability_of_superiority(a: Sequence[float], b: Sequence[float]) -> float:
+    """P(a > b) + ½ P(a = b) for one drawn from each: 0.5 means no difference."""
+    first, second = np.asarray(a, float)[:, None], np.asarray(b, float)[None, :]
+    return float(np.mean((first > second) + 0.5 * (first == second)))
+
+
+def permutation_test(
+    a: Sequence[float],
+    b: Sequence[float],
+    *,
+    paired: bool = False,
+    most: int = 20_000,
+    seed: int = 0,
+) -> float:
+    """Two-sided p of the difference of means; exact while there are at most `most` arrangements.
+
+    `paired` flips the signs of a[i] − b[i] instead of dealing the values out anew. The smallest
+    possible p is 2 / C(2n, n) unpaired and 2 / 2^n paired: few seeds cannot be significant.
+    """
+    first, second = np.asarray(a, float), np.asarray(b, float)
+    draw = np.random.default_rng(seed)
+    if paired:
+        values, signs = first - second, _signs(first.size, most, draw)
+        seen, drawn = abs(values.mean()), np.abs(signs @ values) / values.size
+        exact = 2**first.size <= most
+    else:
+        values = np.concatenate([first, second])
+        chosen = _deals(values.size, first.size, most, draw)
+        means = chosen @ values / first.size
+        rest = (values.sum() - chosen @ values) / second.size
+        seen, drawn = abs(first.mean() - second.mean()), np.abs(means - rest)
+        exact = math.comb(values.size, first.size) <= most
+    hits = int(np.sum(drawn >= seen - 1e-12 * max(1.0, float(seen))))
+    return hits / drawn.size if exact else (hits + 1) / (drawn.size + 1)
+
+
+def _signs(n: int, most: int, draw: np.random.Generator) -> Floats:
+    if 2**n <= most:
+        grid = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+        return grid * 2.0 - 1
+    return draw.integers(0, 2, (most, n)) * 2.0 - 1
+
+
+def _deals(n: int, first: int, most: int, draw: np.random.Generator) -> Floats:
+    if math.comb(n, first) <= most:
+        rows = list(combinations(range(n), first))
+    else:
+        rows = [tuple(draw.permutation(n)[:first]) for _ in range(most)]
+    out = np.zeros((len(rows), n))
+    for row, chosen in enumerate(rows):
+        out[row, list(chosen)] = 1
+    return out
+
+
+def smallest_p(n: int) -> float:
+    """The smallest two-sided p of an unpaired permutation test with n seeds a side."""
+    return 2 / math.comb(2 * n, n)
+
+
+def enough_seeds(n: int, comparisons: int) -> bool:
+    """Whether n seeds a side can be significant at 5 % after Holm over `comparisons`."""
+    return smallest_p(n) * comparisons <= 0.05
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) step-down adjusted p-values, in the order given."""
+    order = np.argsort(p_values)
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * float(p_values[index])))
+        adjusted[int(index)] = highest
+    return adjusted
+
+
+def wilson(successes: int, n: int) -> Interval:
+    """Wilson's (1927) 95 % interval of a proportion; (0, 1) where n is 0."""
+    if n == 0:
+        return Interval(math.nan, 0.0, 1.0)
+    z, share = 1.959963984540054, successes / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))

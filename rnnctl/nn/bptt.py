@@ -1,0 +1,167 @@
+"""Closed-form back-propagation through time, for any cell, in plain PyTorch.
+
+One large product for all inputs, one product per step for the recurrence; in the backward pass all
+local factors at once, one product per step, and the weight gradients as one large product after
+the loop (Werbos 1990). The mathematics is the cell's (`cells`); this file only moves it along time.
+Works in every floating dtype and on every device, and zeroes the state at `starts` at no cost.
+
+Axes: T time, B batch, E inputs, H hidden, g gates.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
+
+from rnnctl.nn.cells import Cell, LayerWeights, Parts
+
+
+class Steps(NamedTuple):
+    """What a pass forward leaves behind: parts of shape (T, B, H)."""
+
+    states: Parts
+    gates: Parts
+
+
+def split(values: Tensor, gates: int) -> Parts:
+    """(…, gH) -> g parts (…, H)."""
+    return values.chunk(gates, -1)
+
+
+def kept(starts: Tensor | None, like: Tensor) -> Tensor | None:
+    """(T, B) bool -> (T, B, 1): 0 where the state is zeroed before the step, else 1."""
+    return None if starts is None else (~starts).to(like.dtype).unsqueeze(-1)
+
+
+def run_steps(
+    cell: Cell, x: Tensor, initial: Parts, w_hh: Tensor, b_hh: Tensor, keep: Tensor | None
+) -> Steps:
+    """The recurrence itself: x (T, B, gH) and initial parts (B, H) -> states and gates."""
+    state, states, gates = initial, [], []
+    for t in range(x.shape[0]):
+        if keep is not None:
+            state = tuple(part * keep[t] for part in state)
+        u = linear(state[0].to(w_hh.dtype), w_hh, b_hh).to(x.dtype)
+        state, gate = cell.step(split(x[t], cell.gate_count), split(u, cell.gate_count), state)
+        states.append(state)
+        gates.append(gate)
+    return Steps(_stack(states), _stack(gates))
+
+
+def _stack(steps: list[Parts]) -> Parts:
+    return tuple(torch.stack(parts) for parts in zip(*steps, strict=True))
+
+
+def states_before(states: Parts, initial: Parts, keep: Tensor | None) -> Parts:
+    """States after each step (T, B, H) -> states that each step started from."""
+    shifted = tuple(
+        torch.cat((first.unsqueeze(0), after[:-1]))
+        for first, after in zip(initial, states, strict=True)
+    )
+    return shifted if keep is None else tuple(part * keep for part in shifted)
+
+
+def pull_steps(
+    cell: Cell,
+    factors: Parts,
+    output_gradients: list[Tensor | None],
+    w_hh: Tensor,
+    keep: Tensor | None,
+) -> tuple[Tensor, Tensor, Parts]:
+    """The recurrence backwards.
+
+    factors: parts (T, B, H). output_gradients: per state coordinate (T, B, H), or None.
+    Returns the gradients of x (T, B, gH), of u (T, B, gH), and of the initial state.
+    """
+    steps, batch, hidden = factors[0].shape
+    gradient: list[Tensor] = [factors[0].new_zeros(batch, hidden) for _ in cell.state_names]
+    dx: list[Tensor] = []
+    du: list[Tensor] = []
+    per_step = list(zip(*(part.unbind(0) for part in factors), strict=True))
+    for t in reversed(range(steps)):
+        for index, extra in enumerate(output_gradients):
+            if extra is not None:
+                gradient[index] = gradient[index] + extra[t]
+        dx_t, du_t, direct = cell.pull(per_step[t], tuple(gradient))
+        dx.append(torch.cat(dx_t, -1))
+        if du_t is not dx_t:
+            du.append(torch.cat(du_t, -1))
+        product = (du or dx)[-1]
+        gradient[0] = (product.to(w_hh.dtype) @ w_hh).to(product.dtype)
+        for index, part in zip(cell.direct, direct, strict=True):
+            gradient[index] = gradient[index] + part if index == 0 else part
+        if keep is not None:
+            gradient = [part * keep[t] for part in gradient]
+    dx_all = torch.stack(dx[::-1])
+    return dx_all, torch.stack(du[::-1]) if du else dx_all, tuple(gradient)
+
+
+class ClosedFormLayer(torch.autograd.Function):
+    """One layer over a whole sequence: inputs and weights -> all states (T, B, H) of each name."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cell: Cell,
+        dtype: torch.dtype,
+        starts: Tensor | None,
+        inputs: Tensor,
+        weights: LayerWeights,
+        *state_and_weights: Tensor,
+    ) -> Parts:
+        """`dtype` is that of the products; elementwise arithmetic is in the state's own.
+
+        `weights` are cast to `dtype` already; `state_and_weights` (the initial parts and the four
+        master weights) carry the gradients.
+        """
+        initial = state_and_weights[: len(cell.state_names)]
+        keep = kept(starts, initial[0])
+        x = linear(inputs, weights.w_ih, weights.b_ih).to(initial[0].dtype)
+        steps = run_steps(cell, x, initial, weights.w_hh, weights.b_hh, keep)
+        ctx.cell, ctx.keep, ctx.weights, ctx.counts = cell, keep, weights, len(initial)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(inputs, *initial, *steps.states, *steps.gates)
+        return steps.states
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *output_gradients: Tensor | None) -> Any:
+        """Gradients of the inputs, the initial state and the weights, in their own dtypes."""
+        cell, keep, weights, count = ctx.cell, ctx.keep, ctx.weights, ctx.counts
+        inputs, *saved = ctx.saved_tensors
+        initial, states = tuple(saved[:count]), tuple(saved[count : 2 * count])
+        before = states_before(states, initial, keep)
+        factors = cell.factors(tuple(saved[2 * count :]), before, states)
+        dx, du, dinitial = pull_steps(cell, factors, list(output_gradients), weights.w_hh, keep)
+        flat = dx.flatten(0, 1).to(inputs.dtype)  # (TB, gH)
+        flat_u = flat if du is dx else du.flatten(0, 1).to(inputs.dtype)
+        dinputs = (flat @ weights.w_ih).view_as(inputs) if ctx.needs_input_grad[3] else None
+        dw_ih = flat.t() @ inputs.flatten(0, 1)
+        dw_hh = flat_u.t() @ before[0].flatten(0, 1).to(inputs.dtype)
+        db_ih = dx.sum((0, 1))
+        db_hh = db_ih if du is dx else du.sum((0, 1))
+        master = (dw_ih.to(dx.dtype), dw_hh.to(dx.dtype), db_ih, db_hh)
+        return None, None, None, dinputs, None, *dinitial, *master
+
+
+def closed_form(
+    cell: Cell,
+    inputs: Tensor,
+    initial: Parts,
+    weights: LayerWeights,
+    starts: Tensor | None,
+    dtype: torch.dtype,
+) -> Parts:
+    """inputs (T, B, E), initial parts (B, H) -> the states after every step, parts (T, B, H).
+
+    starts (T, B) bool: streams whose state is zeroed before that step.
+    """
+    products = LayerWeights(*(weight.detach().to(dtype) for weight in weights))
+    states: Parts = ClosedFormLayer.apply(  # type: ignore[no-untyped-call]
+        cell, dtype, starts, inputs.to(dtype), products, *initial, *weights
+    )
+    return states

@@ -1,0 +1,113 @@
+"""Which engine runs a layer, and the call that runs it.
+
+- `torch`: the fused kernels of `torch.nn` (cuDNN on a GPU; on a CPU oneDNN has one for the LSTM).
+- `closed`: closed-form back-propagation in plain PyTorch (`bptt`), any dtype, any device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from rnnctl.errors import UsageError
+from rnnctl.nn.bptt import closed_form
+from rnnctl.nn.cells import Cell, LayerWeights, Parts
+
+ENGINES = ("auto", "torch", "closed", "fused")
+
+
+def check(engine: str) -> str:
+    """The name itself. Raises UsageError if it is none of `ENGINES`."""
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine: {engine}", hint=f"use one of {', '.join(ENGINES)}")
+    return engine
+
+
+def product_dtype(inputs: Tensor) -> torch.dtype:
+    """The dtype of matrix products: autocast's where it is on, else the inputs' own."""
+    kind = inputs.device.type
+    if torch.is_autocast_enabled(kind) and inputs.dtype != torch.float64:
+        return torch.get_autocast_dtype(kind)
+    return inputs.dtype
+
+
+def choose(engine: str, starts: Tensor | None) -> str:
+    """The engine that will run, as asked or the fastest; closed where `torch` has no way.
+
+    `torch.nn` cannot zero the state within a chunk.
+    """
+    if starts is not None:
+        return "closed"
+    return "torch" if engine in ("auto", "torch") else "closed"
+
+
+def run(
+    engine: str,
+    cell: Cell,
+    inputs: Tensor,
+    initial: Parts,
+    weights: LayerWeights,
+    starts: Tensor | None,
+    lengths: Tensor | None,
+) -> tuple[Tensor, Parts]:
+    """One layer and direction: inputs (T, B, E), initial parts (B, H) -> outputs (T, B, H), state.
+
+    The state is the one after the last step, or after step `lengths - 1` of each sequence.
+    """
+    if choose(engine, starts) == "torch":
+        return _run_torch(cell, inputs, initial, weights, lengths)
+    dtype = product_dtype(inputs)
+    with torch.autocast(inputs.device.type, enabled=False):
+        states = closed_form(cell, inputs, initial, weights, starts, dtype)
+    if lengths is None:
+        return states[0].to(dtype), tuple(part[-1] for part in states)
+    return states[0].to(dtype), tuple(_at(part, lengths) for part in states)
+
+
+def _at(values: Tensor, lengths: Tensor) -> Tensor:
+    """(T, B, H) -> (B, H) at the last step of each sequence."""
+    batch = torch.arange(values.shape[1], device=values.device)
+    return values[lengths.to(values.device) - 1, batch]
+
+
+def _run_torch(
+    cell: Cell, inputs: Tensor, initial: Parts, weights: LayerWeights, lengths: Tensor | None
+) -> tuple[Tensor, Parts]:
+    first = tuple(part.unsqueeze(0) for part in initial)
+    if lengths is None or len(initial) == 1:
+        outputs, *final = _kernel(cell, (inputs,), first, weights)
+        return outputs, tuple(part[0] for part in final) if lengths is None else (
+            _at(outputs, lengths),
+        )
+    packed = pack_padded_sequence(inputs, lengths.cpu(), enforce_sorted=False)
+    order, back = packed.sorted_indices, packed.unsorted_indices
+    first = tuple(part[:, order] for part in first)
+    data, *final = _kernel(cell, (packed.data, packed.batch_sizes), first, weights)
+    outputs, _ = pad_packed_sequence(
+        PackedSequence(data, packed.batch_sizes, order, back), total_length=inputs.shape[0]
+    )
+    return outputs, tuple(part[0, back] for part in final)
+
+
+def _kernel(
+    cell: Cell, source: tuple[Tensor, ...], first: Parts, weights: LayerWeights
+) -> tuple[Tensor, ...]:
+    """`torch.nn`'s kernel over padded (inputs,) or packed (data, batch sizes) sequences."""
+    kernels: dict[str, Any] = {
+        "lstm": torch.lstm,
+        "gru": torch.gru,
+        "rnn_tanh": torch.rnn_tanh,
+        "rnn_relu": torch.rnn_relu,
+    }
+    state = first if cell.name == "lstm" else first[0]
+    # has_biases, num_layers, dropout, train, bidirectional; then batch_first for padded ones
+    options = (True, 1, 0.0, True, False) + ((False,) if len(source) == 1 else ())
+    results: tuple[Tensor, ...] = (
+        kernels[cell.name](source[0], state, weights, *options)
+        if len(source) == 1
+        else kernels[cell.name](*source, state, weights, *options)
+    )
+    return results

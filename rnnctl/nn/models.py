@@ -1,0 +1,213 @@
+"""The two models: embedding -> recurrent layers -> head.
+
+Axes: T time, B batch, E embedding, H hidden, D directions, F features, V vocabulary, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from rnnctl.errors import UsageError
+from rnnctl.nn import softmax
+from rnnctl.nn.dropout import TokenDropout, VariationalDropout
+from rnnctl.nn.initialisation import initialise_embedding
+from rnnctl.nn.recurrent import Recurrent, State
+
+POOLS = ("last", "mean", "max", "meanmax")
+
+
+class LanguageModel(nn.Module):
+    """Predicts the next token: embedding, recurrent layers, (projection,) decoder.
+
+    `tied`: the decoder's weight is the embedding's; where E and H differ, a linear projection
+    H -> E stands between. The inputs of a tied model are scaled by sqrt(E), see
+    `initialise_embedding`. Dropout is variational (one mask for all steps) and off in `eval`.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        embedding_size: int,
+        cell: str,
+        hidden_size: int,
+        num_layers: int,
+        nonlinearity: str = "tanh",
+        tied: bool = False,
+        init: str = "good",
+        horizon: int | None = None,
+        dropout_input: float = 0.0,
+        dropout_between: float = 0.0,
+        dropout_output: float = 0.0,
+        dropout_embedding: float = 0.0,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        initialise_embedding(self.embedding.weight, init, tied=tied)
+        self.input_scale = math.sqrt(embedding_size) if tied else 1.0
+        self.token_dropout = TokenDropout(dropout_embedding, vocab_size)
+        self.input_dropout = VariationalDropout(dropout_input)
+        self.output_dropout = VariationalDropout(dropout_output)
+        self.recurrent = Recurrent(
+            cell,
+            embedding_size,
+            hidden_size,
+            num_layers,
+            nonlinearity=nonlinearity,
+            dropout_between=dropout_between,
+            init=init,
+            horizon=horizon,
+            engine=engine,
+        )
+        projected = tied and embedding_size != hidden_size
+        self.projection = nn.Linear(hidden_size, embedding_size) if projected else nn.Identity()
+        self.decoder = nn.Linear(embedding_size if tied else hidden_size, vocab_size)
+        nn.init.zeros_(self.decoder.bias)
+        if tied:
+            self.decoder.weight = self.embedding.weight
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids (T, B) -> vectors (T, B, E), the recurrent layers' inputs."""
+        vectors = self.embedding(ids)
+        if self.input_scale != 1.0:
+            vectors = vectors * self.input_scale
+        dropped: Tensor = self.input_dropout(self.token_dropout(vectors, ids))
+        return dropped
+
+    def features(
+        self, ids: Tensor, state: State | None = None, starts: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """ids (T, B) -> what the decoder reads (T, B, F), and the state after the last step.
+
+        starts (T, B) bool: the state is zeroed before that step.
+        """
+        outputs, state = self.recurrent(self.embed(ids), state, starts)
+        return self.projection(self.output_dropout(outputs)), state
+
+    def logits(self, features: Tensor) -> Tensor:
+        """features (…, F) -> (…, V)."""
+        return linear(features, self.decoder.weight, self.decoder.bias)
+
+    def loss(
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """Summed nats of the targets (T, B) given ids (T, B), with gradient; and the state.
+
+        Targets of -100 do not count. Divide by their number for the mean. Accumulated in fp32, or
+        float64 for a float64 model, also under autocast.
+        """
+        features, state = self.features(ids, state, starts)
+        nats = softmax.summed_loss(
+            features.flatten(0, 1), self.decoder.weight, self.decoder.bias, targets.flatten()
+        )
+        return nats, state
+
+    @torch.no_grad()
+    def token_losses(
+        self,
+        ids: Tensor,
+        targets: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """As `loss`, but the nats of every target (T, B), 0 where it is -100; without gradient."""
+        features, state = self.features(ids, state, starts)
+        nats = softmax.token_losses(
+            features.flatten(0, 1), self.decoder.weight, self.decoder.bias, targets.flatten()
+        )
+        return nats.view(targets.shape), state
+
+
+class Classifier(nn.Module):
+    """Reads a document and names its class: embedding, recurrent layers, pooling, linear head.
+
+    `pool`: how the states become one vector: `last` (each direction's final state), `mean`, `max`
+    over the document's own steps, or `meanmax`, both side by side.
+    """
+
+    def __init__(
+        self,
+        *,
+        vocab_size: int,
+        num_classes: int,
+        embedding_size: int,
+        cell: str,
+        hidden_size: int,
+        num_layers: int,
+        nonlinearity: str = "tanh",
+        bidirectional: bool = False,
+        pool: str = "last",
+        init: str = "good",
+        horizon: int | None = None,
+        dropout_input: float = 0.0,
+        dropout_between: float = 0.0,
+        dropout_output: float = 0.0,
+        dropout_embedding: float = 0.0,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__()
+        if pool not in POOLS:
+            raise UsageError(f"unknown pooling: {pool}", hint=f"use one of {', '.join(POOLS)}")
+        self.vocab_size = vocab_size
+        self.num_classes = num_classes
+        self.pool = pool
+        self.embedding = nn.Embedding(vocab_size, embedding_size)
+        initialise_embedding(self.embedding.weight, init, tied=False)
+        self.token_dropout = TokenDropout(dropout_embedding, vocab_size)
+        self.input_dropout = VariationalDropout(dropout_input)
+        self.output_dropout = nn.Dropout(dropout_output)
+        self.recurrent = Recurrent(
+            cell,
+            embedding_size,
+            hidden_size,
+            num_layers,
+            nonlinearity=nonlinearity,
+            bidirectional=bidirectional,
+            dropout_between=dropout_between,
+            init=init,
+            horizon=horizon,
+            engine=engine,
+        )
+        width = hidden_size * self.recurrent.directions * (2 if pool == "meanmax" else 1)
+        self.output = nn.Linear(width, num_classes)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """ids (T, B) -> vectors (T, B, E), the recurrent layers' inputs."""
+        dropped: Tensor = self.input_dropout(self.token_dropout(self.embedding(ids), ids))
+        return dropped
+
+    def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """ids (T, B) right-padded, lengths (B,) at least 1 -> logits (B, C)."""
+        outputs, state = self.recurrent(self.embed(ids), lengths=lengths)
+        return self.head(self.readout(outputs, state, lengths))
+
+    def readout(self, outputs: Tensor, state: State, lengths: Tensor) -> Tensor:
+        """outputs (T, B, DH), final state, lengths (B,) -> one vector per document (B, R)."""
+        if self.pool == "last":
+            last = state[0][-self.recurrent.directions :]  # (D, B, H)
+            return torch.cat(tuple(last), -1)
+        time = torch.arange(outputs.shape[0], device=outputs.device).unsqueeze(1)
+        padding = (time >= lengths.to(outputs.device)).unsqueeze(-1)  # (T, B, 1)
+        outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
+        parts = []
+        if self.pool != "max":
+            count = lengths.to(outputs).unsqueeze(-1)
+            parts.append(outputs.masked_fill(padding, 0).sum(0) / count)
+        if self.pool != "mean":
+            parts.append(outputs.masked_fill(padding, -torch.inf).amax(0))
+        return torch.cat(parts, -1)
+
+    def head(self, readout: Tensor) -> Tensor:
+        """readout (B, R) -> logits (B, C)."""
+        logits: Tensor = self.output(self.output_dropout(readout))
+        return logits

@@ -1,0 +1,158 @@
+"""Recurrent layers behind one contract, whatever the cell and whichever engine does the work.
+
+Axes: T time, B batch, E inputs, H hidden, L layers, D directions (1 or 2).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rnnctl.errors import UsageError
+from rnnctl.nn import engines
+from rnnctl.nn.cells import LayerWeights, find_cell
+from rnnctl.nn.dropout import VariationalDropout
+from rnnctl.nn.initialisation import initialise_layer
+
+State = tuple[Tensor, ...]
+
+
+class Recurrent(nn.Module):
+    """Stacked RNN, LSTM or GRU layers with the parameters of `torch.nn.RNN`, `LSTM`, `GRU`.
+
+    Names and shapes of the parameters are those of `torch.nn` (`weight_ih_l0` (gH, E),
+    `weight_hh_l0` (gH, H), `bias_ih_l0`, `bias_hh_l0` (gH,), `…_reverse`), so weights can be
+    exchanged. `engine` is auto (the fastest as measured), torch, closed or fused; the results
+    agree within rounding. Raises UsageError for unknown cells, engines and initialisations.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        nonlinearity: str = "tanh",
+        bidirectional: bool = False,
+        dropout_between: float = 0.0,
+        init: str = "good",
+        horizon: int | None = None,
+        engine: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.cell = find_cell(cell, nonlinearity)
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.directions = 2 if bidirectional else 1
+        self.engine = engines.check(engine)
+        self.between = VariationalDropout(dropout_between)
+        for layer in range(num_layers):
+            width = input_size if layer == 0 else hidden_size * self.directions
+            for suffix in self._suffixes(layer):
+                self._add_layer(suffix, width)
+        self.reset_parameters(init, horizon)
+
+    def _suffixes(self, layer: int) -> tuple[str, ...]:
+        return (f"_l{layer}", f"_l{layer}_reverse")[: self.directions]
+
+    def _add_layer(self, suffix: str, width: int) -> None:
+        rows = self.cell.gate_count * self.hidden_size
+        for name, shape in (
+            ("weight_ih", (rows, width)),
+            ("weight_hh", (rows, self.hidden_size)),
+            ("bias_ih", (rows,)),
+            ("bias_hh", (rows,)),
+        ):
+            self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape)))
+
+    def reset_parameters(self, init: str, horizon: int | None = None) -> None:
+        """Draw all weights anew; see `initialise_layer`."""
+        for layer in range(self.num_layers):
+            for suffix in self._suffixes(layer):
+                initialise_layer(self.cell, self.weights(suffix), init, horizon)
+
+    def weights(self, suffix: str) -> LayerWeights:
+        """The four parameters of one layer and direction, `_l0`, `_l0_reverse`, …"""
+        return LayerWeights(
+            *(
+                self.get_parameter(name + suffix)
+                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
+        )
+
+    def initial_state(
+        self,
+        batch_size: int,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> State:
+        """Zeros: one (LD, B, H) tensor per state coordinate (h; the LSTM's h and c)."""
+        like = self.get_parameter("weight_hh_l0")
+        shape = (self.num_layers * self.directions, batch_size, self.hidden_size)
+        zeros = torch.zeros(
+            shape, device=like.device if device is None else device, dtype=dtype or like.dtype
+        )
+        return tuple(zeros.clone() for _ in self.cell.state_names)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        state: State | None = None,
+        starts: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor, State]:
+        """inputs (T, B, E) -> outputs (T, B, DH), state after the last step.
+
+        state: as `initial_state`, zeros if None. starts (T, B) bool: the state is zeroed *before*
+        that step (one direction only). lengths (B,), each at least 1: sequences are right-padded;
+        the final state and the reverse direction respect them, outputs at padding are arbitrary.
+        Under `torch.autocast` in bf16 the products are in bf16 and the state stays in fp32.
+        Raises UsageError for `starts` in two directions.
+        """
+        if starts is not None and self.directions == 2:
+            raise UsageError("the state cannot be reset within a chunk of a bidirectional model")
+        state = self.initial_state(inputs.shape[1]) if state is None else state
+        if starts is not None and not bool(starts.any()):
+            starts = None
+        backwards = None if self.directions == 1 else _reversal(inputs, lengths)
+        finals: list[State] = []
+        for layer in range(self.num_layers):
+            outputs = []
+            for direction, suffix in enumerate(self._suffixes(layer)):
+                source = _reordered(inputs, backwards if direction else None)
+                first = tuple(part[len(finals)] for part in state)
+                weights = self.weights(suffix)
+                output, final = engines.run(
+                    self.engine, self.cell, source, first, weights, starts, lengths
+                )
+                outputs.append(_reordered(output, backwards if direction else None))
+                finals.append(final)
+            inputs = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+            if layer + 1 < self.num_layers:
+                inputs = self.between(inputs)
+        return inputs, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.cell.name}, {self.input_size}, {self.hidden_size}, layers={self.num_layers}, "
+            f"directions={self.directions}, engine={self.engine}"
+        )
+
+
+def _reversal(inputs: Tensor, lengths: Tensor | None) -> Tensor:
+    """(T, B) index of the step that takes each place when every sequence is turned round."""
+    steps, batch = inputs.shape[:2]
+    time = torch.arange(steps, device=inputs.device).unsqueeze(1).expand(steps, batch)
+    if lengths is None:
+        return steps - 1 - time
+    turned = lengths.to(time.device) - 1 - time
+    return torch.where(turned >= 0, turned, time)
+
+
+def _reordered(values: Tensor, order: Tensor | None) -> Tensor:
+    if order is None:
+        return values
+    return values[order, torch.arange(values.shape[1], device=values.device)]

@@ -85,7 +85,9 @@ def percentiles(replicates: ArrayLike, coverage: float = 0.95) -> tuple[Floats, 
     return ends[0], ends[1]
 
 
-def isotonic(values: ArrayLike, weights: ArrayLike | None = None, *, rising: bool = False) -> Floats:
+def isotonic(
+    values: ArrayLike, weights: ArrayLike | None = None, *, rising: bool = False
+) -> Floats:
     """The monotone curve (falling unless `rising`) nearest to `values` (K,) in weighted squares.
 
     Pool adjacent violators (Barlow et al. 1972), through scipy.
@@ -174,7 +176,7 @@ def ratio_of_geometric_means(a: Sequence[float], b: Sequence[float]) -> Interval
 def probability_of_superiority(a: Sequence[float], b: Sequence[float]) -> float:
     """P(a > b) + ½ P(a = b) for one drawn from each: 0.5 means no difference."""
     first, second = np.asarray(a, float)[:, None], np.asarray(b, float)[None, :]
-    return float(np.mean((first > second) + 0.5 * (first == second)))
+    return float(np.mean(first > second)) + 0.5 * float(np.mean(first == second))
 
 
 def permutation_test(
@@ -204,14 +206,16 @@ def permutation_test(
         seen, drawn = abs(first.mean() - second.mean()), np.abs(means - rest)
         exact = math.comb(values.size, first.size) <= most
     hits = int(np.sum(drawn >= seen - 1e-12 * max(1.0, float(seen))))
-    return hits / drawn.size if exact else (hits + 1) / (drawn.size + 1)
+    drawn_n = int(drawn.size)
+    return hits / drawn_n if exact else (hits + 1) / (drawn_n + 1)
 
 
 def _signs(n: int, most: int, draw: np.random.Generator) -> Floats:
     if 2**n <= most:
-        grid = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-        return grid * 2.0 - 1
-    return draw.integers(0, 2, (most, n)) * 2.0 - 1
+        bits = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    else:
+        bits = draw.integers(0, 2, (most, n))
+    return 2 * bits.astype(np.float64) - 1
 
 
 def _deals(n: int, first: int, most: int, draw: np.random.Generator) -> Floats:
@@ -253,3 +257,18 @@ def wilson(successes: int, n: int) -> Interval:
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def difference_of_means(a: Sequence[float], b: Sequence[float]) -> Interval:
+    """mean a − mean b with Welch's (1947) interval; infinite ends with one value on a side."""
+    first, second = np.asarray(a, float), np.asarray(b, float)
+    difference = float(first.mean() - second.mean())
+    if min(first.size, second.size) < 2:
+        return Interval(difference, -math.inf, math.inf)
+    parts = [float(v.var(ddof=1)) / v.size for v in (first, second)]
+    total = sum(parts)
+    if total == 0:
+        return Interval(difference, difference, difference)
+    spread = parts[0] ** 2 / (first.size - 1) + parts[1] ** 2 / (second.size - 1)
+    half = t_quantile(total**2 / spread) * math.sqrt(total)
+    return Interval(difference, difference - half, difference + half)

@@ -1,0 +1,172 @@
+"""The confirmatory family: few tests, named before there is data, corrected together.
+
+Endpoint: the memory horizon on the text, and the accuracy on the recall task. Pairs: those that
+the verdicts name, LSTM against RNN at each initialisation they share, and GRU against LSTM. Each is
+an exact permutation test over seeds; Holm's correction is over all that can be tested. A pair with
+too few seeds to reach 5 % even in the best case is left out of the family by its number of seeds
+alone, and reported as "not enough seeds to claim".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from rnnctl.compare.summary import finite
+from rnnctl.results.base import Estimate
+from rnnctl.results.comparison import BenchRow, Contrast, Row, SeedSummary
+from rnnctl.statistics import (
+    Interval,
+    difference_of_means,
+    enough_seeds,
+    holm,
+    permutation_test,
+    probability_of_superiority,
+    ratio_of_geometric_means,
+)
+
+ALPHA = 0.05
+INITS = ("good", "torch", "chrono")
+"""Order of preference where two cells share no initialisation."""
+MOST_SEEDS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two rows to compare at one endpoint, with one value per seed."""
+
+    endpoint: Literal["horizon", "recall"]
+    corpus: str
+    first: str
+    second: str
+    a: SeedSummary
+    b: SeedSummary
+
+    @property
+    def n(self) -> int:
+        """Seeds on the smaller side."""
+        return min(len(self.a.seeds), len(self.b.seeds))
+
+
+def named_pairs(rows: Sequence[Row], bench: Sequence[BenchRow], corpus: str) -> list[Pair]:
+    """The pairs that the verdicts name, as far as they are there, on the text and on recall."""
+    pairs = [
+        Pair("horizon", corpus, a.name, b.name, a.numbers["horizon"], b.numbers["horizon"])
+        for a, b in _named([row for row in rows if row.kind == "trained"])
+        if "horizon" in a.numbers and "horizon" in b.numbers
+    ]
+    for task, hardest in hardest_bench(bench).items():
+        pairs += [
+            Pair("recall", task, a.name, b.name, a.accuracy, b.accuracy) for a, b in _named(hardest)
+        ]
+    return pairs
+
+
+def hardest_bench(bench: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
+    """Per family of bench tasks the rows at the longest lag; only *recall* is confirmatory."""
+    recall = [row for row in bench if row.task.startswith("task:recall")]
+    if not recall:
+        return {}
+    longest = max(row.lag or 0 for row in recall)
+    chosen = [row for row in recall if (row.lag or 0) == longest]
+    return {chosen[0].task: [row for row in chosen if row.task == chosen[0].task]}
+
+
+Kind = TypeVar("Kind", Row, BenchRow)
+
+
+def _named(rows: Sequence[Kind]) -> list[tuple[Kind, Kind]]:
+    pairs = [
+        pair for init in ("torch", "good") for pair in _at(rows, "lstm", "rnn", init, init)
+    ] or _nearest(rows, "lstm", "rnn")
+    second = next(
+        (found for init in INITS if (found := _at(rows, "gru", "lstm", init, init))), None
+    )
+    return pairs + (second or _nearest(rows, "gru", "lstm"))
+
+
+def _at(
+    rows: Sequence[Kind], first: str, second: str, init_first: str, init_second: str
+) -> list[tuple[Kind, Kind]]:
+    left = [row for row in rows if (row.cell, row.init) == (first, init_first)]
+    right = [row for row in rows if (row.cell, row.init) == (second, init_second)]
+    return [(left[0], right[0])] if left and right else []
+
+
+def _nearest(rows: Sequence[Kind], first: str, second: str) -> list[tuple[Kind, Kind]]:
+    """The pair for cells that share no initialisation: the most preferred one of each."""
+    for init_first in INITS:
+        for init_second in INITS:
+            if found := _at(rows, first, second, init_first, init_second):
+                return found
+    return []
+
+
+def seeds_needed(comparisons: int) -> int:
+    """The fewest seeds a side with which `comparisons` tests can claim anything at 5 %."""
+    return next(n for n in range(2, MOST_SEEDS) if enough_seeds(n, max(1, comparisons)))
+
+
+def family(pairs: Sequence[Pair]) -> list[Pair]:
+    """The largest set of pairs that can all be tested, chosen by numbers of seeds only."""
+    chosen = sorted(pairs, key=lambda pair: pair.n, reverse=True)
+    while chosen and not enough_seeds(max(chosen[-1].n, 1), len(chosen)):
+        chosen.pop()
+    return [pair for pair in pairs if pair in chosen]
+
+
+def contrasts(pairs: Sequence[Pair]) -> tuple[Contrast, ...]:
+    """Every named pair: effect with interval, superiority, p and Holm's p where it is tested."""
+    tested = family(pairs)
+    p_values = [_p(pair) for pair in tested]
+    adjusted = dict(zip(map(id, tested), zip(p_values, holm(p_values), strict=True), strict=True))
+    return tuple(_contrast(pair, adjusted.get(id(pair))) for pair in pairs)
+
+
+def _p(pair: Pair) -> float:
+    if pair.endpoint == "horizon":
+        logs = [[math.log(value) for value in side.seeds] for side in (pair.a, pair.b)]
+        return permutation_test(*logs)
+    return permutation_test(pair.a.seeds, pair.b.seeds)
+
+
+def _contrast(pair: Pair, p: tuple[float, float] | None) -> Contrast:
+    effect = _effect(pair)
+    return Contrast(
+        endpoint=pair.endpoint,
+        corpus=pair.corpus,
+        first=pair.first,
+        second=pair.second,
+        n=pair.n,
+        effect=effect,
+        superiority=probability_of_superiority(pair.a.seeds, pair.b.seeds) if pair.n else None,
+        p=p[0] if p else None,
+        p_holm=p[1] if p else None,
+        tested=p is not None,
+        outcome=_outcome(pair, effect, p),
+    )
+
+
+def _effect(pair: Pair) -> Estimate:
+    unit = "ratio" if pair.endpoint == "horizon" else "difference of accuracies"
+    if not pair.n:
+        return Estimate(estimate=None, status="insufficient_data", unit=unit)
+    of = ratio_of_geometric_means if pair.endpoint == "horizon" else difference_of_means
+    ends: Interval = of(pair.a.seeds, pair.b.seeds)
+    lower_bounds = pair.a.censored + pair.b.censored
+    note = f"{lower_bounds} of the horizons are lower bounds" if lower_bounds else ""
+    lo, hi = (finite(ends.lo), finite(ends.hi)) if pair.n > 1 else (None, None)
+    return Estimate(estimate=ends.estimate, ci95=(lo, hi), n=pair.n, unit=unit, note=note)
+
+
+def _outcome(
+    pair: Pair, effect: Estimate, p: tuple[float, float] | None
+) -> Literal["more", "less", "no clear difference", "not enough seeds to claim"]:
+    if p is None or effect.estimate is None:
+        return "not enough seeds to claim"
+    if p[1] > ALPHA:
+        return "no clear difference"
+    neutral = 1.0 if pair.endpoint == "horizon" else 0.0
+    return "more" if effect.estimate > neutral else "less"

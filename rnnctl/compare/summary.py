@@ -1,0 +1,175 @@
+"""Members into rows: every number with a t-interval over the seeds.
+
+The unit of replication is the training seed (DIAGNOSTICS part 4): a percentile bootstrap over few
+seeds covers far too little, Student's interval on the seed values (their logarithms for horizons,
+half-lives and speeds) covers 95 %.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from rnnctl.compare.measures import MEASURES
+from rnnctl.compare.sizes import deviation
+from rnnctl.results.base import Curve, Estimate, Status
+from rnnctl.results.comparison import BenchRow, Member, Row, Scale, SeedSummary
+from rnnctl.statistics import t_interval, wilson
+
+LOG_FLOOR = 0.1
+"""Smallest value on a log scale: a horizon of 0 words enters as a tenth of one."""
+SOLVED = 0.95
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None where it is not finite: there is no infinity in a result."""
+    return value if math.isfinite(value) else None
+
+
+def summarise(values: Sequence[Estimate], scale: Scale, unit: str = "") -> SeedSummary:
+    """Mean and t-interval over seeds; a censored value enters as the bound that it is."""
+    known: list[float] = []
+    censored = 0
+    for value in values:
+        if value.status == "censored" and value.censored_at is not None:
+            known.append(value.censored_at)
+            censored += 1
+        elif value.status in ("ok", "exploding") and value.estimate is not None:
+            known.append(value.estimate)
+    unit = unit or next((value.unit for value in values if value.unit), "")
+    if not known:
+        return _nothing(values, scale, unit)
+    if scale == "log":
+        known = [max(value, LOG_FLOOR) for value in known]
+    ends = t_interval(known, log=scale == "log")
+    if censored == len(known):
+        return SeedSummary(
+            estimate=None, status="censored", censored_at=min(known), n=len(known), unit=unit,
+            scale=scale, seeds=tuple(known), censored=censored,
+        )  # fmt: skip
+    lo, hi = (finite(ends.lo), finite(ends.hi)) if len(known) > 1 else (None, None)
+    return SeedSummary(
+        estimate=ends.estimate, ci95=(lo, hi), n=len(known), unit=unit, scale=scale,
+        seeds=tuple(known), censored=censored, note=_note(len(values), len(known), censored),
+    )  # fmt: skip
+
+
+def _nothing(values: Sequence[Estimate], scale: Scale, unit: str) -> SeedSummary:
+    statuses = Counter(value.status for value in values)
+    status: Status = statuses.most_common(1)[0][0] if statuses else "not_applicable"
+    note = next((value.note for value in values if value.note), "")
+    status = "undefined" if status in ("ok", "censored") else status
+    return SeedSummary(estimate=None, status=status, note=note, scale=scale, unit=unit)
+
+
+def _note(members: int, known: int, censored: int) -> str:
+    parts = []
+    if censored:
+        parts.append(f"{censored} of {known} seeds are lower bounds")
+    if known < members:
+        parts.append(f"{members - known} of {members} seeds have no value")
+    if known == 1:
+        parts.append("one seed: no interval")
+    return "; ".join(parts)
+
+
+def summarise_curves(curves: Sequence[Curve]) -> Curve | None:
+    """The mean curve over seeds with pointwise t-intervals, at the distances all of them have."""
+    curves = [curve for curve in curves if curve.x]
+    if not curves:
+        return None
+    shared = sorted(set.intersection(*(set(curve.x) for curve in curves)))
+    ys: list[float | None] = []
+    los: list[float | None] = []
+    his: list[float | None] = []
+    ns: list[int] = []
+    for x in shared:
+        found = [y for curve in curves if (y := curve.y[curve.x.index(x)]) is not None]
+        if not found:
+            middle, low, high = None, None, None
+        else:
+            ends = t_interval(found)
+            middle, low, high = ends.estimate, finite(ends.lo), finite(ends.hi)
+        for column, value in ((ys, middle), (los, low), (his, high)):
+            column.append(value)
+        ns.append(len(found))
+    first = curves[0]
+    return Curve(
+        x_unit=first.x_unit, y_unit=first.y_unit, x=tuple(shared), y=tuple(ys), lo=tuple(los),
+        hi=tuple(his), n=tuple(ns),
+    )  # fmt: skip
+
+
+def rows_of(groups: dict[str, list[Member]], reference: int | None = None) -> tuple[Row, ...]:
+    """One row per named group; `reference` recurrent parameters, or those of the first LSTM."""
+    if reference is None:
+        reference = _reference(groups)
+    return tuple(_row(name, members, reference) for name, members in groups.items())
+
+
+def _reference(groups: dict[str, list[Member]]) -> int | None:
+    members = [member for group in groups.values() for member in group]
+    lstm = [member for member in members if member.cell == "lstm"] or members
+    return lstm[0].recurrent_parameters if lstm else None
+
+
+def _row(name: str, members: list[Member], reference: int | None) -> Row:
+    first = members[0]
+    return Row(
+        name=name,
+        kind="untrained" if first.untrained else "trained",
+        cell=first.cell,
+        init=first.init,
+        seeds=tuple(member.seed for member in members),
+        hidden_size=first.hidden_size,
+        parameters=first.parameters,
+        recurrent_parameters=first.recurrent_parameters,
+        deviation=deviation(first.recurrent_parameters, reference) if reference else None,
+        macs_per_token=first.macs_per_token,
+        lr=None if first.untrained else first.lr,
+        numbers=_numbers(members),
+        curves=_curves(members),
+        exploding_seeds=sum(bool(member.explodes) for member in members),
+    )
+
+
+def _numbers(members: list[Member]) -> dict[str, SeedSummary]:
+    numbers = {}
+    for key, measure in MEASURES.items():
+        values = [member.values[key] for member in members if key in member.values]
+        if values:
+            numbers[key] = summarise(values, measure.scale, measure.unit)
+    return numbers
+
+
+def _curves(members: list[Member]) -> dict[str, Curve]:
+    names = dict.fromkeys(name for member in members for name in member.curves)
+    made = {
+        name: summarise_curves([m.curves[name] for m in members if name in m.curves])
+        for name in names
+    }
+    return {name: curve for name, curve in made.items() if curve is not None}
+
+
+def bench_rows(groups: dict[tuple[str, str, int | None], list[Member]]) -> tuple[BenchRow, ...]:
+    """Accuracy by task, row name and lag, over seeds."""
+    return tuple(_bench_row(*key, members) for key, members in groups.items())
+
+
+def _bench_row(name: str, task: str, lag: int | None, members: list[Member]) -> BenchRow:
+    first = members[0]
+    accuracy = summarise(
+        [member.values["accuracy"] for member in members if "accuracy" in member.values], "linear"
+    )
+    solved = sum(value >= SOLVED for value in accuracy.seeds)
+    share = wilson(solved, len(accuracy.seeds))
+    return BenchRow(
+        name=name, cell=first.cell, init=first.init, task=task, lag=lag, chance=first.chance,
+        accuracy=accuracy, solved=solved, solved_ci95=(share.lo, share.hi),
+    )  # fmt: skip
+
+
+def estimates(values: Iterable[float]) -> list[Estimate]:
+    """Plain numbers as estimates without intervals."""
+    return [Estimate(estimate=value) for value in values]

@@ -1,0 +1,180 @@
+"""The record of ``rnnctl compare``: members, rows over seeds, contrasts and verdicts.
+
+A *member* is one trained run. A *row* is what is said of several members that differ in their seed
+only: each number with a t-interval over the seeds. *Contrasts* are the few tests named beforehand;
+*verdicts* are the lecture's claims, decided by rules fixed in `rnnctl.compare.verdicts`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rnnctl.results.base import Curve, Estimate, Record, Result
+
+Outcome = Literal["holds", "does not hold", "not clear here"]
+RowKind = Literal["trained", "untrained", "baseline"]
+Scale = Literal["linear", "log"]
+
+
+class ExchangeRecord(Record):
+    """What happens when two texts exchange one part of their LSTM states (Estimates in shares).
+
+    Both parts exchanged is 1, none is 0. `c` and `h` are the shares that each alone carries,
+    `lag` tokens after which they were exchanged, measured over the following tokens.
+    """
+
+    measure: str = Field(description="loss, in nats, or evidence, in log-odds")
+    lag: int
+    c: Estimate
+    h: Estimate
+    full: Estimate = Field(description="effect of exchanging both, in the measure's unit")
+
+
+class SpeedRecord(Record):
+    """Speed of one run's model, measured alone, one entry per round; the schema of speed.json."""
+
+    schema_id: Literal["rnnctl.speed/1"] = "rnnctl.speed/1"
+    threads: int
+    train_tokens_per_s: tuple[float, ...]
+    generate_ms_per_token: tuple[float, ...]
+    hidden_size: int
+    batch_size: int
+    chunk: int = Field(description="tokens per training step and stream")
+    same_size_hidden: int | None = Field(
+        None, description="hidden size of the second measurement, that of the LSTM compared with"
+    )
+    same_size_train_tokens_per_s: tuple[float, ...] = ()
+    same_size_generate_ms_per_token: tuple[float, ...] = ()
+
+
+class Member(Record):
+    """One trained run, as far as the comparison looks at it."""
+
+    path: str
+    cell: str
+    init: str
+    seed: int
+    task: Literal["lm", "sentiment"]
+    level: str
+    corpus: str
+    fingerprint: str
+    split: str
+    unit: str = Field(description="distance unit of the horizon: words or chars")
+    bench: str | None = Field(None, description="specification of the bench task, if it is one")
+    lag: int | None = None
+    chance: float | None = None
+    hidden_size: int
+    embedding_size: int
+    layers: int
+    parameters: int | None
+    recurrent_parameters: int
+    macs_per_token: int = Field(description="recurrent multiply-adds per token, forward")
+    lr: float
+    tokens_seen: int | None
+    train_seconds: float | None
+    untrained: bool = False
+    values: dict[str, Estimate] = Field(default_factory=dict)
+    curves: dict[str, Curve] = Field(default_factory=dict)
+    explodes: bool | None = None
+    speed: SpeedRecord | None = None
+    exchange: ExchangeRecord | None = None
+
+
+class SeedSummary(Estimate):
+    """A number over seeds: mean (geometric on the log scale) and t-interval; n = seeds."""
+
+    scale: Scale = "linear"
+    seeds: tuple[float, ...] = Field((), description="one value per member, in order of seed")
+    censored: int = Field(0, description="how many of them are lower bounds")
+
+
+class Row(Record):
+    """Members of one cell and initialisation, or a baseline."""
+
+    name: str
+    kind: RowKind
+    cell: str | None = None
+    init: str | None = None
+    seeds: tuple[int, ...] = ()
+    hidden_size: int | None = None
+    parameters: int | None = None
+    recurrent_parameters: int | None = None
+    deviation: float | None = Field(None, description="recurrent parameters / reference - 1")
+    macs_per_token: int | None = None
+    lr: float | None = None
+    numbers: dict[str, SeedSummary] = Field(default_factory=dict)
+    curves: dict[str, Curve] = Field(default_factory=dict)
+    exploding_seeds: int = 0
+
+
+class BenchRow(Record):
+    """Accuracy of one cell and initialisation on a bench task at one distance, over seeds."""
+
+    name: str
+    cell: str
+    init: str
+    task: str
+    lag: int | None
+    chance: float | None
+    accuracy: SeedSummary
+    solved: int = Field(description="seeds with at least 95 % accuracy")
+    solved_ci95: tuple[float, float] = Field(description="Wilson, of the share of seeds")
+
+
+class Contrast(Record):
+    """One test of the confirmatory family."""
+
+    endpoint: Literal["horizon", "recall"]
+    corpus: str
+    first: str
+    second: str
+    n: int = Field(description="seeds on the smaller side")
+    effect: Estimate = Field(description="ratio of geometric means, or difference of accuracies")
+    superiority: float | None = Field(description="P(first > second) for one seed of each")
+    p: float | None
+    p_holm: float | None
+    tested: bool = Field(description="enough seeds for this test to be able to claim anything")
+    outcome: Literal["more", "less", "no clear difference", "not enough seeds to claim"]
+
+
+class Verdict(Record):
+    """What this comparison says about one of the lecture's claims."""
+
+    id: str
+    claim: str
+    outcome: Outcome
+    because: str = Field(description="the numbers it rests on, in a sentence")
+    rule: str = Field(description="contrast, margin and interval, fixed beforehand")
+    numbers: dict[str, Estimate] = Field(default_factory=dict)
+    command: str = Field(description="what shows more")
+
+
+class Failure(Record):
+    """A member that could not be trained or read."""
+
+    name: str
+    reason: str
+    command: str = ""
+
+
+class Comparison(Result):
+    """What ``rnnctl compare`` returns."""
+
+    schema_id: Literal["rnnctl.comparison/1"] = "rnnctl.comparison/1"
+    task: Literal["lm", "sentiment"]
+    corpus: str
+    quality: Literal["bits_per_byte", "accuracy"]
+    horizon_kind: Literal["use_neff", "effect_half"]
+    distance_unit: str
+    match: str = Field(description="what was held equal, in words")
+    rates: str = Field("", description="where the learning rates come from")
+    rows: tuple[Row, ...]
+    bench: tuple[BenchRow, ...] = ()
+    family: int = Field(0, description="tests that Holm's correction is over")
+    seeds_needed: int = Field(description="seeds a side with which the family could claim")
+    contrasts: tuple[Contrast, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    members: tuple[Member, ...] = ()
+    failures: tuple[Failure, ...] = ()

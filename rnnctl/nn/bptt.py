@@ -71,11 +71,13 @@ def pull_steps(
     output_gradients: list[Tensor | None],
     w_hh: Tensor,
     keep: Tensor | None,
+    record: list[Parts] | None = None,
 ) -> tuple[Tensor, Tensor, Parts]:
     """The recurrence backwards.
 
     factors: parts (T, B, H). output_gradients: per state coordinate (T, B, H), or None.
-    Returns the gradients of x (T, B, gH), of u (T, B, gH), and of the initial state.
+    Returns the gradients of x (T, B, gH), of u (T, B, gH), and of the initial state. `record` is
+    given the gradient of the state after every step, from the last step to the first.
     """
     steps, batch, hidden = factors[0].shape
     gradient: list[Tensor] = [factors[0].new_zeros(batch, hidden) for _ in cell.state_names]
@@ -86,6 +88,8 @@ def pull_steps(
         for index, extra in enumerate(output_gradients):
             if extra is not None:
                 gradient[index] = gradient[index] + extra[t]
+        if record is not None:
+            record.append(tuple(gradient))
         dx_t, du_t, direct = cell.pull(per_step[t], tuple(gradient))
         dx.append(torch.cat(dx_t, -1))
         if du_t is not dx_t:

@@ -95,9 +95,9 @@ def rnn_pull(factors: Any, gradient: Any) -> Any:
     return da, da, ()
 
 
-def rnn_push(factors: Any, du: Any, tangent: Any) -> Any:
-    """Tangents of u and of the state -> tangent of (h',)."""
-    return (factors[0] * du[0],)
+def rnn_push(factors: Any, dx: Any, du: Any, tangent: Any) -> Any:
+    """Tangents of x, of u and of the state -> tangent of (h',)."""
+    return (factors[0] * (dx[0] + du[0]),)
 
 
 # Hochreiter & Schmidhuber (1997) with the forget gate of Gers et al. (2000), without peepholes.
@@ -146,11 +146,12 @@ def lstm_pull(factors: Any, gradient: Any) -> Any:
     return da, da, (forget * dc,)
 
 
-def lstm_push(factors: Any, du: Any, tangent: Any) -> Any:
-    """Tangents of u and of the state (h, c) -> tangent of (h', c')."""
+def lstm_push(factors: Any, dx: Any, du: Any, tangent: Any) -> Any:
+    """Tangents of x, of u and of the state (h, c) -> tangent of (h', c')."""
     to_i, to_f, to_g, to_o, forget, expose = factors
-    dc = forget * tangent[1] + to_i * du[0] + to_f * du[1] + to_g * du[2]
-    return (to_o * du[3] + expose * dc, dc)
+    dc = forget * tangent[1] + to_i * (dx[0] + du[0]) + to_f * (dx[1] + du[1])
+    dc = dc + to_g * (dx[2] + du[2])
+    return (to_o * (dx[3] + du[3]) + expose * dc, dc)
 
 
 # Cho et al. (2014), in the variant with the reset gate after the recurrent product.
@@ -189,10 +190,11 @@ def gru_pull(factors: Any, gradient: Any) -> Any:
     return (dr, dz, dn), (dr, dz, r * dn), (z * dh,)
 
 
-def gru_push(factors: Any, du: Any, tangent: Any) -> Any:
-    """Tangents of u and of the state (h,) -> tangent of (h',)."""
+def gru_push(factors: Any, dx: Any, du: Any, tangent: Any) -> Any:
+    """Tangents of x, of u and of the state (h,) -> tangent of (h',)."""
     to_r, to_z, to_n, r, z = factors
-    return (z * tangent[0] + to_r * du[0] + to_z * du[1] + to_n * (r * du[2]),)
+    dn = to_n * (dx[2] + r * du[2])
+    return (z * tangent[0] + to_r * (dx[0] + du[0]) + to_z * (dx[1] + du[1]) + dn,)
 
 
 class LayerWeights(NamedTuple):
@@ -224,7 +226,7 @@ class Cell:
     step: Callable[[Parts, Parts, Parts], tuple[Parts, Parts]]
     factors: Callable[[Parts, Parts, Parts], Parts]
     pull: Callable[[Parts, Parts], tuple[Parts, Parts, Parts]]
-    push: Callable[[Parts, Parts, Parts], Parts]
+    push: Callable[[Parts, Parts, Parts, Parts], Parts]
 
 
 RNN_TANH = Cell(

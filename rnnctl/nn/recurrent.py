@@ -13,6 +13,7 @@ from rnnctl.nn import engines
 from rnnctl.nn.cells import LayerWeights, find_cell
 from rnnctl.nn.dropout import VariationalDropout
 from rnnctl.nn.initialisation import initialise_layer
+from rnnctl.nn.trace import Trace
 
 State = tuple[Tensor, ...]
 
@@ -134,6 +135,25 @@ class Recurrent(nn.Module):
             if layer + 1 < self.num_layers:
                 inputs = self.between(inputs)
         return inputs, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+
+    def trace(
+        self, inputs: Tensor, state: State | None = None, starts: Tensor | None = None
+    ) -> Trace:
+        """The same pass with everything in it kept by name; arguments as for `forward`.
+
+        In the weights' dtype, without dropout and without autograd. Raises UsageError for a
+        bidirectional model, whose states have no single past.
+        """
+        if self.directions == 2:
+            raise UsageError(
+                "a bidirectional model cannot be traced",
+                hint="its states depend on the future too; train one without --bidirectional",
+            )
+        state = self.initial_state(inputs.shape[1]) if state is None else state
+        layers = [
+            self.weights(suffix) for k in range(self.num_layers) for suffix in self._suffixes(k)
+        ]
+        return Trace(self.cell, layers, inputs, state, starts)
 
     def extra_repr(self) -> str:
         return (

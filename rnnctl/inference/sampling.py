@@ -1,0 +1,171 @@
+"""From logits to the next token: penalty, temperature, filters, and one uniform number a token.
+
+B: streams, V: vocabulary. Plain numpy: a stream with a small vocabulary takes microseconds a token
+here, less than the dispatch of the same operations on tensors.
+
+The order is that of Hugging Face `generate`: repetition penalty, temperature, top-k, top-p, min-p.
+A filtered logit is minus infinity; at least one token of each stream always remains.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl.errors import UsageError
+
+Logits = NDArray[np.float32]
+UNIFORMS_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen. The defaults draw from the model's own distribution.
+
+    temperature: 0 or more; 0 takes the most probable token. top_k: 0 is off. top_p: share of the
+    probability kept, over 0 to 1; 1 is off. min_p: 0 to 1, relative to the most probable token;
+    0 is off. repetition_penalty: over 0; 1 is off; counts the last `penalty_window` tokens.
+    """
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    penalty_window: int = 64
+
+    def __post_init__(self) -> None:
+        _require(self.temperature >= 0, "--temperature", self.temperature, "0 or more")
+        _require(self.top_k >= 0, "--top-k", self.top_k, "0 (off) or more")
+        _require(0 < self.top_p <= 1, "--top-p", self.top_p, "over 0 and at most 1 (off)")
+        _require(0 <= self.min_p <= 1, "--min-p", self.min_p, "0 (off) to 1")
+        _require(
+            0 < self.repetition_penalty < float("inf"),
+            "--repetition-penalty",
+            self.repetition_penalty,
+            "over 0; 1 is off",
+        )
+
+
+def _require(holds: bool, option: str, value: float, allowed: str) -> None:
+    if not holds:
+        raise UsageError(f"{option} {value}: must be {allowed}")
+
+
+class Uniforms:
+    """Uniform numbers in [0, 1), one sequence per stream, that depend on (seed, stream) only.
+
+    So stream 3 says the same whether two or sixty streams are drawn beside it.
+    """
+
+    def __init__(self, seed: int, streams: int, *, first: int = 0) -> None:
+        self._generators = [np.random.default_rng([seed, first + i]) for i in range(streams)]
+        self._block = np.empty((streams, 0))
+        self._next = 0
+
+    def next(self) -> NDArray[np.float64]:
+        """(B,) one number for each stream."""
+        if self._next == self._block.shape[1]:
+            drawn = [generator.random(UNIFORMS_AT_ONCE) for generator in self._generators]
+            self._block, self._next = np.stack(drawn), 0
+        self._next += 1
+        column: NDArray[np.float64] = self._block[:, self._next - 1]
+        return column
+
+
+def penalize(logits: Logits, recent: NDArray[np.integer], penalty: float) -> Logits:
+    """Make tokens of `recent` (B, W) less likely: positive logits / penalty, negative * penalty.
+
+    Equation of CTRL (Keskar et al. 2019) as Hugging Face applies it: once per token, however often
+    it occurred.
+    """
+    if penalty == 1.0 or recent.shape[1] == 0:
+        return logits
+    out = logits.copy()
+    said = np.take_along_axis(logits, recent, axis=1)
+    lowered = np.where(said > 0, said / penalty, said * penalty)
+    np.put_along_axis(out, recent, lowered, axis=1)
+    return out
+
+
+def keep_top_k(logits: Logits, k: int) -> Logits:
+    """Only the k most probable tokens of each row stay; those that tie with the k-th stay too."""
+    if k <= 0 or k >= logits.shape[1]:
+        return logits
+    limit = np.partition(logits, -k, axis=1)[:, -k, None]
+    return np.where(logits < limit, np.float32(-np.inf), logits)
+
+
+def keep_top_p(logits: Logits, p: float) -> Logits:
+    """The smallest set of most probable tokens whose probability reaches p (Holtzman et al. 2020).
+
+    A token stays if those before it sum to less than p; so the first always stays.
+    """
+    if p >= 1.0:
+        return logits
+    order = np.argsort(-logits, axis=1, kind="stable")
+    ranked = probabilities(np.take_along_axis(logits, order, axis=1))
+    before = np.cumsum(ranked, axis=1) - ranked
+    out = np.full_like(logits, -np.inf)
+    kept = np.where(before < p, np.take_along_axis(logits, order, axis=1), np.float32(-np.inf))
+    np.put_along_axis(out, order, kept, axis=1)
+    return out
+
+
+def keep_min_p(logits: Logits, p: float) -> Logits:
+    """Tokens at least p times as probable as the most probable one stay (Nguyen et al. 2024)."""
+    if p <= 0.0:
+        return logits
+    limit = logits.max(axis=1, keepdims=True) + np.float32(np.log(p))
+    return np.where(logits < limit, np.float32(-np.inf), logits)
+
+
+def probabilities(logits: Logits) -> NDArray[np.float64]:
+    """Softmax over the last axis, in float64."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    np.exp(wide, out=wide)
+    wide /= wide.sum(axis=-1, keepdims=True)
+    return wide
+
+
+def choose(
+    logits: Logits, sampling: Sampling, recent: NDArray[np.integer], uniforms: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """The next token of each stream.
+
+    logits (B, V), where minus infinity forbids a token; recent (B, W) the tokens that the
+    repetition penalty counts; uniforms (B,) in [0, 1), one for each stream. Returns (B,).
+    """
+    logits = penalize(logits, recent, sampling.repetition_penalty)
+    if sampling.temperature == 0:
+        greedy: NDArray[np.int64] = logits.argmax(axis=1)
+        return greedy
+    if sampling.temperature != 1.0:
+        logits = _heat(logits, sampling.temperature)
+    logits = keep_top_k(logits, sampling.top_k)
+    logits = keep_top_p(logits, sampling.top_p)
+    logits = keep_min_p(logits, sampling.min_p)
+    return _invert(logits, uniforms)
+
+
+def _heat(logits: Logits, temperature: float) -> Logits:
+    """Divide by the temperature; the maximum goes first, so that a tiny temperature is no NaN."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    with np.errstate(over="ignore"):  # to minus infinity: the token is as good as impossible
+        heated: Logits = (shifted / temperature).astype(np.float32)
+    return heated
+
+
+def _invert(logits: Logits, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Inverse transform: the first token whose cumulative probability exceeds the uniform."""
+    weights = logits - logits.max(axis=1, keepdims=True)
+    np.exp(weights, out=weights)
+    cumulative = np.cumsum(weights, axis=1, dtype=np.float64)
+    targets = uniforms * cumulative[:, -1]
+    if logits.shape[0] == 1:
+        return np.array([cumulative[0].searchsorted(targets[0], side="right")])
+    chosen: NDArray[np.int64] = (cumulative <= targets[:, None]).sum(axis=1)
+    return chosen

@@ -1,11 +1,10 @@
-"""Trained models as the diagnostics see them (`LanguageSubject`, `ClassifierSubject`, `Traceable`).
+"""Trained models as the diagnostics see them (`LanguageSubject`, `ClassifierSubject`).
 
 Axes: T time, B batch, F features, H hidden, V vocabulary, C classes.
 """
 
 from __future__ import annotations
 
-import copy
 from typing import cast
 
 import torch
@@ -13,14 +12,12 @@ from torch import Tensor
 
 from rnnctl.diagnostics.subject import State
 from rnnctl.nn.models import Classifier, LanguageModel
-from rnnctl.nn.trace import Trace
 
 
 class ModelSubject:
     """A trained language model or classifier, in eval mode, as a diagnostic sees it.
 
-    Forward-only measurements run in the weights' own precision (float32); `trace` in float64 on a
-    copy made when first asked for.
+    They run in the weights' own precision (float32).
     """
 
     def __init__(
@@ -31,7 +28,6 @@ class ModelSubject:
         self.labels = labels
         self.cell: str = model.recurrent.cell
         self.vocab_size: int = model.embedding.num_embeddings
-        self._exact: LanguageModel | Classifier | None = None
 
     @property
     def language_model(self) -> LanguageModel:
@@ -55,7 +51,7 @@ class ModelSubject:
     @torch.no_grad()
     def scores(self, features: Tensor, tokens: Tensor) -> Tensor:
         """See `LanguageSubject`."""
-        weight, bias = self.model_decoder()
+        weight, bias = self._decoder()
         scores = torch.einsum("nf,nkf->nk", features.double(), weight[tokens].double())
         return scores if bias is None else scores + bias[tokens].double()
 
@@ -86,32 +82,7 @@ class ModelSubject:
         _, state = self.model.recurrent(self.classifier.embed(ids), lengths=lengths)
         return self.vector(state, hidden_only=hidden_only)
 
-    @property
-    def exact(self) -> LanguageModel | Classifier:
-        """A float64 copy of the model on the CPU, for derivatives."""
-        if self._exact is None:
-            self._exact = copy.deepcopy(self.model).double().cpu()
-        return self._exact
-
-    def trace(self, ids: Tensor, state: State | None = None) -> Trace:
-        """See `Traceable`."""
-        with torch.no_grad():
-            return self.exact.recurrent.trace(self.exact.embed(ids.cpu()), state)
-
-    def readout_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """See `Traceable`. For a classifier the answer is read from this output alone."""
-        leaf = outputs.detach().clone().requires_grad_(True)
-        if isinstance(self.exact, Classifier):
-            width = outputs.shape[-1]
-            repeated = leaf.repeat(1, self.exact.head.in_features // width)
-            logits = self.exact.head(repeated)
-        else:
-            logits = self.exact.logits(self.exact.project(leaf))
-        loss = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        return gradient
-
-    def model_decoder(self) -> tuple[Tensor, Tensor | None]:
+    def _decoder(self) -> tuple[Tensor, Tensor | None]:
         """The output layer's rows (V, F) and biases (V,)."""
         decoder = self.language_model.decoder
         return decoder.weight, decoder.bias

@@ -5,19 +5,16 @@ Axes: T time, B batch, F features, S state, V vocabulary, C classes. The known-a
 code that measures a user's model.
 
 A *state* is a tuple of tensors (·, B, ·) whose second axis is the batch; only `select`, `merge` and
-a subject's own `vector` look inside.
+a subject's own `vector` look inside. What derivatives need is in `traceable`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from rnnctl.nn.trace import Trace
 
 State = tuple[Tensor, ...]
 
@@ -56,22 +53,6 @@ class ClassifierSubject(Protocol):
 
     def final_state(self, ids: Tensor, lengths: Tensor, *, hidden_only: bool = False) -> Tensor:
         """The state vector after the last token of each text: (B, S)."""
-
-
-class Traceable(Protocol):
-    """A model whose inside REACH, Lyapunov and GATES may look at; float64 throughout."""
-
-    cell: str
-
-    def trace(self, ids: Tensor, state: State | None = None) -> Trace:
-        """States and gates of every layer and step for ids (T, B), with exact derivatives."""
-
-    def readout_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """∂ℓ/∂outputs of one step: outputs (B, H) and targets (B,) -> (B, H).
-
-        The loss is the nats of the target (the next token, or the label) when the answer is read
-        from this step alone.
-        """
 
 
 def select(state: State, index: Tensor | Sequence[int]) -> State:

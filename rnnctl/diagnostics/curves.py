@@ -1,0 +1,177 @@
+"""From sums per resampling unit to curves, horizons and estimates.
+
+U resampling units (documents or blocks), K distances, R bootstrap resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl import statistics
+from rnnctl.results.base import Curve, Estimate
+
+Floats = NDArray[np.float64]
+
+
+def octave_bins(last: int, per_octave: int = 2) -> list[tuple[int, int]]:
+    """Inclusive bins up to `last`; with two per octave 0, 1, 2, 3, 4, 5–6, 7–8, 9–11, 12–16, …
+
+    Bins of four per octave lie inside those of two.
+    """
+    edges = sorted({round(2 ** (k / per_octave)) for k in range(per_octave * 32)})
+    bins, low = [(0, 0)], 1
+    for edge in edges:
+        if low > last:
+            break
+        bins.append((low, min(edge, last)))
+        low = edge + 1
+    return bins
+
+
+def octave_points(last: int) -> list[int]:
+    """Distances 0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, … and `last`, two per octave."""
+    points = {round(2 ** (k / 2)) for k in range(64)}
+    return sorted({0, last} | {point for point in points if point < last})
+
+
+def centre(low: int, high: int) -> float:
+    """The distance that stands for a bin: its geometric middle."""
+    return math.sqrt(low * high) if low else float(low + high) / 2
+
+
+@dataclass
+class Sums:
+    """What each unit contributes to the mean at each distance: (U, K) sums and counts."""
+
+    sums: Floats
+    counts: Floats
+    seed: int = 0
+    resamples: int = statistics.RESAMPLES
+
+    @classmethod
+    def empty(cls, units: int, points: int, *, seed: int, resamples: int) -> Sums:
+        """Nothing counted yet."""
+        return cls(np.zeros((units, points)), np.zeros((units, points)), seed, resamples)
+
+    def add(self, units: NDArray[np.int64], point: int, values: Floats) -> None:
+        """Count `values` (N,) of units (N,) at one distance."""
+        np.add.at(self.sums[:, point], units, values)
+        np.add.at(self.counts[:, point], units, 1.0)
+
+    def gathered(self, groups: NDArray[np.int64]) -> Sums:
+        """The same counts at fewer distances: column k goes to column groups[k]."""
+        wider = Sums.empty(
+            len(self.sums), int(groups.max()) + 1, seed=self.seed, resamples=self.resamples
+        )
+        for column, group in enumerate(groups):
+            wider.sums[:, group] += self.sums[:, column]
+            wider.counts[:, group] += self.counts[:, column]
+        return wider
+
+    @cached_property
+    def weights(self) -> Floats:
+        """The resamples, the same for every curve of equal seed and units."""
+        return statistics.resampling_weights(
+            len(self.sums), resamples=self.resamples, seed=self.seed
+        )
+
+    @cached_property
+    def means(self) -> statistics.Bootstrapped:
+        """Mean at each distance with its interval."""
+        return statistics.ratio_of_means(self.sums, self.counts, self.weights)
+
+    @cached_property
+    def n(self) -> NDArray[np.int64]:
+        """Units that contribute at each distance."""
+        contributing: NDArray[np.int64] = np.count_nonzero(self.counts, axis=0)
+        return contributing
+
+
+def number(value: float) -> float | None:
+    """A float of a record: None for NaN and infinities."""
+    return float(value) if math.isfinite(value) else None
+
+
+def numbers(values: Sequence[float] | Floats) -> tuple[float | None, ...]:
+    """Several of them."""
+    return tuple(number(float(value)) for value in values)
+
+
+def curve(
+    x: Sequence[float] | Floats,
+    means: statistics.Bootstrapped,
+    n: Sequence[int] | NDArray[np.int64],
+    *,
+    x_unit: str,
+    y_unit: str,
+    scale: float = 1.0,
+) -> Curve:
+    """A curve record, y times `scale`."""
+    return Curve(
+        x_unit=x_unit,
+        y_unit=y_unit,
+        x=tuple(float(value) for value in x),
+        y=numbers(means.estimate * scale),
+        lo=numbers(means.lo * scale),
+        hi=numbers(means.hi * scale),
+        n=tuple(int(value) for value in n),
+    )
+
+
+def estimate(
+    value: float,
+    replicates: Floats,
+    *,
+    n: int,
+    unit: str,
+    note: str = "",
+    largest: float = math.inf,
+) -> Estimate:
+    """A scalar from its bootstrap replicates (R,).
+
+    Infinite means beyond `largest`, the longest distance measured: censored there. NaN: undefined.
+    """
+    low, high = statistics.percentiles(replicates[:, None])
+    ends = (number(float(low[0])), number(float(high[0])))
+    if math.isinf(value):
+        low_end = ends[0] if ends[0] is not None else number(largest)
+        return Estimate(
+            estimate=None, ci95=(low_end, None), n=n, unit=unit, status="censored",
+            censored_at=number(largest), note=note,
+        )  # fmt: skip
+    if math.isnan(value):
+        return Estimate(estimate=None, n=n, unit=unit, status="undefined", note=note)
+    return Estimate(estimate=value, ci95=ends, n=n, unit=unit, note=note)
+
+
+def falling_horizons(
+    x: Floats,
+    means: statistics.Bootstrapped,
+    heavy: Floats,
+    find: Callable[[Floats, Floats], float],
+) -> tuple[float, Floats]:
+    """`find(x, fit)` on the falling isotonic fit of the estimate and of every replicate.
+
+    `heavy` (K,) weighs the fit. Points without observations are left out.
+    """
+    known = np.isfinite(means.estimate)
+    if not known.any():
+        return math.nan, np.full(len(means.replicates), math.nan)
+    at, weight = x[known], heavy[known]
+    fits = [means.estimate[known], *means.replicates[:, known]]
+    found = [
+        find(at, statistics.isotonic(fit, weight)) if np.isfinite(fit).all() else math.nan
+        for fit in fits
+    ]
+    return found[0], np.array(found[1:])
+
+
+def missing(status: str, note: str, *, unit: str = "") -> Estimate:
+    """A scalar that does not exist, and why."""
+    return Estimate.model_validate({"estimate": None, "status": status, "note": note, "unit": unit})

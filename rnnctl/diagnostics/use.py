@@ -1,0 +1,347 @@
+"""USE (D2): how much text does the loss need?
+
+δ(n) = mean loss with only the last n tokens as context − mean loss with all of them, on the same
+target tokens. Khandelwal et al. (2018) rerun the model for every target and every n. Here a *reset
+sweep* gets all n from one pass: at a random position r the state is replaced and the model reads
+on; the token at r + n is then predicted with n tokens of true context. Paired, token by token, with
+the state carried from the document's start.
+
+What the state is replaced by separates memory from a cold start: *foreign* is the state after an
+equally long piece of another document (a state as the model knows it, with the wrong content),
+*zero* the zero state (the literature's). `shuffle`, `reverse` and `replace` start from the same
+document with the order, or the words, of the text before r destroyed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnnctl import statistics
+from rnnctl.diagnostics import curves
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.settings import Arm, Settings
+from rnnctl.diagnostics.subject import LanguageSubject, State, select
+from rnnctl.results.base import Estimate
+from rnnctl.results.diagnostics import Sampling, UseRecord
+
+BATCH = 64  # resets side by side: bounds the memory
+SHORTEST = 8  # no curve below this longest context
+FEWEST = 16  # units wanted before a longer context is tried
+
+
+def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> UseRecord:
+    """The context-ablation curves of a language model on `sample`."""
+    plan = make_plan(sample, settings)
+    if plan is None:
+        longest = int(sample.lengths.max(initial=0))
+        return UseRecord(
+            status="insufficient_data",
+            note="USE needs two documents, or one running text, of at least "
+            f"{3 * SHORTEST} tokens; the longest here has {longest}",
+        )
+    totals = _sweep(subject, plan, settings)
+    return _record(plan, totals, sample, settings)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which units are read, up to which context length, in which bins of n.
+
+    Targets are drawn from, and curves shown in, half-octave `bins`; the horizon is found on `fine`
+    ones, half as wide, which blur a sudden end less.
+    """
+
+    units: Sample
+    n_max: int
+    bins: list[tuple[int, int]]
+    fine: list[tuple[int, int]]
+    resets_per_unit: int
+    carried: bool
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """Which bin each fine bin lies in."""
+        highs = [high for _, high in self.bins]
+        return np.searchsorted(highs, [high for _, high in self.fine]).astype(np.int64)
+
+
+def make_plan(sample: Sample, settings: Settings) -> Plan | None:
+    """The longest context that enough documents allow; None where even a short one does not fit."""
+    if len(sample.ids) == 1 and not sample.running:
+        sample = sample.blocks(max(1, len(sample.ids[0])))
+    running = sample.running or len(sample.ids) == 1
+    chosen: tuple[int, Sample] | None = None
+    n_max = settings.n_max
+    while n_max >= SHORTEST:
+        units = sample.blocks(4 * n_max) if running else sample.at_least(n_max + n_max // 2 + 1)
+        if len(units.ids) >= 2:
+            chosen = (n_max, units)
+        if len(units.ids) >= FEWEST:
+            break
+        n_max = int(n_max / math.sqrt(2))
+    if chosen is None:
+        return None
+    n_max, units = chosen
+    draw = np.random.default_rng((settings.seed, 1))
+    count = min(len(units.ids), settings.resets)
+    units = units.subset(np.sort(draw.permutation(len(units.ids))[:count]))
+    each = [(n, n) for n in range(n_max + 1)]
+    bins = each if settings.bins == "each" else curves.octave_bins(n_max)
+    fine = each if settings.bins == "each" else curves.octave_bins(n_max, 4)
+    resets = max(1, math.ceil(settings.resets / count))
+    return Plan(units, n_max, bins, fine, resets, running)
+
+
+@dataclass
+class Totals:
+    """Sums per unit and bin: the full-context loss, and each arm's excess over it, in nats."""
+
+    full: curves.Sums
+    arms: dict[Arm, curves.Sums]
+    resets: int = 0
+
+
+def _sweep(subject: LanguageSubject, plan: Plan, settings: Settings) -> Totals:
+    shape = (len(plan.units.ids), len(plan.fine))
+
+    def empty() -> curves.Sums:
+        return curves.Sums.empty(*shape, seed=settings.seed, resamples=settings.resamples)
+
+    totals = Totals(empty(), {arm: empty() for arm in settings.arms})
+    draw = np.random.default_rng((settings.seed, 2))
+    for members in _batches(plan):
+        for positions, start in _carried(subject, plan, members, draw):
+            _one_reset(subject, plan, settings, members, positions, start, totals, draw)
+    return totals
+
+
+def _batches(plan: Plan) -> Iterator[NDArray[np.int64]]:
+    """Units of similar length side by side, at least two in every batch."""
+    order = np.argsort(plan.units.lengths, kind="stable")
+    yield from np.array_split(order, max(1, math.ceil(len(order) / BATCH)))
+
+
+def _carried(
+    subject: LanguageSubject, plan: Plan, members: NDArray[np.int64], draw: np.random.Generator
+) -> Iterator[tuple[int, tuple[Tensor, State]]]:
+    """(r, (features before r, state before r)) for the reset positions of one batch, rising.
+
+    Between one and three times `n_max` tokens have been read before r in running text; in
+    documents at least as many as their shortest allows.
+    """
+    shortest = int(plan.units.lengths[members].min())
+    last = shortest - plan.n_max - 1
+    first = min(plan.n_max, last)
+    positions = np.sort(draw.integers(first, last + 1, plan.resets_per_unit))
+    ids = _stack([plan.units.ids[int(u)][: last + 1] for u in members])
+    state = subject.initial_state(len(members))
+    features, at = None, 0
+    if not plan.carried or first == 0:  # a document begins with its boundary token
+        boundary = torch.full((1, len(members)), subject.boundary_id)
+        features, state = subject.advance(boundary, state)
+    for position in positions:
+        if position > at:
+            features, state = subject.advance(ids[at:position], state)
+            at = int(position)
+        assert features is not None
+        features = features[-1:]
+        yield at, (features[-1], state)
+
+
+def _one_reset(
+    subject: LanguageSubject,
+    plan: Plan,
+    settings: Settings,
+    members: NDArray[np.int64],
+    r: int,
+    carried: tuple[Tensor, State],
+    totals: Totals,
+    draw: np.random.Generator,
+) -> None:
+    """Score r … r + n_max with every start, at the same sampled targets."""
+    window = _stack([plan.units.ids[int(u)][r : r + plan.n_max + 1] for u in members])
+    chosen = [
+        np.sort(low + draw.permutation(high - low + 1)[: settings.per_bin])
+        for low, high in plan.bins
+    ]
+    at = np.concatenate(chosen)
+    targets = window[torch.from_numpy(at)]  # (N, B)
+    full = _losses(subject, carried, window[:-1], at, targets)
+    bins = np.searchsorted([high for _, high in plan.fine], at)
+    others = {
+        arm: _losses(
+            subject, _start(arm, subject, plan, members, r, carried, draw), window[:-1], at, targets
+        )
+        for arm in settings.arms
+    }
+    for row, k in enumerate(bins):
+        totals.full.add(members, int(k), full[row])
+        for arm, losses in others.items():
+            totals.arms[arm].add(members, int(k), losses[row] - full[row])
+    totals.resets += len(members)
+
+
+def _losses(
+    subject: LanguageSubject,
+    start: tuple[Tensor, State],
+    inputs: Tensor,
+    at: NDArray[np.int64],
+    targets: Tensor,
+) -> NDArray[np.float64]:
+    """Nats of targets (N, B), the n-th of which follows n tokens read from `start`."""
+    features, _ = subject.advance(inputs, start[1])
+    rows = torch.cat([start[0][None], features])[torch.from_numpy(at)]  # (N, B, F)
+    losses = subject.losses(rows.flatten(0, 1), targets.reshape(-1))
+    return losses.reshape(targets.shape).double().cpu().numpy()
+
+
+def _start(
+    arm: Arm,
+    subject: LanguageSubject,
+    plan: Plan,
+    members: NDArray[np.int64],
+    r: int,
+    carried: tuple[Tensor, State],
+    draw: np.random.Generator,
+) -> tuple[Tensor, State]:
+    """What the state before r is replaced by: features (B, F) that predict the token at r, state.
+
+    For *zero* they come from a boundary token read from the zero state, which is used at n = 0
+    only: from n = 1 on the zero state has read nothing but the n tokens.
+    """
+    batch = len(members)
+    if arm == "foreign":
+        shift = int(draw.integers(1, batch)) if batch > 1 else 0
+        other = np.roll(np.arange(batch), shift)
+        return carried[0][torch.from_numpy(other)], select(carried[1], torch.from_numpy(other))
+    zero = subject.initial_state(batch)
+    if arm == "zero":
+        features, _ = subject.advance(torch.full((1, batch), subject.boundary_id), zero)
+        return features[-1], zero
+    pieces = [plan.units.ids[int(u)][max(0, r - plan.n_max) : r] for u in members]
+    spoilt = [_spoil(arm, piece, plan, draw) for piece in pieces]
+    features, state = subject.advance(_stack(spoilt), zero)
+    return features[-1], state
+
+
+def _spoil(
+    arm: Arm, ids: NDArray[np.int64], plan: Plan, draw: np.random.Generator
+) -> NDArray[np.int64]:
+    if arm == "shuffle":
+        return draw.permutation(ids)
+    if arm == "reverse":
+        return ids[::-1].copy()
+    other = plan.units.ids[int(draw.integers(len(plan.units.ids)))]
+    return draw.choice(other, len(ids))  # words of another document, without order
+
+
+def _stack(rows: list[NDArray[np.int64]]) -> Tensor:
+    """Equally long id rows as (T, B)."""
+    return torch.from_numpy(np.ascontiguousarray(np.stack(rows, axis=1)))
+
+
+def _record(plan: Plan, totals: Totals, sample: Sample, settings: Settings) -> UseRecord:
+    unit, x = sample.unit, np.array([curves.centre(*edges) for edges in plan.bins])
+    everything: dict[str, curves.Sums] = {str(arm): sums for arm, sums in totals.arms.items()}
+    everything["full"] = totals.full
+    shown = {name: sums.gathered(plan.groups) for name, sums in everything.items()}
+    drawn = {
+        name: curves.curve(
+            x * sample.units_per_token,
+            sums.means,
+            sums.n,
+            x_unit=unit,
+            y_unit=f"nats per {unit[:-1]}",
+            scale=1 / sample.units_per_token,
+        )
+        for name, sums in shown.items()
+    }
+    epsilon = settings.epsilon * sample.units_per_token  # nats per token
+    scalars = {
+        f"n_eff_{arm}": horizon(plan, everything[arm], epsilon, sample)
+        for arm in ("foreign", "zero")
+        if arm in everything
+    }
+    main = shown[settings.arms[0]]
+    scalars["early_gain_50"] = _early_gain(plan, x, main, sample, 50)
+    scalars["half_width"] = _half_width(plan, x, main, sample, scalars[f"n_eff_{settings.arms[0]}"])
+    return UseRecord(
+        sampling=Sampling(
+            unit=plan.units.resampling_unit,
+            n=len(plan.units.ids),
+            items=totals.resets,
+            documents_long_enough=len(plan.units.ids),
+        ),
+        scalars=scalars,
+        curves=drawn,
+        epsilon_nats=settings.epsilon,
+        n_max_tokens=plan.n_max,
+    )
+
+
+def horizon(plan: Plan, sums: curves.Sums, epsilon: float, sample: Sample) -> Estimate:
+    """n_eff: the context length from which on the falling fit of δ stays at or below epsilon.
+
+    With a bin per n this is the exact smallest n. With wider bins it is interpolated between their
+    middles, and lies no later than the beginning of the first bin at or below epsilon.
+    """
+    lows = np.array([low for low, _ in plan.fine], dtype=np.float64)
+    x = np.array([curves.centre(*edges) for edges in plan.fine])
+    exact = bool(np.all(lows == x))
+
+    def find(at: NDArray[np.float64], fit: NDArray[np.float64]) -> float:
+        begins = statistics.last_above(lows[np.searchsorted(x, at)], fit, epsilon)
+        return begins if exact else min(begins, statistics.crossing(at, fit, epsilon))
+
+    value, replicates = curves.falling_horizons(x, sums.means, sums.counts.sum(0), find)
+    return curves.estimate(
+        sample.distance(value),
+        replicates * sample.units_per_token,
+        n=len(sums.sums),
+        unit=sample.unit,
+        largest=sample.distance(plan.n_max),
+    )
+
+
+def _early_gain(
+    plan: Plan, x: NDArray[np.float64], sums: curves.Sums, sample: Sample, words: float
+) -> Estimate:
+    """What context beyond `words` words buys: 100·(exp δ(words) − 1) % of perplexity per word."""
+    at = words / sample.units_per_token
+    known = np.isfinite(sums.means.estimate)
+    if at > plan.n_max or not known.any():
+        return curves.missing(
+            "insufficient_data", f"the text has no context of {words:g} {sample.unit}", unit="%"
+        )
+
+    def gain(fit: NDArray[np.float64]) -> float:
+        delta = np.interp(math.log1p(at), np.log1p(x[known]), fit[known])
+        return 100 * math.expm1(min(50.0, float(delta) / sample.units_per_token))
+
+    replicates = np.array([gain(fit) for fit in sums.means.replicates])
+    return curves.estimate(
+        gain(sums.means.estimate), replicates, n=len(sums.sums), unit="% perplexity per word"
+    )
+
+
+def _half_width(
+    plan: Plan, x: NDArray[np.float64], sums: curves.Sums, sample: Sample, found: Estimate
+) -> Estimate:
+    """Half the interval of δ at the horizon, nats per word, and how much text 0.01 would take."""
+    words = found.estimate if found.estimate is not None else sample.distance(plan.n_max)
+    k = int(np.argmin(np.abs(x * sample.units_per_token - words)))
+    half = float(sums.means.hi[k] - sums.means.lo[k]) / 2 / sample.units_per_token
+    if not math.isfinite(half):
+        return curves.missing("insufficient_data", "one unit only")
+    note = ""
+    if half > 0.01:
+        more = math.ceil(len(sums.sums) * ((half / 0.01) ** 2 - 1))
+        note = f"±0.01 would take about {more} more of these {plan.units.resampling_unit}s"
+    return Estimate(estimate=half, n=len(sums.sums), unit=f"nats per {sample.unit[:-1]}", note=note)

@@ -19,7 +19,7 @@ Nonlinearity = Literal["tanh", "relu"]
 Init = Literal["torch", "good", "chrono"]
 Pool = Literal["last", "mean", "max", "meanmax"]
 DocumentUnit = Literal["none", "paragraph", "line", "file"]
-WordProtocol = Literal["natural", "whitespace"]
+WordProtocol = Literal["auto", "natural", "whitespace"]
 Precision = Literal["auto", "fp32", "bf16"]
 Engine = Literal["auto", "torch", "closed", "fused"]
 Decay = Literal["linear", "cosine", "constant"]
@@ -53,8 +53,13 @@ class TokenizerConfig(Settings):
 
     level: Level = "char"
     vocab_size: Positive | None = Field(None, description="largest vocabulary (word, bpe)")
-    min_count: Positive = Field(1, description="rarer words become <unk>")
-    words: WordProtocol = Field("natural", description="whitespace = the WikiText protocol")
+    min_count: Positive | None = Field(
+        None, description="rarer words become <unk>; None: 2 for natural words, else 1"
+    )
+    words: WordProtocol = Field(
+        "auto",
+        description="whitespace = the WikiText protocol; auto takes it for text that has <unk> in it",
+    )
 
 
 class ModelConfig(Settings):

@@ -1,0 +1,6 @@
+"""Text in, ids out: documents, corpora, tokenizers, the id store, batches. No models here.
+
+Why: whatever the source (a file, a table, a hub data set, stdin), the rest of the package sees a
+`Corpus` of `Document`s in three splits, one `Tokenizer` made from the training split only, and a
+memory-mapped `Store` of ids; each stage streams, so that a text of any size fits.
+"""

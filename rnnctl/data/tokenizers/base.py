@@ -1,0 +1,160 @@
+"""What every tokenizer can do, whatever its level."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl.data.tokenizers.encoder import Encoder
+from rnnctl.errors import DataError
+
+BOUNDARY_ID = 0
+UNKNOWN_ID = 1
+BOUNDARY = "<eos>"
+UNKNOWN = "<unk>"
+
+Ids = NDArray[np.int32]
+
+
+class Tokenizer(ABC):
+    """Ids are int32 in [0, vocab_size); all methods are pure, instances can be shared.
+
+    Raises: DataError wherever a text holds a lone surrogate, which no encoding can write.
+    """
+
+    level: ClassVar[str]
+    boundary_id: int = BOUNDARY_ID
+
+    @property
+    @abstractmethod
+    def vocab_size(self) -> int:
+        """Number of ids, ``<eos>`` (and ``<unk>``) included."""
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id of ``<unk>``; None at levels that can write any text."""
+        return None
+
+    @abstractmethod
+    def encode_charged(self, text: str) -> tuple[Ids, int, float]:
+        """Ids (N,), how many are unknown, and what spelling those costs in nats."""
+
+    @abstractmethod
+    def token_bytes(self, token_id: int) -> bytes:
+        """What the token writes, as UTF-8 (possibly a part of a character)."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The content of ``tokenizer.json``."""
+
+    @abstractmethod
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
+        """The first or last `max_tokens` tokens of `text`: as text, and as ids.
+
+        A character that is cut in the middle (bytes, BPE) stands as U+FFFD in the text.
+        """
+
+    def complete_prefix(self, text: str) -> int:
+        """Length of a prefix of `text` whose tokens nothing that follows can change."""
+        return len(text)
+
+    def encode(self, text: str) -> Ids:
+        """Ids (N,) int32. No boundary is added."""
+        return self.encode_charged(text)[0]
+
+    def encode_document(
+        self, text: str, max_tokens: int | None = None, keep: Literal["head", "tail"] = "head"
+    ) -> Ids:
+        """Ids (N + 1,) as the store holds a document: cut to `max_tokens`, boundary at the end."""
+        ids = self.encode(text)
+        if max_tokens is not None and len(ids) > max_tokens:
+            ids = ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
+        return np.append(ids, np.int32(self.boundary_id))
+
+    def decode(self, ids: Iterable[int] | NDArray[Any]) -> str:
+        """The text; broken UTF-8 sequences become U+FFFD, a document's end a newline.
+
+        Raises: DataError for an id outside the vocabulary.
+        """
+        sequence = np.asarray(ids if isinstance(ids, np.ndarray) else list(ids)).tolist()
+        for token_id in sequence:
+            if not 0 <= token_id < self.vocab_size:
+                raise DataError(f"id {token_id} is outside the vocabulary of {self.vocab_size}")
+        return self._join(sequence)
+
+    def token_text(self, token_id: int) -> str:
+        """The token for a table or a plot: control characters and broken UTF-8 are escaped."""
+        if token_id == self.boundary_id:
+            return BOUNDARY
+        if token_id == self.unknown_id:
+            return UNKNOWN
+        text = self.token_bytes(token_id).decode("utf-8", "backslashreplace")
+        return "".join(c if c.isprintable() else _escape(c) for c in text)
+
+    def spelling_nats(self, text: str) -> tuple[int, float]:
+        """Number of unknown tokens in `text` and their total spelling charge in nats."""
+        return self.encode_charged(text)[1:]
+
+    def stream(self, pending: bytes = b"") -> Encoder:
+        """An encoder that takes bytes as they come."""
+        return Encoder(self, pending)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the saved form."""
+        from rnnctl.data.tokenizers.serialization import to_bytes
+
+        return hashlib.sha256(to_bytes(self.to_dict())).hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write ``tokenizer.json`` to `path` (through a temporary name).
+
+        Raises: StorageError.
+        """
+        from rnnctl.data.tokenizers.serialization import save
+
+        save(self, Path(path))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Tokenizer:
+        """Read what `save` wrote.
+
+        Raises: CorruptRunError for a file that is missing, too large, too deep, or holds anything
+        that `save` does not write.
+        """
+        from rnnctl.data.tokenizers.serialization import load
+
+        return load(Path(path))
+
+    def _join(self, ids: Sequence[int]) -> str:
+        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def lone_surrogate(error: UnicodeEncodeError) -> DataError:
+    """The error for a text that holds one."""
+    code = ord(error.object[error.start])
+    return DataError(
+        f"character {error.start} is the lone surrogate U+{code:04X}, which is not text",
+        hint="remove it, or write the surrogate pair it belongs to",
+    )
+
+
+def check_surrogates(text: str) -> None:
+    """Raises: DataError for a text with a lone surrogate."""
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise lone_surrogate(error) from None

@@ -1,0 +1,156 @@
+"""Characters and bytes through lookup tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from rnnctl.data.tokenizers.base import BOUNDARY, UNKNOWN, UNKNOWN_ID, Ids, Tokenizer
+from rnnctl.data.tokenizers.base import lone_surrogate
+from rnnctl.data.tokenizers.serialization import byte_alphabet, fused, layout, own_block
+from rnnctl.data.tokenizers.spelling import Spelling
+
+_CODE_POINTS = 0x110000
+
+
+class CharTokenizer(Tokenizer):
+    """One id per character: ``<eos>`` 0, ``<unk>`` 1, then `characters` in the order given."""
+
+    level: ClassVar[str] = "char"
+
+    def __init__(self, characters: Sequence[str], counts: Mapping[str, int]) -> None:
+        self.characters = tuple(characters)
+        self.counts = dict(counts)
+        self._spelling = Spelling(self.counts, 0)
+        self._ascii = self._table[:128].copy()
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.characters) + 2
+
+    @property
+    def unknown_id(self) -> int:
+        return UNKNOWN_ID
+
+    @cached_property
+    def _table(self) -> Ids:
+        table = np.full(_CODE_POINTS, UNKNOWN_ID, dtype=np.int32)
+        codes = np.array([ord(c) for c in self.characters], dtype=np.int64)
+        table[codes] = np.arange(2, len(codes) + 2, dtype=np.int32)
+        return table
+
+    def encode_charged(self, text: str) -> tuple[Ids, int, float]:
+        if text.isascii():
+            codes: np.ndarray[Any, Any] = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+            ids = self._ascii[codes]
+        else:
+            codes = np.frombuffer(_utf32(text), dtype="<u4")
+            ids = self._table[codes]
+        unknown = np.flatnonzero(ids == UNKNOWN_ID)
+        if not len(unknown):
+            return ids, 0, 0.0
+        values, times = np.unique(codes[unknown], return_counts=True)
+        charges = (
+            self._spelling.charge_character(chr(c)) * n
+            for c, n in zip(values.tolist(), times.tolist(), strict=True)
+        )
+        return ids, len(unknown), math.fsum(charges)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        if token_id == self.boundary_id:
+            return b"\n"
+        if token_id == UNKNOWN_ID:
+            return UNKNOWN.encode()
+        return self.characters[token_id - 2].encode()
+
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
+        part = text[:max_tokens] if keep == "head" else text[-max_tokens:]
+        return part, self.encode(part)
+
+    def to_dict(self) -> dict[str, Any]:
+        vocab = {BOUNDARY: 0, UNKNOWN: 1} | {c: i for i, c in enumerate(self.characters, 2)}
+        own = own_block(self.level, spelling={"chars": self.counts, "ends": 0})
+        return layout(
+            model=merging(vocab, [], own, unknown=UNKNOWN), pre_tokenizer=None, decoder=fused()
+        )
+
+
+class ByteTokenizer(Tokenizer):
+    """One id per byte of the text's UTF-8: ``<eos>`` 0, byte `b` is `b + 1`."""
+
+    level: ClassVar[str] = "byte"
+
+    @property
+    def vocab_size(self) -> int:
+        return 257
+
+    def encode_charged(self, text: str) -> tuple[Ids, int, float]:
+        return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.int32) + np.int32(1), 0, 0.0
+
+    def token_bytes(self, token_id: int) -> bytes:
+        return b"\n" if token_id == self.boundary_id else bytes((token_id - 1,))
+
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
+        ids = self.encode(text)
+        ids = ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
+        return self.decode(ids), ids
+
+    def to_dict(self) -> dict[str, Any]:
+        alphabet = byte_alphabet()
+        vocab = {BOUNDARY: 0} | {alphabet[b]: b + 1 for b in range(256)}
+        return layout(
+            model=merging(vocab, [], own_block(self.level)),
+            pre_tokenizer=byte_level(),
+            decoder=byte_level(),
+        )
+
+
+def merging(
+    vocab: dict[str, int],
+    merges: list[list[str]],
+    own: dict[str, Any],
+    unknown: str | None = None,
+) -> dict[str, Any]:
+    """A BPE model of the Hugging Face format; without merges it has one token per character."""
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": unknown,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": False,
+        "vocab": vocab,
+        "merges": merges,
+        "rnnctl": own,
+    }
+
+
+def byte_level() -> dict[str, Any]:
+    """Bytes as characters, nothing else: no prefix space, no cutting."""
+    return {
+        "type": "ByteLevel",
+        "add_prefix_space": False,
+        "trim_offsets": True,
+        "use_regex": False,
+    }
+
+
+def utf8(text: str) -> bytes:
+    """`text` as UTF-8. Raises: DataError for a lone surrogate."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise lone_surrogate(error) from None
+
+
+def _utf32(text: str) -> bytes:
+    try:
+        return text.encode("utf-32-le")
+    except UnicodeEncodeError as error:
+        raise lone_surrogate(error) from None

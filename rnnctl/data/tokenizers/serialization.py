@@ -1,0 +1,209 @@
+"""``tokenizer.json``: Hugging Face's format, written by hand and read with suspicion.
+
+Every part but the vocabulary follows from the level, so reading means: rebuild the file from what
+was read and refuse it unless both are the same. A stranger's regular expression, normaliser or
+post-processor is thereby never run. Size and number of values are looked at before parsing.
+
+What the format has no place for (level, letter counts) stands as ``rnnctl`` inside ``model``, which
+`tokenizers` skips.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnctl.data.cache import write_atomically
+from rnnctl.errors import CorruptRunError
+
+if TYPE_CHECKING:
+    from rnnctl.data.tokenizers.base import Tokenizer
+
+FORMAT = 1
+MAX_BYTES = 32 << 20
+MAX_VALUES = 2_000_000
+MAX_CONTAINERS = 1_000_000
+MAX_VOCABULARY = 500_000
+
+
+def layout(
+    *,
+    model: dict[str, Any],
+    pre_tokenizer: dict[str, Any] | None,
+    decoder: dict[str, Any] | None,
+    normalizer: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The outermost object of the format."""
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [],
+        "normalizer": normalizer,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": None,
+        "decoder": decoder,
+        "model": model,
+    }
+
+
+def own_block(
+    level: str, *, words: str | None = None, spelling: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What only `rnnctl` reads."""
+    return {"format": FORMAT, "level": level, "words": words, "spelling": spelling}
+
+
+def fused() -> dict[str, Any]:
+    """Decoding by joining."""
+    return {"type": "Fuse"}
+
+
+def split_by(regex: str) -> dict[str, Any]:
+    """Cutting into the matches of `regex`."""
+    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+
+
+def byte_alphabet() -> dict[int, str]:
+    """GPT-2's printable character for each byte."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [b for b in range(256) if b not in set(printable)]
+    return {b: chr(b) for b in printable} | {b: chr(0x100 + i) for i, b in enumerate(others)}
+
+
+def to_bytes(content: dict[str, Any]) -> bytes:
+    """The file's bytes: equal tokenizers give equal files."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+def save(tokenizer: Tokenizer, path: Path) -> None:
+    """Write it, whole or not at all. Raises: StorageError."""
+    write_atomically(path, to_bytes(tokenizer.to_dict()))
+
+
+def load(path: Path) -> Tokenizer:
+    """Read and check it. Raises: CorruptRunError."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise CorruptRunError(f"{path}: the tokenizer cannot be read ({error.strerror})") from error
+    try:
+        return from_bytes(data)
+    except _BadTokenizer as error:
+        raise CorruptRunError(
+            f"{path}: not a tokenizer that rnnctl wrote: {error}",
+            hint="take the file from the run's own backup, or train the run again",
+        ) from None
+
+
+class _BadTokenizer(Exception):
+    """Why the file is refused."""
+
+
+def from_bytes(data: bytes) -> Tokenizer:
+    """The tokenizer in `data`. Raises: _BadTokenizer."""
+    content = _parse(data)
+    model = content.get("model") if isinstance(content, dict) else None
+    own = model.get("rnnctl") if isinstance(model, dict) else None
+    if not isinstance(own, dict) or not isinstance(model, dict):
+        raise _BadTokenizer("it lacks the part that says what level it is")
+    if own.get("format") != FORMAT:
+        raise _BadTokenizer(f"format {own.get('format')!r:.40} is not known to this version")
+    tokenizer = _rebuild(own, _vocabulary(model.get("vocab")), model.get("merges"))
+    if tokenizer.to_dict() != content:
+        raise _BadTokenizer("it holds parts that rnnctl does not write")
+    return tokenizer
+
+
+def _parse(data: bytes) -> Any:
+    if len(data) > MAX_BYTES:
+        raise _BadTokenizer(f"it is larger than {MAX_BYTES >> 20} MiB")
+    if data.count(b",") > MAX_VALUES or data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
+        raise _BadTokenizer("it holds too many values")
+    try:
+        return json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise _BadTokenizer("it is nested too deeply") from None
+    except ValueError as error:
+        raise _BadTokenizer(f"it is not JSON ({error})") from None
+
+
+def _vocabulary(vocab: object) -> list[str]:
+    """The tokens by id: ids must run from 0 without a gap."""
+    if not isinstance(vocab, dict) or not vocab or len(vocab) > MAX_VOCABULARY:
+        raise _BadTokenizer("it has no usable vocabulary")
+    tokens: list[str | None] = [None] * len(vocab)
+    for token, number in vocab.items():
+        if type(number) is not int or not 0 <= number < len(tokens):
+            raise _BadTokenizer(f"the id of {token[:40]!r} is out of range")
+        tokens[number] = _text(token)
+    complete = [token for token in tokens if token is not None]
+    if len(complete) != len(tokens):
+        raise _BadTokenizer("two tokens have the same id")
+    return complete
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _BadTokenizer("a token is no text")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise _BadTokenizer("a token holds a lone surrogate") from None
+    return value
+
+
+def _rebuild(own: dict[str, Any], tokens: list[str], merges: object) -> Tokenizer:
+    from rnnctl.data.tokenizers.bpe import BpeTokenizer
+    from rnnctl.data.tokenizers.characters import ByteTokenizer, CharTokenizer
+    from rnnctl.data.tokenizers.words import NaturalWords, WhitespaceWords
+
+    level, words = own.get("level"), own.get("words")
+    if level == "char":
+        if any(len(token) != 1 for token in tokens[2:]):
+            raise _BadTokenizer("a character's token is not one character")
+        return CharTokenizer(tokens[2:], _spelling(own)[0])
+    if level == "byte":
+        return ByteTokenizer()
+    if level == "bpe":
+        return BpeTokenizer(_bytes_only(tokens[1:]), _merges(merges, tokens))
+    if level == "word" and words in ("natural", "whitespace"):
+        from rnnctl.data.tokenizers.spelling import Spelling
+
+        kind = NaturalWords if words == "natural" else WhitespaceWords
+        return kind(tokens[2:], Spelling(*_spelling(own)))
+    raise _BadTokenizer(f"its level {level!r:.40} ({words!r:.40}) is not known")
+
+
+def _spelling(own: dict[str, Any]) -> tuple[dict[str, int], int]:
+    spelling = own.get("spelling")
+    counts = spelling.get("chars") if isinstance(spelling, dict) else None
+    ends = spelling.get("ends") if isinstance(spelling, dict) else None
+    if not isinstance(counts, dict) or type(ends) is not int or not 0 <= ends < 1 << 62:
+        raise _BadTokenizer("it lacks the letter counts")
+    for character, count in counts.items():
+        if len(_text(character)) != 1 or type(count) is not int or not 0 < count < 1 << 62:
+            raise _BadTokenizer("its letter counts make no sense")
+    return counts, ends
+
+
+def _bytes_only(tokens: list[str]) -> list[str]:
+    alphabet = set(byte_alphabet().values())
+    if not alphabet.issubset(tokens) or any(not t or not alphabet.issuperset(t) for t in tokens):
+        raise _BadTokenizer("its vocabulary does not cover the 256 bytes")
+    return tokens
+
+
+def _merges(merges: object, tokens: list[str]) -> list[tuple[str, str]]:
+    known = set(tokens)
+    pairs: list[tuple[str, str]] = []
+    for pair in merges if isinstance(merges, list) else [None]:
+        if not (isinstance(pair, list) and len(pair) == 2):
+            raise _BadTokenizer("its merges are not pairs")
+        left, right = _text(pair[0]), _text(pair[1])
+        if not known.issuperset((left, right, left + right)):
+            raise _BadTokenizer("it merges tokens that are not in its vocabulary")
+        pairs.append((left, right))
+    return pairs

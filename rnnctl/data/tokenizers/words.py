@@ -1,0 +1,206 @@
+"""Words: natural text, or the WikiText protocol."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from rnnctl.data.tokenizers import pattern
+from rnnctl.data.tokenizers.base import (
+    BOUNDARY,
+    BOUNDARY_ID,
+    UNKNOWN,
+    UNKNOWN_ID,
+    Ids,
+    Tokenizer,
+    check_surrogates,
+)
+from rnnctl.data.tokenizers.serialization import fused, layout, own_block, split_by
+from rnnctl.data.tokenizers.spelling import Spelling
+
+_REMEMBERED = 300_000
+_LONGEST_REMEMBERED = 64
+
+_blank = re.compile(f"[{pattern.SPACE}]")
+_dark = re.compile(f"[^{pattern.SPACE}]+")
+# The ASCII separators that str.split() takes for whitespace and Unicode's White_Space does not.
+_separators = re.compile("[\x1c-\x1f]")
+
+
+class PieceCache:
+    """Ids of ``" " + piece`` for pieces between spaces, remembered: most pieces come again.
+
+    A space always begins a token (see `pattern`), so a text may be cut at its spaces and the parts
+    encoded one by one.
+    """
+
+    def __init__(self, encode: Callable[[str], list[int]]) -> None:
+        self._encode = encode
+        self._known: dict[str, list[int]] = {}
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a whole text."""
+        pieces = text.split(" ")
+        ids = self._encode(pieces[0])
+        known = self._known
+        for piece in pieces[1:]:
+            found = known.get(piece)
+            ids += self._miss(piece) if found is None else found
+        return ids
+
+    def _miss(self, piece: str) -> list[int]:
+        ids = self._encode(" " + piece)
+        if len(piece) <= _LONGEST_REMEMBERED:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[piece] = ids
+        return ids
+
+
+class WordTokenizer(Tokenizer):
+    """What the two word levels share: ``<eos>`` 0, ``<unk>`` 1, then `words` in the order given."""
+
+    level: ClassVar[str] = "word"
+    protocol: ClassVar[str]
+
+    def __init__(self, words: Sequence[str], spelling: Spelling) -> None:
+        self.words = tuple(words)
+        self.spelling = spelling
+        self._ids = {word: i for i, word in enumerate(self.words, 2)}
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.words) + 2
+
+    @property
+    def unknown_id(self) -> int:
+        return UNKNOWN_ID
+
+    def token_bytes(self, token_id: int) -> bytes:
+        if token_id == BOUNDARY_ID:
+            return b"\n"
+        return (UNKNOWN if token_id == UNKNOWN_ID else self.words[token_id - 2]).encode()
+
+    def charges(self, tokens: Sequence[str]) -> tuple[int, float]:
+        """How many of `tokens` are unknown, and what spelling them costs in nats."""
+        unknown = [token for token in tokens if token not in self._ids]
+        return len(unknown), math.fsum(map(self.spelling.charge, unknown))
+
+    def own(self) -> dict[str, Any]:
+        """What Hugging Face's format has no place for."""
+        spelling = {"chars": dict(self.spelling.chars), "ends": self.spelling.ends}
+        return own_block(self.level, words=self.protocol, spelling=spelling)
+
+    def model(self) -> dict[str, Any]:
+        """The model part of ``tokenizer.json``."""
+        vocab = {BOUNDARY: BOUNDARY_ID, UNKNOWN: UNKNOWN_ID} | self._ids
+        return {"type": "WordLevel", "unk_token": UNKNOWN, "vocab": vocab, "rnnctl": self.own()}
+
+
+class NaturalWords(WordTokenizer):
+    """Words, marks and whitespace as `pattern` cuts them; tokens joined are the text again."""
+
+    protocol: ClassVar[str] = "natural"
+
+    def __init__(self, words: Sequence[str], spelling: Spelling) -> None:
+        super().__init__(words, spelling)
+        self._cache = PieceCache(self._encode_piece)
+
+    def complete_prefix(self, text: str) -> int:
+        return pattern.complete_prefix(text)
+
+    def encode_charged(self, text: str) -> tuple[Ids, int, float]:
+        check_surrogates(text)
+        ids = np.array(self._cache.encode(text), dtype=np.int32)
+        if not (ids == UNKNOWN_ID).any():
+            return ids, 0, 0.0
+        return ids, *self.charges(pattern.find_tokens(text))
+
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
+        tokens = pattern.find_tokens(text)
+        part = "".join(tokens[:max_tokens] if keep == "head" else tokens[-max_tokens:])
+        ids = self.encode(text)
+        return part, ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
+
+    def to_dict(self) -> dict[str, Any]:
+        return layout(model=self.model(), pre_tokenizer=split_by(pattern.TOKEN), decoder=fused())
+
+    def _encode_piece(self, piece: str) -> list[int]:
+        get = self._ids.get
+        return [get(token, UNKNOWN_ID) for token in pattern.find_tokens(piece)]
+
+
+class WhitespaceWords(WordTokenizer):
+    """The WikiText protocol: tokens between whitespace, ``<eos>`` at each newline.
+
+    A literal ``<unk>`` or ``<eos>`` in the text is that token, and is not charged for spelling: the
+    text itself says no more. Decoded, every word has a space before it and every line ends in
+    space and newline, which is how the WikiText files are written.
+    """
+
+    protocol: ClassVar[str] = "whitespace"
+
+    def __init__(self, words: Sequence[str], spelling: Spelling) -> None:
+        super().__init__(words, spelling)
+        self._ids |= {BOUNDARY: BOUNDARY_ID, UNKNOWN: UNKNOWN_ID}
+
+    def complete_prefix(self, text: str) -> int:
+        cut = max(text.rfind(" "), text.rfind("\n")) + 1
+        if cut or len(text) < 4096:
+            return cut
+        last = None
+        for last in _blank.finditer(text):
+            pass
+        return last.end() if last else 0
+
+    def encode_charged(self, text: str) -> tuple[Ids, int, float]:
+        check_surrogates(text)
+        tokens = whitespace_tokens(text)
+        get = self._ids.get
+        ids = np.array([get(token, -1) for token in tokens], dtype=np.int32)
+        outside = np.flatnonzero(ids < 0)
+        if not len(outside):
+            return ids, 0, 0.0
+        ids[outside] = UNKNOWN_ID
+        charge = self.spelling.charge
+        return ids, len(outside), math.fsum(charge(tokens[i]) for i in outside.tolist())
+
+    def token_bytes(self, token_id: int) -> bytes:
+        word = super().token_bytes(token_id)
+        return b" " + word
+
+    def token_text(self, token_id: int) -> str:
+        return super().token_text(token_id).removeprefix(" ")
+
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
+        ends = [match.end() for match in re.finditer(f"\n|{_dark.pattern}", text)]
+        ids = self.encode(text)
+        if len(ends) <= max_tokens:
+            return text, ids
+        if keep == "head":
+            return text[: ends[max_tokens - 1]], ids[:max_tokens]
+        return text[ends[-max_tokens - 1] :], ids[-max_tokens:]
+
+    def to_dict(self) -> dict[str, Any]:
+        line_ends = {"type": "Replace", "pattern": {"String": "\n"}, "content": f" {BOUNDARY} "}
+        return layout(
+            model=self.model(),
+            normalizer=line_ends,
+            pre_tokenizer={"type": "WhitespaceSplit"},
+            decoder=None,
+        )
+
+    def model(self) -> dict[str, Any]:
+        model = super().model()
+        model["vocab"] = dict(sorted(self._ids.items(), key=lambda item: item[1]))
+        return model
+
+
+def whitespace_tokens(text: str) -> list[str]:
+    """`text` between whitespace, with a token ``<eos>`` for every newline."""
+    marked = text.replace("\n", f" {BOUNDARY} ")
+    return _dark.findall(marked) if _separators.search(marked) else marked.split()

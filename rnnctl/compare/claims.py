@@ -1,0 +1,153 @@
+"""What the rows, the recall task and the exchange of states say about the memory claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rnnctl.compare.contrasts import INITS, hardest_bench
+from rnnctl.compare.evidence import (
+    DOES_NOT,
+    HOLDS,
+    OPPOSITE,
+    UNCLEAR,
+    Evidence,
+    Finding,
+    below,
+    in_words,
+    over_seeds,
+)
+from rnnctl.results.base import Estimate
+from rnnctl.results.comparison import Contrast, Member, Outcome
+
+CHARACTERS_PER_WORD = 5.0  # where distances are in characters
+
+
+def vanishes(evidence: Evidence, *, lag: float) -> list[Finding]:
+    row = evidence.row("rnn", ("torch", "good"))
+    value = row.numbers.get("reach_1pct") if row else None
+    if row is None or value is None:
+        return []
+    grows = row.exploding_seeds
+    if grows * 2 > max(1, len(row.seeds)):
+        sentence = f"{row.name}: the gradient grows in {grows} of {len(row.seeds)} seeds"
+        return [Finding(HOLDS, sentence + ": it explodes", {"reach_1pct": value})]
+    half = row.numbers.get("gradient_half_life")
+    text = f"{row.name}: 1 % of the gradient is left after {in_words(value)}"
+    text += f", half of it after {in_words(half)}" if half else ""
+    numbers: dict[str, Estimate] = {"reach_1pct": value}
+    if half:
+        numbers["gradient_half_life"] = half
+    return [Finding(below(value, lag), text, numbers)]
+
+
+def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Finding]:
+    findings = []
+    row = evidence.row("rnn", ("torch", "good"))
+    if row is not None:
+        start = row.numbers.get("retention_start")
+        horizon = row.numbers.get("horizon")
+        if start is not None:
+            text = f"{row.name}: the first sentence keeps {in_words(start)} of its weight"
+            numbers: dict[str, Estimate] = {"retention_start": start}
+            findings.append(Finding(below(start, weight), text, numbers))
+        elif horizon is not None:
+            early = words * (CHARACTERS_PER_WORD if evidence.unit == "chars" else 1)
+            text = f"{row.name}: memory horizon {in_words(horizon)}, early is {early:g} back"
+            findings.append(Finding(below(horizon, early), text, {"horizon": horizon}))
+    return findings + _recall_of_rnn(evidence)
+
+
+def _recall_of_rnn(evidence: Evidence) -> list[Finding]:
+    findings = []
+    for rows in hardest_bench(evidence.bench).values():
+        by_init = {row.init: row for row in rows if row.cell == "rnn"}
+        row = by_init.get("torch") or by_init.get("good")
+        if row is None or row.chance is None:
+            continue
+        half_way = (1 + row.chance) / 2
+        text = (
+            f"{row.name} recalls a symbol {row.lag} tokens back with accuracy "
+            f"{in_words(row.accuracy)} (chance {row.chance:.3g})"
+        )
+        numbers: dict[str, Estimate] = {f"recall_{row.lag}": row.accuracy}
+        findings.append(Finding(below(row.accuracy, half_way), text, numbers))
+    return findings
+
+
+def gates_solve(evidence: Evidence, *, ratio: float, points: float) -> list[Finding]:
+    cells: dict[str, str | None] = {row.name: row.cell for row in evidence.rows}
+    cells.update({row.name: row.cell for row in evidence.bench})
+    named = [
+        contrast
+        for contrast in evidence.contrasts
+        if (cells.get(contrast.first), cells.get(contrast.second)) == ("lstm", "rnn")
+    ]
+    return [_contrast_finding(contrast, evidence, ratio, points) for contrast in named]
+
+
+def _contrast_finding(
+    contrast: Contrast, evidence: Evidence, ratio: float, points: float
+) -> Finding:
+    horizon = contrast.endpoint == "horizon"
+    most = ratio if horizon else points
+    high = contrast.effect.ci95[1]
+    outcome: Outcome = UNCLEAR
+    if contrast.outcome == "more":
+        outcome = HOLDS
+    elif contrast.tested and (contrast.outcome == "less" or (high is not None and high < most)):
+        outcome = DOES_NOT
+    what = "horizon ratio" if horizon else "recall accuracy difference"
+    effect = contrast.effect.model_copy(update={"unit": ""})
+    text = f"{contrast.first} against {contrast.second}: {what} {in_words(effect)}, "
+    if contrast.p_holm is not None:
+        text += f"{contrast.outcome}, p = {contrast.p_holm:.2g}"
+    else:
+        text += f"not enough seeds to claim ({contrast.n}; {evidence.seeds_needed} would do)"
+    key = f"{contrast.endpoint}: {contrast.first} / {contrast.second}"
+    return Finding(outcome, text, {key: contrast.effect})
+
+
+def cell_state(evidence: Evidence) -> list[Finding]:
+    findings = []
+    sources = sorted({(m.bench or "", m.init) for m in evidence.members if m.exchange})
+    for source, init in _preferred(sources):
+        members = [
+            m for m in evidence.members
+            if m.exchange and ((m.bench or ""), m.init) == (source, init) and not m.untrained
+        ]  # fmt: skip
+        finding = _exchange_finding(members, source, init)
+        if finding is not None:
+            findings.append(finding)
+    return findings
+
+
+def _preferred(sources: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Per corpus the most preferred initialisation: a claim is examined once per corpus."""
+    best: dict[str, str] = {}
+    for source, init in sorted(sources, key=lambda pair: INITS.index(pair[1])):
+        best.setdefault(source, init)
+    return list(best.items())
+
+
+def _exchange_finding(members: Sequence[Member], source: str, init: str) -> Finding | None:
+    shares = [
+        (m.exchange.c.estimate, m.exchange.h.estimate, m.exchange.lag)
+        for m in members
+        if m.exchange and m.exchange.c.estimate is not None and m.exchange.h.estimate is not None
+    ]
+    if not shares:
+        return None
+    c, h, more = (
+        over_seeds(values)
+        for values in (
+            [share[0] for share in shares],
+            [share[1] for share in shares],
+            [share[0] - share[1] for share in shares],
+        )
+    )
+    where = source or "the text"
+    text = (
+        f"lstm {init} on {where}: exchanged {shares[0][2]} tokens back, c alone carries "
+        f"{in_words(c)} of the effect, h alone {in_words(h)}"
+    )
+    return Finding(OPPOSITE[below(more, 0.0)], text, {f"c - h ({where})": more})

@@ -1,0 +1,80 @@
+"""What a verdict may look at, and what one source of evidence says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rnnctl.compare.summary import finite
+from rnnctl.results.base import Estimate
+from rnnctl.results.comparison import BenchRow, Contrast, Member, Outcome, Row
+from rnnctl.statistics import t_interval
+
+HOLDS: Outcome = "holds"
+DOES_NOT: Outcome = "does not hold"
+UNCLEAR: Outcome = "not clear here"
+
+
+OPPOSITE: dict[Outcome, Outcome] = {HOLDS: DOES_NOT, DOES_NOT: HOLDS, UNCLEAR: UNCLEAR}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a verdict may look at."""
+
+    rows: Sequence[Row]
+    members: Sequence[Member]
+    bench: Sequence[BenchRow] = ()
+    contrasts: Sequence[Contrast] = ()
+    quality: str = "bits_per_byte"
+    unit: str = "words"
+    seeds_needed: int = 5
+
+    def row(self, cell: str, inits: Iterable[str]) -> Row | None:
+        """The trained row of a cell with the first of `inits` that is there."""
+        found = {row.init: row for row in self.rows if (row.kind, row.cell) == ("trained", cell)}
+        return next((found[init] for init in inits if init in found), None)
+
+    def run_of(self, row_cell: str, init: str | None = None) -> str:
+        """The path of some member of a cell, for the command that shows more."""
+        for member in self.members:
+            if member.cell == row_cell and init in (None, member.init) and not member.untrained:
+                return member.path
+        return "RUN"
+
+
+@dataclass
+class Finding:
+    """What one source says: an outcome, a sentence, and the numbers in it."""
+
+    outcome: Outcome
+    sentence: str
+    numbers: dict[str, Estimate] = field(default_factory=dict)
+
+
+def below(value: Estimate, bound: float) -> Outcome:
+    """Holds where the interval lies below `bound`, does not where above."""
+    if value.status == "censored" and value.censored_at is not None and value.censored_at >= bound:
+        return DOES_NOT
+    lo, hi = value.ci95
+    if hi is not None and hi < bound:
+        return HOLDS
+    return DOES_NOT if lo is not None and lo > bound else UNCLEAR
+
+
+def in_words(value: Estimate) -> str:
+    """``12.3 words [9.1, 17]``, or why there is no number."""
+    unit = f" {value.unit}" if value.unit else ""
+    if value.status == "censored" and value.censored_at is not None:
+        return f"more than {value.censored_at:.3g}{unit}"
+    if value.estimate is None:
+        return value.status.replace("_", " ")
+    lo, hi = value.ci95
+    ends = f" [{lo:.3g}, {hi:.3g}]" if lo is not None and hi is not None else " (no interval)"
+    return f"{value.estimate:.3g}{unit}{ends}"
+
+
+def over_seeds(values: Sequence[float]) -> Estimate:
+    """The mean with its t-interval."""
+    ends = t_interval(values)
+    return Estimate(estimate=ends.estimate, ci95=(finite(ends.lo), finite(ends.hi)), n=len(values))

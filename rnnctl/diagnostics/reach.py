@@ -9,12 +9,13 @@ is 1.08 while the one-step ratio is 9e-16. Such gradients are refused (`one_step
 Each coordinate of a gradient is multiplied by the standard deviation of that coordinate of the
 state, so that the norm means "change of the loss per one-sigma change of the state" and does not
 depend on how a network scales its units. Curves are relative to lag 1, because the cell state of
-an LSTM has no direct path to the loss of its own step.
+an LSTM has no direct path to the loss of its own step. How norms become curves and half-lives is
+in `reach_curves`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +23,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.diagnostics.traceable import Traceable, TracedModel
+from rnnctl.diagnostics.reach_curves import GradientNorms, record
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.traceable import TracedModel, TraceLike
+from rnnctl.results.diagnostics import ReachRecord, Sampling
 
 FloatArray = NDArray[np.float64]
-FLOOR = 1e-30
-"""Ratios below are rounding or exact zeros; curves end there."""
+WARM_UP = 32
+"""Tokens read before the largest lag, so that the state is no longer the zero state."""
+CHUNK = 32
+"""Windows traced at once: a trace keeps every gate of every step."""
+FEWEST_DOCUMENTS = 8
+SHORTEST = 8
+"""Lags below which there is nothing to fit."""
 
 
 class SummedLossError(ValueError):
@@ -34,19 +44,62 @@ class SummedLossError(ValueError):
 
 
 @dataclass(frozen=True)
-class GradientNorms:
-    """Norms of the gradient of one-step losses, by block of the state.
+class Windows:
+    """Pieces of text whose last step's loss is differentiated.
 
-    blocks: name -> (K+1, N), row k being k steps back; "state" is h and c of all layers together,
-    then "h", "c", "h1", "c1", … per layer, and "input". groups: (N,) document of each window.
+    ids: (T, N) inputs; targets: (N,) what the last step should answer; groups: (N,) the document
+    of each window, the resampling unit.
     """
 
-    blocks: Mapping[str, FloatArray]
+    ids: Tensor
+    targets: Tensor
     groups: NDArray[np.int64]
 
-    def at_lags(self, block: str) -> FloatArray:
-        """(K, N) norms from lag 1 on."""
-        return self.blocks[block][1:]
+
+def measure(subject: TracedModel, sample: Sample, settings: Settings) -> ReachRecord:
+    """Gradients of one-step losses over `sample`; deterministic in ``settings.seed``.
+
+    Language models: the loss of the token after each window. Classifiers (``sample.labels``): the
+    loss of the label at the document's last token, read from that state alone. Lags reach to
+    ``settings.reach_lags`` or as far as `FEWEST_DOCUMENTS` documents go.
+    """
+    windows = cut_windows(
+        sample, lags=settings.reach_lags, count=settings.sequences, seed=settings.seed
+    )
+    if windows is None:
+        return ReachRecord(status="insufficient_data", note="the documents are too short")
+    lags = max(SHORTEST, len(windows.ids) - WARM_UP) - 1
+    norms = gradient_norms(subject, windows, lags=lags)
+    made = record(
+        norms,
+        main="c" if "c" in norms.blocks else "h",
+        resamples=settings.resamples,
+        seed=settings.seed,
+    )
+    documents = len(np.unique(windows.groups))
+    sampling = Sampling(unit=sample.resampling_unit, n=documents, items=len(windows.groups))
+    return made.model_copy(update={"sampling": sampling})
+
+
+def gradient_norms(
+    subject: TracedModel, windows: Windows, *, lags: int, scaled: bool = True
+) -> GradientNorms:
+    """Norms of the gradients of each window's last loss, for 0 to `lags` steps back.
+
+    `scaled` multiplies by the states' standard deviations (over the first `CHUNK` windows).
+    """
+    parts: list[dict[str, FloatArray]] = []
+    scales: Mapping[str, Tensor] | None = None
+    for first in range(0, windows.ids.shape[1], CHUNK):
+        chosen = slice(first, first + CHUNK)
+        trace = subject.trace(windows.ids[:, chosen])
+        if scales is None:
+            scales = standard_deviations(trace) if scaled else {}
+        gradient = torch.zeros_like(trace.outputs)
+        gradient[-1] = subject.readout_gradient(trace.outputs[-1], windows.targets[chosen])
+        parts.append(lag_norms(trace, gradient, lags, scales))
+    blocks = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
+    return GradientNorms(blocks, windows.groups)
 
 
 def one_step_of(output_gradients: Tensor) -> int:
@@ -61,23 +114,79 @@ def one_step_of(output_gradients: Tensor) -> int:
 
 
 def lag_norms(
-    trace: Traceable, output_gradients: Tensor, lags: int, scales: Mapping[str, Tensor]
+    trace: TraceLike, output_gradients: Tensor, lags: int, scales: Mapping[str, Tensor]
 ) -> dict[str, FloatArray]:
-    """(lags+1, B) norms per block of the gradient that reaches each state.
+    """(lags+1, B) norms per block ("h", "c", "l0.h", …, "input") of the gradient at each lag.
 
-    `output_gradients` (T, B, H) may be non-zero at one step only, the last one; `scales` has the
-    standard deviations "h", "c" (L, H) and "inputs" (E,) that coordinates are multiplied by.
+    `output_gradients` (T, B, H) is non-zero at one step only; a block that `scales` (as
+    `standard_deviations` returns them) does not name is taken as it is.
     """
     step = one_step_of(output_gradients)
     gradients = trace.state_gradients(output_gradients)
-    squares: dict[str, Tensor] = {}
+    rows = slice(step - lags, step + 1)
+    blocks: dict[str, Tensor] = {}
     for name in [name for name in ("h", "c") if name in gradients]:
-        taken = gradients[name][:, step - lags : step + 1] * scales[name][:, None, None]
+        taken = _scale(gradients[name][:, rows], scales, name)
         by_layer = taken.square().sum(dim=-1)  # (L, lags+1, B)
-        squares[name] = by_layer.sum(dim=0)
-        squares |= {f"{name}{layer + 1}": rows for layer, rows in enumerate(by_layer)}
-    state = sum(squares[name] for name in ("h", "c") if name in squares)
-    assert isinstance(state, Tensor)
-    taken = gradients["inputs"][step - lags : step + 1] * scales["inputs"]
-    blocks = {"state": state, **squares, "input": taken.square().sum(dim=-1)}
-    return {name: rows.flip(0).sqrt().numpy(force=True) for name, rows in blocks.items()}
+        blocks[name] = by_layer.sum(dim=0)
+        if len(by_layer) > 1:
+            blocks |= {f"l{layer}.{name}": part for layer, part in enumerate(by_layer)}
+    blocks["input"] = _scale(gradients["inputs"][rows], scales, "input").square().sum(dim=-1)
+    return {name: part.flip(0).sqrt().numpy(force=True) for name, part in blocks.items()}
+
+
+def _scale(gradient: Tensor, scales: Mapping[str, Tensor], name: str) -> Tensor:
+    return gradient * scales[name] if name in scales else gradient
+
+
+def standard_deviations(trace: TraceLike) -> dict[str, Tensor]:
+    """Of every coordinate over time and batch: "h", "c" (L, 1, 1, H) and "input" (E,)."""
+    found = {"input": trace.layers[0].inputs.std(dim=(0, 1))}
+    for name in ("h", "c"):
+        if name in trace.layers[0].values:
+            stacked = torch.stack([layer.values[name] for layer in trace.layers])  # (L, T, B, H)
+            found[name] = stacked.std(dim=(1, 2), keepdim=True)
+    return found
+
+
+def cut_windows(sample: Sample, *, lags: int, count: int, seed: int) -> Windows | None:
+    """About `count` windows of one length, ended at several steps of each document.
+
+    None where not even `SHORTEST` lags fit. Documents are drawn at random where there are more
+    than `count`; windows of one document lie evenly spread over it.
+    """
+    labelled = sample.labels is not None
+    if sample.running:
+        sample = sample.blocks(min(4 * lags, max(1, sample.tokens // FEWEST_DOCUMENTS)))
+    length = _window_length(sample.lengths - (0 if labelled else 1), lags + 1 + WARM_UP)
+    if length < SHORTEST:
+        return None
+    fitting = np.flatnonzero(sample.lengths >= length + (0 if labelled else 1))
+    drawn = np.random.default_rng(seed).permutation(fitting)[:count]
+    per_document = 1 if labelled else -(-count // len(drawn))
+    inputs, targets, groups = [], [], []
+    for document in np.sort(drawn):
+        ids = sample.ids[document]
+        for end in _ends(len(ids), length, per_document, labelled=labelled):
+            inputs.append(ids[end - length : end])
+            targets.append(int(ids[end]) if sample.labels is None else int(sample.labels[document]))
+            groups.append(int(document))
+    columns = torch.from_numpy(np.stack(inputs, axis=1).astype(np.int64))
+    return Windows(columns, torch.tensor(targets), np.asarray(groups, dtype=np.int64))
+
+
+def _window_length(available: NDArray[np.int64], wanted: int) -> int:
+    """`wanted`, or what the `FEWEST_DOCUMENTS` longest documents (all, if fewer) have."""
+    if not len(available):
+        return 0
+    longest = np.sort(available)[::-1]
+    return min(wanted, int(longest[min(FEWEST_DOCUMENTS, len(longest)) - 1]))
+
+
+def _ends(tokens: int, length: int, count: int, *, labelled: bool) -> list[int]:
+    """Where windows end: at the document's end for a label, else spread, one token left over."""
+    if labelled:
+        return [tokens]
+    last = tokens - 1
+    spread = np.linspace(length, last, num=min(count, last - length + 1))
+    return sorted({int(end) for end in np.round(spread)})

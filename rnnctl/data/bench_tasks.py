@@ -1,0 +1,311 @@
+"""Memory tasks of known difficulty as corpora: ``task:NAME[:option=value[,option=value…]]``.
+
+Every symbol is one character without spaces between, so that the default ``--level char`` makes
+one token of each and a lag of 60 is 60 tokens; *paragraph-recall* is English and wants
+``--level word``. Everything is drawn from a generator seeded by ``seed=``: the same specification
+always gives the same documents.
+
+==================  ==============  ===========================================================
+name                trained as      a document
+==================  ==============  ===========================================================
+recall              sentiment       a symbol, then `lag` random digits; the label is the symbol
+temporal-order      sentiment       X or Y twice among a–d; the label is their order (4 classes)
+copy                lm              10 symbols, `lag` dots, a colon, the 10 symbols again
+paragraph-recall    lm              "the key is red . …filler… the key is red ."
+copy-lag            lm, running     x(t) = x(t − lag) with probability q, else any symbol
+==================  ==============  ===========================================================
+
+Recall and temporal order are *classification* corpora: the answer is read from the last state, so
+accuracy is the measurement, each document is back-propagated whole whatever ``--bptt`` is, and no
+loss is spent on guessing distractors. The others are language-model corpora; their documents must
+fit into ``--bptt``, for truncation cuts the path that the task is about.
+
+`chance` gives what a model without memory reaches. Sources of the tasks: Hochreiter & Schmidhuber
+1997 (temporal order), Arjovsky et al. 2016 (copy); delayed recall and the others are ours.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl.data.documents import Document
+from rnnctl.errors import UsageError
+
+SPLITS = ("train", "valid", "test")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+DIGITS = "0123456789"
+COPIED = 10
+"""Symbols to copy, as in Arjovsky et al. 2016."""
+ORDERS = ("XX", "XY", "YX", "YY")
+THINGS = ("key", "door", "book", "lamp", "coat", "boat", "stone", "ring")
+COLOURS = ("red", "blue", "green", "black", "white", "brown", "grey", "yellow")
+FILLER = (
+    ("a", "the", "one", "every", "some", "this", "that", "another"),
+    ("farmer", "doctor", "child", "sailor", "teacher", "singer", "driver", "baker"),
+    ("saw", "met", "heard", "knew", "found", "liked", "helped", "called"),
+    ("my", "your", "her", "his", "our", "their", "its", "no"),
+    ("sister", "brother", "friend", "cousin", "uncle", "aunt", "guest", "dog"),
+)
+"""Five words a sentence, none of which is a thing or a colour."""
+
+Rng = np.random.Generator
+Options = dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class BenchTask:
+    """A parsed specification: the task's name and all its options, defaults filled in."""
+
+    name: str
+    options: Options
+
+    def __getitem__(self, option: str) -> int:
+        return int(self.options[option])
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    trained_as: Literal["lm", "sentiment"]
+    level: Literal["char", "word"]
+    defaults: Options
+    limits: dict[str, tuple[float, float]]
+    make: Callable[[BenchTask, Rng, int], Iterator[Document]]
+    chance: Callable[[BenchTask], dict[str, float]]
+
+
+def _text(alphabet: str, codes: NDArray[np.intp]) -> str:
+    return "".join(alphabet[code] for code in codes)
+
+
+def _recall(task: BenchTask, rng: Rng, count: int) -> Iterator[Document]:
+    for _ in range(count):
+        symbol = LETTERS[int(rng.integers(task["symbols"]))]
+        noise = _text(DIGITS, rng.integers(task["distractors"], size=task["lag"]))
+        yield Document(text=symbol + noise, label=symbol)
+
+
+def _recall_chance(task: BenchTask) -> dict[str, float]:
+    return {"accuracy": 1 / task["symbols"], "answer_nats": math.log(task["symbols"])}
+
+
+def _temporal_order(task: BenchTask, rng: Rng, count: int) -> Iterator[Document]:
+    """The marks lie in the second and in the sixth tenth of the text (1997: 10–20, 50–60)."""
+    tenth = task["length"] // 10
+    for _ in range(count):
+        order = ORDERS[int(rng.integers(4))]
+        text = list(_text("abcd", rng.integers(4, size=task["length"])))
+        for mark, start in zip(order, (tenth, 5 * tenth), strict=True):
+            text[start + int(rng.integers(tenth))] = mark
+        yield Document(text="".join(text), label=order)
+
+
+def _order_chance(task: BenchTask) -> dict[str, float]:
+    return {"accuracy": 0.25, "answer_nats": math.log(4)}
+
+
+def _copy(task: BenchTask, rng: Rng, count: int) -> Iterator[Document]:
+    for _ in range(count):
+        symbols = _text(LETTERS, rng.integers(task["symbols"], size=COPIED))
+        yield Document(text=symbols + "." * task["lag"] + ":" + symbols)
+
+
+def _copy_chance(task: BenchTask) -> dict[str, float]:
+    """The first ten symbols cannot be known; a model without memory guesses the last ten too."""
+    tokens, nats = 2 * COPIED + task["lag"] + 2, math.log(task["symbols"])  # colon and boundary
+    return {
+        "accuracy": 1 / task["symbols"],
+        "answer_nats": nats,
+        "loss_nats_memoryless": 2 * COPIED * nats / tokens,
+        "loss_nats_best": COPIED * nats / tokens,
+    }
+
+
+def _paragraph_recall(task: BenchTask, rng: Rng, count: int) -> Iterator[Document]:
+    sentences = -(-task["words"] // len(FILLER))
+    for _ in range(count):
+        thing, colour = THINGS[int(rng.integers(8))], COLOURS[int(rng.integers(8))]
+        drawn = rng.integers(8, size=(sentences, len(FILLER)))
+        filler = " . ".join(
+            " ".join(words[code] for words, code in zip(FILLER, row, strict=True)) for row in drawn
+        )
+        claim = f"the {thing} is {colour} ."
+        yield Document(text=f"{claim} {filler} . {claim}")
+
+
+def _paragraph_chance(task: BenchTask) -> dict[str, float]:
+    """Per sentence of filler five times ln 8; thing and colour ln 8 each, the first time."""
+    nats = math.log(8)
+    sentences = -(-task["words"] // len(FILLER))
+    tokens = 10 + 6 * sentences + 1  # two claims of five tokens, the boundary
+    best = (5 * sentences + 2) * nats / tokens
+    return {
+        "accuracy": 1 / 8,
+        "answer_nats": nats,
+        "loss_nats_memoryless": best + 2 * nats / tokens,
+        "loss_nats_best": best,
+    }
+
+
+def _copy_lag(task: BenchTask, rng: Rng, count: int) -> Iterator[Document]:
+    """One running text of `count` symbols: the source of DIAGNOSTICS.md D2 (b)."""
+    lag, symbols = task["lag"], task["symbols"]
+    text = rng.integers(symbols, size=count + lag)
+    copied = rng.random(count + lag) < task.options["q"]
+    for block in range(lag, count + lag, lag):  # lag apart: a whole block may be copied at once
+        end = min(block + lag, count + lag)
+        text[block:end] = np.where(
+            copied[block:end], text[block - lag : end - lag], text[block:end]
+        )
+    yield Document(text=_text(LETTERS, text[lag:]))
+
+
+def _copy_lag_chance(task: BenchTask) -> dict[str, float]:
+    """Entropy of the source given the symbol `lag` back, and without it."""
+    symbols, q = task["symbols"], task.options["q"]
+    other = (1 - q) / symbols
+    same = q + other
+    entropy = -same * math.log(same)
+    if other > 0:
+        entropy -= (symbols - 1) * other * math.log(other)
+    memoryless = math.log(symbols)
+    return {
+        "accuracy": 1 / symbols,
+        "answer_nats": memoryless,
+        "loss_nats_memoryless": memoryless,
+        "loss_nats_best": entropy,
+    }
+
+
+_SIZES: Options = {"train": 20_000, "valid": 1_000, "test": 1_000, "seed": 0}
+_SIZE_LIMITS = {"train": (1, 1e8), "valid": (0, 1e8), "test": (0, 1e8), "seed": (0, 2**31)}
+_KINDS: dict[str, _Kind] = {
+    "recall": _Kind(
+        "sentiment",
+        "char",
+        {"lag": 60, "symbols": 8, "distractors": 8, **_SIZES},
+        {"lag": (0, 1e5), "symbols": (2, 26), "distractors": (1, 10), **_SIZE_LIMITS},
+        _recall,
+        _recall_chance,
+    ),
+    "temporal-order": _Kind(
+        "sentiment",
+        "char",
+        {"length": 50, **_SIZES},
+        {"length": (10, 1e5), **_SIZE_LIMITS},
+        _temporal_order,
+        _order_chance,
+    ),
+    "copy": _Kind(
+        "lm",
+        "char",
+        {"lag": 50, "symbols": 8, **_SIZES},
+        {"lag": (0, 1e5), "symbols": (2, 26), **_SIZE_LIMITS},
+        _copy,
+        _copy_chance,
+    ),
+    "paragraph-recall": _Kind(
+        "lm",
+        "word",
+        {"words": 60, **_SIZES, "train": 5_000},
+        {"words": (0, 1e5), **_SIZE_LIMITS},
+        _paragraph_recall,
+        _paragraph_chance,
+    ),
+    "copy-lag": _Kind(
+        "lm",
+        "char",
+        {"lag": 10, "symbols": 20, "q": 0.9, **_SIZES, "train": 400_000, "valid": 20_000},
+        {"lag": (1, 1e5), "symbols": (2, 26), "q": (0, 1), **_SIZE_LIMITS},
+        _copy_lag,
+        _copy_lag_chance,
+    ),
+}
+
+
+def parse(spec: str) -> BenchTask:
+    """Read ``task:NAME[:option=value…]``; raises UsageError naming what is wrong in it."""
+    name, *rest = spec.removeprefix("task:").split(":")
+    kind = _KINDS.get(name)
+    if kind is None:
+        raise UsageError(f"there is no task {name!r} in {spec!r}", hint=_suggest(name, _KINDS))
+    options = dict(kind.defaults)
+    for part in ",".join(rest).split(","):
+        if part:
+            key, value = _option(part, kind, spec)
+            options[key] = value
+    return BenchTask(name, options)
+
+
+def _option(part: str, kind: _Kind, spec: str) -> tuple[str, float]:
+    key, _, text = part.partition("=")
+    if key not in kind.defaults:
+        raise UsageError(f"no option {key!r} in {spec!r}", hint=_suggest(key, kind.defaults))
+    low, high = kind.limits[key]
+    whole = key != "q"
+    try:
+        value = float(int(text) if whole else float(text))
+    except ValueError:
+        number = "a whole number" if whole else "a number"
+        raise UsageError(f"{key!r} in {spec!r} is not {number}: {text!r}") from None
+    if not low <= value <= high:
+        raise UsageError(f"{key}={text} in {spec!r} is outside {low:g} to {high:g}")
+    return key, value
+
+
+def _suggest(given: str, known: dict[str, _Kind] | Options) -> str:
+    close = difflib.get_close_matches(given, known, n=1)
+    listing = ", ".join(known)
+    return f"did you mean {close[0]!r}? known: {listing}" if close else f"known: {listing}"
+
+
+def trained_as(spec: str) -> Literal["lm", "sentiment"]:
+    """The `--task` under which the corpus makes sense."""
+    return _KINDS[parse(spec).name].trained_as
+
+
+def level(spec: str) -> Literal["char", "word"]:
+    """The `--level` at which distances mean what the specification says."""
+    return _KINDS[parse(spec).name].level
+
+
+def is_running(spec: str) -> bool:
+    """Whether the corpus is one running text rather than documents."""
+    return parse(spec).name == "copy-lag"
+
+
+def task_documents(spec: str) -> dict[str, list[Document]]:
+    """The documents of "train", "valid" and "test"; labelled where `trained_as` is "sentiment".
+
+    The options ``train``, ``valid`` and ``test`` are numbers of documents, and of tokens for the
+    running text of copy-lag. Raises UsageError for a specification that `parse` refuses.
+    """
+    task = parse(spec)
+    salt = zlib.crc32(task.name.encode())
+    return {
+        split: list(_documents(task, np.random.default_rng([task["seed"], part, salt]), split))
+        for part, split in enumerate(SPLITS)
+    }
+
+
+def _documents(task: BenchTask, rng: Rng, split: str) -> Iterator[Document]:
+    if task[split]:
+        yield from _KINDS[task.name].make(task, rng, task[split])
+
+
+def chance(spec: str) -> dict[str, float]:
+    """What a model without memory reaches, and the best possible.
+
+    Keys: ``accuracy`` and ``answer_nats`` (loss) at the answer by guessing; for language-model
+    corpora ``loss_nats_memoryless`` and ``loss_nats_best``, the mean nats per token (document
+    boundaries counted) of a model that knows all but the answer, and of one that knows that too.
+    """
+    task = parse(spec)
+    return _KINDS[task.name].chance(task)

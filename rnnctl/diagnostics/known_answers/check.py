@@ -1,0 +1,46 @@
+"""A known answer beside what the instrument measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of a known answer: `passed` is decided where it was measured."""
+
+    name: str
+    expected: str
+    measured: str
+    tolerance: str
+    passed: bool
+
+
+def close(name: str, expected: ArrayLike, measured: ArrayLike, tolerance: float) -> Check:
+    """All of `measured` within `tolerance` of `expected`; the worst one is shown."""
+    wanted, found = np.broadcast_arrays(
+        np.asarray(expected, dtype=np.float64), np.asarray(measured, dtype=np.float64)
+    )
+    error = np.abs(found - wanted).ravel()
+    worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
+    return Check(
+        name,
+        f"{wanted.ravel()[worst]:.6g}",
+        f"{found.ravel()[worst]:.6g}",
+        f"±{tolerance:g}",
+        bool(np.all(error <= tolerance)),
+    )
+
+
+def holds(name: str, expected: str, measured: str, passed: bool) -> Check:
+    """A statement that is true or not."""
+    return Check(name, expected, measured, "exact", bool(passed))
+
+
+def numbers(values: Sequence[float]) -> str:
+    """A few numbers in one cell."""
+    return ", ".join(f"{value:.4g}" for value in values)

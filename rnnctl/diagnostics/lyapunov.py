@@ -1,0 +1,143 @@
+"""Lyapunov exponents of the full state along real text (DIAGNOSTICS.md D4, expert view).
+
+λ_i = lim (1/N) Σ_t ln |R_ii(t)|, where Q R is the QR decomposition of J_t Q, and J_t the Jacobian
+of one step with respect to the *whole* state: h and c of every layer (Benettin et al. 1980;
+Engelken et al. 2023). Leaving out c, as published code does, measures an LSTM without its memory;
+and J_t has to be applied in the order in which the text is read, J_N … J_2 J_1, not transposed.
+
+Axes: T time, M followed directions, S state size, L layers, H hidden.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.traceable import State, TracedModel, TraceLike, final_state
+from rnnctl.results.base import Estimate
+from rnnctl.results.diagnostics import LyapunovRecord
+from rnnctl.statistics import t_interval
+
+FloatArray = NDArray[np.float64]
+CHUNK = 512
+"""Steps traced at once."""
+BLOCKS = 10
+"""Stretches of text whose means give the interval of the leading exponent."""
+PARAGRAPH = 100
+"""Tokens that a slow direction survives."""
+SMALLEST = 1e-300
+ROUNDING = 1e-14
+
+
+def measure(subject: TracedModel, sample: Sample, settings: Settings) -> LyapunovRecord:
+    """The ``settings.exponents`` largest exponents, driven by the longest stretch of `sample`.
+
+    Documents are read one after the other where none is long enough.
+    """
+    steps = settings.lyapunov_burn_in + settings.lyapunov_steps
+    joined = np.concatenate(sample.ids)[:steps] if sample.ids else np.zeros(0, dtype=np.int64)
+    burn_in = settings.lyapunov_burn_in
+    if len(joined) < 2 * burn_in:
+        none = Estimate(estimate=None, status="insufficient_data", note="the text is too short")
+        return LyapunovRecord(exponents=(), leading=none, n_slow=none)
+    ids = torch.from_numpy(joined.astype(np.int64))
+    growth = growth_rates(
+        subject, ids, directions=settings.exponents, seed=settings.seed, burn_in=burn_in
+    )
+    return record(growth, burn_in=burn_in)
+
+
+def growth_rates(
+    subject: TracedModel, ids: Tensor, *, directions: int, burn_in: int = 0, seed: int = 0
+) -> FloatArray:
+    """(T − burn_in, M) ln |R_ii| of each step along `ids` (T,), M = min(directions, S)."""
+    state: State | None = None
+    frame: State | None = None
+    rows: list[FloatArray] = []
+    for piece in torch.split(ids, CHUNK):
+        trace = subject.trace(piece[:, None], state)
+        state = final_state(trace)
+        if frame is None:
+            frame = _first_frame(state, directions, seed)
+        for t in range(len(piece)):
+            frame, growth = _advance(trace, t, frame)
+            rows.append(growth)
+    return np.stack(rows)[burn_in:]
+
+
+def _first_frame(state: State, directions: int, seed: int) -> State:
+    """Random orthonormal directions in the whole state, as tangents (L, M, H)."""
+    size = sum(part.shape[0] * part.shape[2] for part in state)
+    generator = torch.Generator().manual_seed(seed)
+    start = torch.randn(size, min(directions, size), generator=generator, dtype=torch.float64)
+    return _unflatten(torch.linalg.qr(start)[0], state)
+
+
+def _advance(trace: TraceLike, t: int, frame: State) -> tuple[State, FloatArray]:
+    """One step of the QR recursion: Q ← qr(J_t Q), and ln |R_ii|."""
+    moved = _propagate(trace, t, frame)
+    orthonormal, triangle = torch.linalg.qr(_flatten(moved))
+    sizes = triangle.diagonal().abs()
+    sizes[sizes < ROUNDING * sizes.max()] = SMALLEST  # a direction that is forgotten outright
+    return _unflatten(orthonormal, frame), sizes.log().numpy(force=True)
+
+
+def _propagate(trace: TraceLike, t: int, frame: State) -> State:
+    """J_t Q: tangents follow the text forwards, so the products come out in reading order."""
+    return trace.jvp(t, frame)
+
+
+def _flatten(frame: State) -> Tensor:
+    """Tangents (L, M, H) per state tensor -> one matrix (S, M)."""
+    return torch.cat([part.transpose(0, 1).flatten(1) for part in frame], dim=1).T
+
+
+def _unflatten(matrix: Tensor, like: State) -> State:
+    """(S, M) -> tangents (L, M, H) per state tensor, shaped after `like` (L, ·, H)."""
+    sizes = [part.shape[0] * part.shape[2] for part in like]
+    return tuple(
+        rows.T.reshape(-1, part.shape[0], part.shape[2]).transpose(0, 1).contiguous()
+        for rows, part in zip(torch.split(matrix, sizes), like, strict=True)
+    )
+
+
+def record(growth: FloatArray, *, burn_in: int) -> LyapunovRecord:
+    """Exponents from (N, M) growth rates; the interval is Student's over `BLOCKS` stretches.
+
+    A direction that is forgotten outright has exponent −∞, which is None in the record.
+    """
+    exponents = growth.mean(axis=0)
+    pieces = [float(part[:, 0].mean()) for part in np.array_split(growth, BLOCKS)]
+    interval = t_interval(pieces)
+    slow = int(np.sum(exponents > -1 / PARAGRAPH))
+    all_slow = slow == len(exponents)
+    return LyapunovRecord(
+        exponents=tuple(_finite(value) for value in exponents),
+        leading=Estimate(
+            estimate=_finite(float(exponents[0])),
+            ci95=(_finite(interval.lo), _finite(interval.hi)),
+            n=BLOCKS,
+            unit="1/token",
+            status="ok" if _finite(float(exponents[0])) is not None else "undefined",
+        ),
+        n_slow=Estimate(
+            estimate=float(slow),
+            n=BLOCKS,
+            unit="directions",
+            status="censored" if all_slow else "ok",
+            censored_at=float(slow) if all_slow else None,
+        ),
+        n_slow_text=f"≥{slow}" if all_slow else str(slow),
+        steps=len(growth),
+        burn_in=burn_in,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if value > math.log(SMALLEST) / 2 else None

@@ -1,0 +1,228 @@
+"""Train the members of a plan, several at a time, each in a process of its own.
+
+Why processes: a member that crashes, diverges or is killed takes nobody along; and two trainings
+in one process would share torch's threads. Workers times threads never exceed the cores, since
+oversubscribing a recurrent net's many small products costs a factor of fifty. Every member is a
+resumable run, so a grid that was killed continues where it was: finished members are skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from rnnctl.compare.plan import Planned
+from rnnctl.errors import RunError, StorageError
+from rnnctl.runs import Run
+
+POLL_S = 0.25
+GRACE_S = 10.0
+"""How long an interrupted member may take to save itself."""
+TAIL_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Started:
+    """A member begins, or goes on."""
+
+    member: Planned
+
+
+@dataclass(frozen=True)
+class Running:
+    """A sign of life. `progress` in [0, 1] comes from the member's log; None before its first."""
+
+    member: Planned
+    progress: float | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A member is there. `skipped` if it was there before."""
+
+    member: Planned
+    seconds: float
+    skipped: bool = False
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A member ended without a result; the others go on."""
+
+    member: Planned
+    reason: str
+
+
+GridEvent = Started | Running | Finished | Failed
+Spawn = Callable[[Sequence[str], IO[bytes], dict[str, str]], "subprocess.Popen[bytes]"]
+
+
+@dataclass
+class _Active:
+    member: Planned
+    process: subprocess.Popen[bytes]
+    log: Path
+    began: float
+    progress: float | None = field(default=None)
+
+
+def workers_and_threads(cores: int, *, jobs: int | None, serial: bool) -> tuple[int, int]:
+    """How many members at a time and threads for each; their product is at most `cores`.
+
+    Small recurrent nets gain little from a second thread, so members get one thread each, unless
+    they must run one after another.
+    """
+    if serial:
+        return 1, max(1, cores)
+    workers = max(1, min(jobs or cores, cores))
+    return workers, max(1, cores // workers)
+
+
+def is_finished(path: Path) -> bool:
+    """Whether a run is there, trained to its end and with its result."""
+    try:
+        run = Run.open(path)
+    except RunError:
+        return False
+    return run.current.finished and "train" in run.results()
+
+
+def train_all(
+    members: Sequence[Planned],
+    root: Path,
+    *,
+    workers: int,
+    threads: int,
+    spawn: Spawn | None = None,
+    poll_s: float = POLL_S,
+) -> Iterator[GridEvent]:
+    """Train what is not there yet and tell what happens. Closing the iterator stops the members.
+
+    `spawn` starts a process with (arguments, file for its output, environment); tests put their own
+    in. Raises StorageError when `root` cannot be written.
+    """
+    waiting: list[Planned] = []
+    for member in members:
+        if is_finished(root / member.name):
+            yield Finished(member, 0.0, skipped=True)
+        else:
+            waiting.append(member)
+    active: list[_Active] = []
+    try:
+        while waiting or active:
+            while waiting and len(active) < workers:
+                active.append(_start(waiting.pop(0), root, threads, spawn or _spawn))
+                yield Started(active[-1].member)
+            _wait(active, poll_s)
+            for one in list(active):
+                if one.process.poll() is None:
+                    one.progress = _progress(root / one.member.name) or one.progress
+                    yield Running(one.member, one.progress)
+                else:
+                    active.remove(one)
+                    yield _ended(one, root)
+    finally:
+        _stop(active)
+
+
+def _start(member: Planned, root: Path, threads: int, spawn: Spawn) -> _Active:
+    log = root / "logs" / f"{member.name}.txt"
+    arguments = [
+        sys.executable, "-m", "rnnctl", *member.command(root), "--resume", "auto",
+        "--threads", str(threads), "--format", "json",
+    ]  # fmt: skip
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("wb") as output:
+            process = spawn(arguments, output, environment(threads))
+    except OSError as problem:
+        raise StorageError(f"cannot write {log}: {problem.strerror}") from problem
+    return _Active(member, process, log, time.monotonic())
+
+
+def environment(threads: int) -> dict[str, str]:
+    """This process's environment with every thread pool limited."""
+    count = str(threads)
+    limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), count)
+    return {**os.environ, **limits, "NO_COLOR": "1", "COLUMNS": "100"}
+
+
+def _spawn(
+    arguments: Sequence[str], output: IO[bytes], env: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    # A group of its own: Ctrl-C reaches us alone, and we pass it on and wait.
+    return subprocess.Popen(  # noqa: S603 - our own interpreter with our own arguments
+        arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=output,
+        env=env,
+        start_new_session=True,
+    )
+
+
+def _wait(active: Sequence[_Active], poll_s: float) -> None:
+    """Return when the first member ends, or after `poll_s`."""
+    if active:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            active[0].process.wait(timeout=poll_s)
+
+
+def _progress(path: Path) -> float | None:
+    """Progress in the newest whole line of a run's log, read from its end."""
+    try:
+        with (path / "log.jsonl").open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - TAIL_BYTES))
+            lines = file.read().split(b"\n")
+    except OSError:
+        return None
+    for line in reversed(lines):
+        try:
+            progress = json.loads(line).get("progress")
+        except (ValueError, AttributeError):
+            continue  # the first line of the tail may be cut, the last one torn
+        if isinstance(progress, (int, float)):
+            return min(1.0, float(progress))
+    return None
+
+
+def _ended(one: _Active, root: Path) -> Finished | Failed:
+    code = one.process.returncode
+    if code == 0 and is_finished(root / one.member.name):
+        return Finished(one.member, time.monotonic() - one.began)
+    return Failed(one.member, last_error(one.log, code))
+
+
+def last_error(log: Path, code: int | None) -> str:
+    """Why a member ended: its own "error: …" line, the last one it wrote, or its exit code."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    if errors:
+        return errors[-1]
+    if code is not None and code < 0:
+        return f"killed by signal {-code}"
+    return lines[-1] if lines else f"ended with exit code {code} and without a result"
+
+
+def _stop(active: Sequence[_Active]) -> None:
+    for one in active:
+        if one.process.poll() is None:
+            one.process.send_signal(signal.SIGINT)
+    limit = time.monotonic() + GRACE_S
+    for one in active:
+        try:
+            one.process.wait(timeout=max(0.1, limit - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            one.process.kill()
+            one.process.wait()

@@ -1,0 +1,215 @@
+"""What a fair comparison trains: every member as one ``rnnctl train`` command line.
+
+Held equal, by `match`:
+
+* ``parameters``: the recurrent parameters, g·(HE + H² + 2H) in PyTorch's count, through the hidden
+  size (nearest whole number); the same tokens in the same order.
+* ``time``: the recurrent parameters, and the seconds each member trains; one after another.
+* ``hidden``: the hidden size; the same tokens in the same order.
+* ``steps``: nothing but the tokens and their order; hidden sizes as given for each cell.
+
+The embedding size is the same for all, so that the number of parameters outside the recurrent
+layers differs only through the output layer's input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rnnctl.compare.rates import GRID, TUNING_SEED, rate
+from rnnctl.compare.sizes import deviation, matched_hidden_size, recurrent_parameters
+from rnnctl.errors import UsageError
+
+Match = Literal["parameters", "time", "steps", "hidden"]
+MATCHES: tuple[Match, ...] = ("parameters", "time", "steps", "hidden")
+UNTRAINED_LR = 1e-12
+"""One step at this rate moves no weight in float32: a run of an untrained network."""
+WORST_DEVIATION = 0.01
+LARGE = 64  # from this hidden size on, parameters must match within 1 %
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for. `sizes` are hidden sizes by cell, "" for the reference."""
+
+    sources: tuple[str, ...] = ()
+    task: Literal["lm", "sentiment"] = "lm"
+    cells: tuple[str, ...] = ("rnn", "lstm", "gru")
+    inits: tuple[str, ...] = ("torch", "good")
+    match: Match = "parameters"
+    seeds: int = 5
+    sizes: tuple[tuple[str, int], ...] = (("", 128),)
+    embedding_size: int = 64
+    layers: int = 1
+    limit: tuple[str, str] = ("--steps", "600")
+    rates: Literal["shipped", "grid"] = "shipped"
+    options: tuple[str, ...] = ()
+    recall_lags: tuple[int, ...] = (40,)
+    recall_seeds: int = 5
+    untrained: bool = True
+
+    def fingerprint(self) -> str:
+        """Changes with anything that changes what a member is."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One member: its directory's name, its row, and the arguments of ``rnnctl train``."""
+
+    name: str
+    row: str
+    cell: str
+    init: str
+    seed: int
+    hidden_size: int
+    lr: float
+    stage: Literal["tune", "text", "untrained", "recall"]
+    arguments: tuple[str, ...] = field(repr=False, default=())
+
+    def command(self, root: Path) -> tuple[str, ...]:
+        """``train …`` with its run directory under `root`."""
+        return ("train", *self.arguments, "--run", str(root / self.name))
+
+    def line(self, root: Path) -> str:
+        """The command as one would type it."""
+        return shlex.join(("rnnctl", *self.command(root)))
+
+
+def hidden_sizes(settings: Settings, embedding: int | None = None) -> dict[str, int]:
+    """The hidden size of each cell under the match. Raises UsageError for unknown cells."""
+    given = dict(settings.sizes)
+    unknown = [cell for cell in (*settings.cells, *given) if cell not in ("rnn", "lstm", "gru", "")]
+    if unknown:
+        raise UsageError(f"there is no cell {unknown[0]!r}", hint="there are: rnn, lstm, gru")
+    reference = given.get("", given.get("lstm", 128))
+    if settings.match in ("steps", "hidden"):
+        by_cell = given if settings.match == "steps" else {}
+        return {cell: by_cell.get(cell, reference) for cell in settings.cells}
+    width = settings.embedding_size if embedding is None else embedding
+    budget = recurrent_parameters("lstm", width, reference, settings.layers)
+    return {
+        cell: matched_hidden_size(cell, budget, width, settings.layers) for cell in settings.cells
+    }
+
+
+def deviations(settings: Settings) -> dict[str, float]:
+    """Recurrent parameters of each cell over those of the reference LSTM, minus 1."""
+    sizes = hidden_sizes(settings)
+    given = dict(settings.sizes)
+    count = {
+        cell: recurrent_parameters(cell, settings.embedding_size, size, settings.layers)
+        for cell, size in sizes.items()
+    }
+    reference = recurrent_parameters(
+        "lstm", settings.embedding_size, given.get("", given.get("lstm", 128)), settings.layers
+    )
+    return {cell: deviation(value, reference) for cell, value in count.items()}
+
+
+def members(settings: Settings, chosen: dict[str, float] | None = None) -> list[Planned]:
+    """Every member of the grid, cheapest to lose first. `chosen` are rates found by tuning."""
+    planned = [] if settings.rates == "shipped" else list(_tuning(settings))
+    if settings.rates == "shipped" or chosen is not None:
+        planned += _text(settings, chosen or {})
+    if settings.untrained:
+        planned += _untrained(settings)
+    return [*_recall(settings), *planned]
+
+
+def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    for cell in settings.cells:
+        for init in settings.inits:
+            yield f"{cell} {init}", cell, init
+
+
+def _text(settings: Settings, chosen: dict[str, float]) -> Iterator[Planned]:
+    sizes = hidden_sizes(settings)
+    for seed in range(settings.seeds):
+        for row, cell, init in _rows(settings):
+            lr = chosen.get(row, rate(settings.task, cell, init))
+            yield _member(settings, row, cell, init, seed, sizes[cell], lr, "text")
+
+
+def _tuning(settings: Settings) -> Iterator[Planned]:
+    sizes = hidden_sizes(settings)
+    for row, cell, init in _rows(settings):
+        for lr in GRID:
+            yield _member(settings, row, cell, init, TUNING_SEED, sizes[cell], lr, "tune")
+
+
+def _untrained(settings: Settings) -> Iterator[Planned]:
+    sizes = hidden_sizes(settings)
+    cell = "lstm" if "lstm" in settings.cells else settings.cells[0]
+    init = "good" if "good" in settings.inits else settings.inits[0]
+    row = f"untrained {cell}"
+    yield _member(settings, row, cell, init, 0, sizes[cell], UNTRAINED_LR, "untrained")
+
+
+def _member(
+    settings: Settings, row: str, cell: str, init: str, seed: int, hidden: int, lr: float,
+    stage: Literal["tune", "text", "untrained"],
+) -> Planned:  # fmt: skip
+    limit = ("--steps", "1") if stage == "untrained" else settings.limit
+    arguments = (
+        *settings.sources, "--task", settings.task, "--cell", cell, "--init", init,
+        "--hidden-size", str(hidden), "--embedding-size", str(settings.embedding_size),
+        "--layers", str(settings.layers), "--lr", f"{lr:g}", *limit, "--seed", str(seed),
+        *settings.options,
+    )  # fmt: skip
+    quiet = ("--no-diagnose",) if stage == "tune" else ()
+    name = f"{stage}-{cell}-{init}-h{hidden}-lr{lr:g}-s{seed}"
+    return Planned(name, row, cell, init, seed, hidden, lr, stage, (*arguments, *quiet))
+
+
+RECALL_HIDDEN = 32
+RECALL_LIMIT = ("--steps", "400")
+RECALL_OPTIONS = (
+    "--batch-size", "64", "--weight-decay", "0", "--decay", "constant", "--precision", "fp32",
+    "--no-diagnose",
+)  # fmt: skip
+
+
+def _recall(settings: Settings) -> Iterator[Planned]:
+    """Delayed recall of one of 8 symbols: the lag is exact, and seconds are enough."""
+    small = Settings(
+        cells=settings.cells, match=settings.match, sizes=(("", RECALL_HIDDEN),),
+        embedding_size=RECALL_HIDDEN,
+    )  # fmt: skip
+    sizes = hidden_sizes(small)
+    for lag in settings.recall_lags:
+        for seed in range(settings.recall_seeds):
+            for row, cell, init in _rows(settings):
+                lr = rate("recall", cell, init)
+                arguments = (
+                    f"task:recall:lag={lag}", "--task", "sentiment", "--cell", cell,
+                    "--init", init, "--hidden-size", str(sizes[cell]),
+                    "--embedding-size", str(RECALL_HIDDEN), "--pool", "last",
+                    "--lr", f"{lr:g}", *RECALL_LIMIT, "--seed", str(seed), *RECALL_OPTIONS,
+                )  # fmt: skip
+                name = f"recall{lag}-{cell}-{init}-s{seed}"
+                yield Planned(name, row, cell, init, seed, sizes[cell], lr, "recall", arguments)
+
+
+def match_in_words(settings: Settings) -> str:
+    """What was held equal, with the deviations that remain."""
+    sizes = hidden_sizes(settings)
+    each = ", ".join(f"{cell} {size}" for cell, size in sizes.items())
+    limit = " ".join(settings.limit).removeprefix("--")
+    if settings.match in ("parameters", "time"):
+        apart = max(abs(value) for value in deviations(settings).values())
+        text = f"recurrent parameters within {apart:.2%} (hidden sizes {each})"
+    elif settings.match == "hidden":
+        text = f"hidden size ({each})"
+    else:
+        text = f"tokens only (hidden sizes {each})"
+    if settings.match == "time":
+        return f"{text}; {limit.replace('budget ', '')} of training each, one after another"
+    return f"{text}; the same tokens in the same order ({limit} each)"

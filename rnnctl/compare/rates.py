@@ -1,0 +1,41 @@
+"""Learning rates for a quick look, and where they come from.
+
+Each is the best of `GRID` on the bundled paragraphs (characters, one layer, recurrent parameters
+of an LSTM with 128 units, 300 steps of 32 streams of 64, seed 1000, validation loss after the last
+step), or on delayed recall (`task:recall:lag=40`, 32 units' worth, seed 1000, accuracy). Measured
+by ``tests/benchmarks/compare_rates.py``; `--rates grid` measures them anew for your own text, with
+the same grid for every cell.
+"""
+
+from __future__ import annotations
+
+GRID = (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)
+TUNING_SEED = 1000
+"""The seed that rates are chosen on; never one of those that are reported."""
+
+PROVENANCE = (
+    "rates from the shipped table: best of 5 for each cell on the bundled paragraphs "
+    "(rnnctl/compare/rates.py); --rates grid searches the same 5 for every cell on your text"
+)
+
+RATES: dict[tuple[str, str, str], float] = {
+    ("lm", "rnn", "torch"): 2e-3,
+    ("lm", "rnn", "good"): 2e-3,
+    ("lm", "lstm", "torch"): 8e-3,
+    ("lm", "lstm", "good"): 8e-3,
+    ("lm", "gru", "torch"): 8e-3,
+    ("lm", "gru", "good"): 8e-3,
+    ("recall", "rnn", "torch"): 2e-3,
+    ("recall", "rnn", "good"): 2e-3,
+    ("recall", "lstm", "torch"): 4e-3,
+    ("recall", "lstm", "good"): 4e-3,
+    ("recall", "gru", "torch"): 4e-3,
+    ("recall", "gru", "good"): 4e-3,
+}
+
+FALLBACK = {"rnn": 2e-3, "lstm": 4e-3, "gru": 4e-3}
+
+
+def rate(kind: str, cell: str, init: str) -> float:
+    """The shipped rate for "lm", "sentiment" or "recall"; a cautious one where none is."""
+    return RATES.get((kind, cell, init), FALLBACK[cell])

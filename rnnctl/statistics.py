@@ -102,11 +102,11 @@ def isotonic(
     return np.asarray(fit.x, dtype=np.float64)
 
 
-def crossing(x: ArrayLike, y: ArrayLike, level: float) -> float:
+def crossing(x: ArrayLike, y: ArrayLike, level: float, *, decay: bool = False) -> float:
     """Where a falling curve first gets to `level` or below: x[0] if it starts there, inf if never.
 
-    Interpolated between the two points in log x (in x where a distance of 0 is involved) and
-    linearly in y. `x` (K,) rises.
+    Between two points y is taken to be linear in log x (in x where a distance of 0 is involved), or
+    with `decay` ln y to be linear in x, which is exact for an exponential. `x` (K,) rises.
     """
     at, height = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     below = np.flatnonzero(height <= level)
@@ -115,7 +115,11 @@ def crossing(x: ArrayLike, y: ArrayLike, level: float) -> float:
     k = int(below[0])
     if k == 0:
         return float(at[0])
-    share = (height[k - 1] - level) / (height[k - 1] - height[k])
+    high, low = float(height[k - 1]), float(height[k])
+    if decay and low > 0 and level > 0:
+        share = math.log(high / level) / math.log(high / low)
+        return float(at[k - 1] + share * (at[k] - at[k - 1]))
+    share = (high - level) / (high - low)
     if at[k - 1] <= 0:
         return float(at[k - 1] + share * (at[k] - at[k - 1]))
     return float(at[k - 1] * (at[k] / at[k - 1]) ** share)

@@ -29,7 +29,8 @@ class Sample:
     """Documents (or blocks of running text) as token ids, without boundary tokens.
 
     `labels` (D,) are classes of a classifier, `texts` the documents' texts. `encode` turns a text
-    into ids, `token_text` shows one id; both are None for symbol sequences of known-answer models.
+    into ids, `token_bytes` gives one id's UTF-8; both are None for symbol sequences of known-answer
+    models, each symbol of which counts as a word. `spelled`: words consist of several tokens.
     """
 
     ids: tuple[Ids, ...]
@@ -43,7 +44,8 @@ class Sample:
     unknown: int = 0
     fingerprint: str = ""
     encode: Callable[[str], Ids] | None = None
-    token_text: Callable[[int], str] | None = None
+    token_bytes: Callable[[int], bytes] | None = None
+    spelled: bool = False
     block: int | None = None
 
     @cached_property
@@ -104,7 +106,8 @@ def from_texts(
     labels: ArrayLike | None = None,
     running: bool = False,
     unknown_id: int | None = None,
-    token_text: Callable[[int], str] | None = None,
+    token_bytes: Callable[[int], bytes] | None = None,
+    spelled: bool = False,
 ) -> Sample:
     """Encode documents; running text arrives as pieces and becomes one document.
 
@@ -131,7 +134,8 @@ def from_texts(
         unknown=0 if unknown_id is None else int(sum((part == unknown_id).sum() for part in ids)),
         fingerprint=_digest(pieces, chosen),
         encode=encode,
-        token_text=token_text,
+        token_bytes=token_bytes,
+        spelled=spelled,
     )
 
 

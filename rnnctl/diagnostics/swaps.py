@@ -1,0 +1,172 @@
+"""From single counterfactual swaps to the curves B(d) and R(d) of EFFECT and their summaries.
+
+N swaps, K distances, R bootstrap resamples.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl import statistics
+from rnnctl.diagnostics import curves
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.settings import Settings
+from rnnctl.results.base import Estimate, Status
+from rnnctl.results.diagnostics import EffectRecord, Sampling
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+NEAR_WORDS = (4, 8)
+PAIRS = 64
+READ_AT = (10, 30, 100)  # words, for the panel
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """Δ of N swaps at K distances `x` (words); which text and which pair each came from."""
+
+    x: Floats
+    deltas: Floats
+    texts: Ids
+    pairs: Ids
+    sampling_unit: str
+
+
+def distances(longest: int) -> list[int]:
+    """At which distances, in words, the effect is read."""
+    near = range(NEAR_WORDS[0], NEAR_WORDS[1] + 1)
+    wanted = {*curves.octave_points(longest), *near, *READ_AT}
+    return sorted(point for point in wanted if point <= longest)
+
+
+def fit_window(sample: Sample, prefix: int, longest_words: int) -> tuple[Sample, int] | None:
+    """Units that hold a window, and the longest distance in words that enough of them allow."""
+    chosen, words = None, longest_words
+    while words >= 2 * NEAR_WORDS[1]:
+        length = prefix + math.ceil(words / sample.words_per_token) + 2
+        units = sample.at_least(2 * length if sample.running else length)
+        if len(units.ids) >= 2:
+            chosen = (units, words)
+        if len(units.ids) >= 16:
+            break
+        words = int(words / math.sqrt(2))
+    return chosen
+
+
+def draw_pairs(groups: list[list[int]], draw: np.random.Generator) -> Ids:
+    """Disjoint random pairs from within each group, 64 at most: (P, 2)."""
+    pairs = []
+    for group in groups:
+        mixed = draw.permutation(group)
+        pairs += [mixed[k : k + 2] for k in range(0, len(mixed) - 1, 2)]
+    if not pairs:
+        return np.zeros((0, 2), dtype=np.int64)
+    return np.stack(pairs)[draw.permutation(len(pairs))[:PAIRS]].astype(np.int64)
+
+
+def summarise(
+    swaps: Swaps, near: NDArray[np.bool_], sample: Sample, settings: Settings, *, floor: float = 0.0
+) -> EffectRecord:
+    """Curves B and R and their summaries. `near` (K,) marks the distances behind B_near.
+
+    Texts and pairs are resampled independently and crossed. Where the interval of B_near reaches 0
+    (or B_near stays below `floor`) there is no ratio.
+    """
+    weights = _crossed_weights(swaps, settings)
+    b = statistics.ratio_of_means(swaps.deltas, np.ones_like(swaps.deltas), weights)
+    units = len(np.unique(swaps.texts))
+    n = np.full(len(swaps.x), units)
+    near_value = float(b.estimate[near].mean())
+    near_replicates = b.replicates[:, near].mean(1)
+    b_near = curves.estimate(near_value, near_replicates, n=units, unit="nats of log-odds")
+    record = EffectRecord(
+        sampling=Sampling(unit=swaps.sampling_unit, n=units, items=len(swaps.deltas)),
+        scalars={"b_near": b_near},
+        curves={"b": curves.curve(swaps.x, b, n, x_unit=sample.unit, y_unit="nats")},
+    )
+    low = b_near.ci95[0]
+    if low is None or low <= 0 or near_value < floor:
+        return _undefined(record, near_value, b_near)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = b.replicates / near_replicates[:, None]
+    r = statistics.Bootstrapped(b.estimate / near_value, *statistics.percentiles(ratios), ratios)
+    scalars = {"b_near": b_near, **_summaries(swaps.x, r, near, units, sample)}
+    drawn = {
+        **record.curves,
+        "r": curves.curve(swaps.x, r, n, x_unit=sample.unit, y_unit="ratio"),
+    }
+    return record.model_copy(update={"scalars": scalars, "curves": drawn})
+
+
+def _crossed_weights(swaps: Swaps, settings: Settings) -> Floats:
+    """(R, N): the product of how often a swap's text and its pair are drawn."""
+    product: Floats | None = None
+    for k, group in enumerate((swaps.texts, swaps.pairs)):
+        members, index = np.unique(group, return_inverse=True)
+        if len(members) < 2:
+            continue
+        drawn = statistics.resampling_weights(
+            len(members), resamples=settings.resamples, seed=settings.seed + k
+        )[:, index]
+        product = drawn if product is None else product * drawn
+    if product is None:
+        return np.ones((settings.resamples, len(swaps.deltas)))
+    return product
+
+
+def _undefined(record: EffectRecord, near: float, b_near: Estimate) -> EffectRecord:
+    note = (
+        "no measurable effect even when near: the ratio is not defined"
+        if near >= 0 or (b_near.ci95[1] or 0) >= 0
+        else "the near effect is negative (the model avoids repeating a word): no ratio"
+    )
+    status: Status = "undefined"
+    names = ["half_distance", *(f"retention_{d}" for d in READ_AT), "retention_auc"]
+    scalars = {name: curves.missing(status, note) for name in names}
+    return record.model_copy(
+        update={"status": status, "note": note, "scalars": {**record.scalars, **scalars}}
+    )
+
+
+def _summaries(
+    x: Floats, r: statistics.Bootstrapped, near: NDArray[np.bool_], n: int, sample: Sample
+) -> dict[str, Estimate]:
+    """half_distance, retention at 10, 30 and 100 words, retention_auc."""
+    start = int(np.flatnonzero(near)[0])
+
+    def half(at: Floats, fit: Floats) -> float:
+        begin = statistics.crossing(at, fit, 1.0, decay=True) if near.sum() > 1 else float(at[0])
+        return statistics.crossing(at, fit, 0.5, decay=True) - begin
+
+    kept = statistics.Bootstrapped(
+        r.estimate[start:], r.lo[start:], r.hi[start:], r.replicates[:, start:]
+    )
+    value, replicates = curves.falling_horizons(x[start:], kept, np.ones(len(x) - start), half)
+    largest = float(x[-1] - (x[near].mean() if near.sum() > 1 else x[0]))
+    found = {
+        "half_distance": curves.estimate(value, replicates, n=n, unit=sample.unit, largest=largest)
+    }
+    for d in READ_AT:
+        found[f"retention_{d}"] = retention(x, r, d, n)
+    grid = np.geomspace(max(1.0, x[start]), x[-1], 64)
+
+    def area(fit: Floats) -> float:
+        return float(np.clip(np.interp(np.log1p(grid), np.log1p(x), fit), 0, 1).mean())
+
+    found["retention_auc"] = curves.estimate(
+        area(r.estimate), np.array([area(row) for row in r.replicates]), n=n, unit="ratio"
+    )
+    return found
+
+
+def retention(x: Floats, r: statistics.Bootstrapped, distance: float, n: int) -> Estimate:
+    """R at one distance, interpolated in log(1 + x)."""
+    if distance > x[-1] * 1.05:
+        return curves.missing("insufficient_data", f"texts shorter than {distance:g} words")
+    at, known = math.log1p(distance), np.log1p(x)
+    replicates = np.array([np.interp(at, known, row) for row in r.replicates])
+    return curves.estimate(float(np.interp(at, known, r.estimate)), replicates, n=n, unit="ratio")

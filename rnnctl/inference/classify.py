@@ -1,0 +1,152 @@
+"""Labels for texts: a window of texts at a time, bucketed by length, neighbours unfelt.
+
+N texts, C classes, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnctl.errors import DataError, RunError
+from rnnctl.inference.lines import Line
+from rnnctl.inference.records import Record, RecordReader
+from rnnctl.nn.allocator import keep_memory
+from rnnctl.nn.models import Classifier
+from rnnctl.tasks.evaluation import batches_by_length
+from rnnctl.tasks.loading import Loaded
+from rnnctl.tasks.metrics import log_softmax
+
+LONGEST_READ = 50_000  # tokens of one text that are read when the run itself sets no limit
+
+Ids = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The most probable label, and the probability of every label in the run's order.
+
+    tokens: how many were read, the text's end included; unknown: of them, not in the vocabulary;
+    cut: whether the text was longer than what is read.
+    """
+
+    label: str
+    probability: float
+    probabilities: tuple[float, ...]
+    tokens: int
+    unknown: int
+    cut: bool
+
+
+class Predictor:
+    """A classifier ready for use.
+
+    Texts are cut as they were in training (`max_tokens`, `keep`). Raises RunError if the run is no
+    classifier.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        if not isinstance(loaded.model, Classifier):
+            raise RunError(
+                f"{loaded.run.path} is a language model, not a classifier",
+                hint="`rnnctl score` and `rnnctl generate` use it; "
+                "train a classifier with `rnnctl train --task sentiment`",
+            )
+        keep_memory()
+        self.labels = loaded.labels
+        self._model = loaded.model
+        self._tokenizer = loaded.tokenizer
+        self._corpus = loaded.config.corpus
+        self._device = next(loaded.model.parameters()).device
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """One prediction per text, in order; (N,) texts of any length, empty ones included."""
+        encoded = [self._encode(text) for text in texts]
+        chances = np.exp(log_softmax(self._logits([ids for ids, _, _ in encoded])))
+        return [self._prediction(row, *parts) for row, parts in zip(chances, encoded, strict=True)]
+
+    def _encode(self, text: str) -> tuple[Ids, int, bool]:
+        """Ids as the store holds a document, how many are unknown, whether it was cut."""
+        limit = self._corpus.max_tokens or LONGEST_READ
+        if len(text) > 64 * limit and self._corpus.keep == "head":
+            text = text[: 64 * limit]  # spare the tokenizer what would be cut off anyway
+        ids = self._tokenizer.encode(text)
+        cut = len(ids) > limit
+        if cut:
+            ids = ids[:limit] if self._corpus.keep == "head" else ids[-limit:]
+        unknown = self._tokenizer.unknown_id
+        count = 0 if unknown is None else int((ids == unknown).sum())
+        return np.append(ids, np.int32(self._tokenizer.boundary_id)), count, cut
+
+    @torch.inference_mode()
+    def _logits(self, documents: list[Ids]) -> NDArray[np.float64]:
+        """(N, C)."""
+        lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
+        logits = np.zeros((len(documents), len(self.labels)))
+        for some in batches_by_length(lengths):
+            ids = np.full((int(lengths[some].max()), len(some)), self._tokenizer.boundary_id)
+            for column, index in enumerate(some):
+                ids[: lengths[index], column] = documents[index]
+            output = self._model(
+                torch.from_numpy(ids.astype(np.int64)).to(self._device),
+                torch.from_numpy(lengths[some]).to(self._device),
+            )
+            logits[some] = output.double().cpu().numpy()
+        return logits
+
+    def _prediction(
+        self, chances: NDArray[np.float64], ids: Ids, unknown: int, cut: bool
+    ) -> Prediction:
+        best = int(chances.argmax())
+        return Prediction(
+            label=self.labels[best],
+            probability=float(chances[best]),
+            probabilities=tuple(float(chance) for chance in chances),
+            tokens=len(ids),
+            unknown=unknown,
+            cut=cut,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A record and its prediction; None where the record holds an error."""
+
+    record: Record
+    prediction: Prediction | None
+
+    def fields(self, labels: Sequence[str]) -> dict[str, Any]:
+        """What is added to the record in JSON."""
+        if self.prediction is None:
+            return {"line": self.record.line, "error": self.record.error}
+        chances = [round(chance, 6) for chance in self.prediction.probabilities]
+        return {
+            "prediction": self.prediction.label,
+            "probability": round(self.prediction.probability, 6),
+            "probabilities": dict(zip(labels, chances, strict=True)),
+            **({"unknown": self.prediction.unknown} if self.prediction.unknown else {}),
+            **({"cut": True} if self.prediction.cut else {}),
+        }
+
+
+def answers(
+    predictor: Predictor, windows: Iterable[list[Line]], reader: RecordReader
+) -> Iterator[list[Answer]]:
+    """Answers in the order of the lines, one window at a time."""
+    for lines in windows:
+        records = list(reader.read(lines))
+        predictions = iter(predictor.predict([r.text for r in records if not r.error]))
+        yield [Answer(r, None if r.error else next(predictions)) for r in records]
+
+
+def failure(record: Record, source: str) -> DataError:
+    """The error that ends the work with --fail-fast."""
+    return DataError(
+        f"{source}:{record.line}: {record.error}",
+        hint="without --fail-fast such a line gets an error record and the others their answers",
+    )

@@ -1,0 +1,196 @@
+"""Continuing texts, many streams at once, handed out as they are made.
+
+B streams, V vocabulary. What a stream says depends on its prompt, the seed and its number only.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.inference.sampling import Sampling, Uniforms, choose
+from rnnctl.inference.score import Reading, Scorer
+from rnnctl.inference.state import TextState
+from rnnctl.inference.stepping import Stepper
+from rnnctl.nn.models import LanguageModel
+
+STREAMS = 64
+
+Ending = Literal["", "length", "stop", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How to continue. `length` in tokens; `stop`: texts that end a continuation, left out of it;
+    `end`: whether the model's own end of a document ends it."""
+
+    length: int = 500
+    stop: tuple[str, ...] = ()
+    end: bool = False
+    seed: int = 0
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that a stream has just said. `ended` says why it says no more."""
+
+    stream: int
+    text: str
+    ended: Ending = ""
+
+
+@dataclass(slots=True)
+class Continuation:
+    """A stream: what it was given and what it has said."""
+
+    stream: int
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+    ended: Ending = ""
+
+
+class _Speaker:
+    """Tokens of one stream to text: whole characters only, nothing that may begin a stop text."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...]) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stop = tuple(text for text in stop if text)
+        self._held = ""
+
+    def say(self, token: int) -> tuple[str, bool]:
+        """The text that is certain after this token, and whether a stop text has been reached."""
+        self._held += self._decoder.decode(self._tokenizer.token_bytes(token))
+        places = [place for text in self._stop if (place := self._held.find(text)) >= 0]
+        if places:
+            return self._held[: min(places)], True
+        keep = max((_overlap(self._held, text) for text in self._stop), default=0)
+        cut = len(self._held) - keep
+        said, self._held = self._held[:cut], self._held[cut:]
+        return said, False
+
+    def rest(self) -> str:
+        """What was held back, when no more comes."""
+        return self._held + self._decoder.decode(b"", True)
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that is a beginning of `stop`, but not all of it."""
+    sizes = range(min(len(text), len(stop) - 1), 0, -1)
+    return next((size for size in sizes if text.endswith(stop[:size])), 0)
+
+
+class Generator:
+    """A language model ready to continue texts. Raises RunError if the run is none."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+        self._model: LanguageModel = scorer.model
+        self._tokenizer = scorer.tokenizer
+
+    def read(self, prompt: str, before: TextState | None = None) -> TextState:
+        """The state after a prompt, `last_token` not yet fed. Unknown characters do not matter."""
+        reading = Reading(self._scorer, before)
+        for _ in reading.feed(prompt.encode("utf-8")):
+            pass
+        for _ in reading.finish():
+            pass
+        return reading.after
+
+    def generate(
+        self, prompts: Sequence[TextState], wish: Wish, *, first: int = 0
+    ) -> Iterator[Piece]:
+        """Continue all prompts at once; pieces of different streams come interleaved.
+
+        `first` is the number of the first stream: it moves the streams' random numbers along.
+        """
+        if not prompts or wish.length == 0:
+            yield from (Piece(first + i, "", "length") for i in range(len(prompts)))
+            return
+        batch = _Batch(self._model, self._tokenizer, prompts, wish, first)
+        for _ in range(wish.length):
+            yield from batch.step()
+            if batch.empty:
+                return
+        yield from batch.close()
+
+    def continuations(
+        self, prompts: Sequence[TextState], wish: Wish, *, first: int = 0
+    ) -> list[Continuation]:
+        """As `generate`, but all of it at the end."""
+        made = [Continuation(first + i) for i in range(len(prompts))]
+        for piece in self.generate(prompts, wish, first=first):
+            one = made[piece.stream - first]
+            one.text += piece.text
+            one.ended = piece.ended or one.ended
+        return made
+
+
+class _Batch:
+    """The streams that still talk, one row each."""
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        tokenizer: Tokenizer,
+        prompts: Sequence[TextState],
+        wish: Wish,
+        first: int,
+    ) -> None:
+        coordinates = zip(*(prompt.state for prompt in prompts), strict=True)
+        state = tuple(torch.cat(parts, dim=1) for parts in coordinates)
+        self._stepper = Stepper(model, state)
+        self._tokenizer = tokenizer
+        self._wish = wish
+        self._last = np.array([prompt.last_token for prompt in prompts])
+        self._rows = np.arange(len(prompts))  # the streams that the rows belong to
+        self._first = first
+        self._uniforms = Uniforms(wish.seed, len(prompts), first=first)
+        self._speakers = [_Speaker(tokenizer, wish.stop) for _ in prompts]
+        self._recent = np.zeros((len(prompts), 0), dtype=np.int64)
+
+    @property
+    def empty(self) -> bool:
+        return len(self._rows) == 0
+
+    def step(self) -> Iterator[Piece]:
+        """One token for each row."""
+        logits = self._stepper.step(self._last)
+        if self._tokenizer.unknown_id is not None:
+            logits[:, self._tokenizer.unknown_id] = -np.inf  # it stands for nothing one could say
+        uniforms = self._uniforms.next()[self._rows]
+        self._last = choose(logits, self._wish.sampling, self._recent, uniforms)
+        if self._wish.sampling.repetition_penalty != 1.0:
+            said = np.concatenate([self._recent, self._last[:, None]], axis=1)
+            self._recent = said[:, -self._wish.sampling.penalty_window :]
+        told = zip(self._rows, self._last, strict=True)
+        pieces = [self._piece(int(row), int(token)) for row, token in told]
+        alive = np.array([not piece.ended for piece in pieces])
+        if not alive.all():
+            self._drop(alive)
+        yield from (piece for piece in pieces if piece.text or piece.ended)
+
+    def close(self) -> Iterator[Piece]:
+        """Let the rows that are left say what they held back: their length is reached."""
+        for row in self._rows:
+            yield Piece(self._first + int(row), self._speakers[row].rest(), "length")
+
+    def _piece(self, row: int, token: int) -> Piece:
+        stream = self._first + row
+        if self._wish.end and token == self._tokenizer.boundary_id:
+            return Piece(stream, self._speakers[row].rest(), "end")
+        text, stopped = self._speakers[row].say(token)
+        return Piece(stream, text, "stop" if stopped else "")
+
+    def _drop(self, alive: NDArray[np.bool_]) -> None:
+        self._rows, self._last = self._rows[alive], self._last[alive]
+        self._recent = self._recent[alive]
+        self._stepper.keep(np.flatnonzero(alive))

@@ -1,0 +1,218 @@
+"""How likely given text is: nats, by token, by line or document, or as one endless text.
+
+T tokens, N texts. Everything is scored, the first token too, which the model predicts from the
+boundary symbol. Unknown tokens cost their `<unk>` and their spelling (DESIGN part 7). Sums are
+float64.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.errors import RunError
+from rnnctl.inference.state import TextState, beginning
+from rnnctl.nn.allocator import keep_memory
+from rnnctl.nn.models import LanguageModel
+from rnnctl.tasks.base import Arithmetic
+from rnnctl.tasks.evaluation import document_nats
+from rnnctl.tasks.loading import Loaded
+
+CHUNK = 1024  # tokens of one text that go through the model at once
+LONG_TEXT = 8192  # tokens; longer texts are read in chunks, by themselves
+CHUNK_BYTES = 1 << 16
+
+Ids = NDArray[np.int32]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over a text. `nats` include the spelling of unknown tokens, `unknown_nats`."""
+
+    nats: float = 0.0
+    tokens: int = 0
+    chars: int = 0
+    bytes: int = 0
+    unknown: int = 0
+    unknown_nats: float = 0.0
+
+    def add(self, other: Tally) -> None:
+        """Count `other` in."""
+        self.nats += other.nats
+        self.tokens += other.tokens
+        self.chars += other.chars
+        self.bytes += other.bytes
+        self.unknown += other.unknown
+        self.unknown_nats += other.unknown_nats
+
+    @property
+    def nats_per_token(self) -> float | None:
+        return self.nats / self.tokens if self.tokens else None
+
+    @property
+    def perplexity(self) -> float | None:
+        """Per token; None without tokens, or where it overflows a float."""
+        mean = self.nats_per_token
+        return None if mean is None or mean > 709 else math.exp(mean)
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        return self.nats / math.log(2) / self.bytes if self.bytes else None
+
+    @property
+    def bits_per_char(self) -> float | None:
+        return self.nats / math.log(2) / self.chars if self.chars else None
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A stretch of a text: its tokens and the nats of each, both (T,), without spelling."""
+
+    ids: Ids
+    nats: NDArray[np.float64]
+
+
+class Scorer:
+    """A language model ready for use. Raises RunError if the run is none.
+
+    `ends` says whether a text's end is scored too, as a token: it is where the run was trained on
+    documents, and cannot be where it was trained on one running text.
+    """
+
+    def __init__(self, loaded: Loaded, *, ends: bool = False) -> None:
+        if not isinstance(loaded.model, LanguageModel):
+            raise RunError(
+                f"{loaded.run.path} is a classifier, not a language model",
+                hint="`rnnctl classify` uses it; train a language model with `rnnctl train`",
+            )
+        keep_memory()
+        self.model = loaded.model
+        self.tokenizer: Tokenizer = loaded.tokenizer
+        self._arithmetic = Arithmetic(next(loaded.model.parameters()).device, bf16=False)
+        self._ends = ends
+
+    def tally_texts(self, texts: Sequence[str]) -> list[Tally]:
+        """The sums of each text, from a zero state; many short texts go through at once."""
+        encoded = [self._encode(text) for text in texts]
+        short = [i for i, (ids, _) in enumerate(encoded) if 0 < len(ids) <= LONG_TEXT]
+        sums = self._sums([encoded[i][0] for i in short])
+        for i, nats in zip(short, sums, strict=True):
+            encoded[i][1].nats += float(nats)
+        for ids, tally in encoded:
+            if len(ids) > LONG_TEXT:
+                tally.nats += float(sum(part.nats.sum() for part in Reading(self).score(ids)))
+        return [tally for _, tally in encoded]
+
+    def score_tokens(self, text: str) -> tuple[Scored, Tally]:
+        """One text from a zero state, token by token, and its sums."""
+        ids, tally = self._encode(text)
+        parts = [part.nats for part in Reading(self).score(ids)]
+        nats = np.concatenate(parts) if parts else np.zeros(0)
+        tally.nats += float(nats.sum())
+        return Scored(ids, nats), tally
+
+    def _encode(self, text: str) -> tuple[Ids, Tally]:
+        """Ids, and a tally that lacks the model's nats."""
+        ids, unknown, spelling = self.tokenizer.encode_charged(text)
+        if self._ends:
+            ids = np.append(ids, np.int32(self.tokenizer.boundary_id))
+        size = len(text.encode("utf-8"))
+        return ids, Tally(spelling, len(ids), len(text), size, unknown, spelling)
+
+    def _sums(self, documents: Sequence[Ids]) -> NDArray[np.float64]:
+        if not documents:
+            return np.zeros(0)
+        offsets = np.cumsum([0, *map(len, documents)])
+        nats = document_nats(
+            self.model,
+            np.concatenate(documents),
+            offsets,
+            self.tokenizer.boundary_id,
+            self._arithmetic,
+        )
+        assert nats is not None  # nothing interrupts it
+        return nats
+
+    def chunk_nats(
+        self, inputs: NDArray[np.int64], targets: NDArray[np.int64], state: tuple[torch.Tensor, ...]
+    ) -> tuple[NDArray[np.float64], tuple[torch.Tensor, ...]]:
+        """inputs, targets (T,) and a state (L, 1, H) -> nats (T,) and the state after."""
+        device = self._arithmetic.device
+        nats, state = self.model.token_losses(
+            torch.from_numpy(inputs).unsqueeze(1).to(device),
+            torch.from_numpy(targets).unsqueeze(1).to(device),
+            tuple(part.to(device) for part in state),
+        )
+        return nats[:, 0].double().cpu().numpy(), tuple(part.detach() for part in state)
+
+
+class Reading:
+    """One text read in pieces, of any length in constant memory, from a given state on.
+
+    `feed` bytes as they come, then `finish`, or keep `after` for another day: reading a text in
+    two sessions gives the nats of reading it in one.
+    """
+
+    def __init__(self, scorer: Scorer, before: TextState | None = None) -> None:
+        before = before or beginning(scorer.model, scorer.tokenizer)
+        self._scorer = scorer
+        self._state = before.state
+        self._last = before.last_token
+        self._encoder = scorer.tokenizer.stream(before.pending)
+        self._tokens, self._bytes = before.tokens, before.bytes
+        self.tally = Tally()
+
+    def feed(self, data: bytes) -> Iterator[Scored]:
+        """Score every token that is certain now. Raises MalformedTextError."""
+        for start in range(0, len(data), CHUNK_BYTES):
+            piece = data[start : start + CHUNK_BYTES]
+            held = self._encoder.pending + piece
+            ids = self._encoder.feed(piece)
+            self._bytes += len(piece)
+            self._count(held[: len(held) - len(self._encoder.pending)])
+            yield from self.score(ids)
+
+    def finish(self, *, boundary: bool = False) -> Iterator[Scored]:
+        """Score what was pending; with `boundary`, also that the text ends here."""
+        held = self._encoder.pending
+        ids = self._encoder.finish()
+        self._count(held)
+        if boundary:
+            ids = np.append(ids, np.int32(self._scorer.tokenizer.boundary_id))
+        yield from self.score(ids)
+
+    def score(self, ids: Ids) -> Iterator[Scored]:
+        """Read tokens (N,) and give the nats of each, at most CHUNK at a time."""
+        for start in range(0, len(ids), CHUNK):
+            part = ids[start : start + CHUNK]
+            targets = part.astype(np.int64)
+            inputs = np.append(np.int64(self._last), targets[:-1])
+            nats, self._state = self._scorer.chunk_nats(inputs, targets, self._state)
+            self._last = int(part[-1])
+            self._tokens += len(part)
+            self.tally.tokens += len(part)
+            self.tally.nats += float(nats.sum())
+            yield Scored(part, nats)
+
+    def _count(self, done: bytes) -> None:
+        """Bytes whose tokens are certain now, and what unknown ones among them cost."""
+        self.tally.bytes += len(done)
+        starts = np.frombuffer(done, dtype=np.uint8) & 0xC0 != 0x80  # all but continuation bytes
+        self.tally.chars += int(starts.sum())
+        spelling = self._encoder.unknown_nats - self.tally.unknown_nats
+        self.tally.nats += spelling
+        self.tally.unknown_nats = self._encoder.unknown_nats
+        self.tally.unknown = self._encoder.unknown
+
+    @property
+    def after(self) -> TextState:
+        """The state after all that was fed."""
+        state = tuple(part.cpu() for part in self._state)
+        pending = self._encoder.pending
+        return TextState(state, self._last, pending, self._tokens, self._bytes)

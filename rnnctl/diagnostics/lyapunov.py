@@ -74,18 +74,18 @@ def growth_rates(
 def _first_frame(state: State, directions: int, seed: int) -> State:
     """Random orthonormal directions in the whole state, as tangents (L, M, H)."""
     size = sum(part.shape[0] * part.shape[2] for part in state)
-    generator = torch.Generator().manual_seed(seed)
-    start = torch.randn(size, min(directions, size), generator=generator, dtype=torch.float64)
-    return _unflatten(torch.linalg.qr(start)[0], state)
+    start = np.random.default_rng(seed).standard_normal((size, min(directions, size)))
+    return _unflatten(torch.from_numpy(np.linalg.qr(start)[0]), state)
 
 
 def _advance(trace: TraceLike, t: int, frame: State) -> tuple[State, FloatArray]:
     """One step of the QR recursion: Q ← qr(J_t Q), and ln |R_ii|."""
     moved = _propagate(trace, t, frame)
-    orthonormal, triangle = torch.linalg.qr(_flatten(moved))
-    sizes = triangle.diagonal().abs()
-    sizes[sizes < ROUNDING * sizes.max()] = SMALLEST  # a direction that is forgotten outright
-    return _unflatten(orthonormal, frame), sizes.log().numpy(force=True)
+    orthonormal, triangle = np.linalg.qr(_flatten(moved).numpy(force=True))
+    sizes = np.abs(np.diagonal(triangle))
+    forgotten = sizes < ROUNDING * sizes.max()  # what is left of such a direction is rounding
+    growth = np.log(np.where(forgotten, SMALLEST, np.maximum(sizes, SMALLEST)))
+    return _unflatten(torch.from_numpy(orthonormal), frame), growth
 
 
 def _propagate(trace: TraceLike, t: int, frame: State) -> State:

@@ -15,18 +15,20 @@ in `reach_curves`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.diagnostics.reach_curves import GradientNorms, record
+from rnnctl.diagnostics.reach_curves import FLOOR, GradientNorms, record
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import TracedModel, TraceLike
+from rnnctl.diagnostics.traceable import ExactModel, TracedModel, TraceLike
+from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.diagnostics import ReachRecord, Sampling
 
 FloatArray = NDArray[np.float64]
@@ -37,6 +39,8 @@ CHUNK = 32
 FEWEST_DOCUMENTS = 8
 SHORTEST = 8
 """Lags below which there is nothing to fit."""
+
+SHARE_LAGS = (10, 30, 100)
 
 
 class SummedLossError(ValueError):
@@ -124,15 +128,38 @@ def lag_norms(
     step = one_step_of(output_gradients)
     gradients = trace.state_gradients(output_gradients)
     rows = slice(step - lags, step + 1)
+    states = {name: gradients[name][:, rows] for name in ("h", "c") if name in gradients}
+    if len(trace.layers) > 1:
+        states = _through_states(trace, output_gradients[step], step, lags, tuple(states))
     blocks: dict[str, Tensor] = {}
-    for name in [name for name in ("h", "c") if name in gradients]:
-        taken = _scale(gradients[name][:, rows], scales, name)
+    for name, gradient in states.items():
+        taken = _scale(gradient, scales, name)
         by_layer = taken.square().sum(dim=-1)  # (L, lags+1, B)
         blocks[name] = by_layer.sum(dim=0)
         if len(by_layer) > 1:
             blocks |= {f"l{layer}.{name}": part for layer, part in enumerate(by_layer)}
     blocks["input"] = _scale(gradients["inputs"][rows], scales, "input").square().sum(dim=-1)
     return {name: part.flip(0).sqrt().numpy(force=True) for name, part in blocks.items()}
+
+
+def _through_states(
+    trace: TraceLike, output_gradient: Tensor, step: int, lags: int, names: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """(L, lags+1, B, H) gradients of the state of a stack, carried on by the state alone.
+
+    In s' = F(s, x) the layers' states are coordinates of one s: what a lower layer has already
+    passed upwards at its own step belongs to the upper layer. `state_gradients` counts it for both.
+    """
+    zero = output_gradient.new_zeros(len(trace.layers), *output_gradient.shape)
+    cotangent = tuple(zero.clone() for _ in names)
+    cotangent[0][-1] = output_gradient
+    found = [cotangent]
+    for t in range(step, step - lags, -1):
+        found.append(trace.vjp(t, found[-1]))
+    return {
+        name: torch.stack(parts[::-1], dim=1)
+        for name, parts in zip(names, zip(*found, strict=True), strict=True)
+    }
 
 
 def _scale(gradient: Tensor, scales: Mapping[str, Tensor], name: str) -> Tensor:
@@ -190,3 +217,40 @@ def _ends(tokens: int, length: int, count: int, *, labelled: bool) -> list[int]:
     last = tokens - 1
     spread = np.linspace(length, last, num=min(count, last - length + 1))
     return sorted({int(end) for end in np.round(spread)})
+
+
+def share_windows(
+    documents: Sequence[NDArray[np.integer[Any]]],
+    *,
+    labels: Sequence[int] | None = None,
+    running: bool = False,
+    lags: int = max(SHARE_LAGS),
+    count: int = 8,
+    seed: int = 0,
+) -> Windows | None:
+    """A few fixed windows of held-out text for `gradient_share`; None where all is too short."""
+    ids = tuple(np.asarray(document, dtype=np.int64) for document in documents)
+    classes = None if labels is None else np.asarray(labels, dtype=np.int64)
+    sample = Sample(ids=ids, labels=classes, running=running)
+    return cut_windows(sample, lags=lags, count=count, seed=seed)
+
+
+def gradient_share(
+    model: LanguageModel | Classifier, windows: Windows, lags: Sequence[int] = SHARE_LAGS
+) -> dict[int, float]:
+    """How much of the gradient still arrives from `lags` steps back, relative to one step back.
+
+    Γ(k) of h (of c in an LSTM), by lag; lags beyond the windows are left out, and the answer is
+    empty where no gradient arrives at all. The model is copied, not touched: for a look at it while
+    it trains. One direction only.
+    """
+    subject = ExactModel(model)
+    longest = len(windows.ids) - 1
+    norms = gradient_norms(subject, windows, lags=longest)
+    rows = norms.blocks["c" if "c" in norms.blocks else "h"]
+    alive = rows[1] > 0
+    if longest < 1 or not alive.any():
+        return {}
+    ratios = np.maximum(rows[:, alive] / rows[1, alive], FLOOR)
+    typical = np.exp(np.log(ratios).mean(axis=1))
+    return {lag: float(typical[lag]) for lag in lags if lag <= longest}

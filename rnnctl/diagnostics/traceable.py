@@ -2,17 +2,22 @@
 
 Axes: T time, B batch, H hidden, L layers, E embedding. Everything in float64 on the CPU.
 
-`rnnctl.nn.trace.Trace` is a `TraceLike` and `ModelSubject` a `TracedModel`; so are the small linear
+`rnnctl.nn.trace.Trace` is a `TraceLike` and `ExactModel` a `TracedModel`; so are the small linear
 systems of `known_answers`, whose answers are known on paper. The same code measures both.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.nn.trace import Trace
 
 State = tuple[Tensor, ...]
 
@@ -71,3 +76,36 @@ def final_state(trace: TraceLike) -> State:
     """The stacked state after the last step: (L, B, H) for "h" and, where there is one, "c"."""
     names = [name for name in ("h", "c") if name in trace.layers[0].values]
     return tuple(torch.stack([layer.values[name][-1] for layer in trace.layers]) for name in names)
+
+
+class ExactModel:
+    """A float64 copy of a trained model on the CPU, dropout off, as a `TracedModel`.
+
+    A classifier's answer is read from the last state alone, whatever its pooling: what arrives
+    *through recurrence*. Pooled parts (mean, max) are then all equal to that state. One direction
+    only; a bidirectional model is refused by `Recurrent.trace`.
+    """
+
+    def __init__(self, model: LanguageModel | Classifier) -> None:
+        self.model = copy.deepcopy(model).cpu().double().eval()
+        self.cell: str = model.recurrent.cell.name
+
+    @torch.no_grad()
+    def trace(self, ids: Tensor, state: State | None = None) -> Trace:
+        """See `TracedModel.trace`."""
+        return self.model.recurrent.trace(self.model.embed(ids.cpu()), state)
+
+    def readout_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """See `TracedModel.readout_gradient`; the loss is the cross-entropy in nats."""
+        leaf = outputs.detach().requires_grad_()
+        with torch.enable_grad():
+            loss = cross_entropy(self._logits(leaf), targets, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        return gradient
+
+    def _logits(self, outputs: Tensor) -> Tensor:
+        if isinstance(self.model, Classifier):
+            parts = self.model.output.in_features // outputs.shape[-1]
+            return self.model.head(outputs.repeat(1, parts))
+        features: Tensor = self.model.projection(outputs)
+        return self.model.logits(features)

@@ -1,0 +1,28 @@
+"""The record of ``rnnctl selftest``, schema ``rnnctl.selftest/1``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rnnctl.results.base import Record, Result
+from rnnctl.results.diagnostics import InstrumentItem
+
+
+class KnownAnswer(Record):
+    """One known answer (GT01 to GT21 of DIAGNOSTICS.md part 6) and everything it was held to."""
+
+    id: str
+    title: str
+    passed: bool
+    items: tuple[InstrumentItem, ...]
+
+
+class SelftestResult(Result):
+    """How the instrument does on models whose memory is known. `timing` has seconds per id."""
+
+    schema_id: Literal["rnnctl.selftest/1"] = "rnnctl.selftest/1"
+    passed: int = Field(description="known answers of which every item is within its tolerance")
+    failed: int
+    answers: tuple[KnownAnswer, ...]

@@ -89,12 +89,12 @@ def _contrast_finding(
     contrast: Contrast, evidence: Evidence, ratio: float, points: float
 ) -> Finding:
     horizon = contrast.endpoint == "horizon"
-    most = ratio if horizon else points
-    high = contrast.effect.ci95[1]
+    least = ratio if horizon else points
+    gain, high = contrast.effect.estimate, contrast.effect.ci95[1]
     outcome: Outcome = UNCLEAR
-    if contrast.outcome == "more":
+    if contrast.outcome == "more" and gain is not None and gain >= least:
         outcome = HOLDS
-    elif contrast.tested and (contrast.outcome == "less" or (high is not None and high < most)):
+    elif contrast.tested and (contrast.outcome == "less" or (high is not None and high < least)):
         outcome = DOES_NOT
     what = "horizon ratio" if horizon else "recall accuracy difference"
     effect = contrast.effect.model_copy(update={"unit": ""})

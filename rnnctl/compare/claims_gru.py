@@ -47,12 +47,12 @@ def fewer_operations(evidence: Evidence) -> list[Finding]:
     counts = {cell: macs_per_token(cell, width, hidden) for cell in ("gru", "lstm")}
     text = (
         f"at hidden size {hidden}, {counts['gru']:,} against {counts['lstm']:,} multiply-adds per "
-        f"token and layer: {counts['gru'] / counts['lstm']:.0%}"
+        f"token and layer: {100 * counts['gru'] / counts['lstm']:.0f} %"
     )
     if lstm and gru and lstm.macs_per_token and gru.macs_per_token:
         text += (
             f"; as trained here (hidden sizes {gru.hidden_size} and {lstm.hidden_size}) "
-            f"{gru.macs_per_token / lstm.macs_per_token:.0%}"
+            f"{100 * gru.macs_per_token / lstm.macs_per_token:.0f} %"
         )
     outcome = HOLDS if counts["gru"] < counts["lstm"] else DOES_NOT
     numbers = {f"macs {cell}": Estimate(estimate=count) for cell, count in counts.items()}

@@ -40,7 +40,7 @@ class Evidence:
         for member in self.members:
             if member.cell == row_cell and init in (None, member.init) and not member.untrained:
                 return member.path
-        return "RUN"
+        return self.run_of(row_cell) if init else "RUN"
 
 
 @dataclass

@@ -78,7 +78,7 @@ def _print(console: Console, block: Block) -> None:
             console.print(Text(prefix + _glued(text), style=_STYLE[kind]))
         case Bullets(items):
             for item in items:
-                _hanging(console, "- ", visible(item))
+                _hanging(console, "- ", item)
         case KeyValues(pairs, caption):
             _print_pairs(console, pairs)
             _print_caption(console, caption)
@@ -100,7 +100,7 @@ def _hanging(console: Console, mark: str, text: str) -> None:
     grid = RichTable.grid(padding=(0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row(Text(mark), Text(text))
+    grid.add_row(Text(mark), Text(_glued(text)))
     console.print(grid)
 
 
@@ -114,7 +114,7 @@ def _print_pairs(console: Console, pairs: tuple[tuple[str, str], ...]) -> None:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in pairs:
-        grid.add_row(Text(visible(name)), Text(visible(value)))
+        grid.add_row(Text(visible(name)), Text(_glued(value)))
     console.print(grid)
 
 
@@ -122,24 +122,52 @@ def _print_table(console: Console, block: Table) -> None:
     for index, part in enumerate(split_columns(block, console.width)):
         if index:
             console.print()
-        console.print(_rich_table(part))
+        console.print(_rich_table(part, console.width))
     _print_caption(console, block.caption)
 
 
-def _rich_table(block: Table) -> RichTable:
+def _rich_table(block: Table, width: int) -> RichTable:
     made = RichTable(box=_RULE, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
-    for at, (name, align) in enumerate(zip(block.columns, block.alignment(), strict=True)):
+    widths = column_widths(block, width)
+    for name, align, columns in zip(block.columns, block.alignment(), widths, strict=True):
         made.add_column(
             Text(_glued(name)),
             justify=_JUSTIFY[align],
             overflow="fold",
-            min_width=_least_width([name, *(row[at] for row in block.rows)]),
+            width=columns,
             vertical="top",
         )
     for index, row in enumerate(block.rows):
         style = "bold" if index in block.strong_rows else ""
         made.add_row(*(Text(_glued(cell), style=style) for cell in row))
     return made
+
+
+def column_widths(block: Table, width: int) -> list[int]:
+    """Columns for each column: words are never cut, cells wrap before words, headings first.
+
+    Room is given in three rounds, each from left to right: the longest word of a column, then its
+    widest cell, then its heading.
+    """
+    made = [_least_width(_column(block, at)) for at in range(len(block.columns))]
+    room = width - _GAP * (len(made) - 1) - sum(made)
+    for wanted in (_widest_cells(block), [cell_len(_glued(name)) for name in block.columns]):
+        for at, need in enumerate(wanted):
+            more = max(0, min(need - made[at], room))
+            made[at] += more
+            room -= more
+    return made
+
+
+def _column(block: Table, at: int) -> list[str]:
+    return [block.columns[at], *(row[at] for row in block.rows)]
+
+
+def _widest_cells(block: Table) -> list[int]:
+    return [
+        max((cell_len(_glued(row[at])) for row in block.rows), default=0)
+        for at in range(len(block.columns))
+    ]
 
 
 # One rule under the header, in characters that every font and every pipe has.
@@ -166,10 +194,7 @@ def split_columns(block: Table, width: int) -> list[Table]:
     A column needs the width of its longest word; wrapping between words is allowed, cutting a
     number is not. A single column wider than `width` gets a table of its own.
     """
-    least = [
-        _least_width([name, *(row[at] for row in block.rows)])
-        for at, name in enumerate(block.columns)
-    ]
+    least = [_least_width(_column(block, at)) for at in range(len(block.columns))]
     groups: list[list[int]] = [[]]
     for at in range(1, len(block.columns)):
         needed = least[0] + sum(least[i] + _GAP for i in (*groups[-1], at))

@@ -139,13 +139,23 @@ class Contrast(Record):
     outcome: Literal["more", "less", "no clear difference", "not enough seeds to claim"]
 
 
+class FindingRecord(Record):
+    """What one source of evidence says about a claim."""
+
+    outcome: Outcome
+    sentence: str = Field(description="with the numbers it rests on")
+
+
 class Verdict(Record):
-    """What this comparison says about one of the lecture's claims."""
+    """What this comparison says about one of the lecture's claims.
+
+    The outcome is the one that all clear findings share.
+    """
 
     id: str
     claim: str
     outcome: Outcome
-    because: str = Field(description="the numbers it rests on, in a sentence")
+    findings: tuple[FindingRecord, ...] = ()
     rule: str = Field(description="contrast, margin and interval, fixed beforehand")
     numbers: dict[str, Estimate] = Field(default_factory=dict)
     command: str = Field(description="what shows more")

@@ -1,0 +1,241 @@
+"""Read runs into members, without torch, and refuse what cannot be compared.
+
+Everything comes from files that the run keeps: its settings, ``results/train.json`` (quality,
+learning curve), ``results/diagnose.json`` (memory), ``results/speed.json`` and
+``results/exchange.json`` (measured by ``compare`` itself, after training).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rnnctl.compare.measures import QUALITY
+from rnnctl.compare.plan import UNTRAINED_LR
+from rnnctl.compare.sizes import macs_per_token, recurrent_parameters
+from rnnctl.data.bench_tasks import chance, parse
+from rnnctl.errors import RnnctlError, RunError
+from rnnctl.results.base import Curve, Estimate
+from rnnctl.results.comparison import ExchangeRecord, Failure, Member, SpeedRecord
+from rnnctl.runs import Run, find_runs
+
+Json = dict[str, Any]
+
+
+def find_members(paths: Sequence[Path]) -> list[Path]:
+    """Every run under the given directories. Raises RunError where there is none."""
+    found: list[Path] = []
+    for path in paths:
+        runs = list(find_runs(path))
+        if not runs:
+            raise RunError(f"{path} is not a run and holds none", hint="`rnnctl runs` lists runs")
+        found += [run for run in runs if run not in found]
+    return found
+
+
+def read_all(paths: Sequence[Path]) -> tuple[list[Member], list[Failure]]:
+    """The members that can be read, and why the others cannot."""
+    members, failures = [], []
+    for path in paths:
+        try:
+            members.append(read_member(path))
+        except RnnctlError as problem:
+            command = f"rnnctl train --resume {path}"
+            failures.append(Failure(name=str(path), reason=problem.message, command=command))
+    return members, failures
+
+
+def read_member(path: Path) -> Member:
+    """One run as a member. RunError for a run that is damaged or whose training did not finish."""
+    run = Run.open(path)
+    if "train" not in run.results():
+        raise RunError(f"{path}: its training did not finish")
+    train = run.read_result("train")
+    diagnosis = run.read_result("diagnose") if "diagnose" in run.results() else {}
+    model = run.config.model
+    embedding = model.embedding_size or model.hidden_size
+    directions = 2 if model.bidirectional else 1
+    shape = (model.cell, embedding, model.hidden_size, model.num_layers, directions)
+    spec = _bench(run)
+    return Member(
+        path=str(path),
+        cell=model.cell,
+        init=model.init,
+        seed=run.config.training.seed,
+        task=model.task,
+        level=run.config.tokenizer.level,
+        corpus=spec or str(train.get("corpus", "")),
+        fingerprint=str(train.get("corpus_fingerprint") or ""),
+        split=_reported_split(train),
+        unit=_unit(diagnosis),
+        bench=spec,
+        lag=_lag(spec),
+        chance=chance(spec).get("accuracy") if spec else None,
+        hidden_size=model.hidden_size,
+        embedding_size=embedding,
+        layers=model.num_layers,
+        parameters=train.get("parameters"),
+        recurrent_parameters=train.get("recurrent_parameters") or recurrent_parameters(*shape),
+        macs_per_token=macs_per_token(*shape),
+        lr=run.config.training.lr,
+        tokens_seen=train.get("tokens"),
+        train_seconds=_train_seconds(train),
+        untrained=run.config.training.lr <= UNTRAINED_LR,
+        values=_values(train, diagnosis),
+        curves=_curves(train, diagnosis),
+        explodes=_explodes(diagnosis),
+        speed=_record(run, "speed", SpeedRecord),
+        exchange=_record(run, "exchange", ExchangeRecord),
+    )
+
+
+def _bench(run: Run) -> str | None:
+    sources = run.config.corpus.sources
+    return sources[0] if len(sources) == 1 and sources[0].startswith("task:") else None
+
+
+def _lag(spec: str | None) -> int | None:
+    if spec is None:
+        return None
+    options = parse(spec).options
+    return int(options["lag"]) if "lag" in options else None
+
+
+def _unit(diagnosis: Json) -> str:
+    return str((diagnosis.get("data") or {}).get("distance_unit", "words"))
+
+
+def _train_seconds(train: Json) -> float | None:
+    timing = train.get("timing") or {}
+    return timing.get("train_s", timing.get("training_s", timing.get("total_s")))
+
+
+def _reported_split(train: Json) -> str:
+    """The split that quality is read from: test where the run has one, else valid."""
+    names = [split.get("split") for split in train.get("splits", ()) if _has_numbers(split)]
+    return "test" if "test" in names else "valid"
+
+
+def _has_numbers(split: Json) -> bool:
+    return bool(split.get("losses") or split.get("classification"))
+
+
+def _values(train: Json, diagnosis: Json) -> dict[str, Estimate]:
+    values = _quality(train)
+    if (seconds := _train_seconds(train)) is not None:
+        values["train_seconds"] = Estimate(estimate=seconds, unit="s")
+    if headline := diagnosis.get("headline"):
+        values["horizon"] = _estimate(headline)
+    for key, (section, name) in _SCALARS.items():
+        scalars = (diagnosis.get(section) or {}).get("scalars") or {}
+        if name in scalars:
+            values[key] = _estimate(scalars[name])
+    return values
+
+
+# column -> where a diagnosis keeps it
+_SCALARS = {
+    "early_gain_50": ("use", "early_gain_50"),
+    "effect_half": ("effect", "half_distance"),
+    "retention_start": ("effect", "retention_start"),
+    "hold_half": ("hold", "hold_half"),
+    "gradient_half_life": ("reach", "half_life"),
+    "reach_1pct": ("reach", "reach_1pct"),
+    "tau_p50": ("gates", "tau_p50"),
+    "first_over_last": ("position", "first_over_last"),
+}
+
+
+def _quality(train: Json) -> dict[str, Estimate]:
+    wanted = _reported_split(train)
+    found = [one for one in train.get("splits", ()) if one.get("split") == wanted]
+    split: Json = found[0] if found else {}
+    numbers: Json = {}
+    for loss in split.get("losses", ()):
+        if loss.get("protocol") in ("streaming", "document") and "bits_per_byte" not in numbers:
+            numbers = {key: loss.get(key) for key in ("bits_per_byte", "perplexity")}
+    if classification := split.get("classification"):
+        numbers = {key: classification.get(key) for key in ("accuracy", "macro_f1")}
+    return {key: Estimate(estimate=value) for key, value in numbers.items() if value is not None}
+
+
+def _estimate(found: Json) -> Estimate:
+    fields = {key: found[key] for key in Estimate.model_fields if key in found}
+    return Estimate.model_validate(fields)
+
+
+def _explodes(diagnosis: Json) -> bool | None:
+    reach = diagnosis.get("reach") or {}
+    block = (reach.get("blocks") or {}).get(reach.get("main_block"))
+    return bool(block.get("explodes")) if block else None
+
+
+def _curves(train: Json, diagnosis: Json) -> dict[str, Curve]:
+    curves: dict[str, Curve] = {}
+    if points := train.get("curve"):
+        key = "accuracy" if points[0].get("accuracy") is not None else "value"
+        unit = "validation accuracy" if key == "accuracy" else "validation nats per token"
+        curves["learning"] = Curve(
+            x_unit="tokens trained on", y_unit=unit, x=tuple(point["tokens"] for point in points),
+            y=tuple(point.get(key) for point in points),
+        )  # fmt: skip
+    for name, (section, curve) in _CURVES.items():
+        found = ((diagnosis.get(section) or {}).get("curves") or {}).get(curve)
+        if found:
+            curves[name] = Curve.model_validate(found)
+    reach = diagnosis.get("reach") or {}
+    block = (reach.get("blocks") or {}).get(reach.get("main_block"))
+    if block and block.get("geo"):
+        curves["gradient"] = Curve.model_validate(block["geo"])
+    return curves
+
+
+_CURVES = {"use": ("use", "foreign"), "effect": ("effect", "r"), "hold": ("hold", "state")}
+
+
+def _record(run: Run, name: str, kind: type[Any]) -> Any:
+    if name not in run.results():
+        return None
+    try:
+        return kind.model_validate(
+            {key: value for key, value in run.read_result(name).items() if key in kind.model_fields}
+        )
+    except ValidationError as problem:
+        raise RunError(f"{run.path}: results/{name}.json cannot be read: {problem}") from None
+
+
+def check_comparable(members: Sequence[Member]) -> None:
+    """RunError with the reason where members differ in corpus, split, task or unit."""
+    if not members:
+        raise RunError("there is nothing to compare", hint="name runs, or a folder of runs")
+    first = members[0]
+    for name, say in _MUST_AGREE.items():
+        for other in members[1:]:
+            mine, theirs = getattr(first, name), getattr(other, name)
+            if mine != theirs and (mine or theirs):
+                raise RunError(
+                    f"{first.path} and {other.path} cannot be compared: {say} {_short(mine)} "
+                    f"and {_short(theirs)}",
+                    hint="compare runs of one corpus, cut and split alike, with the same task",
+                )
+
+
+_MUST_AGREE = {
+    "task": "their tasks are",
+    "fingerprint": "they were trained on different corpora or cuts of one, fingerprints",
+    "split": "their quality was measured on different splits,",
+    "unit": "their distances are in different units,",
+}
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) > 24 else (text or "unknown")
+
+
+def quality_of(members: Sequence[Member]) -> str:
+    """The column that says how good a model is at its task."""
+    return QUALITY[members[0].task]

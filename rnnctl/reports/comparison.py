@@ -1,0 +1,229 @@
+"""A comparison as blocks: verdicts first, then the tables they rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from rnnctl.reports import numbers
+from rnnctl.reports.blocks import (
+    Block,
+    Bullets,
+    Chart,
+    Heading,
+    KeyValues,
+    Paragraph,
+    Table,
+    table,
+)
+from rnnctl.results.base import Curve, Result
+from rnnctl.results.comparison import Comparison, Contrast, Row, SeedSummary, Verdict
+
+Column = tuple[str, str, int]
+"""Key of a number, heading, significant digits."""
+
+MAIN: dict[str, tuple[Column, ...]] = {
+    "lm": (("bits_per_byte", "bits per byte", 4), ("perplexity", "perplexity", 3)),
+    "sentiment": (("accuracy", "accuracy", 3), ("macro_f1", "macro-F1", 3)),
+}
+EXPLORATORY: tuple[Column, ...] = (
+    ("gradient_half_life", "gradient half-life (tokens)", 3),
+    ("reach_1pct", "gradient at 1 % (tokens)", 3),
+    ("early_gain_50", "early gain (% ppl)", 3),
+    ("effect_half", "EFFECT half (words)", 3),
+    ("retention_start", "first sentence", 3),
+    ("first_over_last", "first / last fifth", 3),
+    ("hold_half", "HOLD half (words)", 3),
+    ("tau_p50", "gates' τ (tokens)", 3),
+)
+SPEED: tuple[Column, ...] = (
+    ("train_tokens_per_s", "training (tokens/s)", 3),
+    ("generate_tokens_per_s", "generation (tokens/s)", 3),
+    ("generate_ms_per_token", "generation (ms/token)", 3),
+    ("train_seconds", "training time (s)", 3),
+)
+CURVES = (
+    ("learning", "validation while training"),
+    ("use", "excess loss with only so much context"),
+    ("effect", "what early evidence still counts"),
+    ("gradient", "gradient that arrives from so far back"),
+)
+
+
+def blocks(result: Result) -> list[Block]:
+    """The report of ``rnnctl compare``."""
+    assert isinstance(result, Comparison)
+    made: list[Block] = [Heading(title(result), 1), _facts(result)]
+    made += _verdicts(result)
+    made += [Heading("Quality and memory"), main_table(result)]
+    made += [*_bench(result), *_contrasts(result), *_exploratory(result), *_size_and_speed(result)]
+    made += [*_curves(result), *_grounds(result), *_problems(result)]
+    return made
+
+
+def title(result: Comparison) -> str:
+    """``RNN, LSTM and GRU on tinyshakespeare``."""
+    cells = list(dict.fromkeys(row.cell.upper() for row in result.rows if row.cell))
+    listed = ", ".join(cells[:-1]) + (" and " if len(cells) > 1 else "") + "".join(cells[-1:])
+    return f"{listed} on {result.corpus}"
+
+
+def _facts(result: Comparison) -> KeyValues:
+    trained = [row for row in result.rows if row.kind == "trained"]
+    seeds = sorted({len(row.seeds) for row in trained})
+    pairs = [
+        ("equal", result.match),
+        ("rates", result.rates),
+        (
+            "seeds",
+            " to ".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1]))) if seeds else "0",
+        ),
+        ("numbers", "mean over seeds [95 % t-interval]; > means at least one seed beyond it"),
+    ]
+    return KeyValues(tuple((name, value) for name, value in pairs if value))
+
+
+def _verdicts(result: Comparison) -> list[Block]:
+    rows = [(verdict.outcome, verdict.claim) for verdict in result.verdicts]
+    if not rows:
+        return []
+    return [Heading("Verdicts"), table(("verdict", "claim"), rows, align="ll")]
+
+
+def main_table(result: Comparison) -> Table:
+    """Quality and the memory horizon of every row."""
+    unit = result.distance_unit
+    columns = (*MAIN[result.task], ("horizon", f"memory horizon ({unit})", 3))
+    return number_table(result.rows, columns)
+
+
+def number_table(rows: Sequence[Row], columns: Sequence[Column], *, every: bool = False) -> Table:
+    """Rows against columns; a column that no row has is left out unless `every`."""
+    used = [col for col in columns if every or any(col[0] in row.numbers for row in rows)]
+    kept = [row for row in rows if every or any(col[0] in row.numbers for col in used)]
+    return table(
+        ("", *(heading for _, heading, _ in used)),
+        (
+            (row.name, *(cell(row.numbers.get(key), digits) for key, _, digits in used))
+            for row in kept
+        ),
+    )
+
+
+def cell(value: SeedSummary | None, digits: int) -> str:
+    """A number over seeds with its interval; ``>`` before one that contains lower bounds."""
+    if value is None:
+        return numbers.NOTHING
+    text = numbers.estimate(value, digits)
+    return f"> {text}" if value.censored and value.estimate is not None else text
+
+
+def _bench(result: Comparison) -> list[Block]:
+    if not result.bench:
+        return []
+    lags = sorted({row.lag or 0 for row in result.bench})
+    chance = next((row.chance for row in result.bench if row.chance is not None), None)
+    rows = []
+    for name in dict.fromkeys(row.name for row in result.bench):
+        mine = {row.lag or 0: row for row in result.bench if row.name == name}
+        cells = [cell(mine[lag].accuracy, 3) if lag in mine else numbers.NOTHING for lag in lags]
+        last = mine[max(mine)]
+        rows.append((name, *cells, f"{last.solved} of {len(last.accuracy.seeds)}"))
+    heads = ("", *(f"accuracy at lag {lag}" for lag in lags), f"solved at {lags[-1]}")
+    caption = f"chance {numbers.number(chance)}; solved means at least 95 %"
+    return [Heading("Recall by distance"), table(heads, rows, caption=caption)]
+
+
+def _contrasts(result: Comparison) -> list[Block]:
+    if not result.contrasts:
+        return []
+    heads = ("contrast", "endpoint", "effect", "P(more)", "p (Holm)", "outcome")
+    rows = [
+        (f"{test.first} / {test.second}", _endpoint(test), numbers.estimate(test.effect),
+         numbers.fixed(test.superiority, 2), numbers.number(test.p_holm, 2), test.outcome)
+        for test in result.contrasts
+    ]  # fmt: skip
+    caption = (
+        f"Named beforehand; exact permutation tests over seeds, Holm's correction over "
+        f"{result.family} of {len(result.contrasts)} contrasts. {result.seeds_needed} seeds a side "
+        "are enough to claim anything. All other columns are exploratory."
+    )
+    return [Heading("Contrasts"), table(heads, rows, align="llrrrl", caption=caption)]
+
+
+def _endpoint(test: Contrast) -> str:
+    return "horizon, ratio" if test.endpoint == "horizon" else "recall, difference"
+
+
+def _exploratory(result: Comparison) -> list[Block]:
+    made = number_table(result.rows, EXPLORATORY)
+    if len(made.columns) == 1:
+        return []
+    return [Heading("Memory, exploratory"), made]
+
+
+def _size_and_speed(result: Comparison) -> list[Block]:
+    rows = [row for row in result.rows if row.kind == "trained"]
+    heads = (
+        "", "hidden size", "recurrent parameters", "off by", "all parameters",
+        "multiply-adds per token", "learning rate",
+    )  # fmt: skip
+    sizes = table(heads, [_size(row) for row in rows])
+    made: list[Block] = [Heading("Size and speed"), sizes]
+    speed = number_table(rows, SPEED)
+    if len(speed.columns) > 1:
+        made.append(speed)
+    return made
+
+
+def _size(row: Row) -> tuple[str, ...]:
+    count = partial(numbers.number, digits=12)
+    return (
+        row.name, count(row.hidden_size), count(row.recurrent_parameters),
+        numbers.percent(row.deviation, 2), count(row.parameters), count(row.macs_per_token),
+        numbers.number(row.lr),
+    )  # fmt: skip
+
+
+def _curves(result: Comparison) -> list[Block]:
+    lines: list[str] = []
+    rows = [row for row in result.rows if row.curves]
+    width = max((len(row.name) for row in rows), default=0)
+    for key, title in CURVES:
+        found = [(row.name, row.curves[key]) for row in rows if key in row.curves]
+        if not found:
+            continue
+        lines += ["", title] if lines else [title]
+        lines += [f"  {name:<{width}}  {_spark(curve)}" for name, curve in found]
+    return [Heading("Curves"), Chart(tuple(lines))] if lines else []
+
+
+def _spark(curve: Curve) -> str:
+    known = [value for value in curve.y if value is not None]
+    first, last = numbers.number(curve.x[0]), numbers.number(curve.x[-1])
+    ends = f"{numbers.number(known[0])} to {numbers.number(known[-1])}" if known else ""
+    thin = curve.y[:: max(1, len(curve.y) // 24)]
+    return f"{numbers.sparkline(thin)}  {ends}, {first} to {last} {curve.x_unit}"
+
+
+def _grounds(result: Comparison) -> list[Block]:
+    made: list[Block] = [Heading("What the verdicts rest on")] if result.verdicts else []
+    for verdict in result.verdicts:
+        made.append(Paragraph(f"{verdict.claim}: {verdict.outcome}.", "strong"))
+        made.append(Bullets(_reasons(verdict)))
+    return made
+
+
+def _reasons(verdict: Verdict) -> tuple[str, ...]:
+    said = tuple(f"{finding.sentence} ({finding.outcome})" for finding in verdict.findings)
+    said = said or ("nothing in this comparison measures it",)
+    return (*said, f"rule: {verdict.rule}", f"more: {verdict.command}")
+
+
+def _problems(result: Comparison) -> list[Block]:
+    made: list[Block] = [Paragraph(warning.text, "warning") for warning in result.warnings]
+    for failure in result.failures:
+        made.append(Paragraph(f"{failure.name} is not in it: {failure.reason}", "warning"))
+        if failure.command:
+            made.append(Paragraph(failure.command, "hint"))
+    return made

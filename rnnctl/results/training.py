@@ -1,0 +1,111 @@
+"""What `train`, `info` and `runs` return."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rnnctl.results.base import Classification, LanguageModelLoss, Record, Result
+
+
+class SplitResult(Record):
+    """How well the best weights do on one split: losses by protocol, or a classification."""
+
+    split: Literal["train", "valid", "test"]
+    losses: tuple[LanguageModelLoss, ...] = ()
+    classification: Classification | None = None
+    part: str = Field("", description="what was read, when it is not the whole split")
+
+
+class DocumentSums(Record):
+    """Per-document sums of one split, in the order of the corpus; for paired comparisons.
+
+    Language models: nats, tokens and bytes of each document. Classifiers: nats of the true label,
+    the true and the predicted label as index into the label names.
+    """
+
+    split: Literal["valid", "test"]
+    loss_nats: tuple[float, ...]
+    tokens: tuple[int, ...]
+    bytes: tuple[int, ...]
+    truth: tuple[int, ...] = ()
+    predicted: tuple[int, ...] = ()
+
+
+class CurvePoint(Record):
+    """One validation: what was minimised, and what it had cost."""
+
+    step: int
+    tokens: int
+    value: float
+    accuracy: float | None = None
+
+
+class TrainResult(Result):
+    """A finished training: what was trained, how it went, how good the best weights are."""
+
+    schema_id: Literal["rnnctl.train/1"] = "rnnctl.train/1"
+    run: str
+    task: str
+    level: str
+    cell: str
+    parameters: int
+    recurrent_parameters: int
+    vocab_size: int
+    corpus: str = Field(description="what was read, in words")
+    train_tokens: int
+    cut_share: float = 0.0
+    steps: int
+    epochs: float
+    tokens: int = Field(description="trained on, repeated readings counted")
+    best_step: int
+    stop_reason: str
+    trivial_nats: float = Field(description="loss of the best model that looks at no context")
+    clipped_share: float
+    lr_scale: float = Field(1.0, description="below 1 after a return to earlier weights")
+    splits: tuple[SplitResult, ...]
+    documents: tuple[DocumentSums, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    diagnosis: dict[str, Any] | None = Field(None, description="headline of the quick diagnosis")
+    next_command: str = ""
+
+
+class InfoResult(Result):
+    """What is in a run."""
+
+    schema_id: Literal["rnnctl.info/1"] = "rnnctl.info/1"
+    run: str
+    state: str
+    written_by: str
+    parameters: int | None
+    size_bytes: int
+    settings: dict[str, Any]
+    files: tuple[str, ...]
+    checkpoints: tuple[str, ...]
+    results: tuple[str, ...]
+    training: TrainResult | None = None
+
+
+class RunLine(Record):
+    """One run in a listing. `problem` says why it cannot be read."""
+
+    run: str
+    state: str
+    task: str = ""
+    cell: str = ""
+    size: str = ""
+    corpus: str = ""
+    steps: int | None = None
+    best: str = Field("", description="best validation number, with its unit")
+    problem: str = ""
+
+
+class RunsResult(Result):
+    """The runs under a folder; with --verify, what is wrong with their files."""
+
+    schema_id: Literal["rnnctl.runs/1"] = "rnnctl.runs/1"
+    root: str
+    runs: tuple[RunLine, ...]
+    verified: bool = False
+    problems: tuple[str, ...] = ()

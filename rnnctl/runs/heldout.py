@@ -1,0 +1,81 @@
+"""The held-out documents that a run keeps, so that judging it needs no corpus at hand."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rnnctl.data.documents import Document
+from rnnctl.errors import CorruptRunError
+
+HELDOUT_NAME = "heldout.jsonl.gz"
+KEEP_BYTES = 5_000_000
+_MAX_UNPACKED = 64_000_000
+
+
+def pack(splits: Iterable[tuple[str, bool, Iterable[Document]]]) -> bytes:
+    """Compress documents of (split, running text?, documents), at most 5 MB of text in all.
+
+    Each split gets an equal share. A running text is cut to its beginning, documents are kept
+    whole; the same input gives the same bytes.
+    """
+    splits = list(splits)
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
+        for split, running, documents in splits:
+            room = KEEP_BYTES // max(1, len(splits))
+            for document in documents:
+                text = _fit(document.text, room) if running else document.text
+                size = len(text.encode("utf-8", "surrogatepass"))
+                if not text or size > room:
+                    break
+                room -= size
+                record = {"split": split, "running": running, "text": text}
+                record |= {"label": document.label, "source": document.source}
+                file.write((json.dumps(record) + "\n").encode("ascii"))
+    return buffer.getvalue()
+
+
+def _fit(text: str, room: int) -> str:
+    """The longest beginning of `text` that takes at most `room` bytes."""
+    data = text.encode("utf-8", "surrogatepass")
+    return text if len(data) <= room else data[:room].decode("utf-8", "ignore")
+
+
+def unpack(path: Path, split: str) -> tuple[list[Document], bool]:
+    """Documents of `split`, and whether they are pieces of one running text."""
+    documents: list[Document] = []
+    running = False
+    for record in _records(path):
+        if record.get("split") == split:
+            running = bool(record.get("running"))
+            documents.append(_document(record, path))
+    return documents, running
+
+
+def _document(record: dict[str, Any], path: Path) -> Document:
+    text, label, source = record.get("text"), record.get("label"), record.get("source", "")
+    if not (isinstance(text, str) and isinstance(source, str)):
+        raise CorruptRunError(f"{path} holds a document without text")
+    if not (label is None or isinstance(label, str)):
+        raise CorruptRunError(f"{path} holds a label that is not text")
+    return Document(text, label, source)
+
+
+def _records(path: Path) -> Iterable[dict[str, Any]]:
+    try:
+        with gzip.open(path, "rb") as file:
+            data = file.read(_MAX_UNPACKED + 1)
+        if len(data) > _MAX_UNPACKED:
+            raise CorruptRunError(f"{path} unpacks to more than {_MAX_UNPACKED:,} bytes")
+        records = [json.loads(line) for line in data.split(b"\n") if line]
+    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        raise CorruptRunError(f"{path} cannot be read: {error}") from error
+    if not all(isinstance(record, dict) for record in records):
+        raise CorruptRunError(f"{path} does not hold documents")
+    return records

@@ -1,0 +1,53 @@
+"""Which runs there are, and what each of them holds, without opening any weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnctl.errors import RunError
+from rnnctl.runs.current import CURRENT_NAME
+from rnnctl.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One line about a run. `problem` says why it cannot be read, then the rest is empty."""
+
+    path: Path
+    run: Run | None
+    result: dict[str, Any] | None
+    problem: str = ""
+
+    @property
+    def state(self) -> str:
+        """finished, resumable, empty (no checkpoint yet), or damaged."""
+        if self.run is None:
+            return "damaged"
+        if self.run.current.finished:
+            return "finished"
+        return "resumable" if self.run.current.newest else "empty"
+
+
+def find_runs(root: Path) -> Iterator[Path]:
+    """Directories under `root` (itself included) that hold a run, sorted, hidden ones left out."""
+    if (root / CURRENT_NAME).is_file():
+        yield root
+        return
+    if not root.is_dir():
+        return
+    for path in sorted(root.iterdir()):
+        if path.is_dir() and not path.name.startswith(".") and not path.is_symlink():
+            yield from find_runs(path)
+
+
+def summarize(path: Path) -> RunSummary:
+    """What a run says about itself; a damaged one becomes a summary with its problem."""
+    try:
+        run = Run.open(path)
+        result = run.read_result("train") if "train" in run.results() else None
+    except RunError as error:
+        return RunSummary(path, None, None, error.message)
+    return RunSummary(path, run, result)

@@ -1,0 +1,275 @@
+"""One run: a directory that holds everything needed to use, resume, judge or repeat a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rnnctl.config import CONFIG_SCHEMA, RunConfig
+from rnnctl.data.documents import Document
+from rnnctl.errors import CorruptRunError, RunError
+from rnnctl.results.base import Result
+from rnnctl.runs import checkpoints, heldout, lock, seal, storage
+from rnnctl.runs.current import (
+    CURRENT_NAME,
+    Current,
+    FileEntry,
+    first_problem,
+    migrate,
+    read_current,
+    write_current,
+)
+from rnnctl.runs.log import LogFile, LogPosition, read_log
+
+CONFIG_NAME = "config.json"
+TOKENIZER_NAME = "tokenizer.json"
+WEIGHTS_NAME = "model.safetensors"
+LOG_NAME = "log.jsonl"
+RESULTS = "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A damaged file of a run and what is wrong with it."""
+
+    file: str
+    what: str
+
+
+class Run:
+    """A run on the disk. Reading needs nothing; whoever writes holds `lock()`.
+
+    `path` is the directory, `config` what it was made with, `current` the last commit.
+    """
+
+    def __init__(self, path: Path, config: RunConfig, current: Current) -> None:
+        self.path = path
+        self.config = config
+        self.current = current
+        self._log: LogFile | None = None
+
+    # -- making and opening ------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        config: RunConfig,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        overwrite: bool = False,
+    ) -> Run:
+        """Make the directory `path` with `config` and further `files`, all or nothing."""
+        path = Path(path)
+        check_free(path, overwrite=overwrite)
+        content = {CONFIG_NAME: config_bytes(config), **(files or {})}
+        current = Current(files={name: entry_of(data) for name, data in content.items()})
+        content[CURRENT_NAME] = seal.seal(current.model_dump(mode="json"))
+        with storage.storing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        storage.write_directory(path, content)
+        return cls(path, config, current)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open a run. RunError if it is none; CorruptRunError if its records are damaged."""
+        path = Path(path)
+        current = read_current(path)
+        entry = current.files.get(CONFIG_NAME)
+        if entry is None:
+            raise CorruptRunError(f"{path / CURRENT_NAME} does not list {CONFIG_NAME}")
+        file = checkpoints.check_file(path / CONFIG_NAME, entry.sha256, entry.size)
+        return cls(path, read_config(file), current)
+
+    def refresh(self) -> None:
+        """Read the last commit again (another process may have made one)."""
+        self.current = read_current(self.path)
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the run for writing. RunLockedError names the process that holds it."""
+        return lock.locked(self.path)
+
+    # -- files -------------------------------------------------------------------------------
+
+    def file(self, name: str) -> Path:
+        """A verified file of the run. CorruptRunError if it is damaged, RunError if absent."""
+        entry = self.current.files.get(name)
+        if entry is None:
+            raise RunError(f"{self.path} has no {name}")
+        path = seal.inside(self.path / seal.safe_name(name, self.path), self.path)
+        return checkpoints.check_file(path, entry.sha256, entry.size)
+
+    def put_file(self, name: str, data: bytes | None) -> None:
+        """Add, replace or (None) take away a file, and commit.
+
+        A file that is replaced is first taken off the list, so that a kill between the two
+        renames leaves a run without it, not one whose checksum does not fit.
+        """
+        files = {n: e for n, e in self.current.files.items() if n != name}
+        if name in self.current.files:
+            self.commit(files=files)
+        if data is None:
+            storage.remove(self.path / name)
+            return
+        storage.write_atomic(self.path / name, data)
+        self.commit(files=files | {name: entry_of(data)})
+
+    def commit(self, **changes: Any) -> None:
+        """Make `changes` of `current.json` true at one instant."""
+        current = self.current.model_copy(update=changes)
+        write_current(self.path, current)
+        self.current = current
+
+    @property
+    def tokenizer_path(self) -> Path:
+        return self.file(TOKENIZER_NAME)
+
+    @property
+    def weights_path(self) -> Path:
+        """Verified best weights: published, or of the best checkpoint of an unfinished run."""
+        if WEIGHTS_NAME in self.current.files:
+            return self.file(WEIGHTS_NAME)
+        name = self.current.best or self.current.newest
+        if name is None:
+            raise RunError(
+                f"{self.path} holds no weights: training ended before its first checkpoint",
+                hint=f"`rnnctl train --resume {self.path}` starts it again",
+            )
+        files = checkpoints.check_checkpoint(self.path, name, self.current.checkpoints[name])
+        return files[WEIGHTS_NAME]
+
+    def heldout(self, split: str = "valid") -> list[Document]:
+        """The documents of `split` ("valid" or "test") that the run keeps; [] if none."""
+        return self._heldout(split)[0]
+
+    def heldout_running(self, split: str = "valid") -> bool:
+        """Whether `heldout(split)` are pieces of one running text."""
+        return self._heldout(split)[1]
+
+    def _heldout(self, split: str) -> tuple[list[Document], bool]:
+        if heldout.HELDOUT_NAME not in self.current.files:
+            return [], False
+        return heldout.unpack(self.file(heldout.HELDOUT_NAME), split)
+
+    # -- results -----------------------------------------------------------------------------
+
+    def write_result(self, name: str, result: Result) -> Path:
+        """Keep a result as `results/<name>.json`, sealed."""
+        folder = self.path / RESULTS
+        with storage.storing(folder):
+            folder.mkdir(exist_ok=True)
+        path = folder / f"{seal.safe_name(name, folder)}.json"
+        content = {"name": name, "result": result.model_dump(mode="json")}
+        storage.write_atomic(path, seal.seal(content))
+        return path
+
+    def read_result(self, name: str) -> dict[str, Any]:
+        """A kept result as JSON. RunError if there is none, CorruptRunError if it is damaged."""
+        path = self.path / RESULTS / f"{seal.safe_name(name, self.path)}.json"
+        if not path.is_file():
+            raise RunError(f"{self.path} has no result {name!r}", hint=self._has())
+        content = seal.unseal(seal.inside(path, self.path), limit=seal.MAX_RESULT)
+        result = content.get("result")
+        if content.get("name") != name or not isinstance(result, dict):
+            raise CorruptRunError(f"{path} holds another result: {content.get('name')!r}")
+        return result
+
+    def _has(self) -> str:
+        names = ", ".join(self.results()) or "none"
+        return f"results it has: {names}"
+
+    def results(self) -> list[str]:
+        """Names of the results that the run keeps."""
+        return sorted(path.stem for path in (self.path / RESULTS).glob("[!.]*.json"))
+
+    # -- log ---------------------------------------------------------------------------------
+
+    @property
+    def log_position(self) -> LogPosition:
+        """The place in the log that the last commit vouches for."""
+        return LogPosition(self.current.log_bytes, self.current.log_crc)
+
+    @property
+    def log_file(self) -> LogFile:
+        """The log, to be written."""
+        if self._log is None:
+            self._log = LogFile(self.path / LOG_NAME, self.log_position)
+        return self._log
+
+    def append_log(self, event: dict[str, Any]) -> None:
+        """Add one event to the log (a JSON object without NaN)."""
+        self.log_file.add(event)
+        self.log_file.flush()
+
+    def log(self) -> list[dict[str, Any]]:
+        """All events so far. CorruptRunError where the log was altered."""
+        return list(self.iterate_log())
+
+    def iterate_log(self) -> Iterator[dict[str, Any]]:
+        return read_log(self.path / LOG_NAME, self.log_position)
+
+    # -- checking ----------------------------------------------------------------------------
+
+    def verify(self) -> list[Problem]:
+        """Check every file of the run; an empty list means that all is as it was written."""
+        checks: list[tuple[str, Callable[[], object]]] = [(LOG_NAME, self.log)]
+        checks += [(name, partial(self.file, name)) for name in self.current.files]
+        for name, digest in self.current.checkpoints.items():
+            check = partial(checkpoints.check_checkpoint, self.path, name, digest)
+            checks.append((f"{checkpoints.CHECKPOINTS}/{name}", check))
+        checks += [(f"{RESULTS}/{n}.json", partial(self.read_result, n)) for n in self.results()]
+        checks.append((heldout.HELDOUT_NAME, self.heldout))
+        found = [self._problem(name, check) for name, check in checks]
+        return [problem for problem in found if problem is not None]
+
+    def _problem(self, name: str, check: Callable[[], object]) -> Problem | None:
+        try:
+            check()
+        except RunError as error:
+            return Problem(name, error.message)
+        return None
+
+
+def check_free(path: Path, *, overwrite: bool) -> None:
+    """RunError unless a run may be made at `path`. Only runs and empty folders are overwritten."""
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not overwrite:
+        raise RunError(
+            f"{path} exists already",
+            hint=f"choose another --run, continue it with `rnnctl train --resume {path}`, "
+            "or replace it with --overwrite",
+        )
+    if not (path / CURRENT_NAME).is_file():
+        raise RunError(
+            f"{path} is not a run, so --overwrite leaves it alone", hint="choose another --run"
+        )
+    with lock.locked(path):
+        return
+
+
+def entry_of(data: bytes) -> FileEntry:
+    return FileEntry(sha256=seal.sha256_bytes(data), size=len(data))
+
+
+def config_bytes(config: RunConfig) -> bytes:
+    """`config.json` as it is written."""
+    return (config.model_dump_json(indent=2) + "\n").encode("utf-8")
+
+
+def read_config(path: str | Path) -> RunConfig:
+    """Settings from a `config.json`. RunError says what in it is not possible."""
+    path = Path(path)
+    content = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
+    content = migrate(content, path, CONFIG_SCHEMA, {}, key="schema_version")
+    try:
+        return RunConfig.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        raise RunError(f"{path} holds impossible settings: {first_problem(error)}") from None

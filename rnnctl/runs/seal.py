@@ -1,0 +1,94 @@
+"""JSON that carries its own checksum, and the limits within which JSON of a run is read.
+
+A sealed file ends in a line `"checksum": "<sha256 of every byte before that line>"`, so a single
+altered bit anywhere is found, without a second file that could be exchanged for another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rnnctl.errors import CorruptRunError, RunError
+
+MAX_SMALL = 1 << 20
+MAX_RESULT = 256 << 20
+_SEAL = re.compile(rb',\n  "checksum": "([0-9a-f]{64})"\n}\n\Z')
+_SEAL_BYTES = len(',\n  "checksum": ""\n}\n') + 64
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
+
+
+def sha256_bytes(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Digest of a file in constant memory."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(content: dict[str, Any]) -> bytes:
+    """The bytes of a sealed file holding `content` (no key "checksum", no NaN)."""
+    assert content and "checksum" not in content
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    body = text.removesuffix("\n}").encode("utf-8")
+    return body + f',\n  "checksum": "{sha256_bytes(body)}"\n}}\n'.encode()
+
+
+def unseal(path: Path, *, limit: int = MAX_SMALL) -> dict[str, Any]:
+    """Content of a sealed file. CorruptRunError when it is altered, cut off, or no such file."""
+    data = read_limited(path, limit)
+    match = _SEAL.search(data[-_SEAL_BYTES:])
+    if match is None:
+        raise CorruptRunError(f"{path} is cut off or altered: it does not end in its checksum")
+    if sha256_bytes(data[:-_SEAL_BYTES]).encode() != match.group(1):
+        raise CorruptRunError(f"{path} is altered: its checksum does not fit")
+    content = parse_json(data, path)
+    content.pop("checksum")
+    return content
+
+
+def read_limited(path: Path, limit: int) -> bytes:
+    """Bytes of a file that must not be larger than `limit`, before memory is spent on it."""
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise CorruptRunError(f"{path} is too large for what it is: {size:,} bytes")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise CorruptRunError(f"{path} is missing") from error
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from error
+
+
+def parse_json(data: bytes, path: Path) -> dict[str, Any]:
+    """A JSON object without NaN, of bounded depth. CorruptRunError otherwise."""
+    try:
+        content = json.loads(data.decode("utf-8"), parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise CorruptRunError(f"{path} is not valid JSON: {type(error).__name__}") from error
+    if not isinstance(content, dict):
+        raise CorruptRunError(f"{path} does not hold a JSON object")
+    return content
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(constant)
+
+
+def safe_name(name: str, path: Path) -> str:
+    """`name` if it is a plain file name that cannot leave its folder; CorruptRunError otherwise."""
+    if not _SAFE_NAME.match(name):
+        raise CorruptRunError(f"{path} names a file that no run can hold: {name[:60]!r}")
+    return name
+
+
+def inside(path: Path, root: Path) -> Path:
+    """`path` if it stays inside `root` after symbolic links; CorruptRunError otherwise."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise CorruptRunError(f"{path} leads out of the run directory")
+    return path

@@ -1,0 +1,82 @@
+"""What the training loop needs of a task, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+Carry = tuple[Tensor, ...] | None
+Interrupted = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class StepLoss:
+    """A batch's summed loss (nats, with gradient) and what it is summed over."""
+
+    total: Tensor
+    units: int  # tokens with a target, or documents: the mean is total / units
+    tokens: int
+    documents: int
+    carry: Carry
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """A validation: what is minimised (mean nats per token or document), and the accuracy."""
+
+    value: float
+    accuracy: float | None = None
+
+
+class Batches(Protocol):
+    """An endless iterator over batches whose place can be saved and taken up again."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Any: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+class Task(Protocol):
+    """A model with its data: gives losses to the loop, and validates."""
+
+    @property
+    def model(self) -> nn.Module: ...
+    @property
+    def batches(self) -> Batches: ...
+    @property
+    def units_per_epoch(self) -> int: ...
+    @property
+    def counts_documents(self) -> bool: ...
+    @property
+    def trivial_nats(self) -> float:
+        """Validation value of the best model that looks at no context."""
+        ...
+
+    def loss(self, batch: Any, carry: Carry) -> StepLoss: ...
+    def validate(self, interrupted: Interrupted) -> Validation | None:
+        """None when there is no validation text, or when interrupted."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """Where and in which precision a model computes."""
+
+    device: torch.device
+    bf16: bool
+
+    def context(self) -> AbstractContextManager[Any]:
+        """`torch.autocast` in bf16, or nothing."""
+        if not self.bf16:
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    @property
+    def dtype(self) -> str:
+        return "bfloat16 products, float32 weights" if self.bf16 else "float32"

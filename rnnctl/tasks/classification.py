@@ -1,0 +1,140 @@
+"""Classifiers: batches of whole documents, the loss, the validation, the metrics."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import cross_entropy
+
+from rnnctl.config import TrainingConfig
+from rnnctl.data.batches import ClassifierBatch, DocumentBatches
+from rnnctl.data.store import SplitIds
+from rnnctl.nn.models import Classifier
+from rnnctl.results.base import Classification
+from rnnctl.tasks import metrics
+from rnnctl.tasks.base import Arithmetic, Carry, Interrupted, StepLoss, Validation
+from rnnctl.tasks.evaluation import batches_by_length, never
+
+
+class ClassificationTask:
+    """A classifier with its training and validation documents."""
+
+    counts_documents = True
+
+    def __init__(
+        self,
+        model: Classifier,
+        train: SplitIds,
+        valid: SplitIds,
+        settings: TrainingConfig,
+        arithmetic: Arithmetic,
+        *,
+        boundary_id: int,
+        rank: int = 0,
+        workers: int = 1,
+    ) -> None:
+        assert train.labels is not None
+        self.model = model
+        self.arithmetic = arithmetic
+        self.boundary_id = boundary_id
+        self.rank, self.workers = rank, workers
+        self.valid = valid
+        self.batches = DocumentBatches(
+            train, settings.batch_size, boundary_id=boundary_id, seed=settings.seed, shuffle=True
+        )
+        self.units_per_epoch = len(train.labels)
+        counts = np.bincount(train.labels)
+        shares = counts[counts > 0] / counts.sum()
+        self.trivial_nats = float(-(shares * np.log(shares)).sum())
+
+    def loss(self, batch: ClassifierBatch, carry: Carry) -> StepLoss:
+        """Cross entropy of a batch of documents, this worker's share of them only."""
+        own = slice(self.rank, None, self.workers)
+        device = self.arithmetic.device
+        lengths = batch.lengths[own]
+        if len(lengths) == 0:  # fewer documents than workers: this one adds nothing
+            return StepLoss(self._nothing(), len(batch.labels), 0, 0, None)
+        longest = int(lengths.max())
+        ids = torch.from_numpy(np.ascontiguousarray(batch.ids[:longest, own])).to(device)
+        with self.arithmetic.context():
+            logits = self.model(ids, torch.from_numpy(lengths.copy()).to(device))
+        labels = torch.from_numpy(batch.labels[own].copy()).to(device)
+        total = cross_entropy(logits.float(), labels, reduction="sum")
+        tokens, documents = int(batch.lengths.sum()), len(batch.labels)
+        return StepLoss(total, documents, tokens, documents, None)
+
+    def _nothing(self) -> torch.Tensor:
+        parts = [parameter.sum() * 0.0 for parameter in self.model.parameters()]
+        return torch.stack(parts).sum()
+
+    def validate(self, interrupted: Interrupted) -> Validation | None:
+        """Mean nats per document, and accuracy; None without documents or when interrupted."""
+        if self.valid.labels is None or len(self.valid.labels) == 0:
+            return None
+        self.model.eval()
+        try:
+            logits = classify_split(
+                self.model, self.valid, self.boundary_id, self.arithmetic, interrupted=interrupted
+            )
+        finally:
+            self.model.train()
+        if logits is None:
+            return None
+        losses = label_nats(logits, self.valid.labels)
+        hits = logits.argmax(1) == self.valid.labels
+        return Validation(float(losses.mean()), float(hits.mean()))
+
+
+@torch.no_grad()
+def classify_split(
+    model: Classifier,
+    split: SplitIds,
+    boundary_id: int,
+    arithmetic: Arithmetic,
+    *,
+    interrupted: Interrupted = never,
+) -> NDArray[np.float64] | None:
+    """Logits (D, C) of all documents of a split; None when interrupted."""
+    lengths = np.diff(split.offsets)
+    logits = np.zeros((len(lengths), model.num_classes))
+    for some in batches_by_length(lengths):
+        if interrupted():
+            return None
+        ids = np.full((int(lengths[some].max()), len(some)), boundary_id, np.int64)
+        for column, d in enumerate(some):
+            ids[: lengths[d], column] = split.ids[split.offsets[d] : split.offsets[d + 1]]
+        with arithmetic.context():
+            output = model(
+                torch.from_numpy(ids).to(arithmetic.device),
+                torch.from_numpy(lengths[some]).to(arithmetic.device),
+            )
+        logits[some] = output.double().cpu().numpy()
+    return logits
+
+
+def label_nats(logits: NDArray[np.float64], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Negative log probability of each label (D,), nats."""
+    logs = metrics.log_softmax(logits)
+    nats: NDArray[np.float64] = -logs[np.arange(len(labels)), labels]
+    return nats
+
+
+def measure(
+    logits: NDArray[np.float64], labels: NDArray[np.integer], names: tuple[str, ...]
+) -> Classification:
+    """All metrics of predictions (D, C) against the truth (D,), at least one document."""
+    predicted = logits.argmax(1)
+    confusion = metrics.confusion_matrix(labels, predicted, len(names))
+    confidence = np.exp(metrics.log_softmax(logits)).max(1)
+    hits = int((predicted == labels).sum())
+    return Classification(
+        accuracy=metrics.accuracy(confusion),
+        accuracy_ci95=metrics.wilson_interval(hits, len(labels)),
+        macro_f1=metrics.macro_f1(confusion),
+        loss_nats=float(label_nats(logits, labels).mean()),
+        calibration_error=metrics.calibration_error(confidence, predicted == labels),
+        n=len(labels),
+        labels=names,
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+    )

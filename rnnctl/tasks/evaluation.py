@@ -1,0 +1,175 @@
+"""The loss of a language model over a text, by protocol. Sums are kept in float64.
+
+- *streaming*: the state is carried over the whole text.
+- *cold*: windows of W tokens, each begun with a zero state (and the token before as input).
+- *document*: every document begun with a zero state and the boundary symbol.
+
+Axes: T time, B batch, N tokens of the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnnctl.nn.models import LanguageModel
+from rnnctl.tasks.base import Arithmetic, Interrupted
+
+Ids = NDArray[np.integer]
+NO_TARGET = -100
+STREAMS = 64
+LEAD = 256  # tokens read before each part of a text that is evaluated in parallel
+CHUNK = 128
+BATCH_TOKENS = 16_384
+
+
+def never() -> bool:
+    return False
+
+
+@torch.no_grad()
+def streaming_nats(
+    model: LanguageModel,
+    ids: Ids,
+    boundary_id: int,
+    arithmetic: Arithmetic,
+    *,
+    streams: int = STREAMS,
+    lead: int = LEAD,
+    interrupted: Interrupted = never,
+) -> float | None:
+    """Summed nats of `ids` (N,) with carried state; None when interrupted.
+
+    The text is read in `streams` parts at once. Each part but the first begins `lead` tokens
+    early, unscored, from a zero state: by then the state is as if the text had been read from its
+    beginning (the difference is below 1e-3 nats for models that remember less than `lead`).
+    `streams=1` is the definition itself.
+    """
+    length = -(-len(ids) // streams)
+    length = max(length, min(4 * lead, len(ids)))  # not more overlap than text
+    begins = np.arange(0, len(ids), length)
+    state = model.recurrent.initial_state(len(begins))
+    lead = min(lead, length) if len(begins) > 1 else 0
+    total = 0.0
+    for start, stop in _pieces(-lead, 0) + _pieces(0, length):
+        if interrupted():
+            return None
+        inputs, targets = _window(ids, begins, start, stop, boundary_id)
+        nats, state = _losses(model, inputs, targets, state, arithmetic)
+        total += nats if start >= 0 else 0.0
+        if stop == 0:
+            # The first part has nothing before it.
+            state = tuple(part.index_fill(1, torch.tensor([0]), 0.0) for part in state)
+    return total
+
+
+def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
+    return [(begin, min(begin + CHUNK, stop)) for begin in range(start, stop, CHUNK)]
+
+
+def _window(
+    ids: Ids, begins: NDArray[np.integer], start: int, stop: int, boundary_id: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Inputs and targets (T, B) of steps start … stop-1 counted from each of `begins` (B,)."""
+    places = np.arange(start, stop)[:, None] + begins[None, :]
+    inside = (places >= 0) & (places < len(ids))
+    own = inside & (places >= begins) & (places < np.append(begins[1:], len(ids)))
+    targets = np.where(own, ids[np.clip(places, 0, len(ids) - 1)], NO_TARGET)
+    before = np.clip(places - 1, 0, len(ids) - 1)
+    inputs = np.where(inside & (places > 0), ids[before], boundary_id)
+    return inputs.astype(np.int64), targets.astype(np.int64)
+
+
+def _losses(
+    model: LanguageModel,
+    inputs: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    state: tuple[Tensor, ...] | None,
+    arithmetic: Arithmetic,
+) -> tuple[float, tuple[Tensor, ...]]:
+    device = arithmetic.device
+    with arithmetic.context():
+        nats, state = model.token_losses(
+            torch.from_numpy(inputs).to(device), torch.from_numpy(targets).to(device), state
+        )
+    return float(nats.sum(dtype=torch.float64)), state
+
+
+@torch.no_grad()
+def cold_nats(
+    model: LanguageModel,
+    ids: Ids,
+    boundary_id: int,
+    arithmetic: Arithmetic,
+    *,
+    window: int,
+    interrupted: Interrupted = never,
+) -> float | None:
+    """Summed nats of `ids` (N,) in windows of `window` tokens, each from a zero state."""
+    total = 0.0
+    at_once = max(1, BATCH_TOKENS // window)
+    begins = np.arange(0, len(ids), window)
+    for first in range(0, len(begins), at_once):
+        if interrupted():
+            return None
+        some = begins[first : first + at_once]
+        inputs, targets = _window(ids, np.append(some, some[-1] + window), 0, window, boundary_id)
+        total += _losses(model, inputs[:, :-1], targets[:, :-1], None, arithmetic)[0]
+    return total
+
+
+@torch.no_grad()
+def document_nats(
+    model: LanguageModel,
+    ids: Ids,
+    offsets: NDArray[np.int64],
+    boundary_id: int,
+    arithmetic: Arithmetic,
+    *,
+    interrupted: Interrupted = never,
+) -> NDArray[np.float64] | None:
+    """Nats of each document (D,), every one from a zero state; None when interrupted.
+
+    Document d is `ids[offsets[d]:offsets[d+1]]`, its boundary symbol included.
+    """
+    nats = np.zeros(len(offsets) - 1)
+    for some in batches_by_length(np.diff(offsets)):
+        if interrupted():
+            return None
+        inputs, targets = _padded(ids, offsets, some, boundary_id)
+        with arithmetic.context():
+            losses, _ = model.token_losses(
+                torch.from_numpy(inputs).to(arithmetic.device),
+                torch.from_numpy(targets).to(arithmetic.device),
+            )
+        nats[some] = losses.sum(0, dtype=torch.float64).cpu().numpy()
+    return nats
+
+
+def batches_by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Indices of documents of similar length, at most BATCH_TOKENS (padded) at once."""
+    order = np.argsort(lengths, kind="stable")
+    begin = 0
+    for end in range(1, len(order) + 1):
+        full = end < len(order) and (end + 1 - begin) * lengths[order[end]] > BATCH_TOKENS
+        if full or end == len(order):
+            yield order[begin:end]
+            begin = end
+
+
+def _padded(
+    ids: Ids, offsets: NDArray[np.int64], some: NDArray[np.int64], boundary_id: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Inputs and targets (T, B) of some documents, padded with boundary_id and NO_TARGET."""
+    longest = int((offsets[some + 1] - offsets[some]).max())
+    inputs = np.full((longest, len(some)), boundary_id, np.int64)
+    targets = np.full((longest, len(some)), NO_TARGET, np.int64)
+    for column, d in enumerate(some):
+        document = ids[offsets[d] : offsets[d + 1]]
+        targets[: len(document), column] = document
+        inputs[1 : len(document), column] = document[:-1]
+    return inputs, targets

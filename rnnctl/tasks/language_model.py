@@ -1,0 +1,116 @@
+"""Language models: batches of running text or documents, the loss, the validation."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnctl.config import TrainingConfig
+from rnnctl.data.batches import LanguageModelBatch, StreamBatches
+from rnnctl.data.store import SplitIds
+from rnnctl.nn.models import LanguageModel
+from rnnctl.tasks.base import Arithmetic, Carry, Interrupted, StepLoss, Validation
+from rnnctl.tasks.evaluation import document_nats, streaming_nats
+
+VALIDATION_TOKENS = 250_000  # read by the validations during a training
+_COUNTED_TOKENS = 20_000_000
+
+
+class LanguageModelTask:
+    """A language model with its training and validation text.
+
+    `by_document`: documents begin with a zero state, in training and validation; otherwise the
+    state is carried on.
+    """
+
+    counts_documents = False
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        train: SplitIds,
+        valid: SplitIds,
+        settings: TrainingConfig,
+        arithmetic: Arithmetic,
+        *,
+        boundary_id: int,
+        by_document: bool,
+        rank: int = 0,
+        workers: int = 1,
+    ) -> None:
+        self.model = model
+        self.arithmetic = arithmetic
+        self.boundary_id = boundary_id
+        self.by_document = by_document
+        self.rank, self.workers = rank, workers
+        self.valid = valid
+        self.batches = StreamBatches(
+            train,
+            settings.batch_size,
+            settings.bptt,
+            boundary_id,
+            settings.seed,
+            reset=by_document,
+        )
+        self.units_per_epoch = self.batches.tokens_per_epoch
+        self.trivial_nats = unigram_nats(train.ids, model.vocab_size)
+
+    def loss(self, batch: LanguageModelBatch, carry: Carry) -> StepLoss:
+        """Loss of one chunk, continuing from the state `carry`; this worker's streams only."""
+        own = slice(self.rank, None, self.workers)
+        inputs = self._tensor(batch.inputs[:, own])
+        targets = self._tensor(batch.targets[:, own])
+        starts = None if batch.starts is None else self._tensor(batch.starts[:, own])
+        with self.arithmetic.context():
+            total, state = self.model.loss(inputs, targets, carry, starts)
+        units = int((batch.targets != -100).sum())
+        kept = tuple(part.detach() for part in state)
+        return StepLoss(total, units, tokens=units, documents=0, carry=kept)
+
+    def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.arithmetic.device)
+
+    def validate(self, interrupted: Interrupted) -> Validation | None:
+        """Mean nats per token over the validation text, its first VALIDATION_TOKENS at most."""
+        if len(self.valid.ids) == 0:
+            return None
+        self.model.eval()
+        try:
+            return self._validate(interrupted)
+        finally:
+            self.model.train()
+
+    def _validate(self, interrupted: Interrupted) -> Validation | None:
+        if not self.by_document:
+            ids = self.valid.ids[:VALIDATION_TOKENS]
+            nats = streaming_nats(
+                self.model, ids, self.boundary_id, self.arithmetic, interrupted=interrupted
+            )
+            return None if nats is None else Validation(nats / len(ids))
+        offsets = first_documents(self.valid.offsets, VALIDATION_TOKENS)
+        sums = document_nats(
+            self.model,
+            self.valid.ids,
+            offsets,
+            self.boundary_id,
+            self.arithmetic,
+            interrupted=interrupted,
+        )
+        return None if sums is None else Validation(float(sums.sum() / (offsets[-1] - offsets[0])))
+
+
+def first_documents(offsets: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
+    """Offsets of the first documents with at most `tokens` tokens in all, at least one of them."""
+    count = int(np.searchsorted(offsets, offsets[0] + tokens, side="right"))
+    return offsets[: max(2, count)]
+
+
+def unigram_nats(ids: NDArray[np.integer], vocab_size: int) -> float:
+    """Entropy of the token frequencies, nats: the loss of a model that looks at no context."""
+    counts = np.zeros(vocab_size, np.int64)
+    for begin in range(0, min(len(ids), _COUNTED_TOKENS), 1_000_000):
+        part = ids[begin : begin + 1_000_000]
+        counts += np.bincount(part, minlength=vocab_size)
+    shares = counts[counts > 0] / max(1, counts.sum())
+    return float(-(shares * np.log(shares)).sum())

@@ -1,0 +1,162 @@
+"""Build the model that the settings describe, and open a run's model for use."""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from rnnctl.config import ModelConfig, RunConfig
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.errors import CorruptRunError, RunError
+from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.runs import Run, seal
+from rnnctl.tasks.machine import find_device
+
+_MAX_HEADER = 1 << 20
+CORPUS_NAME = "corpus.json"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A run opened for use: the best weights, in eval mode; `labels` are () for language models."""
+
+    run: Run
+    config: RunConfig
+    tokenizer: Tokenizer
+    model: LanguageModel | Classifier
+    labels: tuple[str, ...]
+
+
+def build_model(
+    config: ModelConfig, *, vocab_size: int, num_classes: int = 0, engine: str = "auto"
+) -> LanguageModel | Classifier:
+    """A new model with fresh weights from torch's random generator."""
+    shared: dict[str, Any] = {
+        "vocab_size": vocab_size,
+        "embedding_size": config.embedding_size or config.hidden_size,
+        "engine": engine,
+    }
+    names = ("cell", "nonlinearity", "hidden_size", "num_layers", "init", "horizon")
+    dropout = ("dropout_input", "dropout_between", "dropout_output", "dropout_embedding")
+    shared |= {name: getattr(config, name) for name in names + dropout}
+    if config.task == "lm":
+        return LanguageModel(**shared, tied=config.tied)
+    return Classifier(
+        **shared, num_classes=num_classes, bidirectional=config.bidirectional, pool=config.pool
+    )
+
+
+def load(path: str | Path, *, device: str = "cpu", engine: str = "auto") -> Loaded:
+    """Open a run. RunError if it is none or holds no weights, CorruptRunError if it is damaged."""
+    run = Run.open(path)
+    tokenizer = Tokenizer.load(run.tokenizer_path)
+    labels = read_labels(run)
+    weights = read_weights(run.weights_path)
+    check_sizes(run, weights, tokenizer.vocab_size, len(labels))
+    model = build_model(
+        run.config.model, vocab_size=tokenizer.vocab_size, num_classes=len(labels), engine=engine
+    )
+    adopt(model, weights, run.path)
+    model.to(find_device(device)).eval()
+    return Loaded(run, run.config, tokenizer, model, labels)
+
+
+def read_labels(run: Run) -> tuple[str, ...]:
+    """The label names of a classifier's run in the order of its outputs; () otherwise."""
+    if run.config.model.task == "lm":
+        return ()
+    path = run.file(CORPUS_NAME)
+    labels = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path).get("labels")
+    if not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
+        raise CorruptRunError(f"{path} names no labels")
+    return tuple(labels)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, its header checked before memory is spent on it."""
+    check_header(path)
+    try:
+        return safetensors.torch.load_file(path)
+    except (SafetensorError, ValueError, OSError) as error:
+        raise CorruptRunError(f"{path} is no safetensors file: {error}") from error
+
+
+def check_header(path: Path) -> None:
+    """CorruptRunError unless the header is small and lies inside the file."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if len(start) < 8:
+        raise CorruptRunError(f"{path} is cut off")
+    (size,) = struct.unpack("<Q", start)
+    if size > min(_MAX_HEADER, path.stat().st_size):
+        raise CorruptRunError(f"{path} has a header of {size:,} bytes; no model has that")
+
+
+def check_sizes(run: Run, weights: dict[str, Tensor], vocab_size: int, num_classes: int) -> None:
+    """CorruptRunError where weights and settings differ, before a model of that size is built."""
+    model = run.config.model
+    embedding = (vocab_size, model.embedding_size or model.hidden_size)
+    last = f"recurrent.weight_hh_l{model.num_layers - 1}"
+    head = "output.bias" if model.task != "lm" else "decoder.bias"
+    wanted = {
+        "embedding.weight": embedding,
+        last: (None, model.hidden_size),
+        head: (num_classes if model.task != "lm" else vocab_size,),
+    }
+    for name, shape in wanted.items():
+        found = tuple(weights[name].shape) if name in weights else None
+        if found is None or len(found) != len(shape):
+            raise CorruptRunError(f"{run.path}: its weights hold no {name} of {len(shape)} axes")
+        if any(size is not None and size != own for size, own in zip(shape, found, strict=True)):
+            raise CorruptRunError(f"{run.path}: {name} has shape {found}, the settings say {shape}")
+
+
+@torch.no_grad()
+def adopt(model: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Copy `weights` into `model`; CorruptRunError when names, shapes or values do not fit."""
+    missing, unexpected = model.load_state_dict(_matching(model, weights, path), strict=False)
+    tied = {"decoder.weight"} if "decoder.weight" not in weights else set()
+    if unexpected or set(missing) - tied:
+        raise CorruptRunError(f"{path}: weights do not fit: {sorted({*missing, *unexpected})[:4]}")
+
+
+def _matching(model: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    own = model.state_dict()
+    for name, value in weights.items():
+        if name in own and own[name].shape != value.shape:
+            raise CorruptRunError(f"{path}: {name} has shape {tuple(value.shape)}")
+        if not bool(torch.isfinite(value).all()):
+            raise CorruptRunError(f"{path}: {name} holds values that are not finite")
+    return weights
+
+
+def parameter_count(model: torch.nn.Module) -> int:
+    """Number of trainable numbers, tied weights once."""
+    return sum(math.prod(parameter.shape) for parameter in model.parameters())
+
+
+def transfer(model: torch.nn.Module, source: Run) -> list[str]:
+    """Copy what fits from another run's weights into `model`; return the names that were taken.
+
+    RunError if nothing of the recurrent layers fits. The embedding fits only when the run's
+    vocabulary is used, which the caller sees to.
+    """
+    weights = read_weights(source.weights_path)
+    own = model.state_dict()
+    fitting = {n: v for n, v in weights.items() if n in own and own[n].shape == v.shape}
+    if not any(name.startswith("recurrent.") for name in fitting):
+        raise RunError(
+            f"nothing of {source.path} fits this model",
+            hint="use the same --cell, --hidden-size, --embedding-size and --layers; "
+            f"`rnnctl info {source.path}` shows them",
+        )
+    model.load_state_dict(fitting, strict=False)
+    return sorted(fitting)

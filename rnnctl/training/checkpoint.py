@@ -1,0 +1,172 @@
+"""Put a `TrainingState` into a run, and take it out again, bit for bit.
+
+A checkpoint folder holds `model.safetensors` (the weights), `state.safetensors` (moments, hidden
+state, random state) and `state.json` (counters, place in the data). The best weights stand in a
+folder of their own, written only when they have changed.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+
+from rnnctl.errors import CorruptRunError, RunError
+from rnnctl.runs import Run, seal
+from rnnctl.runs.checkpoints import check_checkpoint, remove_unreferenced, write_checkpoint
+from rnnctl.runs.log import LogPosition
+from rnnctl.runs.run import WEIGHTS_NAME
+from rnnctl.tasks.loading import read_weights
+from rnnctl.training.state import Tensors, TrainingState, load_weights, snapshot, weights_of
+
+STATE_NAME = "state.safetensors"
+VALUES_NAME = "state.json"
+
+
+def save_checkpoint(run: Run, state: TrainingState) -> str:
+    """Write a checkpoint of `state`, commit it, and drop the ones that are no longer kept."""
+    current = run.current
+    name = _free_name(f"{state.counters.step:06d}", current.checkpoints)
+    known = dict(current.checkpoints)
+    best = _save_best(run, state, known)
+    run.log_file.flush(sync=True)
+    position = run.log_file.position
+    values = state.values() | {"best": best, "log": [position.bytes, position.crc]}
+    files = {
+        WEIGHTS_NAME: safetensors.torch.save(snapshot(state.task.model)),
+        STATE_NAME: safetensors.torch.save(state.tensors()),
+        VALUES_NAME: json.dumps(values).encode("ascii"),
+    }
+    known[name] = write_checkpoint(run.path, name, files)
+    kept = {name, current.newest, best, _best_of(run, current.newest)} - {None}
+    run.commit(
+        checkpoints={n: digest for n, digest in known.items() if n in kept},
+        newest=name,
+        before=current.newest,
+        best=best,
+        log_bytes=position.bytes,
+        log_crc=position.crc,
+    )
+    remove_unreferenced(run.path, set(run.current.checkpoints))
+    return name
+
+
+def _free_name(name: str, taken: dict[str, str]) -> str:
+    number, free = 0, name
+    while free in taken:
+        number += 1
+        free = f"{name}.{number}"
+    return free
+
+
+def _save_best(run: Run, state: TrainingState, known: dict[str, str]) -> str:
+    """Name of the folder with the best weights; written if they are not there yet."""
+    data = safetensors.torch.save(state.best)
+    prefix = f"best-{state.counters.best_step:06d}-{seal.sha256_bytes(data)[:8]}"
+    if prefix not in known:
+        known[prefix] = write_checkpoint(run.path, prefix, {WEIGHTS_NAME: data})
+    return prefix
+
+
+def _best_of(run: Run, name: str | None) -> str | None:
+    """The best weights that an older checkpoint refers to, so that falling back finds them."""
+    if name is None:
+        return None
+    try:
+        files = check_checkpoint(run.path, name, run.current.checkpoints[name])
+        best = _values(files[VALUES_NAME])["best"]
+    except (CorruptRunError, KeyError):
+        return None
+    return str(best) if best in run.current.checkpoints else None
+
+
+def _values(path: Any) -> dict[str, Any]:
+    return seal.parse_json(seal.read_limited(path, seal.MAX_RESULT), path)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What `restore` found: the checkpoint's name and, if it is not the newest, why."""
+
+    name: str
+    warning: str = ""
+
+
+def restore(run: Run, state: TrainingState) -> Restored | None:
+    """Load the newest good checkpoint into `state`; None when the run has none yet.
+
+    The log is cut back to where that checkpoint was made. CorruptRunError when no checkpoint is
+    good; a damaged newest one falls back to the one before it.
+    """
+    names = [n for n in (run.current.newest, run.current.before) if n is not None]
+    problems: list[str] = []
+    for name in names:
+        try:
+            _load(run, name, state)
+        except (RunError, KeyError, ValueError) as error:
+            problems.append(str(error))
+            continue
+        warning = f"{problems[0]}; went back to checkpoint {name}" if problems else ""
+        return Restored(name, warning)
+    if problems:
+        raise CorruptRunError(
+            f"no checkpoint of {run.path} is good: {'; '.join(problems)}",
+            hint="train again with --overwrite, or bring the files back from a copy",
+        )
+    run.commit(log_bytes=0, log_crc=0)
+    run.log_file.rewind(LogPosition())
+    return None
+
+
+def _load(run: Run, name: str, state: TrainingState) -> None:
+    files = check_checkpoint(run.path, name, run.current.checkpoints[name])
+    values = _values(files[VALUES_NAME])
+    best = str(values["best"])
+    best_files = check_checkpoint(run.path, best, run.current.checkpoints[best])
+    weights, tensors = read_weights(files[WEIGHTS_NAME]), read_weights(files[STATE_NAME])
+    best_weights: Tensors = read_weights(best_files[WEIGHTS_NAME])
+    size, crc = (int(number) for number in values["log"])
+    state.load(weights, tensors, values)
+    state.best = best_weights
+    _go_back_to(run, name, best, LogPosition(size, crc))
+
+
+def _go_back_to(run: Run, name: str, best: str, position: LogPosition) -> None:
+    """Vouch for less before anything is cut off, so that a kill in between does no harm."""
+    newer = {run.current.newest} - {name}
+    before = None if newer else run.current.before
+    kept = {k: d for k, d in run.current.checkpoints.items() if k not in newer}
+    run.commit(
+        newest=name,
+        before=before,
+        best=best,
+        checkpoints=kept,
+        log_bytes=position.bytes,
+        log_crc=position.crc,
+    )
+    run.log_file.rewind(position)
+
+
+def publish(run: Run, state: TrainingState) -> None:
+    """Write the best weights as `model.safetensors` and mark the run as finished."""
+    data = safetensors.torch.save(state.best, metadata={"format": "pt"})
+    run.log_file.flush(sync=True)
+    position = run.log_file.position
+    run.commit(log_bytes=position.bytes, log_crc=position.crc)
+    run.put_file(WEIGHTS_NAME, data)
+    run.commit(finished=True)
+
+
+def unpublish(run: Run) -> None:
+    """A finished run that is trained further is an unfinished one until it is published again."""
+    if run.current.finished or WEIGHTS_NAME in run.current.files:
+        run.commit(finished=False)
+        run.put_file(WEIGHTS_NAME, None)
+
+
+def use_best(state: TrainingState) -> None:
+    """Put the best weights into the model."""
+    assert weights_of(state.task.model).keys() == state.best.keys()
+    load_weights(state.task.model, state.best)

@@ -1,0 +1,92 @@
+"""What happens in a training, one record per event. Listeners make bars, logs and notes of it.
+
+`timing` fields (elapsed seconds, tokens per second) are the only ones that repeating may change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step. `loss_nats` is the mean per token (per document for classifiers)."""
+
+    step: int
+    progress: float
+    lr: float
+    loss_nats: float
+    gradient_norm: float
+    clipped: bool
+    tokens: int
+    epoch: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A validation. `value` is what is minimised; `accuracy` is of classifiers."""
+
+    step: int
+    value: float
+    train_nats: float | None
+    best: bool
+    accuracy: float | None
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SteppedBack:
+    """A loss or gradient was not finite: back to the weights of `to_step` at a lower rate."""
+
+    step: int
+    to_step: int
+    loss_nats: float
+    gradient_norm: float
+    lr: float
+    lr_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """Something that the person training should know, with a stable code."""
+
+    step: int
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint is on the disk."""
+
+    step: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A line that the model has just written."""
+
+    step: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GradientShare:
+    """Gradient that arrives from so many steps back, relative to the last step: lag -> share."""
+
+    step: int
+    shares: dict[int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The loop is over; `reason` is steps, epochs, budget or patience."""
+
+    step: int
+    reason: str
+    elapsed_s: float
+
+
+LoopEvent = Step | Evaluated | SteppedBack | Advice | Saved | Sample | GradientShare | Stopped

@@ -1,0 +1,124 @@
+"""How far a training is, and what learning rate that means. Plain numbers, no torch.
+
+Steps, epochs and the clock are turned into one number, the progress in [0, 1], and the rate is a
+function of the progress alone. A replayed training takes the recorded progress of each step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rnnctl.config import TrainingConfig
+
+LOWEST_RATE = 0.01  # share of the peak at the first and last step, so that no step is wasted
+EVALUATIONS = 10  # validations over a training, unless the settings say otherwise
+EVALUATION_SHARE = 0.04  # of a budget may go into validations
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a finished budget run did: the progress of each step, and where it validated."""
+
+    progress: tuple[float, ...]
+    evaluations: frozenset[int]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Everything countable that the loop carries from step to step."""
+
+    step: int = 0
+    tokens: int = 0
+    documents: int = 0
+    elapsed_s: float = 0.0
+    clipped: int = 0
+    loss_sum: float = 0.0  # nats, since the last validation
+    loss_tokens: int = 0
+    evaluation_due: bool = False
+    evaluations: int = 0
+    evaluated_step: int = 0
+    evaluated_at_s: float = 0.0
+    evaluation_s: float = 0.0
+    best_value: float | None = None
+    best_step: int = 0
+    without_progress: int = 0
+    lr_scale: float = 1.0
+    retries: int = 0
+    advised: bool = False
+    stop_reason: str = ""
+    history: list[tuple[int, float]] = field(default_factory=list)  # (step, validation value)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The settings of a training, resolved; what `loop` follows."""
+
+    settings: TrainingConfig
+    units_per_epoch: int  # tokens (language models) or documents (classifiers)
+    counts_documents: bool = False
+    replay: Replay | None = None
+
+    def progress(self, counters: Counters, elapsed_s: float) -> float:
+        """Share of the training that is done before the coming step, in [0, 1]."""
+        if self.replay is not None:
+            done = counters.step >= len(self.replay.progress)
+            return 1.0 if done else self.replay.progress[counters.step]
+        if self.settings.steps is not None:
+            return min(1.0, counters.step / self.settings.steps)
+        if self.settings.epochs is not None:
+            units = counters.documents if self.counts_documents else counters.tokens
+            return min(1.0, units / (self.settings.epochs * self.units_per_epoch))
+        room = self.training_seconds(counters)
+        return min(1.0, elapsed_s / room) if room > 0 else 1.0
+
+    def training_seconds(self, counters: Counters) -> float:
+        """Seconds of the budget that steps may use: all but what the last validation takes."""
+        assert self.settings.budget_s is not None
+        return self.settings.budget_s - 1.1 * counters.evaluation_s
+
+    def rate(self, progress: float, counters: Counters) -> float:
+        """Learning rate at a progress in [0, 1]; lowered after a divergence."""
+        share = schedule_share(progress, self.settings.warmup, self.settings.decay)
+        return self.settings.lr * share * counters.lr_scale
+
+    def evaluation_due(self, counters: Counters, progress: float, elapsed_s: float) -> bool:
+        """Whether to validate now, after a step. The end of the training always does."""
+        if self.replay is not None:
+            return counters.step in self.replay.evaluations
+        every, every_s = self.settings.evaluate_every, self.settings.evaluate_every_s
+        if every is not None:
+            return counters.step % every == 0
+        if every_s is not None:
+            return elapsed_s - counters.evaluated_at_s >= every_s
+        if self.settings.budget_s is not None:
+            return elapsed_s - counters.evaluated_at_s >= self._evaluation_interval(counters)
+        wanted = self.settings.epochs or 1.0
+        total = max(EVALUATIONS, math.ceil(2 * wanted))
+        return int(progress * total) > counters.evaluations
+
+    def _evaluation_interval(self, counters: Counters) -> float:
+        """Seconds between validations of a budget run: they may take only a small share of it."""
+        assert self.settings.budget_s is not None
+        even = self.settings.budget_s / EVALUATIONS
+        return max(even, counters.evaluation_s / EVALUATION_SHARE)
+
+
+def schedule_share(progress: float, warmup: float, decay: str) -> float:
+    """Share of the peak rate at `progress`: linear warm-up over `warmup`, then the decay."""
+    if progress < warmup:
+        return max(LOWEST_RATE, progress / warmup)
+    done = (progress - warmup) / (1 - warmup)
+    if decay == "constant":
+        return 1.0
+    if decay == "cosine":
+        return max(LOWEST_RATE, 0.5 * (1 + math.cos(math.pi * done)))
+    return max(LOWEST_RATE, 1 - done)
+
+
+def replay_of(events: Sequence[dict[str, object]]) -> Replay:
+    """The replay that a log of step and evaluation events describes."""
+    progress = [float(str(e["progress"])) for e in events if e.get("event") == "step"]
+    evaluations = {int(str(e["step"])) for e in events if e.get("event") == "evaluated"}
+    return Replay(tuple(progress), frozenset(evaluations))

@@ -1,0 +1,135 @@
+"""Everything that a training carries from one step to the next, in one object.
+
+What is saved: weights, AdamW's moments, the random state, the place in the data, the carried hidden
+state, the counters (schedule, clock, early stopping), and the best weights so far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rnnctl.errors import CorruptRunError
+from rnnctl.tasks.base import Task
+from rnnctl.training.schedule import Counters
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """The state of one training. `best` are the weights with the best validation so far."""
+
+    task: Task
+    optimizer: torch.optim.Optimizer
+    counters: Counters
+    best: Tensors
+    carry: tuple[Tensor, ...] | None = None
+
+    @classmethod
+    def begin(cls, task: Task, optimizer: torch.optim.Optimizer) -> TrainingState:
+        """A state before the first step."""
+        return cls(task, optimizer, Counters(), snapshot(task.model))
+
+    def tensors(self) -> Tensors:
+        """All tensors but the weights, by name."""
+        found: Tensors = {"random.cpu": torch.get_rng_state()}
+        if torch.cuda.is_available() and _on_cuda(self.task.model):
+            found["random.cuda"] = torch.cuda.get_rng_state()
+        for index, part in enumerate(self.carry or ()):
+            found[f"carry.{index}"] = part.detach().cpu().contiguous()
+        for name, parameter in self.task.model.named_parameters():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                found[f"adam.{key}.{name}"] = value.detach().cpu().contiguous()
+        for key, array in self.task.batches.state_dict().items():
+            if isinstance(array, np.ndarray):
+                found[f"data.{key}"] = torch.from_numpy(array.copy())
+        return found
+
+    def values(self) -> dict[str, Any]:
+        """All that is no tensor, as JSON."""
+        data = self.task.batches.state_dict()
+        plain = {key: value for key, value in data.items() if not isinstance(value, np.ndarray)}
+        return {"counters": asdict(self.counters), "data": plain}
+
+    def load(self, weights: Tensors, tensors: Tensors, values: dict[str, Any]) -> None:
+        """Take over what `tensors` and `values` gave. CorruptRunError if it does not fit."""
+        try:
+            load_weights(self.task.model, weights)
+            self._load_moments(tensors)
+            arrays = _with_prefix(tensors, "data.")
+            data = values["data"] | {key: value.numpy() for key, value in arrays.items()}
+            self.task.batches.load_state_dict(data)
+            self.counters = _counters(values["counters"])
+            carry = _with_prefix(tensors, "carry.")
+            device = next(self.task.model.parameters()).device
+            self.carry = tuple(carry[str(i)].to(device) for i in range(len(carry))) or None
+            torch.set_rng_state(tensors["random.cpu"])
+            if "random.cuda" in tensors and _on_cuda(self.task.model):
+                torch.cuda.set_rng_state(tensors["random.cuda"])
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise CorruptRunError(f"the checkpoint does not fit this training: {error}") from error
+
+    def _load_moments(self, tensors: Tensors) -> None:
+        for name, parameter in self.task.model.named_parameters():
+            state = {}
+            for key in ("step", "exp_avg", "exp_avg_sq"):
+                value = tensors.get(f"adam.{key}.{name}")
+                if value is not None:
+                    state[key] = value.to(parameter.device, copy=True)
+            if state:
+                self.optimizer.state[parameter] = state
+
+    def step_back(self) -> None:
+        """Take the best weights again, with fresh moments and a zero hidden state."""
+        load_weights(self.task.model, self.best)
+        self.optimizer.state.clear()
+        self.carry = None
+
+
+def _counters(values: dict[str, Any]) -> Counters:
+    known = {field.name for field in fields(Counters)}
+    counters = Counters(**{key: value for key, value in values.items() if key in known})
+    counters.history = [(int(step), float(value)) for step, value in counters.history]
+    return counters
+
+
+def _with_prefix(tensors: Tensors, prefix: str) -> Tensors:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _on_cuda(model: nn.Module) -> bool:
+    return next(model.parameters()).device.type == "cuda"
+
+
+def weights_of(model: nn.Module) -> Tensors:
+    """Parameters and buffers by name, each storage once (tied weights under one name)."""
+    seen: set[int] = set()
+    found: Tensors = {}
+    for name, value in model.state_dict().items():
+        if value.data_ptr() not in seen or value.numel() == 0:
+            seen.add(value.data_ptr())
+            found[name] = value
+    return found
+
+
+def snapshot(model: nn.Module) -> Tensors:
+    """A copy of the weights on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in weights_of(model).items()}
+
+
+@torch.no_grad()
+def load_weights(model: nn.Module, weights: Tensors) -> None:
+    """Copy `weights` into the model. ValueError when names or shapes differ."""
+    own = weights_of(model)
+    if own.keys() != weights.keys():
+        different = sorted(own.keys() ^ weights.keys())
+        raise ValueError(f"other weights than the settings say: {', '.join(different[:4])}")
+    for name, value in own.items():
+        if value.shape != weights[name].shape:
+            raise ValueError(f"{name} has shape {tuple(weights[name].shape)}")
+        value.copy_(weights[name])

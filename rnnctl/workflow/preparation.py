@@ -1,0 +1,211 @@
+"""From settings to everything that a training needs: corpus, tokenizer, ids, model, task."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import torch
+
+from rnnctl.config import RunConfig
+from rnnctl.data.cache import cache_directory
+from rnnctl.data.corpus import Corpus, open_corpus
+from rnnctl.data.documents import Document
+from rnnctl.data.store import Store, build_store
+from rnnctl.data.tokenizers import Tokenizer, train_tokenizer
+from rnnctl.data.tokenizers.serialization import to_bytes
+from rnnctl.errors import DataError, RunError
+from rnnctl.nn.allocator import keep_memory
+from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.runs import Run
+from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
+from rnnctl.runs.run import TOKENIZER_NAME
+from rnnctl.tasks.base import Arithmetic
+from rnnctl.tasks.classification import ClassificationTask
+from rnnctl.tasks.language_model import LanguageModelTask
+from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
+from rnnctl.tasks.machine import find_arithmetic, set_threads
+
+
+@dataclass(slots=True)
+class Prepared:
+    """All parts of a training, before its first step."""
+
+    config: RunConfig
+    corpus: Corpus
+    tokenizer: Tokenizer
+    store: Store
+    task: LanguageModelTask | ClassificationTask
+    arithmetic: Arithmetic
+    threads: int
+    taken: tuple[str, ...] = ()
+
+    @property
+    def model(self) -> LanguageModel | Classifier:
+        return self.task.model
+
+
+def prepare(
+    config: RunConfig,
+    *,
+    run: Run | None = None,
+    stdin: BinaryIO | None = None,
+    rank: int = 0,
+) -> Prepared:
+    """Open the corpus and make the model; with `run` its tokenizer is used instead of a new one.
+
+    Raises DataError for a corpus that cannot be read or is too small, UsageError for a device that
+    is not there, RunError where `run` was trained on another corpus.
+    """
+    keep_memory()
+    threads = set_threads(config.training.threads)
+    arithmetic = find_arithmetic(config.training.device, config.training.precision)
+    sentiment = config.model.task != "lm"
+    corpus = open_corpus(
+        config.corpus, task=config.model.task, cache=cache_directory(), stdin=stdin
+    )
+    if run is not None:
+        check_same_corpus(run, corpus)
+    source = _source(config)
+    tokenizer = find_tokenizer(config, corpus, run or source)
+    store = build_store(
+        corpus,
+        tokenizer,
+        cache=cache_directory(),
+        max_tokens=config.corpus.max_tokens,
+        keep=config.corpus.keep,
+    )
+    torch.manual_seed(config.training.seed)
+    model = build_model(
+        config.model,
+        vocab_size=tokenizer.vocab_size,
+        num_classes=len(store.label_names) if sentiment else 0,
+        engine=config.training.engine,
+    ).to(arithmetic.device)
+    taken = transfer(model, source) if source is not None and run is None else []
+    task = make_task(config, corpus, tokenizer, store, model, arithmetic, rank=rank)
+    return Prepared(config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken))
+
+
+def _source(config: RunConfig) -> Run | None:
+    path = config.training.start_from
+    return None if path is None else Run.open(path)
+
+
+def find_tokenizer(config: RunConfig, corpus: Corpus, source: Run | None) -> Tokenizer:
+    """The tokenizer of `source` (a resumed run, or the one weights come from), or a new one."""
+    if source is not None:
+        return Tokenizer.load(source.tokenizer_path)
+    texts = (document.text for document in corpus.documents("train"))
+    return train_tokenizer(texts, config.tokenizer)
+
+
+def make_task(
+    config: RunConfig,
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    store: Store,
+    model: LanguageModel | Classifier,
+    arithmetic: Arithmetic,
+    *,
+    rank: int = 0,
+) -> LanguageModelTask | ClassificationTask:
+    """The task with its training and validation splits. DataError when there is too little."""
+    train, valid = store.split("train"), store.split("valid")
+    workers = config.training.workers
+    if isinstance(model, Classifier):
+        check_labels(store)
+        return ClassificationTask(
+            model,
+            train,
+            valid,
+            config.training,
+            arithmetic,
+            boundary_id=tokenizer.boundary_id,
+            rank=rank,
+            workers=workers,
+        )
+    check_enough(config, len(train.ids))
+    return LanguageModelTask(
+        model,
+        train,
+        valid,
+        config.training,
+        arithmetic,
+        boundary_id=tokenizer.boundary_id,
+        by_document=not corpus.running and config.training.reset,
+        rank=rank,
+        workers=workers,
+    )
+
+
+def check_labels(store: Store) -> None:
+    """DataError unless the training documents carry at least two different labels."""
+    if len(store.label_names) < 2:
+        found = ", ".join(store.label_names) or "none"
+        raise DataError(
+            f"a classifier needs two labels or more, and the training documents have: {found}",
+            hint="check --label-field, or train a language model with --task lm",
+        )
+
+
+def check_enough(config: RunConfig, tokens: int) -> None:
+    """DataError unless every parallel stream has at least two tokens to read."""
+    streams = config.training.batch_size
+    if tokens < 2 * streams:
+        raise DataError(
+            f"the training text has {tokens} tokens, too few for {streams} parallel streams",
+            hint=f"use more text, or --batch-size {max(1, tokens // 2)} or less",
+        )
+
+
+def check_same_corpus(run: Run, corpus: Corpus) -> None:
+    """RunError unless `run` was trained on `corpus`."""
+    known = json.loads(run.file(CORPUS_NAME).read_bytes()).get("fingerprint")
+    if known != corpus.fingerprint:
+        raise RunError(
+            f"the corpus is not the one that {run.path} was trained on ({corpus.description})",
+            hint=f"bring the old text back, or start anew with `--from {run.path}`",
+        )
+
+
+def run_files(prepared: Prepared) -> Mapping[str, bytes]:
+    """The files that a new run holds beside its settings."""
+    corpus = prepared.corpus
+    facts = {
+        "fingerprint": corpus.fingerprint,
+        "description": corpus.description,
+        "running": corpus.running,
+        "labels": list(prepared.store.label_names),
+    }
+    files = {
+        TOKENIZER_NAME: to_bytes(prepared.tokenizer.to_dict()),
+        CORPUS_NAME: (json.dumps(facts, indent=2) + "\n").encode("ascii"),
+    }
+    if prepared.config.training.keep_text:
+        files[HELDOUT_NAME] = heldout_bytes(prepared)
+    return files
+
+
+def heldout_bytes(prepared: Prepared) -> bytes:
+    """The validation and test documents that the run keeps; a sample where they are too many."""
+    running = prepared.corpus.running
+    splits = []
+    for split in ("valid", "test"):
+        documents: Iterable[Document] = prepared.corpus.documents(split)
+        if not running:
+            size = int(prepared.store.split(split).bytes.sum())
+            documents = sample(documents, 0.98 * (KEEP_BYTES / 2) / max(1, size))
+        splits.append((split, running, documents))
+    return pack(splits)
+
+
+def sample(documents: Iterable[Document], share: float) -> Iterator[Document]:
+    """A share of the documents, chosen by their text alone: the same ones whatever their order."""
+    for document in documents:
+        draw = zlib.crc32(document.text.encode("utf-8", "surrogatepass")) / 2**32
+        if draw < share:
+            yield document

@@ -1,0 +1,75 @@
+"""What of a training stands in `log.jsonl`, and the schedule that a replay follows."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rnnctl.config import RunConfig
+from rnnctl.runs import Run, seal
+from rnnctl.runs.run import read_config
+from rnnctl.training import events
+from rnnctl.training.schedule import Replay, replay_of
+
+SCHEDULE_NAME = "schedule.json"
+_NAMES: dict[type, str] = {
+    events.Step: "step",
+    events.Evaluated: "evaluated",
+    events.SteppedBack: "stepped_back",
+    events.Advice: "advice",
+    events.Stopped: "stopped",
+}
+
+
+def log_record(event: object) -> dict[str, Any] | None:
+    """The log's line for an event; None for those that are not logged.
+
+    What the clock says stands apart, under `timing`: it is all that a repetition may change.
+    """
+    name = _NAMES.get(type(event))
+    if name is None:
+        return None
+    fields = {key: _finite(value) for key, value in asdict(event).items()}  # type: ignore[call-overload]
+    elapsed = fields.pop("elapsed_s", None)
+    record = {"event": name, **fields}
+    if elapsed is not None:
+        record["timing"] = {"elapsed_s": round(elapsed, 4)}
+    return record
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def write_schedule(replay: Replay | None) -> dict[str, bytes]:
+    """The file that makes a replayed run resumable; nothing for ordinary runs."""
+    if replay is None:
+        return {}
+    content = {"progress": replay.progress, "evaluations": sorted(replay.evaluations)}
+    return {SCHEDULE_NAME: json.dumps(content).encode("ascii")}
+
+
+def read_schedule(run: Run) -> Replay | None:
+    """The schedule that a run follows instead of the clock, if it does."""
+    if SCHEDULE_NAME not in run.current.files:
+        return None
+    path = run.file(SCHEDULE_NAME)
+    content = seal.parse_json(seal.read_limited(path, seal.MAX_RESULT), path)
+    return Replay(tuple(content["progress"]), frozenset(content["evaluations"]))
+
+
+def repeat(path: Path) -> tuple[RunConfig, Replay | None]:
+    """Settings of a `config.json`, and if it lies in a finished budget run, the steps it took."""
+    config = read_config(path)
+    folder = path.parent
+    if config.training.budget_s is None or not (folder / "current.json").is_file():
+        return config, None
+    run = Run.open(folder)
+    if not run.current.finished:
+        return config, None
+    return config, replay_of(run.log())

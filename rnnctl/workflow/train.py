@@ -1,0 +1,317 @@
+"""What `train` does, from settings to a finished run: prepare, loop, measure, publish, diagnose."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from rnnctl import __version__
+from rnnctl.config import RunConfig
+from rnnctl.errors import Interrupted, RnnctlError
+from rnnctl.results.base import Environment, Warning_
+from rnnctl.results.training import CurvePoint, DocumentSums, SplitResult, TrainResult
+from rnnctl.runs import Run
+from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes
+from rnnctl.tasks.loading import parameter_count
+from rnnctl.training import events
+from rnnctl.training.checkpoint import publish, restore, save_checkpoint, unpublish, use_best
+from rnnctl.training.loop import Loop, TrainingInterrupted
+from rnnctl.training.optimizer import make_optimizer
+from rnnctl.training.schedule import Plan, Replay
+from rnnctl.training.state import TrainingState
+from rnnctl.workflow.final import FinalInterrupted, measure_splits
+from rnnctl.workflow.interruption import StopRequest, stop_requests
+from rnnctl.workflow.preparation import Prepared, prepare, run_files
+from rnnctl.workflow.recording import log_record, read_schedule, write_schedule
+
+REPORT_NAME = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Everything is ready; the first step comes next (or, resumed, the step after `step`)."""
+
+    run: Path
+    config: RunConfig
+    corpus: str
+    train_tokens: int
+    parameters: int
+    vocab_size: int
+    device: str
+    dtype: str
+    threads: int
+    step: int = 0
+    trivial_nats: float = 0.0
+    cut_share: float = 0.0
+    warnings: tuple[Warning_, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preparing:
+    """Something that takes a while before the first step or after the last one."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The training is over, the run is published."""
+
+    result: TrainResult
+
+
+Event = events.LoopEvent | Started | Preparing | Finished
+# Called with the prepared training now and then; yields Sample and GradientShare events.
+Probe = Callable[[Prepared, int], Iterator[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to train, beside the settings that are saved."""
+
+    overwrite: bool = False
+    resume: bool = False
+    replay: Replay | None = None
+    stdin: BinaryIO | None = None
+    probe: Probe | None = None
+    headline: Callable[[Path], dict[str, Any] | None] | None = None
+    notes: tuple[Warning_, ...] = field(default=())
+
+
+def train(config: RunConfig, path: str | Path, options: Options | None = None) -> Iterator[Event]:
+    """Train a run at `path`; the last event is `Finished`.
+
+    Raises Interrupted (130 or 143) when a signal arrived and everything is saved, DivergenceError,
+    DataError, RunError, StorageError; after each of them the run can be resumed if it was begun.
+    """
+    options = options or Options()
+    path = Path(path)
+    if not options.resume:
+        check_free(path, overwrite=options.overwrite)
+    yield Preparing("reading the corpus")
+    old = Run.open(path) if options.resume else None
+    prepared = prepare(config, run=old, stdin=options.stdin)
+    run = old or _create(path, prepared, options)
+    with run.lock():
+        yield from _Training(run, prepared, options).events()
+
+
+def _create(path: Path, prepared: Prepared, options: Options) -> Run:
+    files = dict(run_files(prepared))
+    files |= write_schedule(options.replay)
+    return Run.create(path, prepared.config, files=files, overwrite=options.overwrite)
+
+
+class _Training:
+    """One session of training a run that is locked."""
+
+    def __init__(self, run: Run, prepared: Prepared, options: Options) -> None:
+        self.run = run
+        self.prepared = prepared
+        self.options = options
+        settings = prepared.config.training
+        optimizer = make_optimizer(
+            prepared.model, lr=settings.lr, weight_decay=settings.weight_decay
+        )
+        self.state = TrainingState.begin(prepared.task, optimizer)
+        task = prepared.task
+        self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, read_schedule(run))
+        self.warnings = [*options.notes, *prepared.corpus.warnings]
+
+    def events(self) -> Iterator[Event]:
+        with stop_requests() as stop:
+            self.run.refresh()
+            self._restore()
+            yield self._started()
+            try:
+                yield from self._loop(stop)
+                yield Preparing("measuring the best weights")
+                result = self._finish(stop)
+            except (TrainingInterrupted, FinalInterrupted):
+                raise self._interrupted(stop) from None
+        yield Finished(self._diagnosed(result))
+
+    def _restore(self) -> None:
+        if not self.options.resume:
+            return
+        if self.run.config != self.prepared.config:
+            self.run.put_file(CONFIG_NAME, config_bytes(self.prepared.config))
+        restored = restore(self.run, self.state)
+        if restored is not None and restored.warning:
+            self._warn("damaged_checkpoint", restored.warning)
+        self._go_on_if_there_is_more()
+        unpublish(self.run)
+
+    def _go_on_if_there_is_more(self) -> None:
+        """A training that had reached its end goes on if the settings now ask for more."""
+        counters = self.state.counters
+        changed = self.run.config.training.patience != self.prepared.config.training.patience
+        if counters.stop_reason == "patience" and not changed:
+            return
+        if self.plan.progress(counters, counters.elapsed_s) < 1:
+            counters.stop_reason = ""
+
+    def _warn(self, code: str, text: str) -> None:
+        self.warnings.append(Warning_(code=code, text=text))
+
+    def _started(self) -> Started:
+        prepared = self.prepared
+        return Started(
+            run=self.run.path,
+            config=prepared.config,
+            corpus=prepared.corpus.description,
+            train_tokens=len(prepared.store.split("train").ids),
+            parameters=parameter_count(prepared.model),
+            vocab_size=prepared.tokenizer.vocab_size,
+            device=str(prepared.arithmetic.device),
+            dtype=prepared.arithmetic.dtype,
+            threads=prepared.threads,
+            step=self.state.counters.step,
+            trivial_nats=prepared.task.trivial_nats,
+            cut_share=prepared.store.cut_share,
+            warnings=tuple(self.warnings),
+        )
+
+    def _loop(self, stop: StopRequest) -> Iterator[Event]:
+        loop = Loop(self.state, self.plan, self._save, stop)
+        for event in loop.run():
+            record = log_record(event)
+            if record is not None:
+                self.run.append_log(record)
+            if isinstance(event, events.Advice):
+                self._warn(event.code, event.text)
+            yield event
+            if isinstance(event, events.Evaluated) and self.options.probe is not None:
+                yield from self._probe(event.step)
+        if not self._saved():
+            self._save(self.state)
+
+    def _probe(self, step: int) -> Iterator[Event]:
+        assert self.options.probe is not None
+        self.prepared.model.eval()
+        with torch.random.fork_rng(devices=[]):
+            yield from self.options.probe(self.prepared, step)
+        self.prepared.model.train()
+
+    def _saved(self) -> bool:
+        """Whether the newest checkpoint is that of the last step, validation included."""
+        newest = self.run.current.newest
+        step = f"{self.state.counters.step:06d}"
+        return newest is not None and newest == step and self.run.current.finished
+
+    def _save(self, state: TrainingState) -> str:
+        return save_checkpoint(self.run, state)
+
+    def _interrupted(self, stop: StopRequest) -> Interrupted:
+        self._save(self.state)
+        step = self.state.counters.step
+        return Interrupted(
+            f"stopped after step {step}; the best weights and a checkpoint are in {self.run.path}",
+            hint=f"`rnnctl train --resume {self.run.path}` goes on from here",
+            exit_code=stop.exit_code,
+        )
+
+    def _finish(self, stop: StopRequest) -> TrainResult:
+        use_best(self.state)
+        measured = list(measure_splits(self.prepared, stop))
+        sums = tuple(m.sums for m in measured if m.sums is not None)
+        result = self._result(tuple(m.result for m in measured), sums)
+        self.run.write_result(REPORT_NAME, result)
+        publish(self.run, self.state)
+        return result
+
+    def _result(
+        self, splits: tuple[SplitResult, ...], sums: tuple[DocumentSums, ...]
+    ) -> TrainResult:
+        prepared, counters = self.prepared, self.state.counters
+        config, model = prepared.config, prepared.model
+        units = counters.documents if prepared.task.counts_documents else counters.tokens
+        use = "classify" if config.model.task != "lm" else "generate"
+        return TrainResult(
+            environment=environment(prepared),
+            seed=config.training.seed,
+            corpus_fingerprint=prepared.corpus.fingerprint,
+            warnings=tuple(self.warnings),
+            timing=self._timing(),
+            run=str(self.run.path),
+            task=config.model.task,
+            level=config.tokenizer.level,
+            cell=config.model.cell,
+            parameters=parameter_count(model),
+            recurrent_parameters=parameter_count(model.recurrent),
+            vocab_size=prepared.tokenizer.vocab_size,
+            corpus=prepared.corpus.description,
+            train_tokens=len(prepared.store.split("train").ids),
+            cut_share=prepared.store.cut_share,
+            steps=counters.step,
+            epochs=units / prepared.task.units_per_epoch,
+            tokens=counters.tokens,
+            best_step=counters.best_step,
+            stop_reason=counters.stop_reason,
+            trivial_nats=prepared.task.trivial_nats,
+            clipped_share=counters.clipped / max(1, counters.step),
+            lr_scale=counters.lr_scale,
+            splits=splits,
+            documents=sums,
+            curve=tuple(CurvePoint(step=s, tokens=0, value=v) for s, v in counters.history),
+            next_command=f"rnnctl {use} {self.run.path}",
+        )
+
+    def _timing(self) -> dict[str, float]:
+        counters = self.state.counters
+        seconds = max(counters.elapsed_s, 1e-9)
+        return {
+            "training_s": round(counters.elapsed_s, 3),
+            "last_validation_s": round(counters.evaluation_s, 3),
+            "tokens_per_s": round(counters.tokens / seconds, 1),
+        }
+
+    def _diagnosed(self, result: TrainResult) -> TrainResult:
+        """The result with the headline of the quick diagnosis, kept in the run as well."""
+        if self.options.headline is None:
+            return result
+        try:
+            headline = self.options.headline(self.run.path)
+        except RnnctlError as error:
+            warning = Warning_(code="not_diagnosed", text=f"not diagnosed: {error.message}")
+            result = result.model_copy(update={"warnings": (*result.warnings, warning)})
+        else:
+            result = result.model_copy(update={"diagnosis": headline})
+        self.run.write_result(REPORT_NAME, result)
+        return result
+
+
+def environment(prepared: Prepared) -> Environment:
+    """What the numbers depend on: versions, threads, device, precision, engine."""
+    numba_version, layer = _numba()
+    return Environment(
+        rnnctl=__version__,
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        numba=numba_version,
+        threading_layer=layer,
+        threads=prepared.threads,
+        device=str(prepared.arithmetic.device),
+        dtype=prepared.arithmetic.dtype,
+        engine=prepared.config.training.engine,
+        platform=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def _numba() -> tuple[str | None, str | None]:
+    """Version and threading layer of numba, if it is in use."""
+    import sys
+
+    numba = sys.modules.get("numba")
+    if numba is None:
+        return None, None
+    try:
+        layer: str | None = numba.threading_layer()
+    except ValueError:  # nothing parallel has run yet
+        layer = None
+    return str(numba.__version__), layer

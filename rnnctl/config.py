@@ -58,7 +58,7 @@ class TokenizerConfig(Settings):
     )
     words: WordProtocol = Field(
         "auto",
-        description="whitespace = the WikiText protocol; auto takes it for text that has <unk> in it",
+        description="whitespace = the WikiText protocol; auto: where the text has <unk>",
     )
 
 

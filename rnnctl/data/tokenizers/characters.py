@@ -9,8 +9,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from rnnctl.data.tokenizers.base import BOUNDARY, UNKNOWN, UNKNOWN_ID, Ids, Tokenizer
-from rnnctl.data.tokenizers.base import lone_surrogate
+from rnnctl.data.tokenizers.base import (
+    BOUNDARY,
+    UNKNOWN,
+    UNKNOWN_ID,
+    Ids,
+    Tokenizer,
+    lone_surrogate,
+)
 from rnnctl.data.tokenizers.serialization import byte_alphabet, fused, layout, own_block
 from rnnctl.data.tokenizers.spelling import Spelling
 

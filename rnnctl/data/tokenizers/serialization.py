@@ -91,67 +91,67 @@ def load(path: Path) -> Tokenizer:
         raise CorruptRunError(f"{path}: the tokenizer cannot be read ({error.strerror})") from error
     try:
         return from_bytes(data)
-    except _BadTokenizer as error:
+    except _RefusedError as error:
         raise CorruptRunError(
             f"{path}: not a tokenizer that rnnctl wrote: {error}",
             hint="take the file from the run's own backup, or train the run again",
         ) from None
 
 
-class _BadTokenizer(Exception):
+class _RefusedError(Exception):
     """Why the file is refused."""
 
 
 def from_bytes(data: bytes) -> Tokenizer:
-    """The tokenizer in `data`. Raises: _BadTokenizer."""
+    """The tokenizer in `data`. Raises: _RefusedError."""
     content = _parse(data)
     model = content.get("model") if isinstance(content, dict) else None
     own = model.get("rnnctl") if isinstance(model, dict) else None
     if not isinstance(own, dict) or not isinstance(model, dict):
-        raise _BadTokenizer("it lacks the part that says what level it is")
+        raise _RefusedError("it lacks the part that says what level it is")
     if own.get("format") != FORMAT:
-        raise _BadTokenizer(f"format {own.get('format')!r:.40} is not known to this version")
+        raise _RefusedError(f"format {own.get('format')!r:.40} is not known to this version")
     tokenizer = _rebuild(own, _vocabulary(model.get("vocab")), model.get("merges"))
     if tokenizer.to_dict() != content:
-        raise _BadTokenizer("it holds parts that rnnctl does not write")
+        raise _RefusedError("it holds parts that rnnctl does not write")
     return tokenizer
 
 
 def _parse(data: bytes) -> Any:
     if len(data) > MAX_BYTES:
-        raise _BadTokenizer(f"it is larger than {MAX_BYTES >> 20} MiB")
+        raise _RefusedError(f"it is larger than {MAX_BYTES >> 20} MiB")
     if data.count(b",") > MAX_VALUES or data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
-        raise _BadTokenizer("it holds too many values")
+        raise _RefusedError("it holds too many values")
     try:
         return json.loads(data.decode("utf-8"))
     except RecursionError:
-        raise _BadTokenizer("it is nested too deeply") from None
+        raise _RefusedError("it is nested too deeply") from None
     except ValueError as error:
-        raise _BadTokenizer(f"it is not JSON ({error})") from None
+        raise _RefusedError(f"it is not JSON ({error})") from None
 
 
 def _vocabulary(vocab: object) -> list[str]:
     """The tokens by id: ids must run from 0 without a gap."""
     if not isinstance(vocab, dict) or not vocab or len(vocab) > MAX_VOCABULARY:
-        raise _BadTokenizer("it has no usable vocabulary")
+        raise _RefusedError("it has no usable vocabulary")
     tokens: list[str | None] = [None] * len(vocab)
     for token, number in vocab.items():
         if type(number) is not int or not 0 <= number < len(tokens):
-            raise _BadTokenizer(f"the id of {token[:40]!r} is out of range")
+            raise _RefusedError(f"the id of {token[:40]!r} is out of range")
         tokens[number] = _text(token)
     complete = [token for token in tokens if token is not None]
     if len(complete) != len(tokens):
-        raise _BadTokenizer("two tokens have the same id")
+        raise _RefusedError("two tokens have the same id")
     return complete
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise _BadTokenizer("a token is no text")
+        raise _RefusedError("a token is no text")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise _BadTokenizer("a token holds a lone surrogate") from None
+        raise _RefusedError("a token holds a lone surrogate") from None
     return value
 
 
@@ -163,7 +163,7 @@ def _rebuild(own: dict[str, Any], tokens: list[str], merges: object) -> Tokenize
     level, words = own.get("level"), own.get("words")
     if level == "char":
         if any(len(token) != 1 for token in tokens[2:]):
-            raise _BadTokenizer("a character's token is not one character")
+            raise _RefusedError("a character's token is not one character")
         return CharTokenizer(tokens[2:], _spelling(own)[0])
     if level == "byte":
         return ByteTokenizer()
@@ -174,7 +174,7 @@ def _rebuild(own: dict[str, Any], tokens: list[str], merges: object) -> Tokenize
 
         kind = NaturalWords if words == "natural" else WhitespaceWords
         return kind(tokens[2:], Spelling(*_spelling(own)))
-    raise _BadTokenizer(f"its level {level!r:.40} ({words!r:.40}) is not known")
+    raise _RefusedError(f"its level {level!r:.40} ({words!r:.40}) is not known")
 
 
 def _spelling(own: dict[str, Any]) -> tuple[dict[str, int], int]:
@@ -182,17 +182,17 @@ def _spelling(own: dict[str, Any]) -> tuple[dict[str, int], int]:
     counts = spelling.get("chars") if isinstance(spelling, dict) else None
     ends = spelling.get("ends") if isinstance(spelling, dict) else None
     if not isinstance(counts, dict) or type(ends) is not int or not 0 <= ends < 1 << 62:
-        raise _BadTokenizer("it lacks the letter counts")
+        raise _RefusedError("it lacks the letter counts")
     for character, count in counts.items():
         if len(_text(character)) != 1 or type(count) is not int or not 0 < count < 1 << 62:
-            raise _BadTokenizer("its letter counts make no sense")
+            raise _RefusedError("its letter counts make no sense")
     return counts, ends
 
 
 def _bytes_only(tokens: list[str]) -> list[str]:
     alphabet = set(byte_alphabet().values())
     if not alphabet.issubset(tokens) or any(not t or not alphabet.issuperset(t) for t in tokens):
-        raise _BadTokenizer("its vocabulary does not cover the 256 bytes")
+        raise _RefusedError("its vocabulary does not cover the 256 bytes")
     return tokens
 
 
@@ -201,9 +201,9 @@ def _merges(merges: object, tokens: list[str]) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for pair in merges if isinstance(merges, list) else [None]:
         if not (isinstance(pair, list) and len(pair) == 2):
-            raise _BadTokenizer("its merges are not pairs")
+            raise _RefusedError("its merges are not pairs")
         left, right = _text(pair[0]), _text(pair[1])
         if not known.issuperset((left, right, left + right)):
-            raise _BadTokenizer("it merges tokens that are not in its vocabulary")
+            raise _RefusedError("it merges tokens that are not in its vocabulary")
         pairs.append((left, right))
     return pairs

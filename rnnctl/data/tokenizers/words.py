@@ -152,10 +152,7 @@ class WhitespaceWords(WordTokenizer):
         cut = max(text.rfind(" "), text.rfind("\n")) + 1
         if cut or len(text) < 4096:
             return cut
-        last = None
-        for last in _blank.finditer(text):
-            pass
-        return last.end() if last else 0
+        return max((match.end() for match in _blank.finditer(text)), default=0)
 
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         check_surrogates(text)

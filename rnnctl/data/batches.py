@@ -1,0 +1,198 @@
+"""Batches of running text: B streams read side by side, in chunks of T tokens.
+
+Axes: T time, B streams. numpy only; every batch follows from the seed and the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl.data.classifier_batches import ClassifierBatch, DocumentBatches, pad_documents
+from rnnctl.data.ids import IdArray, SplitIds
+from rnnctl.errors import DataError
+
+__all__ = [
+    "ClassifierBatch",
+    "DocumentBatches",
+    "LanguageModelBatch",
+    "StreamBatches",
+    "pad_documents",
+    "streaming_batches",
+]
+
+NO_TARGET = -100
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageModelBatch:
+    """inputs, targets (T, B) int64; targets[t] is the token after inputs[t], -100 for none.
+
+    starts (T, B) bool or None: where the state is zeroed before the step. The first chunk of a pass
+    has its whole first row set.
+    """
+
+    inputs: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    starts: NDArray[np.bool_] | None
+
+
+class StreamBatches:
+    """The training text as `batch_size` streams, for ever.
+
+    Each pass turns the text by a new random amount, joins its end to its beginning and cuts it into
+    streams of equal length; up to ``batch_size - 1`` tokens at the seam sit a pass out. A stream
+    begins with the boundary as input. With `reset` the state is zeroed at every document's start
+    (and where running text begins).
+
+    Raises: DataError if the text is too short for the number of streams.
+    """
+
+    def __init__(
+        self,
+        split: SplitIds,
+        batch_size: int,
+        bptt: int,
+        boundary_id: int,
+        seed: int,
+        reset: bool,
+    ) -> None:
+        self._split = split
+        self._total = split.tokens
+        self._boundary_id = boundary_id
+        self._bptt = bptt
+        self._seed = seed
+        self._reset = reset
+        self.batch_size = batch_size
+        self._length = self._total // batch_size
+        if self._length < 2:
+            raise DataError(
+                f"the training text has {self._total} tokens, too few for {batch_size} streams",
+                hint="give more text or a smaller --batch-size",
+            )
+        self._pass = 0
+        self._at = 0
+        self._rotation = self._rotate()
+
+    @property
+    def tokens_per_epoch(self) -> int:
+        """Targets in one pass."""
+        return self._length * self.batch_size
+
+    @property
+    def epoch(self) -> int:
+        """Passes that are complete."""
+        return self._pass
+
+    @property
+    def progress(self) -> float:
+        """Passes made, with the fraction of the present one."""
+        return self._pass + self._at / self._length
+
+    def state_dict(self) -> dict[str, int]:
+        """The place; with the same split, sizes and seed it determines every later batch."""
+        return {"epoch": self._pass, "at": self._at, "seed": self._seed}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go to a place that `state_dict` gave."""
+        self._pass, self._at, self._seed = (int(state[k]) for k in ("epoch", "at", "seed"))
+        self._rotation = self._rotate()
+
+    def __iter__(self) -> Iterator[LanguageModelBatch]:
+        return self
+
+    def __next__(self) -> LanguageModelBatch:
+        tokens = min(self._bptt, self._length - self._at)
+        ahead = self._rotation + self._at
+        begins = [(ahead + b * self._length) % self._total for b in range(self.batch_size)]
+        rows = np.stack([self._row(begin, tokens) for begin in begins]).astype(np.int64)  # (B, T+1)
+        inputs = np.ascontiguousarray(rows[:, :-1].T)
+        targets = np.ascontiguousarray(rows[:, 1:].T)
+        heads = self._document_starts(begins, tokens)
+        if self._split.running:
+            inputs[heads] = self._boundary_id
+        starts = heads & self._reset
+        if not self._at:
+            inputs[0] = self._boundary_id
+            starts[0] = True
+        self._advance(tokens)
+        return LanguageModelBatch(inputs, targets, starts if starts.any() else None)
+
+    def _advance(self, tokens: int) -> None:
+        self._at += tokens
+        if self._at == self._length:
+            self._pass, self._at = self._pass + 1, 0
+            self._rotation = self._rotate()
+
+    def _rotate(self) -> int:
+        return int(np.random.default_rng([self._seed, self._pass]).integers(self._total))
+
+    def _row(self, begin: int, tokens: int) -> NDArray[np.int32]:
+        """The ids from ``begin - 1`` to ``begin + tokens - 1``, round the end: (T + 1,)."""
+        ids = self._split.ids
+        if begin and begin + tokens <= self._total:
+            return ids[begin - 1 : begin + tokens]
+        before = (begin - 1) % self._total
+        parts = [ids[low:high] for low, high, _ in self._pieces(begin, tokens)]
+        return np.concatenate([ids[before : before + 1], *parts])
+
+    def _pieces(self, begin: int, tokens: int) -> Iterator[tuple[int, int, int]]:
+        """[low, high) of the text for `tokens` targets, and the step at which each begins."""
+        end = begin + tokens
+        yield begin, min(end, self._total), 0
+        if end > self._total:
+            yield 0, end - self._total, self._total - begin
+
+    def _document_starts(self, begins: list[int], tokens: int) -> NDArray[np.bool_]:
+        """(T, B): the targets that begin a document (or the running text)."""
+        heads = self._split.offsets[:-1]
+        found = np.zeros((tokens, self.batch_size), dtype=np.bool_)
+        for b, begin in enumerate(begins):
+            for low, high, step in self._pieces(begin, tokens):
+                i, j = np.searchsorted(heads, (low, high))
+                found[heads[i:j] - low + step, b] = True
+        return found
+
+
+def streaming_batches(
+    ids: IdArray,
+    batch_size: int,
+    length: int,
+    *,
+    boundary_id: int = 0,
+    offsets: NDArray[np.int64] | None = None,
+) -> Iterator[LanguageModelBatch]:
+    """Every token of `ids` as a target exactly once, in chunks of `length`, state carried over.
+
+    The text is cut into `batch_size` streams that each begin with a zero state (starts); the last
+    is filled up with targets -100. offsets: documents, whose starts then zero the state too.
+    """
+    total = len(ids)
+    if not total:
+        return
+    streams = min(batch_size, total)
+    per_stream = -(-total // streams)
+    streams = -(-total // per_stream)
+    heads = None if offsets is None else offsets[:-1]
+    for first in range(0, per_stream, length):
+        tokens = min(length, per_stream - first)
+        inputs = np.full((tokens, streams), boundary_id, dtype=np.int64)
+        targets = np.full((tokens, streams), NO_TARGET, dtype=np.int64)
+        starts = np.zeros((tokens, streams), dtype=np.bool_)
+        starts[0] = first == 0
+        for b in range(streams):
+            begin = b * per_stream + first
+            end = min(begin + tokens, total)
+            if end <= begin:
+                continue
+            targets[: end - begin, b] = ids[begin:end]
+            before = ids[max(begin - 1, 0) : end - 1]
+            inputs[end - begin - len(before) : end - begin, b] = before
+            if heads is not None:
+                i, j = np.searchsorted(heads, (begin, end))
+                starts[heads[i:j] - begin, b] = True
+        yield LanguageModelBatch(inputs, targets, starts if starts.any() else None)

@@ -1,0 +1,162 @@
+"""Collections of documents that can be picked from by number, without all being in memory."""
+
+from __future__ import annotations
+
+import mmap
+import re
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl.data.documents import Document
+from rnnctl.data.splitting import Digests, Indices, digest
+from rnnctl.data.textfile import TextFile
+
+Unit = Literal["paragraph", "line", "file"]
+
+
+class Collection(Protocol):
+    """D documents. `digests` (D,) stand for their texts, `strata` (D,) number their labels."""
+
+    @property
+    def digests(self) -> Digests: ...
+
+    @property
+    def strata(self) -> NDArray[np.int32] | None: ...
+
+    @property
+    def label_names(self) -> tuple[str, ...]: ...
+
+    def read(self, indices: Indices) -> Iterator[Document]:
+        """The documents of these numbers, in this order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some documents of a collection; iterating reads them."""
+
+    collection: Collection
+    indices: Indices
+
+    def __iter__(self) -> Iterator[Document]:
+        return self.collection.read(self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def digests(self) -> Digests:
+        return self.collection.digests[self.indices]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that occur, sorted."""
+        strata = self.collection.strata
+        if strata is None:
+            return ()
+        names = self.collection.label_names
+        return tuple(sorted({names[i] for i in np.unique(strata[self.indices]).tolist()}))
+
+
+def everything(collection: Collection) -> Selection:
+    """All of it."""
+    return Selection(collection, np.arange(len(collection.digests), dtype=np.int64))
+
+
+class InMemory:
+    """A list of documents as a collection."""
+
+    def __init__(self, documents: Sequence[Document]) -> None:
+        self._documents = list(documents)
+        self.digests: Digests = np.array([digest(d.text) for d in documents], dtype=np.uint64)
+        self.label_names, self.strata = number_labels([d.label for d in documents])
+
+    def read(self, indices: Indices) -> Iterator[Document]:
+        return (self._documents[i] for i in indices.tolist())
+
+
+def number_labels(
+    labels: Sequence[str | None],
+) -> tuple[tuple[str, ...], NDArray[np.int32] | None]:
+    """Sorted names, and each document's number; None unless every document has a label."""
+    if not labels or any(label is None for label in labels):
+        return (), None
+    names = tuple(sorted({label for label in labels if label is not None}))
+    numbers = {name: i for i, name in enumerate(names)}
+    strata = np.array([numbers[label] for label in labels if label is not None], dtype=np.int32)
+    return names, strata
+
+
+_BREAKS = {"paragraph": re.compile(rb"\n(?:[ \t\r\v\f]*\n)+"), "line": re.compile(rb"\n")}
+
+
+class TextUnits:
+    """The paragraphs (between blank lines), lines or files of plain text; blank ones left out."""
+
+    strata: NDArray[np.int32] | None = None
+    label_names: tuple[str, ...] = ()
+
+    def __init__(self, files: Sequence[TextFile], unit: Unit) -> None:
+        self._files = tuple(files)
+        columns = array("q"), array("q"), array("q"), array("q")
+        digests = array("Q")
+        for number, file in enumerate(files):
+            for start, end, line, text in _units(file, unit):
+                for column, value in zip(columns, (number, start, end, line), strict=True):
+                    column.append(value)
+                digests.append(digest(text))
+        self._table: NDArray[np.int64] = np.stack(
+            [np.frombuffer(c, dtype=np.int64) if c else np.empty(0, np.int64) for c in columns]
+        )  # (4, D): file, start, end, line
+        self.digests: Digests = np.array(digests, dtype=np.uint64)
+
+    def read(self, indices: Indices) -> Iterator[Document]:
+        current, data = -1, b""
+        for number, start, end, line in self._table[:, indices].T.tolist():
+            file = self._files[number]
+            if number != current:
+                current = number
+                handle = file.path.open("rb")
+                with handle:
+                    data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)  # type: ignore[assignment]
+            yield Document(data[start:end].decode("utf-8"), source=f"{file.name}:{line}")
+
+
+def _units(file: TextFile, unit: Unit) -> Iterator[tuple[int, int, int, str]]:
+    """Start, end, line number and text of every unit that is not blank."""
+    if file.end <= file.start:
+        return
+    with file.path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        start, line = file.start, 1
+        for start_next, end in _spans(data, file, unit):
+            low, high = _trim(data, start, end, unit)
+            text = data[low:high].decode("utf-8")
+            if text.strip():
+                yield low, high, line + data[start:low].count(b"\n"), text
+            line += data[start:start_next].count(b"\n")
+            start = start_next
+
+
+def _spans(data: mmap.mmap, file: TextFile, unit: Unit) -> Iterator[tuple[int, int]]:
+    """Where each unit ends, and where the next one starts before that."""
+    if unit != "file":
+        for match in _BREAKS[unit].finditer(data, file.start, file.end):
+            yield match.end(), match.start()
+    yield file.end, file.end
+
+
+def _trim(data: mmap.mmap, start: int, end: int, unit: Unit) -> tuple[int, int]:
+    """Without newlines at a paragraph's ends and the carriage return at a line's end."""
+    if unit == "file":
+        return start, end
+    drop = b"\r\n" if unit == "paragraph" else b"\r"
+    while end > start and data[end - 1] in drop:
+        end -= 1
+    while unit == "paragraph" and start < end and data[start] in drop:
+        start += 1
+    return start, end

@@ -1,0 +1,106 @@
+"""Ids in memory or on disk, with the documents they form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class IdArray(Protocol):
+    """What is done with ids everywhere; an int32 array can do it, `Ids` too."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, key: slice, /) -> NDArray[np.int32]: ...
+
+
+class Ids:
+    """N ids on disk that read as int32: ``ids[a:b]``, ``ids[indices]``, ``ids[i]``.
+
+    `np.asarray` copies all of them into memory: take slices of long ones.
+    """
+
+    dtype = np.dtype(np.int32)
+
+    def __init__(self, stored: NDArray[Any]) -> None:
+        self._stored = stored
+        self.shape = stored.shape
+        self.size = stored.size
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    @overload
+    def __getitem__(self, key: int | np.integer[Any], /) -> int: ...
+    @overload
+    def __getitem__(self, key: slice | NDArray[Any], /) -> NDArray[np.int32]: ...
+    def __getitem__(self, key: Any, /) -> Any:
+        found = self._stored[key]
+        return found.astype(np.int32) if isinstance(found, np.ndarray) else int(found)
+
+    def __iter__(self) -> Iterator[int]:
+        for start in range(0, len(self), 1 << 20):
+            yield from self._stored[start : start + (1 << 20)].tolist()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self._stored.astype(dtype or np.int32)
+
+
+@dataclass(frozen=True)
+class SplitIds:
+    """N tokens in D documents, back to back, each ended by the boundary unless `running`.
+
+    Document d is ``ids[offsets[d]:offsets[d + 1]]``, boundary included; running text is one
+    document. `labels` (D,) number `Store.label_names`. Per document: `chars`, `bytes` and `words`
+    (between whitespace) of the text that was kept, `unknown` tokens and their `unknown_nats`.
+    """
+
+    ids: IdArray
+    offsets: NDArray[np.int64]
+    labels: NDArray[np.int32] | None
+    chars: NDArray[np.int64]
+    bytes: NDArray[np.int64]
+    words: NDArray[np.int64]
+    unknown: NDArray[np.int64]
+    unknown_nats: NDArray[np.float64]
+    running: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """N."""
+        return int(self.offsets[-1])
+
+    @property
+    def count(self) -> int:
+        """D."""
+        return len(self.offsets) - 1
+
+    def document(self, d: int) -> NDArray[np.int32]:
+        """The ids of document `d`."""
+        return self.ids[int(self.offsets[d]) : int(self.offsets[d + 1])]
+
+
+def split_from_ids(
+    documents: Sequence[Sequence[int] | NDArray[Any]],
+    *,
+    labels: Sequence[int] | None = None,
+    running: bool = False,
+) -> SplitIds:
+    """A split made of ids at hand (boundaries included); characters, bytes, words count as 0."""
+    parts = [np.asarray(document, dtype=np.int32) for document in documents]
+    lengths = np.array([len(part) for part in parts], dtype=np.int64)
+    zeros = np.zeros(len(parts), dtype=np.int64)
+    return SplitIds(
+        ids=np.concatenate(parts) if parts else np.empty(0, dtype=np.int32),
+        offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+        labels=None if labels is None else np.asarray(labels, dtype=np.int32),
+        chars=zeros,
+        bytes=zeros,
+        words=zeros,
+        unknown=zeros,
+        unknown_nats=np.zeros(len(parts)),
+        running=running,
+    )

@@ -1,0 +1,124 @@
+"""Which files make up which split: what a folder holds, what the names say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rnnctl.data.textfile import SUFFIXES
+from rnnctl.errors import DataError
+
+TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"}
+_TEXTS = {".txt", ".text", ".md", ".rst", ".tex", ""}
+_ABOUT = re.compile(r"readme|licen[cs]e|copying|notice|changelog|citation", re.IGNORECASE)
+_NAMES = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "dev": "valid",
+    "test": "test",
+}
+_SHARD = re.compile(r"-\d+(-of-\d+)?$")
+
+Layout = dict[str, list[Path]]
+
+
+def kind(path: Path) -> str:
+    """The suffix that says what a file is, without that of its packing: ".jsonl" of a.jsonl.gz."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] in SUFFIXES:
+        suffixes.pop()
+    return suffixes[-1] if suffixes else ""
+
+
+def is_table(path: Path) -> bool:
+    """Whether the name is that of a table."""
+    return kind(path) in TABLES
+
+
+def arrange(paths: Sequence[Path]) -> Layout:
+    """Files by split, or under "all" where neither folder nor names say which split.
+
+    Raises: DataError for a path that does not exist, a folder without text, splits without train.
+    """
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path} does not exist", hint=_nearby(path))
+    if len(paths) == 1 and paths[0].is_dir():
+        return _folder(paths[0])
+    files = [file for path in paths for file in ([path] if path.is_file() else _texts(path))]
+    names = [_split_in(file.name) for file in files]
+    if len(files) > 1 and "train" in names and None not in names:
+        return _grouped(files, names)
+    return {"all": files}
+
+
+def _nearby(path: Path) -> str:
+    import difflib
+
+    if not path.parent.is_dir():
+        return "check the path"
+    found = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    return f"did you mean {path.parent / found[0]}?" if found else "check the path"
+
+
+def _split_in(name: str) -> str | None:
+    """The split that a part of the name says: stsa.binary.train, my-test.csv."""
+    parts = re.split(r"[._-]", name.lower())
+    found = {_NAMES[part] for part in parts if part in _NAMES}
+    return found.pop() if len(found) == 1 else None
+
+
+def _grouped(files: Sequence[Path], names: Sequence[str | None]) -> Layout:
+    layout: Layout = {}
+    for file, name in zip(files, names, strict=True):
+        if name:
+            layout.setdefault(name, []).append(file)
+    return layout
+
+
+def _folder(folder: Path) -> Layout:
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and _readable(p)]
+    names = [_NAMES.get(_SHARD.sub("", f.name.split(".")[0].lower())) for f in files]
+    if "train" in names:
+        layout = _grouped(files, names)
+        for name, found in layout.items():
+            if len({kind(file) for file in found}) > 1:
+                raise DataError(
+                    f"{folder} has {name} twice: {', '.join(f.name for f in found)}",
+                    hint="name the files that you mean",
+                )
+        return layout
+    parts = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_dir()}
+    splits = {_NAMES[name]: path for name, path in parts.items() if name in _NAMES}
+    if "train" in splits:
+        return {name: _texts(path) for name, path in splits.items()}
+    return {"all": _texts(folder)}
+
+
+def _readable(path: Path) -> bool:
+    return (
+        not path.name.startswith(".")
+        and not _ABOUT.search(path.name)
+        and kind(path) in _TEXTS | TABLES
+    )
+
+
+def _texts(folder: Path) -> list[Path]:
+    """All text files below a folder, or all its tables."""
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and _readable(p)]
+    texts = [p for p in found if not is_table(p)]
+    if texts and len(texts) < len(found):
+        raise DataError(
+            f"{folder} holds both text ({texts[0].name}) and tables", hint="name the files you mean"
+        )
+    if not found:
+        raise DataError(
+            f"{folder} holds no text and no table",
+            hint="text files end in .txt or .md (or .gz .bz2 .xz after it), tables in "
+            + " ".join(sorted(TABLES)),
+        )
+    return found

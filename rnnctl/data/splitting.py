@@ -1,0 +1,110 @@
+"""Which text goes into which split: by position for running text, by document otherwise.
+
+Documents are ranked by a hash of their text and the seed, so the outcome does not depend on their
+order, equal texts stay together (no leak between splits), and a few more documents move few others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl.errors import UsageError
+
+Indices = NDArray[np.int64]
+Digests = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Parts of the whole, which add up to 1."""
+
+    train: Fraction
+    valid: Fraction
+    test: Fraction
+
+    def without_test(self) -> Shares:
+        """Train and valid in the same proportion, where the test split is given otherwise."""
+        whole = self.train + self.valid
+        return Shares(self.train / whole, self.valid / whole, Fraction(0))
+
+
+def parse_split(text: str) -> Shares:
+    """``90/5/5`` or ``90/10`` (per cent). Raises: UsageError."""
+    try:
+        parts = [Fraction(part) for part in text.split("/")]
+    except (ValueError, ZeroDivisionError):
+        parts = []
+    if len(parts) == 2:
+        parts.append(Fraction(0))
+    if len(parts) != 3 or parts[0] <= 0 or min(parts) < 0 or sum(parts) != 100:
+        raise UsageError(
+            f"--split {text!r:.60} is not train/valid/test in per cent",
+            hint="three numbers that add up to 100 and a train part above 0, such as 90/5/5",
+        )
+    return Shares(*(part / 100 for part in parts))
+
+
+def cut_positions(total: int, shares: Shares) -> tuple[int, int]:
+    """Where valid and test begin in a text of `total` characters."""
+    return int(total * shares.train), int(total * (shares.train + shares.valid))
+
+
+def digest(text: str) -> int:
+    """64 bits that stand for a text."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
+
+
+def assign(
+    digests: Digests, strata: NDArray[np.int32] | None, shares: Shares, seed: int
+) -> tuple[Indices, Indices, Indices]:
+    """Document numbers of train, valid and test, each in the documents' own order.
+
+    digests (D,): equal texts have equal digests and go into the same split. strata (D,): labels
+    whose proportions every split keeps. A split with a share gets at least one document of a
+    stratum that has three.
+    """
+    keys = _mix(digests ^ np.uint64(seed & (2**64 - 1)))
+    split = np.zeros(len(digests), dtype=np.int8)
+    if strata is None:
+        _assign_stratum(np.arange(len(digests)), keys, shares, split)
+    else:
+        for label in np.unique(strata):
+            _assign_stratum(np.flatnonzero(strata == label), keys, shares, split)
+    first, second, third = (np.flatnonzero(split == s).astype(np.int64) for s in range(3))
+    return first, second, third
+
+
+def _assign_stratum(
+    members: Indices, keys: Digests, shares: Shares, split: NDArray[np.int8]
+) -> None:
+    ranked = members[np.argsort(keys[members], kind="stable")]
+    n = len(ranked)
+    to_valid, to_test = (round(n * s) for s in (shares.train, shares.train + shares.valid))
+    if n >= 3:
+        if shares.test:
+            to_test = min(to_test, n - 1)
+        if shares.valid:
+            to_valid = min(to_valid, to_test - 1)
+    to_valid = _not_within_equals(max(to_valid, min(1, n)), ranked, keys)
+    to_test = _not_within_equals(max(to_test, to_valid), ranked, keys)
+    split[ranked[to_valid:to_test]] = 1
+    split[ranked[to_test:]] = 2
+
+
+def _not_within_equals(cut: int, ranked: Indices, keys: Digests) -> int:
+    while 0 < cut < len(ranked) and keys[ranked[cut]] == keys[ranked[cut - 1]]:
+        cut += 1
+    return cut
+
+
+def _mix(values: Digests) -> Digests:
+    """splitmix64's finaliser (Steele, Lea & Flood 2014): a bijection that looks random."""
+    z = values + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))

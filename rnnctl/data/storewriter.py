@@ -1,0 +1,179 @@
+"""Writing one split of a store as it streams by, in constant memory."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl.data.documents import Document
+from rnnctl.data.tokenizers import Tokenizer
+
+Keep = Literal["head", "tail"]
+
+RECORD = np.dtype(
+    [
+        ("end", "<i8"),
+        ("label", "<i4"),
+        ("chars", "<i8"),
+        ("bytes", "<i8"),
+        ("words", "<i8"),
+        ("unknown", "<i8"),
+        ("unknown_nats", "<f8"),
+    ]
+)
+_BUFFERED_RECORDS = 1 << 14
+_ASCII_BLANK = np.zeros(128, dtype=np.bool_)
+_ASCII_BLANK[[c for c in range(128) if chr(c).isspace()]] = True
+
+
+class WordCounter:
+    """Counts words (between whitespace) of a text that comes in parts."""
+
+    def __init__(self) -> None:
+        self.words = 0
+        self._inside = False
+
+    def feed(self, text: str) -> None:
+        """The next part."""
+        if not text:
+            return
+        if text.isascii():
+            blank = _ASCII_BLANK[np.frombuffer(text.encode("ascii"), dtype=np.uint8)]
+            self.words += int(np.count_nonzero(blank[:-1] > blank[1:])) + (not blank[0])
+        else:
+            self.words += len(text.split())
+        self.words -= self._inside and not text[0].isspace()
+        self._inside = not text[-1].isspace()
+
+
+class HashedFile:
+    """A file that is hashed as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("wb")
+        self._sha = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: NDArray[Any]) -> None:
+        """Append an array's bytes."""
+        view = np.ascontiguousarray(data).view(np.uint8).data
+        self._file.write(view)
+        self._sha.update(view)
+        self.size += len(view)
+
+    def close(self) -> dict[str, Any]:
+        """Flush to the disk; what a manifest says of the file."""
+        import os
+
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return {"size": self.size, "sha256": self._sha.hexdigest()}
+
+    def abandon(self) -> None:
+        """Close without a word."""
+        self._file.close()
+
+
+class SplitWriter:
+    """Writes ``<split>.ids`` and ``<split>.documents`` into `folder`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        tokenizer: Tokenizer,
+        *,
+        labels: tuple[str, ...],
+        max_tokens: int | None,
+        keep: Keep,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._dtype = stored_dtype(tokenizer.vocab_size)
+        self._numbers = {label: i for i, label in enumerate(labels)}
+        self._max_tokens = max_tokens
+        self._keep: Keep = keep
+        self._ids = HashedFile(folder / f"{split}.ids")
+        self._documents = HashedFile(folder / f"{split}.documents")
+        self._records: list[tuple[Any, ...]] = []
+        self.tokens = 0
+        self.documents = 0
+        self.cut = 0
+
+    def write_running(self, parts: Iterable[Document]) -> None:
+        """One text that comes in parts; a token may reach over their borders."""
+        held, chars, size, unknown, nats = "", 0, 0, 0, 0.0
+        words = WordCounter()
+        for part in parts:
+            held += part.text
+            cut = self._tokenizer.complete_prefix(held)
+            n, charge = self._encode(held[:cut])
+            held = held[cut:]
+            unknown, nats = unknown + n, nats + charge
+            chars, size = chars + len(part.text), size + utf8_length(part.text)
+            words.feed(part.text)
+        n, charge = self._encode(held)
+        if self.tokens:
+            self._record(-1, chars, size, words.words, unknown + n, nats + charge)
+
+    def write_documents(self, documents: Iterable[Document]) -> None:
+        """Documents, each with the boundary after it, cut where they are too long."""
+        for document in documents:
+            text = document.text
+            ids, unknown, nats = self._tokenizer.encode_charged(text)
+            if self._max_tokens is not None and len(ids) > self._max_tokens:
+                text, ids = self._tokenizer.cut(text, self._max_tokens, self._keep)
+                unknown, nats = self._tokenizer.spelling_nats(text)
+                self.cut += 1
+            self._write(np.append(ids, np.int32(self._tokenizer.boundary_id)))
+            label = self._numbers.get(document.label or "", -1)
+            self._record(label, len(text), utf8_length(text), len(text.split()), unknown, nats)
+
+    def close(self) -> dict[str, Any]:
+        """Finish both files; what the manifest says of this split."""
+        self._flush()
+        return {
+            "tokens": self.tokens,
+            "documents": self.documents,
+            "ids": self._ids.close(),
+            "records": self._documents.close(),
+        }
+
+    def abandon(self) -> None:
+        """Close both files as they are."""
+        self._ids.abandon()
+        self._documents.abandon()
+
+    def _encode(self, text: str) -> tuple[int, float]:
+        ids, unknown, nats = self._tokenizer.encode_charged(text)
+        self._write(ids)
+        return unknown, nats
+
+    def _write(self, ids: NDArray[np.int32]) -> None:
+        self._ids.write(ids.astype(self._dtype))
+        self.tokens += len(ids)
+
+    def _record(self, *values: Any) -> None:
+        self._records.append((self.tokens, *values))
+        self.documents += 1
+        if len(self._records) >= _BUFFERED_RECORDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._documents.write(np.array(self._records, dtype=RECORD).view(np.uint8))
+        self._records.clear()
+
+
+def stored_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The narrowest type for ids below `vocab_size`."""
+    return np.dtype("<u1" if vocab_size <= 1 << 8 else "<u2" if vocab_size <= 1 << 16 else "<i4")
+
+
+def utf8_length(text: str) -> int:
+    """Bytes of `text` in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8"))

@@ -1,0 +1,211 @@
+"""Gates over a text, to look at: ``rnnctl diagnose RUN --show "text"``.
+
+The text is shaded by how strongly each token is kept until the text ends, as the gates alone imply
+it: for an LSTM the input gate at that token times all forget gates after it, for a GRU (1 − keep)
+times all keep gates after it, averaged over the top layer's units. Below the text, one row of
+digits per gate: 0 is shut (below 0.1), 9 is open (0.9 and above). Colour only repeats the digits.
+Several runs stand under each other at the same characters, so their tokens need not be the same.
+
+Why digits: a terminal without colour, a file and a reader who sees colours differently get the
+same picture.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.cells import cell_len
+from rich.text import Text
+
+from rnnctl.diagnostics.gates import KEEPING, SHOWN
+from rnnctl.diagnostics.traceable import TracedModel
+
+FloatArray = NDArray[np.float64]
+MEANING = {
+    "kept": "share of this token that the gates leave in the state at the end of the text",
+    "forget": "open: the cell keeps what it held; shut: it is wiped",
+    "input": "open: this token is written into the cell",
+    "output": "open: the cell is shown to the rest of the network",
+    "keep": "open: the unit keeps its old value and ignores this token",
+    "reset": "shut: the candidate is computed as if there were no past",
+}
+SHADES = (
+    "#2b2b2b", "#3a2f4a", "#4a3468", "#5b3a86", "#7340a0", "#8f47a8", "#ab52a5", "#c66299",
+    "#dd7a88", "#f0a07a",
+)  # fmt: skip
+LIGHTEST_WITH_WHITE = 6
+NO_GATES = "a plain RNN has no gates: every step rewrites the whole state"
+
+
+@dataclass(frozen=True)
+class GateView:
+    """One run's gates over a text.
+
+    pieces: what each token writes; rows: gate -> (N,) values in [0, 1], "kept" first; empty where
+    the cell has no gates.
+    """
+
+    name: str
+    cell: str
+    pieces: tuple[str, ...]
+    rows: dict[str, FloatArray]
+
+    @property
+    def text(self) -> str:
+        """The text as its tokens write it; an unknown word stands as ``<unk>``."""
+        return "".join(self.pieces)
+
+
+def look(
+    subject: TracedModel,
+    ids: Sequence[int] | NDArray[np.integer[Any]],
+    token_bytes: Callable[[int], bytes],
+    *,
+    name: str,
+) -> GateView:
+    """Read token `ids`; `token_bytes` says what each writes, `name` is what the reader calls it."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    pieces = tuple(_visible(decoder.decode(token_bytes(int(token)))) for token in ids)
+    rows: dict[str, FloatArray] = {}
+    if subject.cell in KEEPING and pieces:
+        rows = _rows(subject, torch.tensor([[int(token)] for token in ids]))
+    return GateView(name, subject.cell, pieces, rows)
+
+
+def _visible(text: str) -> str:
+    """One column or two for everything: line ends, tabs and control characters as signs."""
+    signs = {"\n": "⏎", "\t": "→"}
+    return "".join(c if c.isprintable() and cell_len(c) else signs.get(c, "�") for c in text)
+
+
+def _rows(subject: TracedModel, ids: torch.Tensor) -> dict[str, FloatArray]:
+    values = subject.trace(ids).layers[-1].values
+    keep = values[KEEPING[subject.cell]][:, 0]  # (T, H)
+    written = values["input"][:, 0] if subject.cell == "lstm" else 1 - keep
+    later = torch.cat([keep[1:], torch.ones_like(keep[:1])]).flip(0).cumprod(0).flip(0)
+    rows = {"kept": (written * later).mean(1).numpy(force=True)}
+    for gate in SHOWN[subject.cell]:
+        rows[gate] = values[gate][:, 0].mean(1).numpy(force=True)
+    return rows
+
+
+def render(views: Sequence[GateView], *, width: int = 80, color: bool = True) -> list[Text]:
+    """Lines of at most `width` columns: text, shaded, with rows of digits; then what they mean.
+
+    Runs whose tokens write the same text stand under each other, others one after the other.
+    Without `color` the lines have no style at all.
+    """
+    together = len({view.text for view in views}) == 1
+    groups = [list(views)] if together else [[view] for view in views]
+    lines: list[Text] = []
+    for group in groups:
+        lines += _block(group, width, color=color)
+    return lines + [Text(line) for line in _legend(views, width)]
+
+
+def _block(views: Sequence[GateView], width: int, *, color: bool) -> list[Text]:
+    names = [label for view in views for label in _labels(view)]
+    label = min(max(map(len, names)), max(8, width // 3))
+    lines = []
+    for start, end in _cuts(views[0].text, max(16, width - label - 2)):
+        for view in views:
+            rows = [_shaded(view, start, end, color=color)]
+            rows += [Text(_digits(view, row, start, end)) for row in view.rows]
+            for name, row in zip(_labels(view), rows, strict=True):
+                lines.append(Text(f"{_shortened(name, label):<{label}}  ").append_text(row))
+        lines.append(Text())
+    return lines
+
+
+def _labels(view: GateView) -> list[str]:
+    """The run's name beside its text, then the gates."""
+    return [f"{view.name} ({view.cell})", *(f"  {row}" for row in view.rows)]
+
+
+def _shortened(name: str, width: int) -> str:
+    return name if len(name) <= width else "…" + name[1 - width :]
+
+
+def _cuts(text: str, width: int) -> list[tuple[int, int]]:
+    """Pieces of at most `width` columns, cut after a space where there is one late enough."""
+    cuts, start = [], 0
+    while start < len(text):
+        end, used = start, 0
+        while end < len(text) and used + cell_len(text[end]) <= width:
+            used += cell_len(text[end])
+            end += 1
+        space = text.rfind(" ", start + (end - start) // 2, end)
+        if end < len(text) and space > 0:
+            end = space + 1
+        cuts.append((start, end))
+        start = end
+    return cuts
+
+
+def _per_character(view: GateView, row: str) -> tuple[list[int], list[bool]]:
+    """Of every character: the digit of its token, and whether the token begins there."""
+    digits, firsts = [], []
+    for piece, value in zip(view.pieces, view.rows[row], strict=True):
+        digits += [min(9, int(10 * value))] * len(piece)
+        firsts += [True] + [False] * (len(piece) - 1) if piece else []
+    return digits, firsts
+
+
+def _digits(view: GateView, row: str, start: int, end: int) -> str:
+    """A digit under the first visible character of each token, as wide as the text above."""
+    digits, firsts = _per_character(view, row)
+    shown, waiting = "", False
+    for at, char in enumerate(view.text):
+        waiting = waiting or firsts[at]
+        mark = " "
+        if waiting and (char != " " or _is_last(firsts, at)):
+            mark, waiting = str(digits[at]), False
+        if start <= at < end:
+            shown += mark + " " * (cell_len(char) - 1)
+    return shown
+
+
+def _is_last(firsts: list[bool], at: int) -> bool:
+    """Whether the token of this character ends with it."""
+    return at + 1 == len(firsts) or firsts[at + 1]
+
+
+def _shaded(view: GateView, start: int, end: int, *, color: bool) -> Text:
+    line = Text()
+    digits = _per_character(view, "kept")[0] if view.rows else []
+    for at in range(start, end):
+        style = _style(digits[at]) if color and digits else ""
+        line.append(view.text[at], style=style)
+    return line
+
+
+def _style(digit: int) -> str:
+    front = "white" if digit < LIGHTEST_WITH_WHITE else "black"
+    return f"{front} on {SHADES[digit]}"
+
+
+def _legend(views: Sequence[GateView], width: int) -> list[str]:
+    """One entry per row that was shown, with each run's mean; then what the digits are."""
+    rows = dict.fromkeys(row for view in views for row in view.rows)
+    entries = []
+    for row in rows:
+        means = ", ".join(
+            f"{view.name} {view.rows[row].mean():.2f}" for view in views if row in view.rows
+        )
+        entries.append(f"{row}: {MEANING[row]}; mean {means}")
+    entries += [f"{view.name}: {NO_GATES}" for view in views if not view.rows]
+    if rows:
+        entries.append(
+            "digits: 0 = below 0.1 … 9 = 0.9 and above, means over the top layer's units"
+        )
+        entries.append(
+            "gates alone: what the recurrent weights carry on beside them is not in here"
+        )
+    return [line for entry in entries for line in wrap(entry, width, subsequent_indent="  ")]

@@ -85,16 +85,8 @@ def word_pairs(sample: Sample, draw: np.random.Generator) -> Ids:
 
     From the middle of the text's vocabulary by frequency; letters only where tokens have a text.
     """
-    tokens, counts = np.unique(np.concatenate(sample.ids), return_counts=True)
     shown = sample.token_bytes
-    if shown is not None:
-        plain = [len(shown(int(t))) >= 3 and shown(int(t)).isalpha() for t in tokens]
-        keep = np.array(plain) & (counts >= 2) & (tokens != sample.unknown_id)
-        tokens, counts = tokens[keep], counts[keep]
-    if len(tokens) < 4:
-        return np.zeros((0, 2), dtype=np.int64)
-    order = tokens[np.argsort(-counts, kind="stable")]
-    middle = order[len(order) // 20 : len(order) // 2] if len(order) >= 40 else order
+    middle = spelling.usual_tokens(sample)
     groups: dict[tuple[int, int], list[int]] = {}
     for rank, token in enumerate(middle):
         length = len(shown(int(token))) if shown else 0

@@ -34,6 +34,7 @@ class Settings:
     planted: int = 1024
     choices: int = 16
     hold_lag: int = 128
+    hold_lags: tuple[int, ...] = ()  # in the place of half octaves
     # REACH, Lyapunov and GATES
     sequences: int = 64
     reach_lags: int = 128

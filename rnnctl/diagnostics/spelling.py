@@ -8,6 +8,7 @@ the model is made to spell w and w′ in both arms, four short expansions per di
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from rnnctl.diagnostics.swaps import Swaps, distances, draw_pairs, fit_window
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
+T = TypeVar("T")
 PREFIX = 96  # tokens of natural text before the swapped word
 BATCH = 128
 SPACE = b" \t\n\r\x0b\x0c"
@@ -67,24 +69,48 @@ def word_pairs(
     sample: Sample, words: list[Words], draw: np.random.Generator
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """Up to 64 pairs of spellings with equally many tokens, from the same decile of frequency."""
+    tokens = sample.token_bytes
+    assert tokens is not None
+    ranked = usual_words(sample, words)
+    groups: dict[tuple[int, int, int], list[int]] = {}
+    for rank, word in enumerate(ranked):
+        chars = sum(len(tokens(i)) for i in word)
+        groups.setdefault((10 * rank // len(ranked), len(word), chars), []).append(rank)
+    drawn = draw_pairs(list(groups.values()), draw)
+    return [(ranked[int(a)], ranked[int(b)]) for a, b in drawn]
+
+
+def usual_words(sample: Sample, words: list[Words]) -> list[tuple[int, ...]]:
+    """Spellings from the middle of the text's vocabulary, most frequent first."""
     counts: dict[tuple[int, ...], int] = {}
     for ids, found in zip(sample.ids, words, strict=True):
         for start, end in zip(found.starts, found.ends, strict=True):
             spelling = tuple(int(i) for i in ids[start:end])
             counts[spelling] = counts.get(spelling, 0) + 1
-    tokens = sample.token_bytes
-    assert tokens is not None
-    usual = sorted(
-        (word for word, count in counts.items() if count >= 2 and _plain(word, sample)),
-        key=lambda word: (-counts[word], word),
-    )
-    middle = usual[len(usual) // 20 : len(usual) // 2] if len(usual) >= 40 else usual
-    groups: dict[tuple[int, int, int], list[int]] = {}
-    for rank, word in enumerate(middle):
-        chars = sum(len(tokens(i)) for i in word)
-        groups.setdefault((10 * rank // len(middle), len(word), chars), []).append(rank)
-    drawn = draw_pairs(list(groups.values()), draw)
-    return [(middle[int(a)], middle[int(b)]) for a, b in drawn]
+    kept = [word for word, count in counts.items() if count >= 2 and _plain(word, sample)]
+    usual = sorted(kept, key=lambda word: (-counts[word], word))
+    return middle(usual)
+
+
+def middle(usual: list[T]) -> list[T]:
+    """Without the most frequent twentieth and the rarer half, if that leaves enough."""
+    return usual[len(usual) // 20 : len(usual) // 2] if len(usual) >= 40 else usual
+
+
+def usual_tokens(sample: Sample) -> list[int]:
+    """Tokens from the middle of the text's vocabulary, most frequent first.
+
+    Words of at least three letters, seen twice, where tokens have a text.
+    """
+    if not sample.ids:
+        return []
+    tokens, counts = np.unique(np.concatenate(sample.ids), return_counts=True)
+    shown = sample.token_bytes
+    if shown is not None:
+        plain = [_plain((int(t),), sample) for t in tokens]
+        keep = np.array(plain) & (counts >= 2)
+        tokens, counts = tokens[keep], counts[keep]
+    return middle([int(t) for t in tokens[np.argsort(-counts, kind="stable")]])
 
 
 def _plain(word: tuple[int, ...], sample: Sample) -> bool:

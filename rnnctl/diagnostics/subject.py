@@ -19,6 +19,22 @@ from torch import Tensor
 State = tuple[Tensor, ...]
 
 
+class StateSubject(Protocol):
+    """A model with a state that can be looked at (HOLD)."""
+
+    vocab_size: int
+    boundary_id: int
+
+    def initial_state(self, batch: int) -> State:
+        """The zero state of `batch` sequences."""
+
+    def read(self, ids: Tensor, state: State) -> State:
+        """Read ids (T, B) int64 from `state`: the state after."""
+
+    def vector(self, state: State, *, hidden_only: bool = False) -> Tensor:
+        """The whole state as one row per sequence: (B, S)."""
+
+
 class LanguageSubject(Protocol):
     """A model that predicts the next token."""
 
@@ -37,9 +53,6 @@ class LanguageSubject(Protocol):
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         """Nats of each target: features (N, F), targets (N,) -> (N,) float64."""
 
-    def vector(self, state: State, *, hidden_only: bool = False) -> Tensor:
-        """The whole state as one row per sequence: (B, S)."""
-
 
 class ClassifierSubject(Protocol):
     """A model that reads a text and answers with one logit per label."""
@@ -50,9 +63,6 @@ class ClassifierSubject(Protocol):
 
     def logits(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """ids (T, B) int64, right-padded, lengths (B,) -> (B, C) float64."""
-
-    def final_state(self, ids: Tensor, lengths: Tensor, *, hidden_only: bool = False) -> Tensor:
-        """The state vector after the last token of each text: (B, S)."""
 
 
 def select(state: State, index: Tensor | Sequence[int]) -> State:

@@ -6,7 +6,9 @@ N swaps, K distances, R bootstrap resamples.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,12 +71,19 @@ def draw_pairs(groups: list[list[int]], draw: np.random.Generator) -> Ids:
 
 
 def summarise(
-    swaps: Swaps, near: NDArray[np.bool_], sample: Sample, settings: Settings, *, floor: float = 0.0
+    swaps: Swaps,
+    near: NDArray[np.bool_],
+    sample: Sample,
+    settings: Settings,
+    *,
+    floor: float = 0.0,
+    also: Mapping[str, float] = MappingProxyType({}),
 ) -> EffectRecord:
     """Curves B and R and their summaries. `near` (K,) marks the distances behind B_near.
 
-    Texts and pairs are resampled independently and crossed. Where the interval of B_near reaches 0
-    (or B_near stays below `floor`) there is no ratio.
+    `also` names further distances to read R at. Texts and pairs are resampled independently and
+    crossed. Where the interval of B_near reaches 0 (or B_near stays below `floor`) there is no
+    ratio.
     """
     weights = _crossed_weights(swaps, settings)
     b = statistics.ratio_of_means(swaps.deltas, np.ones_like(swaps.deltas), weights)
@@ -94,7 +103,7 @@ def summarise(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = b.replicates / near_replicates[:, None]
     r = statistics.Bootstrapped(b.estimate / near_value, *statistics.percentiles(ratios), ratios)
-    scalars = {"b_near": b_near, **_summaries(swaps.x, r, near, units, sample)}
+    scalars = {"b_near": b_near, **_summaries(swaps.x, r, near, units, sample, also)}
     drawn = {
         **record.curves,
         "r": curves.curve(swaps.x, r, n, x_unit=sample.unit, y_unit="ratio"),
@@ -133,7 +142,12 @@ def _undefined(record: EffectRecord, near: float, b_near: Estimate) -> EffectRec
 
 
 def _summaries(
-    x: Floats, r: statistics.Bootstrapped, near: NDArray[np.bool_], n: int, sample: Sample
+    x: Floats,
+    r: statistics.Bootstrapped,
+    near: NDArray[np.bool_],
+    n: int,
+    sample: Sample,
+    also: Mapping[str, float],
 ) -> dict[str, Estimate]:
     """half_distance, retention at 10, 30 and 100 words, retention_auc."""
     start = int(np.flatnonzero(near)[0])
@@ -150,8 +164,8 @@ def _summaries(
     found = {
         "half_distance": curves.estimate(value, replicates, n=n, unit=sample.unit, largest=largest)
     }
-    for d in READ_AT:
-        found[f"retention_{d}"] = retention(x, r, d, n)
+    for name, distance in {**{f"retention_{d}": float(d) for d in READ_AT}, **also}.items():
+        found[name] = retention(x, r, distance, n)
     grid = np.geomspace(max(1.0, x[start]), x[-1], 64)
 
     def area(fit: Floats) -> float:

@@ -1,0 +1,219 @@
+"""HOLD (D3): what could be read out of the state about a word read long ago?
+
+In held-out text one word is replaced by one of M, drawn uniformly; after k further tokens a linear
+probe guesses it from the state. Because the draw is independent of all other text, chance is
+exactly 0 bits and no part of the answer can leak from the context. Capacity in use, not merit: a
+good model forgets what does not matter.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnctl import statistics
+from rnnctl.diagnostics import curves, spelling
+from rnnctl.diagnostics.probes import FOLDS, held_out_bits
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.subject import StateSubject
+from rnnctl.results.base import Curve, Estimate
+from rnnctl.results.diagnostics import HoldRecord, Sampling
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+PREFIX = 32  # tokens of natural text before the planted word
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Plants:
+    """N texts (T, N) with a planted word of `width` tokens at PREFIX; its choice and its unit."""
+
+    ids: Ids
+    width: int
+    choices: Ids
+    groups: Ids
+    count: int
+
+
+def measure(subject: StateSubject, sample: Sample, settings: Settings) -> HoldRecord:
+    """Bits about a planted word in the state, by lag."""
+    draw = np.random.default_rng((settings.seed, 30))
+    words = planted_words(sample, settings.choices, subject.vocab_size, draw)
+    if len(words) < 2:
+        return _nothing("the text has too few equally long words to plant")
+    fitted = _units(sample, words.shape[1], settings.hold_lag)
+    if fitted is None:
+        return _nothing(f"HOLD needs {FOLDS} texts of at least {PREFIX + 8} tokens")
+    units, longest = fitted
+    plants = plant(units, words, settings.planted, longest, draw)
+    lags = list(settings.hold_lags) or curves.octave_points(longest)
+    states = collect(subject, plants, lags)
+    return _record(states, plants, lags, sample, units, settings)
+
+
+def _nothing(note: str) -> HoldRecord:
+    return HoldRecord(status="insufficient_data", note=note)
+
+
+def planted_words(sample: Sample, count: int, vocab_size: int, draw: np.random.Generator) -> Ids:
+    """Up to `count` words of the text with equally many tokens, of middling frequency: (M, width).
+
+    Where there are fewer, the largest power of two of them.
+    """
+    if sample.spelled and sample.token_bytes is not None:
+        table = [sample.token_bytes(i) for i in range(vocab_size)]
+        usual = spelling.usual_words(sample, [spelling.find_words(i, table) for i in sample.ids])
+    else:
+        usual = [(token,) for token in spelling.usual_tokens(sample)]
+    by_width: dict[int, list[tuple[int, ...]]] = {}
+    for word in usual:
+        by_width.setdefault(len(word), []).append(word)
+    if not by_width:
+        return np.zeros((0, 1), dtype=np.int64)
+    largest = max(by_width.values(), key=len)
+    enough = min(count, 2 ** int(math.log2(len(largest))))
+    chosen = draw.permutation(len(largest))[:enough]
+    return np.array([largest[int(k)] for k in chosen], dtype=np.int64)
+
+
+def _units(sample: Sample, width: int, lag: int) -> tuple[Sample, int] | None:
+    """Enough texts for the folds, and the longest lag that they allow."""
+    chosen = None
+    while lag >= 4:
+        length = PREFIX + width + lag + 1
+        units = sample.at_least(2 * length if sample.running else length)
+        if len(units.ids) >= FOLDS:
+            chosen = (units, lag)
+        if len(units.ids) >= 4 * FOLDS:
+            break
+        lag //= 2
+    return chosen
+
+
+def plant(units: Sample, words: Ids, count: int, longest: int, draw: np.random.Generator) -> Plants:
+    """`count` windows with a random word each, spread evenly over the units."""
+    groups = np.resize(draw.permutation(len(units.ids)), count)
+    choices = draw.integers(0, len(words), count)
+    width = words.shape[1]
+    rows = []
+    for group, choice in zip(groups, choices, strict=True):
+        ids = units.ids[int(group)]
+        at = int(draw.integers(0, len(ids) - PREFIX - width - longest + 1))
+        row = ids[at : at + PREFIX + width + longest].copy()
+        row[PREFIX : PREFIX + width] = words[choice]
+        rows.append(row)
+    return Plants(np.stack(rows, axis=1), width, choices, groups, len(words))
+
+
+def collect(subject: StateSubject, plants: Plants, lags: list[int]) -> dict[str, list[Floats]]:
+    """States (N, S) at each lag: the whole state, and h alone where that is not the same."""
+    parts: dict[str, list[list[Floats]]] = {"state": [], "h": []}
+    ids = torch.from_numpy(plants.ids)
+    for first in range(0, ids.shape[1], BATCH):
+        columns = ids[:, first : first + BATCH]
+        state, at = subject.initial_state(columns.shape[1]), 0
+        rows: dict[str, list[Floats]] = {"state": [], "h": []}
+        for lag in lags:
+            until = PREFIX + plants.width + lag
+            state = subject.read(columns[at:until], state)
+            at = until
+            for name, hidden_only in (("state", False), ("h", True)):
+                vector = subject.vector(state, hidden_only=hidden_only)
+                rows[name].append(vector.double().cpu().numpy())
+        for name in parts:
+            parts[name].append(rows[name])
+    joined = {
+        name: [np.concatenate([batch[k] for batch in batches]) for k in range(len(lags))]
+        for name, batches in parts.items()
+    }
+    if joined["h"][0].shape == joined["state"][0].shape:
+        del joined["h"]
+    return joined
+
+
+def _record(
+    states: dict[str, list[Floats]],
+    plants: Plants,
+    lags: list[int],
+    sample: Sample,
+    units: Sample,
+    settings: Settings,
+) -> HoldRecord:
+    x = np.array([sample.distance(lag) for lag in lags])
+    drawn: dict[str, Curve] = {}
+    scalars: dict[str, Estimate] = {}
+    members, index = np.unique(plants.groups, return_inverse=True)
+    for name, by_lag in states.items():
+        sums = curves.Sums.empty(
+            len(members), len(lags), seed=settings.seed, resamples=settings.resamples
+        )
+        for k, vectors in enumerate(by_lag):
+            bits = held_out_bits(
+                vectors, plants.choices, plants.groups, plants.count, seed=settings.seed
+            )
+            sums.add(index, k, bits)
+        drawn[name] = curves.curve(x, sums.means, sums.n, x_unit=sample.unit, y_unit="bits")
+        if name == "state":
+            scalars = summaries(x, sums, plants.count, sample)
+    status = "ok" if scalars["hold_half"].status != "undefined" else "undefined"
+    return HoldRecord.model_validate(
+        {
+            "status": status,
+            "note": scalars["hold_half"].note,
+            "sampling": Sampling(
+                unit=units.resampling_unit, n=len(members), items=len(plants.choices)
+            ),
+            "scalars": scalars,
+            "curves": drawn,
+            "choices": plants.count,
+        }
+    )
+
+
+def summaries(x: Floats, sums: curves.Sums, count: int, sample: Sample) -> dict[str, Estimate]:
+    """bits_0, bits_100, hold_half, hold_auc."""
+    n, means = len(sums.sums), sums.means
+    at_once = curves.estimate(float(means.estimate[0]), means.replicates[:, 0], n=n, unit="bits")
+    found = {"bits_0": at_once, "bits_100": _bits_at(x, means, 100.0, n, sample)}
+    if at_once.ci95[0] is None or at_once.ci95[0] <= 0:
+        note = "the state holds nothing measurable of the word that was just read"
+        return {
+            **found,
+            "hold_half": curves.missing("undefined", note, unit=sample.unit),
+            "hold_auc": curves.missing("undefined", note),
+        }
+
+    def half(at: Floats, fit: Floats) -> float:
+        return statistics.crossing(at, fit, fit[0] / 2, decay=True)
+
+    value, replicates = curves.falling_horizons(x, means, np.ones(len(x)), half)
+    found["hold_half"] = curves.estimate(
+        value, replicates, n=n, unit=sample.unit, largest=float(x[-1])
+    )
+    grid, known = np.log1p(np.geomspace(x[1], x[-1], 64)), np.log1p(x)
+
+    def area(fit: Floats) -> float:
+        return float(np.interp(grid, known, fit).mean()) / math.log2(count)
+
+    found["hold_auc"] = curves.estimate(
+        area(means.estimate), np.array([area(row) for row in means.replicates]), n=n, unit="ratio"
+    )
+    return found
+
+
+def _bits_at(
+    x: Floats, means: statistics.Bootstrapped, distance: float, n: int, sample: Sample
+) -> Estimate:
+    if distance > x[-1] * 1.05:
+        note = f"lags were measured up to {x[-1]:.0f} {sample.unit} only"
+        return curves.missing("insufficient_data", note, unit="bits")
+    at, known = math.log1p(distance), np.log1p(x)
+    replicates = np.array([np.interp(at, known, row) for row in means.replicates])
+    value = float(np.interp(at, known, means.estimate))
+    return curves.estimate(value, replicates, n=n, unit="bits")

@@ -1,0 +1,220 @@
+"""POSITION (D6): does a sentence count the same wherever it stands in a text?
+
+P1: the sentences of held-out texts are put in random order, which removes "the conclusion comes
+last"; one of them is put into each fifth of the text in turn, and replaced by neutral filler of
+equal length: the drop of the true label's margin, by fifth. Score: first fifth over last.
+P2: the first (or last) quarter of a text is replaced by neutral filler, or by the same quarter of a
+text with another label. A bag of words goes through the same as a reference: its true ratio is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl import statistics
+from rnnctl.diagnostics import curves, sentences
+from rnnctl.diagnostics.evidence import batched_logits
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.subject import ClassifierSubject
+from rnnctl.results.base import Curve, Estimate
+from rnnctl.results.diagnostics import PositionRecord, Sampling
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+FIFTHS = 5
+FEWEST_SENTENCES = 8
+FEWEST_TEXTS = 8
+
+
+def measure(
+    subject: ClassifierSubject,
+    sample: Sample,
+    settings: Settings,
+    filler: Sequence[Ids],
+    reference: ClassifierSubject | None = None,
+) -> PositionRecord:
+    """P1 and P2 on the labelled texts of `sample`, with the same of `reference` beside."""
+    if sample.labels is None or len(np.unique(sample.labels)) < 2:
+        return _nothing("POSITION needs texts of at least two labels")
+    if not filler:
+        return _nothing("there is no neutral filler")
+    draw = np.random.default_rng((settings.seed, 50))
+    parts = [sentences.split(ids, sample) for ids in sample.ids]
+    long_enough = [k for k, cut in enumerate(parts) if len(cut) >= FEWEST_SENTENCES]
+    if len(long_enough) < FEWEST_TEXTS:
+        return _nothing(
+            f"{len(long_enough)} texts have {FEWEST_SENTENCES} sentences; {FEWEST_TEXTS} are needed"
+        )
+    chosen = draw.permutation(long_enough)[: settings.reviews]
+    truth = sample.labels[chosen]
+    stream = np.concatenate([filler[int(k)] for k in draw.permutation(len(filler))])
+    texts, shown = _occluded([parts[int(k)] for k in chosen], stream, draw)
+    quarters = _quarters([sample.ids[int(k)] for k in chosen], truth, stream, draw)
+    scalars: dict[str, Estimate] = {}
+    drawn: dict[str, Curve] = {}
+    for prefix, model in (("", subject), ("reference_", reference)):
+        if model is not None:
+            found, name = _first_over_last(model, texts, shown, truth, settings)
+            scalars[f"{prefix}first_over_last"], drawn[f"{prefix}occlusion"] = found, name
+            scalars |= _early_value(model, quarters, truth, settings, prefix)
+    ratio = scalars["first_over_last"]
+    return PositionRecord(
+        status=ratio.status,
+        note=ratio.note,
+        sampling=Sampling(
+            unit="document",
+            n=len(chosen),
+            items=len(chosen),
+            documents_long_enough=len(long_enough),
+        ),
+        scalars=scalars,
+        curves=drawn,
+    )
+
+
+def _nothing(note: str) -> PositionRecord:
+    return PositionRecord(status="insufficient_data", note=note)
+
+
+def _occluded(
+    texts: list[list[Ids]], stream: Ids, draw: np.random.Generator
+) -> tuple[list[Ids], int]:
+    """One sentence of each text in each fifth of the others in random order, and filler there.
+
+    Returns 2 * FIFTHS versions of every text after each other, and that number. The same sentence
+    and the same filler serve every fifth, so that a bag of words has a ratio of exactly 1.
+    """
+    versions: list[Ids] = []
+    for parts in texts:
+        first, *rest = (parts[int(k)] for k in draw.permutation(len(parts)))
+        neutral = _piece(stream, len(first), draw)
+        for fifth in range(FIFTHS):
+            low = fifth * (len(rest) + 1) // FIFTHS
+            high = max(low + 1, (fifth + 1) * (len(rest) + 1) // FIFTHS)
+            k = int(draw.integers(low, high))
+            for piece in (first, neutral):
+                versions.append(np.concatenate([*rest[:k], piece, *rest[k:]]))
+    return versions, 2 * FIFTHS
+
+
+def _piece(stream: Ids, length: int, draw: np.random.Generator) -> Ids:
+    """`length` tokens of the neutral text, from anywhere."""
+    start = int(draw.integers(len(stream)))
+    return np.take(stream, np.arange(start, start + length), mode="wrap")
+
+
+def _margins(logits: Floats, truth: Ids) -> Floats:
+    """The true label's logit minus the log-sum-exp of the others: (N,)."""
+    rows = np.arange(len(truth))
+    own = logits[rows, truth]
+    others = logits.copy()
+    others[rows, truth] = -np.inf
+    peak = others.max(1)
+    margins: Floats = own - peak - np.log(np.exp(others - peak[:, None]).sum(1))
+    return margins
+
+
+def _first_over_last(
+    model: ClassifierSubject, texts: list[Ids], versions: int, truth: Ids, settings: Settings
+) -> tuple[Estimate, Curve]:
+    margins = _margins(batched_logits(model, texts), np.repeat(truth, versions))
+    table = margins.reshape(len(truth), versions)
+    drops = table[:, 0::2] - table[:, 1::2]  # (N, FIFTHS)
+    weights = statistics.resampling_weights(
+        len(drops), resamples=settings.resamples, seed=settings.seed
+    )
+    means = statistics.ratio_of_means(drops, np.ones_like(drops), weights)
+    shown = curves.curve(
+        (np.arange(FIFTHS) + 0.5) / FIFTHS,
+        means,
+        [len(drops)] * FIFTHS,
+        x_unit="share of the text",
+        y_unit="nats of margin",
+    )
+    if means.lo[-1] <= 0:
+        note = "a sentence in the last fifth has no measurable effect: the ratio is not defined"
+        return curves.missing("undefined", note), shown
+    ratio = means.estimate[0] / means.estimate[-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        replicates = means.replicates[:, 0] / means.replicates[:, -1]
+    return curves.estimate(float(ratio), replicates, n=len(drops), unit="ratio"), shown
+
+
+def _quarters(
+    texts: list[Ids], truth: Ids, stream: Ids, draw: np.random.Generator
+) -> dict[str, list[Ids]]:
+    """The texts as they are, and with a quarter replaced in four ways."""
+    versions: dict[str, list[Ids]] = {"whole": texts}
+    for end in ("first", "last"):
+        for kind in ("filler", "opposite"):
+            versions[f"{end}_{kind}"] = [
+                _replaced(ids, end, _other(texts, truth, k, kind, end, stream, draw))
+                for k, ids in enumerate(texts)
+            ]
+    return versions
+
+
+def _other(
+    texts: list[Ids],
+    truth: Ids,
+    k: int,
+    kind: str,
+    end: str,
+    stream: Ids,
+    draw: np.random.Generator,
+) -> Ids:
+    """What replaces a quarter of text k, as long as that quarter."""
+    length = len(texts[k]) // 4
+    if kind == "filler":
+        return _piece(stream, length, draw)
+    other = texts[int(draw.choice(np.flatnonzero(truth != truth[k])))]
+    return np.resize(
+        other[:length] if end == "first" else other[max(0, len(other) - length) :], length
+    )
+
+
+def _replaced(ids: Ids, end: str, other: Ids) -> Ids:
+    rest = len(ids) - len(other)
+    parts = [other, ids[len(other) :]] if end == "first" else [ids[:rest], other]
+    return np.concatenate(parts)
+
+
+def _early_value(
+    model: ClassifierSubject,
+    versions: dict[str, list[Ids]],
+    truth: Ids,
+    settings: Settings,
+    prefix: str,
+) -> dict[str, Estimate]:
+    """Change of loss (nats) and accuracy, and share of flipped answers, per replacement."""
+    weights = statistics.resampling_weights(
+        len(truth), resamples=settings.resamples, seed=settings.seed
+    )
+    logits = {name: batched_logits(model, texts) for name, texts in versions.items()}
+    whole = logits.pop("whole")
+    found = {}
+    for name, changed in logits.items():
+        measures = {
+            "loss": (_nats(changed, truth) - _nats(whole, truth), "nats"),
+            "accuracy": (_right(changed, truth) - _right(whole, truth), "share"),
+            "flips": ((changed.argmax(1) != whole.argmax(1)).astype(np.float64), "share"),
+        }
+        for measure_name, (values, unit) in measures.items():
+            mean = statistics.ratio_of_means(values, np.ones_like(values), weights)
+            found[f"{prefix}{name}_{measure_name}"] = curves.estimate(
+                float(mean.estimate[0]), mean.replicates[:, 0], n=len(truth), unit=unit
+            )
+    return found
+
+
+def _nats(logits: Floats, truth: Ids) -> Floats:
+    return np.logaddexp(0.0, -_margins(logits, truth))
+
+
+def _right(logits: Floats, truth: Ids) -> Floats:
+    right: Floats = (logits.argmax(1) == truth).astype(np.float64)
+    return right

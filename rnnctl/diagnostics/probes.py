@@ -1,0 +1,122 @@
+"""Held-out linear probes: how many bits about a planted choice a linear reader gets from a state.
+
+log2 M − cross-entropy in bits on held-out data is a lower bound of the mutual information (Xu et
+al. 2020), and 0 in expectation where there is none, because the choice was drawn at random.
+N sequences, S state size, M choices.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+FOLDS = 5
+SHRINKAGE = (0.02, 0.2, 0.8)
+SCALES = np.concatenate([[0.0], np.geomspace(0.02, 4, 24)])  # 0: the uniform answer
+
+
+def held_out_bits(states: Floats, choices: Ids, groups: Ids, count: int, *, seed: int) -> Floats:
+    """Bits about each sequence's choice that a probe fitted on other groups finds: (N,).
+
+    `states` (N, S); `choices` (N,) below `count`; sequences of one group (document) are never on
+    both sides. Single values may be negative; only their mean is an estimate.
+    """
+    fold = _folds(groups, seed)
+    bits = np.zeros(len(states))
+    for k in range(FOLDS):
+        inside = fold != k
+        inner = inside & (fold != (k + 1) % FOLDS)
+        chosen = _choose(states, choices, inner, inside & ~inner, count)
+        nats = _cross_entropy(states, choices, inside, fold == k, count, *chosen)
+        bits[fold == k] = math.log2(count) - nats / math.log(2)
+    return bits
+
+
+def _folds(groups: Ids, seed: int) -> Ids:
+    """A fold for each sequence, the same within a group, about equally large."""
+    members, index = np.unique(groups, return_inverse=True)
+    order = np.random.default_rng((seed, 20)).permutation(len(members))
+    fold: Ids = (order % FOLDS)[index]
+    return fold
+
+
+def _choose(
+    states: Floats, choices: Ids, fitted: NDArray[np.bool_], judged: NDArray[np.bool_], count: int
+) -> tuple[float, float]:
+    """Shrinkage and scale of least loss on an inner split."""
+    best = (math.inf, SHRINKAGE[0], 0.0)
+    truth = choices[judged]
+    for shrinkage, scores in zip(
+        SHRINKAGE, _scores(states, choices, fitted, judged, count, SHRINKAGE), strict=True
+    ):
+        for scale in SCALES:
+            loss = float(_nats(scale * scores, truth).mean())
+            best = min(best, (loss, shrinkage, float(scale)))
+    return best[1], best[2]
+
+
+def _cross_entropy(
+    states: Floats,
+    choices: Ids,
+    fitted: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
+    count: int,
+    shrinkage: float,
+    scale: float,
+) -> Floats:
+    if scale == 0:
+        return np.full(int(judged.sum()), math.log(count))
+    (scores,) = _scores(states, choices, fitted, judged, count, (shrinkage,))
+    return _nats(scale * scores, choices[judged])
+
+
+def _scores(
+    states: Floats,
+    choices: Ids,
+    fitted: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
+    count: int,
+    shrinkages: tuple[float, ...],
+) -> list[Floats]:
+    """Linear discriminant scores (N, M) for each way to shrink the pooled covariance towards 1.
+
+    Columns are standardised on the fitted part; those that never vary drop out. In float32, which
+    halves the time; the scores' errors are far below a probe's sampling error.
+    """
+    train, test, truth = states[fitted], states[judged], choices[fitted]
+    mean, spread = train.mean(0), train.std(0)
+    used = spread > 1e-12 * max(1.0, float(np.abs(mean).max(initial=0.0)))
+    if not used.any():
+        return [np.zeros((len(test), count)) for _ in shrinkages]
+    train = ((train[:, used] - mean[used]) / spread[used]).astype(np.float32)
+    test = ((test[:, used] - mean[used]) / spread[used]).astype(np.float32)
+    counts = np.bincount(truth, minlength=count)
+    onehot = np.eye(count, dtype=np.float32)[truth]
+    means = (onehot.T @ train) / np.maximum(counts, 1)[:, None].astype(np.float32)  # (M, S)
+    within = train - means[truth]
+    covariance = within.T @ within / len(train)
+    found = []
+    for shrinkage in shrinkages:
+        directions = np.linalg.solve(_shrunk(covariance, shrinkage), means.T)  # (S, M)
+        scores = (test @ directions - 0.5 * (means.T * directions).sum(0)).astype(np.float64)
+        scores[:, counts == 0] = -50.0
+        found.append(np.clip(scores - scores.max(1, keepdims=True), -1e4, 0))
+    return found
+
+
+def _shrunk(covariance: NDArray[np.float32], shrinkage: float) -> NDArray[np.float32]:
+    size = float(np.trace(covariance)) / len(covariance)
+    shrunk = covariance * np.float32(1 - shrinkage)
+    shrunk[np.diag_indices_from(shrunk)] += np.float32(shrinkage * size + 1e-6)
+    return shrunk
+
+
+def _nats(scores: Floats, truth: Ids) -> Floats:
+    peak = scores.max(1, keepdims=True)
+    total = np.log(np.exp(scores - peak).sum(1)) + peak[:, 0]
+    nats: Floats = total - scores[np.arange(len(truth)), truth]
+    return nats

@@ -13,6 +13,16 @@ from rnnctl import __version__, catalog
 from rnnctl.cli import console
 from rnnctl.errors import UsageError
 
+PLACEHOLDERS = {
+    " <list[str]>": "",
+    " <list[path]>": "",
+    "<int range>": "N",
+    "<float range>": "X",
+    "<int>": "N",
+    "<float>": "X",
+    "<str>": "TEXT",
+    "<path>": "PATH",
+}
 CONTEXT = {"help_option_names": ["--help", "-h"]}
 
 
@@ -42,12 +52,20 @@ class GroupedHelp(TyperCommand):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                sections.setdefault(_section(parameter), []).append(record)
+                names, text = record
+                sections.setdefault(_section(parameter), []).append((_plain(names), text))
         rest = sections.pop("Options", [])
         for title, records in [*sections.items(), ("Options", rest)]:
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+
+
+def _plain(names: str) -> str:
+    """Placeholders as manuals write them: ``--lr X`` for ``--lr <float>``."""
+    for written, placeholder in PLACEHOLDERS.items():
+        names = names.replace(written, placeholder)
+    return names
 
 
 def _section(parameter: Any) -> str:

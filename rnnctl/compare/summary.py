@@ -140,7 +140,25 @@ def _numbers(members: list[Member]) -> dict[str, SeedSummary]:
         values = [member.values[key] for member in members if key in member.values]
         if values:
             numbers[key] = summarise(values, measure.scale, measure.unit)
-    return numbers
+    return numbers | _speed(members)
+
+
+def _speed(members: list[Member]) -> dict[str, SeedSummary]:
+    """Speed does not depend on the seed: the interval is over the rounds of one member."""
+    found = next((member.speed for member in members if member.speed), None)
+    if found is None:
+        return {}
+    rounds = {
+        "train_tokens_per_s": found.train_tokens_per_s,
+        "generate_ms_per_token": found.generate_ms_per_token,
+    }
+    return {
+        key: summarise(estimates(values), "log", MEASURES[key].unit).model_copy(
+            update={"note": f"over {len(values)} rounds of one member"}
+        )
+        for key, values in rounds.items()
+        if values
+    }
 
 
 def _curves(members: list[Member]) -> dict[str, Curve]:

@@ -53,7 +53,7 @@ CURVES = (
 def blocks(result: Result) -> list[Block]:
     """The report of ``rnnctl compare``."""
     assert isinstance(result, Comparison)
-    made: list[Block] = [Heading(title(result), 1), _facts(result)]
+    made: list[Block] = [Heading(title(result), 1), *facts(result)]
     made += _verdicts(result)
     made += [Heading("Quality and memory"), main_table(result)]
     made += [*_bench(result), *_contrasts(result), *_exploratory(result), *_size_and_speed(result)]
@@ -68,7 +68,8 @@ def title(result: Comparison) -> str:
     return f"{listed} on {result.corpus}"
 
 
-def _facts(result: Comparison) -> KeyValues:
+def facts(result: Comparison) -> list[Block]:
+    """What was held equal, and how to read the numbers."""
     trained = [row for row in result.rows if row.kind == "trained"]
     seeds = sorted({len(row.seeds) for row in trained})
     pairs = [
@@ -80,7 +81,7 @@ def _facts(result: Comparison) -> KeyValues:
         ),
         ("numbers", "mean over seeds [95 % t-interval]; > means at least one seed beyond it"),
     ]
-    return KeyValues(tuple((name, value) for name, value in pairs if value))
+    return [KeyValues(tuple((name, value) for name, value in pairs if value))]
 
 
 def _verdicts(result: Comparison) -> list[Block]:
@@ -210,11 +211,12 @@ def _grounds(result: Comparison) -> list[Block]:
     made: list[Block] = [Heading("What the verdicts rest on")] if result.verdicts else []
     for verdict in result.verdicts:
         made.append(Paragraph(f"{verdict.claim}: {verdict.outcome}.", "strong"))
-        made.append(Bullets(_reasons(verdict)))
+        made.append(Bullets(reasons(verdict)))
     return made
 
 
-def _reasons(verdict: Verdict) -> tuple[str, ...]:
+def reasons(verdict: Verdict) -> tuple[str, ...]:
+    """The findings, the rule they were judged by, and the command that shows more."""
     said = tuple(f"{finding.sentence} ({finding.outcome})" for finding in verdict.findings)
     said = said or ("nothing in this comparison measures it",)
     return (*said, f"rule: {verdict.rule}", f"more: {verdict.command}")

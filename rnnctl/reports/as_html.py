@@ -1,0 +1,74 @@
+"""Blocks as HTML fragments; every text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from rnnctl.reports.blocks import (
+    Block,
+    Bullets,
+    Chart,
+    Heading,
+    KeyValues,
+    Paragraph,
+    Table,
+    Verbatim,
+)
+from rnnctl.reports.plain import visible
+
+_LABELS = {"warning": "<b>Warning:</b> ", "note": "<b>Note:</b> ", "hint": "<b>Hint:</b> "}
+_ALIGN = {"l": "left", "r": "right", "c": "center"}
+
+
+def as_html(blocks: Sequence[Block]) -> str:
+    """`blocks` as HTML, one after another."""
+    return "\n".join(_one(block) for block in blocks)
+
+
+def text(value: str) -> str:
+    """`value` for HTML: escaped, control characters made visible."""
+    return escape(visible(value))
+
+
+def _one(block: Block) -> str:
+    match block:
+        case Heading(title, level):
+            return f"<h{level}>{text(title)}</h{level}>"
+        case Paragraph(body, kind):
+            inner = f"<strong>{text(body)}</strong>" if kind == "strong" else text(body)
+            return f'<p class="{kind}">{_LABELS.get(kind, "")}{inner}</p>'
+        case Bullets(items):
+            return "<ul>" + "".join(f"<li>{text(item)}</li>" for item in items) + "</ul>"
+        case KeyValues(pairs, caption):
+            inner = "".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in pairs)
+            return f"<dl>{inner}</dl>" + (f"<p class=note>{text(caption)}</p>" if caption else "")
+        case Table():
+            return table_html(block)
+        case Chart(lines, caption):
+            return f"<pre>{text(chr(10).join(lines))}</pre><p class=note>{text(caption)}</p>"
+        case Verbatim(body):
+            return f"<pre>{text(body)}</pre>"
+
+
+def table_html(block: Table) -> str:
+    """A table with row headers; it scrolls inside its own frame on narrow screens."""
+    aligned = [f' style="text-align:{_ALIGN[one]}"' for one in block.alignment()]
+    head = "".join(
+        f'<th scope="col"{style}>{text(name)}</th>'
+        for name, style in zip(block.columns, aligned, strict=True)
+    )
+    body = "".join(_row(row, aligned) for row in block.rows)
+    caption = f"<caption>{text(block.caption)}</caption>" if block.caption else ""
+    return (
+        f'<div class="scroll" tabindex="0"><table>{caption}<thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _row(cells: Sequence[str], aligned: Sequence[str]) -> str:
+    first = f'<th scope="row"{aligned[0]}>{text(cells[0])}</th>'
+    rest = "".join(
+        f"<td{style}>{text(cell)}</td>" for cell, style in zip(cells[1:], aligned[1:], strict=True)
+    )
+    return f"<tr>{first}{rest}</tr>"

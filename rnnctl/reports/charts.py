@@ -1,0 +1,256 @@
+"""Charts of a comparison as Vega-Lite specifications, made with altair; SVG and PNG of each.
+
+One specification serves the interactive page and the still picture. Rows are told apart by colour,
+by dash and by shape, so that neither grey print nor colour blindness hides anything. Colours are
+those of Okabe and Ito (2008).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnctl.errors import StorageError, UsageError
+from rnnctl.reports.chart_data import NAMES, ChartData, Datum, charts
+from rnnctl.results.comparison import Comparison
+
+if TYPE_CHECKING:
+    import altair as alt
+
+HUES = {"rnn": "#d55e00", "lstm": "#3d8fd1", "gru": "#009e73", "": "#8a8a8a"}
+DASHES: dict[str, list[int]] = {"good": [1, 0], "torch": [5, 4], "chrono": [2, 2], "": [1, 3]}
+SHAPES = {
+    ("rnn", "good"): "triangle-up", ("rnn", "torch"): "triangle-down",
+    ("lstm", "good"): "circle", ("lstm", "torch"): "diamond",
+    ("gru", "good"): "square", ("gru", "torch"): "cross",
+}  # fmt: skip
+OTHER_SHAPE = "wedge"
+HEIGHT = 280
+ROW_HEIGHT = 34
+WIDTH = 560  # of a still picture
+Spec = dict[str, Any]
+
+
+def specification(data: ChartData, *, page: bool) -> Spec:
+    """The chart as a Vega-Lite object; for the `page` it fills its container, in its colours."""
+    import altair as alt
+
+    draw = {"line": _lines, "interval": _intervals, "scatter": _scatter}[data.kind]
+    chart = draw(data).properties(
+        width="container" if page else WIDTH,
+        height=HEIGHT if data.kind != "interval" else max(80, ROW_HEIGHT * len(data.rows)),
+    )
+    if not page:
+        chart = chart.properties(title=alt.Title(data.title, anchor="start"))
+    with alt.data_transformers.disable_max_rows():
+        spec: Spec = chart.configure(**_look(page)).to_dict()
+    return spec
+
+
+def _look(page: bool) -> Spec:
+    ink = "currentColor" if page else "#222222"
+    axis = {
+        "labelColor": ink, "titleColor": ink, "domainColor": ink, "tickColor": ink,
+        "gridColor": ink, "gridOpacity": 0.12, "labelFontSize": 12, "titleFontSize": 12,
+        "titleFontWeight": "normal",
+    }  # fmt: skip
+    legend = {
+        "labelColor": ink, "titleColor": ink, "orient": "bottom", "columns": 3, "title": None,
+        "labelFontSize": 12, "symbolSize": 120, "labelLimit": 220,
+    }  # fmt: skip
+    return {
+        "background": "transparent" if page else "white", "axis": axis, "legend": legend,
+        "title": {"color": ink, "fontSize": 14}, "view": {"stroke": None},
+        "font": "system-ui, -apple-system, 'Segoe UI', sans-serif",
+    }  # fmt: skip
+
+
+def _color(data: ChartData) -> alt.Color:
+    import altair as alt
+
+    hues = [HUES[data.styles.get(row, ("", ""))[0]] for row in data.rows]
+    scale = alt.Scale(domain=list(data.rows), range=hues)
+    return alt.Color("row:N", scale=scale, title=None, legend=_legend(data))
+
+
+def _legend(data: ChartData) -> alt.Legend:
+    """The same for colour, dash and shape, so that they become one legend."""
+    import altair as alt
+
+    if data.kind == "line":  # the line with its dash, not the band's faint fill
+        return alt.Legend(title=None, symbolOpacity=1, symbolType="stroke", symbolStrokeWidth=2.5)
+    return alt.Legend(title=None, symbolOpacity=1)
+
+
+def _dash(data: ChartData) -> alt.StrokeDash:
+    import altair as alt
+
+    dashes = [DASHES.get(data.styles.get(row, ("", ""))[1], [1, 3]) for row in data.rows]
+    scale = alt.Scale(domain=list(data.rows), range=dashes)
+    return alt.StrokeDash("row:N", scale=scale, title=None, legend=_legend(data))
+
+
+def _shape(data: ChartData) -> alt.Shape:
+    import altair as alt
+
+    shapes = [SHAPES.get(data.styles.get(row, ("", "")), OTHER_SHAPE) for row in data.rows]
+    scale = alt.Scale(domain=list(data.rows), range=shapes)
+    return alt.Shape("row:N", scale=scale, title=None, legend=_legend(data))
+
+
+def _pick() -> Any:
+    """Clicking a row in the legend leaves that row alone; a click elsewhere brings all back."""
+    import altair as alt
+
+    return alt.selection_point(name="pick", fields=["row"], bind="legend", toggle="true")
+
+
+def _fade(pick: Any, full: float, faded: float) -> Any:
+    import altair as alt
+
+    return alt.condition(pick, alt.value(full), alt.value(faded))
+
+
+def _scale(log: bool) -> Any:
+    import altair as alt
+
+    return alt.Scale(type="log", nice=False, padding=8) if log else alt.Scale(zero=False, padding=8)
+
+
+def _axes(data: ChartData) -> tuple[Any, Any]:
+    import altair as alt
+
+    few = alt.Axis(tickCount=6, grid=False)
+    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x.log), axis=few)
+    many = alt.Axis(tickCount=5, format="~g") if data.y.log else alt.Axis(tickCount=5)
+    return x, alt.Y("y:Q", title=data.y.title, scale=_scale(data.y.log), axis=many)
+
+
+def _tooltip(data: ChartData) -> list[Any]:
+    import altair as alt
+
+    return [
+        alt.Tooltip("row:N", title="model"),
+        alt.Tooltip("x:Q", title=data.x.title, format=".4~g"),
+        alt.Tooltip("y:Q", title=data.y.title or "value", format=".4~g"),
+        alt.Tooltip("lo:Q", title="95 % from", format=".4~g"),
+        alt.Tooltip("hi:Q", title="95 % to", format=".4~g"),
+    ]
+
+
+def _chart(values: Sequence[Datum]) -> alt.Chart:
+    import altair as alt
+
+    return alt.Chart({"values": list(values)})
+
+
+def _lines(data: ChartData) -> Any:
+    import altair as alt
+
+    pick = _pick()
+    near = alt.selection_point(name="near", on="pointerover", nearest=True, empty=False)
+    x, y = _axes(data)
+    base = _chart(data.values).encode(x=x, color=_color(data))
+    bands = base.mark_area(clip=True).encode(
+        y=alt.Y("lo:Q", title=data.y.title, scale=_scale(data.y.log)), y2="hi:Q",
+        opacity=_fade(pick, 0.13, 0.0),
+    )  # fmt: skip
+    lines = base.mark_line(strokeWidth=2.2, clip=True).encode(
+        y=y, strokeDash=_dash(data), opacity=_fade(pick, 1.0, 0.1)
+    )
+    points = base.mark_point(filled=True, clip=True).encode(
+        y=y, shape=_shape(data), tooltip=_tooltip(data),
+        size=alt.condition(near, alt.value(110), alt.value(26)),
+        opacity=_fade(pick, 1.0, 0.05),
+    )  # fmt: skip
+    return alt.layer(bands, lines, points.add_params(pick, near))
+
+
+def _intervals(data: ChartData) -> Any:
+    import altair as alt
+
+    pick = _pick()
+    values = [value for value in data.values if "x" in value and value["x"] is not None]
+    seeds = [value for value in data.values if "seed" in value]
+    axis = alt.Axis(tickCount=6)
+    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x.log), axis=axis)
+    rows = alt.Y("row:N", sort=list(data.rows), title=None, axis=alt.Axis(labelLimit=160))
+    base = _chart(values).encode(y=rows, color=_color(data))
+    rules = base.mark_rule(strokeWidth=2.5).encode(
+        x=alt.X("lo:Q", title=data.x.title, scale=_scale(data.x.log)), x2="hi:Q",
+        opacity=_fade(pick, 1.0, 0.1),
+    )  # fmt: skip
+    tooltip = [entry for entry in _tooltip(data) if entry.shorthand != "y:Q"]
+    means = base.mark_point(filled=True, size=130).encode(
+        x=x, shape=_shape(data), opacity=_fade(pick, 1.0, 0.1), tooltip=tooltip
+    )
+    dots = (
+        _chart(seeds)
+        .mark_tick(thickness=2, size=16)
+        .encode(
+            x=alt.X("seed:Q", title=data.x.title, scale=_scale(data.x.log)), y=rows,
+            color=_color(data), opacity=_fade(pick, 0.75, 0.1),
+            tooltip=[alt.Tooltip("row:N", title="model"),
+                     alt.Tooltip("seed:Q", title="one seed", format=".4~g")],
+        )
+    )  # fmt: skip
+    return alt.layer(rules, dots, means.add_params(pick))
+
+
+def _scatter(data: ChartData) -> Any:
+    import altair as alt
+
+    pick = _pick()
+    x, y = _axes(data)
+    base = _chart(data.values).encode(color=_color(data))
+    upright = base.mark_rule(strokeWidth=1.5).encode(
+        x=x, y=alt.Y("lo:Q", title=data.y.title, scale=_scale(False)), y2="hi:Q",
+        opacity=_fade(pick, 0.8, 0.1),
+    )  # fmt: skip
+    level = base.mark_rule(strokeWidth=1.5).encode(
+        x=alt.X("left:Q", title=data.x.title, scale=_scale(False)), x2="right:Q", y=y,
+        opacity=_fade(pick, 0.8, 0.1),
+    )  # fmt: skip
+    points = base.mark_point(filled=True, size=150).encode(
+        x=x, y=y, shape=_shape(data), opacity=_fade(pick, 1.0, 0.1), tooltip=_tooltip(data)
+    )
+    names = base.mark_text(dy=-13, fontSize=11).encode(
+        x=x, y=y, text="row:N", opacity=_fade(pick, 1.0, 0.1)
+    )
+    return alt.layer(upright, level, names, points.add_params(pick))
+
+
+def save_plots(result: Comparison, path: Path, chart: str | None = None) -> list[Path]:
+    """Write charts as SVG or PNG, by the ending of `path`; return the files.
+
+    With `chart` that one alone is written to `path`; else every one, its name added to the stem:
+    ``out.svg`` becomes ``out-learning.svg`` and so on. UsageError for another ending or a chart
+    that does not exist; StorageError when nothing can be written.
+    """
+    if path.suffix not in (".svg", ".png"):
+        raise UsageError(f"--plot {path}: not .svg or .png", hint="for example: --plot chart.svg")
+    available = {data.name: data for data in charts(result)}
+    if chart is not None and chart not in available:
+        known = ", ".join(available) or "none"
+        reason = "has no data here" if chart in NAMES else "does not exist"
+        raise UsageError(f"--chart {chart} {reason}", hint=f"charts that can be drawn: {known}")
+    wanted = {path: available[chart]} if chart else {
+        path.with_name(f"{path.stem}-{name}{path.suffix}"): data for name, data in available.items()
+    }  # fmt: skip
+    for file, data in wanted.items():
+        try:
+            file.write_bytes(picture(data, path.suffix))
+        except OSError as problem:
+            raise StorageError(f"cannot write {file}: {problem.strerror}") from problem
+    return list(wanted)
+
+
+def picture(data: ChartData, suffix: str) -> bytes:
+    """One chart as SVG or PNG (twice the size, for print)."""
+    import vl_convert
+
+    spec = specification(data, page=False)
+    if suffix == ".svg":
+        return str(vl_convert.vegalite_to_svg(spec)).encode("utf-8")
+    return bytes(vl_convert.vegalite_to_png(spec, scale=2))

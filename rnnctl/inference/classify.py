@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnnctl.errors import DataError, RunError
+from rnnctl.errors import RunError
 from rnnctl.inference.lines import Line
 from rnnctl.inference.records import Record, RecordReader
 from rnnctl.nn.allocator import keep_memory
@@ -59,6 +59,7 @@ class Predictor:
             )
         keep_memory()
         self.labels = loaded.labels
+        self.text_field = loaded.config.corpus.text_field
         self._model = loaded.model
         self._tokenizer = loaded.tokenizer
         self._corpus = loaded.config.corpus
@@ -142,11 +143,3 @@ def answers(
         records = list(reader.read(lines))
         predictions = iter(predictor.predict([r.text for r in records if not r.error]))
         yield [Answer(r, None if r.error else next(predictions)) for r in records]
-
-
-def failure(record: Record, source: str) -> DataError:
-    """The error that ends the work with --fail-fast."""
-    return DataError(
-        f"{source}:{record.line}: {record.error}",
-        hint="without --fail-fast such a line gets an error record and the others their answers",
-    )

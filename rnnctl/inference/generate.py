@@ -93,7 +93,7 @@ class Generator:
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
-        self._model: LanguageModel = scorer.model
+        self.model: LanguageModel = scorer.model
         self._tokenizer = scorer.tokenizer
 
     def read(self, prompt: str, before: TextState | None = None) -> TextState:
@@ -115,7 +115,7 @@ class Generator:
         if not prompts or wish.length == 0:
             yield from (Piece(first + i, "", "length") for i in range(len(prompts)))
             return
-        batch = _Batch(self._model, self._tokenizer, prompts, wish, first)
+        batch = _Batch(self.model, self._tokenizer, prompts, wish, first)
         for _ in range(wish.length):
             yield from batch.step()
             if batch.empty:

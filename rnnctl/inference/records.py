@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rnnctl.errors import DataError
 from rnnctl.inference.lines import Line
 
 TEXT_FIELDS = ("text", "sentence", "review", "content", "document", "body", "comment", "message")
@@ -50,8 +51,12 @@ class RecordReader:
     """Turns lines into records. In `auto`, the first line decides: a JSON object means JSONL."""
 
     def __init__(self, format: LineFormat = "auto", text_field: str | None = None) -> None:
-        self.format = format
+        self.format = self._wanted = format
         self._text_field = text_field
+
+    def fresh(self) -> RecordReader:
+        """A reader for the next file, as this one was at first."""
+        return RecordReader(self._wanted, self._text_field)
 
     def read(self, lines: Iterable[Line]) -> Iterator[Record]:
         """One record for each line, in order."""
@@ -103,6 +108,14 @@ class RecordReader:
         there = shorten(", ".join(value) or "none")
         wanted = repr(self._text_field) if self._text_field else "of text (name it by --text-field)"
         return f"no field {wanted}; fields: {there}"
+
+
+def failure(record: Record, source: str) -> DataError:
+    """The error that ends the work with --fail-fast."""
+    return DataError(
+        f"{source}:{record.line}: {record.error}",
+        hint="without --fail-fast such a line gets an error record and the others their answers",
+    )
 
 
 def parse_json(source: str) -> Any:

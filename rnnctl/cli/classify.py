@@ -1,0 +1,152 @@
+"""`rnnctl classify`: a text per line in, a label and its probability per line out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rnnctl.cli import console, inputs
+from rnnctl.cli.options import (
+    DeviceOption,
+    Format,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    RunArgument,
+    ThreadsOption,
+)
+
+if TYPE_CHECKING:
+    from rnnctl.inference.classify import Answer
+
+INPUT = "Input"
+LineFormat = Literal["auto", "text", "jsonl"]
+
+
+def classify(
+    run: RunArgument,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="Texts, one per line; `-` or none: stdin."),
+    ] = None,
+    input_format: Annotated[
+        LineFormat,
+        typer.Option(
+            "--input",
+            help="text, jsonl, or auto: the first line decides.",
+            rich_help_panel=INPUT,
+        ),
+    ] = "auto",
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="Same as --input jsonl.", rich_help_panel=INPUT)
+    ] = False,
+    text_field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The JSON field that holds the text.", rich_help_panel=INPUT
+        ),
+    ] = None,
+    max_line: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="BYTES", help="Longer lines get an error record.", rich_help_panel=INPUT
+        ),
+    ] = 16_000_000,
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast",
+            help="Stop at the first line that holds no text.",
+            rich_help_panel=INPUT,
+        ),
+    ] = False,
+    format: FormatOption = "table",
+    output: OutputOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Give every input text a label.
+
+    One text per line, or one JSON object per line, whose fields are passed through. Answers come
+    in the same order, as soon as their line is there. `--format table` writes
+    LABEL<tab>PROBABILITY, and for a line that holds no text <tab><tab>ERROR; `--format json` one
+    object per line with `prediction`, `probability` and `probabilities`, or `error` and `line`.
+    """
+    console.configure(quiet=quiet)
+    sources = files or []
+    inputs.check(sources, f"classify {run}")
+    from rnnctl.inference.classify import Predictor, answers
+    from rnnctl.inference.lines import read_lines
+    from rnnctl.inference.records import RecordReader
+    from rnnctl.tasks.loading import load
+    from rnnctl.tasks.machine import set_threads
+
+    set_threads(threads)
+    predictor = Predictor(load(run, device=device))
+    as_lines: LineFormat = "jsonl" if jsonl else input_format
+    with inputs.output(output) as write:
+        writer = _Writer(write, format, predictor.labels, fail_fast)
+        for source in inputs.opened(sources, f"classify {run}"):
+            reader = RecordReader(as_lines, text_field or predictor.text_field)
+            with inputs.reading(source.name):
+                lines = read_lines(source.stream, max_line=max_line)
+                for window in answers(predictor, lines, reader):
+                    writer.add(window, source.name)
+    writer.report()
+
+
+class _Writer:
+    """Writes answers as they come, and counts what was wrong."""
+
+    def __init__(
+        self, write: inputs.Write, format: Format, labels: Sequence[str], fail_fast: bool
+    ) -> None:
+        self._write = write
+        self._labels = labels
+        self._fail_fast = fail_fast
+        self._line = {"table": self._as_table, "json": self._as_json, "markdown": _as_markdown}[
+            format
+        ]
+        self._lines = self._errors = 0
+        if format == "markdown":
+            write("| line | label | probability |\n|---:|---|---:|\n")
+
+    def add(self, window: Sequence[Answer], source: str) -> None:
+        """Write a window at once. With --fail-fast, raises DataError at its first error."""
+        good = len(window)
+        if self._fail_fast:
+            good = next((i for i, a in enumerate(window) if a.record.error), good)
+        self._write("".join(self._line(answer) + "\n" for answer in window[:good]))
+        self._lines += good
+        self._errors += sum(bool(answer.record.error) for answer in window[:good])
+        if good < len(window):
+            from rnnctl.inference.records import failure
+
+            raise failure(window[good].record, source)
+
+    def report(self) -> None:
+        """Say on stderr what a person should know at the end."""
+        if self._lines == 0:
+            console.note("the input is empty: nothing to classify")
+        if self._errors:
+            console.warn(f"{self._errors:,} of {self._lines:,} lines hold no text")
+
+    def _as_table(self, answer: Answer) -> str:
+        if answer.prediction is None:
+            return f"\t\tline {answer.record.line}: {inputs.one_line(answer.record.error)}"
+        return f"{inputs.one_line(answer.prediction.label)}\t{answer.prediction.probability:.6f}"
+
+    def _as_json(self, answer: Answer) -> str:
+        return answer.record.with_answer(answer.fields(self._labels))
+
+
+def _as_markdown(answer: Answer) -> str:
+    line, found = answer.record.line, answer.prediction
+    label, chance = ("", answer.record.error) if found is None else (found.label, found.probability)
+    shown = chance if isinstance(chance, str) else f"{chance:.4f}"
+    cells = (inputs.one_line(cell).replace("|", "\\|") for cell in (label, shown))
+    return f"| {line} | " + " | ".join(cells) + " |"

@@ -1,0 +1,95 @@
+"""`rnnctl evaluate`: measure a run on a corpus."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+
+import typer
+
+from rnnctl.cli import console, inputs
+from rnnctl.cli.options import (
+    DeviceOption,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    RunArgument,
+    ThreadsOption,
+)
+
+CORPUS = "Corpus"
+
+
+def evaluate(
+    run: RunArgument,
+    corpus: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CORPUS]...",
+            help="What `train` reads: files, a folder, hub:NAME, `-`. None: the held-out text "
+            "that the run keeps.",
+            show_default=False,
+        ),
+    ] = None,
+    part: Annotated[
+        Literal["test", "valid", "train", "all"] | None,
+        typer.Option(
+            help="Which part of the corpus; by default test where it has one, else all.",
+            rich_help_panel=CORPUS,
+        ),
+    ] = None,
+    window: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Tokens of a window of the cold protocol.", rich_help_panel=CORPUS
+        ),
+    ] = 64,
+    text_field: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The column with the text.", rich_help_panel=CORPUS),
+    ] = None,
+    label_field: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The column with the label.", rich_help_panel=CORPUS),
+    ] = None,
+    encoding: Annotated[
+        str, typer.Option(metavar="NAME", help="Of plain text.", rich_help_panel=CORPUS)
+    ] = "utf-8",
+    format: FormatOption = "table",
+    output: OutputOption = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure a run on a corpus.
+
+    A classifier: accuracy with its 95 % interval, macro-F1, calibration error, confusion matrix.
+    A language model: loss, perplexity and bits per byte by protocol: streaming (the state is
+    carried over the whole text) and cold (windows from a zero state), or per document. The result
+    is kept in the run as well.
+    """
+    console.configure(quiet=quiet)
+    from rnnctl.tasks.loading import load
+    from rnnctl.tasks.machine import set_threads
+    from rnnctl.workflow.evaluate import evaluate as measure
+
+    set_threads(threads)
+    sources = corpus or []
+    stdin = inputs.stdin(f"evaluate {run} -") if "-" in sources else None
+    loaded = load(run, device=device)
+    result = measure(
+        loaded,
+        sources,
+        part=part,
+        window=window,
+        text_field=text_field,
+        label_field=label_field,
+        encoding=encoding,
+        stdin=stdin,
+    )
+    if os.access(loaded.run.path, os.W_OK):
+        loaded.run.write_result("evaluate", result)
+    for warning in result.warnings:
+        console.warn(warning.text)
+    shown = result.model_copy(update={"documents": None, "warnings": ()})
+    console.emit(shown, format, output)

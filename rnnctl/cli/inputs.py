@@ -1,0 +1,117 @@
+"""Where commands that filter text read from and write to."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from rnnctl.cli import console
+from rnnctl.errors import DataError, StorageError, UsageError
+
+STDIN = "standard input"
+Write = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A stream of bytes and what to call it in messages."""
+
+    name: str
+    stream: BinaryIO
+
+
+def check(files: Sequence[Path], command: str) -> None:
+    """Find missing files, and that there is nothing to read, before a model is loaded."""
+    if not files:
+        stdin(command)
+    for path in files:
+        if str(path) == "-":
+            stdin(command)
+        elif path.is_dir():
+            raise DataError(f"{path} is a folder, not a file", hint=f"name its files: {path}/*")
+        elif not path.exists():
+            raise DataError(f"{path} does not exist", hint="check the path")
+
+
+def stdin(command: str) -> BinaryIO:
+    """Standard input as bytes. UsageError where it is a terminal and nobody asked for it."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(
+            "there is nothing to read: standard input is a terminal"
+            if sys.stdin is not None
+            else "there is nothing to read: standard input is closed",
+            hint=f"name a file, or pipe text in: `echo some text | rnnctl {command}`",
+        )
+    return sys.stdin.buffer
+
+
+def opened(files: Sequence[Path], command: str) -> Iterator[Input]:
+    """Each file in turn, `-` and none at all being standard input. Raises DataError."""
+    for path in files or [Path("-")]:
+        if str(path) == "-":
+            yield Input(STDIN, stdin(command))
+            continue
+        try:
+            with path.open("rb") as stream:
+                yield Input(str(path), stream)
+        except OSError as problem:
+            raise _unreadable(str(path), problem) from problem
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn a failing read into an error that names the file; a closed pipe is none of ours."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        raise _unreadable(name, problem) from problem
+
+
+def _unreadable(name: str, problem: OSError) -> DataError:
+    return DataError(f"cannot read {name}: {problem.strerror}", hint="check the file")
+
+
+@contextmanager
+def output(path: Path | None) -> Iterator[Write]:
+    """A place to write records to as they are made: standard output, or a file.
+
+    Each call is flushed. The file gets its name at the end; before, and after a failure, what
+    stood there is untouched.
+    """
+    if path is None or str(path) == "-":
+        yield lambda text: console.stdout_write(text, flush=True)
+        return
+    final = path.resolve()
+    direct = final.exists() and not final.is_file()  # /dev/stdout, a named pipe
+    temporary = final if direct else final.with_name(f".{final.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+
+            def write(text: str) -> None:
+                file.write(text)
+                file.flush()
+
+            yield write
+        if not direct:
+            temporary.replace(final)
+    except OSError as problem:
+        raise StorageError(
+            f"cannot write {path}: {problem.strerror}", hint="choose another place with -o FILE"
+        ) from problem
+    finally:
+        if not direct:
+            temporary.unlink(missing_ok=True)
+
+
+def one_line(text: str) -> str:
+    """Text as one tab-separated field: backslash, tab and line ends are escaped."""
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    return text.replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")

@@ -1,0 +1,169 @@
+"""`generate`, `score` and `evaluate` as blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rnnctl.reports.blocks import Block, Heading, KeyValues, Paragraph, Verbatim, table
+from rnnctl.reports.numbers import fixed, number, percent
+from rnnctl.results.base import Classification, LanguageModelLoss, Result
+from rnnctl.results.inference import EvaluateResult, GenerateResult, Sample, ScoredText, ScoreResult
+
+_MOST_CLASSES = 12  # columns of a confusion matrix that a page can hold
+
+
+def blocks(result: Result) -> list[Block]:
+    """The blocks of any result of this module."""
+    if isinstance(result, GenerateResult):
+        return _generated(result)
+    if isinstance(result, ScoreResult):
+        return _scored(result)
+    assert isinstance(result, EvaluateResult)
+    return _evaluated(result)
+
+
+def _generated(result: GenerateResult) -> list[Block]:
+    made: list[Block] = []
+    for place, sample in enumerate(result.samples, 1):
+        if len(result.samples) > 1:
+            made.append(Heading(f"Sample {place}", level=3))
+        made.append(Verbatim(result.prompt + sample.text))
+        made.append(Paragraph(copied_sentence(sample, result.copied_note), kind="note"))
+    return made
+
+
+def copied_sentence(sample: Sample, note: str) -> str:
+    """What is known about copies, in a sentence."""
+    if sample.copied is None:
+        return f"Longest stretch copied from the training text: not known ({note})."
+    if sample.copied.tokens == 0:
+        return "Nothing of it stands in the training text."
+    found = sample.copied
+    size = f"{number(found.tokens)} tokens, {number(found.chars)} characters"
+    return f"Longest stretch copied from the training text: {size}: {found.text!r}."
+
+
+def _scored(result: ScoreResult) -> list[Block]:
+    made: list[Block] = []
+    if len(result.texts) == 1:
+        made.append(KeyValues(tuple(_facts(result.total))))
+    else:
+        texts = [*result.texts, result.total]
+        made.append(table(_COLUMNS, map(_row, texts), strong_rows=[len(result.texts)]))
+    if result.read_before:
+        text = f"Read on from a saved state, after {number(result.read_before)} tokens."
+        made.append(Paragraph(text, kind="note"))
+    if result.pending_bytes:
+        text = f"{result.pending_bytes} bytes at the end are no whole token yet: kept, not scored."
+        made.append(Paragraph(text, kind="note"))
+    return made
+
+
+_COLUMNS = (
+    "text",
+    "nats",
+    "tokens",
+    "nats per token",
+    "perplexity",
+    "bits per char",
+    "bits per byte",
+    "unknown",
+)
+
+
+def _row(text: ScoredText) -> list[str]:
+    return [
+        text.source,
+        fixed(text.nats, 2),
+        number(text.tokens, 12),
+        fixed(text.nats_per_token, 4),
+        number(text.perplexity, 5),
+        fixed(text.bits_per_char, 4),
+        fixed(text.bits_per_byte, 4),
+        number(text.unknown, 12),
+    ]
+
+
+def _facts(text: ScoredText) -> list[tuple[str, str]]:
+    unknown = number(text.unknown, 12)
+    if text.unknown:
+        share = text.unknown / text.tokens
+        unknown += f" ({percent(share, 2)}), their spelling {fixed(text.spelling_nats, 2)} nats"
+    return [
+        ("text", text.source),
+        ("nats", fixed(text.nats, 4)),
+        ("nats per token", fixed(text.nats_per_token, 4)),
+        ("perplexity", number(text.perplexity, 5)),
+        ("bits per character", fixed(text.bits_per_char, 4)),
+        ("bits per byte", fixed(text.bits_per_byte, 4)),
+        ("tokens", number(text.tokens, 12)),
+        ("characters", number(text.chars, 12)),
+        ("bytes", number(text.bytes, 12)),
+        ("unknown tokens", unknown),
+    ]
+
+
+def _evaluated(result: EvaluateResult) -> list[Block]:
+    made: list[Block] = [Heading(f"{result.run} on {result.corpus} ({result.part})", level=1)]
+    if result.losses:
+        made.append(_losses(result.losses))
+    if result.classification is not None:
+        made.extend(_classified(result.classification))
+    if result.cut_share:
+        text = f"{percent(result.cut_share)} of the documents were cut to the run's length."
+        made.append(Paragraph(text, kind="note"))
+    made.extend(Paragraph(warning.text, kind="warning") for warning in result.warnings)
+    return made
+
+
+def _losses(losses: Sequence[LanguageModelLoss]) -> Block:
+    first = ("protocol", "nats per token", "perplexity", "bits per char", "bits per byte")
+    columns = (*first, "tokens", "unknown")
+    rows = [
+        [
+            loss.protocol if loss.window is None else f"{loss.protocol}, {loss.window} tokens",
+            fixed(loss.loss_nats, 4),
+            number(loss.perplexity, 5),
+            fixed(loss.bits_per_char, 4),
+            fixed(loss.bits_per_byte, 4),
+            number(loss.tokens, 12),
+            f"{number(loss.unknown, 12)} ({percent(loss.unknown_rate, 2)})",
+        ]
+        for loss in losses
+    ]
+    return table(columns, rows)
+
+
+def _classified(found: Classification) -> list[Block]:
+    low, high = found.accuracy_ci95
+    facts = KeyValues(
+        (
+            ("accuracy", f"{percent(found.accuracy, 2)} [{percent(low, 2)}, {percent(high, 2)}]"),
+            ("macro-F1", fixed(found.macro_f1, 4)),
+            ("loss", f"{fixed(found.loss_nats, 4)} nats"),
+            ("calibration error", percent(found.calibration_error, 2)),
+            ("documents", number(found.n, 12)),
+        ),
+        caption="95 % Wilson interval; expected calibration error over 15 equal bins",
+    )
+    if len(found.labels) > _MOST_CLASSES:
+        return [facts, _per_class(found)]
+    return [facts, Heading("Confusion matrix"), _confusion(found)]
+
+
+def _confusion(found: Classification) -> Block:
+    rows = [
+        [name, *(number(count, 12) for count in counts)]
+        for name, counts in zip(found.labels, found.confusion, strict=True)
+    ]
+    return table(("truth \\ prediction", *found.labels), rows)
+
+
+def _per_class(found: Classification) -> Block:
+    """For many classes: how many of each were there, found, and said."""
+    said = [sum(column) for column in zip(*found.confusion, strict=True)]
+    rows = [
+        [name, number(sum(counts), 12), number(counts[i], 12), number(said[i], 12)]
+        for i, (name, counts) in enumerate(zip(found.labels, found.confusion, strict=True))
+    ]
+    return table(("label", "documents", "predicted right", "predicted in all"), rows)

@@ -1,0 +1,88 @@
+"""What `generate`, `score` and `evaluate` return. `classify` answers line by line instead."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from rnnctl.results.base import Classification, LanguageModelLoss, Record, Result
+from rnnctl.results.training import DocumentSums
+
+
+class CopiedStretch(Record):
+    """The longest stretch of a sample that stands word for word in the training text."""
+
+    tokens: int
+    chars: int
+    text: str
+    position: int = Field(description="its first token's place in the training ids")
+
+
+class Sample(Record):
+    """One continuation. `ended` says why it is over: length, stop (a stop text), end (<eos>)."""
+
+    text: str
+    ended: Literal["length", "stop", "end"]
+    copied: CopiedStretch | None = Field(None, description="None where it is not known")
+
+
+class GenerateResult(Result):
+    """Continuations of one prompt, and how they were drawn."""
+
+    schema_id: Literal["rnnctl.generate/1"] = "rnnctl.generate/1"
+    run: str
+    prompt: str
+    unknown_in_prompt: int = Field(description="tokens of the prompt that the model does not know")
+    temperature: float
+    top_k: int = Field(description="0 = off")
+    top_p: float = Field(description="1 = off")
+    min_p: float = Field(description="0 = off")
+    repetition_penalty: float = Field(description="1 = off")
+    length: int = Field(description="most tokens of a continuation")
+    stop: tuple[str, ...] = ()
+    samples: tuple[Sample, ...]
+    copied_note: str = Field("", description="why copies are not known, where they are not")
+
+
+class ScoredText(Record):
+    """How likely one text is. Unknown tokens are charged with their spelling.
+
+    Only bits per byte may be compared across tokenizers.
+    """
+
+    source: str
+    nats: float
+    tokens: int
+    chars: int
+    bytes: int
+    unknown: int = 0
+    spelling_nats: float = Field(0.0, description="part of nats: spelling of unknown tokens")
+    nats_per_token: float | None
+    perplexity: float | None = Field(description="per token; None where it overflows")
+    bits_per_char: float | None
+    bits_per_byte: float | None
+
+
+class ScoreResult(Result):
+    """Log-likelihoods of whole texts, read from a zero state or from a saved one."""
+
+    schema_id: Literal["rnnctl.score/1"] = "rnnctl.score/1"
+    run: str
+    texts: tuple[ScoredText, ...]
+    total: ScoredText
+    read_before: int = Field(0, description="tokens read before, from --state-in")
+    pending_bytes: int = Field(0, description="held in --state-out: not a whole token yet")
+
+
+class EvaluateResult(Result):
+    """A run measured on a corpus: losses by protocol, or a classification."""
+
+    schema_id: Literal["rnnctl.evaluate/1"] = "rnnctl.evaluate/1"
+    run: str
+    corpus: str = Field(description="what was read, in words")
+    part: str = Field(description="which part of it: test, valid, or all")
+    losses: tuple[LanguageModelLoss, ...] = ()
+    classification: Classification | None = None
+    cut_share: float = Field(0.0, description="documents longer than --max-tokens")
+    documents: DocumentSums | None = Field(None, description="kept in the run only")

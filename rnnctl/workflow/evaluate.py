@@ -1,0 +1,245 @@
+"""What `evaluate` does: a corpus, the part of it to judge by, and the numbers by protocol.
+
+A text that the run was trained on must not be judged as if it were new: where the corpus is the
+run's own, only what was held out counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from rnnctl.config import CorpusConfig
+from rnnctl.data.cache import cache_directory
+from rnnctl.data.corpus import Corpus, open_corpus
+from rnnctl.data.documents import Document
+from rnnctl.data.store import SplitIds, Store, build_store
+from rnnctl.errors import DataError, UsageError
+from rnnctl.inference.environment import environment
+from rnnctl.inference.training_text import corpus_facts
+from rnnctl.nn.allocator import keep_memory
+from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.results.base import LanguageModelLoss, Warning_
+from rnnctl.results.inference import EvaluateResult
+from rnnctl.results.training import DocumentSums
+from rnnctl.tasks.base import Arithmetic
+from rnnctl.tasks.classification import classify_split, label_nats, measure
+from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
+from rnnctl.tasks.loading import Loaded
+from rnnctl.workflow.final import loss_of
+
+Part = Literal["test", "valid", "train", "all"]
+EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start
+MOST_SUMS = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is judged: one split of a corpus, and which part of it that is."""
+
+    corpus: Corpus
+    split: str
+    part: str
+    warnings: tuple[Warning_, ...] = ()
+
+
+def evaluate(
+    loaded: Loaded,
+    sources: Sequence[str],
+    *,
+    part: Part | None = None,
+    window: int = 64,
+    label_field: str | None = None,
+    text_field: str | None = None,
+    encoding: str = "utf-8",
+    stdin: BinaryIO | None = None,
+) -> EvaluateResult:
+    """Measure a run on `sources`, or on the held-out text that it keeps where there are none.
+
+    part: which split; by default test where the corpus has one, else valid, else all of it.
+    window: tokens, for the cold protocol. Raises DataError, UsageError, RunError.
+    """
+    keep_memory()
+    settings = loaded.config.corpus.model_copy(
+        update={
+            "sources": tuple(sources),
+            "text_field": text_field or loaded.config.corpus.text_field,
+            "label_field": label_field or loaded.config.corpus.label_field,
+            "encoding": encoding,
+        }
+    )
+    found = choose(loaded, settings, part, stdin) if sources else kept(loaded, part)
+    store = build_store(
+        found.corpus,
+        loaded.tokenizer,
+        cache=cache_directory(),
+        max_tokens=settings.max_tokens,
+        keep=settings.keep,
+    )
+    return _Evaluation(loaded, found, store, window).result()
+
+
+def kept(loaded: Loaded, part: Part | None) -> Material:
+    """The held-out documents in the run."""
+    for name in ("test", "valid") if part is None else (part,):
+        documents = loaded.run.heldout(name) if name in ("test", "valid") else []
+        if documents:
+            return _kept(loaded, name, documents)
+    raise UsageError(
+        f"{loaded.run.path} keeps no held-out text" + (f" called {part}" if part else ""),
+        hint=f"name a corpus: `rnnctl evaluate {loaded.run.path} CORPUS`",
+    )
+
+
+def _kept(loaded: Loaded, name: str, documents: list[Document]) -> Material:
+    running = loaded.run.heldout_running(name)
+    if running:
+        documents = [Document("".join(document.text for document in documents))]
+    corpus = Corpus.from_documents({name: documents}, description="the held-out text of the run")
+    labels = tuple(sorted({d.label for d in documents if d.label is not None}))
+    corpus = Corpus(
+        corpus.parts, running, corpus.description, corpus.fingerprint, labels, corpus.warnings
+    )
+    return Material(corpus, name, name)
+
+
+def choose(
+    loaded: Loaded, settings: CorpusConfig, part: Part | None, stdin: BinaryIO | None
+) -> Material:
+    """Open the corpus and choose the part of it to judge by."""
+    task = loaded.config.model.task
+    if "-" not in settings.sources:  # what comes through a pipe can be read only once
+        own = open_corpus(settings, task=task, cache=cache_directory())
+        if own.fingerprint == corpus_facts(loaded).get("fingerprint"):
+            return _of_own(own, part)
+    whole = settings.model_copy(update={"split": "100/0/0"})
+    corpus = open_corpus(whole, task=task, cache=cache_directory(), stdin=stdin)
+    if part == "all":
+        part = "train"
+    for name in ("test", "valid", "train") if part is None else (part,):
+        if _has_text(corpus, name):
+            return Material(corpus, name, "all" if name == "train" else name)
+    raise DataError(f"{corpus.description} has no part {part!r}", hint="leave --part out")
+
+
+def _of_own(corpus: Corpus, part: Part | None) -> Material:
+    for name in ("test", "valid") if part is None else (part,):
+        if _has_text(corpus, name):
+            text = f"the run was trained on this corpus: only its {name} part is read"
+            if name in ("train", "all"):
+                text = "the run was trained on this text: the numbers say nothing about new text"
+            return Material(corpus, name, name, (Warning_(code="trained_on", text=text),))
+    raise DataError(
+        "the run was trained on this corpus, and nothing of it was held out",
+        hint="evaluate on another text, or say --part train",
+    )
+
+
+def _has_text(corpus: Corpus, split: str) -> bool:
+    return any(document.text for document in corpus.documents(split))
+
+
+class _Evaluation:
+    """One run on one split."""
+
+    def __init__(self, loaded: Loaded, found: Material, store: Store, window: int) -> None:
+        self._loaded = loaded
+        self._found = found
+        self._store = store
+        self._window = window
+        self._split = store.split(found.split)
+        device = next(loaded.model.parameters()).device
+        self._arithmetic = Arithmetic(device, bf16=False)
+        self._boundary = loaded.tokenizer.boundary_id
+
+    def result(self) -> EvaluateResult:
+        model, found = self._loaded.model, self._found
+        result = EvaluateResult(
+            environment=environment(self._loaded),
+            corpus_fingerprint=found.corpus.fingerprint,
+            warnings=(*found.warnings, *found.corpus.warnings),
+            run=str(self._loaded.run.path),
+            corpus=found.corpus.description,
+            part=found.part,
+            cut_share=self._store.cut_share,
+        )
+        if isinstance(model, Classifier):
+            return self._classified(model, result)
+        return self._language_model(model, result)
+
+    def _classified(self, model: Classifier, result: EvaluateResult) -> EvaluateResult:
+        labels = self._labels()
+        logits = classify_split(model, self._split, self._boundary, self._arithmetic)
+        assert logits is not None  # nothing interrupts it
+        sums = self._sums(label_nats(logits, labels), labels, logits.argmax(1))
+        found = measure(logits, labels, self._loaded.labels)
+        return result.model_copy(update={"classification": found, "documents": sums})
+
+    def _labels(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """The labels (D,) as the run numbers them. DataError for one that it does not know."""
+        if self._split.labels is None:
+            raise DataError(
+                f"{self._found.corpus.description} has no labels",
+                hint="name their field with --label-field; without labels use `rnnctl classify`",
+            )
+        names, known = self._store.label_names, self._loaded.labels
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise DataError(
+                f"labels that the run does not know: {', '.join(map(repr, unknown[:5]))}",
+                hint=f"it knows {', '.join(map(repr, known))}; check --label-field",
+            )
+        own = np.array([known.index(name) for name in names], dtype=np.int64)
+        return own[self._split.labels]
+
+    def _language_model(self, model: LanguageModel, result: EvaluateResult) -> EvaluateResult:
+        if len(self._split.ids) == 0:
+            raise DataError(f"{self._found.corpus.description} holds no text")
+        if self._found.corpus.running:
+            return result.model_copy(update={"losses": tuple(self._running(model))})
+        nats = document_nats(
+            model, self._split.ids, self._split.offsets, self._boundary, self._arithmetic
+        )
+        assert nats is not None  # nothing interrupts it
+        loss = loss_of(self._split, len(nats), float(nats.sum()), "document")
+        sums = self._sums(nats + self._split.unknown_nats, None, None)
+        return result.model_copy(update={"losses": (loss,), "documents": sums})
+
+    def _running(self, model: LanguageModel) -> Iterator[LanguageModelLoss]:
+        ids, boundary, arithmetic = self._split.ids, self._boundary, self._arithmetic
+        streams = 1 if len(ids) <= EXACT_TOKENS else 64
+        streaming = streaming_nats(model, ids, boundary, arithmetic, streams=streams)
+        cold = cold_nats(model, ids, boundary, arithmetic, window=self._window)
+        assert streaming is not None and cold is not None  # nothing interrupts them
+        yield loss_of(self._split, None, streaming, "streaming")
+        yield loss_of(self._split, None, cold, "cold", window=self._window)
+
+    def _sums(
+        self,
+        nats: np.ndarray[tuple[int], np.dtype[np.float64]],
+        truth: np.ndarray[tuple[int], np.dtype[np.int64]] | None,
+        predicted: np.ndarray[tuple[int], np.dtype[np.integer]] | None,
+    ) -> DocumentSums | None:
+        if len(nats) > MOST_SUMS:
+            return None
+        return sums_of(self._split, nats, truth, predicted)
+
+
+def sums_of(
+    split: SplitIds,
+    nats: np.ndarray[tuple[int], np.dtype[np.float64]],
+    truth: np.ndarray[tuple[int], np.dtype[np.int64]] | None,
+    predicted: np.ndarray[tuple[int], np.dtype[np.integer]] | None,
+) -> DocumentSums:
+    """Per-document sums, for paired comparisons."""
+    return DocumentSums(
+        split="test",
+        loss_nats=tuple(round(float(value), 6) for value in nats),
+        tokens=tuple(int(n) for n in np.diff(split.offsets)),
+        bytes=tuple(int(n) for n in split.bytes),
+        truth=() if truth is None else tuple(int(label) for label in truth),
+        predicted=() if predicted is None else tuple(int(label) for label in predicted),
+    )

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from rnnctl.config import TrainingConfig
 from rnnctl.data.batches import ClassifierBatch, DocumentBatches
-from rnnctl.data.store import SplitIds
+from rnnctl.data.ids import SplitIds
 from rnnctl.nn.models import Classifier
 from rnnctl.results.base import Classification
 from rnnctl.tasks import metrics
@@ -43,10 +43,15 @@ class ClassificationTask:
         self.batches = DocumentBatches(
             train, settings.batch_size, boundary_id=boundary_id, seed=settings.seed, shuffle=True
         )
+        self._iterator = iter(self.batches)  # follows `batches` wherever it is set
         self.units_per_epoch = len(train.labels)
         counts = np.bincount(train.labels)
         shares = counts[counts > 0] / counts.sum()
         self.trivial_nats = float(-(shares * np.log(shares)).sum())
+
+    def next_batch(self) -> ClassifierBatch:
+        """The next batch of documents."""
+        return next(self._iterator)
 
     def loss(self, batch: ClassifierBatch, carry: Carry) -> StepLoss:
         """Cross entropy of a batch of documents, this worker's share of them only."""

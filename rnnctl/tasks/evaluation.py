@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rnnctl.data.ids import IdArray
 from rnnctl.nn.models import LanguageModel
 from rnnctl.tasks.base import Arithmetic, Interrupted
 
-Ids = NDArray[np.integer]
 NO_TARGET = -100
 STREAMS = 64
 LEAD = 256  # tokens read before each part of a text that is evaluated in parallel
@@ -34,7 +34,7 @@ def never() -> bool:
 @torch.no_grad()
 def streaming_nats(
     model: LanguageModel,
-    ids: Ids,
+    ids: NDArray[np.integer],
     boundary_id: int,
     arithmetic: Arithmetic,
     *,
@@ -72,7 +72,7 @@ def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
 
 
 def _window(
-    ids: Ids, begins: NDArray[np.integer], start: int, stop: int, boundary_id: int
+    ids: NDArray[np.integer], begins: NDArray[np.integer], start: int, stop: int, boundary_id: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Inputs and targets (T, B) of steps start … stop-1 counted from each of `begins` (B,)."""
     places = np.arange(start, stop)[:, None] + begins[None, :]
@@ -102,7 +102,7 @@ def _losses(
 @torch.no_grad()
 def cold_nats(
     model: LanguageModel,
-    ids: Ids,
+    ids: NDArray[np.integer],
     boundary_id: int,
     arithmetic: Arithmetic,
     *,
@@ -125,7 +125,7 @@ def cold_nats(
 @torch.no_grad()
 def document_nats(
     model: LanguageModel,
-    ids: Ids,
+    ids: IdArray,
     offsets: NDArray[np.int64],
     boundary_id: int,
     arithmetic: Arithmetic,
@@ -162,7 +162,7 @@ def batches_by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]
 
 
 def _padded(
-    ids: Ids, offsets: NDArray[np.int64], some: NDArray[np.int64], boundary_id: int
+    ids: IdArray, offsets: NDArray[np.int64], some: NDArray[np.int64], boundary_id: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Inputs and targets (T, B) of some documents, padded with boundary_id and NO_TARGET."""
     longest = int((offsets[some + 1] - offsets[some]).max())

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from rnnctl.config import TrainingConfig
 from rnnctl.data.batches import LanguageModelBatch, StreamBatches
-from rnnctl.data.store import SplitIds
+from rnnctl.data.ids import IdArray, SplitIds
 from rnnctl.nn.models import LanguageModel
 from rnnctl.tasks.base import Arithmetic, Carry, Interrupted, StepLoss, Validation
 from rnnctl.tasks.evaluation import document_nats, streaming_nats
@@ -56,17 +56,30 @@ class LanguageModelTask:
         self.units_per_epoch = self.batches.tokens_per_epoch
         self.trivial_nats = unigram_nats(train.ids, model.vocab_size)
 
+    def next_batch(self) -> LanguageModelBatch:
+        """The next chunk of all streams."""
+        return next(self.batches)
+
     def loss(self, batch: LanguageModelBatch, carry: Carry) -> StepLoss:
         """Loss of one chunk, continuing from the state `carry`; this worker's streams only."""
         own = slice(self.rank, None, self.workers)
         inputs = self._tensor(batch.inputs[:, own])
         targets = self._tensor(batch.targets[:, own])
-        starts = None if batch.starts is None else self._tensor(batch.starts[:, own])
+        starts, carry = self._starts(batch, carry)
         with self.arithmetic.context():
             total, state = self.model.loss(inputs, targets, carry, starts)
         units = int((batch.targets != -100).sum())
         kept = tuple(part.detach() for part in state)
         return StepLoss(total, units, tokens=units, documents=0, carry=kept)
+
+    def _starts(self, batch: LanguageModelBatch, carry: Carry) -> tuple[torch.Tensor | None, Carry]:
+        """Starts that only a zero state at the chunk's beginning expresses are given as that."""
+        if batch.starts is None:
+            return None, carry
+        own = batch.starts[:, self.rank :: self.workers]
+        if own[0].all() and not own[1:].any():
+            return None, None
+        return self._tensor(own), carry
 
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.arithmetic.device)
@@ -106,7 +119,7 @@ def first_documents(offsets: NDArray[np.int64], tokens: int) -> NDArray[np.int64
     return offsets[: max(2, count)]
 
 
-def unigram_nats(ids: NDArray[np.integer], vocab_size: int) -> float:
+def unigram_nats(ids: IdArray, vocab_size: int) -> float:
     """Entropy of the token frequencies, nats: the loss of a model that looks at no context."""
     counts = np.zeros(vocab_size, np.int64)
     for begin in range(0, min(len(ids), _COUNTED_TOKENS), 1_000_000):

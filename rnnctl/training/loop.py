@@ -81,7 +81,7 @@ class Loop:
         lr = self.plan.rate(progress, counters)
         set_rate(state.optimizer, lr)
         state.optimizer.zero_grad(set_to_none=True)
-        loss = state.task.loss(next(state.task.batches), state.carry)
+        loss = state.task.loss(state.task.next_batch(), state.carry)
         (loss.total / loss.units).backward()  # type: ignore[no-untyped-call]
         mean = self.reduce(loss)
         norm = clip(state.task.model.parameters(), self.plan.settings.clip)

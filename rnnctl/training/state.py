@@ -28,12 +28,13 @@ class TrainingState:
     optimizer: torch.optim.Optimizer
     counters: Counters
     best: Tensors
+    batch_size: int
     carry: tuple[Tensor, ...] | None = None
 
     @classmethod
-    def begin(cls, task: Task, optimizer: torch.optim.Optimizer) -> TrainingState:
+    def begin(cls, task: Task, optimizer: torch.optim.Optimizer, batch_size: int) -> TrainingState:
         """A state before the first step."""
-        return cls(task, optimizer, Counters(), snapshot(task.model))
+        return cls(task, optimizer, Counters(), snapshot(task.model), batch_size)
 
     def tensors(self) -> Tensors:
         """All tensors but the weights, by name."""
@@ -54,25 +55,33 @@ class TrainingState:
         """All that is no tensor, as JSON."""
         data = self.task.batches.state_dict()
         plain = {key: value for key, value in data.items() if not isinstance(value, np.ndarray)}
-        return {"counters": asdict(self.counters), "data": plain}
+        return {"counters": asdict(self.counters), "data": plain, "batch_size": self.batch_size}
 
     def load(self, weights: Tensors, tensors: Tensors, values: dict[str, Any]) -> None:
         """Take over what `tensors` and `values` gave. CorruptRunError if it does not fit."""
         try:
             load_weights(self.task.model, weights)
             self._load_moments(tensors)
-            arrays = _with_prefix(tensors, "data.")
-            data = values["data"] | {key: value.numpy() for key, value in arrays.items()}
-            self.task.batches.load_state_dict(data)
             self.counters = _counters(values["counters"])
-            carry = _with_prefix(tensors, "carry.")
-            device = next(self.task.model.parameters()).device
-            self.carry = tuple(carry[str(i)].to(device) for i in range(len(carry))) or None
+            self._load_place(tensors, values)
             torch.set_rng_state(tensors["random.cpu"])
             if "random.cuda" in tensors and _on_cuda(self.task.model):
                 torch.cuda.set_rng_state(tensors["random.cuda"])
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise CorruptRunError(f"the checkpoint does not fit this training: {error}") from error
+
+    def _load_place(self, tensors: Tensors, values: dict[str, Any]) -> None:
+        """Place in the data and hidden state; another batch size begins the next pass."""
+        arrays = _with_prefix(tensors, "data.")
+        data = values["data"] | {key: value.numpy() for key, value in arrays.items()}
+        self.carry = None
+        if values["batch_size"] != self.batch_size:
+            data |= {"epoch": data["epoch"] + 1, "at": 0}
+        else:
+            carry = _with_prefix(tensors, "carry.")
+            device = next(self.task.model.parameters()).device
+            self.carry = tuple(carry[str(i)].to(device) for i in range(len(carry))) or None
+        self.task.batches.load_state_dict(data)
 
     def _load_moments(self, tensors: Tensors) -> None:
         for name, parameter in self.task.model.named_parameters():

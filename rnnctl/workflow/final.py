@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnctl.data.store import SplitIds
+from rnnctl.data.ids import SplitIds
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.training import DocumentSums, SplitResult
@@ -64,11 +64,11 @@ def _classified(
     arithmetic: Arithmetic,
     interrupted: Interrupted,
 ) -> Measured:
-    assert isinstance(prepared.model, Classifier) and split.labels is not None
+    assert isinstance(prepared.model, Classifier)
     part = ""
-    if name == "train" and len(split.labels) > TRAIN_DOCUMENTS:
-        chosen = np.linspace(0, len(split.labels) - 1, TRAIN_DOCUMENTS).astype(np.int64)
-        split, part = subset(split, chosen), f"every {len(split.labels) // TRAIN_DOCUMENTS}th"
+    if name == "train" and split.count > TRAIN_DOCUMENTS:
+        chosen = np.linspace(0, split.count - 1, TRAIN_DOCUMENTS).astype(np.int64)
+        split, part = subset(split, chosen), f"{TRAIN_DOCUMENTS:,} documents"
     boundary = prepared.tokenizer.boundary_id
     logits = classify_split(prepared.model, split, boundary, arithmetic, interrupted=interrupted)
     if logits is None:
@@ -76,7 +76,7 @@ def _classified(
     assert split.labels is not None
     classification = measure(logits, split.labels, prepared.store.label_names)
     result = SplitResult(split=name, classification=classification, part=part)
-    if name == "train" or len(split.labels) > MOST_SUMS:
+    if name == "train" or split.count > MOST_SUMS:
         return Measured(result)
     nats = label_nats(logits, split.labels)
     sums = _sums(name, nats, split, logits.argmax(1))

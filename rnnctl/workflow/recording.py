@@ -20,7 +20,6 @@ _NAMES: dict[type, str] = {
     events.Evaluated: "evaluated",
     events.SteppedBack: "stepped_back",
     events.Advice: "advice",
-    events.Stopped: "stopped",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,13 +11,14 @@ from typing import Any, BinaryIO
 import torch
 
 from rnnctl import __version__
-from rnnctl.config import RunConfig
-from rnnctl.errors import Interrupted, RnnctlError
+from rnnctl.config import RunConfig, Settings
+from rnnctl.errors import Interrupted, RnnctlError, UsageError
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.training import CurvePoint, DocumentSums, SplitResult, TrainResult
 from rnnctl.runs import Run
 from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes
 from rnnctl.tasks.loading import parameter_count
+from rnnctl.tasks.recipes import resolve
 from rnnctl.training import events
 from rnnctl.training.checkpoint import publish, restore, save_checkpoint, unpublish, use_best
 from rnnctl.training.loop import Loop, TrainingInterrupted
@@ -101,6 +102,36 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
         yield from _Training(run, prepared, options).events()
 
 
+def resumed(
+    path: Path, given: Mapping[str, Mapping[str, Any]]
+) -> tuple[RunConfig, tuple[Warning_, ...]]:
+    """Settings to continue the run at `path` with, and what no longer matches its own.
+
+    Training settings may change; UsageError for a change of corpus, tokenizer or model.
+    """
+    run = Run.open(path)
+    config = resolve(given, run.config)
+    for section in ("corpus", "tokenizer", "model"):
+        for name, old, new in _changes(getattr(run.config, section), getattr(config, section)):
+            raise UsageError(
+                f"--{name} is {old} in {path} and cannot become {new} in the middle",
+                hint=f"leave it out, or start a new run with `--from {path}`",
+            )
+    changes = list(_changes(run.config.training, config.training))
+    if not changes:
+        return config, ()
+    text = ", ".join(f"{name} {new} instead of {old}" for name, old, new in changes)
+    warning = f"goes on with {text}: not what it would have become without the change"
+    return config, (Warning_(code="settings_changed", text=warning),)
+
+
+def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, Any, Any]]:
+    for name in type(old).model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            yield name.replace("_", "-"), before, after
+
+
 def _create(path: Path, prepared: Prepared, options: Options) -> Run:
     files = dict(run_files(prepared))
     files |= write_schedule(options.replay)
@@ -118,7 +149,7 @@ class _Training:
         optimizer = make_optimizer(
             prepared.model, lr=settings.lr, weight_decay=settings.weight_decay
         )
-        self.state = TrainingState.begin(prepared.task, optimizer)
+        self.state = TrainingState.begin(prepared.task, optimizer, settings.batch_size)
         task = prepared.task
         self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, read_schedule(run))
         self.warnings = [*options.notes, *prepared.corpus.warnings]

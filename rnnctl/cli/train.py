@@ -1,0 +1,185 @@
+"""``rnnctl train``: from text to a run."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnctl.cli import console
+from rnnctl.cli import train_options as o
+from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
+from rnnctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from rnnctl.config import RunConfig
+    from rnnctl.results.training import TrainResult
+    from rnnctl.workflow.train import Event, Options
+
+
+def train(
+    sources: o.Sources = None,
+    task: o.Task = None,
+    level: o.LevelOption = None,
+    documents: o.Documents = None,
+    split: o.Split = None,
+    text_field: o.TextField = None,
+    label_field: o.LabelField = None,
+    encoding: o.Encoding = None,
+    max_tokens: o.MaxTokens = None,
+    keep: o.Keep = None,
+    vocab_size: o.VocabSize = None,
+    min_count: o.MinCount = None,
+    words: o.Words = None,
+    cell: o.Cell = None,
+    nonlinearity: o.NonlinearityOption = None,
+    hidden_size: o.HiddenSize = None,
+    embedding_size: o.EmbeddingSize = None,
+    layers: o.Layers = None,
+    tied: o.Tied = None,
+    bidirectional: o.Bidirectional = None,
+    pool: o.PoolOption = None,
+    init: o.InitOption = None,
+    horizon: o.Horizon = None,
+    dropout: o.Dropout = None,
+    dropout_input: o.DropoutInput = None,
+    dropout_between: o.DropoutBetween = None,
+    dropout_output: o.DropoutOutput = None,
+    dropout_embedding: o.DropoutEmbedding = None,
+    steps: o.Steps = None,
+    epochs: o.Epochs = None,
+    budget: o.Budget = None,
+    lr: o.Lr = None,
+    weight_decay: o.WeightDecay = None,
+    warmup: o.Warmup = None,
+    decay: o.DecayOption = None,
+    clip: o.Clip = None,
+    batch_size: o.BatchSize = None,
+    bptt: o.Bptt = None,
+    evaluate_every: o.EvaluateEvery = None,
+    patience: o.Patience = None,
+    precision: o.PrecisionOption = None,
+    engine: o.EngineOption = None,
+    threads: o.Threads = None,
+    workers: o.Workers = None,
+    device: o.Device = None,
+    seed: o.Seed = None,
+    run: o.RunDirectory = None,
+    checkpoint_every: o.CheckpointEvery = None,
+    resume: o.Resume = None,
+    start_from: o.From = None,
+    config: o.ConfigFile = None,
+    overwrite: o.Overwrite = False,
+    keep_text: o.KeepText = None,
+    diagnose: o.Diagnose = True,
+    format: FormatOption = "table",
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a model on text and keep it as a run.
+
+    Without a corpus it trains for a minute on the bundled paragraphs. Progress goes to standard
+    error, the result to standard output. Ctrl-C keeps the best weights so far, and `--resume RUN`
+    goes on exactly where it stopped.
+    """
+    given = o.settings_given(locals())
+    console.configure(quiet=quiet)
+    settings, path, options = _plan(given, run, config, resume, overwrite, diagnose)
+    result = _follow(_start(settings, path, options))
+    console.emit(result, format, output)
+    for warning in result.warnings:
+        if warning.code == "not_diagnosed":
+            console.warn(warning.text)
+    console.hint(f"`{result.next_command}` uses it; `rnnctl info {result.run}` shows what it is")
+
+
+def _plan(
+    given: dict[str, dict[str, Any]],
+    run: Path | None,
+    config: Path | None,
+    resume: str | None,
+    overwrite: bool,
+    diagnose: bool,
+) -> tuple[RunConfig, Path, Options]:
+    """Settings, directory and options from what was called for."""
+    from rnnctl.tasks.recipes import resolve
+    from rnnctl.workflow.train import Options, resumed
+
+    if resume is not None and resume != "auto" and (run is not None or config is not None):
+        raise UsageError("--resume RUN goes with neither --run nor --config")
+    if resume == "auto" and run is None:
+        raise UsageError("--resume auto needs --run DIR, the run to continue if it is there")
+    options = Options(overwrite=overwrite, stdin=_stdin(given), probe=_probe())
+    options = replace(options, headline=_headline() if diagnose else None)
+    path = run if resume in (None, "auto") else Path(str(resume))
+    if resume is not None and path is not None and (resume != "auto" or _is_run(path)):
+        settings, notes = resumed(path, given)
+        return settings, path, replace(options, resume=True, notes=notes)
+    base = None
+    if config is not None:
+        from rnnctl.workflow.recording import repeat
+
+        base, replay = repeat(config)
+        options = replace(options, replay=None if given.get("training") else replay)
+    settings = resolve(given, base)
+    return settings, path or _new_path(settings), options
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "current.json").is_file()
+
+
+def _stdin(given: dict[str, dict[str, Any]]) -> Any:
+    return sys.stdin.buffer if "-" in given.get("corpus", {}).get("sources", ()) else None
+
+
+def _probe() -> Any:
+    """Sample lines and gradient shares, for a display that somebody looks at."""
+    from rnnctl.workflow.probes import probe
+
+    return probe if _is_live() else None
+
+
+def _is_live() -> bool:
+    return not console.is_quiet() and sys.stderr is not None and sys.stderr.isatty()
+
+
+def _headline() -> Any:
+    from rnnctl.workflow.probes import headline
+
+    return headline
+
+
+def _new_path(settings: RunConfig) -> Path:
+    """runs/<corpus>-<cell>-<time>, with a number if that is taken."""
+    first = settings.corpus.sources[0] if settings.corpus.sources else "bundled"
+    stem = "".join(c if c.isalnum() else "-" for c in Path(first).name.partition(".")[0])
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    name = f"{stem.strip('-')[:40] or 'text'}-{settings.model.cell}-{stamp}"
+    path, number = Path("runs") / name, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{name}-{number}"
+    return path
+
+
+def _start(settings: RunConfig, path: Path, options: Options) -> Iterator[Event]:
+    from rnnctl.workflow.train import train as work
+
+    return work(settings, path, options)
+
+
+def _follow(events: Iterator[Event]) -> TrainResult:
+    """Show the events as they come; return the result."""
+    from rnnctl.cli.training_display import make_display
+    from rnnctl.workflow.train import Finished
+
+    with make_display(live=_is_live(), quiet=console.is_quiet()) as display:
+        for event in events:
+            display.show(event)
+            if isinstance(event, Finished):
+                return event.result
+    raise AssertionError("a training ends with a result or an error")

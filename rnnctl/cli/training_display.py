@@ -1,0 +1,255 @@
+"""The progress of a training on stderr: a Rich display on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rnnctl.cli import console
+from rnnctl.reports.numbers import percent, seconds
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from rnnctl.training.events import Evaluated, Step
+    from rnnctl.workflow.train import Event, Started
+
+REFRESH_S = 0.25
+LINE_S = 5.0
+_BAR = 24
+
+
+class Display(Protocol):
+    """Shows events; a context manager that leaves the terminal as it was."""
+
+    def show(self, event: Event) -> None: ...
+    def __enter__(self) -> Display: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def make_display(*, live: bool, quiet: bool) -> Display:
+    """The display for this stderr."""
+    if quiet:
+        return Silent()
+    return Live() if live else Plain()
+
+
+@dataclass(slots=True)
+class Picture:
+    """What is known of a training at a moment, from its events."""
+
+    started: Started | None = None
+    step: Step | None = None
+    evaluated: Evaluated | None = None
+    loss: float | None = None  # smoothed over about 20 steps
+    begun_at_s: float = 0.0
+    begun_tokens: int = 0
+    sample: str = ""
+    shares: dict[int, float] | None = None
+    doing: str = ""
+
+    def take(self, event: Event) -> None:
+        from rnnctl.training import events
+        from rnnctl.workflow.train import Preparing, Started
+
+        if isinstance(event, events.Step):
+            self._step(event)
+        elif isinstance(event, Started):
+            self.started, self.doing = event, ""
+        elif isinstance(event, events.Evaluated):
+            self.evaluated = event
+        elif isinstance(event, events.Sample):
+            self.sample = event.text
+        elif isinstance(event, events.GradientShare):
+            self.shares = event.shares
+        elif isinstance(event, Preparing):
+            self.doing = event.what
+
+    def _step(self, event: Step) -> None:
+        if self.step is None:
+            self.begun_at_s, self.begun_tokens = event.elapsed_s, event.tokens
+        share = 1.0 if self.loss is None else 0.05
+        self.loss = share * event.loss_nats + (1 - share) * (self.loss or 0.0)
+        self.step = event
+
+    @property
+    def tokens_per_s(self) -> float | None:
+        if self.step is None or self.step.elapsed_s <= self.begun_at_s:
+            return None
+        tokens = self.step.tokens - self.begun_tokens
+        return tokens / (self.step.elapsed_s - self.begun_at_s)
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the training is over, from its pace so far."""
+        if self.step is None or self.step.progress <= 0:
+            return None
+        return self.step.elapsed_s * (1 - self.step.progress) / self.step.progress
+
+    def numbers(self) -> str:
+        """Step, losses, speed, norm and rate in one line."""
+        step = self.step
+        if step is None:
+            return self.doing
+        unit = "nats"
+        parts = [f"step {step.step:,}", f"loss {self.loss:.3f} {unit}"]
+        if self.evaluated is not None:
+            parts.append(_validation(self.evaluated))
+        if self.tokens_per_s:
+            parts.append(f"{self.tokens_per_s:,.0f} tokens/s")
+        parts += [f"norm {step.gradient_norm:.2f}", f"rate {step.lr:.2g}"]
+        return "  ".join(parts)
+
+    def reach(self) -> str:
+        """How much of the gradient arrives from so many steps back."""
+        if not self.shares:
+            return ""
+        parts = [f"{percent(share, 1)} from {lag}" for lag, share in self.shares.items()]
+        return "gradient that arrives: " + ", ".join(parts) + " steps back"
+
+
+def _validation(event: Evaluated) -> str:
+    text = f"valid {event.value:.3f}"
+    if event.accuracy is not None:
+        text += f" ({percent(event.accuracy)} right)"
+    return text
+
+
+class Silent:
+    """Nothing but warnings."""
+
+    def __enter__(self) -> Display:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def show(self, event: Event) -> None:
+        from rnnctl.training.events import Advice, SteppedBack
+        from rnnctl.workflow.train import Started
+
+        if isinstance(event, Advice):
+            console.warn(event.text)
+        elif isinstance(event, SteppedBack):
+            console.warn(stepped_back(event))
+        elif isinstance(event, Started):
+            for warning in event.warnings:
+                console.warn(warning.text)
+
+
+def stepped_back(event: Any) -> str:
+    """A return to earlier weights, in words."""
+    return (
+        f"step {event.step}: the loss is not finite (loss {event.loss_nats}, gradient norm "
+        f"{event.gradient_norm}, rate {event.lr:.3g}); back to the weights of step "
+        f"{event.to_step} at {event.lr_scale:.2g} of the rate"
+    )
+
+
+def introduction(event: Started) -> str:
+    """What is going to be trained, on what."""
+    model = event.config.model
+    layers = f"{model.num_layers} layer" + ("s" if model.num_layers > 1 else "")
+    cut = f", {percent(event.cut_share)} of the documents cut" if event.cut_share else ""
+    begun = f"going on after step {event.step:,}" if event.step else f"run {event.run}"
+    return (
+        f"{event.corpus}\n"
+        f"{event.train_tokens:,} training tokens, vocabulary {event.vocab_size:,}{cut}; "
+        f"{model.cell.upper()}, {layers} of {model.hidden_size}, {event.parameters:,} parameters\n"
+        f"{event.device}, {event.dtype}, {event.threads} threads; {begun}"
+    )
+
+
+class Plain(Silent):
+    """A line every few seconds and one for each validation."""
+
+    def __init__(self) -> None:
+        self._picture = Picture()
+        self._last = -math.inf
+
+    def show(self, event: Event) -> None:
+        from rnnctl.training.events import Evaluated, Step
+        from rnnctl.workflow.train import Preparing, Started
+
+        super().show(event)
+        self._picture.take(event)
+        if isinstance(event, Started):
+            console.note(introduction(event))
+        elif isinstance(event, Preparing):
+            console.note(f"{event.what} …")
+        elif isinstance(event, Evaluated) or (isinstance(event, Step) and self._due()):
+            self._line()
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._last >= LINE_S
+
+    def _line(self) -> None:
+        self._last = time.monotonic()
+        done = percent(self._picture.step.progress, 0) if self._picture.step else ""
+        console.note(f"{done:>5}  {self._picture.numbers()}")
+
+
+class Live(Silent):
+    """A few lines at the bottom of the terminal, rewritten four times a second."""
+
+    def __init__(self) -> None:
+        from rich.live import Live as RichLive
+
+        self._picture = Picture()
+        self._console = console.stderr_console()
+        self._live = RichLive(console=self._console, auto_refresh=False, transient=True)
+        self._last = 0.0
+
+    def __enter__(self) -> Display:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, event: Event) -> None:
+        from rnnctl.training.events import Step
+        from rnnctl.workflow.train import Started
+
+        super().show(event)
+        self._picture.take(event)
+        if isinstance(event, Started):
+            self._console.print(introduction(event), markup=False)
+        now = time.monotonic()
+        if not isinstance(event, Step) or now - self._last >= REFRESH_S:
+            self._last = now
+            self._live.update(self._render(), refresh=True)
+
+    def _render(self) -> RenderableType:
+        from rich.text import Text
+
+        picture = self._picture
+        lines = [picture.numbers()]
+        if picture.step is not None:
+            lines.insert(0, _bar(picture))
+        if picture.reach():
+            lines.append(picture.reach())
+        if picture.sample:
+            lines.append(f"it writes: {picture.sample}")
+        width = self._console.width
+        return Text("\n".join(_shortened(console.printable(line), width) for line in lines))
+
+
+def _bar(picture: Picture) -> str:
+    assert picture.step is not None
+    full = round(_BAR * picture.step.progress)
+    left = f"{seconds(picture.left_s)} left" if picture.left_s is not None else ""
+    doing = picture.doing or left
+    return f"{'━' * full}{'─' * (_BAR - full)} {percent(picture.step.progress, 0)}  {doing}"
+
+
+def _shortened(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"

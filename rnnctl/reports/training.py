@@ -1,0 +1,166 @@
+"""`train`, `info` and `runs` on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
+from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
+from rnnctl.results.base import LanguageModelLoss, Result
+from rnnctl.results.training import InfoResult, RunsResult, SplitResult, TrainResult
+
+PROTOCOLS = {
+    "streaming": "streaming: the state is carried over the whole text",
+    "cold": "cold: windows of {window} tokens, each from a zero state",
+    "document": "document: every document from a zero state",
+}
+
+
+def blocks(result: Result) -> list[Block]:
+    """The report of a training, of a run, or of several runs."""
+    if isinstance(result, TrainResult):
+        return list(_training(result))
+    if isinstance(result, InfoResult):
+        return list(_info(result))
+    assert isinstance(result, RunsResult)
+    return list(_runs(result))
+
+
+def _training(result: TrainResult) -> Iterator[Block]:
+    yield Heading(f"{result.cell.upper()} trained: {result.run}", 1)
+    yield KeyValues(tuple(_facts(result)))
+    yield from _quality(result)
+    headline = (result.diagnosis or {}).get("sentence") or (result.diagnosis or {}).get("headline")
+    if isinstance(headline, str) and headline:
+        yield Paragraph(headline, "strong")
+    for warning in result.warnings:
+        yield Paragraph(warning.text, "warning")
+
+
+def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:
+    timing = result.timing
+    yield "corpus", result.corpus
+    yield (
+        "model",
+        f"{result.parameters:,} parameters ({result.recurrent_parameters:,} recurrent), "
+        f"{result.level} vocabulary of {result.vocab_size:,}",
+    )
+    yield (
+        "training",
+        f"{result.steps:,} steps, {number(result.epochs)} epochs, {result.tokens:,} tokens; "
+        f"ended by {result.stop_reason}, best at step {result.best_step:,}",
+    )
+    if "training_s" in timing:
+        speed = number(timing.get("tokens_per_s"), 4)
+        yield "time", f"{seconds(timing['training_s'])}, {speed} tokens/s"
+    yield "clipped", f"{percent(result.clipped_share)} of the steps"
+
+
+def _quality(result: TrainResult) -> Iterator[Block]:
+    if any(split.losses for split in result.splits):
+        yield _loss_table(result.splits)
+        yield Paragraph(_legend(result.splits, result.trivial_nats), "note")
+    classified = [split for split in result.splits if split.classification is not None]
+    if classified:
+        yield _class_table(classified)
+
+
+def _loss_table(splits: tuple[SplitResult, ...]) -> Table:
+    columns = ("split", "protocol", "nats/token", "perplexity", "bits/char", "bits/byte", "tokens")
+    rows = [_loss_row(split, loss) for split in splits for loss in split.losses]
+    return table(columns, rows, align="ll")
+
+
+def _loss_row(split: SplitResult, loss: LanguageModelLoss) -> tuple[str, ...]:
+    name = f"{split.split} ({split.part})" if split.part else split.split
+    return (
+        name,
+        loss.protocol,
+        fixed(loss.loss_nats, 4),
+        number(loss.perplexity, 4),
+        fixed(loss.bits_per_char),
+        fixed(loss.bits_per_byte),
+        f"{loss.tokens:,}",
+    )
+
+
+def _legend(splits: tuple[SplitResult, ...], trivial: float) -> str:
+    losses = {loss.protocol: loss for split in splits for loss in split.losses}
+    parts = [PROTOCOLS[name].format(window=loss.window) for name, loss in losses.items()]
+    unknown = max((loss.unknown_rate for loss in losses.values()), default=0.0)
+    if unknown:
+        parts.append(f"up to {percent(unknown, 2)} unknown tokens, charged with their spelling")
+    parts.append(f"a model without context: {trivial:.3f} nats/token")
+    return "; ".join(parts)
+
+
+def _class_table(splits: list[SplitResult]) -> Table:
+    columns = ("split", "accuracy", "95 % interval", "macro-F1", "nats", "documents")
+    rows = []
+    for split in splits:
+        found = split.classification
+        assert found is not None
+        low, high = found.accuracy_ci95
+        name = f"{split.split} ({split.part})" if split.part else split.split
+        rows.append(
+            (
+                name,
+                percent(found.accuracy, 2),
+                f"{percent(low)} to {percent(high)}",
+                percent(found.macro_f1),
+                fixed(found.loss_nats),
+                f"{found.n:,}",
+            )
+        )
+    return table(columns, rows)
+
+
+def _info(result: InfoResult) -> Iterator[Block]:
+    yield Heading(f"Run {result.run}", 1)
+    pairs = [
+        ("state", result.state),
+        ("written by", f"rnnctl {result.written_by}"),
+        ("size", f"{result.size_bytes / 1e6:,.1f} MB"),
+        ("files", ", ".join(result.files)),
+        ("checkpoints", ", ".join(result.checkpoints) or NOTHING),
+        ("results", ", ".join(result.results) or NOTHING),
+    ]
+    yield KeyValues(tuple(pairs))
+    for section, fields in result.settings.items():
+        if isinstance(fields, dict):
+            yield Heading(section, 2)
+            known = [(name, str(value)) for name, value in fields.items() if value is not None]
+            yield KeyValues(tuple(known))
+    if result.training is not None:
+        yield Heading("training", 2)
+        yield KeyValues(tuple(_facts(result.training)))
+        yield from _quality(result.training)
+        yield Heading("environment", 2)
+        environment = result.training.environment.model_dump()
+        yield KeyValues(tuple((k, str(v)) for k, v in environment.items() if v is not None))
+
+
+def _runs(result: RunsResult) -> Iterator[Block]:
+    if not result.runs:
+        yield Paragraph(f"no runs in {result.root}", "note")
+        return
+    columns = ("run", "state", "task", "cell", "size", "steps", "best")
+    rows = [
+        (
+            line.run,
+            line.state,
+            line.task or NOTHING,
+            line.cell or NOTHING,
+            line.size or NOTHING,
+            f"{line.steps:,}" if line.steps is not None else NOTHING,
+            line.best or NOTHING,
+        )
+        for line in result.runs
+    ]
+    yield table(columns, rows, align="lllllrl")
+    damaged = tuple(f"{line.run}: {line.problem}" for line in result.runs if line.problem)
+    if damaged or result.problems:
+        yield Paragraph("some files are not as they were written", "warning")
+        yield Bullets(damaged + result.problems)
+    elif result.verified:
+        yield Paragraph("every file is as it was written", "note")

@@ -1,0 +1,167 @@
+"""Every write, interrupted at every point: the run before or the run after, never a mixture."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rnnctl.config import RunConfig
+from rnnctl.errors import StorageError
+from rnnctl.runs import Run, storage
+from rnnctl.runs.checkpoints import check_checkpoint, remove_unreferenced, write_checkpoint
+
+MORE_POINTS_THAN_THERE_ARE = 200
+
+
+def begin(path: Path) -> Run:
+    """A run with one good checkpoint."""
+    run = Run.create(path, RunConfig(), files={"tokenizer.json": b"{}"})
+    digest = write_checkpoint(path, "000001", {"model.safetensors": b"one"})
+    run.commit(newest="000001", best="000001", checkpoints={"000001": digest})
+    return run
+
+
+def next_checkpoint(run: Run) -> None:
+    run.log_file.rewind(run.log_position)
+    digest = write_checkpoint(run.path, "000002", {"model.safetensors": b"two"})
+    known = {**run.current.checkpoints, "000002": digest}
+    run.append_log({"event": "step", "step": 2})
+    position = run.log_file.position
+    run.commit(
+        newest="000002",
+        before="000001",
+        best="000002",
+        checkpoints=known,
+        log_bytes=position.bytes,
+        log_crc=position.crc,
+    )
+    remove_unreferenced(run.path, set(known))
+
+
+def publish(run: Run) -> None:
+    run.put_file("model.safetensors", b"published")
+    run.put_file("model.safetensors", b"published again")
+    run.commit(finished=True)
+
+
+def weights(path: Path) -> bytes:
+    run = Run.open(path)
+    assert run.verify() == []
+    for name, digest in run.current.checkpoints.items():
+        check_checkpoint(path, name, digest)
+    return run.weights_path.read_bytes()
+
+
+def killed_at(point: int, work: Callable[[], None]) -> bool:
+    """Do `work` in a child that is killed at its `point`-th fault point; whether it was."""
+    child = os.fork()
+    if child == 0:
+        seen = 0
+
+        def hook(name: str, path: Path) -> None:
+            nonlocal seen
+            if seen == point:
+                os._exit(77)
+            seen += 1
+
+        with storage.faults(hook):
+            work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
+
+
+@pytest.mark.parametrize("work", [next_checkpoint, publish])
+def test_a_kill_at_every_point_leaves_a_whole_run(
+    tmp_path: Path, work: Callable[[Run], None]
+) -> None:
+    allowed = {b"one", b"two", b"published", b"published again"}
+    for point in range(MORE_POINTS_THAN_THERE_ARE):
+        path = tmp_path / str(point)
+        run = begin(path)
+        killed = killed_at(point, lambda run=run: work(run))  # type: ignore[misc]
+        assert weights(path) in allowed
+        work(Run.open(path))  # and whoever comes next can go on
+        assert weights(path) in {b"two", b"published again"}
+        if not killed:
+            break
+    else:
+        raise AssertionError("more fault points than expected")
+    assert point >= 8
+
+
+def test_a_kill_while_a_run_is_made_leaves_none_or_all_of_it(tmp_path: Path) -> None:
+    for point in range(MORE_POINTS_THAN_THERE_ARE):
+        path = tmp_path / str(point) / "run"
+        killed = killed_at(point, lambda path=path: begin(path) and None)  # type: ignore[misc]
+        if path.exists():
+            assert Run.open(path).verify() == []
+        else:
+            Run.create(path, RunConfig())
+        if not killed:
+            break
+    assert point >= 8
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
+@pytest.mark.parametrize("work", [next_checkpoint, publish])
+def test_a_failing_write_at_every_point_is_an_error_and_loses_nothing(
+    tmp_path: Path, work: Callable[[Run], None], code: int
+) -> None:
+    for point in range(MORE_POINTS_THAN_THERE_ARE):
+        path = tmp_path / str(point)
+        run = begin(path)
+        seen = 0
+
+        def hook(name: str, path: Path, point: int = point) -> None:
+            nonlocal seen
+            seen += 1
+            # A full disk stays full; removing is still possible.
+            if seen > point and name != "remove":
+                raise OSError(code, os.strerror(code))
+
+        failed = False
+        with storage.faults(hook):
+            try:
+                work(run)
+            except StorageError as error:
+                failed = True
+                assert str(path) in error.message
+        assert weights(path) in {b"one", b"two", b"published", b"published again"}
+        if not failed:
+            break
+    else:
+        raise AssertionError("more fault points than expected")
+
+
+def test_the_error_of_a_full_disk_says_what_and_that_nothing_is_lost(tmp_path: Path) -> None:
+    def hook(name: str, path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with storage.faults(hook), pytest.raises(StorageError) as caught:
+        storage.write_atomic(tmp_path / "file", b"content")
+    assert "the disk is full" in caught.value.message
+    assert "intact" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_directory_is_a_clear_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="permission denied"):
+        Run.create(tmp_path / "run", RunConfig())
+
+
+def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    dead, living = tmp_path / f".a.tmp-{child}", tmp_path / f".b.tmp-{os.getppid()}"
+    dead.mkdir()
+    living.write_bytes(b"")
+    storage.remove_leftovers(tmp_path)
+    assert not dead.exists() and living.exists()

@@ -98,11 +98,12 @@ _BREAKS = {"paragraph": re.compile(rb"\n(?:[ \t\r\v\f]*\n)+"), "line": re.compil
 class TextUnits:
     """The paragraphs (between blank lines), lines or files of plain text; blank ones left out."""
 
-    strata: NDArray[np.int32] | None = None
-    label_names: tuple[str, ...] = ()
-
-    def __init__(self, files: Sequence[TextFile], unit: Unit) -> None:
+    def __init__(
+        self, files: Sequence[TextFile], unit: Unit, labels: Sequence[str] | None = None
+    ) -> None:
+        """labels: one for each file."""
         self._files = tuple(files)
+        self._labels = labels
         columns = array("q"), array("q"), array("q"), array("q")
         digests = array("Q")
         for number, file in enumerate(files):
@@ -114,8 +115,12 @@ class TextUnits:
             [np.frombuffer(c, dtype=np.int64) if c else np.empty(0, np.int64) for c in columns]
         )  # (4, D): file, start, end, line
         self.digests: Digests = np.array(digests, dtype=np.uint64)
+        self.label_names, self.strata = number_labels(
+            [labels[number] for number in self._table[0].tolist()] if labels else []
+        )
 
     def read(self, indices: Indices) -> Iterator[Document]:
+        """The documents of these numbers, in this order."""
         current, data = -1, b""
         for number, start, end, line in self._table[:, indices].T.tolist():
             file = self._files[number]
@@ -124,7 +129,8 @@ class TextUnits:
                 handle = file.path.open("rb")
                 with handle:
                     data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)  # type: ignore[assignment]
-            yield Document(data[start:end].decode("utf-8"), source=f"{file.name}:{line}")
+            label = self._labels[number] if self._labels else None
+            yield Document(data[start:end].decode("utf-8"), label, f"{file.name}:{line}")
 
 
 def _units(file: TextFile, unit: Unit) -> Iterator[tuple[int, int, int, str]]:
@@ -160,3 +166,37 @@ def _trim(data: mmap.mmap, start: int, end: int, unit: Unit) -> tuple[int, int]:
     while unit == "paragraph" and start < end and data[start] in drop:
         start += 1
     return start, end
+
+
+class Combined:
+    """Collections one after the other."""
+
+    def __init__(self, parts: Sequence[Collection]) -> None:
+        self._parts = list(parts)
+        self._ends = np.cumsum([len(part.digests) for part in parts])
+        self.digests: Digests = np.concatenate([part.digests for part in parts])
+        self.label_names = tuple(sorted({name for part in parts for name in part.label_names}))
+        numbers = {name: i for i, name in enumerate(self.label_names)}
+        self.strata: NDArray[np.int32] | None = None
+        if all(part.strata is not None for part in parts):
+            renumbered = [
+                np.array([numbers[n] for n in part.label_names], dtype=np.int32)[part.strata]
+                for part in parts
+                if part.strata is not None and len(part.strata)
+            ]
+            self.strata = np.concatenate([np.empty(0, dtype=np.int32), *renumbered])
+
+    def read(self, indices: Indices) -> Iterator[Document]:
+        """The documents of these numbers, in this order."""
+        which = np.searchsorted(self._ends, indices, side="right")
+        borders = np.flatnonzero(np.diff(which)) + 1
+        for run in np.split(np.arange(len(indices)), borders):
+            if len(run):
+                part = int(which[run[0]])
+                first = int(self._ends[part - 1]) if part else 0
+                yield from self._parts[part].read(indices[run] - first)
+
+
+def combine(parts: Sequence[Collection]) -> Collection:
+    """One collection of several."""
+    return parts[0] if len(parts) == 1 else Combined(parts)

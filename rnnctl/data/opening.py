@@ -5,24 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from rnnctl.config import CorpusConfig
 from rnnctl.data import running
-from rnnctl.data.collections import Collection, Selection, TextUnits, everything
+from rnnctl.data.collections import Collection, Selection, TextUnits, combine, everything
 from rnnctl.data.corpus import Corpus, bundled
 from rnnctl.data.documents import SPLITS
+from rnnctl.data.rows import Rows, read_parquet, read_text_tables
 from rnnctl.data.running import RunningText
-from rnnctl.data.sources import Layout, arrange, is_table
+from rnnctl.data.sources import Layout, Source, arrange
 from rnnctl.data.splitting import Shares, assign, parse_split
-from rnnctl.data.textfile import TextFile, open_text, spool
+from rnnctl.data.tables import labels_lines, lines
+from rnnctl.data.textfile import TextFile, check_encoding, open_text, spool
 from rnnctl.errors import DataError, UsageError
 from rnnctl.results.base import Warning_
-
-_T = TypeVar("_T")
 
 
 class Opener:
@@ -36,7 +37,8 @@ class Opener:
         self.cache = cache
         self.stdin = stdin
         self.shares = parse_split(config.split)
-        self.hashes: dict[str, list[str]] = {}
+        self.hashes: dict[str, str] = {}
+        self.spooled: TextFile | None = None
         self.unit = config.documents
 
     def open(self) -> Corpus:
@@ -49,43 +51,106 @@ class Opener:
             return self._bench_task(sources[0])
         if sources and sources[0].startswith("hub:"):
             return self._hub(sources[0])
-        layout = arrange(self._paths())
-        tables = [is_table(path) for paths in layout.values() for path in paths]
-        if any(tables):
-            if not all(tables):
+        layout = self._layout()
+        found = [source for group in layout.values() for source in group]
+        if any(source.is_table for source in found):
+            if not all(source.is_table for source in found):
                 raise DataError("text and tables are mixed", hint="give one kind at a time")
             return self._tables(layout)
-        files = {name: [self._text(p, name) for p in paths] for name, paths in layout.items()}
+        files = {name: [self._text(s) for s in group] for name, group in layout.items()}
         if self.task != "lm":
             return self._labelled_text(files)
         if self.unit == "none":
             return self._running(files)
         return self._documents({n: TextUnits(f, self.unit) for n, f in files.items()})
 
-    def _paths(self) -> list[Path]:
-        if not self.config.sources:
+    def _layout(self) -> Layout:
+        sources = self.config.sources
+        if not sources:
+            # The bundled text is paragraphs that have nothing to do with one another.
             self.unit = "paragraph" if self.unit == "none" else self.unit
-            return [bundled("paragraphs" if self.task == "lm" else "reviews")]
-        return [self._spooled() if s == "-" else Path(s).expanduser() for s in self.config.sources]
+            return arrange([bundled("paragraphs" if self.task == "lm" else "reviews")])
+        layout = arrange([Path(source).expanduser() for source in sources if source != "-"])
+        if "-" in sources:
+            if set(layout) - {"all"}:
+                raise UsageError("- cannot be added to a folder with splits of its own")
+            layout.setdefault("all", []).insert(0, self._standard_input())
+        return layout
 
-    def _spooled(self) -> Path:
-        """Standard input as a file: its beginning says whether it is JSON lines."""
+    def _standard_input(self) -> Source:
+        """Standard input, spooled: its first line says whether it is JSON lines."""
         if self.stdin is None:
             raise UsageError("there is no standard input to read", hint="name a file instead of -")
-        text = spool(
-            self.stdin, name="standard input", codec=self.config.encoding, cache=self.cache
-        )
-        return text.path
+        name = "standard input"
+        codec = check_encoding(self.config.encoding)
+        file = spool(self.stdin, name=name, codec=codec, cache=self.cache)
+        first = next((line for _, line in lines(file) if line.strip()), "")
+        self.spooled = file
+        return Source(file.path, name, ".jsonl" if first.startswith("{") else "")
 
-    def _text(self, path: Path, split: str) -> TextFile:
-        file = open_text(path, encoding=self.config.encoding, cache=self.cache)
-        self.hashes.setdefault(split, []).append(file.sha256)
-        return file
+    def _text(self, source: Source) -> TextFile:
+        if self.spooled and source.path == self.spooled.path:
+            return self.spooled
+        return open_text(
+            source.path, encoding=self.config.encoding, cache=self.cache, name=source.name
+        )
+
+    def _tables(self, layout: Layout) -> Corpus:
+        given = {}
+        for name, group in layout.items():
+            texts = [(self._text(s), s.kind) for s in group if s.kind != ".parquet"]
+            parquet = [s.path for s in group if s.kind == ".parquet"]
+            rows = read_text_tables(texts, **self._fields()) if texts else []
+            rows += read_parquet(parquet, **self._fields()) if parquet else []
+            given[name] = rows
+        return self._documents_of_rows(given)
+
+    def _hub(self, spec: str) -> Corpus:
+        from rnnctl.data import hub
+
+        return self._documents_of_rows(hub.load(spec, **self._fields()))
+
+    def _labelled_text(self, files: Mapping[str, list[TextFile]]) -> Corpus:
+        everything = [file for group in files.values() for file in group]
+        if all(labels_lines(file) for file in everything):
+            read = {
+                name: read_text_tables([(f, "lines") for f in group], **self._fields())
+                for name, group in files.items()
+            }
+            return self._documents_of_rows(read)
+        if len({file.path.parent for file in everything}) > 1:
+            return self._documents(
+                {
+                    name: TextUnits(group, "file", [Path(f.name).parent.name for f in group])
+                    for name, group in files.items()
+                }
+            )
+        raise DataError(
+            f"{everything[0].name} has no labels, and a classifier needs them",
+            hint='give a table (.csv, .tsv, .jsonl, .parquet) with a label field, lines "label '
+            'text", or a folder with one folder of files per label',
+        )
+
+    def _fields(self) -> dict[str, Any]:
+        return {
+            "text_field": self.config.text_field,
+            "label_field": self.config.label_field,
+            "labelled": self.task != "lm",
+            "cache": self.cache,
+        }
+
+    def _documents_of_rows(self, given: Mapping[str, list[Rows]]) -> Corpus:
+        blank = sum(rows.blank for group in given.values() for rows in group)
+        text = f"{blank} records have no text and were left out"
+        warnings = (Warning_(code="blank_texts", text=text),) if blank else ()
+        return self._documents({name: combine(group) for name, group in given.items()}, warnings)
 
     def _running(self, files: Mapping[str, list[TextFile]]) -> Corpus:
         whole = files.get("all", files.get("train", []))
         if not any(file.chars for file in whole):
             raise _empty([file.name for file in whole])
+        for name, group in files.items():
+            self.hashes[name] = " ".join(file.sha256 for file in group)
         if len(files) == 1:
             parts = running.cut(whole, self.shares)
         elif "valid" in files:
@@ -106,18 +171,27 @@ class Opener:
         whole = given.get("all") or given["train"]
         if not len(whole.digests):
             raise _empty(self.config.sources)
-        strata = whole.strata
+        for name, collection in given.items():
+            self.hashes[name] = _content(collection)
         if len(given) == 1:
             shares = self.shares
         elif "valid" in given:
-            shares = Shares(self.shares.train / self.shares.train, *[self.shares.train * 0] * 2)
+            shares = Shares(Fraction(1), Fraction(0), Fraction(0))
         else:
             shares = self.shares.without_test()
-        chosen = assign(whole.digests, strata, shares, self.config.split_seed)
+        chosen = assign(whole.digests, whole.strata, shares, self.config.split_seed)
         parts = dict(zip(SPLITS, (Selection(whole, i) for i in chosen), strict=True))
         parts |= {name: everything(c) for name, c in given.items() if name in ("valid", "test")}
         names = self._labels(parts)
-        found = (*warnings, *_shared(parts, "test"), *_shared(parts, "valid"))
+        found = (
+            *warnings,
+            *(
+                w
+                for name in ("test", "valid")
+                if name in given
+                for w in _shared(whole, parts, name)
+            ),
+        )
         return self._corpus(parts, running=False, label_names=names, warnings=found)
 
     def _labels(self, parts: Mapping[str, Selection]) -> tuple[str, ...]:
@@ -158,14 +232,14 @@ class Opener:
 
         return Corpus.from_documents(task_documents(spec), description=spec)
 
-    def _hub(self, spec: str) -> Corpus:
-        raise NotImplementedError(spec)
 
-    def _tables(self, layout: Layout) -> Corpus:
-        raise NotImplementedError(layout)
-
-    def _labelled_text(self, files: Mapping[str, list[TextFile]]) -> Corpus:
-        raise NotImplementedError(files)
+def _content(collection: Collection) -> str:
+    """What a collection holds, as a hash."""
+    sha = hashlib.sha256(collection.digests.tobytes())
+    sha.update(json.dumps(collection.label_names).encode())
+    if collection.strata is not None:
+        sha.update(collection.strata.tobytes())
+    return sha.hexdigest()
 
 
 def _empty(names: object) -> DataError:
@@ -173,9 +247,9 @@ def _empty(names: object) -> DataError:
     return DataError(f"{listed} holds no text", hint="give a file with something in it")
 
 
-def _shared(parts: Mapping[str, Selection], other: str) -> tuple[Warning_, ...]:
-    """A warning if texts of the training split stand in another one too."""
-    train, second = parts["train"], parts[other]
+def _shared(train: Collection, parts: Mapping[str, Selection], other: str) -> tuple[Warning_, ...]:
+    """A warning if texts of the training documents stand in another split too."""
+    second = parts[other]
     both = np.intersect1d(train.digests, second.digests)
     if not len(both):
         return ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rnnctl.data.textfile import SUFFIXES
@@ -23,20 +24,39 @@ _NAMES = {
 }
 _SHARD = re.compile(r"-\d+(-of-\d+)?$")
 
-Layout = dict[str, list[Path]]
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file, what to call it, and its kind: ".jsonl", ".txt", … (also of a.jsonl.gz)."""
+
+    path: Path
+    name: str
+    kind: str
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it has records with fields."""
+        return self.kind in TABLES
 
 
-def kind(path: Path) -> str:
-    """The suffix that says what a file is, without that of its packing: ".jsonl" of a.jsonl.gz."""
+Layout = dict[str, list[Source]]
+
+
+def source(path: Path) -> Source:
+    """A file by its name."""
+    return Source(path, str(path), _kind(path))
+
+
+def _kind(path: Path) -> str:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in SUFFIXES:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
 
 
-def is_table(path: Path) -> bool:
-    """Whether the name is that of a table."""
-    return kind(path) in TABLES
+def split_name(name: str) -> str | None:
+    """ "train", "valid" or "test" for the names in use for them."""
+    return _NAMES.get(name.lower())
 
 
 def arrange(paths: Sequence[Path]) -> Layout:
@@ -48,20 +68,21 @@ def arrange(paths: Sequence[Path]) -> Layout:
         if not path.exists():
             raise DataError(f"{path} does not exist", hint=_nearby(path))
     if len(paths) == 1 and paths[0].is_dir():
-        return _folder(paths[0])
-    files = [file for path in paths for file in ([path] if path.is_file() else _texts(path))]
-    names = [_split_in(file.name) for file in files]
-    if len(files) > 1 and "train" in names and None not in names:
-        return _grouped(files, names)
-    return {"all": files}
+        layout = _folder(paths[0])
+    else:
+        files = [file for path in paths for file in ([path] if path.is_file() else _texts(path))]
+        names = [_split_in(file.name) for file in files]
+        several = len(files) > 1 and "train" in names and None not in names
+        layout = _grouped(files, names) if several else {"all": files}
+    return {name: [source(file) for file in files] for name, files in layout.items()}
 
 
 def _nearby(path: Path) -> str:
     import difflib
 
     if not path.parent.is_dir():
-        return "check the path"
-    found = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+        return f"there is no folder {path.parent} either"
+    found = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 1, 0.75)
     return f"did you mean {path.parent / found[0]}?" if found else "check the path"
 
 
@@ -72,30 +93,30 @@ def _split_in(name: str) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _grouped(files: Sequence[Path], names: Sequence[str | None]) -> Layout:
-    layout: Layout = {}
+def _grouped(files: Sequence[Path], names: Sequence[str | None]) -> dict[str, list[Path]]:
+    layout: dict[str, list[Path]] = {}
     for file, name in zip(files, names, strict=True):
         if name:
             layout.setdefault(name, []).append(file)
     return layout
 
 
-def _folder(folder: Path) -> Layout:
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and _readable(p)]
-    names = [_NAMES.get(_SHARD.sub("", f.name.split(".")[0].lower())) for f in files]
+def _folder(folder: Path) -> dict[str, list[Path]]:
+    entries = sorted(folder.iterdir())
+    files = [p for p in entries if p.is_file() and _readable(p)]
+    names = [split_name(_SHARD.sub("", file.name.split(".")[0])) for file in files]
     if "train" in names:
         layout = _grouped(files, names)
         for name, found in layout.items():
-            if len({kind(file) for file in found}) > 1:
+            if len({_kind(file) for file in found}) > 1:
                 raise DataError(
                     f"{folder} has {name} twice: {', '.join(f.name for f in found)}",
                     hint="name the files that you mean",
                 )
         return layout
-    parts = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_dir()}
-    splits = {_NAMES[name]: path for name, path in parts.items() if name in _NAMES}
-    if "train" in splits:
-        return {name: _texts(path) for name, path in splits.items()}
+    parts = {split_name(p.name): p for p in entries if p.is_dir()}
+    if "train" in parts:
+        return {name: _texts(path) for name, path in parts.items() if name}
     return {"all": _texts(folder)}
 
 
@@ -103,14 +124,14 @@ def _readable(path: Path) -> bool:
     return (
         not path.name.startswith(".")
         and not _ABOUT.search(path.name)
-        and kind(path) in _TEXTS | TABLES
+        and _kind(path) in _TEXTS | TABLES
     )
 
 
 def _texts(folder: Path) -> list[Path]:
     """All text files below a folder, or all its tables."""
     found = [p for p in sorted(folder.rglob("*")) if p.is_file() and _readable(p)]
-    texts = [p for p in found if not is_table(p)]
+    texts = [p for p in found if _kind(p) not in TABLES]
     if texts and len(texts) < len(found):
         raise DataError(
             f"{folder} holds both text ({texts[0].name}) and tables", hint="name the files you mean"

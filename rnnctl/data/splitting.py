@@ -73,10 +73,13 @@ def assign(
     if strata is None:
         _assign_stratum(np.arange(len(digests)), keys, shares, split)
     else:
-        for label in np.unique(strata):
-            _assign_stratum(np.flatnonzero(strata == label), keys, shares, split)
-    first, second, third = (np.flatnonzero(split == s).astype(np.int64) for s in range(3))
-    return first, second, third
+        # A text that occurs under two labels counts to the first: equal texts stay together.
+        _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+        together = strata[first[group]]
+        for label in np.unique(together):
+            _assign_stratum(np.flatnonzero(together == label), keys, shares, split)
+    train, valid, test = (np.flatnonzero(split == s).astype(np.int64) for s in range(3))
+    return train, valid, test
 
 
 def _assign_stratum(

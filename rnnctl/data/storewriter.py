@@ -127,8 +127,11 @@ class SplitWriter:
             text = document.text
             ids, unknown, nats = self._tokenizer.encode_charged(text)
             if self._max_tokens is not None and len(ids) > self._max_tokens:
-                text, ids = self._tokenizer.cut(text, self._max_tokens, self._keep)
-                unknown, nats = self._tokenizer.spelling_nats(text)
+                head = self._keep == "head"
+                ids = ids[: self._max_tokens] if head else ids[-self._max_tokens :]
+                text = self._tokenizer.cut(text, self._max_tokens, self._keep)
+                if unknown:
+                    unknown, nats = self._tokenizer.spelling_nats(text)
                 self.cut += 1
             self._write(np.append(ids, np.int32(self._tokenizer.boundary_id)))
             label = self._numbers.get(document.label or "", -1)

@@ -55,10 +55,10 @@ class Tokenizer(ABC):
         """The content of ``tokenizer.json``."""
 
     @abstractmethod
-    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
-        """The first or last `max_tokens` tokens of `text`: as text, and as ids.
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
+        """What the first or last `max_tokens` tokens of `text` write.
 
-        A character that is cut in the middle (bytes, BPE) stands as U+FFFD in the text.
+        A character that is cut in the middle (bytes, BPE) stands as U+FFFD.
         """
 
     def complete_prefix(self, text: str) -> int:

@@ -6,8 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
-
 from rnnctl.data.tokenizers import pattern
 from rnnctl.data.tokenizers.base import BOUNDARY, BOUNDARY_ID, Ids, Tokenizer, check_surrogates
 from rnnctl.data.tokenizers.characters import byte_level, merging
@@ -44,15 +42,14 @@ class BpeTokenizer(Tokenizer):
 
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         check_surrogates(text)
-        return np.array(self._cache.encode(text), dtype=np.int32), 0, 0.0
+        return self._cache.encode(text)
 
     def token_bytes(self, token_id: int) -> bytes:
         return self._bytes[token_id]
 
-    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         ids = self.encode(text)
-        ids = ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
-        return self.decode(ids), ids
+        return self.decode(ids[:max_tokens] if keep == "head" else ids[-max_tokens:])
 
     def to_dict(self) -> dict[str, Any]:
         vocab = {BOUNDARY: BOUNDARY_ID} | {token: i for i, token in enumerate(self.tokens, 1)}

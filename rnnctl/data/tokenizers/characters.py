@@ -73,9 +73,8 @@ class CharTokenizer(Tokenizer):
             return UNKNOWN.encode()
         return self.characters[token_id - 2].encode()
 
-    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
-        part = text[:max_tokens] if keep == "head" else text[-max_tokens:]
-        return part, self.encode(part)
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
+        return text[:max_tokens] if keep == "head" else text[-max_tokens:]
 
     def to_dict(self) -> dict[str, Any]:
         vocab = {BOUNDARY: 0, UNKNOWN: 1} | {c: i for i, c in enumerate(self.characters, 2)}
@@ -100,10 +99,9 @@ class ByteTokenizer(Tokenizer):
     def token_bytes(self, token_id: int) -> bytes:
         return b"\n" if token_id == self.boundary_id else bytes((token_id - 1,))
 
-    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         ids = self.encode(text)
-        ids = ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
-        return self.decode(ids), ids
+        return self.decode(ids[:max_tokens] if keep == "head" else ids[-max_tokens:])
 
     def to_dict(self) -> dict[str, Any]:
         alphabet = byte_alphabet()

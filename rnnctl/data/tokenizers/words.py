@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from rnnctl.data.tokenizers.base import (
 from rnnctl.data.tokenizers.serialization import fused, layout, own_block, split_by
 from rnnctl.data.tokenizers.spelling import Spelling
 
-_REMEMBERED = 300_000
+_REMEMBERED = 500_000
 _LONGEST_REMEMBERED = 64
 
 _blank = re.compile(f"[{pattern.SPACE}]")
@@ -35,30 +36,47 @@ class PieceCache:
     """Ids of ``" " + piece`` for pieces between spaces, remembered: most pieces come again.
 
     A space always begins a token (see `pattern`), so a text may be cut at its spaces and the parts
-    encoded one by one.
+    encoded one by one. `charge`, if given, says how many tokens of a part are unknown and what
+    spelling them costs.
     """
 
-    def __init__(self, encode: Callable[[str], list[int]]) -> None:
+    def __init__(
+        self,
+        encode: Callable[[str], list[int]],
+        charge: Callable[[str], tuple[int, float]] | None = None,
+    ) -> None:
         self._encode = encode
-        self._known: dict[str, list[int]] = {}
+        self._charge = charge
+        self._known: dict[str, tuple[int, ...]] = {}
+        self._charged: dict[str, tuple[int, float]] = {}
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of a whole text."""
-        pieces = text.split(" ")
-        ids = self._encode(pieces[0])
-        known = self._known
-        for piece in pieces[1:]:
-            found = known.get(piece)
-            ids += self._miss(piece) if found is None else found
-        return ids
+    def encode(self, text: str) -> tuple[Ids, int, float]:
+        """Ids, unknown tokens and their charge in nats of a whole text."""
+        first, *pieces = text.split(" ")
+        found: list[Any] = list(map(self._known.get, pieces))
+        fresh: list[tuple[str, tuple[int, ...]]] = []
+        for i, known in enumerate(found) if None in found else ():
+            if known is None:
+                piece = " " + pieces[i]
+                found[i] = tuple(self._encode(piece))
+                fresh.append((piece, found[i]))
+        parts = chain(self._encode(first), chain.from_iterable(found))
+        ids: Ids = np.fromiter(parts, dtype=np.int32)
+        unknown, nats = 0, 0.0
+        if self._charge and (ids == UNKNOWN_ID).any():
+            charges = [self._charge(first), *(self._charge(piece) for piece, _ in fresh)]
+            charges += filter(None, map(self._charged.get, pieces))
+            unknown, nats = sum(n for n, _ in charges), math.fsum(x for _, x in charges)
+        self._remember(fresh)
+        return ids, unknown, nats
 
-    def _miss(self, piece: str) -> list[int]:
-        ids = self._encode(" " + piece)
-        if len(piece) <= _LONGEST_REMEMBERED:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[piece] = ids
-        return ids
+    def _remember(self, fresh: list[tuple[str, tuple[int, ...]]]) -> None:
+        """Pieces that may come again, until there is no more room."""
+        for piece, ids in fresh:
+            if len(self._known) < _REMEMBERED and len(piece) <= _LONGEST_REMEMBERED:
+                self._known[piece[1:]] = ids
+                if self._charge and UNKNOWN_ID in ids:
+                    self._charged[piece[1:]] = self._charge(piece)
 
 
 class WordTokenizer(Tokenizer):
@@ -108,26 +126,24 @@ class NaturalWords(WordTokenizer):
 
     def __init__(self, words: Sequence[str], spelling: Spelling) -> None:
         super().__init__(words, spelling)
-        self._cache = PieceCache(self._encode_piece)
+        self._cache = PieceCache(self._encode_piece, self._charge_piece)
 
     def complete_prefix(self, text: str) -> int:
         return pattern.complete_prefix(text)
 
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         check_surrogates(text)
-        ids = np.array(self._cache.encode(text), dtype=np.int32)
-        if not (ids == UNKNOWN_ID).any():
-            return ids, 0, 0.0
-        return ids, *self.charges(pattern.find_tokens(text))
+        return self._cache.encode(text)
 
-    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         tokens = pattern.find_tokens(text)
-        part = "".join(tokens[:max_tokens] if keep == "head" else tokens[-max_tokens:])
-        ids = self.encode(text)
-        return part, ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
+        return "".join(tokens[:max_tokens] if keep == "head" else tokens[-max_tokens:])
 
     def to_dict(self) -> dict[str, Any]:
         return layout(model=self.model(), pre_tokenizer=split_by(pattern.TOKEN), decoder=fused())
+
+    def _charge_piece(self, piece: str) -> tuple[int, float]:
+        return self.charges(pattern.find_tokens(piece))
 
     def _encode_piece(self, piece: str) -> list[int]:
         get = self._ids.get
@@ -173,14 +189,11 @@ class WhitespaceWords(WordTokenizer):
     def token_text(self, token_id: int) -> str:
         return super().token_text(token_id).removeprefix(" ")
 
-    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> tuple[str, Ids]:
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         ends = [match.end() for match in re.finditer(f"\n|{_dark.pattern}", text)]
-        ids = self.encode(text)
         if len(ends) <= max_tokens:
-            return text, ids
-        if keep == "head":
-            return text[: ends[max_tokens - 1]], ids[:max_tokens]
-        return text[ends[-max_tokens - 1] :], ids[-max_tokens:]
+            return text
+        return text[: ends[max_tokens - 1]] if keep == "head" else text[ends[-max_tokens - 1] :]
 
     def to_dict(self) -> dict[str, Any]:
         line_ends = {"type": "Replace", "pattern": {"String": "\n"}, "content": f" {BOUNDARY} "}

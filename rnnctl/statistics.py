@@ -102,11 +102,14 @@ def isotonic(
     return np.asarray(fit.x, dtype=np.float64)
 
 
-def crossing(x: ArrayLike, y: ArrayLike, level: float, *, decay: bool = False) -> float:
+def crossing(
+    x: ArrayLike, y: ArrayLike, level: float, *, decay: bool = False, floor: float = -math.inf
+) -> float:
     """Where a falling curve first gets to `level` or below: x[0] if it starts there, inf if never.
 
     Between two points y is taken to be linear in log x (in x where a distance of 0 is involved), or
-    with `decay` ln y to be linear in x, which is exact for an exponential. `x` (K,) rises.
+    with `decay` ln y to be linear in x, which is exact for an exponential; `floor` keeps y from
+    reaching 0 there. `x` (K,) rises.
     """
     at, height = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     below = np.flatnonzero(height <= level)
@@ -115,7 +118,7 @@ def crossing(x: ArrayLike, y: ArrayLike, level: float, *, decay: bool = False) -
     k = int(below[0])
     if k == 0:
         return float(at[0])
-    high, low = float(height[k - 1]), float(height[k])
+    high, low = float(height[k - 1]), max(float(height[k]), floor)
     if decay and low > 0 and level > 0:
         share = math.log(high / level) / math.log(high / low)
         return float(at[k - 1] + share * (at[k] - at[k - 1]))

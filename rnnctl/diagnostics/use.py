@@ -290,15 +290,15 @@ def horizon(plan: Plan, sums: curves.Sums, epsilon: float, sample: Sample) -> Es
     """n_eff: the context length from which on the falling fit of δ stays at or below epsilon.
 
     With a bin per n this is the exact smallest n. With wider bins it is interpolated between their
-    middles, and lies no later than the beginning of the first bin at or below epsilon.
+    middles as if δ decayed exponentially; to a hundredth of epsilon where it ends all at once.
     """
-    lows = np.array([low for low, _ in plan.fine], dtype=np.float64)
     x = np.array([curves.centre(*edges) for edges in plan.fine])
-    exact = bool(np.all(lows == x))
+    exact = all(low == high for low, high in plan.fine)
 
     def find(at: NDArray[np.float64], fit: NDArray[np.float64]) -> float:
-        begins = statistics.last_above(lows[np.searchsorted(x, at)], fit, epsilon)
-        return begins if exact else min(begins, statistics.crossing(at, fit, epsilon))
+        if exact:
+            return statistics.last_above(at, fit, epsilon)
+        return statistics.crossing(at, fit, epsilon, decay=True, floor=epsilon / 100)
 
     value, replicates = curves.falling_horizons(x, sums.means, sums.counts.sum(0), find)
     return curves.estimate(
@@ -343,5 +343,5 @@ def _half_width(
     note = ""
     if half > 0.01:
         more = math.ceil(len(sums.sums) * ((half / 0.01) ** 2 - 1))
-        note = f"±0.01 would take about {more} more of these {plan.units.resampling_unit}s"
+        note = f"±0.01 would take about {more:,} more units (each a {plan.units.resampling_unit})"
     return Estimate(estimate=half, n=len(sums.sums), unit=f"nats per {sample.unit[:-1]}", note=note)

@@ -1,0 +1,283 @@
+"""What `diagnose` does, from a run to its result; and the headline that ends a training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rnnctl.diagnostics import effect, evidence, gates, hold, lyapunov, panel, position, reach, use
+from rnnctl.diagnostics.known_answers import remembered
+from rnnctl.diagnostics.model_subject import LanguageModelSubject
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.settings import PRESETS, Arm, Settings
+from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.errors import RunError, UsageError
+from rnnctl.inference.environment import environment
+from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.results.diagnostics import (
+    DataRecord,
+    DiagnosticsResult,
+    EffectRecord,
+    GatesRecord,
+    HeadlineRecord,
+    HoldRecord,
+    ModelRecord,
+    PositionRecord,
+    ReachRecord,
+    UseRecord,
+)
+from rnnctl.tasks.loading import Loaded, parameter_count
+from rnnctl.workflow.material import Material, Text, heldout
+
+LANGUAGE_NAMES = ("use", "effect", "hold", "reach", "gates")
+CLASSIFIER_NAMES = ("effect", "position", "hold", "reach", "gates")
+NAMES = ("use", "effect", "hold", "reach", "gates", "position")
+ONE_DIRECTION = "the model reads in both directions: nothing is early for both"
+Tell = Callable[[str], None]
+
+
+def diagnose(
+    loaded: Loaded,
+    *,
+    names: Sequence[str] | None = None,
+    preset: str = "quick",
+    text: Text | None = None,
+    seed: int = 0,
+    items: Path | None = None,
+    arms: Sequence[Arm] = ("foreign", "zero"),
+    tell: Tell = lambda name: None,
+) -> DiagnosticsResult:
+    """Measure what a run's model remembers, on `text` or on the held-out text that the run keeps.
+
+    `names`: which measurements (all that suit the task by default); `items`: a file of evidence
+    sentences; `tell` hears the name of each measurement before it starts. Raises DataError where
+    there is no text at all, UsageError for an unknown name; whatever else cannot be measured has a
+    status and a sentence in the result.
+    """
+    chosen = _chosen(names, loaded)
+    settings = replace(PRESETS[preset], seed=seed, arms=tuple(arms))
+    return _measure(loaded, text or heldout(loaded), chosen, settings, preset, items, tell)
+
+
+def headline(loaded: Loaded, *, seconds: float = 10) -> HeadlineRecord:
+    """The memory horizon alone, on the run's held-out text, in at most `seconds` on two cores.
+
+    How much is measured follows from the model's size and not from the clock, so that equal
+    trainings end in equal headlines.
+    """
+    settings = _affordable(loaded, seconds)
+    name = "use" if isinstance(loaded.model, LanguageModel) else "effect"
+    result = _measure(
+        loaded, heldout(loaded), (name,), settings, "headline", None, lambda name: None
+    )
+    return result.headline
+
+
+def _affordable(loaded: Loaded, seconds: float) -> Settings:
+    """Fewer resets (or pairs of evidence) for larger models, at 15 GFLOP a second."""
+    model, quick = loaded.model, PRESETS["quick"]
+    budget = 15e9 * 0.6 * seconds
+    recurrent = 2.0 * sum(p.numel() for p in model.recurrent.parameters())
+    if isinstance(model, LanguageModel):
+        decoder = 2.0 * model.decoder.weight.numel()
+        steps, scored = 5 * quick.n_max, 3 * 18 * quick.per_bin
+        resets = budget / (steps * recurrent + scored * decoder)
+        return replace(quick, resets=int(min(quick.resets, max(48, resets))))
+    pairs = budget / (2 * 22 * quick.filler_words * recurrent) / 2
+    return replace(quick, evidence=int(min(quick.evidence, max(12, pairs))))
+
+
+def _chosen(names: Sequence[str] | None, loaded: Loaded) -> tuple[str, ...]:
+    usual = CLASSIFIER_NAMES if loaded.labels else LANGUAGE_NAMES
+    if not names:
+        return usual
+    unknown = [name for name in names if name not in NAMES]
+    if unknown:
+        raise UsageError(
+            f"there is no measurement {unknown[0]!r}", hint="there are: " + ", ".join(NAMES)
+        )
+    return tuple(name for name in NAMES if name in names)
+
+
+def _measure(
+    loaded: Loaded,
+    text: Text,
+    names: Sequence[str],
+    settings: Settings,
+    preset: str,
+    items: Path | None,
+    tell: Tell,
+) -> DiagnosticsResult:
+    begin = time.perf_counter()
+    material = Material(loaded, text, settings.seed, items)
+    sample = material.sample
+    timing = {"prepare_s": time.perf_counter() - begin}
+    records: dict[str, Any] = {}
+    for name in names:
+        tell(name)
+        since = time.perf_counter()
+        records[name] = MEASURES[name](material, settings)
+        timing[f"{name}_s"] = time.perf_counter() - since
+    measured = panel.Measured(**records)
+    model = model_record(loaded)
+    bptt = model.train_bptt
+    words = None if bptt is None else sample.distance(bptt)
+    if measured.use is not None:
+        with_bptt = measured.use.model_copy(update={"train_bptt_words": words})
+        measured = replace(measured, use=with_bptt)
+    head = panel.headline(model, measured, words)
+    timing["total_s"] = time.perf_counter() - begin
+    return DiagnosticsResult(
+        environment=environment(loaded, "float32 forward, float64 derivatives"),
+        seed=settings.seed,
+        corpus_fingerprint=sample.fingerprint,
+        warnings=(*material.warnings, *panel.warnings(model, measured, head)),
+        timing={name: round(value, 3) for name, value in timing.items()},
+        preset=preset,
+        model=model,
+        data=_data_record(text, sample),
+        headline=head,
+        panel=panel.rows(model, measured),
+        use=measured.use,
+        effect=measured.effect,
+        hold=measured.hold,
+        reach=measured.reach,
+        gates=measured.gates,
+        position=measured.position,
+        cross_checks=panel.cross_checks(measured),
+        selftest=remembered(),
+    )
+
+
+def _language(material: Material) -> LanguageModelSubject | None:
+    model = material.loaded.model
+    if not isinstance(model, LanguageModel):
+        return None
+    return LanguageModelSubject(model, boundary_id=material.loaded.tokenizer.boundary_id)
+
+
+def _use(material: Material, settings: Settings) -> UseRecord:
+    subject = _language(material)
+    if subject is None:
+        return UseRecord(status="not_applicable", note="USE is about the loss of language models")
+    return use.measure(subject, material.sample, settings)
+
+
+def _effect(material: Material, settings: Settings) -> EffectRecord:
+    subject = _language(material)
+    if subject is not None:
+        return effect.measure(subject, material.sample, settings)
+    return evidence.measure(material.subject, material.sample, settings, material.evidence)
+
+
+def _hold(material: Material, settings: Settings) -> HoldRecord:
+    if _both_ways(material):
+        return HoldRecord(status="not_applicable", note=ONE_DIRECTION)
+    subject = _language(material) or material.subject
+    return hold.measure(subject, material.sample, settings)
+
+
+def _reach(material: Material, settings: Settings) -> ReachRecord:
+    if _both_ways(material):
+        return ReachRecord(status="not_applicable", note=ONE_DIRECTION)
+    exact = ExactModel(material.loaded.model)
+    found = reach.measure(exact, material.sample, settings)
+    spectrum = lyapunov.measure(exact, material.sample, settings)
+    return found.model_copy(update={"lyapunov": spectrum})
+
+
+def _gates(material: Material, settings: Settings) -> GatesRecord:
+    if _both_ways(material):
+        return GatesRecord(status="not_applicable", note=ONE_DIRECTION)
+    return gates.measure(ExactModel(material.loaded.model), material.sample, settings)
+
+
+def _position(material: Material, settings: Settings) -> PositionRecord:
+    if not material.loaded.labels:
+        return PositionRecord(status="not_applicable", note="POSITION is about classifiers")
+    return position.measure(
+        material.subject, material.sample, settings, material.filler, material.reference
+    )
+
+
+MEASURES: dict[str, Callable[[Material, Settings], Any]] = {
+    "use": _use,
+    "effect": _effect,
+    "hold": _hold,
+    "reach": _reach,
+    "gates": _gates,
+    "position": _position,
+}
+
+
+def _both_ways(material: Material) -> bool:
+    return bool(material.loaded.config.model.bidirectional)
+
+
+def model_record(loaded: Loaded) -> ModelRecord:
+    """Which model it is and what it was trained under."""
+    config, trained = loaded.config, _training(loaded)
+    model, settings = config.model, config.training
+    directions = 2 if model.bidirectional else 1
+    per_layer = (2 if model.cell == "lstm" else 1) * directions * model.hidden_size
+    task = "classifier" if loaded.labels else f"lm_{config.tokenizer.level}"
+    return ModelRecord.model_validate(
+        {
+            "id": loaded.run.path.name,
+            "task": task,
+            "cell": model.cell,
+            "nonlinearity": model.nonlinearity if model.cell == "rnn" else None,
+            "layers": model.num_layers,
+            "embedding": model.embedding_size or model.hidden_size,
+            "hidden": model.hidden_size,
+            "parameters": parameter_count(loaded.model),
+            "state_floats": per_layer * model.num_layers,
+            "init": model.init if model.horizon is None else f"{model.init} ({model.horizon})",
+            "readout": model.pool if isinstance(loaded.model, Classifier) else "each step",
+            "bidirectional": model.bidirectional,
+            "train_bptt": None if loaded.labels else settings.bptt,
+            "train_loss_nats": trained.pop("train_loss_nats", None),
+            "state_policy": "reset_document" if settings.reset or loaded.labels else "carried",
+            "seed": settings.seed,
+            "quality": trained,
+        }
+    )
+
+
+def _training(loaded: Loaded) -> dict[str, float]:
+    """What training measured: of the validation text, and the loss on the training text."""
+    try:
+        result = loaded.run.read_result("train")
+    except RunError:
+        return {}
+    found: dict[str, float] = {}
+    for split in result.get("splits", ()):
+        losses, labelled = split.get("losses") or [], split.get("classification")
+        values = (losses[0] if losses else labelled) or {}
+        if split.get("split") == "train":
+            found["train_loss_nats"] = float(values["loss_nats"])
+        elif split.get("split") == "valid":
+            for name in ("bits_per_byte", "perplexity", "loss_nats", "accuracy", "macro_f1"):
+                if values.get(name) is not None:
+                    found[name] = float(values[name])
+    speed = result.get("timing", {}).get("tokens_per_s")
+    if speed:
+        found["training_tokens_per_s"] = float(speed)
+    return found
+
+
+def _data_record(text: Text, sample: Sample) -> DataRecord:
+    return DataRecord(
+        name=text.name,
+        sha256=sample.fingerprint,
+        documents=len(sample.ids),
+        running=sample.running,
+        tokens=sample.tokens,
+        words_per_token=round(sample.words_per_token, 6),
+        chars_per_token=round(sample.chars_per_token, 6),
+        distance_unit=sample.unit,
+        unknown_rate=round(sample.unknown / max(1, sample.tokens), 6),
+    )

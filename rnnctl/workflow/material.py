@@ -1,0 +1,282 @@
+"""What a diagnosis is made on: the text of a run, its evidence, filler and reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnnctl.baselines.linear import NaiveBayesLinear
+from rnnctl.data.documents import Document
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.diagnostics import items as item_files
+from rnnctl.diagnostics import sentences
+from rnnctl.diagnostics.evidence import Evidence, batched_logits
+from rnnctl.diagnostics.model_subject import ClassifierModelSubject
+from rnnctl.diagnostics.sample import Sample, from_texts
+from rnnctl.errors import DataError
+from rnnctl.nn.models import Classifier
+from rnnctl.results.base import Warning_
+from rnnctl.tasks.loading import Loaded
+
+Ids = NDArray[np.int64]
+MOST_DOCUMENTS = 4000
+MOST_SENTENCES = 3000
+NEUTRAL = 0.2  # nats: a sentence with a smaller margin speaks for neither label
+FEWEST_NEUTRAL = 20
+STRANGE = 0.3  # share of unknown tokens from which on a text is in another language
+
+
+@dataclass(frozen=True)
+class Text:
+    """Documents to measure on, and what they are called."""
+
+    documents: Sequence[Document]
+    running: bool
+    name: str
+    reference: Sequence[Document] = ()  # others, to train the bag of words on
+
+
+def heldout(loaded: Loaded) -> Text:
+    """The documents that the run keeps: validation text first, test text for the reference.
+
+    Running text of both splits is joined. Raises DataError where the run keeps none.
+    """
+    run = loaded.run
+    valid, test = run.heldout("valid"), run.heldout("test")
+    running = run.heldout_running("valid") or run.heldout_running("test")
+    if not valid and not test:
+        raise DataError(f"{run.path} keeps no held-out text", hint="name a text: `--text FILE`")
+    if loaded.labels:
+        if not valid or not test:
+            both = [*valid, *test]
+            return Text(both[::2], False, "held-out text", both[1::2])
+        return Text(valid, False, "validation text", test)
+    return Text([*valid, *test], running, "held-out text")
+
+
+@dataclass
+class Material:
+    """Everything that the measurements are handed."""
+
+    loaded: Loaded
+    text: Text
+    seed: int
+    items: Path | None = None
+    warnings: list[Warning_] = field(default_factory=list)
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The text in ids; for classifiers cut as in training."""
+        documents = list(self.text.documents)[:MOST_DOCUMENTS]
+        labels = self.loaded.labels
+        cut = self.loaded.config.corpus.max_tokens
+        texts = [_cut(document.text, cut, self.loaded) for document in documents]
+        classes = None
+        if labels and all(document.label is not None for document in documents):
+            number = {name: k for k, name in enumerate(labels)}
+            strange = {d.label for d in documents} - set(labels)
+            if not strange:
+                classes = [number[str(document.label)] for document in documents]
+            else:
+                self._warn("LABELS", f"labels the run does not know: {sorted(map(str, strange))}")
+        sample = encode(self.loaded.tokenizer, texts, labels=classes, running=self._running)
+        if sample.tokens == 0:
+            raise DataError("there is no text to measure on", hint="name a text: `--text FILE`")
+        if sample.unknown / sample.tokens > STRANGE:
+            self._warn(
+                "FOREIGN_TEXT",
+                f"{sample.unknown / sample.tokens:.0%} of the tokens are unknown to the run's "
+                "vocabulary: this is hardly the language it was trained on",
+            )
+        return sample
+
+    @property
+    def _running(self) -> bool:
+        """Running text, or documents that the model reads on through without a new beginning."""
+        if self.loaded.labels:
+            return False
+        carried = not self.loaded.config.training.reset
+        return self.text.running or carried or len(self.text.documents) == 1
+
+    def _warn(self, code: str, text: str) -> None:
+        self.warnings.append(Warning_(code=code, text=text))
+
+    @cached_property
+    def subject(self) -> ClassifierModelSubject:
+        """The classifier as diagnostics see it."""
+        model = self.loaded.model
+        assert isinstance(model, Classifier)
+        boundary = self.loaded.tokenizer.boundary_id
+        return ClassifierModelSubject(model, boundary_id=boundary, labels=self.loaded.labels)
+
+    @cached_property
+    def reference(self) -> BagSubject | None:
+        """A bag of words trained on other documents; None where these have one label only."""
+        number = {name: k for k, name in enumerate(self.loaded.labels)}
+        usable = [d for d in self.text.reference if d.label in number and d.text.strip()]
+        truth = [number[str(d.label)] for d in usable]
+        if len(set(truth)) < 2:
+            return None
+        bag = NaiveBayesLinear(
+            [d.text for d in usable], truth, classes=len(self.loaded.labels), pairs=False
+        )
+        return BagSubject(bag, self.loaded.tokenizer, self.loaded.labels)
+
+    @cached_property
+    def _sentences(self) -> list[Ids]:
+        """Sentences of 4 to 30 words from the measured text, in random order."""
+        draw = np.random.default_rng((self.seed, 60))
+        found: list[Ids] = []
+        per_token = self.sample.words_per_token
+        for k in draw.permutation(len(self.sample.ids)):
+            for part in sentences.split(self.sample.ids[int(k)], self.sample):
+                if 4 <= len(part) * per_token <= 30:
+                    found.append(part)
+            if len(found) >= MOST_SENTENCES:
+                break
+        return found
+
+    @cached_property
+    def evidence(self) -> Evidence | None:
+        """Evidence sentences and filler; None where no two labels can be told apart."""
+        found = self._items
+        if found is None:
+            return None
+        encode_one = self._encode_sentence
+        pairs = [(encode_one(a), encode_one(b)) for a, b in found.pairs]
+        number = {name: k for k, name in enumerate(self.loaded.labels)}
+        labels = (number[found.labels[0]], number[found.labels[1]])
+        own = self._neutral(labels)
+        fillers = {"own neutral sentences": own}
+        given = [encode_one(text) for text in found.neutral]
+        if given and _known(given, self.sample) > 1 - STRANGE:
+            fillers["encyclopaedic sentences"] = given
+        else:
+            draw = np.random.default_rng((self.seed, 61))
+            fillers["own neutral words, shuffled"] = [draw.permutation(part) for part in own]
+        return Evidence(labels, pairs, fillers, found.source)
+
+    @cached_property
+    def filler(self) -> list[Ids]:
+        """Neutral sentences of the text's own kind, for POSITION."""
+        if self.evidence is None:
+            return []
+        return list(next(iter(self.evidence.fillers.values())))
+
+    @cached_property
+    def _items(self) -> item_files.Items | None:
+        labels = self.loaded.labels
+        if self.items is not None:
+            found = item_files.read(self.items)
+            if not set(found.labels) <= set(labels):
+                raise DataError(
+                    f"{self.items} speaks of labels {found.labels}, the run of {labels}"
+                )
+            return found
+        shipped = item_files.shipped(labels)
+        if shipped is not None:
+            encoded = [self._encode_sentence(a) for pair in shipped.pairs for a in pair]
+            if _known(encoded, self.sample) > 1 - STRANGE:
+                return shipped
+        return self._mined()
+
+    def _mined(self) -> item_files.Items | None:
+        """The most telling sentences for the two most frequent labels, by the bag of words."""
+        if self.reference is None or self.sample.labels is None or not self._sentences:
+            return None
+        counts = np.bincount(self.sample.labels, minlength=len(self.loaded.labels))
+        first, second = (int(k) for k in np.argsort(-counts, kind="stable")[:2])
+        if counts[second] == 0:
+            return None
+        logits = batched_logits(self.reference, self._sentences)
+        texts = [self.loaded.tokenizer.decode(part) for part in self._sentences]
+        names = (self.loaded.labels[first], self.loaded.labels[second])
+        lengths = [len(text.split()) for text in texts]
+        return item_files.mined(texts, logits[:, first] - logits[:, second], lengths, names)
+
+    def _neutral(self, labels: tuple[int, int]) -> list[Ids]:
+        """Sentences that neither the model nor the bag of words finds telling.
+
+        Those with a margin below 0.2 under both; the nearest to that where there are too few.
+        """
+        parts = self._sentences
+        if not parts:
+            return []
+        margins = [_margin(batched_logits(self.subject, parts), labels)]
+        if self.reference is not None:
+            margins.append(_margin(batched_logits(self.reference, parts), labels))
+        worst = np.max(np.abs(margins), axis=0)
+        order = np.argsort(worst, kind="stable")
+        count = max(FEWEST_NEUTRAL, int((worst < NEUTRAL).sum()))
+        if worst[order[min(count, len(order)) - 1]] >= NEUTRAL:
+            self._warn(
+                "FILLER",
+                f"few sentences are neutral: the filler's margins go up to "
+                f"{worst[order[min(count, len(order)) - 1]]:.1f} nats",
+            )
+        return [parts[int(k)] for k in order[:count]]
+
+    def _encode_sentence(self, text: str) -> Ids:
+        spaced = text if self.loaded.tokenizer.level == "word" else text + " "
+        return np.asarray(self.loaded.tokenizer.encode(spaced), dtype=np.int64)
+
+
+def encode(
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    *,
+    labels: Sequence[int] | None = None,
+    running: bool = False,
+) -> Sample:
+    """Texts as a sample that knows its tokenizer."""
+    return from_texts(
+        texts,
+        lambda text: np.asarray(tokenizer.encode(text), dtype=np.int64),
+        labels=labels,
+        running=running,
+        unknown_id=tokenizer.unknown_id,
+        token_bytes=tokenizer.token_bytes,
+        spelled=tokenizer.level != "word",
+    )
+
+
+def _cut(text: str, most: int | None, loaded: Loaded) -> str:
+    if most is None:
+        return text
+    return loaded.tokenizer.cut(text, most, loaded.config.corpus.keep)
+
+
+def _known(parts: Sequence[Ids], sample: Sample) -> float:
+    """Share of tokens that the vocabulary knows."""
+    joined = np.concatenate(parts)
+    return 1.0 if sample.unknown_id is None else float(np.mean(joined != sample.unknown_id))
+
+
+def _margin(logits: NDArray[np.float64], labels: tuple[int, int]) -> NDArray[np.float64]:
+    return logits[:, labels[0]] - logits[:, labels[1]]
+
+
+class BagSubject:
+    """A bag of words as a `ClassifierSubject`: it reads ids by writing them out."""
+
+    def __init__(
+        self, bag: NaiveBayesLinear, tokenizer: Tokenizer, labels: tuple[str, ...]
+    ) -> None:
+        self.bag, self.tokenizer, self.labels = bag, tokenizer, labels
+        self.vocab_size, self.boundary_id = tokenizer.vocab_size, tokenizer.boundary_id
+
+    def logits(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """See `ClassifierSubject`."""
+        columns = ids.T.numpy()
+        texts = [
+            self.tokenizer.decode(row[: int(n)].astype(np.int32))
+            for row, n in zip(columns, lengths, strict=True)
+        ]
+        return torch.from_numpy(self.bag.logits(texts))

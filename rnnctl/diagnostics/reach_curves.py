@@ -63,7 +63,7 @@ def lag_curve(norms: FloatArray, groups: NDArray[np.int64], weights_of: int, see
     alive = norms[0] > 0
     if not alive.any():
         raise ValueError("no gradient reaches even the step before")
-    taken, documents = norms[:, alive], np.unique(groups[alive], return_inverse=True)[1]
+    taken, documents = norms[:, alive], documents_of(groups[alive])
     ratios = np.log(np.maximum(taken / taken[0], FLOOR))
     count = int(documents.max()) + 1
     member = np.zeros((count, taken.shape[1]))
@@ -77,6 +77,15 @@ def lag_curve(norms: FloatArray, groups: NDArray[np.int64], weights_of: int, see
         np.log(np.maximum(part, FLOOR**2)) / 2 for part in (rms.estimate, rms.replicates)
     )
     return LagCurve(mean.estimate, mean.replicates, shown, drawn, ratios, count, taken.shape[1])
+
+
+def documents_of(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) the resampling unit of each window, numbered from 0.
+
+    Windows of one document are alike; resampled singly they would feign precision.
+    """
+    units: NDArray[np.int64] = np.unique(groups, return_inverse=True)[1]
+    return units
 
 
 def lag_where(log_curve: FloatArray, level: float) -> float:

@@ -2,9 +2,10 @@
 
 The text is shaded by how strongly each token is kept until the text ends, as the gates alone imply
 it: for an LSTM the input gate at that token times all forget gates after it, for a GRU (1 − keep)
-times all keep gates after it, averaged over the top layer's units. Below the text, one row of
-digits per gate: 0 is shut (below 0.1), 9 is open (0.9 and above). Colour only repeats the digits.
-Several runs stand under each other at the same characters, so their tokens need not be the same.
+times all keep gates after it, averaged over the top layer's units. Below the text, a row of digits
+for that (9: half of it or more; each digit less: half as much) and one per gate (0: shut, below
+0.1; 9: open, 0.9 and above). Colour only repeats the digits. Several runs stand under each other at
+the same characters, so their tokens need not be the same.
 
 Why digits: a terminal without colour, a file and a reader who sees colours differently get the
 same picture.
@@ -13,6 +14,7 @@ same picture.
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
@@ -29,7 +31,8 @@ from rnnctl.diagnostics.traceable import TracedModel
 
 FloatArray = NDArray[np.float64]
 MEANING = {
-    "kept": "share of this token that the gates leave in the state at the end of the text",
+    "kept": "what the gates leave of this token when the text ends (9: half or more, then half as "
+    "much per digit, 0: under 1/512)",
     "forget": "open: the cell keeps what it held; shut: it is wiped",
     "input": "open: this token is written into the cell",
     "output": "open: the cell is shown to the rest of the network",
@@ -153,9 +156,16 @@ def _per_character(view: GateView, row: str) -> tuple[list[int], list[bool]]:
     """Of every character: the digit of its token, and whether the token begins there."""
     digits, firsts = [], []
     for piece, value in zip(view.pieces, view.rows[row], strict=True):
-        digits += [min(9, int(10 * value))] * len(piece)
+        digits += [_digit(row, float(value))] * len(piece)
         firsts += [True] + [False] * (len(piece) - 1) if piece else []
     return digits, firsts
+
+
+def _digit(row: str, value: float) -> int:
+    """0 to 9: tenths of a gate; halvings of what is kept, which spans orders of magnitude."""
+    if row == "kept":
+        return max(0, min(9, 10 + math.floor(math.log2(max(value, 1e-9)))))
+    return max(0, min(9, int(10 * value)))
 
 
 def _digits(view: GateView, row: str, start: int, end: int) -> str:
@@ -196,16 +206,11 @@ def _legend(views: Sequence[GateView], width: int) -> list[str]:
     rows = dict.fromkeys(row for view in views for row in view.rows)
     entries = []
     for row in rows:
-        means = ", ".join(
-            f"{view.name} {view.rows[row].mean():.2f}" for view in views if row in view.rows
-        )
-        entries.append(f"{row}: {MEANING[row]}; mean {means}")
+        means = [f"{view.name} {view.rows[row].mean():.2f}" for view in views if row in view.rows]
+        mean = "" if row == "kept" else f" (mean: {', '.join(means)})"
+        entries.append(f"{row}: {MEANING[row]}{mean}")
     entries += [f"{view.name}: {NO_GATES}" for view in views if not view.rows]
     if rows:
-        entries.append(
-            "digits: 0 = below 0.1 … 9 = 0.9 and above, means over the top layer's units"
-        )
-        entries.append(
-            "gates alone: what the recurrent weights carry on beside them is not in here"
-        )
+        entries.append("gates: 0 = below 0.1 … 9 = 0.9 and above, mean over the top layer's units")
+        entries.append("gates alone: what recurrent weights carry on beside them is not in here")
     return [line for entry in entries for line in wrap(entry, width, subsequent_indent="  ")]

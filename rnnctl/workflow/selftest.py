@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from rnnctl import __version__
 from rnnctl.diagnostics.known_answers import answers, known_ids, remember
@@ -25,13 +26,27 @@ def selftest(ids: Sequence[str] = ()) -> Iterator[Answer | SelftestResult]:
             f"there is no known answer {unknown[0]!r}", hint="known: " + ", ".join(known_ids())
         )
     found = []
-    for answer in answers(ids):
-        found.append(answer)
-        yield answer
+    with _one_thread():
+        for answer in answers(ids):
+            found.append(answer)
+            yield answer
     result = as_result(found)
     if not ids:
         remember(result.passed, result.failed)
     yield result
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The models are tiny: threads would wait for each other most of the time."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def as_result(found: Sequence[Answer]) -> SelftestResult:
@@ -76,7 +91,7 @@ def _environment() -> Environment:
         rnnctl=__version__,
         python=platform.python_version(),
         torch=torch.__version__,
-        threads=torch.get_num_threads(),
+        threads=1,
         device="cpu",
         dtype="float64",
         platform=platform.platform(),

@@ -15,7 +15,7 @@ from rnnctl.data.cache import cache_directory, write_atomically
 from rnnctl.diagnostics.known_answers.check import Check
 from rnnctl.errors import StorageError
 
-GROUPS = ("flow", "gating", "parity")
+GROUPS = ("flow", "parity", "context", "content", "gating", "classifiers", "trust")
 REMEMBERED = "selftest.json"
 
 Checks = dict[str, Callable[[], Iterator[Check]]]

@@ -115,9 +115,11 @@ class GatedModel:
         return torch.ones_like(outputs)
 
 
-def random_text(documents: int, tokens: int, *, seed: int = 0) -> Sample:
+def random_text(
+    documents: int, tokens: int, *, vocabulary: int = VOCABULARY, seed: int = 0
+) -> Sample:
     """Documents of independent random tokens."""
-    ids = np.random.default_rng(seed).integers(VOCABULARY, size=(documents, tokens))
+    ids = np.random.default_rng(seed).integers(vocabulary, size=(documents, tokens))
     return Sample(ids=tuple(ids.astype(np.int64)))
 
 

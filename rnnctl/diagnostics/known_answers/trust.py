@@ -1,0 +1,187 @@
+"""GT19 to GT21: intervals that cover, scores that do not depend on names and units, determinism."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnctl.diagnostics import effect, gates, hold, lyapunov, reach, reach_curves, use
+from rnnctl.diagnostics.known_answers.check import Check, close, holds
+from rnnctl.diagnostics.known_answers.toys import (
+    VOCABULARY,
+    LinearModel,
+    random_text,
+)
+from rnnctl.diagnostics.model_subject import LanguageModelSubject
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.nn.models import LanguageModel
+from rnnctl.results.base import Record
+from rnnctl.results.diagnostics import Measurement
+
+Floats = NDArray[np.float64]
+TRIALS, DOCUMENTS, WINDOWS, LAGS = 400, 60, 5, 6
+DECAY = 0.3
+HIDDEN = 6
+SETTINGS = Settings(
+    resamples=50, resets=32, n_max=32, swaps=32, distance_words=32, planted=100, hold_lag=16,
+    choices=4, sequences=8, reach_lags=24, exponents=4, lyapunov_steps=120, lyapunov_burn_in=20,
+)  # fmt: skip
+
+
+def coverage() -> Iterator[Check]:
+    """GT19: 95 % intervals of alike windows hold the truth 92 to 97 times in 100."""
+    curve_hits, half_hits = 0, 0
+    lags = np.arange(1, LAGS + 1)
+    truth = np.log(2) / DECAY
+    for trial in range(TRIALS):
+        norms, groups = _correlated(np.random.default_rng((19, trial)), lags)
+        found = reach_curves.block_record(reach_curves.lag_curve(norms, groups, 200, trial))
+        low, high = found.geo.lo[-1], found.geo.hi[-1]
+        assert low is not None and high is not None
+        curve_hits += low <= np.exp(-DECAY * (LAGS - 1)) <= high
+        ends = found.half_life.ci95
+        half_hits += (ends[0] or 0.0) <= truth <= (np.inf if ends[1] is None else ends[1])
+    for name, hits in (("curve", curve_hits), ("half-life", half_hits)):
+        share = hits / TRIALS
+        yield holds(f"coverage, {name}", "92–97 %", f"{share:.1%}", 0.92 <= share <= 0.97)
+
+
+def _correlated(
+    rng: np.random.Generator, lags: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Norms (K, N) that decay by DECAY a step, at a rate that differs between documents."""
+    groups = np.repeat(np.arange(DOCUMENTS), WINDOWS)
+    rate = DECAY + 0.1 * rng.standard_normal(DOCUMENTS)[groups]
+    noise = 0.02 * rng.standard_normal((len(lags), len(groups)))
+    return np.exp(-np.outer(lags - 1, rate) + noise * (lags[:, None] > 1)), groups
+
+
+def invariance() -> Iterator[Check]:
+    """GT20: renaming units or tokens, and other units of measurement, change no score."""
+    sample = _uneven_text()
+    for cell in ("rnn", "lstm", "gru"):
+        model = _small(cell)
+        scores = _scores(model, sample)
+        permuted = _permuted_units(model)
+        yield close(f"{cell}: units permuted", scores, _scores(permuted, sample), 1e-6)
+        names = torch.from_numpy(np.random.default_rng(2).permutation(VOCABULARY))
+        text = replace(sample, ids=tuple(names.numpy()[ids] for ids in sample.ids))
+        renamed = _renamed_tokens(model, names)
+        again = _scores(renamed, text, boundary_id=int(names[0]))
+        yield close(f"{cell}: tokens renamed", scores, again, 1e-6)
+    plain, scaled = (reach.measure(model, sample, SETTINGS) for model in _two_scales())
+    yield close("units of measurement", _curve(plain), _curve(scaled), 1e-6)
+
+
+def _uneven_text() -> Sample:
+    """Random text in which no two tokens are equally frequent: names decide no tie."""
+    counts = 60 + 5 * np.arange(VOCABULARY)
+    ids = np.random.default_rng(20).permutation(np.repeat(np.arange(VOCABULARY), counts))
+    return Sample(ids=tuple(ids[: len(ids) // 20 * 20].reshape(20, -1)))
+
+
+def _small(cell: str) -> LanguageModel:
+    """A small random model, drawn without touching the global generator."""
+    generator = torch.Generator().manual_seed(20)
+    model = LanguageModel(
+        vocab_size=VOCABULARY, embedding_size=5, cell=cell, hidden_size=HIDDEN, num_layers=1
+    ).double()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(0.6 * drawn)
+    return model
+
+
+def _permuted_units(model: LanguageModel) -> LanguageModel:
+    """The same function with its hidden units in another order."""
+    other = copy.deepcopy(model)
+    order = torch.from_numpy(np.random.default_rng(1).permutation(HIDDEN))
+    weights = other.recurrent.weights("_l0")
+    gates_of = torch.arange(len(weights.w_hh) // HIDDEN)
+    rows = (gates_of[:, None] * HIDDEN + order).flatten()
+    with torch.no_grad():
+        for part in weights:
+            part.copy_(part[rows].clone())
+        weights.w_hh.copy_(weights.w_hh[:, order].clone())
+        other.decoder.weight.copy_(other.decoder.weight[:, order].clone())
+    return other
+
+
+def _renamed_tokens(model: LanguageModel, names: torch.Tensor) -> LanguageModel:
+    """The same function where token v is called names[v]."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for part in (other.embedding.weight, other.decoder.weight, other.decoder.bias):
+            part[names] = part.clone()
+    return other
+
+
+def _two_scales() -> tuple[LinearModel, LinearModel]:
+    """A linear network, and the same with every unit measured on a scale of its own."""
+    generator = torch.Generator().manual_seed(8)
+    matrix = torch.randn(5, 5, generator=generator, dtype=torch.float64) / 3
+    plain, scale = LinearModel(matrix[None]), torch.logspace(-2, 2, 5, dtype=torch.float64)
+    scaled = LinearModel((scale[:, None] * matrix / scale)[None])
+    scaled.embedding = plain.embedding * scale
+    scaled.readout = plain.readout / scale
+    return plain, scaled
+
+
+def _records(model: LanguageModel, sample: Sample, boundary_id: int = 0) -> dict[str, Record]:
+    subject, exact = LanguageModelSubject(model, boundary_id=boundary_id), ExactModel(model)
+    return {
+        "use": use.measure(subject, sample, SETTINGS),
+        "effect": effect.measure(subject, sample, SETTINGS),
+        "hold": hold.measure(subject, sample, SETTINGS),
+        "reach": reach.measure(exact, sample, SETTINGS),
+        "gates": gates.measure(exact, sample, SETTINGS),
+    }
+
+
+def _scores(model: LanguageModel, sample: Sample, boundary_id: int = 0) -> Floats:
+    """Every curve and every scalar of every measurement, one after the other."""
+    values: list[float] = []
+    for record in _records(model, sample, boundary_id).values():
+        assert isinstance(record, Measurement)
+        found = [y for curve in record.curves.values() for y in curve.y]
+        found += [scalar.estimate for scalar in record.scalars.values()]
+        values += [0.0 if y is None else y for y in found]
+    return np.array(values)
+
+
+def _curve(record: Measurement) -> Floats:
+    return np.array([0.0 if y is None else y for y in record.curves["geo"].y])
+
+
+def determinism() -> Iterator[Check]:
+    """GT21: the same seed gives the same JSON, to the last digit."""
+    sample = random_text(16, 100)
+    for cell in ("lstm", "gru"):
+        first, second = (_records(_small(cell), sample) for _ in range(2))
+        exact = ExactModel(_small(cell))
+        first["lyapunov"], second["lyapunov"] = (
+            lyapunov.measure(exact, sample, SETTINGS) for _ in range(2)
+        )
+        different = [
+            name
+            for name, record in first.items()
+            if record.model_dump_json() != second[name].model_dump_json()
+        ]
+        yield holds(
+            f"{cell}: records that differ", "none", ", ".join(different) or "none", not different
+        )
+
+
+CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
+    "GT19": coverage,
+    "GT20": invariance,
+    "GT21": determinism,
+}

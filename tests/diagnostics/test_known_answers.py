@@ -1,0 +1,57 @@
+"""GT01 to GT21: the instrument on models whose memory is known on paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rnnctl import __version__
+from rnnctl.diagnostics.known_answers import answers, known_ids, remember, remembered
+from rnnctl.diagnostics.known_answers.check import close
+
+
+@pytest.mark.parametrize("name", known_ids())
+def test_known_answer(name: str) -> None:
+    (answer,) = answers([name])
+    wrong = [check for check in answer.checks if not check.passed]
+    assert answer.checks
+    assert not wrong, wrong
+    assert answer.passed
+
+
+def test_all_twenty_one_are_there() -> None:
+    assert known_ids() == [f"GT{number:02d}" for number in range(1, 22)]
+
+
+def test_an_answer_outside_its_tolerance_or_missing_is_not_passed() -> None:
+    assert not close("x", 1.0, [1.0, 1.2], 0.1).passed
+    assert not close("x", 1.0, float("nan"), 0.1).passed
+    assert close("x", [1.0, 2.0], [1.05, 1.95], 0.1).passed
+
+
+def test_the_outcome_is_remembered_per_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RNNCTL_CACHE", str(tmp_path / "cache"))
+    assert remembered() is None
+    remember(20, 1)
+    assert remembered() == (20, 1)
+    remember(21, 0)
+    assert remembered() == (21, 0)
+    monkeypatch.setattr("rnnctl.diagnostics.known_answers.run.__version__", "9.9")
+    assert remembered() is None
+    remember(1, 2)
+    monkeypatch.setattr("rnnctl.diagnostics.known_answers.run.__version__", __version__)
+    assert remembered() == (21, 0)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"0.1.0": 3}', '{"0.1.0": {"passed": "x"}}'])
+def test_a_damaged_memory_is_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    monkeypatch.setenv("RNNCTL_CACHE", str(tmp_path))
+    (tmp_path / "selftest.json").write_text(content)
+    assert remembered() is None
+    remember(3, 0)
+    assert remembered() == (3, 0)

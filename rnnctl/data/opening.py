@@ -16,12 +16,13 @@ from rnnctl.data import running
 from rnnctl.data.collections import Collection, Selection, TextUnits, combine, everything
 from rnnctl.data.corpus import Corpus, bundled
 from rnnctl.data.documents import SPLITS
+from rnnctl.data.opentext import open_text, spool
 from rnnctl.data.rows import Rows, read_parquet, read_text_tables
 from rnnctl.data.running import RunningText
 from rnnctl.data.sources import Layout, Source, arrange
 from rnnctl.data.splitting import Shares, assign, parse_split
 from rnnctl.data.tables import labels_lines, lines
-from rnnctl.data.textfile import TextFile, check_encoding, open_text, spool
+from rnnctl.data.textfile import TextFile, check_encoding
 from rnnctl.errors import DataError, UsageError
 from rnnctl.results.base import Warning_
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnctl.data.textfile import SUFFIXES
+from rnnctl.data.opentext import SUFFIXES
 from rnnctl.errors import DataError
 
 TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"}

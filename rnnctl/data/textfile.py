@@ -1,32 +1,19 @@
-"""Plain text on disk: found to be text, decoded, counted and hashed in one pass, read in chunks.
-
-Whatever is compressed or not UTF-8 is written once, as UTF-8, into the cache; what follows sees
-UTF-8 bytes of a file only, so that a text of any size is read in constant memory.
-"""
+"""UTF-8 text on disk: read in chunks, checked as it passes; errors that name byte and line."""
 
 from __future__ import annotations
 
 import codecs
 import hashlib
 import io
-import json
-import lzma
-import os
-import tempfile
-import time
-import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from rnnctl.data.cache import storage_errors, write_atomically
 from rnnctl.errors import DataError, UsageError
 
 CHUNK = 1 << 20
-_SAMPLE = 1 << 16
-_SCAN_WORTH_KEEPING = 8 << 20
-_SETTLED_NS = 3_000_000_000
+SAMPLE = 1 << 16
 _MAGIC = {
     b"PK\x03\x04": "a zip archive",
     b"%PDF": "a PDF document",
@@ -38,8 +25,6 @@ _MAGIC = {
     b"SQLite format 3": "a database",
     b"\x28\xb5\x2f\xfd": "a zstandard file (unpack it first)",
 }
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
-SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}
 _REFUSED_ENCODINGS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
 
 
@@ -117,98 +102,7 @@ def _no_encoding(encoding: str) -> UsageError:
     )
 
 
-def open_text(path: Path, *, encoding: str, cache: Path, name: str | None = None) -> TextFile:
-    """Find out all about a text file, unpacking and converting it into `cache` where needed.
-
-    Raises: DataError for a file that is missing, unreadable, binary or wrongly encoded (with byte
-    and line); StorageError if the cache cannot be written.
-    """
-    name = name or str(path)
-    codec = check_encoding(encoding)
-    try:
-        stat = path.stat()
-        note = cache / "scans" / f"{_scan_key(path, stat, codec)}.json"
-        known = _known_scan(note, name)
-        if known:
-            return known
-        with path.open("rb") as file:
-            found = _scan(file, path, name, codec, cache)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise DataError(f"{name}: {error.strerror}", hint="check the path") from error
-    settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
-    if settled and (found.path != path or found.end > _SCAN_WORTH_KEEPING):
-        _keep_scan(note, found)
-    return found
-
-
-def _scan_key(path: Path, stat: os.stat_result, codec: str) -> str:
-    parts = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino, codec, 1)
-    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
-
-
-def _known_scan(note: Path, name: str) -> TextFile | None:
-    try:
-        record = json.loads(note.read_bytes())
-        stamp = record.pop("stamp")
-        found = TextFile(**(record | {"name": name, "path": Path(record["path"])}))
-        stat = found.path.stat()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return found if [stat.st_size, stat.st_mtime_ns] == stamp else None
-
-
-def _keep_scan(note: Path, found: TextFile) -> None:
-    stat = found.path.stat()
-    record = asdict(found) | {"path": str(found.path.resolve())}
-    record["stamp"] = [stat.st_size, stat.st_mtime_ns]
-    write_atomically(note, json.dumps(record).encode())
-
-
-def _scan(file: BinaryIO, path: Path, name: str, codec: str, cache: Path) -> TextFile:
-    kind = compression(file, path, name)
-    if kind is None and codec == "utf-8":
-        return _scan_in_place(file, path, name)
-    return spool(unpacked(file, kind), name=name, codec=codec, cache=cache)
-
-
-def compression(file: BinaryIO, path: Path, name: str) -> str | None:
-    """How the file is packed, by its first bytes. Raises: DataError if its name says otherwise."""
-    head = file.read(8)
-    file.seek(0)
-    kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), None)
-    said = SUFFIXES.get(path.suffix.lower())
-    if said and said != kind and head:
-        raise DataError(f"{name} is not a {said} file", hint="rename it to what it is")
-    return kind
-
-
-def unpacked(file: BinaryIO, kind: str | None) -> BinaryIO:
-    """The file's content as a stream."""
-    if kind == "gzip":
-        import gzip
-
-        return gzip.GzipFile(fileobj=file)  # type: ignore[return-value]
-    if kind == "bzip2":
-        import bz2
-
-        return bz2.BZ2File(file)  # type: ignore[return-value]
-    return lzma.LZMAFile(file) if kind == "xz" else file  # type: ignore[return-value]
-
-
-UNPACKING_ERRORS = (EOFError, zlib.error, lzma.LZMAError, OSError)
-
-
-def read_unpacked(stream: BinaryIO, size: int, name: str) -> bytes:
-    """Up to `size` bytes. Raises: DataError for a damaged file."""
-    try:
-        return stream.read(size)
-    except UNPACKING_ERRORS as error:
-        raise DataError(
-            f"{name} is damaged or cut off ({error})", hint="fetch or pack the file again"
-        ) from error
-
-
-class _Counter:
+class Counter:
     """Checks and counts UTF-8 as it passes."""
 
     def __init__(self, name: str) -> None:
@@ -253,19 +147,6 @@ def decoding_error(
     )
 
 
-def _scan_in_place(file: BinaryIO, path: Path, name: str) -> TextFile:
-    counter = _Counter(name)
-    size = 0
-    start = 0
-    while data := read_unpacked(file, 4 * CHUNK, name):
-        if not size:
-            check_text(data[:_SAMPLE], name)
-            start = 3 if data.startswith(codecs.BOM_UTF8) else 0
-        counter.feed(data[start:] if not size else data)
-        size += len(data)
-    return TextFile(name, path, start, size, counter.chars, counter.finish())
-
-
 def check_text(sample: bytes, name: str) -> None:
     """Raises: DataError if the beginning of a file shows that it is no text in one-byte units."""
     what = next((what for magic, what in _MAGIC.items() if sample.startswith(magic)), None)
@@ -287,53 +168,3 @@ def check_text(sample: bytes, name: str) -> None:
         f"{name} is binary: {nulls} of its first {len(sample)} bytes are zero",
         hint="give text, a table or a folder",
     )
-
-
-def spool(stream: BinaryIO, *, name: str, codec: str, cache: Path) -> TextFile:
-    """Write a stream into the cache as UTF-8, named by its content.
-
-    Raises: DataError for text that is none, StorageError.
-    """
-    folder = cache / "text"
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".spool-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            counter, size = _transcode(stream, out, name, codec)
-        sha = counter.finish()
-        final = folder / f"{sha}.txt"
-        with storage_errors(final):
-            Path(temporary).replace(final)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return TextFile(name, final, 0, size, counter.chars, sha)
-
-
-def _transcode(stream: BinaryIO, out: BinaryIO, name: str, codec: str) -> tuple[_Counter, int]:
-    decoder = codecs.getincrementaldecoder(codec)()
-    counter = _Counter(name)
-    offset, lines, size = 0, 1, 0
-    while True:
-        data = read_unpacked(stream, CHUNK, name)
-        if not offset and not codec.startswith(("utf-16", "utf-32")):
-            check_text(data[:_SAMPLE], name)
-        try:
-            text = decoder.decode(data, not data)
-            converted = text.encode("utf-8")
-        except UnicodeDecodeError as error:
-            raise decoding_error(name, error, data, offset, lines) from None
-        except UnicodeEncodeError:
-            raise DataError(f"{name}:{lines}: holds a lone surrogate, which is not text") from None
-        if not size:
-            converted = converted.removeprefix(codecs.BOM_UTF8)
-        counter.feed(converted)
-        with storage_errors(Path(name)):
-            out.write(converted)
-            if not data:
-                out.flush()
-                os.fsync(out.fileno())
-        offset, lines, size = offset + len(data), lines + data.count(b"\n"), size + len(converted)
-        if not data:
-            return counter, size

@@ -37,6 +37,7 @@ MAX_TOKEN = 1 + 50 + 3 * 51
 
 _compiled = re.compile(TOKEN)
 find_tokens = _compiled.findall
+iter_tokens = _compiled.finditer
 
 _HOLD = 4096
 

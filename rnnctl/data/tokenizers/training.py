@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rnnctl.config import TokenizerConfig
+from rnnctl.data.cache import write_atomically
 from rnnctl.data.tokenizers import pattern
 from rnnctl.data.tokenizers.base import BOUNDARY, UNKNOWN, Tokenizer, check_surrogates
 from rnnctl.data.tokenizers.bpe import BpeTokenizer
@@ -17,11 +21,12 @@ from rnnctl.data.tokenizers.characters import ByteTokenizer, CharTokenizer
 from rnnctl.data.tokenizers.serialization import MAX_VOCABULARY, byte_alphabet
 from rnnctl.data.tokenizers.spelling import Spelling
 from rnnctl.data.tokenizers.words import NaturalWords, WhitespaceWords, whitespace_tokens
-from rnnctl.errors import DataError, UsageError
+from rnnctl.errors import CorruptRunError, DataError, UsageError
 
 if TYPE_CHECKING:
     from rnnctl.data.corpus import Corpus
 
+_TRAINER = 1  # raise when the same text comes to give another vocabulary
 DEFAULT_BPE_VOCABULARY = 4096
 DEFAULT_WORD_VOCABULARY = 50_000
 _MOST_TYPES = 4_000_000
@@ -30,10 +35,35 @@ _BPE_SAMPLE = 64 << 20
 _RECOGNISED_WITHIN = 1 << 20
 
 
-def make_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:
-    """The tokenizer of a corpus, from its training split only."""
+def make_tokenizer(
+    corpus: Corpus, config: TokenizerConfig, *, cache: Path | None = None
+) -> Tokenizer:
+    """The tokenizer of a corpus, from its training split only; kept in `cache` if given.
+
+    Raises: as `train_tokenizer`, and StorageError.
+    """
+    what = [_TRAINER, corpus.fingerprint, config.model_dump()]
+    name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+    path = None if cache is None else cache / "tokenizers" / f"{name}.json"
+    found = path and _kept(path)
+    if found:
+        return found
     texts = (document.text for document in corpus.documents("train"))
-    return train_tokenizer(texts, config, running=corpus.running)
+    tokenizer = train_tokenizer(texts, config, running=corpus.running)
+    if path:
+        tokenizer.save(path)
+        write_atomically(path.with_suffix(".sha256"), tokenizer.fingerprint.encode())
+    return tokenizer
+
+
+def _kept(path: Path) -> Tokenizer | None:
+    """What was saved there; None if it is not there or not what it was."""
+    try:
+        said = path.with_suffix(".sha256").read_text("ascii")
+        tokenizer = Tokenizer.load(path)
+    except (OSError, ValueError, CorruptRunError):
+        return None
+    return tokenizer if tokenizer.fingerprint == said else None
 
 
 def train_tokenizer(
@@ -197,8 +227,6 @@ def _train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
             f"--vocab-size {vocab_size} does not suit --level bpe",
             hint=f"between 258 (256 bytes, <eos>, one merge) and {MAX_VOCABULARY}",
         )
-    import json
-
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
     backend = Tokenizer(models.BPE())

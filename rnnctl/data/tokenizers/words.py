@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -136,8 +136,10 @@ class NaturalWords(WordTokenizer):
         return self._cache.encode(text)
 
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
-        tokens = pattern.find_tokens(text)
-        return "".join(tokens[:max_tokens] if keep == "head" else tokens[-max_tokens:])
+        if keep == "tail":
+            return "".join(pattern.find_tokens(text)[-max_tokens:])
+        ends = (match.end() for match in islice(pattern.iter_tokens(text), max_tokens))
+        return text[: max(ends, default=0)]
 
     def to_dict(self) -> dict[str, Any]:
         return layout(model=self.model(), pre_tokenizer=split_by(pattern.TOKEN), decoder=fused())

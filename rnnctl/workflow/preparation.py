@@ -15,7 +15,7 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
 from rnnctl.data.store import Store, build_store
-from rnnctl.data.tokenizers import Tokenizer, train_tokenizer
+from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import DataError, RunError
 from rnnctl.nn.allocator import keep_memory
@@ -99,8 +99,7 @@ def find_tokenizer(config: RunConfig, corpus: Corpus, source: Run | None) -> Tok
     """The tokenizer of `source` (a resumed run, or the one weights come from), or a new one."""
     if source is not None:
         return Tokenizer.load(source.tokenizer_path)
-    texts = (document.text for document in corpus.documents("train"))
-    return train_tokenizer(texts, config.tokenizer)
+    return make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
 
 
 def make_task(

@@ -48,6 +48,13 @@ def read_all(paths: Sequence[Path]) -> tuple[list[Member], list[Failure]]:
     return members, failures
 
 
+def nothing_left(failures: Sequence[Failure]) -> RunError:
+    """The error to raise when no run could be read."""
+    first = failures[0]
+    more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return RunError(f"nothing to compare: {first.reason}{more}", hint=f"`{first.command}`")
+
+
 def read_member(path: Path) -> Member:
     """One run as a member. RunError for a run that is damaged or whose training did not finish."""
     run = Run.open(path)
@@ -177,9 +184,11 @@ def _curves(train: Json, diagnosis: Json) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     if points := train.get("curve"):
         key = "accuracy" if points[0].get("accuracy") is not None else "value"
-        unit = "validation accuracy" if key == "accuracy" else "validation nats per token"
+        unit = "validation accuracy" if key == "accuracy" else f"validation nats per {_item(train)}"
+        per_step = (train.get("tokens") or 0) / max(1, train.get("steps") or 1)
         curves["learning"] = Curve(
-            x_unit="tokens trained on", y_unit=unit, x=tuple(point["tokens"] for point in points),
+            x_unit="tokens trained on", y_unit=unit,
+            x=tuple(round(point["step"] * per_step) for point in points),
             y=tuple(point.get(key) for point in points),
         )  # fmt: skip
     for name, (section, curve) in _CURVES.items():
@@ -191,6 +200,10 @@ def _curves(train: Json, diagnosis: Json) -> dict[str, Curve]:
     if block and block.get("geo"):
         curves["gradient"] = Curve.model_validate(block["geo"])
     return curves
+
+
+def _item(train: Json) -> str:
+    return "token" if train.get("task") == "lm" else "document"
 
 
 _CURVES = {"use": ("use", "foreign"), "effect": ("effect", "r"), "hold": ("hold", "state")}

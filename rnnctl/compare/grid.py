@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from rnnctl.compare.plan import Planned
 from rnnctl.errors import RunError, StorageError
@@ -30,35 +30,62 @@ GRACE_S = 10.0
 TAIL_BYTES = 4096
 
 
+Kind = Literal["train", "diagnose"]
+
+
 @dataclass(frozen=True)
-class Started:
-    """A member begins, or goes on."""
+class Job:
+    """One command line for one member: to train it, or to measure what it remembers."""
 
     member: Planned
+    kind: Kind = "train"
+
+    @property
+    def title(self) -> str:
+        """What a person reads in the progress."""
+        return self.member.name if self.kind == "train" else f"diagnose {self.member.name}"
+
+    def arguments(self, root: Path, threads: int) -> tuple[str, ...]:
+        """What follows ``rnnctl`` on the command line."""
+        if self.kind == "diagnose":
+            return (*self.member.diagnosis(root), "--format", "json", "--quiet")
+        more = ("--resume", "auto", "--threads", str(threads), "--format", "json")
+        return (*self.member.command(root), *more)
+
+    def is_done(self, root: Path) -> bool:
+        """Whether its result is there already."""
+        return has_result(root / self.member.name, self.kind)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A job begins, or goes on."""
+
+    job: Job
 
 
 @dataclass(frozen=True)
 class Running:
     """A sign of life. `progress` in [0, 1] comes from the member's log; None before its first."""
 
-    member: Planned
+    job: Job
     progress: float | None
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A member is there. `skipped` if it was there before."""
+    """A job's result is there. `skipped` if it was there before."""
 
-    member: Planned
+    job: Job
     seconds: float
     skipped: bool = False
 
 
 @dataclass(frozen=True)
 class Failed:
-    """A member ended without a result; the others go on."""
+    """A job ended without a result; the others go on."""
 
-    member: Planned
+    job: Job
     reason: str
 
 
@@ -68,7 +95,7 @@ Spawn = Callable[[Sequence[str], IO[bytes], dict[str, str]], "subprocess.Popen[b
 
 @dataclass
 class _Active:
-    member: Planned
+    job: Job
     process: subprocess.Popen[bytes]
     log: Path
     began: float
@@ -87,17 +114,17 @@ def workers_and_threads(cores: int, *, jobs: int | None, serial: bool) -> tuple[
     return workers, max(1, cores // workers)
 
 
-def is_finished(path: Path) -> bool:
-    """Whether a run is there, trained to its end and with its result."""
+def has_result(path: Path, name: str) -> bool:
+    """Whether a run is there, trained to its end, and keeps a result of that name."""
     try:
         run = Run.open(path)
     except RunError:
         return False
-    return run.current.finished and "train" in run.results()
+    return run.current.finished and name in run.results()
 
 
-def train_all(
-    members: Sequence[Planned],
+def run_all(
+    jobs: Sequence[Job],
     root: Path,
     *,
     workers: int,
@@ -105,28 +132,25 @@ def train_all(
     spawn: Spawn | None = None,
     poll_s: float = POLL_S,
 ) -> Iterator[GridEvent]:
-    """Train what is not there yet and tell what happens. Closing the iterator stops the members.
+    """Do what is not done yet and tell what happens. Closing the iterator stops the members.
 
     `spawn` starts a process with (arguments, file for its output, environment); tests put their own
     in. Raises StorageError when `root` cannot be written.
     """
-    waiting: list[Planned] = []
-    for member in members:
-        if is_finished(root / member.name):
-            yield Finished(member, 0.0, skipped=True)
-        else:
-            waiting.append(member)
+    done = {job: job.is_done(root) for job in jobs}
+    yield from (Finished(job, 0.0, skipped=True) for job in jobs if done[job])
+    waiting = [job for job in jobs if not done[job]]
     active: list[_Active] = []
     try:
         while waiting or active:
             while waiting and len(active) < workers:
                 active.append(_start(waiting.pop(0), root, threads, spawn or _spawn))
-                yield Started(active[-1].member)
+                yield Started(active[-1].job)
             _wait(active, poll_s)
             for one in list(active):
                 if one.process.poll() is None:
-                    one.progress = _progress(root / one.member.name) or one.progress
-                    yield Running(one.member, one.progress)
+                    one.progress = _progress(root / one.job.member.name) or one.progress
+                    yield Running(one.job, one.progress)
                 else:
                     active.remove(one)
                     yield _ended(one, root)
@@ -134,19 +158,16 @@ def train_all(
         _stop(active)
 
 
-def _start(member: Planned, root: Path, threads: int, spawn: Spawn) -> _Active:
-    log = root / "logs" / f"{member.name}.txt"
-    arguments = [
-        sys.executable, "-m", "rnnctl", *member.command(root), "--resume", "auto",
-        "--threads", str(threads), "--format", "json",
-    ]  # fmt: skip
+def _start(job: Job, root: Path, threads: int, spawn: Spawn) -> _Active:
+    log = root / "logs" / f"{job.title.replace(' ', '-')}.txt"
+    arguments = [sys.executable, "-m", "rnnctl", *job.arguments(root, threads)]
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as output:
             process = spawn(arguments, output, environment(threads))
     except OSError as problem:
         raise StorageError(f"cannot write {log}: {problem.strerror}") from problem
-    return _Active(member, process, log, time.monotonic())
+    return _Active(job, process, log, time.monotonic())
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -198,9 +219,9 @@ def _progress(path: Path) -> float | None:
 
 def _ended(one: _Active, root: Path) -> Finished | Failed:
     code = one.process.returncode
-    if code == 0 and is_finished(root / one.member.name):
-        return Finished(one.member, time.monotonic() - one.began)
-    return Failed(one.member, last_error(one.log, code))
+    if code == 0 and one.job.is_done(root):
+        return Finished(one.job, time.monotonic() - one.began)
+    return Failed(one.job, last_error(one.log, code))
 
 
 def last_error(log: Path, code: int | None) -> str:

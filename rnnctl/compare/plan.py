@@ -15,12 +15,13 @@ layers differs only through the output layer's input.
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from rnnctl.compare.rates import GRID, TUNING_SEED, rate
 from rnnctl.compare.sizes import deviation, matched_hidden_size, recurrent_parameters
@@ -28,15 +29,17 @@ from rnnctl.errors import UsageError
 
 Match = Literal["parameters", "time", "steps", "hidden"]
 MATCHES: tuple[Match, ...] = ("parameters", "time", "steps", "hidden")
+Stage = Literal["tune", "trial", "text", "untrained", "recall"]
 UNTRAINED_LR = 1e-12
 """One step at this rate moves no weight in float32: a run of an untrained network."""
 WORST_DEVIATION = 0.01
 LARGE = 64  # from this hidden size on, parameters must match within 1 %
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(BaseModel):
     """What the user asked for. `sizes` are hidden sizes by cell, "" for the reference."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: tuple[str, ...] = ()
     task: Literal["lm", "sentiment"] = "lm"
@@ -56,8 +59,7 @@ class Settings:
 
     def fingerprint(self) -> str:
         """Changes with anything that changes what a member is."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,28 @@ class Planned:
     seed: int
     hidden_size: int
     lr: float
-    stage: Literal["tune", "text", "untrained", "recall"]
+    stage: Stage
     arguments: tuple[str, ...] = field(repr=False, default=())
 
     def command(self, root: Path) -> tuple[str, ...]:
         """``train …`` with its run directory under `root`."""
-        return ("train", *self.arguments, "--run", str(root / self.name))
+        return ("train", *self.arguments, "--no-diagnose", "--run", str(root / self.name))
+
+    def diagnosis(self, root: Path) -> tuple[str, ...]:
+        """``diagnose …`` for the memory columns."""
+        return ("diagnose", str(root / self.name), "--preset", "quick")
+
+    @property
+    def is_diagnosed(self) -> bool:
+        """Rates are chosen on the loss alone, and recall is its own measure of memory."""
+        return self.stage in ("text", "untrained")
 
     def line(self, root: Path) -> str:
-        """The command as one would type it."""
-        return shlex.join(("rnnctl", *self.command(root)))
+        """The member as one would type it, in one line."""
+        train = shlex.join(("rnnctl", *self.command(root)))
+        if not self.is_diagnosed:
+            return train
+        return f"{train} && {shlex.join(('rnnctl', *self.diagnosis(root)))}"
 
 
 def hidden_sizes(settings: Settings, embedding: int | None = None) -> dict[str, int]:
@@ -115,13 +129,11 @@ def deviations(settings: Settings) -> dict[str, float]:
 
 
 def members(settings: Settings, chosen: dict[str, float] | None = None) -> list[Planned]:
-    """Every member of the grid, cheapest to lose first. `chosen` are rates found by tuning."""
-    planned = [] if settings.rates == "shipped" else list(_tuning(settings))
-    if settings.rates == "shipped" or chosen is not None:
-        planned += _text(settings, chosen or {})
+    """Every member that is reported. `chosen` are rates found by tuning, by row."""
+    planned = list(_text(settings, chosen or {}))
     if settings.untrained:
         planned += _untrained(settings)
-    return [*_recall(settings), *planned]
+    return [*planned, *_recall(settings)]
 
 
 def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
@@ -138,11 +150,27 @@ def _text(settings: Settings, chosen: dict[str, float]) -> Iterator[Planned]:
             yield _member(settings, row, cell, init, seed, sizes[cell], lr, "text")
 
 
-def _tuning(settings: Settings) -> Iterator[Planned]:
+def tuning(settings: Settings) -> list[Planned]:
+    """Every row at every rate of the grid, on a seed that is not reported."""
     sizes = hidden_sizes(settings)
-    for row, cell, init in _rows(settings):
-        for lr in GRID:
-            yield _member(settings, row, cell, init, TUNING_SEED, sizes[cell], lr, "tune")
+    return [
+        _member(settings, row, cell, init, TUNING_SEED, sizes[cell], lr, "tune")
+        for row, cell, init in _rows(settings)
+        for lr in GRID
+    ]
+
+
+TRIAL_S = 6.0
+
+
+def trials(settings: Settings) -> list[Planned]:
+    """One short training of each cell, to find out how many steps fit into a budget."""
+    sizes, init = hidden_sizes(settings), settings.inits[-1]
+    short = settings.model_copy(update={"limit": ("--budget", f"{TRIAL_S:g}s")})
+    return [
+        _member(short, f"{cell} {init}", cell, init, 0, sizes[cell], 1e-3, "trial")
+        for cell in settings.cells
+    ]
 
 
 def _untrained(settings: Settings) -> Iterator[Planned]:
@@ -155,7 +183,7 @@ def _untrained(settings: Settings) -> Iterator[Planned]:
 
 def _member(
     settings: Settings, row: str, cell: str, init: str, seed: int, hidden: int, lr: float,
-    stage: Literal["tune", "text", "untrained"],
+    stage: Stage,
 ) -> Planned:  # fmt: skip
     limit = ("--steps", "1") if stage == "untrained" else settings.limit
     arguments = (
@@ -164,16 +192,15 @@ def _member(
         "--layers", str(settings.layers), "--lr", f"{lr:g}", *limit, "--seed", str(seed),
         *settings.options,
     )  # fmt: skip
-    quiet = ("--no-diagnose",) if stage == "tune" else ()
     name = f"{stage}-{cell}-{init}-h{hidden}-lr{lr:g}-s{seed}"
-    return Planned(name, row, cell, init, seed, hidden, lr, stage, (*arguments, *quiet))
+    return Planned(name, row, cell, init, seed, hidden, lr, stage, arguments)
 
 
 RECALL_HIDDEN = 32
 RECALL_LIMIT = ("--steps", "400")
 RECALL_OPTIONS = (
-    "--batch-size", "64", "--weight-decay", "0", "--decay", "constant", "--precision", "fp32",
-    "--no-diagnose",
+    "--level", "char", "--batch-size", "64", "--weight-decay", "0", "--decay", "constant",
+    "--dropout", "0", "--pool", "last", "--precision", "fp32", "--evaluate-every", "100",
 )  # fmt: skip
 
 
@@ -191,7 +218,7 @@ def _recall(settings: Settings) -> Iterator[Planned]:
                 arguments = (
                     f"task:recall:lag={lag}", "--task", "sentiment", "--cell", cell,
                     "--init", init, "--hidden-size", str(sizes[cell]),
-                    "--embedding-size", str(RECALL_HIDDEN), "--pool", "last",
+                    "--embedding-size", str(RECALL_HIDDEN),
                     "--lr", f"{lr:g}", *RECALL_LIMIT, "--seed", str(seed), *RECALL_OPTIONS,
                 )  # fmt: skip
                 name = f"recall{lag}-{cell}-{init}-s{seed}"

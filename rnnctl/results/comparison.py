@@ -33,9 +33,8 @@ class ExchangeRecord(Record):
 
 
 class SpeedRecord(Record):
-    """Speed of one run's model, measured alone, one entry per round; the schema of speed.json."""
+    """Speed of one run's model, measured alone, one entry per round."""
 
-    schema_id: Literal["rnnctl.speed/1"] = "rnnctl.speed/1"
     threads: int
     train_tokens_per_s: tuple[float, ...]
     generate_ms_per_token: tuple[float, ...]
@@ -47,6 +46,18 @@ class SpeedRecord(Record):
     )
     same_size_train_tokens_per_s: tuple[float, ...] = ()
     same_size_generate_ms_per_token: tuple[float, ...] = ()
+
+
+class SpeedResult(Result, SpeedRecord):
+    """`results/speed.json` of a run."""
+
+    schema_id: Literal["rnnctl.speed/1"] = "rnnctl.speed/1"
+
+
+class ExchangeResult(Result, ExchangeRecord):
+    """`results/exchange.json` of a run."""
+
+    schema_id: Literal["rnnctl.exchange/1"] = "rnnctl.exchange/1"
 
 
 class Member(Record):
@@ -107,6 +118,13 @@ class Row(Record):
     numbers: dict[str, SeedSummary] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)
     exploding_seeds: int = 0
+
+
+class BaselinesResult(Result):
+    """`results/baselines.json` of a run: models without memory on the same splits."""
+
+    schema_id: Literal["rnnctl.baselines/1"] = "rnnctl.baselines/1"
+    rows: tuple[Row, ...]
 
 
 class BenchRow(Record):

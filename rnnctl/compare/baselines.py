@@ -1,0 +1,113 @@
+"""Rows to compare with: models that have no recurrent memory, on the same splits and metric."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnctl import __version__
+from rnnctl.results.base import Environment
+from rnnctl.results.comparison import BaselinesResult, Row, SeedSummary
+from rnnctl.runs import Run
+
+if TYPE_CHECKING:
+    from rnnctl.data.corpus import Corpus
+
+ORDERS = {"char": 6, "byte": 6, "word": 3, "bpe": 4}
+MOST_TOKENS = 5_000_000  # that an n-gram model is trained on
+MOST_DOCUMENTS = 50_000  # that the linear classifier is trained on
+
+
+def measure(path: Path) -> None:
+    """Train the baseline of a run's corpus and keep it as ``results/baselines.json`` of the run.
+
+    Raises DataError where the corpus cannot be read any more.
+    """
+    import platform
+
+    from rnnctl.data.cache import cache_directory
+    from rnnctl.data.corpus import open_corpus
+
+    run = Run.open(path)
+    corpus = open_corpus(run.config.corpus, task=run.config.model.task, cache=cache_directory())
+    split = "test" if any(True for _ in corpus.documents("test")) else "valid"
+    make = n_gram if run.config.model.task == "lm" else linear
+    record = BaselinesResult(
+        environment=Environment(rnnctl=__version__, python=platform.python_version()),
+        corpus_fingerprint=corpus.fingerprint,
+        rows=(make(run, corpus, split),),
+    )
+    with run.lock():
+        run.write_result("baselines", record)
+
+
+def _row(name: str, numbers: dict[str, float]) -> Row:
+    return Row(
+        name=name,
+        kind="baseline",
+        numbers={
+            key: SeedSummary(estimate=value, n=1, seeds=(value,)) for key, value in numbers.items()
+        },
+    )
+
+
+def n_gram(run: Run, corpus: Corpus, split: str) -> Row:
+    """Interpolated Kneser-Ney over the run's own tokens, unknown ones charged alike."""
+    import numpy as np
+
+    from rnnctl.baselines.ngram import KneserNey
+    from rnnctl.data.cache import cache_directory
+    from rnnctl.data.store import build_store
+    from rnnctl.data.tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.load(run.tokenizer_path)
+    settings = run.config.corpus
+    store = build_store(
+        corpus, tokenizer, cache=cache_directory(), max_tokens=settings.max_tokens,
+        keep=settings.keep,
+    )  # fmt: skip
+    order = ORDERS[run.config.tokenizer.level]
+    train, test = store.split("train"), store.split(split)
+    model = KneserNey(
+        [np.asarray(train.ids[:MOST_TOKENS])], order=order, vocab_size=tokenizer.vocab_size,
+        boundary_id=tokenizer.boundary_id,
+    )  # fmt: skip
+    documents = (test.ids[a:b] for a, b in zip(test.offsets, test.offsets[1:], strict=False))
+    nats = sum(float(model.losses(document).sum()) for document in documents)
+    nats += float(test.unknown_nats.sum())
+    return _row(
+        f"{order}-gram",
+        {
+            "bits_per_byte": nats / math.log(2) / float(test.bytes.sum()),
+            "perplexity": math.exp(nats / len(test.ids)),
+        },
+    )
+
+
+def linear(run: Run, corpus: Corpus, split: str) -> Row:
+    """Naive-Bayes-weighted logistic regression on words and pairs of words."""
+    from itertools import islice
+
+    from sklearn.metrics import f1_score
+
+    from rnnctl.baselines.linear import NaiveBayesLinear
+
+    number = {name: at for at, name in enumerate(corpus.label_names)}
+    texts: dict[str, list[str]] = {}
+    labels: dict[str, list[int]] = {}
+    for name in ("train", split):
+        documents: Any = islice(corpus.documents(name), MOST_DOCUMENTS)
+        kept = [one for one in documents if one.label in number]
+        texts[name] = [document.text for document in kept]
+        labels[name] = [number[str(document.label)] for document in kept]
+    model = NaiveBayesLinear(texts["train"], labels["train"], classes=len(number))
+    found = model.predict(texts[split])
+    right = sum(int(a == b) for a, b in zip(found, labels[split], strict=True))
+    return _row(
+        "bag of words",
+        {
+            "accuracy": right / len(found),
+            "macro_f1": float(f1_score(labels[split], found, average="macro")),
+        },
+    )

@@ -1,0 +1,273 @@
+"""The whole experiment: train the grid, measure, compare; told as events.
+
+Order: rates are tuned where asked for; members are trained in parallel; what each remembers is
+measured in parallel; then, with nothing else running, speed, the exchange of states and the
+baselines. Everything is kept in the members' runs, so that killing it at any time loses at most
+what was being done, and comparing the runs later gives the same report without training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rnnctl.compare import baselines, collect, exchange, report, speed
+from rnnctl.compare.grid import Failed, GridEvent, Job, has_result, run_all
+from rnnctl.compare.plan import Planned, Settings, match_in_words, members, trials, tuning
+from rnnctl.compare.rates import PROVENANCE
+from rnnctl.errors import UsageError
+from rnnctl.results.comparison import Comparison, Failure, Row
+from rnnctl.runs import Run, storage
+
+PLAN_NAME = "plan.json"
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What is about to be done: so many jobs, so many at a time."""
+
+    jobs: tuple[Job, ...]
+    workers: int
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """A measurement that nothing else runs beside."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The result."""
+
+    comparison: Comparison
+
+
+Event = Planning | Measuring | Compared | GridEvent
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How the work is spread: members at a time, threads for each, threads for speed."""
+
+    workers: int
+    threads: int
+    cores: int
+
+
+def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Event]:
+    """Do all of it under `root` and end with `Compared`. Raises what its parts raise.
+
+    UsageError where `root` belongs to another plan; RunError where no member could be trained.
+    """
+    claim(root, settings)
+    failed: list[Failed] = []
+    chosen = None
+    if needs_steps(settings):
+        yield from _work([Job(one) for one in trials(settings)], root, machine)
+    settings = resolved(settings, root, machine.workers)
+    if settings.rates == "grid":
+        for event in _work([Job(one) for one in tuning(settings)], root, machine):
+            yield event
+            failed += [event] if isinstance(event, Failed) else []
+        chosen = best_rates(tuning(settings), root)
+    grid = members(settings, chosen)
+    jobs = [Job(one) for one in grid]
+    for event in _work(jobs, root, machine):
+        yield event
+        failed += [event] if isinstance(event, Failed) else []
+    lost = {event.job.member.name for event in failed}
+    there = [one for one in grid if one.name not in lost]
+    diagnoses = [Job(one, "diagnose") for one in there if one.is_diagnosed]
+    for event in _work(diagnoses, root, machine):
+        yield event
+        failed += [event] if isinstance(event, Failed) else []
+    for what in measure([root / one.name for one in there], machine.cores):
+        yield Measuring(what)
+    failures = tuple(_failure(event, root) for event in failed)
+    match = match_in_words(settings)
+    rates = PROVENANCE if chosen is None else _rates_in_words(chosen)
+    paths = [root / one.name for one in there]
+    yield Compared(compare_runs(paths, failures, match=match, rates=rates))
+
+
+def _work(jobs: Sequence[Job], root: Path, machine: Machine) -> Iterator[Event]:
+    yield Planning(tuple(jobs), machine.workers)
+    yield from run_all(jobs, root, workers=machine.workers, threads=machine.threads)
+
+
+def _failure(event: Failed, root: Path) -> Failure:
+    member = event.job.member
+    name = member.name if event.job.kind == "train" else f"the diagnosis of {member.name}"
+    return Failure(name=name, reason=event.reason, command=member.line(root))
+
+
+def claim(root: Path, settings: Settings) -> None:
+    """Write the plan into `root`, or check that it is the one that is there. UsageError if not."""
+    there = plan_of(root)
+    if there == settings:
+        return
+    if there is not None:
+        mine, old = settings.model_dump(), there.model_dump()
+        apart = ", ".join(sorted(key for key in mine if mine[key] != old[key]))
+        raise UsageError(
+            f"{root} holds another comparison: it differs in {apart}",
+            hint="choose another --run-root, or give the same options to continue it",
+        )
+    with storage.storing(root):
+        root.mkdir(parents=True, exist_ok=True)
+    storage.write_atomic(root / PLAN_NAME, (settings.model_dump_json(indent=2) + "\n").encode())
+
+
+def plan_of(root: Path) -> Settings | None:
+    """The settings that a run root was made with; None where it is none."""
+    try:
+        return Settings.model_validate_json((root / PLAN_NAME).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def with_steps(settings: Settings, root: Path, workers: int) -> Settings:
+    """`settings` with the number of steps that the budget has room for, from finished trials.
+
+    The budget is for the training of all members on the text, `workers` at a time; the slowest
+    cell decides nothing alone, all of them share it. UsageError where a trial is missing.
+    """
+    seconds = 0.0
+    rows = len(settings.inits) * settings.seeds
+    for one in trials(settings):
+        if not has_result(root / one.name, "train"):
+            raise UsageError(
+                f"the trial {one.name} did not finish, so the budget cannot be turned into steps",
+                hint=f"see {root / 'logs'}; or give --steps instead of --budget",
+            )
+        train = Run.open(root / one.name).read_result("train")
+        seconds += rows * train["timing"]["training_s"] / max(1, train["steps"])
+    steps = max(1, int(budget_seconds(settings) * workers / seconds))
+    return settings.model_copy(update={"limit": ("--steps", str(steps))})
+
+
+def needs_steps(settings: Settings) -> bool:
+    """Whether a budget must be turned into equal tokens for all."""
+    return settings.limit[0] == "--budget" and settings.match != "time"
+
+
+def with_share(settings: Settings) -> Settings:
+    """`settings` with each member's share of the budget: members run one after another."""
+    members = len(settings.cells) * len(settings.inits) * settings.seeds
+    share = max(1.0, budget_seconds(settings) / members)
+    return settings.model_copy(update={"limit": ("--budget", f"{share:.0f}s")})
+
+
+def budget_seconds(settings: Settings) -> float:
+    """Seconds of training for the whole grid."""
+    return float(settings.limit[1].removesuffix("s"))
+
+
+def planned(settings: Settings, root: Path, workers: int) -> list[Planned]:
+    """The members that would be trained next, for `--dry-run`.
+
+    Where rates are searched, the search comes first and the members follow once it is done.
+    """
+    settings = resolved(settings, root, workers)
+    if settings.rates == "shipped":
+        return members(settings)
+    tuned = tuning(settings)
+    if not all(has_result(root / one.name, "train") for one in tuned):
+        return tuned
+    return members(settings, best_rates(tuned, root))
+
+
+def resolved(settings: Settings, root: Path, workers: int) -> Settings:
+    """`settings` with the budget turned into steps (from finished trials) or into shares."""
+    if needs_steps(settings):
+        return with_steps(settings, root, workers)
+    return with_share(settings) if settings.limit[0] == "--budget" else settings
+
+
+def held_equal(settings: Settings, root: Path) -> str:
+    """What the members under `root` have in common, in words."""
+    try:
+        return match_in_words(resolved(settings, root, 1))
+    except UsageError:
+        return match_in_words(settings)
+
+
+def best_rates(tuned: Sequence[Planned], root: Path) -> dict[str, float]:
+    """Per row the rate with the best validation. Rows of which nothing was trained are missing."""
+    best: dict[str, tuple[float, float]] = {}
+    for one in tuned:
+        if not has_result(root / one.name, "train"):
+            continue
+        curve = Run.open(root / one.name).read_result("train").get("curve") or []
+        values = [point["value"] for point in curve if point.get("value") is not None]
+        if values:
+            best[one.row] = min(best.get(one.row, (float("inf"), 0.0)), (min(values), one.lr))
+    return {row: lr for row, (_, lr) in best.items()}
+
+
+def _rates_in_words(chosen: dict[str, float]) -> str:
+    each = ", ".join(f"{row} {lr:g}" for row, lr in chosen.items())
+    return f"best validation loss of the same grid for every cell, on a seed of its own: {each}"
+
+
+def measure(paths: Sequence[Path], cores: int) -> Iterator[str]:
+    """Measure what is missing: speed, exchange, baselines; says what comes next."""
+    readable = [path for path in paths if has_result(path, "train")]
+    text, bench = _by_kind(readable)
+    first = _first_of_each_row(text or bench)
+    if not all(has_result(path, "speed") for path in first.values()):
+        yield from speed.measure(first, threads=cores)
+    for path in readable:
+        if not has_result(path, "exchange") and exchange.can_be_exchanged(path):
+            yield f"exchange of states: {path.name}"
+            exchange.measure(path)
+    if text and not any(has_result(path, "baselines") for path in text):
+        yield "baselines"
+        baselines.measure(text[0])
+
+
+def _by_kind(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    found = [(path, collect.read_member(path)) for path in paths]
+    trained = [(path, member) for path, member in found if not member.untrained]
+    return (
+        [path for path, member in trained if member.bench is None],
+        [path for path, member in trained if member.bench is not None],
+    )
+
+
+def _first_of_each_row(paths: Sequence[Path]) -> dict[str, Path]:
+    """One run of each cell and size: what speed depends on."""
+    first: dict[str, Path] = {}
+    for path in paths:
+        member = collect.read_member(path)
+        first.setdefault(f"{member.cell} {member.init} {member.hidden_size}", path)
+    return first
+
+
+def compare_runs(
+    paths: Sequence[Path],
+    failures: Sequence[Failure] = (),
+    *,
+    match: str = "as the runs were trained",
+    rates: str = "",
+) -> Comparison:
+    """The comparison of finished runs, without torch. RunError where they cannot be compared."""
+    found, unread = collect.read_all(paths)
+    if not found and unread:
+        raise collect.nothing_left(unread)
+    every = (*failures, *unread)
+    return report.compare(found, every, baselines=kept_baselines(paths), match=match, rates=rates)
+
+
+def kept_baselines(paths: Sequence[Path]) -> tuple[Row, ...]:
+    """The baseline rows that some of the runs keep."""
+    for path in paths:
+        if has_result(path, "baselines"):
+            kept = Run.open(path).read_result("baselines")
+            return tuple(Row.model_validate(row) for row in kept.get("rows", ()))
+    return ()

@@ -1,0 +1,216 @@
+"""How fast each model trains and generates, measured in a phase of its own.
+
+One model at a time, nothing else running, in rounds: every round measures every model once, so
+that whatever slows the machine down for a while slows them all, and ratios are taken within
+rounds. GRUs are measured a second time at the LSTM's hidden size, because "the GRU is faster" is
+said of equal sizes, while members are matched in parameters.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnnctl import __version__
+from rnnctl.results.base import Environment
+from rnnctl.results.comparison import SpeedResult
+from rnnctl.runs import Run
+
+if TYPE_CHECKING:
+    from rnnctl.nn.models import Classifier, LanguageModel
+
+ROUNDS = 5
+WARM_UP = 2  # steps before the clock starts
+SECONDS = 0.4  # of training steps in each round
+GENERATED = 64  # tokens generated in each round
+DOCUMENT = 128  # tokens per document when a classifier is measured
+
+Model = Any
+
+
+@dataclass
+class _Bench:
+    """One model with everything needed to take a training step and to generate."""
+
+    model: LanguageModel | Classifier
+    step: Callable[[], int]
+    generate: Callable[[int], None]
+    hidden_size: int
+    batch_size: int
+    chunk: int
+    train: list[float] = field(default_factory=list)
+    ms: list[float] = field(default_factory=list)
+
+    def round(self, seconds: float) -> None:
+        """Measure both speeds once."""
+        tokens, began = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - began) < seconds or not tokens:
+            tokens += self.step()
+        self.train.append(tokens / max(elapsed, time.perf_counter() - began))
+        self.model.eval()
+        began = time.perf_counter()
+        self.generate(GENERATED)
+        self.ms.append(1000 * (time.perf_counter() - began) / GENERATED)
+        self.model.train()
+
+
+def measure(
+    runs: Mapping[str, Path],
+    *,
+    threads: int,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+) -> Iterator[str]:
+    """Measure one run per row and write `speed.json` into it; says which row comes next.
+
+    Rows are measured with random tokens at the batch size and chunk that they were trained with.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        benches = {row: _from_run(path) for row, path in runs.items()}
+        size = _lstm_size(benches, runs)
+        twins = {
+            row: _from_run(path, hidden_size=size)
+            for row, path in runs.items()
+            if size is not None and Run.open(path).config.model.cell == "gru"
+        }
+        everyone = [*benches.items(), *((f"{row}, size {size}", b) for row, b in twins.items())]
+        for _, bench in everyone:
+            for _ in range(WARM_UP):
+                bench.step()
+        for number in range(rounds):
+            for row, bench in everyone:
+                yield f"speed, round {number + 1} of {rounds}: {row}"
+                bench.round(seconds)
+    finally:
+        torch.set_num_threads(before)
+    for row, path in runs.items():
+        _write(path, benches[row], twins.get(row), threads)
+
+
+def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int | None:
+    for row, path in runs.items():
+        if Run.open(path).config.model.cell == "lstm":
+            return benches[row].hidden_size
+    return None
+
+
+def _write(path: Path, bench: _Bench, twin: _Bench | None, threads: int) -> None:
+    record = SpeedResult(
+        environment=_environment(threads),
+        threads=threads,
+        train_tokens_per_s=tuple(bench.train),
+        generate_ms_per_token=tuple(bench.ms),
+        hidden_size=bench.hidden_size,
+        batch_size=bench.batch_size,
+        chunk=bench.chunk,
+        same_size_hidden=twin.hidden_size if twin else None,
+        same_size_train_tokens_per_s=tuple(twin.train) if twin else (),
+        same_size_generate_ms_per_token=tuple(twin.ms) if twin else (),
+    )
+    run = Run.open(path)
+    with run.lock():
+        run.write_result("speed", record)
+
+
+def _environment(threads: int) -> Environment:
+    import platform
+
+    import torch
+
+    return Environment(
+        rnnctl=__version__, python=platform.python_version(), torch=str(torch.__version__),
+        threads=threads, platform=platform.platform(),
+    )  # fmt: skip
+
+
+def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
+    """A fresh model like the run's: speed does not depend on what the weights are."""
+    import torch
+
+    from rnnctl.nn.allocator import keep_memory
+    from rnnctl.nn.models import LanguageModel
+    from rnnctl.tasks.loading import build_model, load
+    from rnnctl.tasks.machine import find_arithmetic
+    from rnnctl.training.optimizer import make_optimizer
+
+    keep_memory()
+    loaded = load(path)
+    config = loaded.config.model
+    if hidden_size is not None:
+        config = config.model_copy(update={"hidden_size": hidden_size})
+    model = build_model(
+        config, vocab_size=loaded.tokenizer.vocab_size, num_classes=len(loaded.labels),
+        engine=loaded.config.training.engine,
+    )  # fmt: skip
+    settings = loaded.config.training
+    context = find_arithmetic("cpu", settings.precision).context
+    optimizer = make_optimizer(model, lr=1e-4, weight_decay=0.0)
+    draw = torch.Generator().manual_seed(0)
+    language = isinstance(model, LanguageModel)
+    chunk, streams = (settings.bptt if language else DOCUMENT), settings.batch_size
+    ids = torch.randint(model.vocab_size, (chunk + 1, streams), generator=draw)
+    step = (_language_step if language else _classifier_step)(model, ids, context)
+
+    def train_step() -> int:
+        optimizer.zero_grad(set_to_none=True)
+        step().backward()
+        optimizer.step()
+        return chunk * streams
+
+    generate = _generation(model) if language else _reading(model)
+    return _Bench(model.train(), train_step, generate, config.hidden_size, streams, chunk)
+
+
+def _language_step(model: Model, ids: Any, context: Callable[[], Any]) -> Callable[[], Any]:
+    def loss() -> Any:
+        with context():
+            return model.loss(ids[:-1], ids[1:])[0] / ids[1:].numel()
+
+    return loss
+
+
+def _classifier_step(model: Model, ids: Any, context: Callable[[], Any]) -> Callable[[], Any]:
+    import torch
+
+    lengths = torch.full((ids.shape[1],), ids.shape[0] - 1)
+    labels = torch.arange(ids.shape[1]) % model.num_classes
+
+    def loss() -> Any:
+        with context():
+            logits = model(ids[:-1], lengths)
+        return torch.nn.functional.cross_entropy(logits.float(), labels)
+
+    return loss
+
+
+def _generation(model: Model) -> Callable[[int], None]:
+    """One stream, one token at a time, through the same steps as ``rnnctl generate``."""
+    import numpy as np
+
+    from rnnctl.inference.stepping import Stepper
+
+    def generate(tokens: int) -> None:
+        stepper = Stepper(model, model.recurrent.initial_state(1))
+        last = np.zeros(1, dtype=np.int64)
+        for _ in range(tokens):
+            last = stepper.step(last).argmax(-1)
+
+    return generate
+
+
+def _reading(model: Model) -> Callable[[int], None]:
+    """A classifier reads one document of so many tokens."""
+    import torch
+
+    def read(tokens: int) -> None:
+        with torch.inference_mode():
+            model(torch.zeros((tokens, 1), dtype=torch.int64), torch.tensor([tokens]))
+
+    return read

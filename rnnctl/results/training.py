@@ -62,6 +62,10 @@ class TrainResult(Result):
     best_step: int
     stop_reason: str
     trivial_nats: float = Field(description="loss of the best model that looks at no context")
+    chance: dict[str, float] = Field(
+        default_factory=dict,
+        description="of a task:… corpus: what guessing reaches (accuracy, nats), and the best loss",
+    )
     clipped_share: float
     lr_scale: float = Field(1.0, description="below 1 after a return to earlier weights")
     splits: tuple[SplitResult, ...]

@@ -34,7 +34,7 @@ def never() -> bool:
 @torch.no_grad()
 def streaming_nats(
     model: LanguageModel,
-    ids: NDArray[np.integer],
+    ids: IdArray,
     boundary_id: int,
     arithmetic: Arithmetic,
     *,
@@ -72,16 +72,23 @@ def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
 
 
 def _window(
-    ids: NDArray[np.integer], begins: NDArray[np.integer], start: int, stop: int, boundary_id: int
+    ids: IdArray, begins: NDArray[np.integer], start: int, stop: int, boundary_id: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Inputs and targets (T, B) of steps start … stop-1 counted from each of `begins` (B,)."""
-    places = np.arange(start, stop)[:, None] + begins[None, :]
-    inside = (places >= 0) & (places < len(ids))
-    own = inside & (places >= begins) & (places < np.append(begins[1:], len(ids)))
-    targets = np.where(own, ids[np.clip(places, 0, len(ids) - 1)], NO_TARGET)
-    before = np.clip(places - 1, 0, len(ids) - 1)
-    inputs = np.where(inside & (places > 0), ids[before], boundary_id)
-    return inputs.astype(np.int64), targets.astype(np.int64)
+    ends = np.append(begins[1:], len(ids))
+    inputs = np.full((stop - start, len(begins)), boundary_id, np.int64)
+    targets = np.full((stop - start, len(begins)), NO_TARGET, np.int64)
+    for column, (begin, end) in enumerate(zip(begins.tolist(), ends.tolist(), strict=True)):
+        low, high = max(0, begin + start), min(len(ids), begin + stop)
+        if low >= high:
+            continue
+        before = ids[max(0, low - 1) : high - 1]  # a text's first token has the boundary before it
+        at = low - begin - start + (high - low - len(before))
+        inputs[at : at + len(before), column] = before
+        first, last = max(low, begin), min(high, end)
+        if first < last:
+            targets[first - begin - start : last - begin - start, column] = ids[first:last]
+    return inputs, targets
 
 
 def _losses(
@@ -102,7 +109,7 @@ def _losses(
 @torch.no_grad()
 def cold_nats(
     model: LanguageModel,
-    ids: NDArray[np.integer],
+    ids: IdArray,
     boundary_id: int,
     arithmetic: Arithmetic,
     *,

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rnnctl.config import RunConfig
+from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
 
 Settings = dict[str, Any]
@@ -79,19 +80,30 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
 
 
 def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
-    task = given.get("model", {}).get("task", "lm")
-    level = given.get("tokenizer", {}).get("level", DEFAULT_LEVEL.get(task, "char"))
+    bench = _bench_recipe(given)
+    task = given.get("model", {}).get("task", bench.get("model", {}).get("task", "lm"))
+    usual = bench.get("tokenizer", {}).get("level", DEFAULT_LEVEL.get(task, "char"))
+    level = given.get("tokenizer", {}).get("level", usual)
     settings: Settings = {section: {} for section in SECTIONS}
     settings["tokenizer"]["level"] = level
     _merge(settings, RECIPES.get((task, level), {}))
     if task == "sentiment":
         settings["corpus"]["max_tokens"] = SENTIMENT_TOKENS
+    _merge(settings, bench)
     _merge(settings, given)
     training = settings["training"]
     if all(training.get(name) is None for name in LIMITS):
         bundled = not settings["corpus"].get("sources")
         training["budget_s"] = BUNDLED_BUDGET_S if bundled else DEFAULT_BUDGET_S.get(task, 75.0)
     return settings
+
+
+def _bench_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """What a memory task's corpus (``task:…``) asks for; nothing for any other corpus."""
+    sources = given.get("corpus", {}).get("sources") or ()
+    if len(sources) == 1 and str(sources[0]).startswith("task:"):
+        return bench_tasks.recipe(str(sources[0]))
+    return {}
 
 
 def _merge(settings: Settings, more: Mapping[str, Mapping[str, Any]]) -> None:

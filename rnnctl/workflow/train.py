@@ -12,6 +12,7 @@ import torch
 
 from rnnctl import __version__
 from rnnctl.config import RunConfig, Settings
+from rnnctl.data import bench_tasks
 from rnnctl.errors import Interrupted, RnnctlError, UsageError
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.training import CurvePoint, DocumentSums, SplitResult, TrainResult
@@ -285,6 +286,7 @@ class _Training:
             best_step=counters.best_step,
             stop_reason=counters.stop_reason,
             trivial_nats=prepared.task.trivial_nats,
+            chance=_chance(config.corpus.sources),
             clipped_share=counters.clipped / max(1, counters.step),
             lr_scale=counters.lr_scale,
             splits=splits,
@@ -346,3 +348,9 @@ def _numba() -> tuple[str | None, str | None]:
     except ValueError:  # nothing parallel has run yet
         layer = None
     return str(numba.__version__), layer
+
+
+def _chance(sources: tuple[str, ...]) -> dict[str, float]:
+    """What guessing reaches on a memory task; nothing is known of any other corpus."""
+    bench = len(sources) == 1 and sources[0].startswith("task:")
+    return bench_tasks.chance(sources[0]) if bench else {}

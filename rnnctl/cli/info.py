@@ -1,0 +1,63 @@
+"""``rnnctl info``: what is in a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnnctl.cli import console
+from rnnctl.cli.options import FormatOption, OutputOption, RunArgument
+
+if TYPE_CHECKING:
+    from rnnctl.results.training import InfoResult, TrainResult
+    from rnnctl.runs import Run
+
+
+def info(run: RunArgument, format: FormatOption = "table", output: OutputOption = None) -> None:
+    """Show what is in a run: settings, state, results, and what its numbers depend on.
+
+    Every file that is read is checked on the way; `rnnctl runs --verify` checks all of them.
+    """
+    from rnnctl.runs import Run
+
+    console.emit(describe(Run.open(run)), format, output)
+
+
+def describe(run: Run) -> InfoResult:
+    """Everything that `info` shows of a run."""
+    from rnnctl import __version__
+    from rnnctl.results.base import Environment
+    from rnnctl.results.training import InfoResult
+    from rnnctl.runs import summarize
+
+    training = trained(run)
+    return InfoResult(
+        environment=Environment(rnnctl=__version__, python=""),
+        run=str(run.path),
+        state=summarize(run.path).state,
+        written_by=run.current.rnnctl,
+        parameters=training.parameters if training else None,
+        size_bytes=sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()),
+        settings=json.loads(run.config.model_dump_json()),
+        files=tuple(sorted(run.current.files)),
+        checkpoints=tuple(sorted(run.current.checkpoints)),
+        results=tuple(run.results()),
+        training=training,
+    )
+
+
+def trained(run: Run) -> TrainResult | None:
+    """The result of the training, if it is there. CorruptRunError when it cannot be one."""
+    from pydantic import ValidationError
+
+    from rnnctl.errors import CorruptRunError
+    from rnnctl.results.training import TrainResult
+
+    if "train" not in run.results():
+        return None
+    try:
+        return TrainResult.model_validate_json(json.dumps(run.read_result("train")))
+    except ValidationError as error:
+        path = Path("results") / "train.json"
+        raise CorruptRunError(f"{run.path / path} is no result of a training") from error

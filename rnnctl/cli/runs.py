@@ -1,0 +1,85 @@
+"""``rnnctl runs``: which runs there are, and whether their files are whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rnnctl.cli import console
+from rnnctl.cli.options import FormatOption, OutputOption
+
+if TYPE_CHECKING:
+    from rnnctl.results.training import RunLine
+    from rnnctl.runs import RunSummary
+
+
+def runs(
+    root: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Where to look, folders in it included.")
+    ] = Path("runs"),
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every file of every run.")
+    ] = False,
+    format: FormatOption = "table",
+    output: OutputOption = None,
+) -> None:
+    """List the runs in a folder, the unfinished and damaged ones included.
+
+    With `--verify` every file is compared with its checksum; exit code 1 if one is damaged.
+    """
+    from rnnctl import __version__
+    from rnnctl.results.base import Environment
+    from rnnctl.results.training import RunsResult
+    from rnnctl.runs import find_runs, summarize
+
+    found = [summarize(path) for path in find_runs(root)]
+    problems = [problem for summary in found for problem in _problems(summary)] if verify else []
+    result = RunsResult(
+        environment=Environment(rnnctl=__version__, python=""),
+        root=str(root),
+        runs=tuple(_line(summary) for summary in found),
+        verified=verify,
+        problems=tuple(problems),
+    )
+    console.emit(result, format, output)
+    if verify and (problems or any(summary.problem for summary in found)):
+        raise typer.Exit(1)
+
+
+def _problems(summary: RunSummary) -> list[str]:
+    if summary.run is None:
+        return []
+    return [problem.what for problem in summary.run.verify()]
+
+
+def _line(summary: RunSummary) -> RunLine:
+    from rnnctl.results.training import RunLine
+
+    if summary.run is None:
+        return RunLine(run=str(summary.path), state=summary.state, problem=summary.problem)
+    model, result = summary.run.config.model, summary.result or {}
+    return RunLine(
+        run=str(summary.path),
+        state=summary.state,
+        task=model.task,
+        cell=model.cell,
+        size=f"{model.num_layers}x{model.hidden_size}",
+        corpus=str(result.get("corpus", "")),
+        steps=result.get("steps"),
+        best=best_number(result),
+    )
+
+
+def best_number(result: dict[str, Any]) -> str:
+    """The validation number by which the weights were chosen, with its unit."""
+    for split in result.get("splits", ()):
+        if split["split"] != "valid":
+            continue
+        if split["classification"] is not None:
+            return f"{100 * split['classification']['accuracy']:.1f} % right"
+        loss = split["losses"][0]
+        if loss["bits_per_byte"] is not None:
+            return f"{loss['bits_per_byte']:.3f} bits/byte"
+    return ""

@@ -1,0 +1,119 @@
+"""Losses by protocol, against the definition: one token at a time, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from rnnctl.nn.models import LanguageModel
+from rnnctl.tasks.base import Arithmetic
+from rnnctl.tasks.evaluation import (
+    batches_by_length,
+    cold_nats,
+    document_nats,
+    streaming_nats,
+)
+from rnnctl.tasks.language_model import first_documents, unigram_nats
+
+CPU = Arithmetic(torch.device("cpu"), bf16=False)
+BOUNDARY = 0
+
+
+@pytest.fixture(scope="module")
+def model() -> LanguageModel:
+    torch.manual_seed(0)
+    made = LanguageModel(vocab_size=7, embedding_size=5, cell="lstm", hidden_size=6, num_layers=2)
+    return made.double().eval()
+
+
+@pytest.fixture(scope="module")
+def ids() -> NDArray[np.int32]:
+    return np.random.default_rng(0).integers(1, 7, 1203).astype(np.int32)
+
+
+@torch.no_grad()
+def one_by_one(model: LanguageModel, before: int, ids: NDArray[np.int32]) -> float:
+    """The definition: read a token, look up the next one's log probability."""
+    total, state, last = 0.0, None, before
+    for token in ids.tolist():
+        features, state = model.features(torch.tensor([[last]]), state)
+        total -= float(torch.log_softmax(model.logits(features)[0, 0], 0)[token])
+        last = token
+    return total
+
+
+def test_one_stream_is_the_definition(model: LanguageModel, ids: NDArray[np.int32]) -> None:
+    found = streaming_nats(model, ids, BOUNDARY, CPU, streams=1)
+    assert found == pytest.approx(one_by_one(model, BOUNDARY, ids), rel=1e-9)
+
+
+def test_many_streams_differ_by_no_more_than_what_the_lead_forgets(
+    model: LanguageModel, ids: NDArray[np.int32]
+) -> None:
+    wanted = streaming_nats(model, ids, BOUNDARY, CPU, streams=1)
+    found = streaming_nats(model, ids, BOUNDARY, CPU, streams=7, lead=40)
+    assert found == pytest.approx(wanted, rel=1e-5)
+    assert streaming_nats(model, ids, BOUNDARY, CPU, streams=7, lead=0) != pytest.approx(
+        wanted, rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("length", [1, 2, 39, 40, 41, 160, 1203])
+def test_every_token_counts_once_whatever_the_length(
+    model: LanguageModel, ids: NDArray[np.int32], length: int
+) -> None:
+    found = streaming_nats(model, ids[:length], BOUNDARY, CPU, streams=5, lead=30)
+    assert found == pytest.approx(one_by_one(model, BOUNDARY, ids[:length]), rel=1e-4)
+
+
+def test_cold_windows_begin_with_nothing_but_the_token_before(
+    model: LanguageModel, ids: NDArray[np.int32]
+) -> None:
+    wanted = 0.0
+    for begin in range(0, len(ids), 50):
+        before = BOUNDARY if begin == 0 else int(ids[begin - 1])
+        wanted += one_by_one(model, before, ids[begin : begin + 50])
+    found = cold_nats(model, ids, BOUNDARY, CPU, window=50)
+    assert found == pytest.approx(wanted, rel=1e-9)
+
+
+def test_documents_know_nothing_of_each_other(model: LanguageModel, ids: NDArray[np.int32]) -> None:
+    offsets = np.array([0, 3, 4, 200, 260, 1203])
+    found = document_nats(model, ids, offsets, BOUNDARY, CPU)
+    assert found is not None
+    for d, nats in enumerate(found):
+        document = ids[offsets[d] : offsets[d + 1]]
+        assert nats == pytest.approx(one_by_one(model, BOUNDARY, document), rel=1e-9)
+
+
+def test_an_interruption_is_obeyed(model: LanguageModel, ids: NDArray[np.int32]) -> None:
+    def stop() -> bool:
+        return True
+
+    assert streaming_nats(model, ids, BOUNDARY, CPU, interrupted=stop) is None
+    assert cold_nats(model, ids, BOUNDARY, CPU, window=9, interrupted=stop) is None
+    offsets = np.array([0, len(ids)])
+    assert document_nats(model, ids, offsets, BOUNDARY, CPU, interrupted=stop) is None
+
+
+def test_batches_hold_every_document_once_and_are_not_too_large() -> None:
+    lengths = np.random.default_rng(1).integers(1, 5000, 300)
+    lengths[7] = 100_000  # alone, however long it is
+    found = list(batches_by_length(lengths))
+    assert sorted(np.concatenate(found).tolist()) == list(range(300))
+    for some in found:
+        assert len(some) == 1 or len(some) * lengths[some].max() <= 16_384
+
+
+def test_first_documents_are_at_least_one() -> None:
+    offsets = np.array([0, 10, 20, 30])
+    assert first_documents(offsets, 5).tolist() == [0, 10]
+    assert first_documents(offsets, 20).tolist() == [0, 10, 20]
+    assert first_documents(offsets, 999).tolist() == [0, 10, 20, 30]
+
+
+def test_unigram_entropy_of_equal_shares() -> None:
+    ids = np.tile(np.arange(4, dtype=np.int32), 25)
+    assert unigram_nats(ids, 9) == pytest.approx(np.log(4))

@@ -31,7 +31,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -274,6 +274,35 @@ def trained_as(spec: str) -> Literal["lm", "sentiment"]:
 def level(spec: str) -> Literal["char", "word"]:
     """The `--level` at which distances mean what the specification says."""
     return _KINDS[parse(spec).name].level
+
+
+def recipe(spec: str) -> dict[str, dict[str, Any]]:
+    """Settings under which the corpus tests memory, by section of a RunConfig.
+
+    A classifier reads from its last state, without dropout (pooling would read the symbol off
+    directly); the documents of a language model fit into ``bptt`` four times.
+    """
+    task = parse(spec)
+    kind = _KINDS[task.name]
+    model: dict[str, Any] = {"task": kind.trained_as}
+    training: dict[str, Any] = {"weight_decay": 0.0}
+    if kind.trained_as == "sentiment":
+        model |= {"pool": "last", "dropout_embedding": 0.0, "dropout_output": 0.0}
+        training |= {"decay": "constant", "patience": None}
+        return {"corpus": {"max_tokens": None}, **_sections(kind, model, training)}
+    tokens = {
+        "copy": 2 * COPIED + task.options.get("lag", 0) + 2,
+        "copy-lag": task.options.get("lag", 0),
+        "paragraph-recall": 1.2 * task.options.get("words", 0) + 17,
+    }[task.name]
+    return _sections(kind, model, training | {"bptt": max(64, 4 * math.ceil(tokens))})
+
+
+def _sections(
+    kind: _Kind, model: dict[str, Any], training: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    tokenizer = {"level": kind.level, "min_count": 1}
+    return {"tokenizer": tokenizer, "model": model, "training": training}
 
 
 def is_running(spec: str) -> bool:

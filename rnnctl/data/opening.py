@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -229,9 +230,15 @@ class Opener:
         )
 
     def _bench_task(self, spec: str) -> Corpus:
-        from rnnctl.data.bench_tasks import task_documents
+        from rnnctl.data.bench_tasks import is_running, task_documents, trained_as
 
-        return Corpus.from_documents(task_documents(spec), description=spec)
+        if trained_as(spec) != self.task:
+            raise DataError(
+                f"{spec} is a corpus for --task {trained_as(spec)}, not for {self.task}",
+                hint="leave --task out: the corpus sets it",
+            )
+        corpus = Corpus.from_documents(task_documents(spec), description=spec)
+        return replace(corpus, running=is_running(spec))
 
 
 def _content(collection: Collection) -> str:

@@ -7,7 +7,7 @@ on the corpora named beside them, their test parts never looked at.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -100,7 +100,7 @@ def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
 
 def _bench_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     """What a memory task's corpus (``task:…``) asks for; nothing for any other corpus."""
-    sources = given.get("corpus", {}).get("sources") or ()
+    sources: Sequence[str] = given.get("corpus", {}).get("sources") or ()
     if len(sources) == 1 and str(sources[0]).startswith("task:"):
         return bench_tasks.recipe(str(sources[0]))
     return {}

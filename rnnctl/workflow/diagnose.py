@@ -12,7 +12,7 @@ from rnnctl.diagnostics import effect, evidence, gates, hold, lyapunov, panel, p
 from rnnctl.diagnostics.known_answers import remembered
 from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.sample import Sample
-from rnnctl.diagnostics.settings import PRESETS, Arm, Settings
+from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.traceable import ExactModel
 from rnnctl.errors import RunError, UsageError
 from rnnctl.inference.environment import environment
@@ -30,7 +30,8 @@ from rnnctl.results.diagnostics import (
     UseRecord,
 )
 from rnnctl.tasks.loading import Loaded, parameter_count
-from rnnctl.workflow.material import Material, Text, heldout
+from rnnctl.workflow.material import Material
+from rnnctl.workflow.text import Text, heldout
 
 LANGUAGE_NAMES = ("use", "effect", "hold", "reach", "gates")
 CLASSIFIER_NAMES = ("effect", "position", "hold", "reach", "gates")
@@ -114,6 +115,8 @@ def _measure(
     begin = time.perf_counter()
     material = Material(loaded, text, settings.seed, items)
     sample = material.sample
+    if sample.spelled:
+        settings = for_spelled(settings, sample.words_per_token)
     timing = {"prepare_s": time.perf_counter() - begin}
     records: dict[str, Any] = {}
     for name in names:

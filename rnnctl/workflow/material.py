@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.baselines.linear import NaiveBayesLinear
-from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.diagnostics import items as item_files
 from rnnctl.diagnostics import sentences
@@ -24,6 +23,7 @@ from rnnctl.errors import DataError
 from rnnctl.nn.models import Classifier
 from rnnctl.results.base import Warning_
 from rnnctl.tasks.loading import Loaded
+from rnnctl.workflow.text import Text
 
 Ids = NDArray[np.int64]
 MOST_DOCUMENTS = 4000
@@ -31,34 +31,6 @@ MOST_SENTENCES = 3000
 NEUTRAL = 0.2  # nats: a sentence with a smaller margin speaks for neither label
 FEWEST_NEUTRAL = 20
 STRANGE = 0.3  # share of unknown tokens from which on a text is in another language
-
-
-@dataclass(frozen=True)
-class Text:
-    """Documents to measure on, and what they are called."""
-
-    documents: Sequence[Document]
-    running: bool
-    name: str
-    reference: Sequence[Document] = ()  # others, to train the bag of words on
-
-
-def heldout(loaded: Loaded) -> Text:
-    """The documents that the run keeps: validation text first, test text for the reference.
-
-    Running text of both splits is joined. Raises DataError where the run keeps none.
-    """
-    run = loaded.run
-    valid, test = run.heldout("valid"), run.heldout("test")
-    running = run.heldout_running("valid") or run.heldout_running("test")
-    if not valid and not test:
-        raise DataError(f"{run.path} keeps no held-out text", hint="name a text: `--text FILE`")
-    if loaded.labels:
-        if not valid or not test:
-            both = [*valid, *test]
-            return Text(both[::2], False, "held-out text", both[1::2])
-        return Text(valid, False, "validation text", test)
-    return Text([*valid, *test], running, "held-out text")
 
 
 @dataclass

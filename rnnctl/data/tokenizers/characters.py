@@ -52,10 +52,10 @@ class CharTokenizer(Tokenizer):
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         if text.isascii():
             codes: np.ndarray[Any, Any] = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
-            ids = self._ascii[codes]
+            ids = np.take(self._ascii, codes, mode="clip")
         else:
             codes = np.frombuffer(_utf32(text), dtype="<u4")
-            ids = self._table[codes]
+            ids = np.take(self._table, codes, mode="clip")
         unknown = np.flatnonzero(ids == UNKNOWN_ID)
         if not len(unknown):
             return ids, 0, 0.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,3 +92,58 @@ def rnnctl(monkeypatch: pytest.MonkeyPatch) -> CommandLine:
             return Outcome(code, out.text(), err.text())
 
     return call
+
+
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
+    """Write a run that was not trained: a tokenizer made of `text`, random weights.
+
+    ``make_run("some text", level="word", cell="gru")`` is a language model,
+    ``make_run("some text", labels=("bad", "good"))`` a classifier. `running=False` makes it one
+    that knows documents; further settings are those of the model.
+    """
+
+    def make(
+        text: str,
+        *,
+        level: str = "char",
+        labels: tuple[str, ...] = (),
+        running: bool = True,
+        max_tokens: int | None = None,
+        vocab_size: int | None = None,
+        scale: float = 3.0,
+        **model: Any,
+    ) -> Path:
+        import safetensors.torch
+        import torch
+
+        from rnnctl.config import CorpusConfig, ModelConfig, RunConfig, TokenizerConfig
+        from rnnctl.data.tokenizers import train_tokenizer
+        from rnnctl.data.tokenizers.serialization import to_bytes
+        from rnnctl.runs import Run
+        from rnnctl.tasks.loading import build_model
+
+        sizes = {"hidden_size": 12, "embedding_size": 8, **model}
+        config = RunConfig(
+            corpus=CorpusConfig(sources=("-",), max_tokens=max_tokens),
+            tokenizer=TokenizerConfig(level=level, vocab_size=vocab_size),
+            model=ModelConfig(task="sentiment" if labels else "lm", **sizes),
+        )
+        tokenizer = train_tokenizer([text], config.tokenizer)
+        torch.manual_seed(len(text))
+        built = build_model(config.model, vocab_size=tokenizer.vocab_size, num_classes=len(labels))
+        weights = {name: scale * value for name, value in built.state_dict().items()}
+        facts = {"fingerprint": "none", "running": running, "labels": list(labels)}
+        path = tmp_path_factory.mktemp("runs") / "run"
+        files = {
+            "tokenizer.json": to_bytes(tokenizer.to_dict()),
+            "corpus.json": json.dumps(facts).encode(),
+            "model.safetensors": safetensors.torch.save(weights),
+        }
+        Run.create(path, config, files=files)
+        return path
+
+    return make

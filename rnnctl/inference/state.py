@@ -67,7 +67,18 @@ def save(path: Path, after: TextState, owner: str) -> None:
         "tokens": str(after.tokens),
         "bytes": str(after.bytes),
     }
+    header["checksum"] = _checksum(tensors, header)
     storage.write_atomic(path.resolve(), safetensors.torch.save(tensors, header))
+
+
+def _checksum(tensors: dict[str, Tensor], header: dict[str, str]) -> str:
+    """SHA-256 over the tensors and everything in the header but the checksum itself."""
+    fields = sorted((name, value) for name, value in header.items() if name != "checksum")
+    digest = hashlib.sha256(repr(fields).encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load(path: Path, model: LanguageModel, tokenizer: Tokenizer, owner: str) -> TextState:
@@ -80,6 +91,8 @@ def load(path: Path, model: LanguageModel, tokenizer: Tokenizer, owner: str) -> 
         raise DataError(f"{path} is the state of another model", hint=_HINT)
     try:
         tensors = safetensors.torch.load(data)
+        if header.get("checksum") != _checksum(tensors, header):
+            raise DataError(f"{path} is damaged: it is not what was written", hint=_HINT)
         after = TextState(
             state=tuple(tensors[f"state.{i}"] for i in range(len(tensors))),
             last_token=int(header["last_token"]),

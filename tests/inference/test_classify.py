@@ -1,0 +1,96 @@
+"""Against `torch.nn`, one document at a time; neighbours, order, empty and overlong texts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnctl.errors import RunError
+from rnnctl.inference import classify as classify_module
+from rnnctl.inference.classify import Predictor, answers
+from rnnctl.inference.lines import Line
+from rnnctl.inference.records import RecordReader
+from rnnctl.tasks.loading import load
+
+TEXT = "good film, bad film, a film so long that nobody knows how it ends: naïve 猫. " * 3
+LABELS = ("bad", "good", "so so")
+Make = Callable[..., Path]
+MODELS = [
+    {"cell": "lstm", "pool": "last"},
+    {"cell": "lstm", "pool": "meanmax", "bidirectional": True},
+    {"cell": "gru", "pool": "mean", "num_layers": 2, "bidirectional": True},
+    {"cell": "gru", "pool": "last", "bidirectional": True},
+    {"cell": "rnn", "pool": "max"},
+]
+TEXTS = ["good film", "", "bad", "a film so long that nobody knows", "Ж猫\x00\x85\u2028", TEXT]
+
+
+@pytest.fixture(scope="module")
+def predictor(make_run: Make) -> Predictor:
+    return Predictor(load(make_run(TEXT, labels=LABELS, bidirectional=True, pool="meanmax")))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_probabilities_are_those_of_torch(
+    make_run: Make, oracle_logits: Callable[..., torch.Tensor], model: dict[str, object]
+) -> None:
+    loaded = load(make_run(TEXT, labels=LABELS, level="word", **model))
+    found = Predictor(loaded).predict(TEXTS)
+    for text, prediction in zip(TEXTS, found, strict=True):
+        ids = loaded.tokenizer.encode_document(text).tolist()
+        expected = torch.softmax(oracle_logits(loaded.model, ids), -1)
+        np.testing.assert_allclose(prediction.probabilities, expected.numpy(), atol=1e-5)
+        assert prediction.label == LABELS[int(expected.argmax())]
+        assert prediction.probability == max(prediction.probabilities)
+        assert prediction.tokens == len(ids)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.text("go dfilmЖ\x00", max_size=60), min_size=1, max_size=8), st.randoms())
+def test_neighbours_and_order_change_nothing(
+    predictor: Predictor, texts: list[str], random: object
+) -> None:
+    alone = [predictor.predict([text])[0].probabilities for text in texts]
+    together = [p.probabilities for p in predictor.predict(texts)]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_a_text_is_cut_as_in_training_and_says_so(make_run: Make) -> None:
+    predictor = Predictor(load(make_run(TEXT, labels=LABELS, max_tokens=10)))
+    short, cut = predictor.predict([TEXT[:10], TEXT])
+    assert (short.cut, cut.cut) == (False, True)
+    assert cut.probabilities == pytest.approx(short.probabilities, abs=1e-6)
+    assert cut.tokens == 11
+
+
+def test_a_text_without_end_is_cut_before_it_costs_memory(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classify_module, "LONGEST_READ", 20)
+    found = predictor.predict(["film" * 500_000])[0]
+    assert (found.cut, found.tokens) == (True, 21)
+
+
+def test_unknown_tokens_are_counted(predictor: Predictor) -> None:
+    assert [p.unknown for p in predictor.predict(["good", "ЖЖЖ good"])] == [0, 3]
+
+
+def test_errors_stand_in_their_place(predictor: Predictor) -> None:
+    window = [Line(1, b"good"), Line(2, b"\xff"), Line(3, b"", "too long"), Line(4, b"bad")]
+    (found,) = answers(predictor, [window], RecordReader())
+    assert [a.prediction is None for a in found] == [False, True, True, False]
+    assert [a.record.line for a in found] == [1, 2, 3, 4]
+    assert found[3].prediction is not None
+    expected = predictor.predict(["bad"])[0].probability
+    assert found[3].prediction.probability == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_language_model_classifies_nothing(make_run: Make) -> None:
+    with pytest.raises(RunError, match="is a language model"):
+        Predictor(load(make_run(TEXT)))

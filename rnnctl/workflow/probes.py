@@ -7,25 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from rnnctl.diagnostics import reach
 from rnnctl.nn.models import LanguageModel
 from rnnctl.tasks.loading import load
 from rnnctl.training.events import GradientShare, Sample
 from rnnctl.workflow.preparation import Prepared
 
 SAMPLE_TOKENS = 70
-LAGS = (10, 30, 100)
 PROBE_STREAMS = 4
+MOST_DOCUMENTS, MOST_TOKENS = 64, 20_000
 HEADLINE_S = 10.0
 
 
 def probe(prepared: Prepared, step: int) -> Iterator[Sample | GradientShare]:
-    """A sample line and the gradient shares of a language model; shares only of a classifier."""
+    """A sample line of a language model; the gradient shares of any model."""
     if isinstance(prepared.model, LanguageModel):
         yield Sample(step, sample_line(prepared))
-        yield GradientShare(step, gradient_shares(prepared))
+    shares = gradient_shares(prepared)
+    if shares:
+        yield GradientShare(step, shares)
 
 
 @torch.no_grad()
@@ -44,48 +46,29 @@ def sample_line(prepared: Prepared) -> str:
 
 
 def gradient_shares(prepared: Prepared) -> dict[int, float]:
-    """Norm of the last step's loss gradient at the state so many steps back, over that at lag 0.
+    """Γ(k) of REACH on a few fixed validation passages; lags beyond the text are left out.
 
-    Averaged (geometrically) over a few validation passages; lags beyond the text are left out.
+    The gradient of one step's loss with respect to the state (c of an LSTM) so many steps back,
+    relative to one step back. Nothing for a model that reads in both directions.
     """
-    model, split = prepared.model, prepared.store.split("valid")
-    assert isinstance(model, LanguageModel)
-    length = max(LAGS) + 2
-    if len(split.ids) < PROBE_STREAMS * length:
+    if prepared.config.model.bidirectional:
         return {}
-    begins = np.linspace(0, len(split.ids) - length, PROBE_STREAMS).astype(int)
-    ids = np.stack([split.ids[b : b + length] for b in begins], 1).astype(np.int64)
-    norms = _gradient_norms(model, torch.from_numpy(ids).to(prepared.arithmetic.device))
-    last = len(norms) - 1
-    return {lag: float((norms[last - lag] / norms[last]).log().mean().exp()) for lag in LAGS}
+    windows = _passages(prepared)
+    return {} if windows is None else reach.gradient_share(prepared.model, windows)
 
 
-def _gradient_norms(model: LanguageModel, ids: torch.Tensor) -> torch.Tensor:
-    """(T, B) norm of d(loss of the last target)/d(state after step t), all layers and parts."""
-    with torch.no_grad():
-        trace = model.recurrent.trace(model.embed(ids[:-1]))
-    outputs = trace.outputs.detach().requires_grad_(True)
-    loss, _ = _last_loss(model, outputs, ids[-1])
-    (gradient,) = torch.autograd.grad(loss, outputs)
-    with torch.no_grad():
-        parts = trace.state_gradients(gradient)
-        square = sum(parts[k].square().sum((0, -1)) for k in parts if k in ("h", "c"))
-    return torch.as_tensor(square).sqrt().clamp_min(1e-30)
-
-
-def _last_loss(
-    model: LanguageModel, outputs: torch.Tensor, targets: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    logits = model.logits(model.projection(outputs[-1]))
-    loss = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
-    return loss, logits
+def _passages(prepared: Prepared) -> reach.Windows | None:
+    split = prepared.store.split("valid")
+    count = min(MOST_DOCUMENTS, len(split.offsets) - 1)
+    documents = [split.document(d)[:MOST_TOKENS] for d in range(count)]
+    labels = None if split.labels is None else [int(label) for label in split.labels[:count]]
+    return reach.share_windows(
+        documents, labels=labels, running=prepared.corpus.running, count=PROBE_STREAMS
+    )
 
 
 def headline(path: Path) -> dict[str, Any] | None:
     """The quick diagnosis of a finished run: what it says in one line, as JSON."""
     from rnnctl.workflow import diagnose
 
-    found = diagnose.headline(load(path), seconds=HEADLINE_S)
-    if found is None:
-        return None
-    return dict(found) if isinstance(found, dict) else found.model_dump(mode="json")
+    return diagnose.headline(load(path), seconds=HEADLINE_S).model_dump(mode="json")

@@ -49,12 +49,12 @@ def _choose(
 ) -> tuple[float, float]:
     """Shrinkage and scale of least loss on an inner split."""
     best = (math.inf, SHRINKAGE[0], 0.0)
-    truth = choices[judged]
+    truth, doubt = choices[judged], 1 / (1 + int(fitted.sum()))
     for shrinkage, scores in zip(
         SHRINKAGE, _scores(states, choices, fitted, judged, count, SHRINKAGE), strict=True
     ):
         for scale in SCALES:
-            loss = float(_nats(scale * scores, truth).mean())
+            loss = float(_nats(scale * scores, truth, doubt).mean())
             best = min(best, (loss, shrinkage, float(scale)))
     return best[1], best[2]
 
@@ -71,7 +71,7 @@ def _cross_entropy(
     if scale == 0:
         return np.full(int(judged.sum()), math.log(count))
     (scores,) = _scores(states, choices, fitted, judged, count, (shrinkage,))
-    return _nats(scale * scores, choices[judged])
+    return _nats(scale * scores, choices[judged], 1 / (1 + int(fitted.sum())))
 
 
 def _scores(
@@ -115,8 +115,13 @@ def _shrunk(covariance: NDArray[np.float32], shrinkage: float) -> NDArray[np.flo
     return shrunk
 
 
-def _nats(scores: Floats, truth: Ids) -> Floats:
-    peak = scores.max(1, keepdims=True)
-    total = np.log(np.exp(scores - peak).sum(1)) + peak[:, 0]
-    nats: Floats = total - scores[np.arange(len(truth)), truth]
+def _nats(scores: Floats, truth: Ids, doubt: float) -> Floats:
+    """−ln of the truth's probability, a share `doubt` of which is spread over all choices.
+
+    A probe that was never wrong on n sequences is still not to be believed beyond 1 in n: without
+    this one held-out mistake would cost any number of bits.
+    """
+    shifted = np.exp(scores - scores.max(1, keepdims=True))
+    chance = shifted[np.arange(len(truth)), truth] / shifted.sum(1)
+    nats: Floats = -np.log((1 - doubt) * chance + doubt / scores.shape[1])
     return nats

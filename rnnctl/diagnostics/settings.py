@@ -43,7 +43,7 @@ class Settings:
     lyapunov_burn_in: int = 100
     gate_tokens: int = 8_192
     # POSITION: reviews
-    reviews: int = 128
+    reviews: int = 256
 
 
 QUICK = Settings()
@@ -78,5 +78,5 @@ def for_spelled(settings: Settings, words_per_token: float) -> Settings:
         swaps=settings.swaps // 4,
         distance_words=max(32, settings.distance_words // 4),
         planted=settings.planted // 2,
-        hold_lag=round(settings.hold_lag * longer),
+        hold_lag=max(settings.hold_lag, min(800, round(105 / words_per_token))),
     )

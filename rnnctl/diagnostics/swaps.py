@@ -17,7 +17,7 @@ from rnnctl import statistics
 from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.results.base import Estimate, Status
+from rnnctl.results.base import Curve, Estimate, Status
 from rnnctl.results.diagnostics import EffectRecord, Sampling
 
 Floats = NDArray[np.float64]
@@ -152,14 +152,8 @@ def _summaries(
     """half_distance, retention at 10, 30 and 100 words, retention_auc."""
     start = int(np.flatnonzero(near)[0])
 
-    def half(at: Floats, fit: Floats) -> float:
-        begin = statistics.crossing(at, fit, 1.0, decay=True) if near.sum() > 1 else float(at[0])
-        return statistics.crossing(at, fit, 0.5, decay=True) - begin
-
-    kept = statistics.Bootstrapped(
-        r.estimate[start:], r.lo[start:], r.hi[start:], r.replicates[:, start:]
-    )
-    value, replicates = curves.falling_horizons(x[start:], kept, np.ones(len(x) - start), half)
+    replicates = np.array([_half(x[start:], row[start:], near) for row in r.replicates])
+    value = _half(x[start:], r.estimate[start:], near)
     largest = float(x[-1] - (x[near].mean() if near.sum() > 1 else x[0]))
     found = {
         "half_distance": curves.estimate(value, replicates, n=n, unit=sample.unit, largest=largest)
@@ -175,6 +169,30 @@ def _summaries(
         area(r.estimate), np.array([area(row) for row in r.replicates]), n=n, unit="ratio"
     )
     return found
+
+
+def _half(x: Floats, r: Floats, near: NDArray[np.bool_]) -> float:
+    """How far beyond the near window the falling fit of R gets to ½.
+
+    Fitted up to where R is least: evidence that counts again further back (a reader who begins
+    with interest) must not lift what has already fallen.
+    """
+    if not np.isfinite(r).all():
+        return math.nan
+    least = int(np.argmin(r)) + 1
+    fit = statistics.isotonic(r[:least])
+    begin = statistics.crossing(x, fit, 1.0, decay=True) if near.sum() > 1 else float(x[0])
+    return statistics.crossing(x[:least], fit, 0.5, decay=True) - begin
+
+
+def rises(curve: Curve) -> tuple[float, float] | None:
+    """Two distances, the further of which counts clearly more: intervals apart; None if none."""
+    ends = list(zip(curve.x, curve.lo, curve.hi, strict=True))
+    for k, (x, _, high) in enumerate(ends):
+        for further, low, _ in ends[k + 1 :]:
+            if low is not None and high is not None and low > max(high, 0.0) + 0.1:
+                return x, further
+    return None
 
 
 def retention(x: Floats, r: statistics.Bootstrapped, distance: float, n: int) -> Estimate:

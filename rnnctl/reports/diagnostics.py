@@ -8,14 +8,14 @@ from itertools import pairwise
 
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.numbers import NOTHING, SPARKS, estimate, interval, number
-from rnnctl.results.base import Curve, Result
+from rnnctl.results.base import Curve, Estimate, Result
 from rnnctl.results.diagnostics import DiagnosticsResult, HeadlineRecord, ModelRecord, PanelRow
 
 COLUMNS = 32  # of a curve
 PHRASES = {
     "n_eff_foreign": "context for the last 1 % of perplexity",
     "n_eff_zero": "the same, started from a zero state",
-    "early_gain_50": "gain in perplexity from beyond 50 words",
+    "early_gain_50": "gain from beyond 50 words",
     "half_distance": "evidence counts half as much after",
     "retention_10": "what counts 10 words back, of 1",
     "retention_30": "what counts 30 words back, of 1",
@@ -50,12 +50,12 @@ UNITS = {
 }
 NO_UNIT = ("ratio", "share")
 QUESTIONS = {
-    "use": "USE: how much text does the loss really need?",
-    "effect": "EFFECT: does early evidence still push the answer?",
-    "hold": "HOLD: what could be read out of the state?",
-    "reach": "REACH: does the learning signal get back there?",
-    "gates": "GATES: what do they suggest? (implied, not measured)",
-    "position": "POSITION: does it matter where a sentence stands?",
+    "use": "USE: text that the loss needs",
+    "effect": "EFFECT: pull of early evidence",
+    "hold": "HOLD: what the state still holds",
+    "reach": "REACH: how far back learning gets",
+    "gates": "GATES: implied, not measured",
+    "position": "POSITION: does place matter?",
     "quality": "QUALITY: is the model any good?",
 }
 
@@ -118,17 +118,23 @@ def _training(model: ModelRecord, result: DiagnosticsResult) -> Iterator[str]:
 
 
 def _headline(head: HeadlineRecord) -> Iterator[Block]:
-    value = estimate(head, with_unit=True)
-    yield Paragraph(f"Memory horizon: {value}", "strong")
+    yield Paragraph(f"Memory horizon: {_with_unit(head)}", "strong")
     yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
     for name, beside in head.beside.items():
         if beside.estimate is None and beside.status != "censored":
             continue
-        text = {
-            "zero_state": "started from a zero state instead of a foreign text",
-            "retention_start": "of its weight is left at the start of a text of usual length",
-        }[name]
-        yield Paragraph(f"{estimate(beside, with_unit=True)}: {text}", "note")
+        if name == "zero_state":
+            text = f"started from a zero state instead of a foreign text: {_with_unit(beside)}"
+        else:
+            text = (
+                f"at the start of a text of usual length an opinion counts {estimate(beside)} "
+                "times what it counts at the end"
+            )
+        yield Paragraph(text, "note")
+
+
+def _with_unit(value: Estimate) -> str:
+    return estimate(value, with_unit=True)
 
 
 def _panel(result: DiagnosticsResult) -> Block:
@@ -148,10 +154,10 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
             yield f"  {value.note}", NOTHING, ""
             continue
         unit = UNITS.get(name, "" if value.unit in NO_UNIT else value.unit)
-        bare = estimate(value.model_copy(update={"ci95": (None, None)}), 2 if unit == "" else 3)
+        bare = estimate(value.model_copy(update={"ci95": (None, None)}))
         exists = value.estimate is not None or value.status == "censored"
         shown = f"{bare} {unit}".strip() if exists else bare
-        ends = interval(*value.ci95) if value.estimate is not None else ""
+        ends = interval(*value.ci95, 2) if value.estimate is not None else ""
         yield f"  {PHRASES.get(name, name)}", shown, ends
 
 

@@ -32,8 +32,6 @@ MATCHES: tuple[Match, ...] = ("parameters", "time", "steps", "hidden")
 Stage = Literal["tune", "trial", "text", "untrained", "recall"]
 UNTRAINED_LR = 1e-12
 """One step at this rate moves no weight in float32: a run of an untrained network."""
-WORST_DEVIATION = 0.01
-LARGE = 64  # from this hidden size on, parameters must match within 1 %
 
 
 class Settings(BaseModel):
@@ -133,7 +131,7 @@ def members(settings: Settings, chosen: dict[str, float] | None = None) -> list[
     planned = list(_text(settings, chosen or {}))
     if settings.untrained:
         planned += _untrained(settings)
-    return [*planned, *_recall(settings)]
+    return [*planned, *recall_members(settings)]
 
 
 def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
@@ -204,7 +202,7 @@ RECALL_OPTIONS = (
 )  # fmt: skip
 
 
-def _recall(settings: Settings) -> Iterator[Planned]:
+def recall_members(settings: Settings) -> Iterator[Planned]:
     """Delayed recall of one of 8 symbols: the lag is exact, and seconds are enough."""
     small = Settings(
         cells=settings.cells, match=settings.match, sizes=(("", RECALL_HIDDEN),),

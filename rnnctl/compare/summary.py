@@ -75,30 +75,57 @@ def _note(members: int, known: int, censored: int) -> str:
 
 
 def summarise_curves(curves: Sequence[Curve]) -> Curve | None:
-    """The mean curve over seeds with pointwise t-intervals, at the distances all of them have."""
+    """The mean curve over seeds with pointwise t-intervals, at the distances all of them have.
+
+    Curves with fewer than two distances in common (trainings of equal time, say) are first
+    interpolated at the distances of the one with the fewest points.
+    """
     curves = [curve for curve in curves if curve.x]
     if not curves:
         return None
     shared = sorted(set.intersection(*(set(curve.x) for curve in curves)))
+    if len(shared) < 2 and len(curves) > 1:
+        shared, curves = _interpolated(curves)
     ys: list[float | None] = []
     los: list[float | None] = []
     his: list[float | None] = []
     ns: list[int] = []
     for x in shared:
         found = [y for curve in curves if (y := curve.y[curve.x.index(x)]) is not None]
-        if not found:
-            middle, low, high = None, None, None
-        else:
-            ends = t_interval(found)
-            middle, low, high = ends.estimate, finite(ends.lo), finite(ends.hi)
-        for column, value in ((ys, middle), (los, low), (his, high)):
-            column.append(value)
+        ends = t_interval(found) if found else None
+        ys.append(ends.estimate if ends else None)
+        los.append(finite(ends.lo) if ends else None)
+        his.append(finite(ends.hi) if ends else None)
         ns.append(len(found))
     first = curves[0]
     return Curve(
         x_unit=first.x_unit, y_unit=first.y_unit, x=tuple(shared), y=tuple(ys), lo=tuple(los),
         hi=tuple(his), n=tuple(ns),
     )  # fmt: skip
+
+
+def _interpolated(curves: Sequence[Curve]) -> tuple[list[float], list[Curve]]:
+    """The curves at common distances, linearly, inside the range that all of them cover."""
+    import numpy as np
+
+    known = [
+        [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if y is not None]
+        for curve in curves
+    ]  # fmt: skip
+    known = [points for points in known if points]
+    low = max((points[0][0] for points in known), default=0.0)
+    high = min((points[-1][0] for points in known), default=-1.0)
+    fewest = min(known, key=len, default=[])
+    at = [x for x, _ in fewest if low <= x <= high]
+    units = curves[0]
+    made = [
+        Curve(
+            x_unit=units.x_unit, y_unit=units.y_unit, x=tuple(at),
+            y=tuple(float(y) for y in np.interp(at, [p[0] for p in points], [p[1] for p in points])),
+        )
+        for points in known
+    ]  # fmt: skip
+    return at, made
 
 
 def rows_of(groups: dict[str, list[Member]], reference: int | None = None) -> tuple[Row, ...]:

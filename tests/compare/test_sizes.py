@@ -1,0 +1,52 @@
+"""Parameters and operations, against torch's own layers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnctl.compare.sizes import macs_per_token, matched_hidden_size, recurrent_parameters
+
+KINDS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
+
+
+@pytest.mark.parametrize("cell", list(KINDS))
+@pytest.mark.parametrize(("layers", "directions"), [(1, 1), (3, 1), (2, 2)])
+def test_parameters_are_those_of_torch(cell: str, layers: int, directions: int) -> None:
+    import torch
+
+    layer = getattr(torch.nn, KINDS[cell])(7, 5, num_layers=layers, bidirectional=directions == 2)
+    count = sum(parameter.numel() for parameter in layer.parameters())
+    assert recurrent_parameters(cell, 7, 5, layers, directions) == count
+
+
+def test_the_sizes_of_the_specification() -> None:
+    budget = recurrent_parameters("lstm", 128, 128)
+    assert budget == 132_096
+    assert matched_hidden_size("gru", budget, 128) == 155  # 154 is 0.67 % off, 155 is 0.32 %
+    assert matched_hidden_size("rnn", budget, 128) == 304
+    assert matched_hidden_size("lstm", budget, 128) == 128
+
+
+@given(st.sampled_from(list(KINDS)), st.integers(64, 1024), st.integers(1, 1024), st.integers(1, 3))
+def test_parameters_match_within_one_per_cent_from_64_units_up(
+    cell: str, hidden: int, width: int, layers: int
+) -> None:
+    budget = recurrent_parameters("lstm", width, hidden, layers)
+    size = matched_hidden_size(cell, budget, width, layers)
+    most = 0.01 if layers == 1 else 0.012  # all layers share one whole number
+    assert recurrent_parameters(cell, width, size, layers) == pytest.approx(budget, rel=most)
+
+
+@given(st.sampled_from(list(KINDS)), st.integers(1, 10**6), st.integers(1, 300))
+def test_no_other_whole_number_is_nearer(cell: str, budget: int, width: int) -> None:
+    size = matched_hidden_size(cell, budget, width)
+    off = abs(recurrent_parameters(cell, width, size) - budget)
+    assert off <= abs(recurrent_parameters(cell, width, size + 1) - budget)
+    assert size == 1 or off <= abs(recurrent_parameters(cell, width, size - 1) - budget)
+
+
+def test_a_gru_does_three_quarters_of_an_lstms_work_at_the_same_size() -> None:
+    assert macs_per_token("gru", 64, 128) / macs_per_token("lstm", 64, 128) == 0.75
+    assert macs_per_token("rnn", 3, 2) == 2 * (3 + 2)

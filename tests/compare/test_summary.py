@@ -1,0 +1,100 @@
+"""Numbers over seeds: intervals that cover, and values that are missing or censored."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rnnctl.compare.summary import estimates, rows_of, summarise, summarise_curves
+from rnnctl.results.base import Curve, Estimate
+
+GRIDS = 2000
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_intervals_over_five_seeds_cover_the_truth_in_92_to_97_per_cent(scale: str) -> None:
+    draw = np.random.default_rng(1)
+    covered = 0
+    for _ in range(GRIDS):
+        noise = draw.normal(size=5)
+        values = 30 * np.exp(0.4 * noise) if scale == "log" else 2.2 + 0.01 * noise
+        made = summarise(estimates(map(float, values)), scale)  # type: ignore[arg-type]
+        lo, hi = made.ci95
+        assert lo is not None
+        assert hi is not None
+        covered += lo <= (30 if scale == "log" else 2.2) <= hi
+    assert 0.92 <= covered / GRIDS <= 0.97
+
+
+def test_a_log_scale_has_the_geometric_mean() -> None:
+    made = summarise(estimates([2.0, 8.0]), "log")
+    assert made.estimate == pytest.approx(4.0)
+    assert made.seeds == (2.0, 8.0)
+    lo, hi = made.ci95
+    assert lo is not None
+    assert hi is not None
+    assert math.sqrt(lo * hi) == pytest.approx(4.0)
+
+
+def test_one_seed_has_no_interval_and_says_so() -> None:
+    made = summarise(estimates([3.0]), "linear")
+    assert (made.estimate, made.ci95, made.n) == (3.0, (None, None), 1)
+    assert "one seed" in made.note
+
+
+def test_censored_seeds_enter_as_bounds_and_are_counted() -> None:
+    beyond = Estimate(estimate=None, status="censored", censored_at=256)
+    some = summarise([*estimates([64.0]), beyond], "log")
+    assert (some.censored, some.estimate) == (1, pytest.approx(128.0))
+    assert "1 of 2 seeds are lower bounds" in some.note
+    every = summarise([beyond, beyond], "log")
+    assert (every.status, every.censored_at, every.estimate) == ("censored", 256, None)
+
+
+def test_values_that_do_not_exist_are_left_out_and_counted() -> None:
+    nothing = Estimate(estimate=None, status="undefined", note="no effect even when near")
+    made = summarise([nothing, *estimates([1.0, 2.0])], "linear")
+    assert made.n == 2
+    assert "1 of 3" in made.note
+    none = summarise([nothing, nothing], "linear")
+    assert (none.status, none.note, none.estimate) == ("undefined", nothing.note, None)
+
+
+def test_a_horizon_of_nothing_has_a_logarithm() -> None:
+    assert summarise(estimates([0.0, 10.0]), "log").estimate == pytest.approx(1.0)
+
+
+def _curve(x: list[float], y: list[float | None]) -> Curve:
+    return Curve(x_unit="words", y_unit="nats", x=tuple(x), y=tuple(y))
+
+
+def test_curves_are_averaged_where_all_seeds_have_them() -> None:
+    made = summarise_curves([_curve([1, 2, 4], [1, 2, None]), _curve([2, 4, 8], [4, 6, 8])])
+    assert made is not None
+    assert made.x == (2, 4)
+    assert made.y == (3, 6)
+    assert made.n == (2, 1)
+    assert made.lo[0] is not None
+    assert made.lo[0] < 3
+    assert made.lo[1] is None
+    assert summarise_curves([]) is None
+
+
+def test_curves_of_different_length_in_time_are_interpolated() -> None:
+    made = summarise_curves([_curve([0, 10, 20], [0, 10, 20]), _curve([1, 11, 19], [1, 11, 19])])
+    assert made is not None
+    assert made.x == (10,)
+    assert made.y == (10,)
+
+
+def test_rows_are_measured_against_the_lstm(grid) -> None:  # type: ignore[no-untyped-def]
+    members = [member for member in grid(seeds=2, recall_seeds=0) if member.init == "good"]
+    groups = {cell: [m for m in members if m.cell == cell] for cell in ("rnn", "lstm", "gru")}
+    rows = {row.name: row for row in rows_of(groups)}
+    assert rows["lstm"].deviation == 0
+    assert rows["rnn"].deviation == pytest.approx(0, abs=0.01)
+    assert rows["rnn"].numbers["horizon"].scale == "log"
+    assert rows["rnn"].numbers["bits_per_byte"].n == 2
+    assert rows["rnn"].seeds == (0, 1)

@@ -1,0 +1,210 @@
+"""What is said of each claim, on grids whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from rnnctl.compare import verdicts as rules
+from rnnctl.compare.evidence import Evidence, Finding, below
+from rnnctl.compare.report import compare
+from rnnctl.results.base import Estimate
+from rnnctl.results.comparison import ExchangeRecord, Member, Verdict
+
+Grid = Callable[..., list[Member]]
+
+
+def _said(members: Sequence[Member]) -> dict[str, Verdict]:
+    return {verdict.id: verdict for verdict in compare(members).verdicts}
+
+
+def _with(member: Member, **values: float) -> Member:
+    made = {key: Estimate(estimate=value) for key, value in values.items()}
+    return member.model_copy(update={"values": {**member.values, **made}})
+
+
+def test_every_claim_gets_a_verdict_with_numbers_a_rule_and_a_command(grid: Grid) -> None:
+    said = _said(grid())
+    assert list(said) == [claim.id for claim in rules.CLAIMS]
+    for verdict in said.values():
+        assert verdict.rule
+        assert verdict.command.startswith("rnnctl ")
+        assert verdict.findings
+        assert any(char.isdigit() for char in verdict.findings[0].sentence)
+
+
+def test_a_world_as_the_lecture_tells_it(grid: Grid) -> None:
+    members = [
+        _with(member, accuracy=0.99 if member.cell != "rnn" else 0.13 + member.seed / 500)
+        if member.bench
+        else member
+        for member in grid()
+    ]
+    said = _said(members)
+    for claim in ("vanishes", "leaves-out", "gates-solve", "cell-state", "gru-as-well"):
+        assert said[claim].outcome == "holds", said[claim]
+    assert said["gru-fewer-ops"].outcome == "holds"
+    assert said["gru-faster"].outcome == "does not hold"  # the made-up machine says so
+
+
+def test_a_world_where_initialisation_decides_and_gates_do_nothing(grid: Grid) -> None:
+    """Only recall, equally good (or bad) with and without gates at each initialisation."""
+    members = [
+        _with(m, accuracy=(0.98 if m.init == "good" else 0.13) + m.seed / 500)
+        for m in grid(recall_seeds=5)
+        if m.bench
+    ]
+    said = _said(members)
+    assert said["gates-solve"].outcome == "does not hold"
+    assert said["leaves-out"].outcome == "holds"  # the textbook's RNN is the one of PyTorch's init
+
+
+def test_sources_that_contradict_each_other_are_not_clear(grid: Grid) -> None:
+    """Gates help on the text, but both cells solve recall alike."""
+    members = [
+        _with(m, accuracy=0.98 + m.seed / 500) if m.bench else m for m in grid(recall_seeds=5)
+    ]
+    verdict = _said(members)["gates-solve"]
+    assert {finding.outcome for finding in verdict.findings} == {"holds", "does not hold"}
+    assert verdict.outcome == "not clear here"
+
+
+def test_a_long_memory_refutes_that_the_rnn_forgets(grid: Grid) -> None:
+    members = [
+        _with(m, horizon=120.0 + m.seed, reach_1pct=400.0 + m.seed, gradient_half_life=70.0)
+        for m in grid(recall_seeds=0)
+    ]
+    said = _said(members)
+    assert said["vanishes"].outcome == "does not hold"
+    assert said["leaves-out"].outcome == "does not hold"
+
+
+def test_an_exploding_gradient_counts_as_the_claim_says(grid: Grid) -> None:
+    members = [m.model_copy(update={"explodes": m.cell == "rnn"}) for m in grid(recall_seeds=0)]
+    verdict = _said(members)["vanishes"]
+    assert verdict.outcome == "holds"
+    assert "explodes" in verdict.findings[0].sentence
+
+
+def test_h_carrying_everything_refutes_the_cell_state(grid: Grid) -> None:
+    members = []
+    for member in grid(recall_seeds=0):
+        c, h = (Estimate(estimate=value + member.seed / 100) for value in (0.1, 0.9))
+        swapped = ExchangeRecord(measure="loss", lag=8, c=c, h=h, full=Estimate(estimate=0.5))
+        members.append(member.model_copy(update={"exchange": swapped if member.exchange else None}))
+    assert _said(members)["cell-state"].outcome == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("worse", "outcome"),
+    [(0.0, "holds"), (-0.3, "holds"), (0.019, "not clear here"), (0.05, "does not hold")],
+)
+def test_as_well_means_within_two_hundredths_of_a_bit(
+    grid: Grid, worse: float, outcome: str
+) -> None:
+    draw = np.random.default_rng(5)
+    members = [
+        _with(m, bits_per_byte=2.2 + (worse if m.cell == "gru" else 0) + 0.004 * draw.normal())
+        for m in grid(recall_seeds=0)
+    ]
+    assert _said(members)["gru-as-well"].outcome == outcome
+
+
+def test_of_classifiers_more_accuracy_is_better(grid: Grid) -> None:
+    def sentiment(member: Member) -> Member:
+        accuracy = 0.88 if member.cell == "gru" else 0.80
+        changed = _with(member, accuracy=accuracy + member.seed / 1000, retention_start=0.3)
+        return changed.model_copy(update={"task": "sentiment"})
+
+    said = _said([sentiment(member) for member in grid(recall_seeds=0)])
+    assert said["gru-as-well"].outcome == "holds"
+    worse = [
+        _with(m, accuracy=0.8 if m.cell == "gru" else 0.88).model_copy(update={"task": "sentiment"})
+        for m in grid(recall_seeds=0)
+    ]
+    assert _said(worse)["gru-as-well"].outcome == "does not hold"
+
+
+def test_operations_need_no_data_and_speed_needs_its_own(grid: Grid) -> None:
+    members = [m.model_copy(update={"speed": None}) for m in grid(recall_seeds=0)]
+    said = _said(members)
+    assert said["gru-fewer-ops"].outcome == "holds"
+    assert "73,728 against 98,304" in said["gru-fewer-ops"].findings[0].sentence
+    assert said["gru-faster"].outcome == "not clear here"
+    assert not said["gru-faster"].findings
+
+
+def test_speed_is_compared_at_the_same_hidden_size(grid: Grid) -> None:
+    sentence = _said(grid())["gru-faster"].findings[0].sentence
+    assert sentence.startswith("hidden size 128 both")
+    assert "as trained here (hidden size 152)" in sentence
+
+
+def test_two_seeds_are_not_enough_and_the_verdict_says_how_many_are(grid: Grid) -> None:
+    verdict = _said(grid(seeds=2, recall_seeds=0))["gates-solve"]
+    assert verdict.outcome == "not clear here"
+    assert "not enough seeds to claim (2; 5 would do)" in verdict.findings[0].sentence
+
+
+def test_without_any_rnn_nothing_is_said_of_it(grid: Grid) -> None:
+    said = _said([m for m in grid(recall_seeds=0) if m.cell != "rnn"])
+    for claim in ("vanishes", "leaves-out", "gates-solve"):
+        assert (said[claim].outcome, said[claim].findings) == ("not clear here", ())
+
+
+def test_a_claim_without_truth_is_made_in_at_most_five_per_cent_of_grids(grid: Grid) -> None:
+    """LSTM and RNN with the same horizons: "gates solve it" must not be said to hold."""
+    draw = np.random.default_rng(7)
+    members = [m for m in grid(recall_seeds=0) if m.cell in ("rnn", "lstm")]
+    wrong, grids = 0, 150
+    for _ in range(grids):
+        noise = [float(value) for value in 20 * np.exp(0.4 * draw.normal(size=len(members)))]
+        changed = [_with(m, horizon=value) for m, value in zip(members, noise, strict=True)]
+        tests = compare(changed)
+        outcome = {v.id: v.outcome for v in tests.verdicts}["gates-solve"]
+        wrong += outcome == "holds"
+    assert wrong / grids <= 0.05
+
+
+def test_equal_quality_is_called_unequal_in_at_most_five_per_cent_of_grids(grid: Grid) -> None:
+    """The GRU exactly as far behind as "as well" allows: a verdict either way is an error."""
+    draw = np.random.default_rng(8)
+    members = [m for m in grid(recall_seeds=0) if m.init == "good" and m.cell != "rnn"]
+    wrong, grids = 0, 150
+    for _ in range(grids):
+        changed = [
+            _with(m, bits_per_byte=2.2 + (0.02 if m.cell == "gru" else 0) + 0.01 * draw.normal())
+            for m in members
+        ]
+        outcome = {v.id: v.outcome for v in compare(changed).verdicts}["gru-as-well"]
+        wrong += outcome != "not clear here"
+    assert wrong / grids <= 0.08  # 5 % is expected; 150 grids have a spread of 1.8 points
+
+
+def test_all_clear_sources_must_agree() -> None:
+    holds, doesnt, open_ = (
+        Finding(outcome, "") for outcome in ("holds", "does not hold", "not clear here")
+    )
+    assert rules.combine([holds, open_]) == "holds"
+    assert rules.combine([doesnt, doesnt]) == "does not hold"
+    assert rules.combine([holds, doesnt]) == "not clear here"
+    assert rules.combine([open_]) == rules.combine([]) == "not clear here"
+
+
+def test_bounds_decide_by_the_whole_interval() -> None:
+    assert below(Estimate(estimate=5, ci95=(4, 6)), 7) == "holds"
+    assert below(Estimate(estimate=5, ci95=(4, 6)), 5.5) == "not clear here"
+    assert below(Estimate(estimate=5, ci95=(4, 6)), 3) == "does not hold"
+    assert below(Estimate(estimate=5), 100) == "not clear here"  # no interval, no verdict
+    beyond = Estimate(estimate=None, status="censored", censored_at=256)
+    assert below(beyond, 100) == "does not hold"
+    assert below(beyond, 300) == "not clear here"
+
+
+def test_verdicts_are_decided_without_torch_or_files() -> None:
+    said = rules.verdicts(Evidence(rows=(), members=()))
+    assert [verdict.outcome for verdict in said if verdict.id != "gru-fewer-ops"] == [
+        "not clear here"
+    ] * 6

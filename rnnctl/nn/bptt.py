@@ -111,16 +111,14 @@ class ClosedFormLayer(torch.autograd.Function):
     def forward(
         ctx: Any,
         cell: Cell,
-        dtype: torch.dtype,
         starts: Tensor | None,
         inputs: Tensor,
         weights: LayerWeights,
         *state_and_weights: Tensor,
     ) -> Parts:
-        """`dtype` is that of the products; elementwise arithmetic is in the state's own.
+        """`inputs` and `weights` are in the dtype of the products, the rest is in the state's own.
 
-        `weights` are cast to `dtype` already; `state_and_weights` (the initial parts and the four
-        master weights) carry the gradients.
+        `state_and_weights`, the initial parts and the four master weights, get the gradients.
         """
         initial = state_and_weights[: len(cell.state_names)]
         keep = kept(starts, initial[0])
@@ -143,13 +141,13 @@ class ClosedFormLayer(torch.autograd.Function):
         dx, du, dinitial = pull_steps(cell, factors, list(output_gradients), weights.w_hh, keep)
         flat = dx.flatten(0, 1).to(inputs.dtype)  # (TB, gH)
         flat_u = flat if du is dx else du.flatten(0, 1).to(inputs.dtype)
-        dinputs = (flat @ weights.w_ih).view_as(inputs) if ctx.needs_input_grad[3] else None
+        dinputs = (flat @ weights.w_ih).view_as(inputs) if ctx.needs_input_grad[2] else None
         dw_ih = flat.t() @ inputs.flatten(0, 1)
         dw_hh = flat_u.t() @ before[0].flatten(0, 1).to(inputs.dtype)
         db_ih = dx.sum((0, 1))
         db_hh = db_ih if du is dx else du.sum((0, 1))
         master = (dw_ih.to(dx.dtype), dw_hh.to(dx.dtype), db_ih, db_hh)
-        return None, None, None, dinputs, None, *dinitial, *master
+        return None, None, dinputs, None, *dinitial, *master
 
 
 def closed_form(
@@ -159,13 +157,14 @@ def closed_form(
     weights: LayerWeights,
     starts: Tensor | None,
     dtype: torch.dtype,
-) -> Parts:
-    """inputs (T, B, E), initial parts (B, H) -> the states after every step, parts (T, B, H).
+) -> tuple[Tensor, Parts]:
+    """inputs (T, B, E), initial parts (B, H) -> outputs (T, B, H), and the states after every step.
 
+    `dtype` is that of the products and the outputs; states are in their own.
     starts (T, B) bool: streams whose state is zeroed before that step.
     """
     products = LayerWeights(*(weight.detach().to(dtype) for weight in weights))
     states: Parts = ClosedFormLayer.apply(  # type: ignore[no-untyped-call]
-        cell, dtype, starts, inputs.to(dtype), products, *initial, *weights
+        cell, starts, inputs.to(dtype), products, *initial, *weights
     )
-    return states
+    return states[0].to(dtype), states

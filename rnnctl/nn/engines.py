@@ -2,28 +2,49 @@
 
 - `torch`: the fused kernels of `torch.nn` (cuDNN on a GPU; on a CPU oneDNN has one for the LSTM).
 - `closed`: closed-form back-propagation in plain PyTorch (`bptt`), any dtype, any device.
+- `fused`: the same with packed products and compiled elementwise passes (`fused`); needs `numba`,
+  found at run time; fp32 and bf16 on a CPU.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from rnnctl.errors import UsageError
+from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn.bptt import closed_form
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 
+Layer = Callable[
+    [Cell, Tensor, Parts, LayerWeights, Tensor | None, torch.dtype], tuple[Tensor, Parts]
+]
 ENGINES = ("auto", "torch", "closed", "fused")
 
 
 def check(engine: str) -> str:
-    """The name itself. Raises UsageError if it is none of `ENGINES`."""
+    """The name itself. Raises UsageError if it is none of `ENGINES`, MissingExtraError for
+    `fused` without numba.
+    """
     if engine not in ENGINES:
         raise UsageError(f"unknown engine: {engine}", hint=f"use one of {', '.join(ENGINES)}")
+    if engine == "fused" and not fused_available():
+        raise MissingExtraError(
+            "the fused engine needs numba, which is not installed",
+            hint="install it with: pip install 'rnnctl[fast]', or use --engine auto",
+        )
     return engine
+
+
+@cache
+def fused_available() -> bool:
+    """Whether numba is installed; looks without importing it."""
+    return find_spec("numba") is not None
 
 
 def product_dtype(inputs: Tensor) -> torch.dtype:
@@ -34,14 +55,28 @@ def product_dtype(inputs: Tensor) -> torch.dtype:
     return inputs.dtype
 
 
-def choose(engine: str, starts: Tensor | None) -> str:
-    """The engine that will run, as asked or the fastest; closed where `torch` has no way.
+def choose(engine: str, cell: Cell, inputs: Tensor, starts: Tensor | None) -> str:
+    """The engine that runs a layer: as asked, or the fastest, where it can.
 
-    `torch.nn` cannot zero the state within a chunk.
+    `torch.nn` cannot zero the state within a chunk; `fused` is for fp32 and bf16 on a CPU. What
+    an engine cannot do, `closed` does.
     """
-    if starts is not None:
+    can_fuse = (
+        inputs.device.type == "cpu"
+        and product_dtype(inputs) in (torch.float32, torch.bfloat16)
+        and inputs.dtype != torch.float64
+    )
+    if engine == "auto":
+        engine = _fastest(cell, can_fuse and fused_available(), inputs.device.type)
+    if (engine == "torch" and starts is not None) or (engine == "fused" and not can_fuse):
         return "closed"
-    return "torch" if engine in ("auto", "torch") else "closed"
+    return engine
+
+
+def _fastest(cell: Cell, can_fuse: bool, device: str) -> str:
+    if device != "cpu":
+        return "torch"
+    return "fused" if can_fuse else "torch"
 
 
 def run(
@@ -55,16 +90,25 @@ def run(
 ) -> tuple[Tensor, Parts]:
     """One layer and direction: inputs (T, B, E), initial parts (B, H) -> outputs (T, B, H), state.
 
-    The state is the one after the last step, or after step `lengths - 1` of each sequence.
+    The state is the one after the last step, or after step `lengths - 1` of each sequence. Outputs
+    are in the dtype of the products, the state is in its own.
     """
-    if choose(engine, starts) == "torch":
-        return _run_torch(cell, inputs, initial, weights, lengths)
-    dtype = product_dtype(inputs)
-    with torch.autocast(inputs.device.type, enabled=False):
-        states = closed_form(cell, inputs, initial, weights, starts, dtype)
-    if lengths is None:
-        return states[0].to(dtype), tuple(part[-1] for part in states)
-    return states[0].to(dtype), tuple(_at(part, lengths) for part in states)
+    name = choose(engine, cell, inputs, starts)
+    if name == "torch":
+        outputs, final = _run_torch(cell, inputs, initial, weights, lengths)
+    else:
+        dtype = product_dtype(inputs)
+        layer = closed_form if name == "closed" else _fused()
+        with torch.autocast(inputs.device.type, enabled=False):
+            outputs, states = layer(cell, inputs, initial, weights, starts, dtype)
+        final = tuple(part[-1] if lengths is None else _at(part, lengths) for part in states)
+    return outputs, tuple(part.to(first.dtype) for part, first in zip(final, initial, strict=True))
+
+
+def _fused() -> Layer:
+    from rnnctl.nn.fused import fused  # imports numba
+
+    return fused
 
 
 def _at(values: Tensor, lengths: Tensor) -> Tensor:

@@ -150,9 +150,7 @@ class Recurrent(nn.Module):
                 hint="its states depend on the future too; train one without --bidirectional",
             )
         state = self.initial_state(inputs.shape[1]) if state is None else state
-        layers = [
-            self.weights(suffix) for k in range(self.num_layers) for suffix in self._suffixes(k)
-        ]
+        layers = [self.weights(f"_l{layer}") for layer in range(self.num_layers)]
         return Trace(self.cell, layers, inputs, state, starts)
 
     def extra_repr(self) -> str:

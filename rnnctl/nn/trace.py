@@ -137,9 +137,8 @@ class Trace:
                 gradient[0] = gradient[0] + from_above
             dx, du, direct = self.cell.pull(self._factors(layer, t), tuple(gradient))
             from_above = torch.cat(dx, -1) @ layer.weights.w_ih
-            down = [torch.cat(du, -1) @ layer.weights.w_hh] + [
-                torch.zeros_like(p) for p in gradient[1:]
-            ]
+            down = [torch.zeros_like(part) for part in gradient]
+            down[0] = torch.cat(du, -1) @ layer.weights.w_hh
             for coordinate, part in zip(self.cell.direct, direct, strict=True):
                 down[coordinate] = down[coordinate] + part
             before.append(tuple(self._passed(t, part) for part in down))

@@ -1,0 +1,177 @@
+"""The closed form with packed products and one compiled pass per step: the fastest on a CPU.
+
+The same algorithm as `bptt`, with oneDNN's products (`products`) and numba's passes (`kernels`).
+What the forward pass keeps is overwritten by the gradients in the backward pass, so that a graph
+can be gone through once only. fp32 and bf16, on a CPU.
+
+Axes: T time, B batch, E inputs, g gates, H hidden.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from rnnctl.nn.cells import Cell, LayerWeights, Parts
+from rnnctl.nn.kernels import kernels
+from rnnctl.nn.products import packed, weight_gradient
+
+Array = NDArray[Any]
+
+
+class Kept(NamedTuple):
+    """What the backward pass needs of the forward pass."""
+
+    gates: Tensor  # (T, B, g, H); pre-activations before the step, gradients of x after it
+    extra: Tensor  # (T, B, H), the GRU's u_n; for other cells anything of that shape
+    hidden: Tensor  # (T+1, B, H), h before and after every step
+    carried: Tensor  # (T+1, B, H) in fp32: h, or the LSTM's c
+    keep: Tensor  # (T+1, B) in fp32: 0 where the state is zeroed before the step
+
+
+def as_array(values: Tensor) -> Array:
+    """The same memory as a numpy array; bf16 is seen as uint16."""
+    values = values.view(torch.uint16) if values.dtype == torch.bfloat16 else values
+    array: Array = values.numpy()
+    return array
+
+
+def _has_extra(cell: Cell) -> bool:
+    """Whether `step` returns more than g gates, and u's gradient is not x's: the GRU."""
+    return cell.name == "gru"
+
+
+def _buffers(cell: Cell, x: Tensor, initial: Parts, starts: Tensor | None) -> Kept:
+    steps, batch, _, size = x.shape
+    hidden = x.new_empty(steps + 1, batch, size)
+    hidden[0] = initial[0]
+    carried = x.new_empty(steps + 1, batch, size, dtype=torch.float32)
+    carried[0] = initial[-1]
+    keep = torch.ones(steps + 1, batch)
+    if starts is not None:
+        keep[:-1] = ~starts
+    extra = x.new_empty(steps, batch, size) if _has_extra(cell) else hidden
+    return Kept(x, extra, hidden, carried, keep)
+
+
+def _run_steps(cell: Cell, kept: Kept, w_hh: Tensor, b_hh: Tensor, starts: Tensor | None) -> None:
+    """The recurrence: fills `kept` from the pre-activations and the initial state in it."""
+    steps, batch, gates, size = kept.gates.shape
+    masked = [False] * steps if starts is None else starts.any(1).tolist()
+    x, extra, hidden, carried, keep = (as_array(part) for part in kept)
+    before = kept.hidden.unbind(0)
+    product = packed(w_hh, batch, b_hh)
+    step = kernels(cell).forward
+    for t in range(steps):
+        source = before[t]
+        if masked[t]:
+            source = source * kept.keep[t].unsqueeze(-1).to(source.dtype)
+        u = as_array(product(source)).reshape(batch, gates, size)
+        step(t, x, u, carried, hidden, extra, keep)
+
+
+def _pull_steps(
+    cell: Cell, kept: Kept, dh: Tensor, dcarried: Tensor | None, w_hh: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The recurrence backwards: dh (T, B, H), dcarried (T, B, H) or None.
+
+    Puts the gradient of x over `kept.gates`. Returns the gradient of u (T, B, g, H), and those of
+    the initial h by way of the product and of the initial carried coordinate, (B, H) each.
+    """
+    steps, batch, _, size = kept.gates.shape
+    du = torch.empty_like(kept.gates) if _has_extra(cell) else kept.gates
+    gradient = torch.zeros(batch, size)
+    x, extra, _, carried, keep = (as_array(part) for part in kept)
+    dh_, du_, gradient_ = as_array(dh), as_array(du), as_array(gradient)
+    product = packed(w_hh.t(), batch)
+    sources = du.flatten(2).unbind(0)
+    step = kernels(cell).backward
+    through = torch.zeros_like(dh[0])
+    for t in reversed(range(steps)):
+        if dcarried is not None:
+            gradient.add_(dcarried[t])
+        step(t, x, extra, carried, dh_, as_array(through), gradient_, du_, keep)
+        through = product(sources[t])
+    return du, through.float() * kept.keep[0].unsqueeze(-1), gradient
+
+
+class FusedLayer(torch.autograd.Function):
+    """One layer over a whole sequence, as `bptt.ClosedFormLayer`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        cell: Cell,
+        starts: Tensor | None,
+        inputs: Tensor,
+        weights: LayerWeights,
+        *state_and_weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """-> h (T, B, H) in the dtype of the products, the carried coordinate (T, B, H) in fp32."""
+        initial = state_and_weights[: len(cell.state_names)]
+        steps, batch, _ = inputs.shape
+        x = packed(weights.w_ih, steps * batch, weights.b_ih)(inputs.flatten(0, 1))
+        x = x.view(steps, batch, cell.gate_count, -1)
+        kept = _buffers(cell, x, initial, starts)
+        _run_steps(cell, kept, weights.w_hh, weights.b_hh, starts)
+        ctx.cell, ctx.weights, ctx.kept, ctx.starts = cell, weights, kept, starts
+        ctx.save_for_backward(inputs)
+        ctx.set_materialize_grads(False)
+        return kept.hidden[1:], kept.carried[1:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dh: Tensor | None, dcarried: Tensor | None) -> Any:
+        """Gradients of the inputs, the initial state and the weights."""
+        if ctx.kept is None:
+            raise RuntimeError("the fused engine can go back through a graph once only")
+        cell, weights, kept = ctx.cell, ctx.weights, ctx.kept
+        ctx.kept = None
+        (inputs,) = ctx.saved_tensors
+        dh = torch.zeros_like(kept.hidden[1:]) if dh is None else dh.contiguous()
+        du, dh_first, dcarried_first = _pull_steps(cell, kept, dh, dcarried, weights.w_hh)
+        dinitial = (
+            (dh_first + dcarried_first,)
+            if len(cell.state_names) == 1
+            else (dh_first, dcarried_first)
+        )
+        dx = kept.gates.flatten(0, 1).flatten(1)  # (TB, gH)
+        dinputs = None
+        if ctx.needs_input_grad[2]:
+            dinputs = packed(weights.w_ih.t(), dx.shape[0])(dx).view_as(inputs)
+        before = kept.hidden[:-1]
+        if ctx.starts is not None:
+            before = before * kept.keep[:-1].unsqueeze(-1).to(before.dtype)
+        return (
+            *(None, None, dinputs, None, *dinitial),
+            *_weight_gradients(dx, du.flatten(0, 1).flatten(1), inputs, before),
+        )
+
+
+def _weight_gradients(dx: Tensor, du: Tensor, inputs: Tensor, before: Tensor) -> Parts:
+    """Gradients of W, U, b_ih, b_hh in fp32, from dx and du (TB, gH)."""
+    dw_ih = weight_gradient(dx, inputs.flatten(0, 1)).float()
+    dw_hh = weight_gradient(du, before.flatten(0, 1)).float()
+    db_ih = dx.sum(0, dtype=torch.float32)
+    same = du.data_ptr() == dx.data_ptr()
+    return dw_ih, dw_hh, db_ih, db_ih.clone() if same else du.sum(0, dtype=torch.float32)
+
+
+def fused(
+    cell: Cell,
+    inputs: Tensor,
+    initial: Parts,
+    weights: LayerWeights,
+    starts: Tensor | None,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Parts]:
+    """As `bptt.closed_form`, with products in fp32 or bf16."""
+    products = LayerWeights(*(weight.detach().to(dtype) for weight in weights))
+    h, carried = FusedLayer.apply(  # type: ignore[no-untyped-call]
+        cell, starts, inputs.to(dtype), products, *initial, *weights
+    )
+    return h, (h, carried) if len(initial) > 1 else (carried,)

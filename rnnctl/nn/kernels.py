@@ -1,0 +1,299 @@
+"""One compiled elementwise pass per step, forward and backward, for any cell, by numba.
+
+Nothing of a cell is repeated here. The functions of `cells` are arithmetic on anything that
+multiplies; numba compiles the very same functions for single floats, with the `tanh` and its like
+of `lanes` in place of PyTorch's, into one pass over a step that the vector units take. State and
+arithmetic are in fp32; in bf16 only what the products read and write is rounded (h,
+pre-activations, and the gates kept for the backward pass).
+
+Each pass is serial and releases the interpreter lock; no threads are started here.
+Axes: T time, B batch, g gates, H hidden.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numba
+import numpy as np
+
+from rnnctl.nn import cells, lanes
+from rnnctl.nn.cells import Cell
+from rnnctl.nn.lanes import ARITHMETIC, OPTIONS, get, inline, put
+
+# How g parts of a row (g, H) become a tuple, and back.
+
+
+@inline
+def _take1(row: Any, j: Any) -> Any:
+    return (get(row[0], j),)
+
+
+@inline
+def _take3(row: Any, j: Any) -> Any:
+    return (get(row[0], j), get(row[1], j), get(row[2], j))
+
+
+@inline
+def _take4(row: Any, j: Any) -> Any:
+    return (get(row[0], j), get(row[1], j), get(row[2], j), get(row[3], j))
+
+
+@inline
+def _give1(row: Any, j: Any, parts: Any) -> Any:
+    put(row[0], j, parts[0])
+
+
+@inline
+def _give3(row: Any, j: Any, parts: Any) -> Any:
+    put(row[0], j, parts[0])
+    put(row[1], j, parts[1])
+    put(row[2], j, parts[2])
+
+
+@inline
+def _give4(row: Any, j: Any, parts: Any) -> Any:
+    put(row[0], j, parts[0])
+    put(row[1], j, parts[1])
+    put(row[2], j, parts[2])
+    put(row[3], j, parts[3])
+
+
+@inline
+def _nothing(row: Any, j: Any, parts: Any) -> Any:
+    return
+
+
+@inline
+def _no_gates(x: Any, extra: Any, j: Any) -> Any:
+    return ()
+
+
+@inline
+def _drop_gates(x: Any, extra: Any, j: Any, gates: Any) -> Any:
+    return
+
+
+@inline
+def _lstm_gates(x: Any, extra: Any, j: Any) -> Any:
+    return _take4(x, j)
+
+
+@inline
+def _keep_lstm_gates(x: Any, extra: Any, j: Any, gates: Any) -> Any:
+    _give4(x, j, gates)
+
+
+@inline
+def _gru_gates(x: Any, extra: Any, j: Any) -> Any:
+    return (get(x[0], j), get(x[1], j), get(x[2], j), get(extra, j))
+
+
+@inline
+def _keep_gru_gates(x: Any, extra: Any, j: Any, gates: Any) -> Any:
+    _give3(x, j, gates)
+    put(extra, j, gates[3])
+
+
+# The coordinate that is carried from step to step beside the product: h, or the LSTM's c.
+
+
+@inline
+def _single(carried: Any) -> Any:
+    return (carried,)
+
+
+@inline
+def _double(carried: Any) -> Any:
+    return (carried, carried)  # no elementwise part of the LSTM reads h
+
+
+@inline
+def _single_gradient(dh: Any, carried: Any) -> Any:
+    return (dh + carried,)
+
+
+@inline
+def _double_gradient(dh: Any, carried: Any) -> Any:
+    return (dh, carried)
+
+
+@inline
+def _none_direct(direct: Any) -> Any:
+    return np.float32(0)
+
+
+@inline
+def _first_direct(direct: Any) -> Any:
+    return direct[0]
+
+
+_RNN_GLUE = {
+    "take": _take1,
+    "give": _give1,
+    "give_du": _nothing,
+    "take_gates": _no_gates,
+    "keep_gates": _drop_gates,
+    "as_state": _single,
+    "as_gradient": _single_gradient,
+    "first_direct": _none_direct,
+}
+_GLUE: dict[str, dict[str, Any]] = {
+    "rnn_tanh": _RNN_GLUE,
+    "rnn_relu": _RNN_GLUE,
+    "lstm": {
+        "take": _take4,
+        "give": _give4,
+        "give_du": _nothing,
+        "take_gates": _lstm_gates,
+        "keep_gates": _keep_lstm_gates,
+        "as_state": _double,
+        "as_gradient": _double_gradient,
+        "first_direct": _first_direct,
+    },
+    "gru": {
+        "take": _take3,
+        "give": _give3,
+        "give_du": _give3,
+        "take_gates": _gru_gates,
+        "keep_gates": _keep_gru_gates,
+        "as_state": _single,
+        "as_gradient": _single_gradient,
+        "first_direct": _first_direct,
+    },
+}
+
+
+# The two passes over a row of the batch, and the loops over rows, in names that `_compile` binds.
+# A row is a function of its own, since only so does LLVM see that its arrays do not overlap:
+# inlined into the loop over rows it is ten times slower.
+
+if TYPE_CHECKING:
+
+    def _unbound(*arguments: Any) -> Any: ...
+
+    step = factors = pull = take = give = give_du = take_gates = keep_gates = _unbound
+    as_state = as_gradient = first_direct = forward_row = backward_row = _unbound
+
+
+def _forward_row(x: Any, u: Any, before: Any, after: Any, h: Any, extra: Any, keep: Any) -> Any:
+    for j in range(h.shape[0]):
+        state = as_state(keep * before[j])
+        new, gates = step(take(x, j), take(u, j), state)
+        keep_gates(x, extra, j, gates)
+        after[j] = new[-1]
+        put(h, j, new[0])
+
+
+def _forward(t: Any, x: Any, u: Any, carried: Any, h: Any, extra: Any, keep: Any) -> Any:
+    for b in range(u.shape[0]):
+        forward_row(
+            x[t, b], u[b], carried[t, b], carried[t + 1, b], h[t + 1, b], extra[t, b], keep[t, b]
+        )
+
+
+def _backward_row(
+    x: Any,
+    extra: Any,
+    before: Any,
+    after: Any,
+    dh: Any,
+    product: Any,
+    gradient: Any,
+    du: Any,
+    keep: Any,
+    keep_after: Any,
+) -> Any:
+    for j in range(dh.shape[0]):
+        state = as_state(keep * before[j])
+        parts = factors(take_gates(x, extra, j), state, as_state(after[j]))
+        dh_j = get(dh, j) + keep_after * get(product, j)
+        dx, du_parts, direct = pull(parts, as_gradient(dh_j, gradient[j]))
+        give(x, j, dx)
+        give_du(du, j, du_parts)
+        gradient[j] = keep * first_direct(direct)
+
+
+def _backward(
+    t: Any,
+    x: Any,
+    extra: Any,
+    carried: Any,
+    dh: Any,
+    product: Any,
+    gradient: Any,
+    du: Any,
+    keep: Any,
+) -> Any:
+    for b in range(product.shape[0]):
+        backward_row(
+            x[t, b],
+            extra[t, b],
+            carried[t, b],
+            carried[t + 1, b],
+            dh[t, b],
+            product[b],
+            gradient[b],
+            du[t, b],
+            keep[t, b],
+            keep[t + 1, b],
+        )
+
+
+class Kernels(NamedTuple):
+    """The compiled passes over step t of a whole batch, for numpy arrays.
+
+    forward(t, x, u, carried, h, extra, keep): reads x (T,B,g,H), u (B,g,H) and carried[t]; writes
+    the gates over x[t], extra[t] (T,B,H), carried[t+1] and h[t+1] (T+1,B,H).
+    backward(t, x, extra, carried, dh, product, gradient, du, keep): reads what forward left,
+    dh (T,B,H), product (B,H), the gradient by way of h, and gradient (B,H), that of the carried
+    coordinate; writes dx over x[t], du[t] (T,B,g,H) where it is not dx, and gradient.
+    keep (T+1,B): 0 where the state is zeroed before the step.
+    """
+
+    forward: Callable[..., None]
+    backward: Callable[..., None]
+
+
+def _bound(function: Any, cell: Cell, names: dict[str, Any]) -> Any:
+    """The same code with other meanings for its free names, and a name of its own.
+
+    The name ends in a digest of the sources, so that a changed cell never finds old compiled code.
+    """
+    bound = types.FunctionType(function.__code__, {**names, "range": range}, function.__name__)
+    bound.__qualname__ = f"{cell.name}{function.__name__}_{_digest()}"
+    bound.__module__ = __name__
+    return bound
+
+
+def _compile(function: Any, cell: Cell, names: dict[str, Any]) -> Any:
+    """The function with its free names bound, compiled on first use and cached on disk."""
+    compiler: Any = numba.njit(cache=True, **OPTIONS)
+    return compiler(_bound(function, cell, names))
+
+
+@cache
+def _digest() -> str:
+    files = (cells.__file__, lanes.__file__, __file__)
+    return hashlib.sha256(b"".join(Path(str(file)).read_bytes() for file in files)).hexdigest()[:12]
+
+
+@cache
+def kernels(cell: Cell) -> Kernels:
+    """The passes for one cell; compiled when first called with a dtype, or found in the cache."""
+    mathematics = {
+        name: inline(_bound(getattr(cell, name), cell, ARITHMETIC))
+        for name in ("step", "factors", "pull")
+    }
+    names = {**mathematics, **_GLUE[cell.name], "get": get, "put": put}
+    forward_row = _compile(_forward_row, cell, names)
+    backward_row = _compile(_backward_row, cell, names)
+    return Kernels(
+        _compile(_forward, cell, {"forward_row": forward_row}),
+        _compile(_backward, cell, {"backward_row": backward_row}),
+    )

@@ -1,0 +1,61 @@
+"""Matrix products by the fastest way there is: oneDNN with weights packed once, else `linear`.
+
+On a CPU `torch.mm` in fp32 goes to MKL, which reaches 165 GFLOP/s on two AMD Zen 5 cores where
+oneDNN reaches 310 to 430; a weight packed once saves another copy per product. The operators are
+those that `torch.compile` uses, so they are looked for, not taken for granted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import linear
+
+Product = Callable[[Tensor], Tensor]
+
+
+@cache
+def _onednn() -> Any:
+    """The namespace of oneDNN's operators, or None where it lacks what is needed."""
+    namespace = getattr(torch.ops, "mkldnn", None)
+    needed = ("_reorder_linear_weight", "_linear_pointwise")
+    if namespace is None or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return None
+    return namespace if all(hasattr(namespace, name) for name in needed) else None
+
+
+def can_pack(weight: Tensor) -> bool:
+    """Whether products with this weight go through oneDNN: fp32 or bf16 on a CPU."""
+    suitable = weight.dtype in (torch.float32, torch.bfloat16) and weight.device.type == "cpu"
+    return suitable and _onednn() is not None
+
+
+def packed(weight: Tensor, rows: int, bias: Tensor | None = None) -> Product:
+    """weight (M, K), bias (M,) -> the function a (rows, K) -> a W^T + b (rows, M).
+
+    The weight is copied into oneDNN's layout now: changing it later does not change the function.
+    `rows` is what the layout is chosen for; other numbers work.
+    """
+    weight, bias = weight.detach(), None if bias is None else bias.detach()
+    if not can_pack(weight):
+        return lambda a: linear(a, weight, bias)
+    onednn = _onednn()
+    reordered = onednn._reorder_linear_weight(weight.contiguous(), rows)
+    multiply = onednn._linear_pointwise.default
+    return lambda a: multiply(a, reordered, bias, "none", [], "")
+
+
+def weight_gradient(outer: Tensor, inner: Tensor) -> Tensor:
+    """outer (N, M), inner (N, K) -> outer^T inner (M, K), the sum over N as one product."""
+    if outer.dtype == torch.float32 and can_pack(outer):
+        like = outer.new_empty(outer.shape[1], inner.shape[1])
+        gradient, _ = torch.ops.aten.mkldnn_linear_backward_weights(
+            outer.to_mkldnn(), inner.to_mkldnn(), like, False
+        )
+        result: Tensor = gradient
+        return result
+    return outer.t() @ inner

@@ -54,7 +54,7 @@ class TokenizerConfig(Settings):
     level: Level = "char"
     vocab_size: Positive | None = Field(None, description="largest vocabulary (word, bpe)")
     min_count: Positive | None = Field(
-        None, description="rarer words become <unk>; None: 2 for natural words, else 1"
+        None, description="rarer words become <unk>; None: 2 for long natural text, else 1"
     )
     words: WordProtocol = Field(
         "auto",

@@ -110,8 +110,8 @@ class StreamBatches:
         ahead = self._rotation + self._at
         begins = [(ahead + b * self._length) % self._total for b in range(self.batch_size)]
         rows = np.stack([self._row(begin, tokens) for begin in begins]).astype(np.int64)  # (B, T+1)
-        inputs = np.ascontiguousarray(rows[:, :-1].T)
-        targets = np.ascontiguousarray(rows[:, 1:].T)
+        # Copies in any case: of a single stream the two would share their memory.
+        inputs, targets = rows[:, :-1].T.copy(), rows[:, 1:].T.copy()
         heads = self._document_starts(begins, tokens)
         if self._split.running:
             inputs[heads] = self._boundary_id

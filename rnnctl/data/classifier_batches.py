@@ -76,7 +76,7 @@ class DocumentBatches:
     @property
     def epoch(self) -> int:
         """Passes that are complete."""
-        return self._pass
+        return self._pass + (self._at == len(self._plan))
 
     @property
     def progress(self) -> float:

@@ -20,6 +20,7 @@ MAX_LINE = 64 << 20
 _MAX_ARRAY = 64 << 20
 _FASTTEXT = "__label__"
 _SAMPLED_LINES = 2000
+_FIELDS_WITHIN = 20
 
 Row = dict[str, Any]  # text: str, label: str, line: int
 
@@ -45,6 +46,8 @@ def rows(
         columns, records = _separated(file, kind)
     else:
         columns, records = _json_columns(_json_records(file, kind), file.name)
+    if not columns:
+        return
     text = pick_text(columns, text_field, file.name)
     label = pick_label(columns, label_field, file.name, text=text, needed=labelled)
     for line, record in records:
@@ -150,12 +153,11 @@ def _reason(error: ValueError) -> str:
 def _json_columns(
     records: Iterator[tuple[int, Any]], name: str
 ) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
-    first = next(records, None)
-    if first is None:
-        return ["text"], iter(())
-    checked = _objects(itertools.chain([first], records), name)
-    line, record = next(checked)
-    return list(record), itertools.chain([(line, record)], checked)
+    """The fields of the first records, and all records."""
+    checked = _objects(records, name)
+    first = list(itertools.islice(checked, _FIELDS_WITHIN))
+    columns = dict.fromkeys(key for _, record in first for key in record)
+    return list(columns), itertools.chain(first, checked)
 
 
 def _objects(records: Iterator[tuple[int, Any]], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -177,7 +179,7 @@ def _separated(file: TextFile, kind: str) -> tuple[list[str], Iterator[tuple[int
     records = _records(file, separator, quoted=not plain)
     first = next(records, None)
     if first is None:
-        return ["text"], iter(())
+        return [], iter(())
     columns = [cell.strip() for cell in first[1]]
     if not has_usual_name(columns):
         records = itertools.chain([first], records)

@@ -149,17 +149,17 @@ def decoding_error(
 
 def check_text(sample: bytes, name: str) -> None:
     """Raises: DataError if the beginning of a file shows that it is no text in one-byte units."""
-    what = next((what for magic, what in _MAGIC.items() if sample.startswith(magic)), None)
-    if what:
-        raise DataError(f"{name} is {what}, not text", hint="give text, a table or a folder")
     nulls = sample.count(0)
+    what = next((what for magic, what in _MAGIC.items() if sample.startswith(magic)), None)
+    if what and (nulls or not _is_utf8(sample)):
+        raise DataError(f"{name} is {what}, not text", hint="give text, a table or a folder")
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and nulls * 100 > len(sample):
         raise DataError(f"{name}:1: byte 0 begins UTF-16, not UTF-8", hint="add --encoding utf-16")
-    if nulls * 50 <= len(sample):
+    if nulls * 10 <= len(sample) and (nulls * 200 <= len(sample) or _is_utf8(sample)):
         return
     even = sample[::2].count(0)
     for share, codec in ((nulls - even, "utf-16-le"), (even, "utf-16-be")):
-        if share > 0.95 * nulls and share * 5 > len(sample):
+        if share > 0.95 * nulls and share * 10 > 3 * len(sample):
             raise DataError(
                 f"{name} looks like UTF-16: {nulls} of its first {len(sample)} bytes are zero",
                 hint=f"add --encoding {codec}",
@@ -168,3 +168,12 @@ def check_text(sample: bytes, name: str) -> None:
         f"{name} is binary: {nulls} of its first {len(sample)} bytes are zero",
         hint="give text, a table or a folder",
     )
+
+
+def _is_utf8(sample: bytes) -> bool:
+    """But for a character cut off at the end."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return True

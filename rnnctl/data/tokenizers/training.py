@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _TRAINER = 1  # raise when the same text comes to give another vocabulary
 DEFAULT_BPE_VOCABULARY = 4096
 DEFAULT_WORD_VOCABULARY = 50_000
+_FEW_PAGES = 10_000
 _MOST_TYPES = 4_000_000
 _MOST_PIECES = 400_000
 _BPE_SAMPLE = 64 << 20
@@ -136,8 +137,9 @@ def _train_natural(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     counts = _count_natural(texts)
     if not counts:
         raise _no_text()
-    # Words seen once become <unk>, so that the model learns what surrounds an unknown word.
-    min_count = config.min_count or 2
+    # Words seen once become <unk>, so that the model learns what surrounds an unknown word; a
+    # text of a few pages would have too few words left.
+    min_count = config.min_count or (2 if counts.total() > _FEW_PAGES else 1)
     kept = _most_frequent(counts, min_count, (config.vocab_size or DEFAULT_WORD_VOCABULARY) - 2)
     blanks = {c for c in counts if c.isspace() and len(c) == 1}
     return NaturalWords(_ordered({*kept, *blanks} - {BOUNDARY, UNKNOWN}, counts), _spell(counts))

@@ -1,0 +1,57 @@
+"""What the tests of the data package share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rnnctl.config import TokenizerConfig
+from rnnctl.data.tokenizers import Tokenizer, train_tokenizer
+
+SAMPLE = (
+    "He said, \"don't go\" -- it's 3.14, well-known’s 中文。\n\n"
+    "\tThe café cost £5; the naïve 😀👨‍👩‍👧 paid.\r\nनमस्ते दुनिया, the cat sat on the mat. the the cat\x00 "
+)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """A cache directory of the test's own."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def sample() -> str:
+    """Text with punctuation, several scripts, emoji, control characters and odd spacing."""
+    return SAMPLE
+
+
+@pytest.fixture(scope="session")
+def tokenizers() -> dict[str, Tokenizer]:
+    """One tokenizer of every kind, made from `sample`."""
+    kinds = {
+        "char": TokenizerConfig(level="char"),
+        "byte": TokenizerConfig(level="byte"),
+        "natural": TokenizerConfig(level="word", words="natural"),
+        "whitespace": TokenizerConfig(level="word", words="whitespace"),
+        "bpe": TokenizerConfig(level="bpe", vocab_size=300),
+    }
+    return {name: train_tokenizer([SAMPLE], config) for name, config in kinds.items()}
+
+
+WriteFile = Callable[[str, str | bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> WriteFile:
+    """Write a file below the test's directory and give its path."""
+
+    def call(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        return path
+
+    return call

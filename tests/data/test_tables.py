@@ -1,0 +1,205 @@
+"""Tables: read as they were written, refused with the line at fault, never a traceback."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rnnctl.data.opentext import open_text
+from rnnctl.data.tables import labels_lines, rows
+from rnnctl.errors import DataError, RnnctlError, UsageError
+
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+TEXT = st.text(
+    alphabet=st.one_of(st.sampled_from('a,;"\t\n \u2028\x85é'), st.characters(codec="utf-8"))
+)
+KINDS = [".csv", ".tsv", ".jsonl", ".json", "lines"]
+
+
+@pytest.fixture
+def read(write, cache):
+    def call(content, kind, *, labelled=True, text_field=None, label_field=None):
+        file = open_text(write(f"table{kind}", content), encoding="utf-8", cache=cache)
+        found = rows(file, kind, text_field=text_field, label_field=label_field, labelled=labelled)
+        return [(row["text"], row["label"]) for row in found]
+
+    return call
+
+
+@QUICK
+@given(texts=st.lists(TEXT.filter(lambda t: "\x00" not in t and "\r" not in t), max_size=5))
+def test_csv_comes_back(read, texts):
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["id", "text", "label"])
+    writer.writerows([i, text, "ab"[i % 2]] for i, text in enumerate(texts))
+    assert read(out.getvalue(), ".csv") == [(t, "ab"[i % 2]) for i, t in enumerate(texts)]
+
+
+@QUICK
+@given(
+    texts=st.lists(
+        TEXT.filter(lambda t: not set("\t\n\r\x00") & set(t) and not (t[:1] == t[-1:] == '"')),
+        max_size=5,
+    )
+)
+def test_tsv_is_taken_as_it_stands(read, texts):
+    table = "sentence\tlabel\n" + "".join(f"{t}\t{i % 2}\n" for i, t in enumerate(texts))
+    assert read(table, ".tsv") == [(t, str(i % 2)) for i, t in enumerate(texts)]
+
+
+def test_quoted_tsv_is_recognised(read):
+    table = 'text\tlabel\n"one ""two"" three"\tx\n"with\ttab"\ty\n'
+    assert read(table, ".tsv") == [('one "two" three', "x"), ("with\ttab", "y")]
+    stray = 'text\tlabel\n"open quote\tx\nclosed" here\ty\n'
+    assert read(stray, ".tsv") == [('"open quote', "x"), ('closed" here', "y")]
+
+
+@QUICK
+@given(texts=st.lists(TEXT, max_size=5), ascii=st.booleans())
+def test_json_lines_come_back(read, texts, ascii):
+    records = [{"id": i, "label": i % 3, "text": text} for i, text in enumerate(texts)]
+    content = "".join(json.dumps(record, ensure_ascii=ascii) + "\n" for record in records)
+    expected = [(text, str(i % 3)) for i, text in enumerate(texts)]
+    assert read(content.removesuffix("\n"), ".jsonl") == expected
+    assert read(json.dumps(records, indent=1), ".json") == expected
+
+
+@QUICK
+@given(data=st.binary(max_size=80), kind=st.sampled_from(KINDS), labelled=st.booleans())
+def test_any_bytes_are_read_or_refused(read, data, kind, labelled):
+    with_head = {".csv": b"text,label\n", ".tsv": b"text\tlabel\n"}.get(kind, b"")
+    for content in (data, with_head + data):
+        try:
+            found = read(content, kind, labelled=labelled)
+        except RnnctlError as error:
+            assert "table" in error.message
+        else:
+            assert all(isinstance(text, str) and isinstance(label, str) for text, label in found)
+
+
+LINES = st.lists(
+    st.one_of(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+            lambda x: (
+                st.lists(x, max_size=3)
+                | st.dictionaries(st.sampled_from(["text", "label", "x"]), x, max_size=3)
+            ),
+            max_leaves=6,
+        ).map(json.dumps),
+        st.sampled_from(
+            ['{"text": "\\ud800"}', '{"text": "a", "label": "\\udfff"}', "{", "[" * 5000]
+        ),
+        st.just('{"text": "fine", "label": "x"}'),
+    ),
+    max_size=4,
+).map("\n".join)
+
+
+@QUICK
+@given(content=LINES, labelled=st.booleans())
+def test_any_json_is_read_or_refused(read, content, labelled):
+    try:
+        for text, label in read(content, ".jsonl", labelled=labelled):
+            (text + label).encode()
+    except RnnctlError as error:
+        assert "table.jsonl" in error.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "message"),
+    [
+        (
+            ".jsonl",
+            '{"text": "a", "label": 1}\n\n{"text": 5, "label": 1}\n',
+            ":3: the field 'text' is no",
+        ),
+        (
+            ".jsonl",
+            '{"text": "a", "label": 1}\n{"text": "b"}\n',
+            ":2: the label field 'label' is em",
+        ),
+        (".jsonl", '{"text": "a", "label": []}\n', ":1: .* in the field 'label' is no label"),
+        (".jsonl", '{"text": "a", "label": 1}\n{"text": "b",}\n', ":2: not JSON .*column 14"),
+        (".jsonl", '{"text": "a", "label": 1}\n[1]\n', r":2: \[1\] is not an object"),
+        (".jsonl", '{"text": "\\ud800", "label": 1}\n', ":1: the text holds a lone surrogate"),
+        (".jsonl", "[" * 100_000, ":1: the JSON is nested too deeply"),
+        (".jsonl", '{"a": "x", "b": "y"}\n', "which of its fields is the text.*'a', 'b'"),
+        (".jsonl", '{"text": "x", "b": "y", "c": 1}\n', "which of its fields is the label"),
+        (".csv", 'text,label\na,b\n"open,b\n', ":3: not a well-formed table"),
+        (".csv", 'text,label\n"two\nlines",b\na,b,c\n', ":4: 3 cells, but the table has 2"),
+        (".tsv", "text\tlabel\na\tb\nc\n", ":3: .*1 cells, but the table has 2"),
+        (".csv", "a,b,c\n1,2,3\n", "has 3 columns and no header"),
+        ("lines", "pos good\n\nneg\n", ":3: "),
+    ],
+)
+def test_faults_are_named_with_their_line(read, kind, content, message):
+    if kind == "lines":
+        assert read(content, kind) == [("good", "pos"), ("", "neg")]
+        return
+    with pytest.raises(DataError, match=message):
+        read(content, kind)
+
+
+def test_usual_names_are_found(read):
+    assert read("Review,Stars\ngood,5\n", ".csv") == [("good", "5")]
+    assert read("label;text\nx;y\n", ".csv") == [("y", "x")]
+    assert read('{"title": "t", "text": "b", "sentiment": true}', ".jsonl") == [("b", "true")]
+    assert read("polarity\tcomment\tid\n1.0\tfine\t7\n", ".tsv") == [("fine", "1.0")]
+    assert read("text\nalone\n", ".csv", labelled=False) == [("alone", "")]
+    assert read("text,mood\na,b\n", ".csv") == [("a", "b")]  # the only other column
+
+
+def test_a_table_without_header_is_understood(read):
+    table = "".join(f"{label}\t{label}name{i}\n" for i in range(9) for label in ("de", "fr"))
+    assert read(table, ".tsv")[:2] == [("dename0", "de"), ("frname0", "fr")]
+
+
+def test_chosen_fields_are_taken_or_missed(read):
+    table = "text,other,label\na,b,c\n"
+    assert read(table, ".csv", text_field="other", label_field="text") == [("b", "a")]
+    with pytest.raises(UsageError) as caught:
+        read(table, ".csv", text_field="othr")
+    assert caught.value.hint == "did you mean 'other'?"
+    with pytest.raises(UsageError) as caught:
+        read(table, ".csv", label_field="zzz")
+    assert "'text', 'other', 'label'" in caught.value.hint
+
+
+def test_labelled_lines_are_recognised(write, cache):
+    def recognised(content: str) -> bool:
+        return labels_lines(open_text(write("t", content), encoding="utf-8", cache=cache))
+
+    assert recognised("__label__a some text\n__label__b other\n")
+    assert recognised("".join(f"{i % 2} the text {i}\n" for i in range(20)))
+    assert not recognised("To be or not to be\nThat is the question\nWhether it is nobler\n")
+    assert not recognised("word\n" * 20)
+    assert not recognised("")
+
+
+def test_u_2028_and_u_0085_do_not_end_a_line(read):
+    content = '{"text": "a\u2028b\x85c", "label": "x"}\n{"text": "d", "label": "y"}\n'
+    assert read(content, ".jsonl") == [("a\u2028b\x85c", "x"), ("d", "y")]
+    assert read("text\tlabel\na\u2028b\x85c\tx\n", ".tsv") == [("a\u2028b\x85c", "x")]
+    assert read("text,label\na\u2028b\x85c,x\n", ".csv") == [("a\u2028b\x85c", "x")]
+
+
+def test_unicode_stress_files_are_read_or_refused(shared_data: Path, cache):
+    for path in sorted((shared_data / "unicode_stress").iterdir()):
+        for kind in KINDS:
+            try:
+                file = open_text(path, encoding="utf-8", cache=cache)
+                found = list(rows(file, kind, text_field=None, label_field=None, labelled=False))
+            except RnnctlError as error:
+                assert path.name in error.message
+            else:
+                assert all(row["text"].encode() is not None for row in found)

@@ -46,10 +46,13 @@ class KneserNey:
         ids = self._joined(documents)
         ranks = np.zeros(len(ids), dtype=np.int64)
         keys: list[Ids] = []
-        grams: list[Ids] = []  # per order: the rank of the k-gram that ends at each position
+        grams: list[Ids] = []  # per order: the rank of the k-gram that ends at each position, or −1
         for k in range(1, order + 1):
-            before = np.concatenate([[0], ranks[:-1]]) if k > 1 else np.zeros_like(ranks)
-            unique, ranks = np.unique(before * vocab_size + ids, return_inverse=True)
+            before = np.concatenate([[-1], ranks[:-1]]) if k > 1 else ranks
+            whole = before >= 0
+            unique, found = np.unique(before[whole] * vocab_size + ids[whole], return_inverse=True)
+            ranks = np.full(len(ids), -1)
+            ranks[whole] = found
             keys.append(unique)
             grams.append(ranks)
         self._levels = [
@@ -77,10 +80,13 @@ class KneserNey:
     def _counts(self, keys: list[Ids], grams: list[Ids], k: int) -> Floats:
         """a(·) of the (k+1)-grams: how often, or below the top after how many different tokens."""
         size = len(keys[k])
+        whole = grams[k] >= 0
         if k == self.order - 1:
-            return np.bincount(grams[k], minlength=size).astype(np.float64)
+            return np.bincount(grams[k][whole], minlength=size).astype(np.float64)
+        longer = grams[k + 1] >= 0
         suffix = np.zeros(len(keys[k + 1]), dtype=np.int64)
-        suffix[grams[k + 1]] = grams[k]  # the longer gram without its first token
+        suffix[grams[k + 1][longer]] = grams[k][longer]  # the longer gram without its first token
+        # what begins the text has no left neighbour, and still happened
         return np.maximum(1.0, np.bincount(suffix, minlength=size))
 
     def _probabilities(self, ids: Ids) -> Floats:
@@ -89,6 +95,8 @@ class KneserNey:
         context = np.zeros(len(ids), dtype=np.int64)  # rank of the k tokens before; −1: never seen
         for k, level in enumerate(self._levels):
             keys = context * self.vocab_size + ids
+            if not len(level.keys):  # the text is shorter than this order
+                break
             at = np.minimum(np.searchsorted(level.keys, keys), len(level.keys) - 1)
             seen = (level.keys[at] == keys) & (context >= 0)
             counts = np.where(seen, level.counts[at], 0.0)

@@ -1,0 +1,149 @@
+"""Intervals, fits and tests against numbers worked by hand and against simulations."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnctl import statistics
+
+
+def test_every_resample_draws_as_many_units_as_there_are() -> None:
+    weights = statistics.resampling_weights(7, resamples=50, seed=3)
+    assert weights.shape == (50, 7)
+    assert (weights.sum(1) == 7).all()
+    assert (weights == statistics.resampling_weights(7, resamples=50, seed=3)).all()
+    assert (weights != statistics.resampling_weights(7, resamples=50, seed=4)).any()
+
+
+def test_ratio_of_means_weighs_units_by_their_counts() -> None:
+    sums, counts = np.array([[2.0, 0.0], [6.0, 0.0]]), np.array([[1.0, 0.0], [3.0, 0.0]])
+    found = statistics.ratio_of_means(sums, counts, np.array([[2.0, 0.0], [0.0, 2.0]]))
+    assert found.estimate[0] == 2.0
+    assert math.isnan(found.estimate[1])  # nothing was observed there
+    assert found.replicates[:, 0].tolist() == [2.0, 2.0]
+
+
+def test_percentiles_bear_infinite_replicates() -> None:
+    lo, hi = statistics.percentiles(np.array([1.0, 2.0, math.inf, math.inf])[:, None])
+    assert (lo[0], hi[0]) == (1.0, math.inf)
+
+
+def test_a_correlated_sample_needs_units_not_tokens() -> None:
+    """Tokens of one document are alike: resampling tokens would promise far too much."""
+    draw = np.random.default_rng(0)
+    documents = draw.normal(size=(40, 1)) + 0.1 * draw.normal(size=(40, 50))
+    weights = statistics.resampling_weights(40)
+    by_unit = statistics.ratio_of_means(documents.sum(1), np.full(40, 50.0), weights)
+    tokens = documents.ravel()
+    by_token = statistics.ratio_of_means(
+        tokens, np.ones_like(tokens), statistics.resampling_weights(tokens.size)
+    )
+    assert (by_unit.hi - by_unit.lo)[0] > 4 * (by_token.hi - by_token.lo)[0]
+
+
+def test_isotonic_pools_what_rises() -> None:
+    assert statistics.isotonic([3, 1, 2, 0.5]).tolist() == [3, 1.5, 1.5, 0.5]
+    assert statistics.isotonic([3, 1, 2, 0.5], [1, 3, 1, 1]).tolist() == [3, 1.25, 1.25, 0.5]
+    assert statistics.isotonic([1, 0], rising=True).tolist() == [0.5, 0.5]
+    assert statistics.isotonic([]).size == 0
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=12))
+def test_isotonic_falls_and_keeps_the_mean(values: list[float]) -> None:
+    fit = statistics.isotonic(values)
+    assert (np.diff(fit) <= 1e-12).all()
+    assert fit.mean() == pytest.approx(np.mean(values), abs=1e-9)
+
+
+def test_crossing_interpolates() -> None:
+    assert statistics.crossing([0, 1, 2, 4], [1, 0.8, 0.6, 0.4], 0.5) == pytest.approx(8**0.5)
+    assert statistics.crossing([0, 1], [1, 0], 0.25) == 0.75
+    assert statistics.crossing([3, 4], [0.1, 0], 0.5) == 3
+    assert statistics.crossing([3, 4], [1, 0.9], 0.5) == math.inf
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.9, 0.99])
+def test_crossing_of_an_exponential_is_exact(rate: float) -> None:
+    x = np.array([0, 1, 2, 4, 8, 16, 32, 64, 128])
+    half = statistics.crossing(x, rate**x, 0.5, decay=True)
+    assert half == pytest.approx(math.log(2) / -math.log(rate), rel=1e-9)
+
+
+def test_crossing_bears_a_curve_that_ends_at_zero() -> None:
+    found = statistics.crossing([1, 2, 4], [1, 0.5, 0], 0.01, decay=True, floor=0.0001)
+    assert 2 < found < 4
+
+
+def test_last_above_asks_for_the_whole_rest() -> None:
+    assert statistics.last_above([0, 1, 2, 3], [1, 0, 1, 0], 0.5) == 3
+    assert statistics.last_above([0, 1], [0, 0], 0.5) == 0
+    assert statistics.last_above([0, 1], [0, 1], 0.5) == math.inf
+
+
+def test_t_interval_against_the_table() -> None:
+    found = statistics.t_interval([1, 2, 3, 4, 5])
+    half = 2.7764451 * math.sqrt(2.5 / 5)
+    assert found.estimate == 3
+    assert found.lo == pytest.approx(3 - half)
+    assert statistics.t_interval([2.0]).hi == math.inf
+    assert statistics.t_interval([1.0, 100.0], log=True).estimate == pytest.approx(10)
+    with pytest.raises(ValueError):
+        statistics.t_interval([])
+
+
+def test_t_interval_covers_with_three_seeds() -> None:
+    draw = np.random.default_rng(1)
+    found = [statistics.t_interval(draw.normal(size=3)) for _ in range(600)]
+    covered = np.mean([i.lo <= 0 <= i.hi for i in found])
+    assert 0.92 < covered < 0.98
+
+
+@pytest.mark.parametrize(("n", "p"), [(3, 0.1), (4, 2 / 70), (5, 2 / 252)])
+def test_smallest_p_of_an_unpaired_permutation_test(n: int, p: float) -> None:
+    assert statistics.permutation_test(range(n), range(10, 10 + n)) == pytest.approx(p)
+    assert statistics.smallest_p(n) == pytest.approx(p)
+
+
+def test_paired_permutation_flips_signs() -> None:
+    assert statistics.permutation_test([1, 2, 3, 4], [0, 0, 0, 0], paired=True) == 2 / 16
+    assert statistics.permutation_test([1, -1], [0, 0], paired=True) == 1
+
+
+def test_sampled_permutations_agree_with_all_of_them() -> None:
+    a, b = [0.1, 0.5, 0.3, 0.9, 0.2], [0.6, 1.1, 0.8, 0.4, 1.3]
+    exact = statistics.permutation_test(a, b)
+    sampled = statistics.permutation_test(a, b, most=200)
+    assert sampled == pytest.approx(exact, abs=0.05)
+
+
+def test_enough_seeds() -> None:
+    assert statistics.enough_seeds(5, 3) and not statistics.enough_seeds(3, 1)
+
+
+def test_holm_steps_down() -> None:
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_wilson() -> None:
+    found = statistics.wilson(5, 10)
+    assert (found.lo, found.hi) == (
+        pytest.approx(0.2366, abs=1e-4),
+        pytest.approx(0.7634, abs=1e-4),
+    )
+    assert statistics.wilson(0, 10).lo == 0
+    assert (statistics.wilson(0, 0).lo, statistics.wilson(0, 0).hi) == (0, 1)
+
+
+def test_effect_sizes() -> None:
+    assert statistics.probability_of_superiority([2, 3], [1, 2]) == 0.875
+    ratio = statistics.ratio_of_geometric_means([4, 9], [1, 1])
+    assert ratio.estimate == pytest.approx(6)
+    assert ratio.lo < 6 < ratio.hi
+    assert statistics.ratio_of_geometric_means([8, 8], [2, 2]).hi == pytest.approx(4)
+    assert statistics.ratio_of_geometric_means([8], [2]).hi == math.inf

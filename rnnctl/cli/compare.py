@@ -65,7 +65,7 @@ def compare(
     ] = True,
     recall_lags: Annotated[
         str, _option("--recall-lags", help="Distances of it, in tokens.", panel=GRID)
-    ] = "40",
+    ] = "20",
     recall_seeds: Annotated[
         int, _option("--recall-seeds", min=1, help="Trainings of each row on it.", panel=GRID)
     ] = 5,

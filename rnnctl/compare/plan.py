@@ -51,7 +51,7 @@ class Settings(BaseModel):
     limit: tuple[str, str] = ("--steps", "600")
     rates: Literal["shipped", "grid"] = "shipped"
     options: tuple[str, ...] = ()
-    recall_lags: tuple[int, ...] = (40,)
+    recall_lags: tuple[int, ...] = (20,)
     recall_seeds: int = 5
     untrained: bool = True
 
@@ -195,7 +195,7 @@ def _member(
 
 
 RECALL_HIDDEN = 32
-RECALL_LIMIT = ("--steps", "400")
+RECALL_LIMIT = ("--steps", "600")
 RECALL_OPTIONS = (
     "--level", "char", "--batch-size", "64", "--weight-decay", "0", "--decay", "constant",
     "--dropout", "0", "--pool", "last", "--precision", "fp32", "--evaluate-every", "100",

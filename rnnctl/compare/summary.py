@@ -121,7 +121,7 @@ def _interpolated(curves: Sequence[Curve]) -> tuple[list[float], list[Curve]]:
     made = [
         Curve(
             x_unit=units.x_unit, y_unit=units.y_unit, x=tuple(at),
-            y=tuple(float(y) for y in np.interp(at, [p[0] for p in points], [p[1] for p in points])),
+            y=tuple(np.interp(at, [x for x, _ in points], [y for _, y in points]).tolist()),
         )
         for points in known
     ]  # fmt: skip

@@ -94,7 +94,7 @@ def _recall_member(cell: str, init: str, seed: int, draw: np.random.Generator) -
     )  # fmt: skip
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def grid() -> Callable[..., list[Member]]:
     """Members of three cells and two initialisations, on a text and on recall."""
 

@@ -1,0 +1,122 @@
+"""`rnnctl compare`: what it refuses, what it prints, what it writes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from rnnctl.cli.compare_display import Clock, Plain
+from rnnctl.compare import experiment, grid
+from rnnctl.compare.plan import Planned
+
+CommandLine = Callable[..., object]
+
+WRONG = [
+    (["--cells", "rnn,elman"], "--cells: there is no 'elman'", "rnn, lstm, gru"),
+    (["--cells", ","], "--cells names nothing", "rnn,lstm,gru"),
+    (["--inits", "chrono"], "--inits: there is no 'chrono'", "torch, good"),
+    (["--steps", "5", "--epochs", "2"], "give one of --steps, --epochs and --budget", ""),
+    (["--match", "time", "--steps", "5"], "holds the time equal", "--budget"),
+    (["--hidden-size", "big"], "--hidden-size big: not a size", "rnn=304"),
+    (["--hidden-size", "0"], "not a size", ""),
+    (["--recall-lags", "x"], "--recall-lags x", "20,40"),
+    (["--budget", "soon"], "soon", ""),
+    (["-"], "cannot read its corpus from standard input", "file"),
+    (["--plot", "x.pdf"], "not .svg or .png", "chart.svg"),
+    (["--chart", "forest"], "--chart needs --plot", ""),
+    (["--match", "parametrs"], "parametrs", "parameters"),
+    (["--budget", "10m", "--dry-run"], "did not finish", "--steps"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said", "hint"), WRONG)
+def test_wrong_calls_are_refused_with_what_to_do(  # type: ignore[no-untyped-def]
+    rnnctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments, said, hint
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = rnnctl("compare", *arguments)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert said in outcome.err
+    assert hint in outcome.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_and_a_corpus_do_not_mix(rnnctl, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "text.txt").write_text("x")
+    outcome = rnnctl("compare", make_run("abc"), tmp_path / "text.txt")
+    assert outcome.code == 2
+    assert "text.txt is not a run, but others" in outcome.err
+
+
+def test_unfinished_runs_cannot_be_compared(rnnctl, make_run) -> None:  # type: ignore[no-untyped-def]
+    outcome = rnnctl("compare", make_run("abc"))
+    assert outcome.code == 1
+    assert "did not finish" in outcome.err
+    assert "rnnctl train --resume" in outcome.err
+
+
+def test_a_dry_run_prints_commands_only_and_leaves_nothing(  # type: ignore[no-untyped-def]
+    rnnctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = rnnctl("compare", "a b.txt", "--dry-run", "--seeds", "2", "--recall-seeds", "1",
+                     "--train", "--level word --dropout 0.2")  # fmt: skip
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert len(lines) == 6 * 2 + 1 + 6
+    for line in lines:
+        assert line.startswith("rnnctl train ")
+    text = [shlex.split(line) for line in lines if "a b.txt" in line]
+    assert len(text) == 13
+    assert all("word" in words and "0.2" in words for words in text)
+    assert outcome.err == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def _job(name: str) -> grid.Job:
+    return grid.Job(Planned(name, "row", "rnn", "good", 0, 8, 0.1, "text", ()))
+
+
+def test_the_time_left_follows_the_pace_and_the_workers() -> None:
+    clock = Clock()
+    clock.plan(10, workers=2)
+    assert clock.left_s(0.0) is None
+    clock.spent += [10.0, 20.0]
+    clock.done = 2
+    assert clock.left_s(0.0) == pytest.approx(8 * 15 / 2)
+    clock.running[_job("a")] = (0.0, 0.5)
+    left = clock.left_s(10.0)
+    assert left is not None
+    assert left == pytest.approx((7 * (10 + 20 + 20) / 3 + (50 / 3 - 10)) / 2)
+
+
+def test_plain_progress_is_a_line_for_each_member(capsys: pytest.CaptureFixture[str]) -> None:
+    display = Plain()
+    display.show(experiment.Planning((_job("a"), _job("b")), 1))
+    display.show(grid.Started(_job("a")))
+    display.show(grid.Running(_job("a"), 0.5))
+    display.show(grid.Finished(_job("a"), 12.0))
+    display.show(grid.Failed(_job("b"), "no space"))
+    display.show(experiment.Measuring("speed, round 1 of 5: a"))
+    display.show(experiment.Measuring("speed, round 2 of 5: a"))
+    display.close()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "1 of 2, about 12 s left: a, 12 s",
+        "warning: b failed: no space",
+        "measuring speed …",
+    ]
+
+
+def test_help_is_readable_and_needs_no_torch(rnnctl) -> None:  # type: ignore[no-untyped-def]
+    outcome = rnnctl("compare", "--help")
+    assert outcome.code == 0
+    for word in ("--match", "--dry-run", "--html", "parameters", "finished runs"):
+        assert word in outcome.out
+    assert json.dumps(outcome.out).count("\\u001b") == 0

@@ -1,0 +1,257 @@
+"""The page and the pictures; the page also in a real browser, where there is one."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnctl.compare.report import compare
+from rnnctl.errors import UsageError
+from rnnctl.reports import as_markdown, render
+from rnnctl.reports.chart_data import NAMES, charts
+from rnnctl.reports.charts import save_plots, specification
+from rnnctl.reports.comparison import blocks
+from rnnctl.reports.page import page
+from rnnctl.results.comparison import Comparison, Failure, Member
+
+Grid = Callable[..., list[Member]]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def comparison(grid: Grid) -> Comparison:
+    return compare(grid(), [Failure(name="lost <one>", reason="killed", command="rnnctl train x")])
+
+
+def test_there_is_a_chart_for_every_question(comparison: Comparison) -> None:
+    made = charts(comparison)
+    assert tuple(data.name for data in made) == NAMES
+    for data in made:
+        assert data.values
+        assert data.text.rows
+        assert data.caption.endswith(".")
+
+
+def test_the_table_of_a_chart_says_the_same_as_the_chart(comparison: Comparison) -> None:
+    forest = next(data for data in charts(comparison) if data.name == "forest")
+    means = {value["row"]: value["x"] for value in forest.values if "x" in value}
+    for row in forest.text.rows:
+        assert float(row[1].split()[0]) == pytest.approx(means[row[0]], rel=0.01)
+        assert len(row[2].split(", ")) == 5
+
+
+def test_a_recall_at_several_lags_becomes_a_curve(grid: Grid) -> None:
+    members = grid(seeds=1)
+    near = [
+        member.model_copy(update={"lag": 10, "bench": "task:recall:lag=10"})
+        for member in members
+        if member.bench
+    ]
+    (recall,) = [data for data in charts(compare([*members, *near])) if data.name == "recall"]
+    assert recall.kind == "line"
+    assert {value["x"] for value in recall.values} == {10, 40}
+
+
+def test_nothing_is_carried_by_colour_alone(comparison: Comparison) -> None:
+    """Lines differ in dash, points in shape, and every row has its own."""
+    for data in charts(comparison):
+        text = json.dumps(specification(data, page=True))
+        assert '"shape"' in text
+        if data.kind == "line":
+            assert '"strokeDash"' in text
+
+
+def test_specifications_are_valid_json_without_holes(comparison: Comparison) -> None:
+    for data in charts(comparison):
+        text = json.dumps(specification(data, page=True), allow_nan=False)
+        assert "http" not in re.sub(r"https://vega\.github\.io/schema/[\w./-]+", "", text)
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_each_chart_alone_is_a_picture(comparison: Comparison, tmp_path: Path, suffix: str) -> None:
+    (path,) = save_plots(comparison, tmp_path / f"one{suffix}", "forest")
+    content = path.read_bytes()
+    assert content.startswith(b"<svg" if suffix == ".svg" else b"\x89PNG")
+    if suffix == ".svg":
+        assert content.count(b"lstm good") >= 1
+
+
+def test_all_charts_are_named_after_the_file(
+    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rnnctl.reports import charts as module
+
+    monkeypatch.setattr(module, "picture", lambda data, suffix: b"x")
+    paths = save_plots(comparison, tmp_path / "out.svg")
+    assert [path.name for path in paths] == [f"out-{name}.svg" for name in NAMES]
+
+
+def test_pictures_that_cannot_be_made_are_refused(comparison: Comparison, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"not \.svg or \.png"):
+        save_plots(comparison, tmp_path / "x.pdf")
+    with pytest.raises(UsageError, match="does not exist"):
+        save_plots(comparison, tmp_path / "x.svg", "pie")
+    small = comparison.model_copy(update={"bench": ()})
+    with pytest.raises(UsageError, match="has no data here"):
+        save_plots(small, tmp_path / "x.svg", "recall")
+
+
+def test_the_report_fits_eighty_columns_and_names_everything(comparison: Comparison) -> None:
+    text = render(comparison, "table", 80)
+    drawn = re.compile(r"[▁▂▃▄▅▆▇█]{3}")
+    wide = [line for line in text.splitlines() if len(line) > 80 and not drawn.search(line)]
+    assert not wide
+    for word in (
+        "holds", "does not hold", "not clear here", "Holm", "exploratory", "lstm good",
+        "not in it: killed", "rnnctl diagnose", "chance 0.125",
+    ):  # fmt: skip
+        assert word in " ".join(text.split())
+    assert render(comparison, "table", 80, ascii=True).isascii()
+
+
+def test_markdown_and_json_hold_the_same(comparison: Comparison) -> None:
+    markdown = as_markdown(blocks(comparison))
+    assert "| lstm good |" in markdown
+    text = render(comparison, "json")
+    assert render(Comparison.model_validate_json(text), "json") == text
+
+
+@pytest.fixture(scope="module")
+def page_file(comparison: Comparison, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(page(comparison), encoding="utf-8")
+    return path
+
+
+def test_the_page_holds_everything_and_asks_for_nothing(
+    comparison: Comparison, page_file: Path
+) -> None:
+    html = page_file.read_text("utf-8")
+    assert "default-src 'none'" in html
+    without_scripts = re.sub(r"<script[^>]*>.*?</script>", "", html, flags=re.DOTALL)
+    assert set(re.findall(r'(?:src|href|action)="([^"]*)"', without_scripts)) == {"data:,"}
+    assert "url(" not in without_scripts
+    assert "lost &lt;one&gt;" in html
+    data = re.search(r'id="comparison">(.*?)</script>', html, re.DOTALL)
+    assert data is not None
+    kept = Comparison.model_validate_json(data.group(1))
+    assert render(kept, "json") == render(comparison, "json")
+    for chart in charts(comparison):
+        assert f'id="chart-{chart.name}"' in html
+        assert f'id="figure-{chart.name}"' in html
+    assert html.count("The same as a table") == len(NAMES)
+
+
+def test_names_from_users_cannot_run_in_the_page(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import vl_convert
+
+    monkeypatch.setattr(vl_convert, "javascript_bundle", lambda snippet: "")
+    bad = "</script><script>alert(1)</script>"
+    members = [member.model_copy(update={"corpus": bad}) for member in grid(1, 0)]
+    html = page(compare(members))
+    assert "<script>alert(1)" not in html
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine: install Debian's package `chromium`")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+def _open(browser: Any, path: Path, **more: Any) -> tuple[Any, list[str], list[str]]:
+    """The page drawn, and what it said on the console and asked the network for."""
+    tab = browser.new_context(**more).new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.goto(path.as_uri())
+    tab.evaluate("window.ready")
+    return tab, said, [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+
+
+SIZES = {
+    "laptop": {"viewport": {"width": 1200, "height": 900}},
+    "dark": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
+    "phone": {"viewport": {"width": 360, "height": 740}},
+}
+
+
+@pytest.mark.parametrize("size", list(SIZES))
+def test_a_browser_draws_every_chart_silently(browser: Any, page_file: Path, size: str) -> None:
+    tab, said, asked = _open(browser, page_file, **SIZES[size])
+    assert said == []
+    assert asked == []
+    for name in NAMES:
+        marks = tab.locator(
+            f"#chart-{name} svg .mark-symbol path, #chart-{name} svg .mark-line path"
+        )
+        assert marks.count() >= 6, name
+        box = tab.locator(f"#chart-{name} svg").bounding_box()
+        assert box["width"] <= SIZES[size]["viewport"]["width"]
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert tab.evaluate(overflow) <= 0
+    tab.close()
+
+
+def _opacity(tab: Any, name: str) -> list[float]:
+    paths = f"#chart-{name} svg g.mark-line path"
+    found = tab.locator(paths).evaluate_all(
+        "paths => paths.map(path => +(path.getAttribute('opacity') ?? 1))"
+    )
+    return [round(value, 2) for value in found]
+
+
+def test_a_legend_entry_leaves_its_model_alone_and_a_click_beside_brings_all_back(
+    browser: Any, page_file: Path
+) -> None:
+    tab, said, _ = _open(browser, page_file, **SIZES["laptop"])
+    assert set(_opacity(tab, "context")) == {1.0}
+    tab.locator("#chart-context .role-legend-label text", has_text="lstm good").click()
+    tab.wait_for_function(
+        "[...document.querySelectorAll('#chart-context svg g.mark-line path')]"
+        ".filter(path => +(path.getAttribute('opacity') ?? 1) < 0.5).length == 5"
+    )
+    assert sorted(set(_opacity(tab, "context"))) == [0.1, 1.0]
+    assert said == []
+    tab.close()
+
+
+def test_pointing_at_a_mark_shows_its_numbers(browser: Any, page_file: Path) -> None:
+    tab, _, _ = _open(browser, page_file, **SIZES["laptop"])
+    point = tab.locator("#chart-forest svg g.mark-symbol.role-mark path").first
+    point.scroll_into_view_if_needed()
+    point.hover(force=True)
+    tab.wait_for_selector("#vg-tooltip-element.visible")
+    said = tab.locator("#vg-tooltip-element").inner_text()
+    assert "memory horizon" in said
+    assert "95 % from" in said
+    tab.close()
+
+
+def test_printing_opens_every_table(browser: Any, page_file: Path) -> None:
+    tab, _, _ = _open(browser, page_file, **SIZES["laptop"])
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert tab.locator("details:not([open])").count() == 0
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert tab.locator("details[open]").count() == 0
+    tab.close()

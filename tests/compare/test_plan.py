@@ -1,0 +1,128 @@
+"""Members as command lines: fair, complete, and understood by `rnnctl train`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from rnnctl.compare.plan import (
+    Settings,
+    deviations,
+    hidden_sizes,
+    match_in_words,
+    members,
+    trials,
+    tuning,
+)
+from rnnctl.compare.rates import GRID, RATES, TUNING_SEED, rate
+from rnnctl.errors import UsageError
+
+
+def _option(arguments: tuple[str, ...], name: str) -> str:
+    return arguments[arguments.index(name) + 1]
+
+
+def test_every_row_has_every_seed_and_seeds_are_paired() -> None:
+    planned = [one for one in members(Settings(seeds=3, recall_seeds=2)) if one.stage == "text"]
+    assert len(planned) == 3 * 2 * 3
+    assert len({one.name for one in planned}) == len(planned)
+    for row in {one.row for one in planned}:
+        assert [one.seed for one in planned if one.row == row] == [0, 1, 2]
+
+
+def test_everything_but_cell_init_size_rate_and_seed_is_equal() -> None:
+    free = {"--cell", "--init", "--hidden-size", "--lr", "--seed"}
+    seen = set()
+    for one in members(Settings(sources=("a.txt",), options=("--level", "word"))):
+        if one.stage == "text":
+            words = list(one.arguments)
+            for name in free:
+                at = words.index(name)
+                del words[at : at + 2]
+            seen.add(tuple(words))
+    assert len(seen) == 1
+    assert (next(iter(seen))[0], next(iter(seen))[-1]) == ("a.txt", "word")
+
+
+def test_the_match_decides_the_sizes() -> None:
+    assert hidden_sizes(Settings()) == {"rnn": 284, "lstm": 128, "gru": 152}
+    assert max(map(abs, deviations(Settings()).values())) < 0.01
+    assert set(hidden_sizes(Settings(match="hidden")).values()) == {128}
+    sizes = (("rnn", 300), ("lstm", 100), ("gru", 120))
+    assert hidden_sizes(Settings(match="steps", sizes=sizes)) == dict(sizes)
+    assert hidden_sizes(Settings(match="time")) == hidden_sizes(Settings())
+    with pytest.raises(UsageError, match="'elman'"):
+        hidden_sizes(Settings(cells=("elman",)))
+
+
+def test_what_was_equal_is_said_with_its_deviation() -> None:
+    said = match_in_words(Settings())
+    assert "recurrent parameters within 0.08" in said
+    assert "rnn 284, lstm 128, gru 152" in said
+    assert "steps 600" in said
+    timed = match_in_words(Settings(match="time", limit=("--budget", "60s")))
+    assert "60s of training each, one after another" in timed
+    assert match_in_words(Settings(match="hidden")).startswith("hidden size")
+
+
+def test_every_cell_is_searched_with_the_same_rates_on_a_seed_that_is_not_reported() -> None:
+    planned = tuning(Settings(seeds=5))
+    by_row: dict[str, list[float]] = {}
+    for one in planned:
+        by_row.setdefault(one.row, []).append(one.lr)
+        assert one.seed == TUNING_SEED
+    assert len(by_row) == 6
+    assert set(map(tuple, by_row.values())) == {GRID}
+    assert len(GRID) >= 4
+    chosen = dict.fromkeys(by_row, 0.5)
+    assert {one.lr for one in members(Settings(), chosen) if one.stage == "text"} == {0.5}
+
+
+def test_shipped_rates_are_of_the_grid_and_cover_every_row() -> None:
+    for kind in ("lm", "recall"):
+        for cell in ("rnn", "lstm", "gru"):
+            for init in ("torch", "good"):
+                assert (kind, cell, init) in RATES
+                assert rate(kind, cell, init) in GRID
+    assert rate("sentiment", "lstm", "chrono") > 0
+
+
+def test_an_untrained_network_and_the_recall_task_stand_beside() -> None:
+    planned = members(Settings(recall_lags=(10, 40), recall_seeds=5))
+    (untrained,) = [one for one in planned if one.stage == "untrained"]
+    assert _option(untrained.arguments, "--steps") == "1"
+    assert untrained.lr < 1e-9
+    recall = [one for one in planned if one.stage == "recall"]
+    assert len(recall) == 2 * 5 * 6
+    assert {one.arguments[0] for one in recall} == {"task:recall:lag=10", "task:recall:lag=40"}
+    assert not [one for one in members(Settings(recall_lags=())) if one.stage == "recall"]
+
+
+def test_every_member_is_one_line_that_rnnctl_train_understands() -> None:
+    """Every option of every member is one of `train` (and of `diagnose` after it)."""
+    from rnnctl.cli.app import load_command
+
+    known = {
+        name: {option for parameter in load_command(name).params for option in parameter.opts}
+        for name in ("train", "diagnose")
+    }
+    settings = Settings(sources=("my corpus.txt",), rates="grid")
+    root = Path("runs/x y")
+    for one in [*members(settings), *tuning(settings), *trials(settings)]:
+        line = one.line(root)
+        assert "\n" not in line
+        for command in line.split(" && "):
+            program, name, *rest = shlex.split(command)
+            assert program == "rnnctl"
+            options = {word for word in rest if word.startswith("--")}
+            assert options <= known[name] | {"--no-diagnose"}
+        assert str(root / one.name) in shlex.split(line)
+
+
+def test_the_plan_changes_its_fingerprint_with_anything() -> None:
+    base = Settings()
+    others = [Settings(seeds=4), Settings(sources=("a",)), Settings(match="hidden")]
+    assert len({plan.fingerprint() for plan in (base, *others)}) == 4
+    assert base.fingerprint() == Settings().fingerprint()

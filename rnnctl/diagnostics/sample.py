@@ -114,7 +114,7 @@ def from_texts(
     Empty documents are left out.
     """
     kept = [k for k, text in enumerate(texts) if text.strip()]
-    pieces = ["".join(texts)] if running else [texts[k] for k in kept]
+    pieces = ["".join(texts)] if running and kept else [texts[k] for k in kept]
     ids = tuple(np.asarray(encode(text), dtype=np.int64) for text in pieces)
     tokens = max(1, sum(map(len, ids)))
     chars = sum(map(len, pieces))

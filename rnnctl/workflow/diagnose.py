@@ -42,8 +42,8 @@ Tell = Callable[[str], None]
 
 def diagnose(
     loaded: Loaded,
-    *,
     names: Sequence[str] | None = None,
+    *,
     preset: str = "quick",
     text: Text | None = None,
     seed: int = 0,
@@ -186,9 +186,12 @@ def _hold(material: Material, settings: Settings) -> HoldRecord:
 def _reach(material: Material, settings: Settings) -> ReachRecord:
     if _both_ways(material):
         return ReachRecord(status="not_applicable", note=ONE_DIRECTION)
-    exact = ExactModel(material.loaded.model)
-    found = reach.measure(exact, material.sample, settings)
-    spectrum = lyapunov.measure(exact, material.sample, settings)
+    exact, sample = ExactModel(material.loaded.model), material.sample
+    if material.loaded.labels and sample.labels is None:  # the loss of the model's own answers
+        answers = evidence.batched_logits(material.subject, sample.ids).argmax(1)
+        sample = replace(sample, labels=answers)
+    found = reach.measure(exact, sample, settings)
+    spectrum = lyapunov.measure(exact, sample, settings)
     return found.model_copy(update={"lyapunov": spectrum})
 
 

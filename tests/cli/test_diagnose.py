@@ -1,0 +1,108 @@
+"""The command: exit codes, formats, widths, what is kept in the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnctl.diagnostics.settings import PRESETS
+from rnnctl.results.diagnostics import DiagnosticsResult
+from rnnctl.runs import Run
+
+CommandLine = Callable[..., Any]
+MakeRun = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(
+        PRESETS["quick"], resamples=100, resets=24, n_max=32, swaps=32, distance_words=16,
+        planted=80, hold_lag=8, sequences=8, reach_lags=16, lyapunov_steps=120, exponents=2,
+        gate_tokens=400,
+    )  # fmt: skip
+    monkeypatch.setitem(PRESETS, "quick", small)
+
+
+@pytest.fixture(scope="module")
+def text(root: Path) -> Path:
+    return root / "data/paragraphs/valid.txt"
+
+
+@pytest.fixture(scope="module")
+def run(make_run: MakeRun, text: Path) -> Path:
+    return make_run(text.read_text(encoding="utf-8")[:20_000], level="char", cell="lstm")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_report_fits(
+    rnnctl: CommandLine, run: Path, text: Path, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    outcome = rnnctl("diagnose", run, "--text", text, "--quiet")
+    assert outcome.code == 0, outcome.err
+    assert max(map(len, outcome.out.splitlines())) <= width
+    for word in ("Memory horizon", "USE", "EFFECT", "HOLD", "REACH", "GATES", "words back"):
+        assert word in outcome.out
+
+
+def test_json_is_the_record_and_is_kept(rnnctl: CommandLine, run: Path, text: Path) -> None:
+    outcome = rnnctl("diagnose", run, "use", "--text", text, "--format", "json")
+    assert outcome.code == 0 and "measuring USE" in outcome.err
+    result = DiagnosticsResult.model_validate_json(outcome.out)
+    assert json.loads(outcome.out)["schema_id"] == "rnnctl.diagnostics/1"
+    assert Run.open(run).read_result("diagnose")["headline"] == json.loads(outcome.out)["headline"]
+    assert result.effect is None
+
+
+def test_markdown_into_a_file(rnnctl: CommandLine, run: Path, text: Path, tmp_path: Path) -> None:
+    path = tmp_path / "out.md"
+    outcome = rnnctl(
+        "diagnose", run, "gates", "--text", text, "--format", "markdown", "-o", path, "-q"
+    )
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert path.read_text(encoding="utf-8").startswith("# ")
+
+
+def test_text_through_a_pipe(rnnctl: CommandLine, run: Path, text: Path) -> None:
+    outcome = rnnctl("diagnose", run, "gates", "--text", "-", stdin=text.read_bytes()[:9000])
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("nowhere",), 1, "nowhere"),
+        (("{run}",), 1, "--text"),
+        (("{run}", "memory", "--text", "{text}"), 2, "use, effect"),
+        (("{run}", "--preset", "fast"), 2, "quick"),
+        (("{run}", "--text", "missing.txt"), 1, "missing.txt"),
+        (("{run}", "--show", ""), 2, "no text"),
+    ],
+)
+def test_wrong_calls(
+    rnnctl: CommandLine, run: Path, text: Path, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    filled = [a.replace("{run}", str(run)).replace("{text}", str(text)) for a in arguments]
+    outcome = rnnctl("diagnose", *filled)
+    assert outcome.code == code, outcome.err
+    assert outcome.out == "" and words in outcome.err
+
+
+def test_show_lays_runs_side_by_side(
+    rnnctl: CommandLine, run: Path, make_run: MakeRun, text: Path
+) -> None:
+    other = make_run(text.read_text(encoding="utf-8")[:20_000], level="char", cell="gru")
+    outcome = rnnctl("diagnose", run, other, "--show", "a river")
+    assert outcome.code == 0, outcome.err
+    assert "forget" in outcome.out and "keep" in outcome.out
+    assert max(map(len, outcome.out.splitlines())) <= 80
+
+
+def test_the_schema_is_public() -> None:
+    schema = DiagnosticsResult.model_json_schema()
+    assert schema["properties"]["schema_id"]["const"] == "rnnctl.diagnostics/1"

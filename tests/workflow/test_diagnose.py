@@ -1,0 +1,260 @@
+"""`diagnose` from a run to its record: what comes out, and what bad input leaves standing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnctl.data.documents import Document
+from rnnctl.diagnostics.settings import PRESETS
+from rnnctl.errors import DataError, UsageError
+from rnnctl.results.base import Estimate
+from rnnctl.results.diagnostics import DiagnosticsResult
+from rnnctl.tasks.loading import load
+from rnnctl.workflow.diagnose import diagnose, headline
+from rnnctl.workflow.text import Text
+
+MakeRun = Callable[..., Path]
+SMALL = replace(
+    PRESETS["quick"],
+    resamples=200,
+    resets=48,
+    n_max=32,
+    swaps=64,
+    distance_words=16,
+    evidence=6,
+    filler_words=40,
+    planted=160,
+    hold_lag=8,
+    sequences=16,
+    reach_lags=24,
+    lyapunov_steps=150,
+    exponents=4,
+    gate_tokens=800,
+    reviews=24,
+)
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import torch
+
+    monkeypatch.setitem(PRESETS, "quick", SMALL)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def prose(root: Path) -> str:
+    return (root / "data/paragraphs/valid.txt").read_text(encoding="utf-8")[:30_000]
+
+
+@pytest.fixture(scope="module")
+def reviews() -> list[Document]:
+    """Long enough reviews of either kind."""
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    plain = ["the film runs on .", "we saw it in town .", "a man walks in .", "it has two parts ."]
+    told = {
+        "pos": ["a great and moving film .", "i loved the superb cast ."],
+        "neg": ["a dull and awful film .", "i hated the poor cast ."],
+    }
+    documents = []
+    for k in range(60):
+        label = "pos" if k % 2 else "neg"
+        parts = [*draw.choice(plain, 9), *draw.choice(told[label], 2)]
+        documents.append(Document(" ".join(draw.permutation(parts)), label))
+    return documents
+
+
+def running(text: str) -> Text:
+    return Text([Document(text)], True, "prose")
+
+
+def everything(result: DiagnosticsResult) -> Iterator[Estimate]:
+    for row in result.panel:
+        yield from row.numbers.values()
+    for name in ("use", "effect", "hold", "reach", "gates", "position"):
+        record = getattr(result, name)
+        if record is not None:
+            yield from record.scalars.values()
+    yield result.headline
+
+
+def check(result: DiagnosticsResult) -> None:
+    """Nothing is NaN, everything without a number says why, and the record survives JSON."""
+    text = result.model_dump_json()
+    assert "NaN" not in text and "Infinity" not in text
+    assert DiagnosticsResult.model_validate_json(text) == result
+    for value in everything(result):
+        if value.estimate is None:
+            assert value.status not in ("ok",)
+            assert value.note or value.status == "censored", value
+        elif value.ci95[0] is not None and value.ci95[1] is not None:
+            assert value.ci95[0] <= value.estimate * (1 + 1e-9) + 1e-12
+
+
+@pytest.mark.parametrize(("level", "cell"), [("char", "lstm"), ("word", "gru"), ("bpe", "rnn")])
+def test_language_models(make_run: MakeRun, prose: str, level: str, cell: str) -> None:
+    size = 300 if level == "bpe" else None
+    loaded = load(make_run(prose, level=level, cell=cell, vocab_size=size))
+    result = diagnose(loaded, text=running(prose))
+    check(result)
+    assert result.headline.kind == "use_neff"
+    assert result.model.task == f"lm_{level}"
+    assert result.use is not None and result.use.status == "ok"
+    assert result.hold is not None and result.hold.status == "ok"
+    assert result.reach is not None and "h" in result.reach.blocks
+    assert ("c" in result.reach.blocks) == (cell == "lstm")
+    assert result.gates is not None
+    assert result.gates.status == ("not_applicable" if cell == "rnn" else "ok")
+    if cell == "rnn":
+        assert result.gates.scalars == {} and result.gates.note
+    assert [row.name for row in result.panel] == [
+        "use", "effect", "hold", "reach", "gates", "quality",
+    ]  # fmt: skip
+    assert result.data.sha256 == result.corpus_fingerprint
+
+
+def test_the_same_seed_gives_the_same_record(make_run: MakeRun, prose: str) -> None:
+    loaded = load(make_run(prose, level="char", cell="lstm"))
+    first, again, other = (
+        json.loads(diagnose(loaded, text=running(prose), seed=seed).model_dump_json())
+        for seed in (0, 0, 1)
+    )
+    for record in (first, again, other):
+        record.pop("timing")
+    assert first == again
+    assert first["use"] != other["use"]
+
+
+@pytest.mark.parametrize("pool", ["last", "mean"])
+def test_classifiers(make_run: MakeRun, reviews: list[Document], pool: str) -> None:
+    text = " ".join(d.text for d in reviews)
+    loaded = load(make_run(text, level="word", labels=("neg", "pos"), cell="gru", pool=pool))
+    result = diagnose(loaded, text=Text(reviews[:40], False, "reviews", reviews[40:]))
+    check(result)
+    assert result.headline.kind == "effect_half"
+    assert result.model.train_bptt is None and result.model.readout == pool
+    assert result.effect is not None and len(result.effect.fillers) == 2
+    assert ("POOLED" in {w.code for w in result.warnings}) == (pool == "mean")
+    assert result.position is not None
+    assert result.position.curves["reference_occlusion"].n[0] > 0
+
+
+def test_a_classifier_without_both_labels(make_run: MakeRun, reviews: list[Document]) -> None:
+    good = [d for d in reviews if d.label == "pos"]
+    loaded = load(make_run(" ".join(d.text for d in reviews), level="word", labels=("neg", "pos")))
+    result = diagnose(loaded, text=Text(good[:20], False, "only good", good[20:]))
+    check(result)
+    assert result.position is not None and result.position.status == "insufficient_data"
+    assert result.hold is not None and result.hold.status == "ok"
+    unlabelled = [Document(d.text) for d in reviews]
+    result = diagnose(loaded, text=Text(unlabelled, False, "no labels"))
+    check(result)
+    assert result.position is not None and "two labels" in result.position.note
+
+
+def test_other_labels_are_mined(make_run: MakeRun, reviews: list[Document]) -> None:
+    names = {"pos": "fan", "neg": "critic"}
+    documents = [Document(d.text, names[str(d.label)]) for d in reviews]
+    text = " ".join(d.text for d in reviews)
+    loaded = load(make_run(text, level="word", labels=("critic", "fan")))
+    result = diagnose(loaded, ("effect",), text=Text(documents[:40], False, "r", documents[40:]))
+    check(result)
+    assert result.effect is not None and "mined" in result.effect.items
+    assert set(result.effect.pair or ()) == {"critic", "fan"}
+
+
+def test_two_directions(make_run: MakeRun, reviews: list[Document]) -> None:
+    text = " ".join(d.text for d in reviews)
+    loaded = load(make_run(text, level="word", labels=("neg", "pos"), bidirectional=True))
+    result = diagnose(loaded, text=Text(reviews[:40], False, "reviews", reviews[40:]))
+    check(result)
+    assert "BIDIRECTIONAL" in {w.code for w in result.warnings}
+    for record in (result.hold, result.reach, result.gates):
+        assert record is not None and record.status == "not_applicable"
+    assert result.effect is not None and result.effect.status in ("ok", "undefined")
+
+
+@pytest.mark.parametrize("text", ["too short", "a somewhat longer text than that " * 4])
+def test_a_short_text(make_run: MakeRun, prose: str, text: str) -> None:
+    loaded = load(make_run(prose, level="word"))
+    result = diagnose(loaded, text=Text([Document(text)], False, "short"))
+    check(result)
+    assert result.headline.status != "ok" and result.headline.estimate is None
+    assert result.headline.sentence.startswith("not measured")
+
+
+def test_one_document(make_run: MakeRun, prose: str) -> None:
+    loaded = load(make_run(prose, level="char"))
+    result = diagnose(loaded, text=Text([Document(prose[:8000])], False, "one"))
+    check(result)
+    assert result.use is not None and result.use.status == "ok"
+    assert result.use.sampling is not None and result.use.sampling.unit.startswith("block")
+
+
+def test_another_language(make_run: MakeRun, prose: str) -> None:
+    loaded = load(make_run(prose, level="word"))
+    russian = "мама мыла раму а папа читал газету и пил чай на кухне " * 60
+    result = diagnose(loaded, text=running(russian))
+    check(result)
+    assert "FOREIGN_TEXT" in {w.code for w in result.warnings}
+    assert result.data.unknown_rate > 0.9
+    assert result.gates is not None and result.gates.status == "ok"
+
+
+def test_text_without_spaces(make_run: MakeRun) -> None:
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    poem = "".join(draw.choice(list("明月幾時有把酒問青天不知上宮闕今夕是何年"), 6000))
+    result = diagnose(load(make_run(poem, level="char")), text=running(poem))
+    check(result)
+    assert result.data.distance_unit == "chars"
+    assert result.use is not None and result.use.curves["foreign"].x_unit == "chars"
+    assert result.headline.unit in ("chars", "")
+    assert result.effect is not None and "no spaces" in result.effect.note
+
+
+def test_no_text_at_all(make_run: MakeRun, prose: str) -> None:
+    loaded = load(make_run(prose))
+    with pytest.raises(DataError, match="keeps no held-out text"):
+        diagnose(loaded)
+    with pytest.raises(DataError, match="no text"):
+        diagnose(loaded, text=Text([Document("  ")], True, "blank"))
+
+
+def test_unknown_names(make_run: MakeRun, prose: str) -> None:
+    with pytest.raises(UsageError, match="memory"):
+        diagnose(load(make_run(prose)), ("memory",), text=running(prose))
+
+
+def test_names_choose(make_run: MakeRun, prose: str) -> None:
+    result = diagnose(load(make_run(prose)), ("gates", "position"), text=running(prose))
+    check(result)
+    assert result.use is None and result.gates is not None
+    assert result.position is not None and result.position.status == "not_applicable"
+    assert result.headline.status == "not_applicable"
+
+
+def test_spoilt_contexts(make_run: MakeRun, prose: str) -> None:
+    arms: Any = ("foreign", "zero", "shuffle", "reverse", "replace")
+    result = diagnose(load(make_run(prose)), ("use",), text=running(prose), arms=arms)
+    check(result)
+    assert result.use is not None
+    assert set(result.use.curves) == {*arms, "full"}
+
+
+def test_the_headline_alone(make_run: MakeRun, prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnnctl.workflow.diagnose.heldout", lambda loaded: running(prose))
+    found = headline(load(make_run(prose, level="char")), seconds=2)
+    assert found.kind == "use_neff" and found.sentence

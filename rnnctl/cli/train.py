@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -87,6 +88,8 @@ def train(
     """
     given = o.settings_given(locals())
     console.configure(quiet=quiet)
+    if _follows():
+        return
     settings, path, options = _plan(given, run, config, resume, overwrite, diagnose)
     result = _follow(_start(settings, path, options))
     console.emit(result, format, output)
@@ -94,6 +97,21 @@ def train(
         if warning.code == "not_diagnosed":
             console.warn(warning.text)
     console.hint(f"`{result.next_command}` uses it; `rnnctl info {result.run}` shows what it is")
+
+
+def _follows() -> bool:
+    """Whether `torchrun` started this process to help another one; then that is done here."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return False
+    from rnnctl.workflow.parallel import follow_torchrun
+
+    return follow_torchrun()
+
+
+def _with_torchrun(given: dict[str, dict[str, Any]]) -> None:
+    """Under `torchrun` there are as many workers as it started."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        given.setdefault("training", {})["workers"] = int(os.environ["WORLD_SIZE"])
 
 
 def _plan(
@@ -108,6 +126,7 @@ def _plan(
     from rnnctl.tasks.recipes import resolve
     from rnnctl.workflow.train import Options, resumed
 
+    _with_torchrun(given)
     if resume is not None and resume != "auto" and (run is not None or config is not None):
         raise UsageError("--resume RUN goes with neither --run nor --config")
     if resume == "auto" and run is None:

@@ -134,10 +134,10 @@ def check(config: RunConfig) -> None:
         raise UsageError("--tied is for language models", hint="leave it out")
     if model.init == "chrono" and model.horizon is None:
         raise UsageError("--init chrono needs --horizon, in tokens", hint="try --horizon 100")
-    if training.batch_size < training.workers:
+    if training.batch_size % training.workers:
         raise UsageError(
-            f"--workers {training.workers} is more than the batch of {training.batch_size}",
-            hint="use fewer workers or a larger --batch-size",
+            f"--workers {training.workers} cannot share a batch of {training.batch_size} equally",
+            hint="use a --batch-size that the number of workers divides",
         )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
-import torch
+from torch import nn
 
 from rnnctl.errors import DivergenceError
-from rnnctl.tasks.base import StepLoss
+from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation
+from rnnctl.tasks.evaluation import never
 from rnnctl.training import events
 from rnnctl.training.optimizer import clip, set_rate
 from rnnctl.training.schedule import Plan
@@ -18,6 +20,7 @@ from rnnctl.training.state import TrainingState, snapshot
 
 MAX_RETRIES = 5
 RETRY_RATE = 0.3  # factor on the learning rate at each return to the last good weights
+ADVICE_STEPS = 100
 ADVICE_PROGRESS = 0.3  # from here on a model should beat the one that looks at no context
 
 
@@ -25,9 +28,33 @@ class TrainingInterrupted(Exception):  # noqa: N818 - an outcome, not a defect
     """Raised by the loop between two steps when it was asked to stop; the state is consistent."""
 
 
-def nothing_to_reduce(loss: StepLoss) -> float:
-    """Mean loss when there is one process only."""
-    return float(loss.total.detach()) / loss.units
+class Team(Protocol):
+    """The processes that train together; `Alone` when there is one."""
+
+    def reduce(self, model: nn.Module, loss: StepLoss) -> float:
+        """Add up gradients over the processes; return the mean loss of the whole batch."""
+        ...
+
+    def agree(self, values: list[float]) -> list[float]:
+        """The first process's values, in all of them."""
+        ...
+
+    def validate(self, task: Task, interrupted: Interrupted) -> Validation | None:
+        """Validate once, for all."""
+        ...
+
+
+class Alone:
+    """One process."""
+
+    def reduce(self, model: nn.Module, loss: StepLoss) -> float:
+        return float(loss.total.detach()) / loss.units
+
+    def agree(self, values: list[float]) -> list[float]:
+        return values
+
+    def validate(self, task: Task, interrupted: Interrupted) -> Validation | None:
+        return task.validate(interrupted)
 
 
 @dataclass(slots=True)
@@ -35,19 +62,19 @@ class Loop:
     """One training. `run()` yields events until the plan is fulfilled or patience is used up.
 
     `interrupted` is asked between steps and inside validations. `save` writes a checkpoint and
-    returns its name. `reduce` adds up gradients over workers after the backward pass and returns
-    the mean loss of the whole batch. `agree` makes all workers take the first one's decision.
+    returns its name.
     """
 
     state: TrainingState
     plan: Plan
     save: Callable[[TrainingState], str]
-    interrupted: Callable[[], bool] = lambda: False
-    reduce: Callable[[StepLoss], float] = nothing_to_reduce
-    agree: Callable[[float], float] = lambda value: value
+    interrupted: Interrupted = never
+    team: Team = field(default_factory=Alone)
     clock: Callable[[], float] = time.monotonic
     _started: float = 0.0
     _saved_at: float = 0.0
+    _stop: bool = False
+    _save_due: bool = False
 
     def run(self) -> Iterator[events.LoopEvent]:
         """Train. TrainingInterrupted between steps when asked to stop; DivergenceError."""
@@ -60,38 +87,41 @@ class Loop:
                 yield from self._evaluate()
             if counters.stop_reason:
                 break
-            if self._asked_to_stop():
+            if self._stop:
                 raise TrainingInterrupted
             yield from self._step()
             yield from self._save_when_due()
-        yield events.Stopped(counters.step, counters.stop_reason, self._elapsed())
+        yield events.Stopped(counters.step, counters.stop_reason, counters.elapsed_s)
 
-    def _elapsed(self) -> float:
-        """Seconds since the first step, earlier sessions included."""
-        elapsed = self.agree(self.clock() - self._started)
+    def _synchronise(self) -> None:
+        """Read the clock and the wishes from outside, once, for all processes."""
+        now = self.clock()
+        due = now - self._saved_at >= self.plan.settings.checkpoint_every_s
+        wishes = [now - self._started, float(self.interrupted()), float(due)]
+        elapsed, stop, save = self.team.agree(wishes)
         self.state.counters.elapsed_s = elapsed
-        return elapsed
-
-    def _asked_to_stop(self) -> bool:
-        return self.agree(float(self.interrupted())) > 0
+        self._stop, self._save_due = stop > 0, save > 0
 
     def _step(self) -> Iterator[events.LoopEvent]:
         state, counters = self.state, self.state.counters
-        progress = self.plan.progress(counters, self._elapsed())
+        progress = self.plan.progress(counters, counters.elapsed_s)
         lr = self.plan.rate(progress, counters)
         set_rate(state.optimizer, lr)
         state.optimizer.zero_grad(set_to_none=True)
         loss = state.task.loss(state.task.next_batch(), state.carry)
         (loss.total / loss.units).backward()  # type: ignore[no-untyped-call]
-        mean = self.reduce(loss)
+        mean = self.team.reduce(state.task.model, loss)
         norm = clip(state.task.model.parameters(), self.plan.settings.clip)
         counters.step += 1
-        if not (math.isfinite(mean) and math.isfinite(norm)):
-            yield self._step_back(mean, norm, lr)
-        else:
+        good = math.isfinite(mean) and math.isfinite(norm)
+        if good:
             state.optimizer.step()
             state.carry = loss.carry
+        self._synchronise()
+        if good:
             yield self._count(loss, mean, norm, lr, progress)
+        else:
+            yield self._step_back(mean, norm, lr)
         self._decide()
 
     def _count(
@@ -114,13 +144,13 @@ class Loop:
             clipped=clipped,
             tokens=counters.tokens,
             epoch=units / self.plan.units_per_epoch,
-            elapsed_s=self._elapsed(),
+            elapsed_s=counters.elapsed_s,
         )
 
     def _decide(self) -> None:
         """After a step: is the training over, is a validation due?"""
         counters = self.state.counters
-        elapsed = self._elapsed()
+        elapsed = counters.elapsed_s
         progress = self.plan.progress(counters, elapsed)
         if progress >= 1:
             settings = self.plan.settings
@@ -151,15 +181,16 @@ class Loop:
 
     def _evaluate(self) -> Iterator[events.LoopEvent]:
         state, counters = self.state, self.state.counters
-        before = self.clock()
-        validation = state.task.validate(self.interrupted)
-        if self._asked_to_stop():
+        before = counters.elapsed_s
+        validation = self.team.validate(state.task, self.interrupted)
+        self._synchronise()
+        if self._stop and validation is None:
             raise TrainingInterrupted
+        elapsed = counters.elapsed_s
         counters.evaluation_due = False
         counters.evaluations += 1
         counters.evaluated_step = counters.step
-        counters.evaluation_s = self.agree(self.clock() - before)
-        elapsed = self._elapsed()
+        counters.evaluation_s = elapsed - before
         counters.evaluated_at_s = elapsed
         train = counters.loss_sum / counters.loss_tokens if counters.loss_tokens else None
         counters.loss_sum, counters.loss_tokens = 0.0, 0
@@ -189,7 +220,12 @@ class Loop:
         counters = self.state.counters
         trivial = self.state.task.trivial_nats
         late = self.plan.progress(counters, counters.elapsed_s) >= ADVICE_PROGRESS
-        if late and not counters.advised and value > 0.99 * trivial:
+        if (
+            counters.step >= ADVICE_STEPS
+            and late
+            and not counters.advised
+            and value > 0.99 * trivial
+        ):
             counters.advised = True
             yield events.Advice(
                 counters.step,
@@ -199,12 +235,7 @@ class Loop:
             )
 
     def _save_when_due(self) -> Iterator[events.Saved]:
-        due = self.clock() - self._saved_at >= self.plan.settings.checkpoint_every_s
-        if self.agree(float(due)) > 0 and not self.state.counters.stop_reason:
+        if self._save_due and not self.state.counters.stop_reason:
             yield events.Saved(self.state.counters.step, self.save(self.state))
             self._saved_at = self.clock()
-
-
-def seed_everything(seed: int) -> None:
-    """Start torch's random generators (weights, dropout)."""
-    torch.manual_seed(seed)
+            self._save_due = False

@@ -6,7 +6,7 @@ state, the counters (schedule, clock, early stopping), and the best weights so f
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -29,16 +29,20 @@ class TrainingState:
     counters: Counters
     best: Tensors
     batch_size: int
+    workers: int = 1
     carry: tuple[Tensor, ...] | None = None
+    personal: Tensors = field(default_factory=dict)  # of every process, when there are several
 
     @classmethod
-    def begin(cls, task: Task, optimizer: torch.optim.Optimizer, batch_size: int) -> TrainingState:
+    def begin(
+        cls, task: Task, optimizer: torch.optim.Optimizer, batch_size: int, workers: int = 1
+    ) -> TrainingState:
         """A state before the first step."""
-        return cls(task, optimizer, Counters(), snapshot(task.model), batch_size)
+        return cls(task, optimizer, Counters(), snapshot(task.model), batch_size, workers)
 
     def tensors(self) -> Tensors:
         """All tensors but the weights, by name."""
-        found: Tensors = {"random.cpu": torch.get_rng_state()}
+        found: Tensors = {"random.cpu": torch.get_rng_state(), **self.personal}
         if torch.cuda.is_available() and _on_cuda(self.task.model):
             found["random.cuda"] = torch.cuda.get_rng_state()
         for index, part in enumerate(self.carry or ()):
@@ -55,7 +59,8 @@ class TrainingState:
         """All that is no tensor, as JSON."""
         data = self.task.batches.state_dict()
         plain = {key: value for key, value in data.items() if not isinstance(value, np.ndarray)}
-        return {"counters": asdict(self.counters), "data": plain, "batch_size": self.batch_size}
+        sizes = {"batch_size": self.batch_size, "workers": self.workers}
+        return {"counters": asdict(self.counters), "data": plain, **sizes}
 
     def load(self, weights: Tensors, tensors: Tensors, values: dict[str, Any]) -> None:
         """Take over what `tensors` and `values` gave. CorruptRunError if it does not fit."""
@@ -63,21 +68,26 @@ class TrainingState:
             load_weights(self.task.model, weights)
             self._load_moments(tensors)
             self.counters = _counters(values["counters"])
+            self.personal = {k: v for k, v in tensors.items() if k.startswith("rank")}
             self._load_place(tensors, values)
-            torch.set_rng_state(tensors["random.cpu"])
+            if "random.cpu" in tensors:  # not when a worker joins a training that begins
+                torch.set_rng_state(tensors["random.cpu"])
             if "random.cuda" in tensors and _on_cuda(self.task.model):
                 torch.cuda.set_rng_state(tensors["random.cuda"])
         except (KeyError, ValueError, TypeError, RuntimeError) as error:
             raise CorruptRunError(f"the checkpoint does not fit this training: {error}") from error
 
     def _load_place(self, tensors: Tensors, values: dict[str, Any]) -> None:
-        """Place in the data and hidden state; another batch size begins the next pass."""
+        """Place in the data and hidden state.
+
+        Another batch size begins the next pass; another number of workers a zero hidden state.
+        """
         arrays = _with_prefix(tensors, "data.")
         data = values["data"] | {key: value.numpy() for key, value in arrays.items()}
         self.carry = None
         if values["batch_size"] != self.batch_size:
             data |= {"epoch": data["epoch"] + 1, "at": 0}
-        else:
+        elif values["workers"] == self.workers:
             carry = _with_prefix(tensors, "carry.")
             device = next(self.task.model.parameters()).device
             self.carry = tuple(carry[str(i)].to(device) for i in range(len(carry))) or None

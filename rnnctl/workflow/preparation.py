@@ -53,7 +53,6 @@ def prepare(
     *,
     run: Run | None = None,
     stdin: BinaryIO | None = None,
-    rank: int = 0,
 ) -> Prepared:
     """Open the corpus and make the model; with `run` its tokenizer is used instead of a new one.
 
@@ -61,7 +60,7 @@ def prepare(
     is not there, RunError where `run` was trained on another corpus.
     """
     keep_memory()
-    threads = set_threads(config.training.threads)
+    threads = set_threads(threads_of(config))
     arithmetic = find_arithmetic(config.training.device, config.training.precision)
     sentiment = config.model.task != "lm"
     corpus = open_corpus(
@@ -86,8 +85,14 @@ def prepare(
         engine=config.training.engine,
     ).to(arithmetic.device)
     taken = transfer(model, source) if source is not None and run is None else []
-    task = make_task(config, corpus, tokenizer, store, model, arithmetic, rank=rank)
+    task = make_task(config, tokenizer, store, model, arithmetic)
     return Prepared(config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken))
+
+
+def threads_of(config: RunConfig) -> int | None:
+    """Threads of this process: as asked, or one where several processes share the machine."""
+    several = config.training.workers > 1
+    return config.training.threads or (1 if several else None)
 
 
 def _source(config: RunConfig) -> Run | None:
@@ -104,7 +109,6 @@ def find_tokenizer(config: RunConfig, corpus: Corpus, source: Run | None) -> Tok
 
 def make_task(
     config: RunConfig,
-    corpus: Corpus,
     tokenizer: Tokenizer,
     store: Store,
     model: LanguageModel | Classifier,
@@ -135,7 +139,7 @@ def make_task(
         config.training,
         arithmetic,
         boundary_id=tokenizer.boundary_id,
-        by_document=not corpus.running and config.training.reset,
+        by_document=not train.running and config.training.reset,
         rank=rank,
         workers=workers,
     )

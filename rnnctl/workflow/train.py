@@ -22,12 +22,14 @@ from rnnctl.tasks.loading import parameter_count
 from rnnctl.tasks.recipes import resolve
 from rnnctl.training import events
 from rnnctl.training.checkpoint import publish, restore, save_checkpoint, unpublish, use_best
-from rnnctl.training.loop import Loop, TrainingInterrupted
+from rnnctl.training.loop import Alone, Loop, TrainingInterrupted
 from rnnctl.training.optimizer import make_optimizer
+from rnnctl.training.parallel import Together
 from rnnctl.training.schedule import Plan, Replay
 from rnnctl.training.state import TrainingState
 from rnnctl.workflow.final import FinalInterrupted, measure_splits
 from rnnctl.workflow.interruption import StopRequest, stop_requests
+from rnnctl.workflow.parallel import team
 from rnnctl.workflow.preparation import Prepared, prepare, run_files
 from rnnctl.workflow.recording import log_record, read_schedule, write_schedule
 
@@ -150,7 +152,10 @@ class _Training:
         optimizer = make_optimizer(
             prepared.model, lr=settings.lr, weight_decay=settings.weight_decay
         )
-        self.state = TrainingState.begin(prepared.task, optimizer, settings.batch_size)
+        self.state = TrainingState.begin(
+            prepared.task, optimizer, settings.batch_size, settings.workers
+        )
+        self.team: Together | Alone = Alone()
         task = prepared.task
         self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, read_schedule(run))
         self.warnings = [*options.notes, *prepared.corpus.warnings]
@@ -161,7 +166,7 @@ class _Training:
             self._restore()
             yield self._started()
             try:
-                yield from self._loop(stop)
+                yield from self._train(stop)
                 yield Preparing("measuring the best weights")
                 result = self._finish(stop)
             except (TrainingInterrupted, FinalInterrupted):
@@ -209,9 +214,20 @@ class _Training:
             warnings=tuple(self.warnings),
         )
 
+    def _train(self, stop: StopRequest) -> Iterator[Event]:
+        """The loop, with as many processes as asked for, up to the last checkpoint."""
+        with team(self.prepared, self.plan.replay) as self.team:
+            if isinstance(self.team, Together):
+                self.team.share(self.state)
+            try:
+                yield from self._loop(stop)
+            except TrainingInterrupted:
+                self._save(self.state)
+                raise
+            self._save(self.state)
+
     def _loop(self, stop: StopRequest) -> Iterator[Event]:
-        loop = Loop(self.state, self.plan, self._save, stop)
-        for event in loop.run():
+        for event in Loop(self.state, self.plan, self._save, stop, self.team).run():
             record = log_record(event)
             if record is not None:
                 self.run.append_log(record)
@@ -220,8 +236,6 @@ class _Training:
             yield event
             if isinstance(event, events.Evaluated) and self.options.probe is not None:
                 yield from self._probe(event.step)
-        if not self._saved():
-            self._save(self.state)
 
     def _probe(self, step: int) -> Iterator[Event]:
         assert self.options.probe is not None
@@ -230,17 +244,12 @@ class _Training:
             yield from self.options.probe(self.prepared, step)
         self.prepared.model.train()
 
-    def _saved(self) -> bool:
-        """Whether the newest checkpoint is that of the last step, validation included."""
-        newest = self.run.current.newest
-        step = f"{self.state.counters.step:06d}"
-        return newest is not None and newest == step and self.run.current.finished
-
     def _save(self, state: TrainingState) -> str:
+        if isinstance(self.team, Together):
+            self.team.gather(state)
         return save_checkpoint(self.run, state)
 
     def _interrupted(self, stop: StopRequest) -> Interrupted:
-        self._save(self.state)
         step = self.state.counters.step
         return Interrupted(
             f"stopped after step {step}; the best weights and a checkpoint are in {self.run.path}",

@@ -1,0 +1,231 @@
+"""Several processes for one training: started here with `--workers N`, or by `torchrun`.
+
+The leader prepares, writes and reports as ever; a follower gets settings and tokenizer from it,
+opens the same ids, and takes part in the loop. They are separate programs (never forked: numba's
+threads do not survive that) that meet at a port of this machine, or where `torchrun` says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+from rnnctl.config import RunConfig
+from rnnctl.data.cache import cache_directory
+from rnnctl.data.corpus import open_corpus
+from rnnctl.data.store import Store, build_store, open_store
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.data.tokenizers.serialization import to_bytes
+from rnnctl.errors import RunError
+from rnnctl.tasks.loading import build_model
+from rnnctl.tasks.machine import find_arithmetic, set_threads
+from rnnctl.training.loop import Alone, Loop, TrainingInterrupted
+from rnnctl.training.optimizer import make_optimizer
+from rnnctl.training.parallel import Together, WorkerDiedError, joined, launched
+from rnnctl.training.schedule import Plan, Replay
+from rnnctl.training.state import TrainingState
+from rnnctl.workflow.preparation import Prepared, make_task
+
+HOST = "127.0.0.1"
+MEETING = timedelta(minutes=5)
+_LAST_WORDS_S = 10.0
+
+
+@contextmanager
+def team(prepared: Prepared, replay: Replay | None) -> Iterator[Together | Alone]:
+    """The processes that train `prepared` together, this one leading.
+
+    WorkerDiedError, also out of the body, when one of them is gone.
+    """
+    workers = prepared.config.training.workers
+    started_by_torchrun = launched()
+    if workers == 1:
+        yield Alone()
+        return
+    device = prepared.arithmetic.device
+    if started_by_torchrun is not None:
+        with joined(*started_by_torchrun, device, None) as together:
+            _introduce(together, prepared, replay)
+            yield together
+        return
+    # Without a network the loopback interface is all there is, and all that is needed.
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "")
+    store = TCPStore(HOST, 0, workers, is_master=True, wait_for_workers=False, timeout=MEETING)
+    followers = [_start(rank, workers, store.port) for rank in range(1, workers)]
+    try:
+        _wait_for(followers, store)
+        with joined(0, workers, device, store) as together:
+            _introduce(together, prepared, replay)
+            yield together
+    except WorkerDiedError as error:
+        raise WorkerDiedError(_obituary(followers), hint=error.hint) from error
+    finally:
+        _end(followers)
+
+
+def _start(rank: int, size: int, port: int) -> subprocess.Popen[bytes]:
+    """A follower; signals from the terminal are the leader's business."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _python_path()}
+    return subprocess.Popen(  # noqa: S603 - this very program
+        [sys.executable, "-m", "rnnctl.workflow.parallel", str(rank), str(size), str(port)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env=environment,
+    )
+
+
+def _python_path() -> str:
+    package = str(Path(__file__).parents[2])
+    return os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH", "")]))
+
+
+def _wait_for(followers: list[subprocess.Popen[bytes]], store: Any) -> None:
+    """Until all are there. WorkerDiedError if one ends before."""
+    names = [f"here{rank}" for rank in range(1, len(followers) + 1)]
+    while not store.check(names):
+        if any(process.poll() is not None for process in followers):
+            raise WorkerDiedError("", hint="see its message above")
+        time.sleep(0.02)
+
+
+def _obituary(followers: list[subprocess.Popen[bytes]]) -> str:
+    for rank, process in enumerate(followers, 1):
+        try:
+            code = process.wait(timeout=1.0)
+        except subprocess.TimeoutExpired:
+            continue
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        return f"worker {rank} of this training has died ({how})"
+    return "a worker of this training has died"
+
+
+def _end(followers: list[subprocess.Popen[bytes]]) -> None:
+    """No orphans: followers end by themselves when the training does, or are ended."""
+    deadline = time.monotonic() + _LAST_WORDS_S
+    for process in followers:
+        try:
+            process.wait(timeout=max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _introduce(together: Together, prepared: Prepared, replay: Replay | None) -> None:
+    """Tell the followers what is trained on which ids."""
+    told = {
+        "config": prepared.config.model_dump_json(),
+        "tokenizer": to_bytes(prepared.tokenizer.to_dict()).decode("utf-8"),
+        "store": str(prepared.store.path.absolute()),
+        "fingerprint": prepared.store.fingerprint,
+        "progress": None if replay is None else replay.progress,
+        "evaluations": None if replay is None else sorted(replay.evaluations),
+    }
+    together.tell(json.dumps(told).encode())
+    # Every follower answers by agreeing: with the wrong text it leaves, which is noticed here.
+    together.agree([0.0])
+
+
+def follow(rank: int, size: int, store: Any) -> None:
+    """Take part in a training as one that does not lead, until it ends."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    set_threads(1 if store is not None else None)
+    with joined(rank, size, torch.device("cpu"), store) as together:
+        told = json.loads(together.tell(b""))
+        config = RunConfig.model_validate_json(told["config"])
+        arithmetic = find_arithmetic(config.training.device, config.training.precision)
+        tokenizer = _tokenizer(told["tokenizer"])
+        ids = _ids(config, tokenizer, Path(told["store"]), told["fingerprint"])
+        torch.manual_seed(config.training.seed)
+        model = build_model(
+            config.model,
+            vocab_size=tokenizer.vocab_size,
+            num_classes=len(ids.label_names) if config.model.task != "lm" else 0,
+            engine=config.training.engine,
+        ).to(arithmetic.device)
+        task = make_task(config, tokenizer, ids, model, arithmetic, rank=rank)
+        together.agree([0.0])
+        replay = None
+        if told["progress"] is not None:
+            replay = Replay(tuple(told["progress"]), frozenset(told["evaluations"]))
+        _take_part(config, task, together, replay)
+
+
+def _tokenizer(text: str) -> Tokenizer:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        path.write_text(text, encoding="utf-8")
+        return Tokenizer.load(path)
+
+
+def _ids(config: RunConfig, tokenizer: Tokenizer, path: Path, fingerprint: str) -> Store:
+    """The leader's store if it is on this machine, or one made from the same text."""
+    store = open_store(path)
+    if store is None:
+        corpus = open_corpus(config.corpus, task=config.model.task, cache=cache_directory())
+        limits = {"max_tokens": config.corpus.max_tokens, "keep": config.corpus.keep}
+        store = build_store(corpus, tokenizer, cache=cache_directory(), **limits)  # type: ignore[arg-type]
+    if store.fingerprint != fingerprint:
+        raise RunError("this machine's corpus is not the one that the first process reads")
+    return store
+
+
+def _take_part(config: RunConfig, task: object, together: Together, replay: Replay | None) -> None:
+    from rnnctl.tasks.classification import ClassificationTask
+    from rnnctl.tasks.language_model import LanguageModelTask
+
+    assert isinstance(task, LanguageModelTask | ClassificationTask)
+    settings = config.training
+    optimizer = make_optimizer(task.model, lr=settings.lr, weight_decay=settings.weight_decay)
+    state = TrainingState.begin(task, optimizer, settings.batch_size, settings.workers)
+    together.share(state)
+    plan = Plan(settings, task.units_per_epoch, task.counts_documents, replay)
+
+    def save(state: TrainingState) -> str:
+        together.gather(state)
+        return ""
+
+    try:
+        for _ in Loop(state, plan, save, team=together).run():
+            pass
+    except TrainingInterrupted:
+        pass
+    save(state)
+
+
+def follow_torchrun() -> bool:
+    """Take part if `torchrun` started this process as a follower; whether it did."""
+    place = launched()
+    if place is None or place[0] == 0:
+        return False
+    follow(*place, None)
+    return True
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m rnnctl.workflow.parallel RANK SIZE PORT`: a follower that a leader started."""
+    rank, size, port = map(int, arguments)
+    store = TCPStore(HOST, port, size, is_master=False, timeout=MEETING)
+    store.set(f"here{rank}", "1")
+    try:
+        follow(rank, size, store)
+    except WorkerDiedError:
+        return 1  # the leader is gone, or will say why
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

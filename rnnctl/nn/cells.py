@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, relu, sigmoid, tanh
 
+from rnnctl import catalog
 from rnnctl.errors import UsageError
 
 Parts = tuple[Tensor, ...]
 
 __all__ = [
-    "CELLS",
     "GRU",
     "LSTM",
     "RNN_RELU",
@@ -282,19 +282,18 @@ GRU = Cell(
     push=gru_push,
 )
 
-CELLS = {"rnn": RNN_TANH, "lstm": LSTM, "gru": GRU}
-
 
 def find_cell(name: str, nonlinearity: str = "tanh") -> Cell:
     """The cell called `rnn`, `lstm` or `gru`; `nonlinearity` (tanh, relu) is the plain RNN's.
 
     Raises UsageError for a name that is none of these.
     """
-    if name not in CELLS or nonlinearity not in ("tanh", "relu"):
+    if name not in catalog.CELLS or nonlinearity not in ("tanh", "relu"):
         raise UsageError(
             f"unknown cell or nonlinearity: {name}, {nonlinearity}",
-            hint="cells are rnn, lstm and gru; the rnn's nonlinearity is tanh or relu",
+            hint=f"cells are {', '.join(catalog.CELLS)}; the rnn's nonlinearity is tanh or relu",
         )
     if name == "rnn" and nonlinearity == "relu":
         return RNN_RELU
-    return CELLS[name]
+    cell: Cell = catalog.load("cell", name)
+    return cell

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 from rnnctl.nn.kernels import kernels
-from rnnctl.nn.products import packed, weight_gradient
+from rnnctl.nn.products import packed, transposed, weight_gradient
 
 Array = NDArray[Any]
 
@@ -142,7 +142,7 @@ class FusedLayer(torch.autograd.Function):
         dx = kept.gates.flatten(0, 1).flatten(1)  # (TB, gH)
         dinputs = None
         if ctx.needs_input_grad[2]:
-            dinputs = packed(weights.w_ih.t(), dx.shape[0])(dx).view_as(inputs)
+            dinputs = transposed(weights.w_ih, dx.shape[0])(dx).view_as(inputs)
         before = kept.hidden[:-1]
         if ctx.starts is not None:
             before = before * kept.keep[:-1].unsqueeze(-1).to(before.dtype)

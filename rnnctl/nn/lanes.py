@@ -54,7 +54,8 @@ _Q0, _Q2, _Q4, _Q6 = (
 
 @inline
 def _tanh(value: Any) -> Any:
-    x = min(max(value, -_LIMIT), _LIMIT)
+    x = -_LIMIT if value < -_LIMIT else value  # in this form NaN stays NaN
+    x = _LIMIT if x > _LIMIT else x
     s = x * x
     p = ((((((_P13 * s + _P11) * s + _P9) * s + _P7) * s + _P5) * s + _P3) * s + _P1) * x
     return p / (((_Q6 * s + _Q4) * s + _Q2) * s + _Q0)
@@ -67,7 +68,7 @@ def _sigmoid(value: Any) -> Any:
 
 @inline
 def _relu(value: Any) -> Any:
-    return max(value, np.float32(0))
+    return np.float32(0) if value < np.float32(0) else value
 
 
 @inline
@@ -103,7 +104,7 @@ ARITHMETIC = {
 
 # bf16 is the upper half of a float; numba has no such type, so it is seen as uint16.
 
-_WORD = ir.IntType(32)
+WORD = ir.IntType(32)
 
 
 @intrinsic
@@ -111,7 +112,7 @@ def _widen(context: Any, value: Any) -> Any:
     """uint16 holding a bf16 -> float32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = builder.shl(builder.zext(arguments[0], _WORD), ir.Constant(_WORD, 16))
+        word = builder.shl(builder.zext(arguments[0], WORD), ir.Constant(WORD, 16))
         return builder.bitcast(word, ir.FloatType())
 
     return numba.float32(numba.uint16), generate
@@ -122,10 +123,10 @@ def _narrow(context: Any, value: Any) -> Any:
     """float32 -> uint16 holding the nearest bf16, ties to even."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = builder.bitcast(arguments[0], _WORD)
-        odd = builder.and_(builder.lshr(word, ir.Constant(_WORD, 16)), ir.Constant(_WORD, 1))
-        word = builder.add(builder.add(word, ir.Constant(_WORD, 0x7FFF)), odd)
-        return builder.trunc(builder.lshr(word, ir.Constant(_WORD, 16)), ir.IntType(16))
+        word = builder.bitcast(arguments[0], WORD)
+        odd = builder.and_(builder.lshr(word, ir.Constant(WORD, 16)), ir.Constant(WORD, 1))
+        word = builder.add(builder.add(word, ir.Constant(WORD, 0x7FFF)), odd)
+        return builder.trunc(builder.lshr(word, ir.Constant(WORD, 16)), ir.IntType(16))
 
     return numba.uint16(numba.float32), generate
 

@@ -49,6 +49,17 @@ def packed(weight: Tensor, rows: int, bias: Tensor | None = None) -> Product:
     return lambda a: multiply(a, reordered, bias, "none", [], "")
 
 
+def transposed(weight: Tensor, rows: int) -> Product:
+    """weight (M, K) -> the function a (rows, M) -> a W (rows, K), for one or a few large products.
+
+    In bf16 `mm` is oneDNN's already and needs no packed copy of the transposed weight.
+    """
+    weight = weight.detach()
+    if weight.dtype == torch.float32:
+        return packed(weight.t(), rows)
+    return lambda a: a @ weight
+
+
 def weight_gradient(outer: Tensor, inner: Tensor) -> Tensor:
     """outer (N, M), inner (N, K) -> outer^T inner (M, K), the sum over N as one product."""
     if outer.dtype == torch.float32 and can_pack(outer):

@@ -1,25 +1,47 @@
-"""Cross-entropy over a vocabulary, in nats.
+"""Cross-entropy over a vocabulary in nats, without ever holding all logits.
+
+For a slice of the tokens at a time: logits z, then in their place e = exp(z - max z), from whose
+row sums the losses follow; then the gradients, at once. The gradient of sum(-log p(target)) is
+p - onehot with p = e / sum(e). Neither p nor the one-hot part is ever written: the row sums divide
+the small factors of the products instead, and the targets' rows are corrected afterwards. The bias
+is the weight of one more feature that is always 1.
 
 Axes: N tokens, F features, V vocabulary.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, linear
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import cross_entropy, linear, pad
+
+from rnnctl.nn.engines import fused_available, product_dtype
+from rnnctl.nn.products import can_pack, packed, transposed, weight_gradient
 
 NO_TARGET = -100
+SLICE = 1 << 23  # logits held at once
+SMALL = 1 << 18  # logits that are no trouble: ordinary cross-entropy
+_ALIGN = 16  # features are padded to a multiple of this, for the vector units
 
 
 def summed_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """features (N, F), weight (V, F), bias (V,), targets (N,) -> summed nats, a scalar in fp32.
 
-    Targets of -100 do not count. float64 stays float64.
+    Targets of -100 do not count. float64 stays float64. Products are in bf16 under autocast, sums
+    in fp32 at least.
     """
-    logits = linear(features, weight, bias)
-    logits = logits if logits.dtype == torch.float64 else logits.float()
-    return cross_entropy(logits, targets, ignore_index=NO_TARGET, reduction="sum")
+    if features.shape[0] * weight.shape[0] <= SMALL:
+        logits = _at_least_float(linear(features, weight, bias))
+        return cross_entropy(logits, targets, ignore_index=NO_TARGET, reduction="sum")
+    dtype = product_dtype(features)
+    with torch.autocast(features.device.type, enabled=False):
+        nats: Tensor = _SlicedLoss.apply(  # type: ignore[no-untyped-call]
+            features, weight, bias, targets, dtype
+        )
+    return nats
 
 
 def token_losses(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
@@ -27,13 +49,112 @@ def token_losses(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
 
     The logits are made for a slice of the tokens at a time.
     """
-    size = max(1, (1 << 22) // weight.shape[0])
-    losses = []
-    with torch.no_grad():
-        for part, wanted in zip(
-            torch.split(features, size), torch.split(targets, size), strict=True
-        ):
-            logits = linear(part, weight, bias)
-            logits = logits if logits.dtype == torch.float64 else logits.float()
-            losses.append(cross_entropy(logits, wanted, ignore_index=NO_TARGET, reduction="none"))
+    dtype = product_dtype(features)
+    with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+        w, f = _augmented(weight, bias, dtype), _with_one(features.detach(), dtype)
+        rows = _slice_rows(f, w)
+        logits = packed(w, rows)
+        slices = zip(torch.split(f, rows), torch.split(targets, rows), strict=True)
+        losses = [_exponentials(logits(part), wanted)[0] for part, wanted in slices]
     return torch.cat(losses)
+
+
+class _SlicedLoss(torch.autograd.Function):
+    """The loss and, in the same go, its gradients, which `backward` only scales."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        dtype: torch.dtype,
+    ) -> Tensor:
+        w, f = _augmented(weight, bias, dtype), _with_one(features, dtype)
+        rows = _slice_rows(f, w)
+        logits, back = packed(w, rows), transposed(w, rows)
+        exact = torch.float64 if dtype == torch.float64 else torch.float32
+        df = torch.empty(f.shape, dtype=exact, device=f.device)
+        dw: Tensor | None = None
+        total = torch.zeros((), dtype=exact, device=f.device)
+        for first in range(0, len(f), rows):
+            part, wanted = f[first : first + rows], targets[first : first + rows]
+            e = logits(part)
+            nats, inverse = _exponentials(e, wanted)
+            total += nats.sum()
+            df[first : first + rows] = back(e).to(exact) * inverse
+            share = weight_gradient(e, (part.to(exact) * inverse).to(dtype)).to(exact)
+            dw = share if dw is None else dw.add_(share)
+        assert dw is not None
+        _subtract_targets(df, dw, f, w, targets)
+        ctx.save_for_backward(df, dw)
+        ctx.size, ctx.dtypes = features.shape[1], (features.dtype, weight.dtype, bias.dtype)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, scale: Tensor) -> Any:
+        df, dw = ctx.saved_tensors
+        size, (features, weight, bias) = ctx.size, ctx.dtypes
+        return (
+            (df[:, :size] * scale).to(features),
+            (dw[:, :size] * scale).to(weight),
+            (dw[:, size] * scale).to(bias),
+            None,
+            None,
+        )
+
+
+def _at_least_float(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def _slice_rows(features: Tensor, weight: Tensor) -> int:
+    """How many tokens at a time, in slices of nearly equal size."""
+    tokens = len(features)
+    slices = -(-tokens * len(weight) // SLICE)
+    return -(-tokens // slices)
+
+
+def _padding(size: int) -> int:
+    return -(size + 1) % _ALIGN
+
+
+def _augmented(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
+    """(V, F) and (V,) -> (V, F + 1 + padding)."""
+    parts = (weight.detach().to(dtype), bias.detach().to(dtype).unsqueeze(1))
+    return pad(torch.cat(parts, 1), (0, _padding(weight.shape[1])))
+
+
+def _with_one(features: Tensor, dtype: torch.dtype) -> Tensor:
+    """(N, F) -> (N, F + 1 + padding), the bias's feature being 1."""
+    f = pad(features.to(dtype), (0, 1 + _padding(features.shape[1])))
+    f[:, features.shape[1]] = 1
+    return f
+
+
+def _exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """logits (n, V), overwritten by exp(z - max z), targets (n,) -> nats (n,), 1 / row sum (n, 1).
+
+    Both are 0 where there is no target.
+    """
+    if fused_available() and can_pack(logits):
+        from rnnctl.nn.softmax_rows import exponentials  # imports numba
+
+        return exponentials(logits, targets)
+    z = _at_least_float(logits)
+    z = z - z.amax(1, keepdim=True)
+    has_target = (targets != NO_TARGET).unsqueeze(1)
+    wanted = z.gather(1, targets.clamp_min(0).unsqueeze(1))
+    logits.copy_(z.exp_())
+    sums = z.sum(1, keepdim=True)
+    return ((sums.log() - wanted) * has_target).squeeze(1), has_target / sums
+
+
+def _subtract_targets(df: Tensor, dw: Tensor, f: Tensor, w: Tensor, targets: Tensor) -> None:
+    """The one-hot part of the gradient: df (N, F'), dw (V, F') in place."""
+    index = (targets != NO_TARGET).nonzero().squeeze(1)
+    wanted = targets[index]
+    df[index] -= w[wanted].to(df.dtype)
+    dw.index_add_(0, wanted, f[index].to(dw.dtype), alpha=-1)

@@ -58,6 +58,7 @@ def gradients(
 
 
 def relative(ours: Tensor, theirs: Tensor) -> float:
+    ours, theirs = ours.detach(), theirs.detach()
     return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-3))
 
 

@@ -1,0 +1,160 @@
+"""The elementwise part of a softmax over a large vocabulary, compiled by numba: see `softmax`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+import torch
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba.extending import intrinsic
+from torch import Tensor
+
+from rnnctl.nn.lanes import OPTIONS, WORD, get, inline, put
+
+_LOG2E = np.float32(1.4426950408889634)
+_LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
+_HALF, _ONE, _LOWEST = np.float32(0.5), np.float32(1), np.float32(-87)
+# Minimax polynomial for (exp(r) - 1 - r) / r^2 on |r| <= ln(2)/2, from Cephes (expf).
+_C0, _C1, _C2, _C3, _C4, _C5 = (
+    np.float32(value)
+    for value in (
+        1.9875691500e-4,
+        1.3981999507e-3,
+        8.3334519073e-3,
+        4.1665795894e-2,
+        1.6666665459e-1,
+        5.0000001201e-1,
+    )
+)
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _jit(function: _Function) -> _Function:
+    compiled: _Function = numba.njit(cache=True, **OPTIONS)(function)
+    return compiled
+
+
+def _jit_any_order(function: _Function) -> _Function:
+    """Sums in any order, so that they too become vector instructions."""
+    compiled: _Function = numba.njit(cache=True, **{**OPTIONS, "fastmath": True})(function)
+    return compiled
+
+
+@intrinsic
+def _power_of_two(context: Any, exponent: Any) -> Any:
+    """int32 n in -126…127 -> float32 2^n."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        biased = builder.add(arguments[0], ir.Constant(WORD, 127))
+        return builder.bitcast(builder.shl(biased, ir.Constant(WORD, 23)), ir.FloatType())
+
+    return numba.float32(numba.int32), generate
+
+
+def _flip(builder: Any, word: Any) -> Any:
+    """Turn the order of negative floats' bits round; undoes itself."""
+    sign = builder.ashr(word, ir.Constant(WORD, 31))
+    return builder.xor(word, builder.and_(sign, ir.Constant(WORD, 0x7FFFFFFF)))
+
+
+@intrinsic
+def _bits(context: Any, value: Any) -> Any:
+    """float32 -> int32 in the same order: maxima of integers become vector instructions."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _flip(builder, builder.bitcast(arguments[0], WORD))
+
+    return numba.int32(numba.float32), generate
+
+
+@intrinsic
+def _unbits(context: Any, value: Any) -> Any:
+    """The inverse of `_bits`."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(_flip(builder, arguments[0]), ir.FloatType())
+
+    return numba.float32(numba.int32), generate
+
+
+power_of_two: Any = _power_of_two
+bits: Any = _bits
+unbits: Any = _unbits
+
+
+@inline
+def _exp(x: Any) -> Any:
+    """exp(x) for x <= 0, within 2 units in the last place; e^-87 below -87."""
+    x = max(x, _LOWEST)
+    n = np.int32(x * _LOG2E - _HALF)  # to the nearest, as x is not positive
+    whole = np.float32(n)
+    r = x - whole * _LN2_HIGH - whole * _LN2_LOW
+    p = ((((_C0 * r + _C1) * r + _C2) * r + _C3) * r + _C4) * r + _C5
+    return (p * r * r + r + _ONE) * power_of_two(n)
+
+
+@_jit
+def _largest(row: Any) -> Any:
+    largest = bits(get(row, 0))
+    for j in range(row.shape[0]):
+        largest = max(largest, bits(get(row, j)))
+    return unbits(largest)
+
+
+@_jit
+def _exponentiate(row: Any, largest: Any) -> Any:
+    for j in range(row.shape[0]):
+        put(row, j, _exp(get(row, j) - largest))
+
+
+@_jit_any_order
+def _sum(row: Any) -> Any:
+    total = np.float32(0)
+    for j in range(row.shape[0]):
+        total += get(row, j)
+    return total
+
+
+@_jit
+def _rows(logits: Any, targets: Any, nats: Any, inverse: Any) -> Any:
+    for n in range(logits.shape[0]):
+        row, target = logits[n], targets[n]
+        if target < 0:
+            nats[n] = inverse[n] = np.float32(0)
+            continue
+        largest = _largest(row)
+        wanted = get(row, target) - largest
+        _exponentiate(row, largest)
+        total = _sum(row)
+        nats[n] = np.log(total) - wanted
+        inverse[n] = _ONE / total
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, torch.get_num_threads() - 1))
+
+
+def exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """As `softmax._exponentials`, for fp32 and bf16 on a CPU, spread over torch's threads."""
+    values = logits.view(torch.uint16) if logits.dtype == torch.bfloat16 else logits
+    arrays = values.numpy(), targets.numpy()
+    nats, inverse = torch.empty(len(logits)), torch.empty(len(logits), 1)
+    results = nats.numpy(), inverse.numpy()[:, 0]
+    threads = min(torch.get_num_threads(), len(logits))
+    bounds = [len(logits) * k // threads for k in range(threads + 1)]
+    parts = [
+        [array[first:last] for array in (*arrays, *results)] for first, last in pairwise(bounds)
+    ]
+    waiting = [_pool().submit(_rows, *part) for part in parts[1:]]
+    _rows(*parts[0])
+    for future in waiting:
+        future.result()
+    return nats, inverse

@@ -31,26 +31,65 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "selftest": ("rnnctl.cli.selftest:selftest", "Check the measurements on known answers."),
 }
 
-# Each attribute is the equations of one recurrent cell (rnnctl/nn/cells.py).
-CELLS: Final[dict[str, tuple[str, str]]] = {}
+# Each attribute is a Cell: one step, and the derivative of one step.
+CELLS: Final[dict[str, tuple[str, str]]] = {
+    "rnn": ("rnnctl.nn.cells:RNN_TANH", "Plain recurrent network (Elman 1990), tanh or relu."),
+    "lstm": ("rnnctl.nn.cells:LSTM", "Long short-term memory with a forget gate (Gers 2000)."),
+    "gru": ("rnnctl.nn.cells:GRU", "Gated recurrent unit (Cho 2014), no cell state."),
+}
 
-# Each attribute is a task: model, batches, loss and metrics (rnnctl/tasks/).
-TASKS: Final[dict[str, tuple[str, str]]] = {}
+# Each attribute is a Task: batches, loss and metrics of one kind of work.
+TASKS: Final[dict[str, tuple[str, str]]] = {
+    "lm": ("rnnctl.tasks.language_model:LanguageModelTask", "Predict the next token."),
+    "sentiment": ("rnnctl.tasks.classification:ClassificationTask", "Give a text a label."),
+}
 
-# Each attribute makes a tokenizer of one level (rnnctl/data/tokenizers/).
-LEVELS: Final[dict[str, tuple[str, str]]] = {}
+# Each attribute is the Tokenizer of one level.
+LEVELS: Final[dict[str, tuple[str, str]]] = {
+    "char": ("rnnctl.data.tokenizers.characters:CharTokenizer", "One token a character."),
+    "byte": ("rnnctl.data.tokenizers.characters:ByteTokenizer", "One token a byte; any text."),
+    "word": ("rnnctl.data.tokenizers.words:WordTokenizer", "Words, punctuation and spacing."),
+    "bpe": ("rnnctl.data.tokenizers.bpe:BpeTokenizer", "Pieces of words; any text."),
+}
 
-# Each attribute reads one kind of source into documents (rnnctl/data/).
-READERS: Final[dict[str, tuple[str, str]]] = {}
+# Each attribute reads one kind of source.
+READERS: Final[dict[str, tuple[str, str]]] = {
+    "text": ("rnnctl.data.opentext:open_text", "Plain text, packed or not, in any encoding."),
+    "table": ("rnnctl.data.rows:read_text_tables", "csv, tsv, json, jsonl: texts and labels."),
+    "parquet": ("rnnctl.data.rows:read_parquet", "Parquet files, memory-mapped."),
+    "hub": ("rnnctl.data.hub:load", "hub:NAME[:SPLIT] through the datasets library."),
+    "task": ("rnnctl.data.bench_tasks:task_documents", "task:NAME, memory tasks made of symbols."),
+}
 
-# Each attribute measures one aspect of memory (rnnctl/diagnostics/).
-DIAGNOSTICS: Final[dict[str, tuple[str, str]]] = {}
+# Each attribute measures one aspect of memory: (subject, sample, settings) -> record.
+DIAGNOSTICS: Final[dict[str, tuple[str, str]]] = {
+    "use": ("rnnctl.diagnostics.use:measure", "How far back text still improves the prediction."),
+    "effect": ("rnnctl.diagnostics.effect:measure", "What one early word changes at a distance."),
+    "hold": ("rnnctl.diagnostics.hold:measure", "What a linear probe can read from the state."),
+    "reach": ("rnnctl.diagnostics.reach:measure", "How far back a gradient arrives."),
+    "gates": ("rnnctl.diagnostics.gates:measure", "How long the gates keep what is in the state."),
+    "position": ("rnnctl.diagnostics.position:measure", "How much a sentence's place counts."),
+}
 
-# Each attribute turns the result with that schema id into blocks (rnnctl/reports/).
-REPORTS: Final[dict[str, tuple[str, str]]] = {}
+# schema id -> what turns that result into blocks
+REPORTS: Final[dict[str, tuple[str, str]]] = {
+    "rnnctl.train/1": ("rnnctl.reports.training:blocks", "A training."),
+    "rnnctl.info/1": ("rnnctl.reports.training:blocks", "What is in a run."),
+    "rnnctl.runs/1": ("rnnctl.reports.training:blocks", "A list of runs."),
+    "rnnctl.generate/1": ("rnnctl.reports.inference:blocks", "Generated text."),
+    "rnnctl.score/1": ("rnnctl.reports.inference:blocks", "Scores of texts."),
+    "rnnctl.evaluate/1": ("rnnctl.reports.inference:blocks", "A run measured on a corpus."),
+    "rnnctl.diagnostics/1": ("rnnctl.reports.diagnostics:blocks", "The memory panel."),
+    "rnnctl.selftest/1": ("rnnctl.reports.selftest:blocks", "Known answers."),
+    "rnnctl.comparison/1": ("rnnctl.reports.comparison:blocks", "Runs compared, and verdicts."),
+}
 
-# Each attribute renders blocks as one output format (rnnctl/reports/).
-FORMATS: Final[dict[str, tuple[str, str]]] = {}
+# --format: each attribute renders blocks, or for json the result itself.
+FORMATS: Final[dict[str, tuple[str, str]]] = {
+    "table": ("rnnctl.reports.as_table:as_table", "For a terminal."),
+    "json": ("rnnctl.reports.as_json:as_json", "For programs: everything, with units."),
+    "markdown": ("rnnctl.reports.as_markdown:as_markdown", "For documents."),
+}
 
 TABLES: Final[dict[str, Table]] = {
     "command": COMMANDS,

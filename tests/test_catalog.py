@@ -39,3 +39,42 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(UsageError) as caught:
         catalog.load("command", "generat")
     assert caught.value.hint.startswith("did you mean `generate`")
+
+
+def test_the_settings_allow_exactly_what_the_catalog_lists() -> None:
+    from typing import get_args
+
+    from rnnctl import config
+    from rnnctl.cli.options import Format
+
+    assert set(get_args(config.CellName)) == set(catalog.CELLS)
+    assert set(get_args(config.TaskName)) == set(catalog.TASKS)
+    assert set(get_args(config.Level)) == set(catalog.LEVELS)
+    assert set(get_args(Format)) == set(catalog.FORMATS)
+
+
+def test_diagnose_measures_exactly_what_the_catalog_lists() -> None:
+    from rnnctl.workflow import diagnose
+
+    assert set(diagnose.MEASURES) == set(catalog.DIAGNOSTICS)
+
+
+def test_every_result_has_a_report() -> None:
+    """Each `schema_id` in the results package is listed, and nothing else is.
+
+    What `compare` keeps with a member and never prints has none.
+    """
+    kept = {"rnnctl.speed/1", "rnnctl.exchange/1", "rnnctl.baselines/1"}
+    import importlib
+    import pkgutil
+    from typing import get_args
+
+    from rnnctl import results
+
+    found = set()
+    for module in pkgutil.iter_modules(results.__path__):
+        for item in vars(importlib.import_module(f"rnnctl.results.{module.name}")).values():
+            field = getattr(item, "model_fields", {}).get("schema_id")
+            if field is not None:
+                found.update(get_args(field.annotation))
+    assert found - kept == set(catalog.REPORTS)

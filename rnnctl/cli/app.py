@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -13,9 +14,8 @@ from rnnctl import __version__, catalog
 from rnnctl.cli import console
 from rnnctl.errors import UsageError
 
+ARGUMENTS = "Arguments"
 PLACEHOLDERS = {
-    " <list[str]>": "",
-    " <list[path]>": "",
     "<int range>": "N",
     "<float range>": "X",
     "<int>": "N",
@@ -46,14 +46,22 @@ class GroupedHelp(TyperCommand):
     Rich's boxes would cost a tenth of a second and half of a narrow terminal.
     """
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """``RUN [FILE]...`` where typer writes ``{RUN} [[FILE]...]...``."""
+        pieces = super().collect_usage_pieces(ctx)
+        return [
+            re.sub(r"^\{(.*)\}$|^\[(\[.*\](?:\.\.\.)?)\](?:\.\.\.)?$", r"\1\2", p) for p in pieces
+        ]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments first, then each panel in order of appearance, then the rest."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        sections: dict[str, list[tuple[str, str]]] = {ARGUMENTS: []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                names, text = record
-                sections.setdefault(_section(parameter), []).append((_plain(names), text))
+                section = _section(parameter)
+                names = _plain(record[0], argument=section == ARGUMENTS)
+                sections.setdefault(section, []).append((names, record[1]))
         rest = sections.pop("Options", [])
         for title, records in [*sections.items(), ("Options", rest)]:
             if records:
@@ -61,8 +69,10 @@ class GroupedHelp(TyperCommand):
                     formatter.write_dl(records)
 
 
-def _plain(names: str) -> str:
+def _plain(names: str, *, argument: bool) -> str:
     """Placeholders as manuals write them: ``--lr X`` for ``--lr <float>``."""
+    if argument:  # its name is its placeholder
+        return names.partition(" <")[0]
     for written, placeholder in PLACEHOLDERS.items():
         names = names.replace(written, placeholder)
     return names
@@ -70,7 +80,7 @@ def _plain(names: str) -> str:
 
 def _section(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return "Arguments"
+        return ARGUMENTS
     return getattr(parameter, "rich_help_panel", None) or "Options"
 
 

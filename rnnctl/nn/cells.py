@@ -33,6 +33,7 @@ from rnnctl import catalog
 from rnnctl.errors import UsageError
 
 Parts = tuple[Tensor, ...]
+State = tuple[Tensor, ...]  # per coordinate (L, B, H); nobody outside this package opens it
 
 __all__ = [
     "GRU",
@@ -42,6 +43,7 @@ __all__ = [
     "Cell",
     "LayerWeights",
     "Parts",
+    "State",
     "find_cell",
 ]
 

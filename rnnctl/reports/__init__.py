@@ -7,9 +7,9 @@ every command has every format and the library never prints.
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Literal, cast
 
+from rnnctl import catalog
 from rnnctl.reports.as_json import as_json
 from rnnctl.reports.as_markdown import as_markdown
 from rnnctl.reports.as_table import as_table
@@ -18,26 +18,11 @@ from rnnctl.results.base import Result
 
 Format = Literal["table", "json", "markdown"]
 
-# schema_id of a result -> the function that turns it into blocks; imported when it is needed
-BLOCKS: dict[str, str] = {
-    "rnnctl.train/1": "rnnctl.reports.training:blocks",
-    "rnnctl.info/1": "rnnctl.reports.training:blocks",
-    "rnnctl.runs/1": "rnnctl.reports.training:blocks",
-    "rnnctl.generate/1": "rnnctl.reports.inference:blocks",
-    "rnnctl.score/1": "rnnctl.reports.inference:blocks",
-    "rnnctl.classify/1": "rnnctl.reports.inference:blocks",
-    "rnnctl.evaluate/1": "rnnctl.reports.inference:blocks",
-    "rnnctl.diagnostics/1": "rnnctl.reports.diagnostics:blocks",
-    "rnnctl.selftest/1": "rnnctl.reports.selftest:blocks",
-    "rnnctl.comparison/1": "rnnctl.reports.comparison:blocks",
-}
-
 
 def blocks_of(result: Result) -> list[Block]:
     """The blocks of a result, by its ``schema_id``. A result without an entry is a mistake."""
     schema = str(getattr(result, "schema_id", ""))
-    module, name = BLOCKS[schema].split(":")
-    make = cast(Callable[[Result], list[Block]], getattr(import_module(module), name))
+    make = cast(Callable[[Result], list[Block]], catalog.load("report", schema))
     return make(result)
 
 

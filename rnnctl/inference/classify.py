@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl.errors import RunError
+from rnnctl.inference.engine import EngineChoice
 from rnnctl.inference.lines import Line
 from rnnctl.inference.records import Record, RecordReader
 from rnnctl.nn.allocator import keep_memory
@@ -61,6 +62,7 @@ class Predictor:
         self.labels = loaded.labels
         self.text_field = loaded.config.corpus.text_field
         self._model = loaded.model
+        self._engine = EngineChoice(loaded.model)
         self._tokenizer = loaded.tokenizer
         self._corpus = loaded.config.corpus
         self._device = next(loaded.model.parameters()).device
@@ -89,6 +91,7 @@ class Predictor:
         """(N, C)."""
         lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
         logits = np.zeros((len(documents), len(self.labels)))
+        self._engine.note(int(lengths.sum()))
         for some in batches_by_length(lengths):
             ids = np.full((int(lengths[some].max()), len(some)), self._tokenizer.boundary_id)
             for column, index in enumerate(some):

@@ -68,7 +68,10 @@ class _Speaker:
 
     def say(self, token: int) -> tuple[str, bool]:
         """The text that is certain after this token, and whether a stop text has been reached."""
-        self._held += self._decoder.decode(self._tokenizer.token_bytes(token))
+        text = self._decoder.decode(self._tokenizer.token_bytes(token))
+        if not self._stop:
+            return text, False
+        self._held += text
         places = [place for text in self._stop if (place := self._held.find(text)) >= 0]
         if places:
             return self._held[: min(places)], True

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import RunError
+from rnnctl.inference.engine import EngineChoice
 from rnnctl.inference.state import TextState, beginning
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import LanguageModel
@@ -96,6 +97,7 @@ class Scorer:
         self.tokenizer: Tokenizer = loaded.tokenizer
         self._arithmetic = Arithmetic(next(loaded.model.parameters()).device, bf16=False)
         self._ends = ends
+        self._engine = EngineChoice(loaded.model)
 
     def tally_texts(self, texts: Sequence[str]) -> list[Tally]:
         """The sums of each text, from a zero state; many short texts go through at once."""
@@ -129,6 +131,7 @@ class Scorer:
         if not documents:
             return np.zeros(0)
         offsets = np.cumsum([0, *map(len, documents)])
+        self._engine.note(int(offsets[-1]))
         nats = document_nats(
             self.model,
             np.concatenate(documents),
@@ -144,6 +147,7 @@ class Scorer:
     ) -> tuple[NDArray[np.float64], tuple[torch.Tensor, ...]]:
         """inputs, targets (T,) and a state (L, 1, H) -> nats (T,) and the state after."""
         device = self._arithmetic.device
+        self._engine.note(len(inputs))
         nats, state = self.model.token_losses(
             torch.from_numpy(inputs).unsqueeze(1).to(device),
             torch.from_numpy(targets).unsqueeze(1).to(device),

@@ -1,0 +1,30 @@
+"""A quick start first, speed later.
+
+The fused engine imports numba, which takes longer than answering some lines without it. So a model
+begins with PyTorch's own kernels, and goes over to the fastest engine once so much has been read
+that this pays. They agree within rounding.
+"""
+
+from __future__ import annotations
+
+from rnnctl.nn.models import Classifier, LanguageModel
+
+WORTH_IT = 100_000  # tokens
+
+
+class EngineChoice:
+    """Of a model with engine "auto"; one that was asked for is left alone."""
+
+    def __init__(self, model: LanguageModel | Classifier) -> None:
+        self._recurrent = model.recurrent
+        self._waits = self._recurrent.engine == "auto"
+        self._read = 0
+        if self._waits:
+            self._recurrent.engine = "torch"
+
+    def note(self, tokens: int) -> None:
+        """Say that so many more tokens are about to be read."""
+        self._read += tokens
+        if self._waits and self._read > WORTH_IT:
+            self._recurrent.engine = "auto"
+            self._waits = False

@@ -24,6 +24,7 @@ from rnnctl.results.diagnostics import (
     GatesRecord,
     HeadlineRecord,
     HoldRecord,
+    InstrumentCheck,
     ModelRecord,
     PositionRecord,
     ReachRecord,
@@ -151,8 +152,17 @@ def _measure(
         gates=measured.gates,
         position=measured.position,
         cross_checks=panel.cross_checks(measured),
-        selftest=remembered(),
+        selftest=_instrument(),
     )
+
+
+def _instrument() -> InstrumentCheck | None:
+    """The outcome of the last selftest of this version, if there was one."""
+    outcome = remembered()
+    if outcome is None:
+        return None
+    passed, failed = outcome
+    return InstrumentCheck(passed=passed, failed=failed)
 
 
 def _language(material: Material) -> LanguageModelSubject | None:

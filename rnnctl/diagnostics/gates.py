@@ -126,8 +126,13 @@ def _append(sums: GateSums, parts: list[GateSums], tokens: int) -> None:
 
 
 def time_constants(mean_log: FloatArray) -> FloatArray:
-    """τ = −1/ℓ in tokens, at most `LONGEST`."""
-    return np.minimum(-1 / np.minimum(mean_log, -1 / LONGEST), LONGEST)
+    """τ = −1/ℓ in tokens, `LONGEST` where it is longer."""
+    return np.asarray(1 / np.maximum(-mean_log, 1 / LONGEST))
+
+
+def endless(tau: float) -> bool:
+    """Whether a time constant is the `LONGEST` one, give or take rounding."""
+    return tau > 0.999 * LONGEST
 
 
 def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesRecord:
@@ -150,7 +155,7 @@ def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesReco
     rate = _estimate(resets.sum() / tokens.sum(), weights @ resets / counts, documents, "")
     scalars["reset_rate"] = rate
     rows = [
-        tuple(float(value) if value < LONGEST else None for value in layer)
+        tuple(None if endless(value) else float(value) for value in layer)
         for layer in tau.reshape(layers, hidden)
     ]
     return GatesRecord(
@@ -165,11 +170,11 @@ def _estimate(
     value: float, replicates: FloatArray, documents: int, unit: str = "tokens"
 ) -> Estimate:
     low, high = (float(end) for end in percentiles(replicates))
-    censored = value >= LONGEST
+    censored = endless(value)
     known = documents > 1
     return Estimate(
         estimate=None if censored else float(value),
-        ci95=(low if known else None, high if known and high < LONGEST else None),
+        ci95=(low if known else None, high if known and not endless(high) else None),
         n=documents,
         unit=unit,
         status="censored" if censored else "ok",

@@ -5,6 +5,9 @@ of one step with respect to the *whole* state: h and c of every layer (Benettin 
 Engelken et al. 2023). Leaving out c, as published code does, measures an LSTM without its memory;
 and J_t has to be applied in the order in which the text is read, J_N … J_2 J_1, not transposed.
 
+λ₁ is about the slowest direction, seen by the loss or not: a cell that has grown until tanh(c) is
+flat keeps what it holds and shows it to nobody. λ₁ above the tail slope of REACH says just that.
+
 Axes: T time, M followed directions, S state size, L layers, H hidden.
 """
 
@@ -112,7 +115,7 @@ def record(growth: FloatArray, *, burn_in: int) -> LyapunovRecord:
 
     A direction that is forgotten outright has exponent −∞, which is None in the record.
     """
-    exponents = growth.mean(axis=0)
+    exponents = np.sort(growth.mean(axis=0))[::-1]
     pieces = [float(part[:, 0].mean()) for part in np.array_split(growth, BLOCKS)]
     interval = t_interval(pieces)
     slow = int(np.sum(exponents > -1 / PARAGRAPH))

@@ -67,6 +67,7 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> ReachRe
     loss of the label at the document's last token, read from that state alone. Lags reach to
     ``settings.reach_lags`` or as far as `FEWEST_DOCUMENTS` documents go.
     """
+    sample = as_documents(sample, settings.reach_lags)
     windows = cut_windows(
         sample, lags=settings.reach_lags, count=settings.sequences, seed=settings.seed
     )
@@ -183,8 +184,7 @@ def cut_windows(sample: Sample, *, lags: int, count: int, seed: int) -> Windows 
     than `count`; windows of one document lie evenly spread over it.
     """
     labelled = sample.labels is not None
-    if sample.running:
-        sample = sample.blocks(min(4 * lags, max(1, sample.tokens // FEWEST_DOCUMENTS)))
+    sample = as_documents(sample, lags)
     length = _window_length(sample.lengths - (0 if labelled else 1), lags + 1 + WARM_UP)
     if length < SHORTEST:
         return None
@@ -200,6 +200,16 @@ def cut_windows(sample: Sample, *, lags: int, count: int, seed: int) -> Windows 
             groups.append(int(document))
     columns = torch.from_numpy(np.stack(inputs, axis=1).astype(np.int64))
     return Windows(columns, torch.tensor(targets), np.asarray(groups, dtype=np.int64))
+
+
+def as_documents(sample: Sample, lags: int) -> Sample:
+    """Running text in blocks of 4 · `lags` tokens, which are then resampled; documents as they are.
+
+    Shorter blocks where the text would give fewer than `FEWEST_DOCUMENTS`.
+    """
+    if not sample.running or sample.block is not None:
+        return sample
+    return sample.blocks(min(4 * lags, max(1, sample.tokens // FEWEST_DOCUMENTS)))
 
 
 def _window_length(available: NDArray[np.int64], wanted: int) -> int:

@@ -227,7 +227,7 @@ def _tau_estimate(slope: float, slopes: FloatArray, documents: int) -> Estimate:
             ci95=(ends[0], None),
             n=documents,
             unit="tokens",
-            status="exploding" if low > 0 else "censored",
+            status="exploding" if high < 0 else "censored",
             note="no decay over the second half of the lags",
         )
     return Estimate(estimate=-1 / slope, ci95=(ends[0], ends[1]), n=documents, unit="tokens")

@@ -29,7 +29,7 @@ def drop_the_cell_state(patch: Patch) -> None:
         *rest, tangent = parts
         return cells.lstm_push(*rest, (tangent[0], torch.zeros_like(tangent[1])))
 
-    patch.setitem(cells.CELLS, "lstm", replace(cells.LSTM, pull=pull, push=push))
+    patch.setattr(cells, "LSTM", replace(cells.LSTM, pull=pull, push=push))
 
 
 def transpose_the_products(patch: Patch) -> None:
@@ -44,7 +44,7 @@ def swap_keep_and_write(patch: Patch) -> None:
         *rest, keep = cells.gru_factors(*parts)
         return (*rest, 1 - keep)
 
-    patch.setitem(cells.CELLS, "gru", replace(cells.GRU, factors=factors))
+    patch.setattr(cells, "GRU", replace(cells.GRU, factors=factors))
 
 
 def sum_the_losses(patch: Patch) -> None:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rnnctl.errors import StorageError
 
+# Up to this size files are hashed whenever they are opened, beyond it only if they were touched.
+ALWAYS_HASHED = 64 << 20
+_ABANDONED_S = 24 * 3600.0
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -56,3 +64,84 @@ def write_atomically(path: Path, data: bytes) -> None:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def building(final: Path, sound: Callable[[Path], bool]) -> Iterator[Path]:
+    """A new directory to fill, renamed to `final` at the end of the block.
+
+    It is whole or absent under that name. Several may build the same: the first one that is
+    `sound` stays. Raises: StorageError.
+    """
+    folder = final.parent
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
+        temporary = tempfile.mkdtemp(prefix=f".build-{_here()}-{os.getpid()}-", dir=folder)
+    path = Path(temporary)
+    try:
+        yield path
+        with storage_errors(final):
+            _publish(path, final, sound)
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _publish(building: Path, final: Path, sound: Callable[[Path], bool]) -> None:
+    """Rename into place; what is there already stays if it is sound, and goes if it is not."""
+    try:
+        building.rename(final)
+    except OSError:
+        if sound(final):
+            return
+        damaged = building.with_name(f"{building.name}-damaged")
+        final.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+        building.rename(final)
+
+
+def _here() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """What killed processes left: of this machine's dead ones, or a day old."""
+    for path in folder.glob(".build-*"):
+        parts = path.name.split("-")
+        try:
+            old = time.time() - path.stat().st_mtime > _ABANDONED_S
+        except OSError:
+            continue
+        if old or (parts[1] == _here() and not _alive(int(parts[2]))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What `unaltered` compares a file with."""
+    stat = path.stat()
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": _sha256(path)}
+
+
+def unaltered(path: Path, said: dict[str, Any], *, always: bool) -> bool:
+    """Whether a file is what it was; `always` hashes it even if size and time are the same."""
+    stat = path.stat()
+    if stat.st_size != said["size"]:
+        return False
+    if not always and stat.st_mtime_ns == said["mtime_ns"]:
+        return True
+    return bool(_sha256(path) == said["sha256"])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -34,6 +34,7 @@ from rnnctl.errors import DataError
 _SCAN_WORTH_KEEPING = 8 << 20
 _SETTLED_NS = 3_000_000_000
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+_BZIP2_BLOCKS = {b"1AY&SY", b"\x17rE8P\x90"}
 SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz"}
 
 
@@ -93,9 +94,11 @@ def _scan(file: BinaryIO, path: Path, name: str, codec: str, cache: Path) -> Tex
 
 def compression(file: BinaryIO, path: Path, name: str) -> str | None:
     """How the file is packed, by its first bytes. Raises: DataError if its name says otherwise."""
-    head = file.read(8)
+    head = file.read(10)
     file.seek(0)
     kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), None)
+    if kind == "bzip2" and head[4:] not in _BZIP2_BLOCKS:
+        kind = None
     said = SUFFIXES.get(path.suffix.lower())
     if said and said != kind and head:
         raise DataError(f"{name} is not a {said} file", hint="rename it to what it is")

@@ -5,10 +5,14 @@ Everything here works without a network; only ``hub:`` corpora (`rnnctl.data.hub
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl.data import tables
-from rnnctl.data.cache import storage_errors
+from rnnctl.data.cache import (
+    ALWAYS_HASHED,
+    building,
+    described,
+    storage_errors,
+    unaltered,
+    write_atomically,
+)
 from rnnctl.data.documents import Document
 from rnnctl.data.fields import pick_label, pick_text
 from rnnctl.data.splitting import Digests, Indices, digest
@@ -24,6 +35,7 @@ from rnnctl.data.textfile import TextFile
 from rnnctl.errors import DataError, RnnctlError
 
 _BLOCK = 1000
+_NOTE = "files.json"
 _READER = 1  # raise when `tables` comes to read anything differently
 
 
@@ -126,59 +138,44 @@ def read_text_tables(
 
     Raises: DataError or UsageError as `tables.rows`, StorageError.
     """
-    datasets = import_datasets()
-    kinds = {"text": "large_string", "label": "large_string", "line": "int64"}
-    features = datasets.Features({name: datasets.Value(kind) for name, kind in kinds.items()})
+    fields = {"text_field": text_field, "label_field": label_field, "labelled": labelled}
+    columns = Columns("text", "label" if labelled else None, "line")
     found = []
     for file, kind in files:
-        options = {
-            "path": str(file.path),
-            "name": file.name,
-            "span": (file.start, file.end, file.chars, file.sha256),
-            "kind": kind,
-            "text_field": text_field,
-            "label_field": label_field,
-            "labelled": labelled,
-            "reader": _READER,
-        }
-        data = _generate(datasets, options, features, cache)
-        columns = Columns("text", "label" if labelled else None, "line")
-        found.append(Rows(data, columns, file.name))
+        what = [file.sha256, kind, fields, file.name, _READER]
+        make = partial(_convert, file=file, kind=kind, fields=fields)
+        found.append(Rows(_converted(cache, what, make), columns, file.name))
     return found
 
 
-def _generate(datasets: Any, options: dict[str, Any], features: Any, cache: Path) -> Any:
-    with storage_errors(cache):
-        try:
-            return datasets.Dataset.from_generator(
-                _generator,
-                features=features,
-                gen_kwargs=options,
-                cache_dir=str(cache / "datasets"),
-            )
-        except datasets.exceptions.DatasetGenerationError as error:
-            cause = error.__cause__
-            if isinstance(cause, RnnctlError | OSError):
-                raise cause from None
-            raise
+def _convert(folder: Path, *, file: TextFile, kind: str, fields: dict[str, Any]) -> Any:
+    datasets = import_datasets()
+    kinds = {"text": "large_string", "label": "large_string", "line": "int64"}
+    span = (str(file.path), file.start, file.end, file.chars, file.sha256)
+    try:
+        return datasets.Dataset.from_generator(
+            _generator,
+            features=datasets.Features({k: datasets.Value(v) for k, v in kinds.items()}),
+            gen_kwargs={"name": file.name, "span": span, "kind": kind, **fields},
+            cache_dir=str(folder),
+        )
+    except datasets.exceptions.DatasetGenerationError as error:
+        cause = error.__cause__
+        if isinstance(cause, RnnctlError | OSError):
+            raise cause from None
+        raise
 
 
 def _generator(
-    path: str,
-    name: str,
-    span: tuple[int, int, int, str],
-    kind: str,
-    text_field: str | None,
-    label_field: str | None,
-    labelled: bool,
-    reader: int,
+    name: str, span: tuple[str, int, int, int, str], kind: str, **fields: Any
 ) -> Iterator[tables.Row]:
-    """What `datasets` calls; its arguments are what the cached copy is known by."""
-    start, end, chars, sha256 = span
-    file = TextFile(name, Path(path), start, end, chars, sha256)
-    return tables.rows(
-        file, kind, text_field=text_field, label_field=label_field, labelled=labelled
-    )
+    """What `datasets` calls to fill its copy."""
+    path, start, end, chars, sha256 = span
+    found = tables.rows(TextFile(name, Path(path), start, end, chars, sha256), kind, **fields)
+    first = next(found, None)
+    if first is None:
+        raise DataError(f"{name} holds no text", hint="give a table with records in it")
+    return itertools.chain([first], found)
 
 
 def read_parquet(
@@ -190,19 +187,63 @@ def read_parquet(
     cache: Path,
 ) -> list[Rows]:
     """Parquet tables, one collection per file. Raises: DataError, UsageError, StorageError."""
-    datasets = import_datasets()
     found = []
     for path in paths:
         try:
-            with storage_errors(cache):
-                data = datasets.Dataset.from_parquet(str(path), cache_dir=str(cache / "datasets"))
-        except (datasets.exceptions.DatasetGenerationError, ValueError) as error:
-            raise DataError(
-                f"{path} cannot be read as parquet: {error.__cause__ or error}",
-                hint="write it again, or give csv or JSON lines",
-            ) from error
+            with path.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}", hint="check the path") from error
+        data = _converted(cache, [content, "parquet"], partial(_load_parquet, path=path))
         found.append(rows_of(data, str(path), text_field, label_field, labelled=labelled))
     return found
+
+
+def _load_parquet(folder: Path, *, path: Path) -> Any:
+    datasets = import_datasets()
+    try:
+        return datasets.Dataset.from_parquet(str(path), cache_dir=str(folder))
+    except (datasets.exceptions.DatasetGenerationError, ValueError) as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise DataError(
+            f"{path} cannot be read as parquet: {error.__cause__ or error}",
+            hint="write it again, or give csv or JSON lines",
+        ) from error
+
+
+def _converted(cache: Path, what: list[Any], make: Callable[[Path], Any]) -> Any:
+    """A table as `datasets` keeps it, from the cache if the copy there is what was written.
+
+    The copy is verified before it is opened: Arrow trusts its files, and a damaged one can bring
+    the process down.
+    """
+    name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+    final = cache / "tables" / name
+    if not _intact(final):
+        with building(final, _intact) as folder, storage_errors(folder):
+            make(folder)
+            files = {str(p.relative_to(folder)): described(p) for p in _files(folder)}
+            write_atomically(folder / _NOTE, json.dumps(files).encode())
+    with storage_errors(final):
+        return make(final)
+
+
+def _files(folder: Path) -> list[Path]:
+    """All but the note and what `datasets` locks."""
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".lock"]
+    return [p for p in found if p.name != _NOTE]
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        said = json.loads((folder / _NOTE).read_bytes())
+        always = sum(file["size"] for file in said.values()) <= ALWAYS_HASHED
+        return [str(p.relative_to(folder)) for p in _files(folder)] == list(said) and all(
+            unaltered(folder / name, file, always=always) for name, file in said.items()
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
 
 
 def rows_of(

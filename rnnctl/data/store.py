@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
-import shutil
-import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rnnctl.data.cache import cache_directory, storage_errors, write_atomically
+from rnnctl.data.cache import (
+    ALWAYS_HASHED,
+    building,
+    cache_directory,
+    storage_errors,
+    unaltered,
+    write_atomically,
+)
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import SPLITS
 from rnnctl.data.ids import Ids, SplitIds, split_from_ids
@@ -31,9 +33,6 @@ from rnnctl.data.tokenizers import Tokenizer
 __all__ = ["SplitIds", "Store", "build_store", "cache_directory", "open_store", "split_from_ids"]
 
 _FORMAT = 1
-# Up to this size a store is hashed whenever it is opened, beyond it only if a file was touched.
-_ALWAYS_HASHED = 64 << 20
-_ABANDONED_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -93,21 +92,12 @@ def build_store(
     """
     what = [_FORMAT, corpus.fingerprint, tokenizer.fingerprint, max_tokens, keep]
     fingerprint = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-    folder = cache / "stores"
-    final = folder / fingerprint[:32]
+    final = cache / "stores" / fingerprint[:32]
     found = open_store(final)
     if found:
         return found
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
-        building = Path(tempfile.mkdtemp(prefix=f".build-{_here()}-{os.getpid()}-", dir=folder))
-    try:
-        _build(building, corpus, tokenizer, fingerprint, max_tokens, keep)
-        with storage_errors(final):
-            _publish(building, final)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    with building(final, lambda path: open_store(path) is not None) as folder:
+        _build(folder, corpus, tokenizer, fingerprint, max_tokens, keep)
     store = open_store(final)
     assert store is not None
     return store
@@ -125,22 +115,12 @@ def open_store(path: Path) -> Store | None:
             for name, part in manifest["splits"].items()
             for suffix, key in (("ids", "ids"), ("documents", "records"))
         }
-        always = sum(file["size"] for file in files.values()) <= _ALWAYS_HASHED
-        if not all(_sound(path / name, file, always) for name, file in files.items()):
+        always = sum(file["size"] for file in files.values()) <= ALWAYS_HASHED
+        if not all(unaltered(path / name, file, always=always) for name, file in files.items()):
             return None
         return Store(path, manifest["fingerprint"], manifest)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-
-
-def _sound(path: Path, said: dict[str, Any], always: bool) -> bool:
-    stat = path.stat()
-    if stat.st_size != said["size"]:
-        return False
-    if not always and stat.st_mtime_ns == said["mtime_ns"]:
-        return True
-    with path.open("rb") as file:
-        return bool(hashlib.file_digest(file, "sha256").hexdigest() == said["sha256"])
 
 
 def _checksum(manifest: dict[str, Any]) -> str:
@@ -190,42 +170,3 @@ def _build(
     }
     manifest["checksum"] = _checksum(manifest)
     write_atomically(folder / "manifest.json", json.dumps(manifest).encode())
-
-
-def _publish(building: Path, final: Path) -> None:
-    """Rename into place; what is there already stays if it is sound, and goes if it is not."""
-    try:
-        building.rename(final)
-    except OSError:
-        if open_store(final):
-            return
-        damaged = building.with_name(f"{building.name}-damaged")
-        final.rename(damaged)
-        shutil.rmtree(damaged, ignore_errors=True)
-        building.rename(final)
-
-
-def _here() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """What killed processes left: of this machine's dead ones, or a day old."""
-    for path in folder.glob(".build-*"):
-        parts = path.name.split("-")
-        try:
-            old = time.time() - path.stat().st_mtime > _ABANDONED_S
-        except OSError:
-            continue
-        if old or (parts[1] == _here() and not _alive(int(parts[2]))):
-            shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

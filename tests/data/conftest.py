@@ -12,7 +12,8 @@ from rnnctl.data.tokenizers import Tokenizer, train_tokenizer
 
 SAMPLE = (
     "He said, \"don't go\" -- it's 3.14, well-known’s 中文。\n\n"
-    "\tThe café cost £5; the naïve 😀👨‍👩‍👧 paid.\r\nनमस्ते दुनिया, the cat sat on the mat. the the cat\x00 "
+    "\tThe café cost £5; the naïve 😀👨‍👩‍👧 paid.\r\n"
+    "नमस्ते दुनिया, the cat sat on the mat. the the cat\x00 "
 )
 
 

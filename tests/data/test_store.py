@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.config import CorpusConfig
+from rnnctl.data import cache as caching
 from rnnctl.data import store as module
 from rnnctl.data import storewriter
 from rnnctl.data.corpus import Corpus, open_corpus
@@ -174,7 +175,7 @@ def test_a_failing_call_leaves_the_cache_as_it_was(tokenizers, cache, monkeypatc
         if call == "fsync":
             patch.setattr(os, "fsync", fail)
         else:
-            patch.setattr(module.Path, call, fail)
+            patch.setattr(caching.Path, call, fail)
         with pytest.raises(StorageError, match="Input/output error"):
             build_store(corpus_of(["the"]), tokenizers["char"], cache=cache)
     assert not list((cache / "stores").iterdir())
@@ -194,8 +195,8 @@ def test_a_cache_that_is_a_file_is_an_error(tokenizers, write):
 
 
 def test_what_killed_builders_left_is_removed(tokenizers, cache):
-    dead = cache / "stores" / f".build-{module._here()}-999999999-abc"
-    alive = cache / "stores" / f".build-{module._here()}-{os.getpid()}-abc"
+    dead = cache / "stores" / f".build-{caching._here()}-999999999-abc"
+    alive = cache / "stores" / f".build-{caching._here()}-{os.getpid()}-abc"
     elsewhere = cache / "stores" / ".build-00000000-999999999-abc"
     for folder in (dead, alive, elsewhere):
         folder.mkdir(parents=True)

@@ -130,7 +130,7 @@ def test_absurd_sizes_cost_little_memory(load, data):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CorruptRunError, match="gone.json: the tokenizer cannot be read"):
+    with pytest.raises(CorruptRunError, match=r"gone\.json: the tokenizer cannot be read"):
         Tokenizer.load(tmp_path / "gone.json")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -126,7 +127,7 @@ def test_feeding_in_parts_encodes_the_whole(tokenizers, kind, text, cuts):
     data = text.encode()
     borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     encoder = tokenizer.stream()
-    parts = [encoder.feed(data[a:b]) for a, b in zip(borders, borders[1:], strict=False)]
+    parts = [encoder.feed(data[a:b]) for a, b in itertools.pairwise(borders)]
     whole = np.concatenate([*parts, encoder.finish()])
     assert whole.tolist() == tokenizer.encode(text).tolist()
     assert encoder.unknown == tokenizer.spelling_nats(text)[0]
@@ -166,7 +167,7 @@ def test_malformed_bytes_are_found_where_python_finds_them(tokenizers, data, cut
     encoder = tokenizers["natural"].stream()
     found = None
     try:
-        for a, b in zip(borders, borders[1:], strict=False):
+        for a, b in itertools.pairwise(borders):
             encoder.feed(data[a:b])
         encoder.finish()
     except MalformedTextError as error:
@@ -296,7 +297,7 @@ def test_text_with_unk_in_it_is_taken_for_wikitext():
 def test_parts_of_running_text_count_as_the_whole(sample, cuts, words):
     config = TokenizerConfig(level="word", words=words)
     borders = [0, *sorted(min(cut, len(sample)) for cut in cuts), len(sample)]
-    parts = [sample[a:b] for a, b in zip(borders, borders[1:], strict=False)]
+    parts = [sample[a:b] for a, b in itertools.pairwise(borders)]
     whole = train_tokenizer([sample], config)
     assert train_tokenizer(parts, config, running=True).fingerprint == whole.fingerprint
 

@@ -7,7 +7,16 @@ from typing import Literal
 from pydantic import Field
 
 from rnnctl.results.base import Record, Result
-from rnnctl.results.diagnostics import InstrumentItem
+
+
+class KnownAnswerItem(Record):
+    """One comparison: what is known on paper, and what the instrument measured."""
+
+    name: str
+    expected: str
+    measured: str
+    tolerance: str
+    passed: bool
 
 
 class KnownAnswer(Record):
@@ -16,7 +25,7 @@ class KnownAnswer(Record):
     id: str
     title: str
     passed: bool
-    items: tuple[InstrumentItem, ...]
+    items: tuple[KnownAnswerItem, ...]
 
 
 class SelftestResult(Result):

@@ -11,8 +11,7 @@ from rnnctl.diagnostics.known_answers import answers, known_ids, remember
 from rnnctl.diagnostics.known_answers.run import Answer
 from rnnctl.errors import UsageError
 from rnnctl.results.base import Environment, Warning_
-from rnnctl.results.diagnostics import InstrumentItem
-from rnnctl.results.selftest import KnownAnswer, SelftestResult
+from rnnctl.results.selftest import KnownAnswer, KnownAnswerItem, SelftestResult
 
 
 def selftest(ids: Sequence[str] = ()) -> Iterator[Answer | SelftestResult]:
@@ -71,8 +70,7 @@ def _record(answer: Answer) -> KnownAnswer:
         title=answer.title,
         passed=answer.passed,
         items=tuple(
-            InstrumentItem(
-                id=answer.id,
+            KnownAnswerItem(
                 name=check.name,
                 expected=check.expected,
                 measured=check.measured,

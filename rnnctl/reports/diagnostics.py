@@ -69,7 +69,7 @@ def blocks(result: Result) -> list[Block]:
 def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     yield Heading(f"What {result.model.id} remembers", 1)
     yield KeyValues(tuple(_facts(result)))
-    yield from _headline(result.headline)
+    yield from headline_blocks(result.headline)
     yield _panel(result)
     if any(_drawn(result)):
         yield Heading("By distance")
@@ -117,7 +117,8 @@ def _training(model: ModelRecord, result: DiagnosticsResult) -> Iterator[str]:
     yield "state carried on" if carried else "state zeroed at document starts"
 
 
-def _headline(head: HeadlineRecord) -> Iterator[Block]:
+def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
+    """The one number, what it means, and what stands beside it."""
     yield Paragraph(f"Memory horizon: {_with_unit(head)}", "strong")
     yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
     for name, beside in head.beside.items():

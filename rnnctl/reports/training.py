@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
+from rnnctl.reports.diagnostics import headline_blocks
 from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
 from rnnctl.results.base import LanguageModelLoss, Result
+from rnnctl.results.diagnostics import HeadlineRecord
 from rnnctl.results.training import InfoResult, RunsResult, SplitResult, TrainResult
 
 PROTOCOLS = {
@@ -30,9 +32,8 @@ def _training(result: TrainResult) -> Iterator[Block]:
     yield Heading(f"{result.cell.upper()} trained: {result.run}", 1)
     yield KeyValues(tuple(_facts(result)))
     yield from _quality(result)
-    headline = (result.diagnosis or {}).get("sentence") or (result.diagnosis or {}).get("headline")
-    if isinstance(headline, str) and headline:
-        yield Paragraph(headline, "strong")
+    if result.diagnosis is not None:
+        yield from headline_blocks(HeadlineRecord.model_validate(result.diagnosis))
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
 

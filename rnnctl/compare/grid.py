@@ -1,32 +1,26 @@
-"""Train the members of a plan, several at a time, each in a process of its own.
+"""Train the members of a plan, several at a time, in worker processes.
 
 Why processes: a member that crashes, diverges or is killed takes nobody along; and two trainings
-in one process would share torch's threads. Workers times threads never exceed the cores, since
-oversubscribing a recurrent net's many small products costs a factor of fifty. Every member is a
-resumable run, so a grid that was killed continues where it was: finished members are skipped.
+at a time in one process would share torch's threads. Workers times threads never exceed the cores,
+since oversubscribing a recurrent net's many small products costs a factor of fifty. Every member is
+a resumable run, so a grid that was killed continues where it was: finished members are skipped.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from rnnctl.compare.plan import Planned
+from rnnctl.compare.pool import Ended, Pool, Spawn, spawn_worker
 from rnnctl.errors import RunError, StorageError
 from rnnctl.runs import Run
 
 POLL_S = 0.25
-GRACE_S = 10.0
-"""How long an interrupted member may take to save itself."""
 TAIL_BYTES = 4096
 
 
@@ -90,16 +84,6 @@ class Failed:
 
 
 GridEvent = Started | Running | Finished | Failed
-Spawn = Callable[[Sequence[str], IO[bytes], dict[str, str]], "subprocess.Popen[bytes]"]
-
-
-@dataclass
-class _Active:
-    job: Job
-    process: subprocess.Popen[bytes]
-    log: Path
-    began: float
-    progress: float | None = field(default=None)
 
 
 def workers_and_threads(cores: int, *, jobs: int | None, serial: bool) -> tuple[int, int]:
@@ -134,40 +118,35 @@ def run_all(
 ) -> Iterator[GridEvent]:
     """Do what is not done yet and tell what happens. Closing the iterator stops the members.
 
-    `spawn` starts a process with (arguments, file for its output, environment); tests put their own
-    in. Raises StorageError when `root` cannot be written.
+    `spawn` starts a worker process with an environment; tests put their own in. Raises
+    StorageError when `root` cannot be written.
     """
     done = {job: job.is_done(root) for job in jobs}
     yield from (Finished(job, 0.0, skipped=True) for job in jobs if done[job])
     waiting = [job for job in jobs if not done[job]]
-    active: list[_Active] = []
+    pool = Pool(min(workers, len(waiting)), spawn or spawn_worker, environment(threads))
     try:
-        while waiting or active:
-            while waiting and len(active) < workers:
-                active.append(_start(waiting.pop(0), root, threads, spawn or _spawn))
-                yield Started(active[-1].job)
-            _wait(active, poll_s)
-            for one in list(active):
-                if one.process.poll() is None:
-                    one.progress = _progress(root / one.job.member.name) or one.progress
-                    yield Running(one.job, one.progress)
-                else:
-                    active.remove(one)
-                    yield _ended(one, root)
+        while waiting or pool.busy:
+            while waiting and pool.has_room:
+                job = waiting.pop(0)
+                pool.submit(job, job.arguments(root, threads), _log_file(root, job))
+                yield Started(job)
+            for ended in pool.wait(poll_s):
+                yield _ended(ended, root)
+            for job in pool.busy:
+                yield Running(job, _progress(root / job.member.name))
     finally:
-        _stop(active)
+        pool.stop()
 
 
-def _start(job: Job, root: Path, threads: int, spawn: Spawn) -> _Active:
+def _log_file(root: Path, job: Job) -> Path:
     log = root / "logs" / f"{job.title.replace(' ', '-')}.txt"
-    arguments = [sys.executable, "-m", "rnnctl", *job.arguments(root, threads)]
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as output:
-            process = spawn(arguments, output, environment(threads))
+        log.write_bytes(b"")
     except OSError as problem:
         raise StorageError(f"cannot write {log}: {problem.strerror}") from problem
-    return _Active(job, process, log, time.monotonic())
+    return log
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -175,27 +154,6 @@ def environment(threads: int) -> dict[str, str]:
     count = str(threads)
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), count)
     return {**os.environ, **limits, "NO_COLOR": "1", "COLUMNS": "100"}
-
-
-def _spawn(
-    arguments: Sequence[str], output: IO[bytes], env: dict[str, str]
-) -> subprocess.Popen[bytes]:
-    # A group of its own: Ctrl-C reaches us alone, and we pass it on and wait.
-    return subprocess.Popen(  # noqa: S603 - our own interpreter with our own arguments
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=output,
-        env=env,
-        start_new_session=True,
-    )
-
-
-def _wait(active: Sequence[_Active], poll_s: float) -> None:
-    """Return when the first member ends, or after `poll_s`."""
-    if active:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            active[0].process.wait(timeout=poll_s)
 
 
 def _progress(path: Path) -> float | None:
@@ -217,11 +175,10 @@ def _progress(path: Path) -> float | None:
     return None
 
 
-def _ended(one: _Active, root: Path) -> Finished | Failed:
-    code = one.process.returncode
-    if code == 0 and one.job.is_done(root):
-        return Finished(one.job, time.monotonic() - one.began)
-    return Failed(one.job, last_error(one.log, code))
+def _ended(one: Ended, root: Path) -> Finished | Failed:
+    if one.code == 0 and one.job.is_done(root):
+        return Finished(one.job, one.seconds)
+    return Failed(one.job, last_error(one.log, one.code))
 
 
 def last_error(log: Path, code: int | None) -> str:
@@ -234,16 +191,3 @@ def last_error(log: Path, code: int | None) -> str:
     if code is not None and code < 0:
         return f"killed by signal {-code}"
     return lines[-1] if lines else f"ended with exit code {code} and without a result"
-
-
-def _stop(active: Sequence[_Active]) -> None:
-    for one in active:
-        if one.process.poll() is None:
-            one.process.send_signal(signal.SIGINT)
-    limit = time.monotonic() + GRACE_S
-    for one in active:
-        try:
-            one.process.wait(timeout=max(0.1, limit - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            one.process.kill()
-            one.process.wait()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,28 +35,50 @@ def _finish(path: Path) -> None:
     run.commit(finished=True)
 
 
+WORKER = """
+import json, os, signal, sys, time
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from rnnctl.config import RunConfig
+from rnnctl.runs import Run
+class Nothing:
+    def model_dump(self, mode):
+        return dict()
+behave = json.loads({behave!r})
+for line in sys.stdin:
+    request = json.loads(line)
+    words = request["arguments"]
+    path = Path(words[words.index("--run") + 1])
+    todo = behave.get(path.name, "finish")
+    if todo == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if todo == "sleep":
+        time.sleep(60)
+    if todo == "fail":
+        Path(request["log"]).write_text("noise\\nerror: no such corpus\\n\\nhint: x\\n")
+    if todo == "finish":
+        run = Run.create(path, RunConfig())
+        run.write_result("train", Nothing())
+        run.commit(finished=True)
+    print(1 if todo == "fail" else 0, flush=True)
+"""
+
+
 class Spawner:
-    """Starts harmless processes in the place of trainings."""
+    """Starts workers that finish (or fail, or die) in the place of training."""
 
-    def __init__(self, root: Path, *, code: str = "", write: bool = True) -> None:
-        self.root, self.code, self.write = root, code, write
-        self.calls: list[tuple[list[str], dict[str, str]]] = []
+    def __init__(self, **behave: str) -> None:
+        root = str(Path(grid.__file__).parents[2])
+        self.code = WORKER.format(root=root, behave=json.dumps(behave))
+        self.environments: list[dict[str, str]] = []
         self.alive: list[subprocess.Popen[bytes]] = []
-        self.most = 0
 
-    def __call__(
-        self, arguments: Sequence[str], output: IO[bytes], env: dict[str, str]
-    ) -> subprocess.Popen[bytes]:
-        self.calls.append((list(arguments), env))
-        code = self.code
-        name = Path(arguments[arguments.index("--run") + 1]).name
-        if callable(self.code):
-            code = self.code(name)
-        if self.write and "raise" not in code and "kill" not in code:
-            _finish(self.root / name)
-        process = subprocess.Popen([sys.executable, "-c", code], stderr=output)
+    def __call__(self, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        self.environments.append(env)
+        process = subprocess.Popen(
+            [sys.executable, "-c", self.code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
         self.alive.append(process)
-        self.most = max(self.most, sum(one.poll() is None for one in self.alive))
         return process
 
 
@@ -69,77 +92,85 @@ def test_workers_times_threads_never_exceed_the_cores(
     assert jobs is None or workers <= jobs
 
 
+def _run(jobs: list[Job], root: Path, spawn: Spawner, workers: int = 1) -> list[Any]:
+    return list(run_all(jobs, root, workers=workers, threads=3, spawn=spawn, poll_s=0.05))
+
+
+def _jobs(*names: str) -> list[Job]:
+    return [Job(_member(name)) for name in names]
+
+
 def test_all_are_trained_a_few_at_a_time_with_limited_threads(tmp_path: Path) -> None:
-    spawn = Spawner(tmp_path, code="pass")
-    jobs = [Job(_member(f"m{k}")) for k in range(5)]
-    events = list(run_all(jobs, tmp_path, workers=2, threads=3, spawn=spawn, poll_s=0.01))
+    spawn = Spawner()
+    events = _run(_jobs("a", "b", "c", "d", "e"), tmp_path, spawn, workers=2)
     finished = [event.job.member.name for event in events if isinstance(event, Finished)]
-    assert sorted(finished) == [f"m{k}" for k in range(5)]
-    assert spawn.most <= 2
-    arguments, env = spawn.calls[0]
-    assert arguments[1:4] == ["-m", "rnnctl", "train"]
+    assert sorted(finished) == ["a", "b", "c", "d", "e"]
+    assert len(spawn.alive) == 2  # two workers do all five
+    running = 0
+    for event in events:
+        running += isinstance(event, Started) - isinstance(event, (Finished, Failed))
+        assert running <= 2
+    env = spawn.environments[0]
+    assert {env[f"{pool}_NUM_THREADS"] for pool in ("OMP", "MKL", "NUMBA")} == {"3"}
+    assert all(process.poll() == 0 for process in spawn.alive)
+
+
+def test_a_member_is_trained_by_the_command_that_a_person_would_give(tmp_path: Path) -> None:
+    arguments = Job(_member("m")).arguments(tmp_path, 3)
+    assert arguments[:2] == ("train", "corpus")
     assert arguments[arguments.index("--threads") + 1] == "3"
     assert arguments[arguments.index("--resume") + 1] == "auto"
-    assert {env[key] for key in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")} == {
-        "3"
-    }
+    assert arguments[arguments.index("--run") + 1] == str(tmp_path / "m")
 
 
 def test_what_is_there_is_skipped_so_a_killed_grid_goes_on(tmp_path: Path) -> None:
-    _finish(tmp_path / "m0")
-    spawn = Spawner(tmp_path, code="pass")
-    jobs = [Job(_member("m0")), Job(_member("m1"))]
-    events = list(run_all(jobs, tmp_path, workers=1, threads=1, spawn=spawn, poll_s=0.01))
+    _finish(tmp_path / "a")
+    events = _run(_jobs("a", "b"), tmp_path, Spawner(a="kill"))
     assert [e.skipped for e in events if isinstance(e, Finished)] == [True, False]
-    assert len(spawn.calls) == 1
+    assert sum(isinstance(event, Started) for event in events) == 1
 
 
-WRITTEN = "noise\nerror: no such corpus\n\nhint: x\n"
-
-
-def _failing(name: str) -> str:
-    if name == "m1":
-        return f"import sys; sys.stderr.write({WRITTEN!r}); raise SystemExit(1)"
-    return "pass"
+def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
+    _finish(tmp_path / "a")
+    spawn = Spawner()
+    _run(_jobs("a"), tmp_path, spawn)
+    assert spawn.alive == []
 
 
 def test_a_failure_is_told_with_its_reason_and_takes_nobody_along(tmp_path: Path) -> None:
-    spawn = Spawner(tmp_path)
-    spawn.code = _failing  # type: ignore[assignment]
-    jobs = [Job(_member(f"m{k}")) for k in range(3)]
-    events = list(run_all(jobs, tmp_path, workers=1, threads=1, spawn=spawn, poll_s=0.01))
+    events = _run(_jobs("a", "b", "c"), tmp_path, Spawner(b="fail"))
     (failed,) = [event for event in events if isinstance(event, Failed)]
-    assert (failed.job.member.name, failed.reason) == ("m1", "no such corpus")
+    assert (failed.job.member.name, failed.reason) == ("b", "no such corpus")
     assert sum(isinstance(event, Finished) for event in events) == 2
 
 
-def test_a_killed_member_names_the_signal(tmp_path: Path) -> None:
-    spawn = Spawner(tmp_path, code="import os; os.kill(os.getpid(), 9)")
-    (event,) = [
-        event
-        for event in run_all([Job(_member("m"))], tmp_path, workers=1, threads=1, spawn=spawn)
-        if isinstance(event, Failed)
-    ]
-    assert event.reason == "killed by signal 9"
+def test_a_killed_member_names_the_signal_and_the_next_gets_a_new_worker(tmp_path: Path) -> None:
+    spawn = Spawner(a="kill")
+    events = _run(_jobs("a", "b"), tmp_path, spawn)
+    (failed,) = [event for event in events if isinstance(event, Failed)]
+    assert (failed.job.member.name, failed.reason) == ("a", "killed by signal 9")
+    (finished,) = [event for event in events if isinstance(event, Finished)]
+    assert finished.job.member.name == "b"
+    assert len(spawn.alive) == 2
 
 
 def test_success_without_a_result_is_a_failure(tmp_path: Path) -> None:
-    spawn = Spawner(tmp_path, code="pass", write=False)
-    events = list(run_all([Job(_member("m"))], tmp_path, workers=1, threads=1, spawn=spawn))
+    events = _run(_jobs("a"), tmp_path, Spawner(a="nothing"))
     assert isinstance(events[-1], Failed)
 
 
 def test_stopping_stops_the_members(tmp_path: Path) -> None:
-    spawn = Spawner(tmp_path, code="import time; time.sleep(60)", write=False)
-    jobs = [Job(_member(f"m{k}")) for k in range(4)]
-    events: Iterator[Any] = run_all(jobs, tmp_path, workers=2, threads=1, spawn=spawn, poll_s=0.01)
+    spawn = Spawner(a="sleep", b="sleep")
+    events: Iterator[Any] = run_all(
+        _jobs("a", "b", "c"), tmp_path, workers=2, threads=1, spawn=spawn, poll_s=0.05
+    )
     kinds = []
     for event in events:
         kinds.append(type(event))
         if isinstance(event, Running):
             break
     events.close()  # type: ignore[attr-defined]
-    assert Started in kinds
+    assert kinds.count(Started) == 2
     assert len(spawn.alive) == 2
     assert all(process.poll() is not None for process in spawn.alive)
 

@@ -7,6 +7,7 @@ import re
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from rnnctl.data.splitting import Digests, Indices, digest
 from rnnctl.data.textfile import TextFile
 
 Unit = Literal["paragraph", "line", "file"]
+_BLOCK = 10_000
 
 
 class Collection(Protocol):
@@ -61,6 +63,11 @@ class Selection:
             return ()
         names = self.collection.label_names
         return tuple(sorted({names[i] for i in np.unique(strata[self.indices]).tolist()}))
+
+
+def in_blocks(indices: Indices) -> Iterator[Indices]:
+    """The numbers in parts: as Python objects they take ten times the room."""
+    return (indices[start : start + _BLOCK] for start in range(0, len(indices), _BLOCK))
 
 
 def everything(collection: Collection) -> Selection:
@@ -111,9 +118,7 @@ class TextUnits:
                 for column, value in zip(columns, (number, start, end, line), strict=True):
                     column.append(value)
                 digests.append(digest(text))
-        self._table: NDArray[np.int64] = np.stack(
-            [np.frombuffer(c, dtype=np.int64) if c else np.empty(0, np.int64) for c in columns]
-        )  # (4, D): file, start, end, line
+        self._table = np.array(columns, dtype=np.int64)  # (4, D): file, start, end, line
         self.digests: Digests = np.array(digests, dtype=np.uint64)
         self.label_names, self.strata = number_labels(
             [labels[number] for number in self._table[0].tolist()] if labels else []
@@ -122,7 +127,8 @@ class TextUnits:
     def read(self, indices: Indices) -> Iterator[Document]:
         """The documents of these numbers, in this order."""
         current, data = -1, b""
-        for number, start, end, line in self._table[:, indices].T.tolist():
+        blocks = (self._table[:, part].T.tolist() for part in in_blocks(indices))
+        for number, start, end, line in chain.from_iterable(blocks):
             file = self._files[number]
             if number != current:
                 current = number

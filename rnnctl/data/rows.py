@@ -6,13 +6,13 @@ Everything here works without a network; only ``hub:`` corpora (`rnnctl.data.hub
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from rnnctl.data.cache import (
     unaltered,
     write_atomically,
 )
+from rnnctl.data.collections import in_blocks
 from rnnctl.data.documents import Document
 from rnnctl.data.fields import pick_label, pick_text
 from rnnctl.data.splitting import Digests, Indices, digest
@@ -89,7 +90,8 @@ class Rows:
     def read(self, indices: Indices) -> Iterator[Document]:
         """The documents of these numbers, in this order."""
         loaded, block = -1, []
-        for row in self._kept[indices].tolist():
+        rows = chain.from_iterable(self._kept[part].tolist() for part in in_blocks(indices))
+        for row in rows:
             if row // _BLOCK != loaded:
                 loaded = row // _BLOCK
                 block = list(self._blocks([loaded * _BLOCK]))
@@ -175,7 +177,7 @@ def _generator(
     first = next(found, None)
     if first is None:
         raise DataError(f"{name} holds no text", hint="give a table with records in it")
-    return itertools.chain([first], found)
+    return chain([first], found)
 
 
 def read_parquet(

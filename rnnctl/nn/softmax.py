@@ -112,9 +112,9 @@ def _at_least_float(values: Tensor) -> Tensor:
 
 def _slice_rows(features: Tensor, weight: Tensor) -> int:
     """How many tokens at a time, in slices of nearly equal size."""
-    tokens = len(features)
-    slices = -(-tokens * len(weight) // SLICE)
-    return -(-tokens // slices)
+    most = max(1, SLICE // len(weight))
+    slices = -(-len(features) // most)
+    return -(-len(features) // slices)
 
 
 def _padding(size: int) -> int:

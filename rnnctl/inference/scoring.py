@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rnnctl.data.tokenizers import MalformedTextError
-from rnnctl.errors import DataError
+from rnnctl.errors import DataError, StorageError
 from rnnctl.inference import state as states
 from rnnctl.inference.environment import environment
 from rnnctl.inference.lines import read_chunks
@@ -20,12 +20,17 @@ class TextReader:
     """Reads one text after the other; each begins anew, but the first may go on after a state.
 
     With `state_out` the state is kept there at the end, and with it what is no whole token yet.
+    Raises StorageError at once where that cannot be.
     """
 
     def __init__(self, scorer: Scorer, state_in: Path | None, state_out: Path | None) -> None:
         self._scorer = scorer
         self._out = state_out
         self._owner = ""
+        if state_out is not None and not state_out.resolve().parent.is_dir():
+            raise StorageError(
+                f"cannot write {state_out}: its folder does not exist", hint="make the folder first"
+            )
         if state_in or state_out:
             self._owner = states.fingerprint(scorer.model, scorer.tokenizer)
         self._before = None

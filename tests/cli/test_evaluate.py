@@ -1,0 +1,162 @@
+"""`rnnctl evaluate` as a command: which part is judged, the numbers, errors."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from rnnctl.__main__ import main
+from rnnctl.inference.classify import Predictor
+from rnnctl.runs import Run
+from rnnctl.tasks.loading import load
+
+Command = Callable[..., object]
+TEXT = "the cat sat on the mat. the dog ate the hat.\n\n" * 4
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with text.txt and a run on it that holds out a tenth."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "text.txt").write_text("".join(f"{i} bottles on the wall. " for i in range(400)))
+    options = ["--hidden-size", 8, "--steps", 2, "--batch-size", 4, "--bptt", 16, "--no-diagnose"]
+    sources = [folder / "text.txt", "--run", folder / "run", "--split", "80/10/10"]
+    assert main(["train", *map(str, [*sources, *options])]) == 0
+    return folder
+
+
+def evaluate(rnnctl: Command, *arguments: object, **options: object) -> dict[str, object]:
+    done = rnnctl("evaluate", *arguments, "--format", "json", **options)
+    assert done.code == 0, done.err
+    result: dict[str, object] = json.loads(done.out)
+    return result
+
+
+def test_a_running_text_by_both_protocols(
+    rnnctl: Command, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = make_run(TEXT)
+    (tmp_path / "new.txt").write_text("the cat ate the mat. " * 30)
+    result = evaluate(rnnctl, run, tmp_path / "new.txt", "--window", 16)
+    streaming, cold = result["losses"]
+    assert (streaming["protocol"], cold["protocol"], cold["window"]) == ("streaming", "cold", 16)
+    assert result["part"] == "all"
+    scored = json.loads(rnnctl("score", run, tmp_path / "new.txt", "--format", "json").out)
+    assert streaming["tokens"] == 630
+    assert streaming["loss_nats"] == pytest.approx(scored["total"]["nats_per_token"], rel=1e-5)
+    assert streaming["bits_per_byte"] == pytest.approx(streaming["loss_nats"] / math.log(2))
+    kept = Run.open(run).read_result("evaluate")
+    assert kept["losses"] == result["losses"]
+
+
+def test_a_run_on_documents_is_judged_by_document(
+    rnnctl: Command, tmp_path: Path, shared_documents: Path
+) -> None:
+    result = evaluate(rnnctl, shared_documents / "run", shared_documents / "new.txt")
+    (loss,) = result["losses"]
+    assert loss["protocol"] == "document"
+    lines = rnnctl(
+        "score", shared_documents / "run", shared_documents / "new.txt", "--documents", "paragraph"
+    ).out
+    rows = [line.split("\t") for line in lines.splitlines()]
+    assert loss["tokens"] == sum(int(row[1]) for row in rows)
+    total = sum(float(row[0]) for row in rows)
+    assert loss["loss_nats"] * loss["tokens"] == pytest.approx(total, rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def shared_documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documents")
+    for name, count in (("text.txt", 120), ("new.txt", 20)):
+        (folder / name).write_text("".join(f"{i} bottles.\nOn walls.\n\n" for i in range(count)))
+    options = ["--hidden-size", 8, "--steps", 2, "--batch-size", 4, "--bptt", 16, "--no-diagnose"]
+    sources = [folder / "text.txt", "--run", folder / "run", "--documents", "paragraph"]
+    assert main(["train", *map(str, [*sources, *options])]) == 0
+    return folder
+
+
+def test_the_text_it_was_trained_on_is_not_new(rnnctl: Command, trained: Path) -> None:
+    done = rnnctl("evaluate", trained / "run", trained / "text.txt", "--format", "json")
+    result = json.loads(done.out)
+    assert result["part"] == "test"
+    assert "trained on this corpus: only its test part is read" in done.err
+    size = len((trained / "text.txt").read_text())
+    assert result["losses"][0]["chars"] == pytest.approx(size / 10, abs=2)
+    own = evaluate(rnnctl, trained / "run", trained / "text.txt", "--part", "train")
+    assert (
+        "say nothing about new text"
+        in rnnctl("evaluate", trained / "run", trained / "text.txt", "--part", "train").err
+    )
+    assert own["losses"][0]["chars"] == pytest.approx(size * 0.8, abs=2)
+
+
+def test_without_a_corpus_the_kept_text_is_judged(rnnctl: Command, trained: Path) -> None:
+    kept = evaluate(rnnctl, trained / "run")
+    of_file = evaluate(rnnctl, trained / "run", trained / "text.txt")
+    assert kept["losses"] == of_file["losses"]
+    valid = evaluate(rnnctl, trained / "run", "--part", "valid")
+    assert valid["part"] == "valid"
+
+
+def test_a_classifier_against_sklearn(
+    rnnctl: Command, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = make_run(TEXT, labels=("cat", "dog", "hat"), level="word", pool="mean")
+    animals = ["cat", "dog", "hat"]
+    rows = [
+        {"text": f"the {animals[i % 3]} {'ate ' * (i % 7)}", "label": animals[i * i % 3]}
+        for i in range(60)
+    ]
+    corpus = tmp_path / "labelled.jsonl"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = evaluate(rnnctl, run, corpus)["classification"]
+    predictions = Predictor(load(run)).predict([row["text"] for row in rows])
+    truth, said = [row["label"] for row in rows], [p.label for p in predictions]
+    assert found["accuracy"] == pytest.approx(accuracy_score(truth, said))
+    assert found["macro_f1"] == pytest.approx(
+        f1_score(truth, said, average="macro", zero_division=0)
+    )
+    assert found["n"] == np.sum(found["confusion"]) == 60
+    low, high = found["accuracy_ci95"]
+    assert low <= found["accuracy"] <= high
+    nats = [
+        -math.log(p.probabilities[animals.index(label)])
+        for p, label in zip(predictions, truth, strict=True)
+    ]
+    assert found["loss_nats"] == pytest.approx(np.mean(nats), rel=1e-5)
+    table = rnnctl("evaluate", run, corpus).out
+    assert "truth \\ prediction" in table and "macro-F1" in table
+
+
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ('{"text": "a", "label": "cow"}\n{"text": "b", "label": "cat"}\n', "does not know: 'cow'"),
+        ('{"text": "a"}\n{"text": "b"}\n', "label"),
+        ("", "labelled.jsonl"),
+    ],
+)
+def test_labels_that_do_not_fit(
+    rnnctl: Command, make_run: Callable[..., Path], tmp_path: Path, content: str, error: str
+) -> None:
+    run = make_run(TEXT, labels=("cat", "dog"))
+    (tmp_path / "labelled.jsonl").write_text(content)
+    done = rnnctl("evaluate", run, tmp_path / "labelled.jsonl")
+    assert done.code == 1
+    assert error in done.err and "hint: " in done.err
+
+
+def test_errors_say_what_and_where(rnnctl: Command, make_run: Callable[..., Path]) -> None:
+    run = make_run(TEXT)
+    assert "keeps no held-out text" in rnnctl("evaluate", run).err
+    assert rnnctl("evaluate", run).code == 2
+    missing = rnnctl("evaluate", run, "missing.txt")
+    assert (missing.code, "missing.txt does not exist" in missing.err) == (1, True)
+    piped = evaluate(rnnctl, run, "-", stdin="the cat sat. " * 20)
+    assert piped["losses"][0]["tokens"] == 260

@@ -1,0 +1,223 @@
+"""`rnnctl score` as a command: whole texts, lines, paragraphs, tokens, states, hostile input."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+Command = Callable[..., object]
+TEXT = "the cat sat on the mat. the dog ate the hat.\n\n" * 4
+
+
+@pytest.fixture(scope="module")
+def run(make_run: Callable[..., Path]) -> Path:
+    return make_run(TEXT)
+
+
+@pytest.fixture(scope="module")
+def words(make_run: Callable[..., Path]) -> Path:
+    return make_run(TEXT, level="word", cell="gru")
+
+
+def whole(rnnctl: Command, *arguments: object, stdin: bytes | str = b"") -> dict[str, object]:
+    done = rnnctl("score", *arguments, "--format", "json", stdin=stdin)
+    assert done.code == 0, done.err
+    result: dict[str, object] = json.loads(done.out)
+    return result
+
+
+def test_a_whole_text(rnnctl: Command, run: Path) -> None:
+    text = "the cat\nand the ÖÖ\n"
+    total = whole(rnnctl, run, stdin=text)["total"]
+    assert (total["tokens"], total["chars"], total["bytes"]) == (19, 19, 21)
+    assert total["unknown"] == 2
+    assert total["bits_per_byte"] == pytest.approx(total["nats"] / math.log(2) / 21)
+    assert total["perplexity"] == pytest.approx(math.exp(total["nats"] / 19))
+    table = rnnctl("score", run, stdin=text).out
+    assert "bits per byte" in table and "unknown tokens" in table
+
+
+def test_tokens_add_up_to_the_text(rnnctl: Command, run: Path) -> None:
+    done = rnnctl("score", run, "--per-token", stdin="the cat\t")
+    rows = [line.split("\t") for line in done.out.splitlines()]
+    assert [row[1] for row in rows] == ["t", "h", "e", " ", "c", "a", "t", "<unk>"]
+    spelling = 21 * math.log(2)
+    total = whole(rnnctl, run, stdin="the cat\t")["total"]
+    assert sum(float(row[0]) for row in rows) + spelling == pytest.approx(total["nats"], abs=1e-4)
+    assert "8 tokens" in done.err
+
+
+def test_files_are_texts_of_their_own_with_a_sum(
+    rnnctl: Command, run: Path, tmp_path: Path
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(f"the {name}at")
+    result = whole(rnnctl, run, tmp_path / "a", tmp_path / "b")
+    assert [Path(text["source"]).name for text in result["texts"]] == ["a", "b"]
+    assert sum(text["nats"] for text in result["texts"]) == pytest.approx(result["total"]["nats"])
+    assert rnnctl("score", run, tmp_path / "a", tmp_path / "b").out.count("\n") >= 4
+
+
+@pytest.mark.parametrize("cut", [0, 3, 9, 12, 30])
+def test_a_state_goes_on_where_the_text_stopped(
+    rnnctl: Command, words: Path, tmp_path: Path, cut: int
+) -> None:
+    text = "the cat sät on the mat. the doghouse".encode()
+    state = tmp_path / "state"
+    first = whole(rnnctl, words, "--state-out", state, stdin=text[:cut])
+    second = whole(rnnctl, words, "--state-in", state, stdin=text[cut:])
+    together = whole(rnnctl, words, stdin=text)["total"]
+    nats = first["total"]["nats"] + second["total"]["nats"]
+    assert nats == pytest.approx(together["nats"], rel=1e-6)
+    assert second["read_before"] == first["total"]["tokens"]
+
+
+def test_a_state_of_another_run_is_refused(
+    rnnctl: Command, run: Path, words: Path, tmp_path: Path
+) -> None:
+    rnnctl("score", run, "--state-out", tmp_path / "s", stdin="the")
+    done = rnnctl("score", words, "--state-in", tmp_path / "s", stdin="cat")
+    assert done.code == 1
+    assert "is the state of another model" in done.err
+
+
+def test_lines_are_texts_of_their_own(rnnctl: Command, run: Path) -> None:
+    done = rnnctl("score", run, "--lines", stdin=b"the cat\n\n\xff\nthe dog")
+    rows = [line.split("\t") for line in done.out.split("\n")[:-1]]
+    single = whole(rnnctl, run, stdin="the dog")["total"]
+    assert [len(row) for row in rows] == [4, 4, 5, 4]
+    assert float(rows[3][0]) == pytest.approx(single["nats"], abs=1e-3)
+    assert rows[1] == ["0.0000", "0", "-", "-"]
+    assert rows[2][4].startswith("line 3: malformed UTF-8")
+    assert done.err.splitlines()[-1] == "warning: 1 of 4 hold no text"
+
+
+def test_json_lines_keep_their_fields(rnnctl: Command, run: Path) -> None:
+    given_ = '{"id": 7, "text": "the cat"}\n{"id": 8}\n'
+    done = rnnctl("score", run, "--lines", "--format", "json", stdin=given_)
+    first, second = (json.loads(line) for line in done.out.splitlines())
+    assert (first["id"], first["tokens"], second["line"]) == (7, 7, 2)
+    assert "no field" in second["error"]
+    with_tokens = rnnctl("score", run, "--lines", "--per-token", "--format", "json", stdin=given_)
+    tokens = json.loads(with_tokens.out.splitlines()[0])["per_token"]
+    assert math.fsum(nats for _, nats in tokens) == pytest.approx(first["nats"], abs=1e-4)
+
+
+def test_paragraphs(rnnctl: Command, run: Path) -> None:
+    stdin = "the cat\nsat\n\n\nthe dog\n"
+    done = rnnctl("score", run, "--documents", "paragraph", stdin=stdin)
+    rows = [line.split("\t") for line in done.out.splitlines()]
+    assert [row[1] for row in rows] == ["11", "7"]
+
+
+def test_a_document_ends_where_the_run_knows_documents(
+    rnnctl: Command, make_run: Callable[..., Path]
+) -> None:
+    run = make_run(TEXT, running=False)
+    done = rnnctl("score", run, "--lines", stdin="the")
+    assert done.out.split("\t")[1] == "4"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--lines",), ("--per-token",)])
+def test_nothing_to_score_is_a_clear_result(
+    rnnctl: Command, run: Path, arguments: tuple[str, ...]
+) -> None:
+    done = rnnctl("score", run, *arguments, stdin=b"")
+    assert done.code == 0
+    assert "nothing to score" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error"),
+    [
+        (["--lines", "--state-out", "s"], 2, "read one whole text"),
+        (["--lines", "--documents", "paragraph"], 2, "exclude each other"),
+        (["--documents", "page"], 2, "page"),
+        (["--state-in", "no-such-file"], 1, "cannot read no-such-file"),
+        (["--state-out", "no/such/folder"], 1, "cannot write"),
+        (["missing.txt"], 1, "missing.txt does not exist"),
+        (["--fail-fast", "--lines"], 1, "standard input:2: malformed UTF-8"),
+        ([], 1, "standard input:2: byte 2 is not valid UTF-8"),
+    ],
+)
+def test_errors_say_what_and_where(
+    rnnctl: Command, run: Path, arguments: list[str], code: int, error: str
+) -> None:
+    done = rnnctl("score", run, *arguments, stdin=b"a\n\xff")
+    assert done.code == code
+    assert error in done.err
+    assert "Traceback" not in done.err
+
+
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.binary(max_size=120), st.sampled_from(["--lines", "--jsonl", "--per-token", "--quiet"]))
+def test_any_bytes_get_an_answer_or_a_clear_error(
+    rnnctl: Command, run: Path, data: bytes, how: str
+) -> None:
+    done = rnnctl("score", run, how, "--max-line", 60, stdin=data)
+    if how in ("--lines", "--jsonl"):
+        assert done.code == 0
+        assert done.out.count("\n") == (data.removesuffix(b"\n").count(b"\n") + 1 if data else 0)
+    else:
+        assert done.code == (0 if _is_text(data) else 1)
+        assert ("is not valid UTF-8" in done.err) == (done.code == 1)
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def test_all_of_unicode_stress(rnnctl: Command, run: Path, shared_data: Path) -> None:
+    for file in sorted((shared_data / "unicode_stress").iterdir()):
+        data = file.read_bytes()
+        lines = data.removesuffix(b"\n").split(b"\n") if data else []
+        done = rnnctl("score", run, file, "--documents", "line", "--format", "json")
+        answers = [json.loads(line) for line in done.out.split("\n")[:-1]]
+        assert done.code == 0
+        assert ["error" in answer for answer in answers] == [not _is_text(line) for line in lines]
+        if len(data) > 100_000:  # one text is read one token after the other
+            continue
+        one = rnnctl("score", run, file, "--format", "json")
+        assert one.code == (0 if _is_text(data) else 1)
+        if one.code == 0:
+            assert json.loads(one.out)["total"]["chars"] == len(data.decode())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [[], ["--lines"], ["--per-token"]])
+def test_a_million_lines_in_constant_memory(run: Path, how: list[str], tmp_path: Path) -> None:
+    import psutil
+
+    feeder = "import sys\nfor i in range({}): sys.stdout.write('the cat %d\\n' % i)"
+    peaks = []
+    for lines in (100_000, 1_000_000):
+        with (tmp_path / "out").open("wb") as out:
+            source = subprocess.Popen(
+                [sys.executable, "-c", feeder.format(lines)], stdout=subprocess.PIPE
+            )
+            command = [sys.executable, "-m", "rnnctl", "score", str(run), *how]
+            process = subprocess.Popen(command, stdin=source.stdout, stdout=out)
+            watched, peak = psutil.Process(process.pid), 0
+            while process.poll() is None:
+                try:
+                    peak = max(peak, watched.memory_info().rss)
+                    process.wait(0.05)
+                except (subprocess.TimeoutExpired, psutil.NoSuchProcess):
+                    continue
+        assert process.returncode == 0
+        peaks.append(peak)
+    assert peaks[1] - peaks[0] < 20_000_000

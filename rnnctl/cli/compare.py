@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from rnnctl.cli import compare_options as options
 from rnnctl.cli import console
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
 from rnnctl.errors import UsageError
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from rnnctl.results.comparison import Comparison
 
 GRID, SIZES, WORK, REPORT = "What is compared", "Sizes and training", "Work", "Report"
-BUNDLED_SEEDS, SEEDS = 2, 5
-STEPS = 300
 
 Match = Literal["parameters", "time", "steps", "hidden"]
 
@@ -163,9 +160,9 @@ def compare(
     if runs is not None:
         result = _compare_runs(runs, measure, dry_run)
     else:
-        settings = _settings(locals())
-        root = run_root or _root(settings)
-        machine = _machine(settings, jobs)
+        settings = options.read_settings(locals())
+        root = run_root or options.run_root(settings)
+        machine = options.machine(settings, jobs)
         if dry_run:
             _print_members(settings, root, machine)
             return
@@ -211,116 +208,11 @@ def _compare_runs(folders: list[Path], measure: bool, dry_run: bool) -> Comparis
         if not path.name.startswith(("tune-", "trial-"))
     ]
     if measure:
-        for what in experiment.measure(paths, _cores()):
+        for what in experiment.measure(paths, options.cores()):
             console.note(what)
     plan = experiment.plan_of(folders[0]) if len(folders) == 1 else None
     match = experiment.held_equal(plan, folders[0]) if plan else "as the runs were trained"
     return experiment.compare_runs(paths, match=match)
-
-
-def _settings(given: dict[str, Any]) -> Settings:
-    from rnnctl.compare.plan import Settings, hidden_sizes
-
-    what = tuple(given["what"] or ())
-    if "-" in what:
-        raise UsageError(
-            "compare trains several times, so it cannot read its corpus from standard input",
-            hint="write it to a file first",
-        )
-    settings = Settings(
-        sources=what,
-        task=given["task"],
-        cells=_list(given["cells"], ("rnn", "lstm", "gru"), "--cells"),
-        inits=_list(given["inits"], ("torch", "good"), "--inits"),
-        match=given["match"],
-        seeds=given["seeds"] or (SEEDS if what else BUNDLED_SEEDS),
-        sizes=_sizes(given["hidden_size"]),
-        embedding_size=given["embedding_size"],
-        layers=given["layers"],
-        limit=_limit(given),
-        rates=given["rates"],
-        options=tuple(shlex.split(given["train"])),
-        recall_lags=_lags(given["recall_lags"]) if given["recall"] else (),
-        recall_seeds=given["recall_seeds"],
-    )
-    hidden_sizes(settings)
-    return settings
-
-
-def _list(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    for name in names:
-        if name not in known:
-            raise UsageError(
-                f"{option}: there is no {name!r}", hint=f"there are: {', '.join(known)}"
-            )
-    if not names:
-        raise UsageError(f"{option} names nothing", hint=f"for example: {','.join(known)}")
-    return names
-
-
-def _lags(text: str) -> tuple[int, ...]:
-    try:
-        lags = tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError:
-        lags = (0,)
-    if min(lags) < 1:
-        raise UsageError(
-            f"--recall-lags {text}: not a list of tokens", hint="for example: --recall-lags 20,40"
-        )
-    return lags
-
-
-def _sizes(text: str) -> tuple[tuple[str, int], ...]:
-    try:
-        pairs = [part.split("=") if "=" in part else ["", part] for part in text.split(",")]
-        sizes = tuple((cell.strip(), int(size)) for cell, size in pairs)
-    except ValueError:
-        sizes = ()
-    if not sizes or any(size < 1 for _, size in sizes):
-        raise UsageError(
-            f"--hidden-size {text}: not a size", hint="for example: 128, or rnn=304,lstm=128"
-        )
-    return sizes
-
-
-def _limit(given: dict[str, Any]) -> tuple[str, str]:
-    from rnnctl.cli.train_options import seconds
-
-    named = [name for name in ("steps", "epochs", "budget") if given[name] is not None]
-    if len(named) > 1:
-        raise UsageError("give one of --steps, --epochs and --budget, not several")
-    if given["match"] == "time" and named and named != ["budget"]:
-        raise UsageError(
-            f"--match time holds the time equal, not --{named[0]}", hint="give --budget 20m"
-        )
-    if not named:
-        return ("--budget", "240s") if given["match"] == "time" else ("--steps", str(STEPS))
-    if named == ["budget"]:
-        return "--budget", f"{seconds(given['budget'], '--budget'):g}s"
-    return f"--{named[0]}", f"{given[named[0]]:g}"
-
-
-def _root(settings: Settings) -> Path:
-    """runs/compare-<corpus>-<fingerprint>: the same command finds its runs again."""
-    first = Path(settings.sources[0]).name.partition(".")[0] if settings.sources else "bundled"
-    stem = "".join(char if char.isalnum() else "-" for char in first).strip("-")[:40] or "text"
-    return Path("runs") / f"compare-{stem}-{settings.fingerprint()[:8]}"
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
-
-
-def _machine(settings: Settings, jobs: int | None) -> Machine:
-    from rnnctl.compare.experiment import Machine
-    from rnnctl.compare.grid import workers_and_threads
-
-    cores = _cores()
-    workers, threads = workers_and_threads(cores, jobs=jobs, serial=settings.match == "time")
-    return Machine(workers, threads, cores)
 
 
 def _print_members(settings: Settings, root: Path, machine: Machine) -> None:

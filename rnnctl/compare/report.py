@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Sequence
-from typing import Literal
 
 from rnnctl import __version__
 from rnnctl.compare.collect import check_comparable, quality_of
@@ -33,38 +32,32 @@ def compare(
     Runs on bench tasks (``task:…``) stand beside the others and are compared with each other at
     the same lag; if there are only such runs, they are the text.
     """
-    bench = [member for member in members if member.bench]
-    text = [member for member in members if not member.bench] or bench
-    if text is bench:
-        bench = []
+    text, bench = _parts(members)
     check_comparable(text)
     warnings: list[Warning_] = []
     rows = (*rows_of(_groups(text, warnings)), *baselines)
-    recall = bench_rows(_bench_groups(bench or [m for m in text if m.bench]))
+    recall = bench_rows(_bench_groups([m for m in (*text, *bench) if m.bench]))
     pairs = named_pairs(rows, recall, text[0].corpus)
-    tested = family(pairs)
-    needed = seeds_needed(len(pairs))
-    quality = quality_of(text)
-    tests = contrasts(pairs)
+    tests, quality = contrasts(pairs), quality_of(text)
     evidence = Evidence(
         rows=rows, members=(*text, *bench), bench=recall, contrasts=tests, quality=quality,
-        unit=text[0].unit, seeds_needed=needed,
+        unit=text[0].unit, seeds_needed=seeds_needed(len(pairs)),
     )  # fmt: skip
     return Comparison(
-        environment=_environment(text),
+        environment=_environment(),
         corpus_fingerprint=text[0].fingerprint or None,
         warnings=tuple(warnings),
         task=text[0].task,
         corpus=text[0].corpus,
         quality="accuracy" if quality == "accuracy" else "bits_per_byte",
-        horizon_kind=_kind(text[0].task),
+        horizon_kind="use_neff" if text[0].task == "lm" else "effect_half",
         distance_unit=text[0].unit,
         match=match,
         rates=rates or _rates(text),
         rows=rows,
         bench=recall,
-        family=len(tested),
-        seeds_needed=needed,
+        family=len(family(pairs)),
+        seeds_needed=evidence.seeds_needed,
         contrasts=tests,
         verdicts=verdicts(evidence),
         members=(*text, *bench),
@@ -72,14 +65,17 @@ def compare(
     )
 
 
-def _environment(members: Sequence[Member]) -> Environment:
+def _parts(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
+    """Members on the text and those on bench tasks; where all are bench tasks, they are the text."""
+    text = [member for member in members if not member.bench]
+    bench = [member for member in members if member.bench]
+    return (text, bench) if text else (bench, [])
+
+
+def _environment() -> Environment:
     return Environment(
         rnnctl=__version__, python=sys.version.split()[0], platform=platform.platform()
     )
-
-
-def _kind(task: str) -> Literal["use_neff", "effect_half"]:
-    return "use_neff" if task == "lm" else "effect_half"
 
 
 def _rates(members: Sequence[Member]) -> str:

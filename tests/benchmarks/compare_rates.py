@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnnctl.__main__ import main
-from rnnctl.cli.compare import STEPS
+from rnnctl.cli.compare_options import STEPS
 from rnnctl.compare.grid import has_result
 from rnnctl.compare.plan import Planned, Settings, recall_members, tuning
 from rnnctl.compare.rates import GRID, TUNING_SEED

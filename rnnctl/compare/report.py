@@ -66,7 +66,7 @@ def compare(
 
 
 def _parts(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
-    """Members on the text and those on bench tasks; where all are bench tasks, they are the text."""
+    """Members on the text, and on bench tasks; where all are bench tasks, they are the text."""
     text = [member for member in members if not member.bench]
     bench = [member for member in members if member.bench]
     return (text, bench) if text else (bench, [])

@@ -57,7 +57,7 @@ def blocks(result: Result) -> list[Block]:
     made += _verdicts(result)
     made += [Heading("Quality and memory"), main_table(result)]
     made += [*_bench(result), *_contrasts(result), *_exploratory(result), *_size_and_speed(result)]
-    made += [*_curves(result), *_grounds(result), *_problems(result)]
+    made += [*_curves(result), *_grounds(result), *problems(result)]
     return made
 
 
@@ -222,7 +222,8 @@ def reasons(verdict: Verdict) -> tuple[str, ...]:
     return (*said, f"rule: {verdict.rule}", f"more: {verdict.command}")
 
 
-def _problems(result: Comparison) -> list[Block]:
+def problems(result: Comparison) -> list[Block]:
+    """Warnings, and members that are not in it."""
     made: list[Block] = [Paragraph(warning.text, "warning") for warning in result.warnings]
     for failure in result.failures:
         made.append(Paragraph(f"{failure.name} is not in it: {failure.reason}", "warning"))

@@ -84,7 +84,7 @@ def _tables(result: Comparison) -> list[Block]:
             keep = block.text not in skipped
         if keep and not isinstance(block, Chart):
             made.append(block)
-    return made
+    return made + terms.problems(result)
 
 
 STYLE = """

@@ -9,6 +9,7 @@ good model forgets what does not matter.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,19 +97,52 @@ def _units(sample: Sample, width: int, lag: int) -> tuple[Sample, int] | None:
     return chosen
 
 
+def polarity(
+    subject: StateSubject,
+    sample: Sample,
+    settings: Settings,
+    pairs: Sequence[tuple[Ids, Ids]],
+) -> Curve | None:
+    """Bits (of 1) about which sentence of a pair of evidence was planted, by lag.
+
+    Only pairs of the commonest length serve, both sentences equally long; None without such.
+    """
+    by_width: dict[int, list[tuple[Ids, Ids]]] = {}
+    for first, second in pairs:
+        if len(first) == len(second):
+            by_width.setdefault(len(first), []).append((first, second))
+    if not by_width:
+        return None
+    alike = np.array(max(by_width.values(), key=len))  # (P, 2, width)
+    fitted = _units(sample, alike.shape[2], settings.hold_lag)
+    if fitted is None:
+        return None
+    units, longest = fitted
+    draw = np.random.default_rng((settings.seed, 31))
+    plants = plant(units, alike, settings.planted, longest, draw)
+    lags = list(settings.hold_lags) or curves.octave_points(longest)
+    states = {"state": collect(subject, plants, lags)["state"]}
+    return _record(states, plants, lags, sample, units, settings).curves["state"]
+
+
 def plant(units: Sample, words: Ids, count: int, longest: int, draw: np.random.Generator) -> Plants:
-    """`count` windows with a random word each, spread evenly over the units."""
+    """`count` windows with a random word each, spread evenly over the units.
+
+    `words` (M, width), or (P, M, width) where each window is given one of P sets of choices.
+    """
+    sets = words[None] if words.ndim == 2 else words
+    chosen = draw.integers(0, len(sets), count)
     groups = np.resize(draw.permutation(len(units.ids)), count)
-    choices = draw.integers(0, len(words), count)
-    width = words.shape[1]
+    choices = draw.integers(0, sets.shape[1], count)
+    width = sets.shape[2]
     rows = []
-    for group, choice in zip(groups, choices, strict=True):
+    for group, choice, which in zip(groups, choices, chosen, strict=True):
         ids = units.ids[int(group)]
         at = int(draw.integers(0, len(ids) - PREFIX - width - longest + 1))
         row = ids[at : at + PREFIX + width + longest].copy()
-        row[PREFIX : PREFIX + width] = words[choice]
+        row[PREFIX : PREFIX + width] = sets[which, choice]
         rows.append(row)
-    return Plants(np.stack(rows, axis=1), width, choices, groups, len(words))
+    return Plants(np.stack(rows, axis=1), width, choices, groups, sets.shape[1])
 
 
 def collect(subject: StateSubject, plants: Plants, lags: list[int]) -> dict[str, list[Floats]]:

@@ -1,20 +1,14 @@
-"""From measurements to what is said about them: headline, panel, cross-checks and warnings.
+"""From measurements to what is said about them: headline and panel; see also `checks`.
 
 Fixed rules on finished records; nothing is measured here.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-
-from rnnctl.diagnostics.swaps import rises
-from rnnctl.results.base import Curve, Estimate, Warning_
+from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
-    CrossCheck,
     EffectRecord,
     GatesRecord,
     HeadlineRecord,
@@ -40,7 +34,7 @@ class Measured:
     reach: ReachRecord | None = None
     gates: GatesRecord | None = None
     position: PositionRecord | None = None
-    quality: dict[str, float] = field(default_factory=dict)
+    units_per_token: float = 1.0
 
     def records(self) -> dict[str, Measurement]:
         """Those that were taken, by name."""
@@ -163,146 +157,3 @@ def rows(model: ModelRecord, measured: Measured) -> tuple[PanelRow, ...]:
         found.append(PanelRow(name=name, question=question, numbers=chosen))
     quality = {name: Estimate(estimate=value) for name, value in model.quality.items()}
     return (*found, PanelRow(name="quality", question="is the model any good?", numbers=quality))
-
-
-def cross_checks(measured: Measured) -> tuple[CrossCheck, ...]:
-    """Pairs of numbers that should agree."""
-    return tuple(check for check in _checks(measured) if check is not None)
-
-
-def _checks(measured: Measured) -> Iterator[CrossCheck | None]:
-    yield _use_within_hold(measured)
-    yield _starts_agree(measured)
-    yield _growth_agrees(measured)
-    yield _positions_agree(measured)
-
-
-def _use_within_hold(measured: Measured) -> CrossCheck | None:
-    """What the loss needs must be in the state: USE horizon ≤ HOLD horizon, roughly."""
-    if measured.use is None or measured.hold is None or "state" not in measured.hold.curves:
-        return None
-    name = "USE horizon within what HOLD finds"
-    use = measured.use.scalars.get("n_eff_foreign")
-    if use is None or use.estimate is None:
-        return CrossCheck(name=name, passed=None, text="the USE horizon is not a number")
-    bits = measured.hold.curves["state"]
-    held = [x for x, low in zip(bits.x, bits.lo, strict=True) if low is not None and low > 0]
-    last = max(held, default=0.0)
-    # a probe of 16 words sees the last traces of a text later than the loss does
-    passed = use.estimate <= AGREE**2 * max(1.0, last) or last >= bits.x[-1]
-    text = f"{shown(use.estimate)} against {shown(last)} {bits.x_unit} with measurable bits"
-    return CrossCheck(name=name, passed=passed, text=text)
-
-
-def _starts_agree(measured: Measured) -> CrossCheck | None:
-    """The zero state is not much further from home than the foreign one."""
-    if measured.use is None:
-        return None
-    name = "zero and foreign start agree"
-    both = [measured.use.scalars.get(f"n_eff_{start}") for start in ("foreign", "zero")]
-    values = [one.estimate if one is not None else None for one in both]
-    if any(one is None for one in both):
-        return None
-    if values[0] is None or values[1] is None:
-        same = both[0] is not None and both[1] is not None and both[0].status == both[1].status
-        text = "both lie beyond the longest context" if same else "one of them is not a number"
-        return CrossCheck(name=name, passed=True if same else None, text=text)
-    ratio = max(values[0], values[1], 1.0) / max(1.0, min(values[0], values[1]))
-    text = f"{shown(values[0])} (foreign) and {shown(values[1])} (zero)"
-    return CrossCheck(name=name, passed=ratio <= AGREE, text=text)
-
-
-def _growth_agrees(measured: Measured) -> CrossCheck | None:
-    """The leading Lyapunov exponent against the slope of the gradient's tail."""
-    if measured.reach is None or measured.reach.lyapunov is None:
-        return None
-    name = "Lyapunov exponent fits the gradient's tail"
-    leading = measured.reach.lyapunov.leading.estimate
-    tau = measured.reach.scalars.get("tail_tau")
-    if leading is None or tau is None or tau.estimate is None:
-        return CrossCheck(name=name, passed=None, text="one of the two is not a number")
-    slope = -1 / tau.estimate if tau.estimate else -math.inf
-    passed = abs(leading - slope) <= max(0.02, 0.5 * max(abs(leading), abs(slope)))
-    text = f"{leading:.3f} and {slope:.3f} per token"
-    return CrossCheck(name=name, passed=passed, text=text)
-
-
-def _positions_agree(measured: Measured) -> CrossCheck | None:
-    """P1 on natural text against what R(d) predicts for the first and the last fifth."""
-    if measured.position is None or measured.effect is None:
-        return None
-    ratio = measured.position.scalars.get("first_over_last")
-    name = "position in natural text fits the planted evidence"
-    r = measured.effect.curves.get("r")
-    if ratio is None or ratio.estimate is None or r is None:
-        return CrossCheck(name=name, passed=None, text="one of the two is not a number")
-    early, late = _at(r, 0.9 * r.x[-1]), _at(r, 0.1 * r.x[-1])
-    expected = early / late if late else math.inf
-    low, high = ratio.ci95
-    inside = low is not None and high is not None and low / AGREE <= expected <= high * AGREE
-    text = f"{ratio.estimate:.2f} (first over last fifth) and {expected:.2f} (from R)"
-    return CrossCheck(name=name, passed=inside, text=text)
-
-
-def _at(curve: Curve, x: float) -> float:
-    known = [(a, b) for a, b in zip(curve.x, curve.y, strict=True) if b is not None]
-    return float(np.interp(math.log1p(x), [math.log1p(a) for a, _ in known], [b for _, b in known]))
-
-
-def warnings(model: ModelRecord, measured: Measured, head: HeadlineRecord) -> tuple[Warning_, ...]:
-    """What the reader must know beside the numbers, in a fixed order."""
-    return tuple(Warning_(code=code, text=text) for code, text in _warn(model, measured, head))
-
-
-def _warn(
-    model: ModelRecord, measured: Measured, head: HeadlineRecord
-) -> Iterator[tuple[str, str]]:
-    if model.bidirectional:
-        yield (
-            "BIDIRECTIONAL",
-            "the model also reads from the end: what is early for one direction is late for the "
-            "other; HOLD, REACH and GATES are about one direction and were left out",
-        )
-    if model.readout not in ("last", "each step"):
-        yield (
-            "POOLED",
-            f"the answer is pooled over all states ({model.readout}): early text reaches it "
-            "directly and not through recurrence; REACH and HOLD are about recurrence alone",
-        )
-    for name, record in measured.records().items():
-        if record.status in ("undefined", "insufficient_data", "failed"):
-            yield record.status.upper(), f"{name.upper()}: {record.note}"
-    effect = measured.effect
-    risen = rises(effect.curves["r"]) if effect is not None and "r" in effect.curves else None
-    if risen is not None:
-        yield (
-            "RISES",
-            f"evidence {shown(risen[1])} words before the end counts more than at "
-            f"{shown(risen[0])}: R does not simply fall, look at the whole curve",
-        )
-    if head.status == "censored":
-        yield "CENSORED", "the horizon lies beyond the longest distance measured"
-    if _starts_agree(measured) is not None and _cold(measured):
-        yield (
-            "COLD_START",
-            "after a zero state the loss takes longer to recover than after a foreign text: "
-            "part of the zero-state excess is a cold start, not memory",
-        )
-    reach = measured.reach
-    if reach is not None and any(block.explodes for block in reach.blocks.values()):
-        yield "EXPLODING", "gradients grow with distance: see REACH"
-    use = measured.use
-    if use is not None and use.sampling is not None and use.sampling.n < 20:
-        yield (
-            "FEW_DOCUMENTS",
-            f"only {use.sampling.n} texts (or blocks) are long enough: intervals are rough",
-        )
-
-
-def _cold(measured: Measured) -> bool:
-    check = _starts_agree(measured)
-    use = measured.use
-    if check is None or check.passed is not False or use is None:
-        return False
-    zero, foreign = use.scalars["n_eff_zero"], use.scalars["n_eff_foreign"]
-    return (zero.estimate or 0.0) > (foreign.estimate or 0.0)

@@ -28,12 +28,11 @@ from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Arm, Settings
 from rnnctl.diagnostics.subject import LanguageSubject, State, select
+from rnnctl.diagnostics.use_plan import SHORTEST, Plan, make_plan
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import Sampling, UseRecord
 
 BATCH = 64  # resets side by side: bounds the memory
-SHORTEST = 8  # no curve below this longest context
-FEWEST = 16  # units wanted before a longer context is tried
 
 
 def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> UseRecord:
@@ -48,55 +47,6 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Use
         )
     totals = _sweep(subject, plan, settings)
     return _record(plan, totals, sample, settings)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which units are read, up to which context length, in which bins of n.
-
-    Targets are drawn from, and curves shown in, half-octave `bins`; the horizon is found on `fine`
-    ones, half as wide, which blur a sudden end less.
-    """
-
-    units: Sample
-    n_max: int
-    bins: list[tuple[int, int]]
-    fine: list[tuple[int, int]]
-    resets_per_unit: int
-    carried: bool
-
-    @property
-    def groups(self) -> NDArray[np.int64]:
-        """Which bin each fine bin lies in."""
-        highs = [high for _, high in self.bins]
-        return np.searchsorted(highs, [high for _, high in self.fine]).astype(np.int64)
-
-
-def make_plan(sample: Sample, settings: Settings) -> Plan | None:
-    """The longest context that enough documents allow; None where even a short one does not fit."""
-    if len(sample.ids) == 1 and not sample.running:
-        sample = sample.blocks(max(1, len(sample.ids[0])))
-    running = sample.running or len(sample.ids) == 1
-    chosen: tuple[int, Sample] | None = None
-    n_max = settings.n_max
-    while n_max >= SHORTEST:
-        units = sample.blocks(4 * n_max) if running else sample.at_least(n_max + n_max // 2 + 1)
-        if len(units.ids) >= 2:
-            chosen = (n_max, units)
-        if len(units.ids) >= FEWEST:
-            break
-        n_max = int(n_max / math.sqrt(2))
-    if chosen is None:
-        return None
-    n_max, units = chosen
-    draw = np.random.default_rng((settings.seed, 1))
-    count = min(len(units.ids), settings.resets)
-    units = units.subset(np.sort(draw.permutation(len(units.ids))[:count]))
-    each = [(n, n) for n in range(n_max + 1)]
-    bins = each if settings.bins == "each" else curves.octave_bins(n_max)
-    fine = each if settings.bins == "each" else curves.octave_bins(n_max, 4)
-    resets = max(1, math.ceil(settings.resets / count))
-    return Plan(units, n_max, bins, fine, resets, running)
 
 
 @dataclass

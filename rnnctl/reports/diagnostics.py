@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Paragraph, table
-from rnnctl.reports.numbers import NOTHING, SPARKS, estimate, interval, number
+from rnnctl.reports.numbers import SPARKS, estimate, interval, number
 from rnnctl.results.base import Curve, Estimate, Result
 from rnnctl.results.diagnostics import DiagnosticsResult, HeadlineRecord, ModelRecord, PanelRow
 
@@ -71,6 +71,10 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     yield KeyValues(tuple(_facts(result)))
     yield from headline_blocks(result.headline)
     yield _panel(result)
+    for name in ("use", "effect", "hold", "reach", "gates", "position"):
+        record = getattr(result, name)
+        if record is not None and record.status == "not_applicable":
+            yield Paragraph(f"{name.upper()}: {record.note}", "note")
     if any(_drawn(result)):
         yield Heading("By distance")
         yield Chart(
@@ -151,8 +155,8 @@ def _panel(result: DiagnosticsResult) -> Block:
 def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
     """(what, value with unit, interval) of each number of a row; why, where there is none."""
     for name, value in row.numbers.items():
-        if value.status == "not_applicable" and value.note:
-            yield f"  {value.note}", NOTHING, ""
+        if value.status == "not_applicable":
+            yield f"  {PHRASES.get(name, name)}", "not defined", ""
             continue
         unit = UNITS.get(name, "" if value.unit in NO_UNIT else value.unit)
         bare = estimate(value.model_copy(update={"ci95": (None, None)}))

@@ -8,7 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rnnctl.diagnostics import effect, evidence, gates, hold, lyapunov, panel, position, reach, use
+from rnnctl.diagnostics import (
+    checks,
+    effect,
+    evidence,
+    gates,
+    hold,
+    lyapunov,
+    panel,
+    position,
+    reach,
+    use,
+)
 from rnnctl.diagnostics.known_answers import remembered
 from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.sample import Sample
@@ -125,7 +136,7 @@ def _measure(
         since = time.perf_counter()
         records[name] = MEASURES[name](material, settings)
         timing[f"{name}_s"] = time.perf_counter() - since
-    measured = panel.Measured(**records)
+    measured = panel.Measured(**records, units_per_token=sample.units_per_token)
     model = model_record(loaded)
     bptt = model.train_bptt
     words = None if bptt is None else sample.distance(bptt)
@@ -138,7 +149,7 @@ def _measure(
         environment=environment(loaded, "float32 forward, float64 derivatives"),
         seed=settings.seed,
         corpus_fingerprint=sample.fingerprint,
-        warnings=(*material.warnings, *panel.warnings(model, measured, head)),
+        warnings=(*material.warnings, *checks.warnings(model, measured, head)),
         timing={name: round(value, 3) for name, value in timing.items()},
         preset=preset,
         model=model,
@@ -151,7 +162,7 @@ def _measure(
         reach=measured.reach,
         gates=measured.gates,
         position=measured.position,
-        cross_checks=panel.cross_checks(measured),
+        cross_checks=checks.cross_checks(measured),
         selftest=_instrument(),
     )
 
@@ -189,8 +200,17 @@ def _effect(material: Material, settings: Settings) -> EffectRecord:
 def _hold(material: Material, settings: Settings) -> HoldRecord:
     if _both_ways(material):
         return HoldRecord(status="not_applicable", note=ONE_DIRECTION)
-    subject = _language(material) or material.subject
-    return hold.measure(subject, material.sample, settings)
+    subject = _language(material)
+    if subject is not None:
+        return hold.measure(subject, material.sample, settings)
+    found = hold.measure(material.subject, material.sample, settings)
+    pairs = material.evidence.pairs if material.evidence is not None else ()
+    told = hold.polarity(material.subject, material.sample, settings, pairs)
+    return (
+        found
+        if told is None
+        else found.model_copy(update={"curves": {**found.curves, "polarity": told}})
+    )
 
 
 def _reach(material: Material, settings: Settings) -> ReachRecord:

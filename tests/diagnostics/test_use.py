@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnctl.diagnostics import curves, use
+from rnnctl.diagnostics import curves, use, use_plan
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 
@@ -37,7 +37,7 @@ def test_bins_cover_every_length_once(last: int) -> None:
 
 
 def test_fine_bins_lie_inside_the_shown_ones() -> None:
-    plan = use.make_plan(text(20, 400), Settings(n_max=64))
+    plan = use_plan.make_plan(text(20, 400), Settings(n_max=64))
     assert plan is not None
     for (low, high), group in zip(plan.fine, plan.groups, strict=True):
         outer = plan.bins[group]

@@ -83,7 +83,7 @@ class ModelConfig(Settings):
 
 
 class TrainingConfig(Settings):
-    """The loop. Exactly one of `steps`, `epochs`, `budget_s` limits the training."""
+    """The loop. It ends by `steps`, `epochs` or `budget_s`, whichever comes first."""
 
     seed: int = 0
     steps: Positive | None = None
@@ -91,6 +91,11 @@ class TrainingConfig(Settings):
     budget_s: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds of training")
     lr: Annotated[float, Field(gt=0)] = Field(8e-3, description="peak learning rate")
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    beta1: Fraction = Field(0.9, description="AdamW's memory of gradients")
+    beta2: Fraction = Field(0.99, description="AdamW's memory of their squares")
+    average: Fraction = Field(
+        0.0, description="share that a running average of weights keeps a step"
+    )
     warmup: Fraction = Field(0.02, description="share of the progress")
     decay: Decay = "linear"
     clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest gradient norm")

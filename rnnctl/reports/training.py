@@ -64,6 +64,17 @@ def _quality(result: TrainResult) -> Iterator[Block]:
     classified = [split for split in result.splits if split.classification is not None]
     if classified:
         yield _class_table(classified)
+    if result.chance:
+        yield Paragraph(_chance(result.chance), "note")
+
+
+def _chance(chance: dict[str, float]) -> str:
+    """What the numbers of a memory task mean: guessing, and the best possible."""
+    parts = [f"guessing the answer: {percent(chance['accuracy'])} right"]
+    if "loss_nats_best" in chance:
+        parts.append(f"{fixed(chance['loss_nats_memoryless'], 4)} nats/token without memory")
+        parts.append(f"{fixed(chance['loss_nats_best'], 4)} at best")
+    return "; ".join(parts)
 
 
 def _loss_table(splits: tuple[SplitResult, ...]) -> Table:

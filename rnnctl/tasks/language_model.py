@@ -119,11 +119,26 @@ def first_documents(offsets: NDArray[np.int64], tokens: int) -> NDArray[np.int64
     return offsets[: max(2, count)]
 
 
-def unigram_nats(ids: IdArray, vocab_size: int) -> float:
-    """Entropy of the token frequencies, nats: the loss of a model that looks at no context."""
+def token_counts(ids: IdArray, vocab_size: int) -> NDArray[np.int64]:
+    """How often each token occurs (V,), in the first 20 million tokens."""
     counts = np.zeros(vocab_size, np.int64)
     for begin in range(0, min(len(ids), _COUNTED_TOKENS), 1_000_000):
-        part = ids[begin : begin + 1_000_000]
-        counts += np.bincount(part, minlength=vocab_size)
+        counts += np.bincount(ids[begin : begin + 1_000_000], minlength=vocab_size)
+    return counts
+
+
+def unigram_nats(ids: IdArray, vocab_size: int) -> float:
+    """Entropy of the token frequencies, nats: the loss of a model that looks at no context."""
+    counts = token_counts(ids, vocab_size)
     shares = counts[counts > 0] / max(1, counts.sum())
     return float(-(shares * np.log(shares)).sum())
+
+
+@torch.no_grad()
+def start_from_frequencies(model: LanguageModel, ids: IdArray) -> None:
+    """Set the output bias to the tokens' log frequencies.
+
+    A model of many words otherwise spends its first hundreds of steps on learning just these.
+    """
+    counts = token_counts(ids, model.vocab_size) + 1.0
+    model.decoder.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))

@@ -116,6 +116,7 @@ class Loop:
         good = math.isfinite(mean) and math.isfinite(norm)
         if good:
             state.optimizer.step()
+            state.update_average()
             state.carry = loss.carry
         self._synchronise()
         if good:
@@ -153,11 +154,7 @@ class Loop:
         elapsed = counters.elapsed_s
         progress = self.plan.progress(counters, elapsed)
         if progress >= 1:
-            settings = self.plan.settings
-            steps = settings.steps is not None
-            counters.stop_reason = (
-                "steps" if steps else "epochs" if settings.epochs is not None else "budget"
-            )
+            counters.stop_reason = self.plan.reason(counters)
         counters.evaluation_due = bool(counters.stop_reason) or self.plan.evaluation_due(
             counters, progress, elapsed
         )
@@ -182,7 +179,8 @@ class Loop:
     def _evaluate(self) -> Iterator[events.LoopEvent]:
         state, counters = self.state, self.state.counters
         before = counters.elapsed_s
-        validation = self.team.validate(state.task, self.interrupted)
+        with state.averaged():
+            validation = self.team.validate(state.task, self.interrupted)
         self._synchronise()
         if self._stop and validation is None:
             raise TrainingInterrupted
@@ -209,7 +207,8 @@ class Loop:
         if best:
             counters.best_value, counters.best_step = value, counters.step
             counters.without_progress = 0
-            self.state.best = snapshot(self.state.task.model)
+            with self.state.averaged():
+                self.state.best = snapshot(self.state.task.model)
             return
         counters.without_progress += 1
         patience = self.plan.settings.patience

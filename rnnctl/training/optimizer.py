@@ -8,10 +8,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-BETAS = (0.9, 0.99)
+from rnnctl.config import TrainingConfig
 
 
-def make_optimizer(model: nn.Module, *, lr: float, weight_decay: float) -> torch.optim.AdamW:
+def make_optimizer(model: nn.Module, settings: TrainingConfig) -> torch.optim.AdamW:
     """AdamW (fused) over the model's parameters.
 
     Decay applies to weight matrices, not to biases (in PyTorch the forget bias is a sum of two,
@@ -28,10 +28,12 @@ def make_optimizer(model: nn.Module, *, lr: float, weight_decay: float) -> torch
         matrix = parameter.ndim >= 2 and id(parameter) not in embeddings
         (decayed if matrix else kept).append(parameter)
     groups = [
-        {"params": decayed, "weight_decay": weight_decay},
+        {"params": decayed, "weight_decay": settings.weight_decay},
         {"params": kept, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=lr, betas=BETAS, fused=True)
+    return torch.optim.AdamW(
+        groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), fused=True
+    )
 
 
 def set_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -65,13 +65,26 @@ class Plan:
         if self.replay is not None:
             done = counters.step >= len(self.replay.progress)
             return 1.0 if done else self.replay.progress[counters.step]
-        if self.settings.steps is not None:
-            return min(1.0, counters.step / self.settings.steps)
-        if self.settings.epochs is not None:
+        return min(1.0, max(self._shares(counters, elapsed_s).values()))
+
+    def _shares(self, counters: Counters, elapsed_s: float) -> dict[str, float]:
+        """How much of each limit is used up."""
+        found = {}
+        settings = self.settings
+        if settings.steps is not None:
+            found["steps"] = counters.step / settings.steps
+        if settings.epochs is not None:
             units = counters.documents if self.counts_documents else counters.tokens
-            return min(1.0, units / (self.settings.epochs * self.units_per_epoch))
-        room = self.training_seconds(counters)
-        return min(1.0, elapsed_s / room) if room > 0 else 1.0
+            found["epochs"] = units / (settings.epochs * self.units_per_epoch)
+        if settings.budget_s is not None:
+            room = self.training_seconds(counters)
+            found["budget"] = elapsed_s / room if room > 0 else 1.0
+        return found
+
+    def reason(self, counters: Counters) -> str:
+        """Which limit ended the training."""
+        shares = self._shares(counters, counters.elapsed_s)
+        return max(shares, key=lambda name: shares[name])
 
     def training_seconds(self, counters: Counters) -> float:
         """Seconds of the budget that steps may use: all but what the last validation takes."""
@@ -92,7 +105,7 @@ class Plan:
             return counters.step % every == 0
         if every_s is not None:
             return elapsed_s - counters.evaluated_at_s >= every_s
-        if self.settings.budget_s is not None:
+        if self.settings.budget_s is not None and not self.settings.epochs:
             return elapsed_s - counters.evaluated_at_s >= self._evaluation_interval(counters)
         wanted = self.settings.epochs or 1.0
         total = max(EVALUATIONS, math.ceil(2 * wanted))

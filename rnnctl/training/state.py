@@ -6,6 +6,8 @@ state, the counters (schedule, clock, early stopping), and the best weights so f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rnnctl.config import TrainingConfig
 from rnnctl.errors import CorruptRunError
 from rnnctl.tasks.base import Task
 from rnnctl.training.schedule import Counters
@@ -30,15 +33,48 @@ class TrainingState:
     best: Tensors
     batch_size: int
     workers: int = 1
+    average: Tensors | None = None
+    average_share: float = 0.0
     carry: tuple[Tensor, ...] | None = None
     personal: Tensors = field(default_factory=dict)  # of every process, when there are several
 
     @classmethod
     def begin(
-        cls, task: Task, optimizer: torch.optim.Optimizer, batch_size: int, workers: int = 1
+        cls, task: Task, optimizer: torch.optim.Optimizer, settings: TrainingConfig
     ) -> TrainingState:
         """A state before the first step."""
-        return cls(task, optimizer, Counters(), snapshot(task.model), batch_size, workers)
+        state = cls(task, optimizer, Counters(), snapshot(task.model), settings.batch_size)
+        state.workers, state.average_share = settings.workers, settings.average
+        return state
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Take the weights of this step into their running average, if one is kept.
+
+        The share of the past grows to its value over the first steps, so that the average does not
+        remember the initial weights.
+        """
+        if not self.average_share:
+            return
+        weights = weights_of(self.task.model)
+        if self.average is None:
+            self.average = {name: value.detach().clone() for name, value in weights.items()}
+            return
+        share = min(self.average_share, (1 + self.counters.step) / (10 + self.counters.step))
+        torch._foreach_lerp_(list(self.average.values()), list(weights.values()), 1 - share)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model with the running average in place of its weights, if one is kept."""
+        if self.average is None:
+            yield
+            return
+        own = {name: value.clone() for name, value in weights_of(self.task.model).items()}
+        load_weights(self.task.model, self.average)
+        try:
+            yield
+        finally:
+            load_weights(self.task.model, own)
 
     def tensors(self) -> Tensors:
         """All tensors but the weights, by name."""
@@ -47,6 +83,8 @@ class TrainingState:
             found["random.cuda"] = torch.cuda.get_rng_state()
         for index, part in enumerate(self.carry or ()):
             found[f"carry.{index}"] = part.detach().cpu().contiguous()
+        for name, value in (self.average or {}).items():
+            found[f"average.{name}"] = value.detach().cpu().contiguous()
         for name, parameter in self.task.model.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 found[f"adam.{key}.{name}"] = value.detach().cpu().contiguous()
@@ -67,6 +105,9 @@ class TrainingState:
         try:
             load_weights(self.task.model, weights)
             self._load_moments(tensors)
+            average = _with_prefix(tensors, "average.")
+            device = next(self.task.model.parameters()).device
+            self.average = {k: v.to(device, copy=True) for k, v in average.items()} or None
             self.counters = _counters(values["counters"])
             self.personal = {k: v for k, v in tensors.items() if k.startswith("rank")}
             self._load_place(tensors, values)
@@ -107,7 +148,7 @@ class TrainingState:
         """Take the best weights again, with fresh moments and a zero hidden state."""
         load_weights(self.task.model, self.best)
         self.optimizer.state.clear()
-        self.carry = None
+        self.carry = self.average = None
 
 
 def _counters(values: dict[str, Any]) -> Counters:

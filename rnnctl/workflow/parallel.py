@@ -189,8 +189,8 @@ def _take_part(config: RunConfig, task: object, together: Together, replay: Repl
 
     assert isinstance(task, LanguageModelTask | ClassificationTask)
     settings = config.training
-    optimizer = make_optimizer(task.model, lr=settings.lr, weight_decay=settings.weight_decay)
-    state = TrainingState.begin(task, optimizer, settings.batch_size, settings.workers)
+    optimizer = make_optimizer(task.model, settings)
+    state = TrainingState.begin(task, optimizer, settings)
     together.share(state)
     plan = Plan(settings, task.units_per_epoch, task.counts_documents, replay)
 

@@ -25,9 +25,10 @@ from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
 from rnnctl.runs.run import TOKENIZER_NAME
 from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.classification import ClassificationTask
-from rnnctl.tasks.language_model import LanguageModelTask
+from rnnctl.tasks.language_model import LanguageModelTask, start_from_frequencies
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.machine import find_arithmetic, set_threads
+from rnnctl.tasks.recipes import settle
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ def prepare(
         max_tokens=config.corpus.max_tokens,
         keep=config.corpus.keep,
     )
+    config = settle(config, store.split("train").count)
     torch.manual_seed(config.training.seed)
     model = build_model(
         config.model,
@@ -84,6 +86,8 @@ def prepare(
         num_classes=len(store.label_names) if sentiment else 0,
         engine=config.training.engine,
     ).to(arithmetic.device)
+    if isinstance(model, LanguageModel) and config.model.init != "torch":
+        start_from_frequencies(model, store.split("train").ids)
     taken = transfer(model, source) if source is not None and run is None else []
     task = make_task(config, tokenizer, store, model, arithmetic)
     return Prepared(config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken))

@@ -149,12 +149,8 @@ class _Training:
         self.prepared = prepared
         self.options = options
         settings = prepared.config.training
-        optimizer = make_optimizer(
-            prepared.model, lr=settings.lr, weight_decay=settings.weight_decay
-        )
-        self.state = TrainingState.begin(
-            prepared.task, optimizer, settings.batch_size, settings.workers
-        )
+        optimizer = make_optimizer(prepared.model, settings)
+        self.state = TrainingState.begin(prepared.task, optimizer, settings)
         self.team: Together | Alone = Alone()
         task = prepared.task
         self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, read_schedule(run))

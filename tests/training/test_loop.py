@@ -1,0 +1,204 @@
+"""The loop on a task whose answer is known: a line through points, by gradient descent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from rnnctl.config import TrainingConfig
+from rnnctl.errors import DivergenceError
+from rnnctl.tasks.base import Carry, StepLoss, Validation
+from rnnctl.training.events import Advice, Evaluated, LoopEvent, Step, SteppedBack, Stopped
+from rnnctl.training.loop import Loop, TrainingInterrupted
+from rnnctl.training.optimizer import clip, make_optimizer
+from rnnctl.training.schedule import Plan, Replay
+from rnnctl.training.state import TrainingState
+
+
+class Points:
+    """Batches without end: their own number."""
+
+    def __init__(self) -> None:
+        self.at = 0
+
+    def __iter__(self) -> Iterator[int]:
+        return self
+
+    def __next__(self) -> int:
+        self.at += 1
+        return self.at
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.at = state["at"]
+
+
+class Line:
+    """Find w with w * 1 = 3. `bad(step)` steps have a loss that is not a number."""
+
+    counts_documents = False
+    units_per_epoch = 10
+    trivial_nats = 1.0
+
+    def __init__(self, bad: Callable[[int], bool] = lambda step: False) -> None:
+        self.model = nn.Linear(1, 1, bias=False)
+        nn.init.zeros_(self.model.weight)
+        self.batches = Points()
+        self.bad = bad
+        self.validations: list[float] | None = None
+
+    def next_batch(self) -> int:
+        return next(self.batches)
+
+    def loss(self, batch: int, carry: Carry) -> StepLoss:
+        total = (self.model(torch.ones(1, 1)) - 3).square().sum()
+        if self.bad(batch):
+            total = total * math.nan
+        return StepLoss(total, 1, tokens=1, documents=0, carry=None)
+
+    def validate(self, interrupted: Callable[[], bool]) -> Validation | None:
+        if interrupted():
+            return None
+        if self.validations is not None:
+            return Validation(self.validations.pop(0))
+        with torch.no_grad():
+            return Validation(float((self.model(torch.ones(1, 1)) - 3).square()))
+
+
+class Clock:
+    """Every look at it takes a second of its time."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def run(
+    task: Line, replay: Replay | None = None, clock: Callable[[], float] | None = None, **given: Any
+) -> tuple[list[LoopEvent], TrainingState]:
+    settings = TrainingConfig(**{"lr": 0.3, "weight_decay": 0.0, **given})
+    state = TrainingState.begin(task, make_optimizer(task.model, settings), settings)
+    plan = Plan(settings, task.units_per_epoch, replay=replay)
+    loop = Loop(state, plan, save=lambda state: "", clock=clock or Clock())
+    return list(loop.run()), state
+
+
+def steps_of(events: list[LoopEvent]) -> list[Step]:
+    return [event for event in events if isinstance(event, Step)]
+
+
+def test_it_learns_and_keeps_the_best_weights() -> None:
+    events, state = run(Line(), steps=80)
+    assert len(steps_of(events)) == 80
+    assert float(state.best["weight"]) == pytest.approx(3.0, abs=0.05)
+    assert events[-1] == Stopped(80, "steps", state.counters.elapsed_s)
+
+
+def test_rates_rise_fall_and_follow_the_progress() -> None:
+    steps = steps_of(run(Line(), steps=100, warmup=0.1)[0])
+    rates = [step.lr for step in steps]
+    assert rates[10] == max(rates) == pytest.approx(0.3)
+    assert rates[5] == pytest.approx(0.15) and rates[55] == pytest.approx(0.15)
+    assert [step.progress for step in steps] == pytest.approx([i / 100 for i in range(100)])
+
+
+def test_epochs_end_where_they_should() -> None:
+    events, _ = run(Line(), epochs=2.5)
+    assert steps_of(events)[-1].epoch == 2.5
+
+
+def test_a_budget_holds_the_last_validation() -> None:
+    """With a clock that moves a second a look: the end of the last validation is in time."""
+    events, state = run(Line(), budget_s=100.0, clock=Clock())
+    last = events[-2]
+    assert isinstance(last, Evaluated)
+    assert 90 <= last.elapsed_s <= 100
+    assert state.counters.stop_reason == "budget"
+
+
+def test_a_replay_takes_the_recorded_steps_and_rates() -> None:
+    events, _ = run(Line(), budget_s=50.0, clock=Clock())
+    done = steps_of(events)
+    validated = frozenset(e.step for e in events if isinstance(e, Evaluated))
+    replay = Replay(tuple(step.progress for step in done), validated)
+    again, _ = run(Line(), budget_s=50.0, replay=replay, clock=lambda: 0.0)
+    assert [step.lr for step in steps_of(again)] == [step.lr for step in done]
+    assert [s.loss_nats for s in steps_of(again)] == [s.loss_nats for s in done]
+    assert {e.step for e in again if isinstance(e, Evaluated)} == validated
+
+
+def test_a_bad_step_goes_back_to_the_last_good_weights_at_a_lower_rate() -> None:
+    events, state = run(Line(bad=lambda step: step == 30), steps=60, evaluate_every=10, lr=0.05)
+    (back,) = (event for event in events if isinstance(event, SteppedBack))
+    assert (back.step, back.to_step) == (30, 20)
+    assert math.isnan(back.loss_nats) and back.lr > 0
+    assert state.counters.lr_scale == pytest.approx(0.3)
+    assert all(math.isfinite(step.loss_nats) for step in steps_of(events))
+
+
+def test_it_gives_up_when_going_back_does_not_help() -> None:
+    with pytest.raises(DivergenceError, match="step 15") as caught:
+        run(Line(bad=lambda step: step >= 10), steps=60)
+    assert "learning rate" in caught.value.message and "--lr" in caught.value.hint
+
+
+def test_patience_ends_it() -> None:
+    task = Line()
+    task.validations = [3.0, 2.0, 2.5, 2.1, 2.2, 9.9]
+    events, state = run(task, steps=100, evaluate_every=5, patience=3)
+    assert state.counters.stop_reason == "patience"
+    assert (state.counters.best_step, state.counters.best_value) == (10, 2.0)
+    assert steps_of(events)[-1].step == 25
+
+
+def test_a_model_that_learns_nothing_is_told_so_once() -> None:
+    task = Line()
+    task.validations = [1.5] * 100
+    events, _ = run(task, steps=300, evaluate_every=20)
+    (advice,) = (event for event in events if isinstance(event, Advice))
+    assert advice.code == "not_better_than_unigram" and 90 <= advice.step <= 120
+
+
+def test_asked_to_stop_it_stops_between_steps() -> None:
+    task = Line()
+    settings = TrainingConfig(steps=50, evaluate_every=7)
+    state = TrainingState.begin(task, make_optimizer(task.model, settings), settings)
+    plan = Plan(settings, 10)
+    loop = Loop(state, plan, lambda state: "", interrupted=lambda: state.counters.step >= 6)
+    with pytest.raises(TrainingInterrupted):
+        list(loop.run())
+    assert state.counters.step == 6
+    loop = Loop(state, plan, lambda state: "", interrupted=lambda: state.counters.step >= 7)
+    with pytest.raises(TrainingInterrupted):
+        list(loop.run())
+    assert state.counters.evaluation_due and state.counters.evaluations == 0
+
+
+def test_clipping_scales_to_the_limit_and_returns_the_norm_before() -> None:
+    values = [torch.zeros(3, requires_grad=True), torch.zeros(2, 2, requires_grad=True)]
+    values[0].grad, values[1].grad = torch.full((3,), 2.0), torch.full((2, 2), -1.0)
+    assert clip(values, 1.0) == pytest.approx(4.0)
+    joint = torch.cat([value.grad.flatten() for value in values if value.grad is not None])
+    assert float(joint.norm()) == pytest.approx(1.0)
+    assert clip(values, 5.0) == pytest.approx(1.0)
+    values[0].grad[0] = math.inf
+    assert not math.isfinite(clip(values, 1.0))
+
+
+def test_weight_decay_spares_biases_and_embeddings() -> None:
+    model = nn.ModuleDict({"e": nn.Embedding(5, 4), "r": nn.LSTM(4, 3), "d": nn.Linear(3, 5)})
+    groups = make_optimizer(model, TrainingConfig(weight_decay=0.5)).param_groups
+    decayed = {id(p) for p in groups[0]["params"]}
+    names = {name for name, p in model.named_parameters() if id(p) in decayed}
+    assert names == {"r.weight_ih_l0", "r.weight_hh_l0", "d.weight"}
+    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]

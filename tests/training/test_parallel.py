@@ -1,0 +1,113 @@
+"""Several processes do what one does: the same losses, and the same promises."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from rnnctl.config import RunConfig
+from rnnctl.errors import UsageError
+from rnnctl.runs import Run
+from rnnctl.training.events import Step
+from rnnctl.training.parallel import WorkerDiedError
+from rnnctl.workflow.train import Options, train
+
+Settings = Callable[..., RunConfig]
+Follow = Callable[..., list[Any]]
+ROOT = Path(__file__).parents[2]
+
+
+def losses(run: Path) -> list[float]:
+    return [event["loss_nats"] for event in Run.open(run).log() if event["event"] == "step"]
+
+
+def without_dropout(config: RunConfig) -> RunConfig:
+    model = config.model.model_copy(update={"dropout_output": 0.0})
+    return config.model_copy(update={"model": model})
+
+
+def followers() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children(recursive=True)
+        if "rnnctl.workflow.parallel" in child.cmdline()
+    ]
+
+
+def test_two_processes_give_the_losses_of_one_and_resume_bit_for_bit(
+    settings: Settings, follow: Follow, tmp_path: Path
+) -> None:
+    one = without_dropout(settings(steps=8, checkpoint_every_s=1000))
+    follow(one, tmp_path / "one")
+    two = without_dropout(settings(steps=8, workers=2))
+    follow(two, tmp_path / "two")
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-6)
+    follow(two, tmp_path / "parts", until=lambda e: isinstance(e, Step) and e.step == 5)
+    assert followers() == []
+    follow(two, tmp_path / "parts", Options(resume=True))
+    assert losses(tmp_path / "parts") == losses(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_with_dropout_the_masks_differ_and_resuming_is_still_exact(
+    settings: Settings, follow: Follow, tmp_path: Path
+) -> None:
+    for kind in ("lm", "sentiment"):
+        config = settings(kind, steps=8, workers=2)
+        follow(config, tmp_path / f"{kind}-whole")
+        path = tmp_path / f"{kind}-parts"
+        follow(config, path, until=lambda e: isinstance(e, Step) and e.step == 5)
+        follow(config, path, Options(resume=True))
+        assert losses(path) == losses(tmp_path / f"{kind}-whole")
+
+
+def test_a_worker_that_dies_ends_the_training_with_a_run_that_can_be_resumed(
+    settings: Settings, follow: Follow, tmp_path: Path
+) -> None:
+    config = settings(steps=40, workers=2)
+    work = train(config, tmp_path / "run")
+    with pytest.raises(WorkerDiedError, match=r"worker 1 .*signal 9") as caught:
+        for event in work:
+            if isinstance(event, Step) and event.step == 5:
+                (other,) = followers()
+                other.send_signal(signal.SIGKILL)
+    assert "--resume" in caught.value.hint
+    assert followers() == []
+    run = Run.open(tmp_path / "run")
+    assert run.current.newest is not None and run.verify() == []
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(settings: Settings) -> None:
+    with pytest.raises(UsageError, match="share a batch of 4"):
+        settings(workers=3)
+
+
+@pytest.mark.slow
+def test_torchrun_on_two_ports_of_one_machine(
+    settings: Settings, follow: Follow, tmp_path: Path, text_file: Path
+) -> None:
+    one = without_dropout(settings(steps=8))
+    follow(one, tmp_path / "one")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1"]
+    command += ["--nproc-per-node", "2", "--master-port", "29533", "-m", "rnnctl", "train"]
+    command += [str(text_file), "--split", "80/10/10", "--hidden-size", "12", "--quiet"]
+    command += ["--embedding-size", "8", "--steps", "8", "--batch-size", "4", "--bptt", "16"]
+    command += ["--evaluate-every", "4", "--precision", "fp32", "--seed", "5", "--no-diagnose"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, "--run", str(tmp_path / "two"), "--format", "json"],
+        env=environment,
+        capture_output=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-6)

@@ -46,7 +46,10 @@ class NaiveBayesLinear:
             max_features=most_features,
             dtype=np.float64,
         )
-        counts = self._words.fit_transform(texts)
+        try:
+            counts = self._words.fit_transform(texts)
+        except ValueError:  # no word is in two of the texts
+            counts = self._words.set_params(min_df=1).fit_transform(texts)
         self._present = [k for k in range(classes) if 0 < (truth == k).sum() < len(truth)]
         if not self._present:
             raise ValueError("texts of one label only")

@@ -18,10 +18,11 @@ MOST_ROWS = 12  # distances in a chart's table
 
 @dataclass(frozen=True)
 class Axis:
-    """A title, and whether the scale is logarithmic."""
+    """A title, whether the scale is logarithmic, and its ends where they are fixed."""
 
     title: str
     log: bool = False
+    domain: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -155,13 +156,15 @@ def _recall(result: Comparison) -> ChartData | None:
         ],
     )  # fmt: skip
     caption = f"Accuracy of recalling a symbol after so many random ones; chance is {chance}."
+    accuracy = Axis("accuracy", domain=(0.0, 1.0))
     if lags == 1:
-        one = [{**value, "lo": value.get("lo"), "x": value.get("y")} for value in values]
+        one = tuple({**value, "x": value.get("y")} for value in values)
         title = f"Recall {result.bench[0].lag} tokens back"
-        return ChartData("recall", "interval", title, caption, Axis("accuracy"), Axis(""), names,
-                         tuple(one), text, _styles(result))  # fmt: skip
-    return ChartData("recall", "line", "Recall by distance", caption, Axis("tokens back", log=True),
-                     Axis("accuracy"), names, tuple(v for v in values if "y" in v), text,
+        return ChartData("recall", "interval", title, caption, accuracy, Axis(""), names, one,
+                         text, _styles(result))  # fmt: skip
+    means = tuple(value for value in values if "y" in value)
+    return ChartData("recall", "line", "Recall by distance", caption,
+                     Axis("tokens back", log=True), accuracy, names, means, text,
                      _styles(result))  # fmt: skip
 
 

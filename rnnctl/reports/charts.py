@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnctl.errors import StorageError, UsageError
-from rnnctl.reports.chart_data import NAMES, ChartData, Datum, charts
+from rnnctl.reports.chart_data import NAMES, Axis, ChartData, Datum, charts
 from rnnctl.results.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ def _legend(data: ChartData) -> alt.Legend:
     """The same for colour, dash and shape, so that they become one legend."""
     import altair as alt
 
-    if data.kind == "line":  # the line with its dash, not the band's faint fill
-        return alt.Legend(title=None, symbolOpacity=1, symbolType="stroke", symbolStrokeWidth=2.5)
+    if data.kind == "line":  # the marker, not the band's faint fill with a dashed outline
+        return alt.Legend(title=None, symbolOpacity=1, symbolStrokeWidth=0)
     return alt.Legend(title=None, symbolOpacity=1)
 
 
@@ -112,19 +112,23 @@ def _fade(pick: Any, full: float, faded: float) -> Any:
     return alt.condition(pick, alt.value(full), alt.value(faded))
 
 
-def _scale(log: bool) -> Any:
+def _scale(axis: Axis) -> Any:
     import altair as alt
 
-    return alt.Scale(type="log", nice=False, padding=8) if log else alt.Scale(zero=False, padding=8)
+    if axis.log:
+        return alt.Scale(type="log", nice=False, padding=8)
+    if axis.domain is not None:
+        return alt.Scale(domain=list(axis.domain))
+    return alt.Scale(zero=False, padding=8)
 
 
 def _axes(data: ChartData) -> tuple[Any, Any]:
     import altair as alt
 
     few = alt.Axis(tickCount=6, grid=False)
-    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x.log), axis=few)
+    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x), axis=few)
     many = alt.Axis(tickCount=5, format="~g") if data.y.log else alt.Axis(tickCount=5)
-    return x, alt.Y("y:Q", title=data.y.title, scale=_scale(data.y.log), axis=many)
+    return x, alt.Y("y:Q", title=data.y.title, scale=_scale(data.y), axis=many)
 
 
 def _tooltip(data: ChartData) -> list[Any]:
@@ -153,7 +157,7 @@ def _lines(data: ChartData) -> Any:
     x, y = _axes(data)
     base = _chart(data.values).encode(x=x, color=_color(data))
     bands = base.mark_area(clip=True).encode(
-        y=alt.Y("lo:Q", title=data.y.title, scale=_scale(data.y.log)), y2="hi:Q",
+        y=alt.Y("lo:Q", title=data.y.title, scale=_scale(data.y)), y2="hi:Q",
         opacity=_fade(pick, 0.13, 0.0),
     )  # fmt: skip
     lines = base.mark_line(strokeWidth=2.2, clip=True).encode(
@@ -174,11 +178,11 @@ def _intervals(data: ChartData) -> Any:
     values = [value for value in data.values if "x" in value and value["x"] is not None]
     seeds = [value for value in data.values if "seed" in value]
     axis = alt.Axis(tickCount=6)
-    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x.log), axis=axis)
+    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x), axis=axis)
     rows = alt.Y("row:N", sort=list(data.rows), title=None, axis=alt.Axis(labelLimit=160))
     base = _chart(values).encode(y=rows, color=_color(data))
     rules = base.mark_rule(strokeWidth=2.5).encode(
-        x=alt.X("lo:Q", title=data.x.title, scale=_scale(data.x.log)), x2="hi:Q",
+        x=alt.X("lo:Q", title=data.x.title, scale=_scale(data.x)), x2="hi:Q",
         opacity=_fade(pick, 1.0, 0.1),
     )  # fmt: skip
     tooltip = [entry for entry in _tooltip(data) if entry.shorthand != "y:Q"]
@@ -189,7 +193,7 @@ def _intervals(data: ChartData) -> Any:
         _chart(seeds)
         .mark_tick(thickness=2, size=16)
         .encode(
-            x=alt.X("seed:Q", title=data.x.title, scale=_scale(data.x.log)), y=rows,
+            x=alt.X("seed:Q", title=data.x.title, scale=_scale(data.x)), y=rows,
             color=_color(data), opacity=_fade(pick, 0.75, 0.1),
             tooltip=[alt.Tooltip("row:N", title="model"),
                      alt.Tooltip("seed:Q", title="one seed", format=".4~g")],
@@ -205,11 +209,11 @@ def _scatter(data: ChartData) -> Any:
     x, y = _axes(data)
     base = _chart(data.values).encode(color=_color(data))
     upright = base.mark_rule(strokeWidth=1.5).encode(
-        x=x, y=alt.Y("lo:Q", title=data.y.title, scale=_scale(False)), y2="hi:Q",
+        x=x, y=alt.Y("lo:Q", title=data.y.title, scale=_scale(data.y)), y2="hi:Q",
         opacity=_fade(pick, 0.8, 0.1),
     )  # fmt: skip
     level = base.mark_rule(strokeWidth=1.5).encode(
-        x=alt.X("left:Q", title=data.x.title, scale=_scale(False)), x2="right:Q", y=y,
+        x=alt.X("left:Q", title=data.x.title, scale=_scale(data.x)), x2="right:Q", y=y,
         opacity=_fade(pick, 0.8, 0.1),
     )  # fmt: skip
     points = base.mark_point(filled=True, size=150).encode(

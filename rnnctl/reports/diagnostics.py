@@ -80,10 +80,11 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
         yield Chart(
             (_axis(result), *_curves(result)), "from near (left) to far; bars: ▁ none to █ full"
         )
-    if result.cross_checks:
+    compared = [check for check in result.cross_checks if check.passed is not None]
+    if compared:
         yield Heading("Cross-checks")
-        marks = {True: "✓", False: "!", None: "–"}
-        yield Bullets(tuple(f"{marks[c.passed]} {c.name}: {c.text}" for c in result.cross_checks))
+        marks = {True: "✓", False: "!"}
+        yield Bullets(tuple(f"{marks[bool(c.passed)]} {c.name}: {c.text}" for c in compared))
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
     yield _instrument(result)

@@ -103,6 +103,8 @@ def test_show_lays_runs_side_by_side(
     assert max(map(len, outcome.out.splitlines())) <= 80
 
 
-def test_the_schema_is_public() -> None:
-    schema = DiagnosticsResult.model_json_schema()
+def test_the_published_schema_is_the_record(root: Path) -> None:
+    schema = DiagnosticsResult.model_json_schema(mode="serialization")
+    published = json.loads((root / "docs/diagnostics.schema.json").read_text(encoding="utf-8"))
+    assert published == schema, "write it anew: `model_json_schema(mode='serialization')`"
     assert schema["properties"]["schema_id"]["const"] == "rnnctl.diagnostics/1"

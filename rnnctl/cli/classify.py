@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
-
-import typer
+from typing import TYPE_CHECKING
 
 from rnnctl.cli import console, inputs
+from rnnctl.cli import filter_options as f
 from rnnctl.cli.options import (
     DeviceOption,
     Format,
@@ -22,47 +20,15 @@ from rnnctl.cli.options import (
 if TYPE_CHECKING:
     from rnnctl.inference.classify import Answer
 
-INPUT = "Input"
-LineFormat = Literal["auto", "text", "jsonl"]
-
 
 def classify(
     run: RunArgument,
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Texts, one per line; `-` or none: stdin."),
-    ] = None,
-    input_format: Annotated[
-        LineFormat,
-        typer.Option(
-            "--input",
-            help="text, jsonl, or auto: the first line decides.",
-            rich_help_panel=INPUT,
-        ),
-    ] = "auto",
-    jsonl: Annotated[
-        bool, typer.Option("--jsonl", help="Same as --input jsonl.", rich_help_panel=INPUT)
-    ] = False,
-    text_field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The JSON field that holds the text.", rich_help_panel=INPUT
-        ),
-    ] = None,
-    max_line: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="BYTES", help="Longer lines get an error record.", rich_help_panel=INPUT
-        ),
-    ] = 16_000_000,
-    fail_fast: Annotated[
-        bool,
-        typer.Option(
-            "--fail-fast",
-            help="Stop at the first line that holds no text.",
-            rich_help_panel=INPUT,
-        ),
-    ] = False,
+    files: f.Files = None,
+    input_format: f.Input = "auto",
+    jsonl: f.Jsonl = False,
+    text_field: f.TextField = None,
+    max_line: f.MaxLine = f.MAX_LINE,
+    fail_fast: f.FailFast = False,
     format: FormatOption = "table",
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -87,7 +53,7 @@ def classify(
 
     set_threads(threads)
     predictor = Predictor(load(run, device=device))
-    as_lines: LineFormat = "jsonl" if jsonl else input_format
+    as_lines: f.LineFormat = "jsonl" if jsonl else input_format
     with inputs.output(output) as write:
         writer = _Writer(write, format, predictor.labels, fail_fast)
         for source in inputs.opened(sources, f"classify {run}"):

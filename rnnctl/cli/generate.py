@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from rnnctl.cli import console, inputs
+from rnnctl.cli import generate_options as o
+from rnnctl.cli.filter_options import StateIn
 from rnnctl.cli.options import (
     DeviceOption,
     FormatOption,
@@ -24,84 +24,25 @@ if TYPE_CHECKING:
     from rnnctl.inference.generate import Wish
     from rnnctl.inference.session import Session, Start
 
-CHOICE = "Choice of tokens"
-LENGTH = "Length and number"
 SEPARATOR = "---\n"
 
 
 def generate(
     run: RunArgument,
-    prompt: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[PROMPT]", help="The text to continue; `-`: stdin.", show_default=False
-        ),
-    ] = None,
-    length: Annotated[
-        int, typer.Option(min=0, help="Most tokens to add.", rich_help_panel=LENGTH)
-    ] = 500,
-    count: Annotated[
-        int, typer.Option(min=1, help="How many continuations.", rich_help_panel=LENGTH)
-    ] = 1,
-    stop: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="TEXT", help="Stop before this text; repeatable.", rich_help_panel=LENGTH
-        ),
-    ] = None,
-    end: Annotated[
-        bool | None,
-        typer.Option(
-            "--end/--no-end",
-            help="Stop where the model ends the document; default for runs trained on documents.",
-            rich_help_panel=LENGTH,
-            show_default=False,
-        ),
-    ] = None,
-    lines: Annotated[
-        bool,
-        typer.Option(
-            "--lines",
-            help="Every line of stdin is a prompt; one continuation per line, \\n for newlines.",
-            rich_help_panel=LENGTH,
-        ),
-    ] = False,
-    temperature: Annotated[
-        float,
-        typer.Option(help="0 takes the most probable token.", rich_help_panel=CHOICE),
-    ] = 0.8,
-    top_k: Annotated[
-        int, typer.Option(help="The k most probable tokens; 0 is off.", rich_help_panel=CHOICE)
-    ] = 0,
-    top_p: Annotated[
-        float,
-        typer.Option(help="The most probable tokens up to p; 1 is off.", rich_help_panel=CHOICE),
-    ] = 1.0,
-    min_p: Annotated[
-        float,
-        typer.Option(
-            help="Tokens at least p times as probable as the best; 0 is off.",
-            rich_help_panel=CHOICE,
-        ),
-    ] = 0.0,
-    repetition_penalty: Annotated[
-        float,
-        typer.Option(
-            help="Over 1: tokens among the last 64 made become less likely.", rich_help_panel=CHOICE
-        ),
-    ] = 1.0,
+    prompt: o.Prompt = None,
+    length: o.Length = 500,
+    count: o.Count = 1,
+    stop: o.Stop = None,
+    end: o.End = None,
+    lines: o.Lines = False,
+    temperature: o.Temperature = 0.8,
+    top_k: o.TopK = 0,
+    top_p: o.TopP = 1.0,
+    min_p: o.MinP = 0.0,
+    repetition_penalty: o.RepetitionPenalty = 1.0,
     seed: SeedOption = 0,
-    state_in: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Go on after a text that `score --state-out` has read."),
-    ] = None,
-    copied: Annotated[
-        bool,
-        typer.Option(
-            "--copied",
-            help="Find the longest stretch copied from the training text.",
-        ),
-    ] = False,
+    state_in: StateIn = None,
+    copied: o.Copied = False,
     format: FormatOption = "table",
     output: OutputOption = None,
     device: DeviceOption = "cpu",

@@ -2,97 +2,43 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
-
-import typer
+from typing import TYPE_CHECKING, BinaryIO
 
 from rnnctl.cli import console, inputs
+from rnnctl.cli import filter_options as f
+from rnnctl.cli.filter_options import Unit
 from rnnctl.cli.options import (
     DeviceOption,
-    Format,
     FormatOption,
     OutputOption,
     QuietOption,
     RunArgument,
     ThreadsOption,
 )
+from rnnctl.cli.score_output import LINE_ROW, NATS_ROW, Printer, summary
 from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rnnctl.inference.lines import Line
-    from rnnctl.inference.records import LineFormat, RecordReader
-    from rnnctl.inference.score import Scored, Scorer, Tally
-    from rnnctl.inference.scored_lines import ScoredLine
+    from rnnctl.inference.records import RecordReader
+    from rnnctl.inference.score import Scorer
     from rnnctl.inference.scoring import TextReader
-
-Unit = Literal["file", "paragraph", "line"]
-INPUT = "Input"
-STATE = "Reading on"
-LINE_ROW = "columns: nats, tokens, bits per byte, perplexity per token"
-NATS_ROW = "columns: nats, token"
 
 
 def score(
     run: RunArgument,
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="Texts; `-` or none: standard input."),
-    ] = None,
-    lines: Annotated[
-        bool,
-        typer.Option(
-            "--lines",
-            help="Every line is a text of its own.",
-            rich_help_panel=INPUT,
-        ),
-    ] = False,
-    documents: Annotated[
-        Unit | None,
-        typer.Option(
-            help="What a text of its own is; by default a whole file.", rich_help_panel=INPUT
-        ),
-    ] = None,
-    per_token: Annotated[
-        bool, typer.Option("--per-token", help="Nats of every token.", rich_help_panel=INPUT)
-    ] = False,
-    jsonl: Annotated[
-        bool,
-        typer.Option("--jsonl", help="Every line is a JSON object.", rich_help_panel=INPUT),
-    ] = False,
-    text_field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="The JSON field that holds the text.", rich_help_panel=INPUT
-        ),
-    ] = None,
-    max_line: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="BYTES", help="Longer lines get an error record.", rich_help_panel=INPUT
-        ),
-    ] = 16_000_000,
-    fail_fast: Annotated[
-        bool,
-        typer.Option(
-            "--fail-fast",
-            help="Stop at the first line that holds no text.",
-            rich_help_panel=INPUT,
-        ),
-    ] = False,
-    state_in: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Go on after the text of --state-out.", rich_help_panel=STATE
-        ),
-    ] = None,
-    state_out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keep the state after the text.", rich_help_panel=STATE),
-    ] = None,
+    files: f.Files = None,
+    lines: f.Lines = False,
+    documents: f.Documents = None,
+    per_token: f.PerToken = False,
+    jsonl: f.Jsonl = False,
+    text_field: f.TextField = None,
+    max_line: f.MaxLine = f.MAX_LINE,
+    fail_fast: f.FailFast = False,
+    state_in: f.StateIn = None,
+    state_out: f.StateOut = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -109,7 +55,7 @@ def score(
     console.configure(quiet=quiet)
     sources = files or []
     inputs.check(sources, f"score {run}")
-    unit = _unit(lines or jsonl, documents)
+    unit = _unit(lines or jsonl or text_field is not None, documents)
     if unit != "file" and (state_in or state_out):
         raise UsageError("--state-in and --state-out read one whole text, not lines or documents")
     if (state_in or state_out) and len(sources) > 1:
@@ -128,7 +74,9 @@ def score(
     scorer = Scorer(loaded, ends=by_document(loaded))
     printer = Printer(format, scorer.tokenizer.token_text)
     if unit != "file":
-        lines_are: LineFormat = "jsonl" if jsonl or text_field else "text" if documents else "auto"
+        lines_are: f.LineFormat = (
+            "jsonl" if jsonl or text_field else "text" if documents else "auto"
+        )
         reader = RecordReader(lines_are, text_field or loaded.config.corpus.text_field)
         windows = _windows(sources, f"score {run}", unit, max_line)
         _lines(scorer, windows, reader, printer, output, per_token=per_token, fail_fast=fail_fast)
@@ -215,71 +163,3 @@ def _lines(
     console.note(f"{count:,} texts: {summary(total)}")
     if errors:
         console.warn(f"{errors:,} of {count:,} hold no text")
-
-
-def summary(tally: Tally) -> str:
-    """Sums in a sentence."""
-    if not tally.tokens:
-        return "nothing to score"
-    said = f"{tally.nats:,.2f} nats, {tally.tokens:,} tokens, perplexity {_shown(tally.perplexity)}"
-    said += f", {_shown(tally.bits_per_byte)} bits per byte"
-    return said + (f", unknown tokens: {tally.unknown:,}" if tally.unknown else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Printer:
-    """Scores as lines of a format."""
-
-    format: Format
-    token_text: Callable[[int], str]
-
-    def tokens(self, part: Scored) -> str:
-        """A line for each token."""
-        texts = [self.token_text(token) for token in part.ids.tolist()]
-        rows = zip(texts, part.ids.tolist(), part.nats.tolist(), strict=True)
-        return "".join(self._token(*row) + "\n" for row in rows)
-
-    def _token(self, text: str, token: int, nats: float) -> str:
-        if self.format == "json":
-            return json.dumps({"token": text, "id": token, "nats": round(nats, 6)})
-        if self.format == "markdown":
-            return f"| {nats:.6f} | {_cell(text)} |"
-        return f"{nats:.6f}\t{text}"
-
-    def line(self, scored: ScoredLine) -> str:
-        """A line for each text; its tokens below it where they are wanted."""
-        if self.format == "json":
-            fields = scored.fields()
-            if scored.tokens is not None:
-                texts = map(self.token_text, scored.tokens.ids.tolist())
-                nats = (round(value, 6) for value in scored.tokens.nats.tolist())
-                fields["per_token"] = list(zip(texts, nats, strict=True))
-            return scored.record.with_answer(fields) + "\n"
-        if scored.tokens is not None:
-            return self.tokens(scored.tokens) + ("\n" if self.format == "table" else "")
-        cells = _cells(scored)
-        if self.format == "markdown":
-            return f"| {scored.record.line} | " + " | ".join(map(_cell, cells)) + " |\n"
-        return "\t".join(cells) + "\n"
-
-
-def _cells(scored: ScoredLine) -> list[str]:
-    tally = scored.tally
-    if tally is None:
-        return [
-            "",
-            "",
-            "",
-            "",
-            f"line {scored.record.line}: {inputs.one_line(scored.record.error)}",
-        ]
-    numbers = (tally.bits_per_byte, tally.perplexity)
-    return [f"{tally.nats:.4f}", str(tally.tokens), *map(_shown, numbers)]
-
-
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
-
-
-def _cell(text: str) -> str:
-    return inputs.one_line(text).replace("|", "\\|")

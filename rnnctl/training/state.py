@@ -61,7 +61,8 @@ class TrainingState:
             self.average = {name: value.detach().clone() for name, value in weights.items()}
             return
         share = min(self.average_share, (1 + self.counters.step) / (10 + self.counters.step))
-        torch._foreach_lerp_(list(self.average.values()), list(weights.values()), 1 - share)
+        averages = [self.average[name] for name in weights]  # a loaded one is in another order
+        torch._foreach_lerp_(averages, list(weights.values()), 1 - share)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -99,6 +99,16 @@ class Sample:
         )
 
 
+def worth_shortening(shorter: Sample, longer: Sample | None, *, fewest: int) -> bool:
+    """Whether shorter windows, which fit into `shorter`, say more than longer ones would.
+
+    They must bring half as many units again: eight long documents are not cut to a few tokens for
+    the sake of a ninth.
+    """
+    count = len(shorter.ids)
+    return count >= fewest and (longer is None or count >= 1.5 * len(longer.ids))
+
+
 def from_texts(
     texts: Sequence[str],
     encode: Callable[[str], Ids],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.sample import Sample, worth_shortening
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.results.base import Curve, Estimate, Status
 from rnnctl.results.diagnostics import EffectRecord, Sampling
@@ -51,7 +51,7 @@ def fit_window(sample: Sample, prefix: int, longest_words: int) -> tuple[Sample,
     while words >= 2 * NEAR_WORDS[1]:
         length = prefix + math.ceil(words / sample.words_per_token) + 2
         units = sample.at_least(2 * length if sample.running else length)
-        if len(units.ids) >= 2:
+        if worth_shortening(units, chosen[0] if chosen else None, fewest=2):
             chosen = (units, words)
         if len(units.ids) >= 16:
             break

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.sample import Sample, worth_shortening
 from rnnctl.diagnostics.settings import Settings
 
 SHORTEST = 8  # no curve below this longest context
@@ -47,7 +47,7 @@ def make_plan(sample: Sample, settings: Settings) -> Plan | None:
     n_max = settings.n_max
     while n_max >= SHORTEST:
         units = sample.blocks(4 * n_max) if running else sample.at_least(n_max + n_max // 2 + 1)
-        if len(units.ids) >= 2:
+        if worth_shortening(units, chosen[1] if chosen else None, fewest=2):
             chosen = (n_max, units)
         if len(units.ids) >= FEWEST:
             break

@@ -1,0 +1,48 @@
+"""Few long documents are measured as far as they reach; many short ones are not thrown away."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rnnctl.diagnostics import hold
+from rnnctl.diagnostics.known_answers.toys import random_text
+from rnnctl.diagnostics.sample import Sample, worth_shortening
+from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.swaps import fit_window
+from rnnctl.diagnostics.use_plan import make_plan
+
+
+@pytest.mark.parametrize("documents", [2, 8, 15, 40])
+def test_the_longest_context_does_not_shrink_for_documents_that_are_not_there(
+    documents: int,
+) -> None:
+    sample = random_text(documents, 2000)
+    plan = make_plan(sample, Settings())
+    assert plan is not None
+    assert (plan.n_max, len(plan.units.ids)) == (256, documents)
+    fitted = fit_window(sample, 32, 128)
+    assert fitted is not None
+    assert fitted[1] == 128
+    if documents >= 5:
+        chosen = hold._units(sample, 1, 128)
+        assert chosen is not None
+        assert chosen[1] == 128
+
+
+def test_one_long_document_among_many_short_ones_does_not_decide() -> None:
+    rng = np.random.default_rng(0)
+    lengths = [3000, 3000, *[150] * 30]
+    sample = Sample(ids=tuple(rng.integers(24, size=n) for n in lengths))
+    plan = make_plan(sample, Settings())
+    assert plan is not None
+    assert len(plan.units.ids) == 32
+    assert 50 < plan.n_max < 100
+
+
+def test_shortening_must_bring_half_as_many_again() -> None:
+    eight, eleven, twelve = (random_text(n, 10) for n in (8, 11, 12))
+    assert worth_shortening(eight, None, fewest=2)
+    assert not worth_shortening(eleven, eight, fewest=2)
+    assert worth_shortening(twelve, eight, fewest=2)
+    assert not worth_shortening(eight, None, fewest=9)

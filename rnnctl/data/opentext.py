@@ -181,6 +181,11 @@ def _transcode(stream: BinaryIO, out: BinaryIO, name: str, codec: str) -> tuple[
             raise decoding_error(name, error, data, offset, lines) from None
         except UnicodeEncodeError:
             raise DataError(f"{name}:{lines}: holds a lone surrogate, which is not text") from None
+        except UnicodeError as error:
+            raise DataError(
+                f"{name} is not {codec}: {error}",
+                hint="without a byte order mark it is utf-16-le or utf-16-be (utf-32-le, …)",
+            ) from None
         if not size:
             converted = converted.removeprefix(codecs.BOM_UTF8)
         counter.feed(converted)

@@ -147,6 +147,23 @@ def test_a_damaged_store_is_built_again(tokenizers, tmp_path, data):
     assert [p.name for p in again.path.parent.iterdir()] == [again.path.name]
 
 
+@pytest.mark.parametrize("how", ["cut, time kept", "flip, time new"])
+def test_a_large_store_is_verified_by_size_and_time(tokenizers, cache, monkeypatch, how):
+    monkeypatch.setattr(module, "ALWAYS_HASHED", 0)
+    store = build_store(corpus_of(["the cat sat"]), tokenizers["char"], cache=cache)
+    path = store.path / "train.ids"
+    stat = path.stat()
+    content = path.read_bytes()
+    assert open_store(store.path) is not None
+    if how == "cut, time kept":
+        path.write_bytes(content[:-1])
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    else:
+        path.write_bytes(content[:-2] + b"\x01" + content[-1:])
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
+    assert open_store(store.path) is None
+
+
 @pytest.mark.parametrize("after", [0, 1, 2, 3, 4])
 def test_a_full_disk_leaves_the_cache_as_it_was(tokenizers, cache, monkeypatch, after):
     corpus = corpus_of(["the cat sat", "on the mat"])

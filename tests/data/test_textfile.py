@@ -165,6 +165,13 @@ def test_encodings_that_are_none_are_refused(write, cache, codec):
         open_text(write("t", "abc"), encoding=codec, cache=cache)
 
 
+@pytest.mark.parametrize("codec", ["utf-16", "utf-32"])
+def test_a_missing_byte_order_mark_is_said(write, cache, codec):
+    with pytest.raises(DataError, match="does not start with BOM") as caught:
+        open_text(write("t", "no mark".encode(f"{codec}-le")), encoding=codec, cache=cache)
+    assert "utf-16-le" in caught.value.hint
+
+
 def test_a_file_that_changes_is_noticed(write, cache):
     path = write("t.txt", "one two three\n" * 10)
     file = open_text(path, encoding="utf-8", cache=cache)

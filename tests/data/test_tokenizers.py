@@ -155,6 +155,22 @@ def test_pending_stays_small_without_spaces(tokenizers, kind):
     assert len(encoder.pending) < 9000 or kind == "whitespace"
 
 
+@settings(EXAMPLES, max_examples=25)
+@given(
+    unit=st.text(alphabet="xyé’'中\t😀", min_size=1, max_size=7),
+    step=st.integers(4100, 7000),
+)
+def test_feeding_endless_words_in_parts_encodes_the_whole(tokenizers, unit, step):
+    text = unit * (16_000 // len(unit)) + "end"
+    data = text.encode()
+    borders = [*range(0, len(data), step), len(data)]
+    for kind in ("natural", "bpe"):
+        encoder = tokenizers[kind].stream()
+        parts = [encoder.feed(data[a:b]) for a, b in itertools.pairwise(borders)]
+        whole = np.concatenate([*parts, encoder.finish()])
+        assert whole.tolist() == tokenizers[kind].encode(text).tolist()
+
+
 @EXAMPLES
 @given(data=st.binary(max_size=40), cuts=st.lists(st.integers(0, 40), max_size=4))
 def test_malformed_bytes_are_found_where_python_finds_them(tokenizers, data, cuts):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.config import TokenizerConfig
@@ -160,6 +160,10 @@ def test_pending_stays_small_without_spaces(tokenizers, kind):
     unit=st.text(alphabet="xyé’'中\t😀", min_size=1, max_size=7),
     step=st.integers(4100, 7000),
 )
+@example(unit="xyzé'", step=4103)
+@example(unit="中xy'", step=4103)
+@example(unit="中xy'", step=4104)
+@example(unit="中xy'", step=4105)
 def test_feeding_endless_words_in_parts_encodes_the_whole(tokenizers, unit, step):
     text = unit * (16_000 // len(unit)) + "end"
     data = text.encode()

@@ -141,7 +141,12 @@ def rows(model: ModelRecord, measured: Measured) -> tuple[PanelRow, ...]:
         "gates": ("what do the gates suggest?", ("tau_p50", "tau_p90", "reset_rate")),
         "position": (
             "does a sentence count the same wherever it stands?",
-            ("first_over_last", "first_opposite_flips", "last_opposite_flips"),
+            (
+                "first_over_last",
+                "reference_first_over_last",
+                "first_opposite_flips",
+                "last_opposite_flips",
+            ),
         ),
     }
     found = []

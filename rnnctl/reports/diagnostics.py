@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Paragraph, table
-from rnnctl.reports.numbers import SPARKS, estimate, interval, number
+from rnnctl.reports.numbers import SPARKS, estimate, fixed, interval, number
 from rnnctl.results.base import Curve, Estimate, Result
 from rnnctl.results.diagnostics import DiagnosticsResult, HeadlineRecord, ModelRecord, PanelRow
 
@@ -32,6 +32,7 @@ PHRASES = {
     "tau_p90": "… of the slowest tenth of units",
     "reset_rate": "share of gates that erase (< 0.1)",
     "first_over_last": "weight of a first fifth over a last",
+    "reference_first_over_last": "the same of a bag of words (truly 1)",
     "first_opposite_flips": "answers flipped by another beginning",
     "last_opposite_flips": "answers flipped by another end",
     "bits_per_byte": "bits per byte",
@@ -161,9 +162,12 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
             continue
         unit = UNITS.get(name, "" if value.unit in NO_UNIT else value.unit)
         bare = estimate(value.model_copy(update={"ci95": (None, None)}))
+        ends = interval(*value.ci95, 2) if value.estimate is not None else ""
+        if unit in ("%", "bits") and value.estimate is not None and None not in value.ci95:
+            bare, (low, high) = fixed(value.estimate, 2), value.ci95
+            ends = f"[{fixed(low, 2)}, {fixed(high, 2)}]"
         exists = value.estimate is not None or value.status == "censored"
         shown = f"{bare} {unit}".strip() if exists else bare
-        ends = interval(*value.ci95, 2) if value.estimate is not None else ""
         yield f"  {PHRASES.get(name, name)}", shown, ends
 
 

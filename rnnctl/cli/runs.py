@@ -9,6 +9,7 @@ import typer
 
 from rnnctl.cli import console
 from rnnctl.cli.options import FormatOption, OutputOption
+from rnnctl.errors import RunError
 
 if TYPE_CHECKING:
     from rnnctl.results.training import RunLine
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def runs(
     root: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="Where to look, folders in it included.")
+        Path, typer.Argument(metavar="FOLDER", help="Where to look, folders in it included.")
     ] = Path("runs"),
     verify: Annotated[
         bool, typer.Option("--verify", help="Check every file of every run.")
@@ -34,6 +35,10 @@ def runs(
     from rnnctl.results.training import RunsResult
     from rnnctl.runs import find_runs, summarize
 
+    if not root.is_dir():
+        if root != Path("runs"):
+            raise RunError(f"{root} does not exist", hint="name the folder that holds the runs")
+        console.note("no runs here yet; `rnnctl train` makes one")
     found = [summarize(path) for path in find_runs(root)]
     problems = [problem for summary in found for problem in _problems(summary)] if verify else []
     result = RunsResult(

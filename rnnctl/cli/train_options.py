@@ -36,7 +36,7 @@ def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
 Sources = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[CORPUS]...",
+        metavar="CORPUS",
         help="Files, folders, hub:NAME[:SPLIT], task:…, or - for standard input; "
         "the bundled paragraphs if none is given.",
         show_default=False,

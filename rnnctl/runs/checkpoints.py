@@ -10,6 +10,7 @@ from rnnctl.runs import seal, storage
 
 CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
+HINT = "`rnnctl train --resume RUN` goes on from the last good checkpoint, if there is one"
 
 
 def write_checkpoint(folder: Path, name: str, files: Mapping[str, bytes]) -> str:
@@ -51,12 +52,14 @@ def check_checkpoint(folder: Path, name: str, digest: str) -> dict[str, Path]:
 def check_file(path: Path, digest: str, size: object) -> Path:
     """`path` if it is there with that size and checksum. CorruptRunError otherwise."""
     if not path.is_file():
-        raise CorruptRunError(f"{path} is missing")
+        raise CorruptRunError(f"{path} is missing", hint=HINT)
     actual = path.stat().st_size
     if actual != size:
-        raise CorruptRunError(f"{path} is cut off or altered: {actual:,} bytes instead of {size:,}")
+        raise CorruptRunError(
+            f"{path} is cut off or altered: {actual:,} bytes instead of {size:,}", hint=HINT
+        )
     if seal.sha256_file(path) != digest:
-        raise CorruptRunError(f"{path} is altered: its checksum does not fit")
+        raise CorruptRunError(f"{path} is altered: its checksum does not fit", hint=HINT)
     return path
 
 

@@ -272,4 +272,7 @@ def read_config(path: str | Path) -> RunConfig:
     try:
         return RunConfig.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        raise RunError(f"{path} holds impossible settings: {first_problem(error)}") from None
+        raise RunError(
+            f"{path} holds impossible settings: {first_problem(error)}",
+            hint="take the config.json of a run as it was written, and change values by options",
+        ) from None

@@ -18,6 +18,7 @@ MAX_SMALL = 1 << 20
 MAX_RESULT = 256 << 20
 _SEAL = re.compile(rb',\n  "checksum": "([0-9a-f]{64})"\n}\n\Z')
 _SEAL_BYTES = len(',\n  "checksum": ""\n}\n') + 64
+_HINT = "`rnnctl runs --verify` checks all files of a run"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 
 
@@ -44,9 +45,11 @@ def unseal(path: Path, *, limit: int = MAX_SMALL) -> dict[str, Any]:
     data = read_limited(path, limit)
     match = _SEAL.search(data[-_SEAL_BYTES:])
     if match is None:
-        raise CorruptRunError(f"{path} is cut off or altered: it does not end in its checksum")
+        raise CorruptRunError(
+            f"{path} is cut off or altered: it does not end in its checksum", hint=_HINT
+        )
     if sha256_bytes(data[:-_SEAL_BYTES]).encode() != match.group(1):
-        raise CorruptRunError(f"{path} is altered: its checksum does not fit")
+        raise CorruptRunError(f"{path} is altered: its checksum does not fit", hint=_HINT)
     content = parse_json(data, path)
     content.pop("checksum")
     return content
@@ -70,9 +73,9 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(data.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise CorruptRunError(f"{path} is not valid JSON: {type(error).__name__}") from error
+        raise CorruptRunError(f"{path} is not valid JSON", hint=_HINT) from error
     if not isinstance(content, dict):
-        raise CorruptRunError(f"{path} does not hold a JSON object")
+        raise CorruptRunError(f"{path} does not hold a JSON object", hint=_HINT)
     return content
 
 

@@ -92,7 +92,10 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
     try:
         config = RunConfig.model_validate(settings)
     except ValidationError as error:
-        raise UsageError(f"impossible settings: {_problems(error)}") from None
+        raise UsageError(
+            f"impossible settings: {_problems(error)}",
+            hint="`rnnctl train --help` shows what each option takes",
+        ) from None
     check(config)
     return config
 

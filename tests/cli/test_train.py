@@ -1,0 +1,215 @@
+"""`train`, `info` and `runs` as they are called."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnnctl.runs import Run
+from rnnctl.tasks.loading import load, read_weights
+
+CommandLine = Callable[..., Any]
+SMALL = ("--hidden-size", 12, "--embedding-size", 8, "--batch-size", 4, "--bptt", 16)
+QUICK = (*SMALL, "--evaluate-every", 6, "--no-diagnose", "--threads", 1, "--precision", "fp32")
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    draw = random.Random(0)
+    words = ["one", "two", "three", "good", "bad"]
+    path = tmp_path / "words.txt"
+    path.write_text("\n".join(" ".join(draw.choices(words, k=6)) for _ in range(300)))
+    return path
+
+
+@pytest.fixture
+def reviews(tmp_path: Path) -> Path:
+    draw = random.Random(1)
+    path = tmp_path / "reviews.csv"
+    rows = ["text,label"]
+    for _ in range(200):
+        label = draw.choice(["good", "bad"])
+        rows.append(f"one two {label} three,{label}")
+    path.write_text("\n".join(rows))
+    return path
+
+
+@pytest.fixture
+def run(rnnctl: CommandLine, text: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "run"
+    outcome = rnnctl("train", text, "--run", path, "--steps", 12, *QUICK)
+    assert outcome.code == 0, outcome.err
+    return path
+
+
+def untimed(path: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in e.items() if k != "timing"} for e in Run.open(path).log()]
+
+
+def test_a_training_says_what_it_did(rnnctl: CommandLine, text: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    outcome = rnnctl("train", text, "--run", path, "--steps", 12, *QUICK)
+    assert outcome.code == 0
+    for word in ("streaming", "cold", "valid", "test", "bits/byte"):
+        assert word in outcome.out
+    assert "step 12" in outcome.err and f"rnnctl generate {path}" in outcome.err
+    assert "\x1b" not in outcome.err
+    loaded = load(path)
+    assert not loaded.model.training and loaded.labels == ()
+    assert loaded.run.heldout("valid") and loaded.run.heldout_running("valid")
+
+
+def test_json_is_data_and_quiet_is_quiet(rnnctl: CommandLine, text: Path, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    command = ("train", text, "--run", tmp_path / "r", "--steps", 6, *QUICK, "--quiet")
+    outcome = rnnctl(*command, "--format", "json", "-o", out)
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    result = json.loads(out.read_text())
+    assert result["schema_id"] == "rnnctl.train/1" and result["steps"] == 6
+    losses = {(s["split"], x["protocol"]): x for s in result["splits"] for x in s["losses"]}
+    assert set(losses) == {
+        (s, p) for s in ("train", "valid", "test") for p in ("streaming", "cold")
+    }
+    assert losses["valid", "cold"]["window"] == 64
+
+
+def test_a_run_that_is_there_stays(rnnctl: CommandLine, text: Path, run: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+    outcome = rnnctl("train", text, "--run", run, "--steps", 3, *QUICK)
+    assert outcome.code == 1 and "exists already" in outcome.err and "--overwrite" in outcome.err
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
+
+
+def test_the_same_command_with_resume_auto(rnnctl: CommandLine, text: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    command = ("train", text, "--run", path, "--steps", 9, *QUICK, "--resume", "auto")
+    assert rnnctl(*command).code == 0
+    log = untimed(path)
+    assert rnnctl(*command).code == 0
+    assert untimed(path) == log
+    longer = ("train", text, "--run", path, "--steps", 15, *QUICK, "--resume", "auto")
+    outcome = rnnctl(*longer)
+    assert outcome.code == 0 and "steps 15 instead of 9" in outcome.err
+    assert untimed(path)[-1]["step"] == 15
+
+
+def test_a_config_repeats_a_run(rnnctl: CommandLine, run: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    outcome = rnnctl("train", "--config", run / "config.json", "--run", again, "--no-diagnose")
+    assert outcome.code == 0, outcome.err
+    assert untimed(again) == untimed(run)
+    one, other = (Run.open(path).weights_path.read_bytes() for path in (run, again))
+    assert one == other
+
+
+def test_a_config_of_a_budget_run_takes_its_steps(
+    rnnctl: CommandLine, text: Path, tmp_path: Path
+) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    outcome = rnnctl("train", text, "--run", first, "--budget", "0.5s", *SMALL, "--no-diagnose")
+    assert outcome.code == 0, outcome.err
+    outcome = rnnctl("train", "--config", first / "config.json", "--run", again, "--no-diagnose")
+    assert outcome.code == 0, outcome.err
+    assert untimed(again) == untimed(first)
+    one, other = (Run.open(path).weights_path.read_bytes() for path in (first, again))
+    assert one == other
+
+
+def test_a_classifier_from_a_language_model_takes_its_words_and_layers(
+    rnnctl: CommandLine, reviews: Path, text: Path, tmp_path: Path
+) -> None:
+    lm, classifier = tmp_path / "lm", tmp_path / "classifier"
+    command = ("train", text, "--level", "word", "--run", lm, "--steps", 4, *QUICK, "--layers", 1)
+    assert rnnctl(*command, "--no-tied").code == 0
+    command = ("train", reviews, "--task", "sentiment", "--run", classifier, "--from", lm)
+    outcome = rnnctl(*command, "--steps", 1, "--lr", "1e-12", *QUICK, "--no-bidirectional")
+    assert outcome.code == 0, outcome.err
+    before, after = (read_weights(Run.open(path).weights_path) for path in (lm, classifier))
+    assert torch.allclose(before["embedding.weight"], after["embedding.weight"], atol=1e-6)
+    layer = "recurrent.weight_hh_l0"
+    assert torch.allclose(before[layer], after[layer], atol=1e-6)
+    tokenizers = [(path / "tokenizer.json").read_bytes() for path in (lm, classifier)]
+    assert tokenizers[0] == tokenizers[1]
+    assert load(classifier).labels == ("bad", "good")
+
+
+def test_from_a_run_that_does_not_fit(
+    rnnctl: CommandLine, text: Path, run: Path, tmp_path: Path
+) -> None:
+    command = ("train", text, "--from", run, "--run", tmp_path / "x", "--steps", 2)
+    outcome = rnnctl(*command, "--hidden-size", 20, "--no-diagnose")
+    assert outcome.code == 1 and "nothing of" in outcome.err and "--hidden-size" in outcome.err
+
+
+def test_standard_input_is_a_corpus(rnnctl: CommandLine, text: Path, tmp_path: Path) -> None:
+    command = ("train", "-", "--run", tmp_path / "r", "--steps", 2, *QUICK)
+    assert rnnctl(*command, stdin=text.read_bytes()).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("missing.txt",), 1, "missing.txt"),
+        (("{text}", "--steps", 0), 2, "--steps 0"),
+        (("{text}", "--hidden-size", 0), 2, "--hidden-size 0"),
+        (("{text}", "--dropout-input", 1.5), 2, "--dropout-input 1.5"),
+        (("{text}", "--budget", "soon"), 2, "--budget soon"),
+        (("{text}", "--budget", "0s"), 2, "--budget 0s"),
+        (("{text}", "--batch-size", 100_000), 1, "--batch-size"),
+        (("{text}", "--bidirectional"), 2, "--bidirectional is for classifiers"),
+        (("{text}", "--init", "chrono"), 2, "--horizon"),
+        (("{text}", "--cell", "ltsm"), 2, "lstm"),
+        (("{text}", "--sedd", 1), 2, "--seed"),
+        (("{text}", "--task", "sentiment"), 1, "label"),
+        (("{text}", "--device", "cuda:7"), 2, "--device cuda:7"),
+        (("{text}", "--resume", "nowhere"), 1, "nowhere does not exist"),
+        (("{text}", "--resume", "auto"), 2, "needs --run"),
+        (("--config", "{text}"), 1, "words.txt"),
+        (("{text}", "--from", "nowhere"), 1, "nowhere does not exist"),
+    ],
+)
+def test_bad_calls_get_one_clear_error_and_leave_nothing(
+    rnnctl: CommandLine,
+    text: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[Any, ...],
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [str(argument).format(text=text) for argument in arguments]
+    outcome = rnnctl("train", *given, "--quiet")
+    assert outcome.code == code, outcome.err
+    assert said in outcome.err and outcome.err.startswith("error: ")
+    assert "Traceback" not in outcome.err and outcome.out == ""
+    assert not (tmp_path / "runs").exists()
+
+
+def test_info_shows_what_a_run_is(rnnctl: CommandLine, run: Path) -> None:
+    outcome = rnnctl("info", run)
+    assert outcome.code == 0
+    for word in ("finished", "hidden_size", "12", "streaming", "torch", "checkpoints"):
+        assert word in outcome.out
+    found = json.loads(rnnctl("info", run, "--format", "json").out)
+    assert found["settings"]["model"]["hidden_size"] == 12
+    assert found["training"]["environment"]["threads"] == 1
+
+
+def test_runs_lists_and_verifies(rnnctl: CommandLine, run: Path, tmp_path: Path) -> None:
+    outcome = rnnctl("runs", tmp_path, "--verify")
+    assert outcome.code == 0 and "finished" in outcome.out and "bits/byte" in outcome.out
+    victim = next((run / "checkpoints").glob("0*/state.safetensors"))
+    data = bytearray(victim.read_bytes())
+    data[-1] ^= 1
+    victim.write_bytes(data)
+    outcome = rnnctl("runs", tmp_path, "--verify")
+    assert outcome.code == 1 and "state.safetensors is altered" in " ".join(outcome.out.split())
+    assert rnnctl("runs", tmp_path).code == 0
+    assert rnnctl("runs", tmp_path / "nowhere").code == 1

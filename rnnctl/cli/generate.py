@@ -97,7 +97,7 @@ def _prompt(given: str | None) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as problem:
         raise DataError(
-            f"the prompt is not UTF-8: byte 0x{data[problem.start]:02x} at {problem.start}",
+            f"the prompt is not UTF-8: byte {problem.start + 1} is 0x{data[problem.start]:02x}",
             hint="convert it, for instance with `iconv -t UTF-8`",
         ) from None
 

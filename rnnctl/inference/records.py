@@ -72,7 +72,7 @@ class RecordReader:
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError as problem:
-            found = f"malformed UTF-8: byte 0x{data[problem.start]:02x} at {problem.start}"
+            found = f"malformed UTF-8: byte {problem.start + 1} is 0x{data[problem.start]:02x}"
             return Record(line.number, error=f"{found} ({problem.reason})")
         if self.format == "auto":
             self.format = "jsonl" if _is_object(text) else "text"

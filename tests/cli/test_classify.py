@@ -68,7 +68,7 @@ def test_a_bad_line_gets_an_error_and_the_next_one_its_answer(rnnctl: Command, r
         "classify", run, "--max-line", 50, stdin=b"good\n\xff\xfe\n" + b"x" * 51 + b"\nbad"
     )
     rows = done.out.split("\n")
-    assert rows[1] == "\t\tline 2: malformed UTF-8: byte 0xff at 0 (invalid start byte)"
+    assert rows[1] == "\t\tline 2: malformed UTF-8: byte 1 is 0xff (invalid start byte)"
     assert rows[2] == "\t\tline 3: line of 51 bytes; --max-line allows 50"
     assert rows[3].split("\t")[0] in ("bad", "good")
     assert done.err == "warning: 2 of 4 lines hold no text\n"

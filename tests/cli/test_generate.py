@@ -107,7 +107,7 @@ def test_wrong_calls_say_why(
 def test_a_prompt_that_is_no_text(rnnctl: Command, run: Path) -> None:
     done = rnnctl("generate", run, stdin=b"ab\xff")
     assert done.code == 1
-    assert "the prompt is not UTF-8: byte 0xff at 2" in done.err
+    assert "the prompt is not UTF-8: byte 3 is 0xff" in done.err
 
 
 def test_what_was_copied_is_found_in_the_training_text(

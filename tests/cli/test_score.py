@@ -145,7 +145,7 @@ def test_nothing_to_score_is_a_clear_result(
         (["--state-out", "no/such/folder"], 1, "cannot write"),
         (["missing.txt"], 1, "missing.txt does not exist"),
         (["--fail-fast", "--lines"], 1, "standard input:2: malformed UTF-8"),
-        ([], 1, "standard input:2: byte 2 is not valid UTF-8"),
+        ([], 1, "standard input:2: byte 3 of the text"),
     ],
 )
 def test_errors_say_what_and_where(

@@ -26,8 +26,8 @@ def test_the_first_line_decides() -> None:
 @pytest.mark.parametrize(
     ("data", "error"),
     [
-        (b"\xff", "malformed UTF-8: byte 0xff at 0"),
-        (b"ab\xed\xa0\x80", "malformed UTF-8: byte 0xed at 2"),
+        (b"\xff", "malformed UTF-8: byte 1 is 0xff"),
+        (b"ab\xed\xa0\x80", "malformed UTF-8: byte 3 is 0xed"),
         (b"{", "bad JSON"),
         (b"[1]", "an object was expected, not a list"),
         (b'"a"', "an object was expected, not a string"),

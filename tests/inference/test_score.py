@@ -149,10 +149,10 @@ def test_malformed_text_is_named_by_byte_and_line(
 ) -> None:
     reader = TextReader(scorers["char"], None, tmp_path / "s")
     data = io.BytesIO(b"one\ntwo\nth\xffree")
-    with pytest.raises(DataError, match=r"file:3: byte 10 is not valid UTF-8"):
+    with pytest.raises(DataError, match=r"file:3: byte 11 of the text is not valid UTF-8"):
         list(reader.read("file", data, Tally()))
     assert not (tmp_path / "s").exists()
-    with pytest.raises(DataError, match=r"file:1: byte 2 .*unexpected end"):
+    with pytest.raises(DataError, match=r"file:1: byte 3 .*unexpected end"):
         list(TextReader(scorers["char"], None, None).read("file", io.BytesIO(b"ab\xc3"), Tally()))
 
 
@@ -161,7 +161,7 @@ def test_the_place_of_malformed_text_after_a_state(
 ) -> None:
     path = tmp_path / "s"
     list(TextReader(scorers["char"], None, path).read("a", io.BytesIO(b"ab\xc3"), Tally()))
-    with pytest.raises(DataError, match=r"b:2: byte 3 is not"):
+    with pytest.raises(DataError, match=r"b:2: byte 4 of the text"):
         reader = TextReader(scorers["char"], path, None)
         list(reader.read("b", io.BytesIO(b"\xa9\nc\xff"), Tally()))
 

@@ -108,6 +108,11 @@ def spread(values: list[float]) -> str:
     return f"{min(values):.3g} to {max(values):.3g}"
 
 
+def numbers(values: list[int]) -> str:
+    """All of them."""
+    return ", ".join(map(str, values))
+
+
 def each(seeds: int) -> Iterator[int]:
     """Seeds, with torch's generator set to each."""
     for seed in range(seeds):

@@ -18,6 +18,7 @@ from acceptance_models import (
     fit,
     flat_loss,
     layer,
+    numbers,
     order,
     recall,
     spread,
@@ -124,7 +125,7 @@ def a2(seeds: int) -> Iterator[Row]:
         found = [recalls(cell, init, 60, seed, 600) for seed in each(seeds)]
         values = [value for value, _ in found]
         ok = all(value >= 0.9 for value in values) if solves else all(v <= 0.2 for v in values)
-        steps = ", ".join(str(taken) for _, taken in found)
+        steps = numbers([taken for _, taken in found])
         expected = "≥ 0.9 within 600 its" if solves else "≤ 0.2 (chance 0.125)"
         yield Row("A2", f"recall 60, {cell}, {init}", expected,
                   f"{spread(values)} after {steps} its", ok)  # fmt: skip
@@ -136,7 +137,7 @@ def a3(seeds: int) -> Iterator[Row]:
         found = [recalls(cell, "torch", 20, seed, 700) for seed in each(seeds)]
         values = [value for value, _ in found]
         ok = all(v >= 0.9 for v in values) if cell == "gru" else all(v < 0.9 for v in values)
-        steps = ", ".join(str(taken) for _, taken in found)
+        steps = numbers([taken for _, taken in found])
         yield Row("A3", f"recall 20, {cell}, torch", expected,
                   f"{spread(values)} after {steps} its", ok)  # fmt: skip
 
@@ -146,47 +147,58 @@ def a3(seeds: int) -> Iterator[Row]:
 
 def a4(seeds: int) -> Iterator[Row]:
     """Adding, T = 100, H = 8, 8,000 batches of 32 at most [S cybertronai; the RNN's band E]."""
-    for cell, expected, low, high in (
-        ("lstm", "< 0.01", 0.0, 0.01),
-        ("rnn", "0.03 to 0.15 (trivial 0.667)", 0.03, 0.15),
+    for cell, init, expected, low, high in (
+        ("lstm", "good", "< 0.01", 0.0, 0.01),
+        ("lstm", "torch", "< 0.01", 0.0, 0.01),
+        ("rnn", "torch", "0.03 to 0.15 (trivial 0.667)", 0.03, 0.15),
     ):
-        found = []
+        found, steps = [], []
         for seed in each(min(seeds, 2)):
-            model = Reader(layer(cell, 2, 8, "torch"), 1)
-            fit(model, adding(100, 32), nn.functional.mse_loss, steps=8000, lr=5e-3, seed=seed)
+            model = Reader(layer(cell, 2, 8, init), 1)
+            taken = fit(
+                model, adding(100, 32), nn.functional.mse_loss, steps=8000, lr=5e-3, seed=seed,
+                done=lambda found, wanted: float(nn.functional.mse_loss(found, wanted)) < 0.002,
+            )  # fmt: skip
+            steps.append(taken)
             inputs, wanted = adding(100, 2000)(np.random.default_rng((seed, 2)))
             with torch.no_grad():
                 found.append(float(nn.functional.mse_loss(model(inputs), wanted)))
         ok = all(low <= value <= high for value in found)
-        yield Row("A4", f"adding 100, {cell}, torch: MSE", expected, spread(found), ok)
+        yield Row("A4", f"adding 100, {cell}, {init}: MSE", expected,
+                  f"{spread(found)} after {numbers(steps)} its", ok)  # fmt: skip
 
 
 # A5: temporal order
 
 
+A5_CASES: tuple[tuple[str, str, str, float, float], ...] = (
+    ("lstm", "good", "≥ 0.99", 0.99, 1.0),
+    ("lstm", "torch", "≥ 0.99 (init not stated)", 0.99, 1.0),
+    ("rnn", "small", "about 0.25", 0.0, 0.35),
+    ("rnn", "good", "(not stated)", 0.0, 1.0),
+)
+
+
 def a5(seeds: int) -> Iterator[Row]:
     """Temporal order, T = 50, H = 4 [S cybertronai], and the orthogonal RNN."""
-    for cell, init, expected, test in (
-        ("lstm", "torch", "≥ 0.99", lambda value: value >= 0.99),
-        ("rnn", "small", "about 0.25", lambda value: value <= 0.35),
-        ("rnn", "good", "(not stated)", None),
-    ):
-        found = []
+    for cell, init, expected, low, high in A5_CASES:
+        found, steps = [], []
         for seed in each(seeds):
             model = Reader(layer(cell, 6, 4, "torch" if init == "small" else init), 4)
             if init == "small":
                 for weight in model.recurrent.parameters():
                     nn.init.normal_(weight, 0, 0.1)
-            fit(
-                model, order(50, 32), nn.functional.cross_entropy, steps=4000, lr=1e-2, seed=seed,
-                done=lambda found, wanted: float(
-                    nn.functional.cross_entropy(found, wanted)) < 0.01,
+            taken = fit(
+                model, order(50, 32), nn.functional.cross_entropy, steps=2500, lr=1e-2, seed=seed,
+                done=lambda f, wanted: float(nn.functional.cross_entropy(f, wanted)) < 0.01,
             )  # fmt: skip
+            steps.append(taken)
             inputs, wanted = order(50, 2000)(np.random.default_rng((seed, 2)))
             with torch.no_grad():
                 found.append(accuracy(model(inputs), wanted))
-        ok = None if test is None else all(test(value) for value in found)
-        yield Row("A5", f"temporal order 50, {cell}, {init}", expected, spread(found), ok)
+        ok = all(low <= value <= high for value in found) if high - low < 1 else None
+        yield Row("A5", f"temporal order 50, {cell}, {init}", expected,
+                  f"{spread(found)} after {numbers(steps)} its", ok)  # fmt: skip
 
 
 # A6: copy
@@ -204,7 +216,7 @@ def a6(seeds: int) -> Iterator[Row]:
         found = []
         for seed in each(1):
             model = Reader(layer(cell, 10, 64, init, 150), 9, every_step=True)
-            fit(model, copying(100, 32), flat_loss, steps=1500, lr=3e-3, seed=seed)
+            fit(model, copying(100, 32), flat_loss, steps=1200, lr=3e-3, seed=seed)
             inputs, wanted = copying(100, 500)(np.random.default_rng((seed, 2)))
             with torch.no_grad():
                 found.append(float(flat_loss(model(inputs), wanted)))
@@ -276,21 +288,21 @@ def a10(seeds: int) -> Iterator[Row]:
     linear code of 32 numbers loses 1 − 32/48 = 0.333 of 48.
     """
     for cell in ("rnn", "gru", "lstm"):
-        for numbers, expected, low, high in (
+        for count, expected, low, high in (
             (16, "< 0.02", 0.0, 0.02), (32, "≈ 0", 0.0, 0.1), (48, "≥ 0.333", 0.333, 1.0),
         ):  # fmt: skip
             found = []
             for seed in each(1):
-                model = Reader(layer(cell, numbers, 32, "good"), numbers)
+                model = Reader(layer(cell, count, 32, "good"), count)
                 fit(
-                    model, throughput(numbers, 5, 128), nn.functional.mse_loss, steps=3000,
+                    model, throughput(count, 5, 128), nn.functional.mse_loss, steps=3000,
                     lr=3e-3, seed=seed,
                 )  # fmt: skip
-                inputs, wanted = throughput(numbers, 5, 2000)(np.random.default_rng((seed, 2)))
+                inputs, wanted = throughput(count, 5, 2000)(np.random.default_rng((seed, 2)))
                 with torch.no_grad():
                     found.append(3 * float(nn.functional.mse_loss(model(inputs), wanted)))
             ok = all(low <= value <= high for value in found)
-            yield Row("A10", f"{numbers} numbers in 32 units, {cell}", expected, spread(found), ok)
+            yield Row("A10", f"{count} numbers in 32 units, {cell}", expected, spread(found), ok)
 
 
 RUNS: dict[str, Callable[[int], Iterator[Row]]] = {

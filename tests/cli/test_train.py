@@ -166,7 +166,6 @@ def test_standard_input_is_a_corpus(rnnctl: CommandLine, text: Path, tmp_path: P
         (("{text}", "--init", "chrono"), 2, "--horizon"),
         (("{text}", "--cell", "ltsm"), 2, "lstm"),
         (("{text}", "--sedd", 1), 2, "--seed"),
-        (("{text}", "--task", "sentiment"), 1, "label"),
         (("{text}", "--device", "cuda:7"), 2, "--device cuda:7"),
         (("{text}", "--resume", "nowhere"), 1, "nowhere does not exist"),
         (("{text}", "--resume", "auto"), 2, "needs --run"),
@@ -190,6 +189,14 @@ def test_bad_calls_get_one_clear_error_and_leave_nothing(
     assert said in outcome.err and outcome.err.startswith("error: ")
     assert "Traceback" not in outcome.err and outcome.out == ""
     assert not (tmp_path / "runs").exists()
+
+
+def test_one_label_is_not_enough(rnnctl: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text("text,label\n" + "".join(f"words {n},same\n" for n in range(50)))
+    outcome = rnnctl("train", path, "--task", "sentiment", "--run", tmp_path / "r", "--quiet")
+    assert outcome.code == 1 and "same" in outcome.err and "label" in outcome.err
+    assert not (tmp_path / "r").exists()
 
 
 def test_info_shows_what_a_run_is(rnnctl: CommandLine, run: Path) -> None:

@@ -17,7 +17,7 @@ from rnnctl.data import running
 from rnnctl.data.collections import Collection, Selection, TextUnits, combine, everything
 from rnnctl.data.corpus import Corpus, bundled
 from rnnctl.data.documents import SPLITS
-from rnnctl.data.opentext import open_text, spool
+from rnnctl.data.opentext import open_text, spool_stream
 from rnnctl.data.rows import Rows, read_parquet, read_text_tables
 from rnnctl.data.running import RunningText
 from rnnctl.data.sources import Layout, Source, arrange
@@ -40,7 +40,7 @@ class Opener:
         self.stdin = stdin
         self.shares = parse_split(config.split)
         self.hashes: dict[str, str] = {}
-        self.spooled: TextFile | None = None
+        self.spooled: dict[Path, TextFile] = {}
         self.unit = config.documents
 
     def open(self) -> Corpus:
@@ -72,27 +72,32 @@ class Opener:
             # The bundled text is paragraphs that have nothing to do with one another.
             self.unit = "paragraph" if self.unit == "none" else self.unit
             return arrange([bundled("paragraphs" if self.task == "lm" else "reviews")])
-        layout = arrange([Path(source).expanduser() for source in sources if source != "-"])
-        if "-" in sources:
-            if set(layout) - {"all"}:
-                raise UsageError("- cannot be added to a folder with splits of its own")
-            layout.setdefault("all", []).insert(0, self._standard_input())
+        piped = [source for source in sources if source == "-" or _is_pipe(source)]
+        layout = arrange([Path(source).expanduser() for source in sources if source not in piped])
+        if piped and set(layout) - {"all"}:
+            raise UsageError(f"{piped[0]} cannot be added to a corpus with splits of its own")
+        if piped:
+            layout.setdefault("all", [])[:0] = [self._spooled(source) for source in piped]
         return layout
 
-    def _standard_input(self) -> Source:
-        """Standard input, spooled: its first line says whether it is JSON lines."""
-        if self.stdin is None:
-            raise UsageError("there is no standard input to read", hint="name a file instead of -")
-        name = "standard input"
+    def _spooled(self, source: str) -> Source:
+        """Standard input or a pipe as a file: its first line says whether it is JSON lines."""
         codec = check_encoding(self.config.encoding)
-        file = spool(self.stdin, name=name, codec=codec, cache=self.cache)
+        if source != "-":
+            with Path(source).open("rb") as pipe:
+                file = spool_stream(pipe, name=source, codec=codec, cache=self.cache)
+        elif self.stdin is None:
+            raise UsageError("there is no standard input to read", hint="name a file instead of -")
+        else:
+            name = "standard input"
+            file = spool_stream(self.stdin, name=name, codec=codec, cache=self.cache)
         first = next((line for _, line in lines(file) if line.strip()), "")
-        self.spooled = file
-        return Source(file.path, name, ".jsonl" if first.startswith("{") else "")
+        self.spooled[file.path] = file
+        return Source(file.path, file.name, ".jsonl" if first.startswith("{") else "")
 
     def _text(self, source: Source) -> TextFile:
-        if self.spooled and source.path == self.spooled.path:
-            return self.spooled
+        if source.path in self.spooled:
+            return self.spooled[source.path]
         return open_text(
             source.path, encoding=self.config.encoding, cache=self.cache, name=source.name
         )
@@ -239,6 +244,15 @@ class Opener:
             )
         corpus = Corpus.from_documents(task_documents(spec), description=spec)
         return replace(corpus, running=is_running(spec))
+
+
+def _is_pipe(source: str) -> bool:
+    """Such as the shell makes of ``<(command)``."""
+    path = Path(source)
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError:
+        return False
 
 
 def _content(collection: Collection) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import io
 import json
 import lzma
 import os
@@ -96,13 +97,23 @@ def compression(file: BinaryIO, path: Path, name: str) -> str | None:
     """How the file is packed, by its first bytes. Raises: DataError if its name says otherwise."""
     head = file.read(10)
     file.seek(0)
-    kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), None)
-    if kind == "bzip2" and head[4:] not in _BZIP2_BLOCKS:
-        kind = None
+    kind = _kind_of(head)
     said = SUFFIXES.get(path.suffix.lower())
     if said and said != kind and head:
         raise DataError(f"{name} is not a {said} file", hint="rename it to what it is")
     return kind
+
+
+def _kind_of(head: bytes) -> str | None:
+    kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), None)
+    return None if kind == "bzip2" and head[4:10] not in _BZIP2_BLOCKS else kind
+
+
+def spool_stream(stream: BinaryIO, *, name: str, codec: str, cache: Path) -> TextFile:
+    """`spool` for a pipe, which may be packed too."""
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
+    kind = _kind_of(buffered.peek(10)[:10])
+    return spool(unpacked(buffered, kind), name=name, codec=codec, cache=cache)
 
 
 def unpacked(file: BinaryIO, kind: str | None) -> BinaryIO:

@@ -64,6 +64,15 @@ def arrange(paths: Sequence[Path]) -> Layout:
 
     Raises: DataError for a path that does not exist, a folder without text, splits without train.
     """
+    try:
+        return _arrange(paths)
+    except OSError as error:
+        raise DataError(
+            f"{str(error.filename)[:200]}: {error.strerror}", hint="check the path"
+        ) from error
+
+
+def _arrange(paths: Sequence[Path]) -> Layout:
     for path in paths:
         if not path.exists():
             raise DataError(f"{path} does not exist", hint=_nearby(path))

@@ -219,12 +219,27 @@ def test_standard_input_is_spooled(opened, cache):
     assert text_of(corpus, "train") == text
     lines = opened("-", stdin=io.BytesIO(labelled(20).encode()), task="sentiment")
     assert lines.label_names == ("no", "yes")
+    packed = opened("-", stdin=io.BytesIO(gzip.compress(text.encode())), split="100/0")
+    assert text_of(packed, "train") == text
     with pytest.raises(DataError, match=r"standard input:2: byte 4 \(0xff\)"):
         opened("-", stdin=io.BytesIO(b"abc\n\xff"))
     with pytest.raises(DataError, match="holds no text"):
         opened("-", stdin=io.BytesIO(b""))
     with pytest.raises(UsageError, match="no standard input"):
         opened("-")
+
+
+def test_a_pipe_is_spooled_too(opened, tmp_path):
+    import os
+    import threading
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("one two\n" * 50,))
+    writer.start()
+    corpus = opened(pipe, split="100/0")
+    writer.join()
+    assert text_of(corpus, "train") == "one two\n" * 50
 
 
 def test_blank_records_are_left_out_and_counted(opened, write):
@@ -243,6 +258,8 @@ def test_one_class_is_not_enough(opened, write):
     ("make", "error", "message"),
     [
         (lambda w: ["/nowhere/at/all.txt"], DataError, "does not exist"),
+        (lambda w: ["a text given as a path, " * 300], DataError, "File name too long"),
+        (lambda w: ["with\0null"], DataError, "does not exist"),
         (lambda w: [w("e.txt", "")], DataError, "e.txt holds no text"),
         (lambda w: [w("e.csv", "text,label\n")], DataError, "holds no text"),
         (lambda w: [w("b.txt", " \n\n")], DataError, "holds no text"),

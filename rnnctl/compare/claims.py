@@ -109,7 +109,7 @@ def _contrast_finding(
 
 def cell_state(evidence: Evidence) -> list[Finding]:
     findings = []
-    sources = sorted({(m.bench or "", m.init) for m in evidence.members if m.exchange})
+    sources = sorted({(m.bench or "", m.init) for m in evidence.members if _has_shares(m)})
     for source, init in _preferred(sources):
         members = [
             m for m in evidence.members
@@ -119,6 +119,10 @@ def cell_state(evidence: Evidence) -> list[Finding]:
         if finding is not None:
             findings.append(finding)
     return findings
+
+
+def _has_shares(member: Member) -> bool:
+    return member.exchange is not None and member.exchange.c.estimate is not None
 
 
 def _preferred(sources: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ class Measure:
     scale: Scale
     better: Better
     unit: str = ""
+    most: float | None = None  # largest possible value; the smallest is 0 then
 
 
 MEASURES: dict[str, Measure] = {
@@ -26,8 +27,8 @@ MEASURES: dict[str, Measure] = {
     for measure in (
         Measure("bits_per_byte", "bits per byte", "linear", "less"),
         Measure("perplexity", "perplexity", "log", "less"),
-        Measure("accuracy", "accuracy", "linear", "more"),
-        Measure("macro_f1", "macro-F1", "linear", "more"),
+        Measure("accuracy", "accuracy", "linear", "more", most=1.0),
+        Measure("macro_f1", "macro-F1", "linear", "more", most=1.0),
         Measure("horizon", "memory horizon", "log", "more"),
         Measure("early_gain_50", "gain from beyond 50 words", "linear", "more", "% perplexity"),
         Measure("effect_half", "EFFECT half-distance", "log", "more", "words"),
@@ -40,7 +41,7 @@ MEASURES: dict[str, Measure] = {
         Measure("train_tokens_per_s", "training", "log", "more", "tokens/s"),
         Measure("generate_tokens_per_s", "generation", "log", "more", "tokens/s"),
         Measure("generate_ms_per_token", "generation", "log", "less", "ms/token"),
-        Measure("train_seconds", "training time", "linear", "neither", "s"),
+        Measure("train_seconds", "training time", "log", "neither", "s"),
     )
 }
 

@@ -151,7 +151,7 @@ def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
     )  # fmt: skip
     settings = loaded.config.training
     context = find_arithmetic("cpu", settings.precision).context
-    optimizer = make_optimizer(model, lr=1e-4, weight_decay=0.0)
+    optimizer = make_optimizer(model, settings)
     draw = torch.Generator().manual_seed(0)
     language = isinstance(model, LanguageModel)
     chunk, streams = (settings.bptt if language else DOCUMENT), settings.batch_size

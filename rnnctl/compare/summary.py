@@ -27,8 +27,13 @@ def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def summarise(values: Sequence[Estimate], scale: Scale, unit: str = "") -> SeedSummary:
-    """Mean and t-interval over seeds; a censored value enters as the bound that it is."""
+def summarise(
+    values: Sequence[Estimate], scale: Scale, unit: str = "", *, most: float | None = None
+) -> SeedSummary:
+    """Mean and t-interval over seeds; a censored value enters as the bound that it is.
+
+    With `most` the value lies between 0 and that, and so do the interval's ends.
+    """
     known: list[float] = []
     censored = 0
     for value in values:
@@ -49,9 +54,13 @@ def summarise(values: Sequence[Estimate], scale: Scale, unit: str = "") -> SeedS
             scale=scale, seeds=tuple(known), censored=censored,
         )  # fmt: skip
     lo, hi = (finite(ends.lo), finite(ends.hi)) if len(known) > 1 else (None, None)
+    if most is not None and lo is not None and hi is not None:
+        lo, hi = max(lo, 0.0), min(hi, most)
+    nothing = scale == "log" and max(known) <= LOG_FLOOR
     return SeedSummary(
-        estimate=ends.estimate, ci95=(lo, hi), n=len(known), unit=unit, scale=scale,
-        seeds=tuple(known), censored=censored, note=_note(len(values), len(known), censored),
+        estimate=0.0 if nothing else ends.estimate, ci95=(lo, hi), n=len(known), unit=unit,
+        scale=scale, seeds=tuple(known), censored=censored,
+        note=_note(len(values), len(known), censored),
     )  # fmt: skip
 
 
@@ -166,7 +175,7 @@ def _numbers(members: list[Member]) -> dict[str, SeedSummary]:
     for key, measure in MEASURES.items():
         values = [member.values[key] for member in members if key in member.values]
         if values:
-            numbers[key] = summarise(values, measure.scale, measure.unit)
+            numbers[key] = summarise(values, measure.scale, measure.unit, most=measure.most)
     return numbers | _speed(members)
 
 
@@ -205,7 +214,9 @@ def bench_rows(groups: dict[tuple[str, str, int | None], list[Member]]) -> tuple
 def _bench_row(name: str, task: str, lag: int | None, members: list[Member]) -> BenchRow:
     first = members[0]
     accuracy = summarise(
-        [member.values["accuracy"] for member in members if "accuracy" in member.values], "linear"
+        [member.values["accuracy"] for member in members if "accuracy" in member.values],
+        "linear",
+        most=1.0,
     )
     solved = sum(value >= SOLVED for value in accuracy.seeds)
     share = wilson(solved, len(accuracy.seeds))

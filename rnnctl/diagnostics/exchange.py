@@ -29,7 +29,7 @@ from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import ExchangeRecord
 from rnnctl.statistics import percentiles, ratio_of_means, resampling_weights
 
-LAG = 8  # tokens
+LAG = 4  # tokens
 WINDOW = 16  # tokens scored after the lag (language models)
 PREFIX = 64  # tokens read before the exchange, at most
 PAIRS = 2048

@@ -26,6 +26,7 @@ from rnnctl.reports.blocks import (
 from rnnctl.reports.plain import ascii_only, visible
 
 _GAP = 2  # columns between two columns of a table
+_NAME = 16  # names of rows up to this width are not wrapped
 _JUSTIFY: dict[str, JustifyMethod] = {"l": "left", "r": "right", "c": "center"}
 _PREFIX = {"warning": "warning: ", "note": "note: ", "hint": "hint: "}
 _STYLE = {"warning": "yellow", "note": "dim", "hint": "cyan", "strong": "bold", "plain": ""}
@@ -149,13 +150,20 @@ def column_widths(block: Table, width: int) -> list[int]:
     Room is given in three rounds, each from left to right: the longest word of a column, then its
     widest cell, then its heading.
     """
-    made = [_least_width(_column(block, at)) for at in range(len(block.columns))]
+    made = _least_widths(block)
     room = width - _GAP * (len(made) - 1) - sum(made)
     for wanted in (_widest_cells(block), [cell_len(_glued(name)) for name in block.columns]):
         for at, need in enumerate(wanted):
             more = max(0, min(need - made[at], room))
             made[at] += more
             room -= more
+    return made
+
+
+def _least_widths(block: Table) -> list[int]:
+    """The longest word of each column; of the first, its widest name where that is short."""
+    made = [_least_width(_column(block, at)) for at in range(len(block.columns))]
+    made[0] = max(made[0], min(_NAME, _widest_cells(block)[0]))
     return made
 
 
@@ -194,7 +202,7 @@ def split_columns(block: Table, width: int) -> list[Table]:
     A column needs the width of its longest word; wrapping between words is allowed, cutting a
     number is not. A single column wider than `width` gets a table of its own.
     """
-    least = [_least_width(_column(block, at)) for at in range(len(block.columns))]
+    least = _least_widths(block)
     groups: list[list[int]] = [[]]
     for at in range(1, len(block.columns)):
         needed = least[0] + sum(least[i] + _GAP for i in (*groups[-1], at))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from rnnctl.reports import numbers
@@ -11,8 +12,6 @@ from rnnctl.results.comparison import Comparison, Row, SeedSummary
 
 Value = str | float | int | None
 Datum = dict[str, Value]
-FLOOR = 1e-6
-"""Smallest share that is drawn on a log axis."""
 MOST_ROWS = 12  # distances in a chart's table
 
 
@@ -41,26 +40,27 @@ class ChartData:
     styles: dict[str, tuple[str, str]] = field(default_factory=dict)  # row -> cell, init
 
 
-CURVES: dict[str, tuple[str, str, str, bool, bool]] = {
+# chart -> curve, title, caption, logarithmic distance, smallest value on a logarithmic axis
+CURVES: dict[str, tuple[str, str, str, bool, float | None]] = {
     "learning": (
         "learning", "Learning curves",
         "Loss on the validation text while training; band: 95 % t-interval over seeds.",
-        False, False,
+        False, None,
     ),
     "context": (
         "use", "Loss against context length",
         "How much worse the model is with only so much of the text before; where a curve reaches "
-        "the axis, text from further back changes nothing.", True, False,
+        "the axis, text from further back changes nothing.", True, 1e-3,
     ),
     "effect": (
         "effect", "What early evidence still counts",
         "Push of a word or sentence on the answer, by how far back it stands; 1 is its push when "
-        "near.", True, False,
+        "near.", True, None,
     ),
     "gradient": (
         "gradient", "Gradient against distance",
         "Size of the gradient that arrives from so many tokens back, relative to one token back.",
-        True, True,
+        True, 1e-6,
     ),
 }  # fmt: skip
 NAMES = ("learning", "context", "effect", "recall", "gradient", "speed", "forest")
@@ -84,28 +84,29 @@ def _styles(result: Comparison) -> dict[str, tuple[str, str]]:
 
 
 def _curves(result: Comparison, name: str) -> ChartData | None:
-    key, title, caption, log_x, log_y = CURVES[name]
+    key, title, caption, log_x, floor = CURVES[name]
     rows = [row for row in result.rows if key in row.curves]
-    values = [datum for row in rows for datum in _points(row.name, row.curves[key], log_x, log_y)]
+    values = [datum for row in rows for datum in _points(row.name, row.curves[key], log_x, floor)]
     if not values:
         return None
     first = rows[0].curves[key]
-    return ChartData(
-        name, "line", title, caption, Axis(first.x_unit, log_x), Axis(first.y_unit, log_y),
-        tuple(row.name for row in rows), tuple(values), _curve_table(rows, key), _styles(result),
-    )  # fmt: skip
+    axes = Axis(first.x_unit, log_x), Axis(first.y_unit, floor is not None)
+    names = tuple(row.name for row in rows)
+    return ChartData(name, "line", title, caption, *axes, names, tuple(values),
+                     _curve_table(rows, key), _styles(result))  # fmt: skip
 
 
-def _points(name: str, curve: Curve, log_x: bool, log_y: bool) -> list[Datum]:
+def _points(name: str, curve: Curve, log_x: bool, floor: float | None) -> list[Datum]:
+    """What is drawn of a curve; on a logarithmic axis everything below `floor` lies on it."""
+    least = -math.inf if floor is None else floor
     made: list[Datum] = []
     ends = zip(curve.lo or curve.y, curve.hi or curve.y, strict=True)
     for x, y, (lo, hi) in zip(curve.x, curve.y, ends, strict=True):
-        if y is None or (log_x and x <= 0) or (log_y and y < FLOOR):
+        if y is None or (log_x and x <= 0):
             continue
         low, high = (y if lo is None else lo), (y if hi is None else hi)
-        made.append(
-            {"row": name, "x": x, "y": y, "lo": max(low, FLOOR) if log_y else low, "hi": high}
-        )
+        shown = {"y": max(y, least), "lo": max(low, least), "hi": max(high, least)}
+        made.append({"row": name, "x": x, **shown})
     return made
 
 

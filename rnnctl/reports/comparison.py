@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -20,7 +21,7 @@ from rnnctl.results.base import Curve, Result
 from rnnctl.results.comparison import Comparison, Contrast, Row, SeedSummary, Verdict
 
 Column = tuple[str, str, int]
-"""Key of a number, heading, significant digits."""
+"""Key of a number, heading, significant digits (less than 0: so many decimals)."""
 
 MAIN: dict[str, tuple[Column, ...]] = {
     "lm": (("bits_per_byte", "bits per byte", 4), ("perplexity", "perplexity", 3)),
@@ -29,7 +30,7 @@ MAIN: dict[str, tuple[Column, ...]] = {
 EXPLORATORY: tuple[Column, ...] = (
     ("gradient_half_life", "gradient half-life (tokens)", 3),
     ("reach_1pct", "gradient at 1 % (tokens)", 3),
-    ("early_gain_50", "early gain (% ppl)", 3),
+    ("early_gain_50", "early gain (% ppl)", -2),
     ("effect_half", "EFFECT half (words)", 3),
     ("retention_start", "first sentence", 3),
     ("first_over_last", "first / last fifth", 3),
@@ -42,12 +43,14 @@ SPEED: tuple[Column, ...] = (
     ("generate_ms_per_token", "generation (ms/token)", 3),
     ("train_seconds", "training time (s)", 3),
 )
+SPARKS = 20  # characters of a curve
 CURVES = (
-    ("learning", "validation while training"),
-    ("use", "excess loss with only so much context"),
-    ("effect", "what early evidence still counts"),
-    ("gradient", "gradient that arrives from so far back"),
+    ("learning", "validation while training", None),
+    ("use", "excess loss with only so much context (log)", 1e-3),
+    ("effect", "what early evidence still counts", None),
+    ("gradient", "gradient that arrives from so far back (log)", 1e-6),
 )
+"""Key, title, and for a logarithmic drawing the smallest value that is told from nothing."""
 
 
 def blocks(result: Result) -> list[Block]:
@@ -115,6 +118,10 @@ def cell(value: SeedSummary | None, digits: int) -> str:
     """A number over seeds with its interval; ``>`` before one that contains lower bounds."""
     if value is None:
         return numbers.NOTHING
+    if digits < 0 and value.estimate is not None:
+        lo, hi = (numbers.fixed(end, -digits) for end in value.ci95)
+        text = numbers.fixed(value.estimate, -digits)
+        return text if None in value.ci95 else f"{text} [{lo}, {hi}]"
     text = numbers.estimate(value, digits)
     return f"> {text}" if value.censored and value.estimate is not None else text
 
@@ -190,21 +197,29 @@ def _curves(result: Comparison) -> list[Block]:
     lines: list[str] = []
     rows = [row for row in result.rows if row.curves]
     width = max((len(row.name) for row in rows), default=0)
-    for key, title in CURVES:
+    for key, title, floor in CURVES:
         found = [(row.name, row.curves[key]) for row in rows if key in row.curves]
         if not found:
             continue
         lines += ["", title] if lines else [title]
-        lines += [f"  {name:<{width}}  {_spark(curve)}" for name, curve in found]
+        lines += [f"  {name:<{width}}  {_spark(curve, floor)}" for name, curve in found]
     return [Heading("Curves"), Chart(tuple(lines))] if lines else []
 
 
-def _spark(curve: Curve) -> str:
+def _spark(curve: Curve, floor: float | None) -> str:
     known = [value for value in curve.y if value is not None]
     first, last = numbers.number(curve.x[0]), numbers.number(curve.x[-1])
-    ends = f"{numbers.number(known[0])} to {numbers.number(known[-1])}" if known else ""
-    thin = curve.y[:: max(1, len(curve.y) // 24)]
-    return f"{numbers.sparkline(thin)}  {ends}, {first} to {last} {curve.x_unit}"
+    ends = f"{_end(known[0], floor)} to {_end(known[-1], floor)}" if known else ""
+    thin = curve.y[:: -(-len(curve.y) // SPARKS)]
+    if floor is not None:
+        thin = tuple(None if y is None else math.log(max(y, floor) / floor) for y in thin)
+    low = None if floor is None else 0.0
+    return f"{numbers.sparkline(thin, low=low)}  {ends}, {first} to {last} {curve.x_unit}"
+
+
+def _end(value: float, floor: float | None) -> str:
+    small = floor is not None and value < floor
+    return f"under {numbers.number(floor)}" if small else numbers.number(value)
 
 
 def _grounds(result: Comparison) -> list[Block]:

@@ -41,7 +41,9 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def fixed(value: float | None, decimals: int = 3) -> str:
     """`value` with so many decimals; ``-`` for None."""
-    return NOTHING if value is None else f"{value:,.{decimals}f}"
+    if value is None:
+        return NOTHING
+    return f"{round(value, decimals) + 0.0:,.{decimals}f}"  # + 0.0: no "-0.00"
 
 
 def percent(value: float | None, decimals: int = 1) -> str:

@@ -70,6 +70,15 @@ def _curve(x: list[float], y: list[float | None]) -> Curve:
     return Curve(x_unit="words", y_unit="nats", x=tuple(x), y=tuple(y))
 
 
+def test_nothing_at_all_is_nothing_and_not_the_floor() -> None:
+    assert summarise(estimates([0.0, 0.0]), "log").estimate == 0
+
+
+def test_intervals_of_shares_stay_between_0_and_1() -> None:
+    made = summarise(estimates([0.1, 0.9]), "linear", most=1.0)
+    assert made.ci95 == (0.0, 1.0)
+
+
 def test_curves_are_averaged_where_all_seeds_have_them() -> None:
     made = summarise_curves([_curve([1, 2, 4], [1, 2, None]), _curve([2, 4, 8], [4, 6, 8])])
     assert made is not None

@@ -46,6 +46,10 @@ def test_estimates_say_why_they_have_no_number(value: Estimate | None, text: str
     assert numbers.estimate(value) == text
 
 
+def test_fixed_decimals_have_no_negative_nothing() -> None:
+    assert (numbers.fixed(-0.001, 2), numbers.fixed(-1.236, 2)) == ("0.00", "-1.24")
+
+
 def test_units_stand_behind_the_number() -> None:
     value = Estimate(estimate=38, ci95=(31, 47), unit="words")
     assert numbers.estimate(value, with_unit=True) == "38 words [31, 47]"

@@ -13,8 +13,8 @@ Axes: T time, B batch, H hidden, L layers, D documents, R bootstrap resamples of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from rnnctl.results.diagnostics import GateRecord, GatesRecord, Sampling
 from rnnctl.statistics import percentiles, resampling_weights
 
 FloatArray = NDArray[np.float64]
+Ids = NDArray[np.int64]
 KEEPING = {"lstm": "forget", "gru": "keep"}
 """The gate that multiplies the past, by cell."""
 SHOWN = {"lstm": ("forget", "input", "output"), "gru": ("keep", "reset")}
@@ -36,7 +37,10 @@ LOW, HIGH = 0.1, 0.9
 SMALLEST = 1e-300
 LONGEST = 1e9
 """τ in tokens beyond which a gate counts as always open."""
-CHUNK = 512
+CHUNK = 256
+"""Steps traced at once: a trace keeps every gate."""
+BATCH = 16
+"""Documents read side by side."""
 BLOCK = 512
 """Tokens per resampled block of running text."""
 QUANTILES = {"tau_p10": 0.1, "tau_p50": 0.5, "tau_p90": 0.9}
@@ -47,14 +51,18 @@ NOT_DEFINED = (
 )
 
 
-@dataclass
+@dataclass(frozen=True)
 class GateSums:
-    """What documents add up to. Arrays (D, L, H), one entry per document read."""
+    """What each of D documents adds up to.
 
-    log_keep: list[FloatArray] = field(default_factory=list)
-    resets: list[FloatArray] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    gates: dict[str, list[FloatArray]] = field(default_factory=dict)  # (D, 3, L): low, high, sum
+    log_keep, resets: (D, L, H) sums of ln f, and of f < 0.1, over the document's tokens; tokens:
+    (D,); gates: name -> (D, 3, L) sums of "below 0.1", "above 0.9" and the value, mean over units.
+    """
+
+    log_keep: FloatArray
+    resets: FloatArray
+    tokens: FloatArray
+    gates: Mapping[str, FloatArray]
 
 
 def measure(subject: TracedModel, sample: Sample, settings: Settings) -> GatesRecord:
@@ -65,15 +73,16 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> GatesRe
         return GatesRecord(status="not_applicable", note=NOT_DEFINED)
     if sample.running:
         sample = sample.blocks(min(BLOCK, max(1, sample.tokens // 2)))
-    sums = collect(subject, _chosen(sample, settings))
-    if not sums.tokens:
+    documents = list(_chosen(sample, settings))
+    if not documents:
         return GatesRecord(status="insufficient_data", note="there is no text to read")
+    sums = collect(subject, documents)
     made = record(sums, resamples=settings.resamples, seed=settings.seed)
-    sampling = Sampling(unit=sample.resampling_unit, n=len(sums.tokens), items=sum(sums.tokens))
+    sampling = Sampling(unit=sample.resampling_unit, n=len(documents), items=int(sums.tokens.sum()))
     return made.model_copy(update={"sampling": sampling})
 
 
-def _chosen(sample: Sample, settings: Settings) -> Iterator[NDArray[np.int64]]:
+def _chosen(sample: Sample, settings: Settings) -> Iterator[Ids]:
     """Documents in random order until there are enough tokens; the last one is cut."""
     left = settings.gate_tokens
     for document in np.random.default_rng(settings.seed).permutation(len(sample.ids)):
@@ -83,46 +92,78 @@ def _chosen(sample: Sample, settings: Settings) -> Iterator[NDArray[np.int64]]:
             yield ids
 
 
-def collect(subject: TracedModel, documents: Iterator[NDArray[np.int64]]) -> GateSums:
-    """Read documents one by one and add up what their gates do."""
-    sums = GateSums()
-    for ids in documents:
-        state: State | None = None
-        parts: list[GateSums] = []
-        for piece in torch.split(torch.from_numpy(ids.astype(np.int64)), CHUNK):
-            trace = subject.trace(piece[:, None], state)
-            state = final_state(trace)
-            parts.append(_sums_of(trace, subject.cell))
-        _append(sums, parts, len(ids))
-    return sums
+def collect(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
+    """Read every document from the zero state, several side by side, and add up its gates."""
+    lengths = np.array([len(ids) for ids in documents])
+    order = np.argsort(lengths, kind="stable")
+    parts = [
+        _read(subject, [documents[int(k)] for k in order[first : first + BATCH]])
+        for first in range(0, len(order), BATCH)
+    ]
+    back = np.argsort(order, kind="stable")
+    return GateSums(
+        log_keep=np.concatenate([part.log_keep for part in parts])[back],
+        resets=np.concatenate([part.resets for part in parts])[back],
+        tokens=lengths.astype(np.float64),
+        gates={
+            gate: np.concatenate([part.gates[gate] for part in parts])[back]
+            for gate in parts[0].gates
+        },
+    )
 
 
-def _sums_of(trace: TraceLike, cell: str) -> GateSums:
-    keep = torch.stack([layer.values[KEEPING[cell]] for layer in trace.layers])  # (L, T, 1, H)
-    part = GateSums()
-    part.log_keep.append(log_gate(keep).sum(dim=(1, 2)).numpy(force=True))
-    part.resets.append((keep < LOW).double().sum(dim=(1, 2)).numpy(force=True))
+def _read(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
+    """Documents side by side, the shorter ones padded at their end; padding is not counted."""
+    lengths = np.array([len(ids) for ids in documents])
+    ids = np.zeros((int(lengths.max()), len(documents)), dtype=np.int64)
+    for column, row in enumerate(documents):
+        ids[: len(row), column] = row
+    inside = torch.from_numpy(np.arange(len(ids))[:, None] < lengths)  # (T, B)
+    state: State | None = None
+    parts: list[GateSums] = []
+    for first in range(0, len(ids), CHUNK):
+        piece = slice(first, first + CHUNK)
+        trace = subject.trace(torch.from_numpy(ids[piece]), state)
+        state = final_state(trace)
+        parts.append(_sums_of(trace, subject.cell, inside[piece]))
+    return GateSums(
+        log_keep=sum_of([part.log_keep for part in parts]),
+        resets=sum_of([part.resets for part in parts]),
+        tokens=lengths.astype(np.float64),
+        gates={gate: sum_of([part.gates[gate] for part in parts]) for gate in parts[0].gates},
+    )
+
+
+def sum_of(parts: Sequence[FloatArray]) -> FloatArray:
+    """The elementwise sum."""
+    return np.asarray(np.sum(parts, axis=0))
+
+
+def _sums_of(trace: TraceLike, cell: str, inside: Tensor) -> GateSums:
+    """Sums over the steps that lie `inside` (T, B) their document."""
+    counted = inside[None, :, :, None].double()  # (1, T, B, 1)
+
+    def added(values: Tensor) -> FloatArray:
+        total: Tensor = (values * counted).sum(dim=1)  # (L, B, H)
+        return np.asarray(total.transpose(0, 1).numpy(force=True))
+
+    keep = torch.stack([layer.values[KEEPING[cell]] for layer in trace.layers])  # (L, T, B, H)
+    gates = {}
     for gate in SHOWN[cell]:
         values = torch.stack([layer.values[gate] for layer in trace.layers])
-        counts = ((values < LOW).double(), (values > HIGH).double(), values)
-        sums = torch.stack([count.sum(dim=(1, 2, 3)) for count in counts])  # (3, L)
-        part.gates[gate] = [sums.numpy(force=True) / values.shape[-1]]
-    return part
+        counts = (added((values < LOW).double()), added((values > HIGH).double()), added(values))
+        gates[gate] = np.stack([count.mean(axis=2) for count in counts], axis=1)
+    return GateSums(
+        log_keep=added(log_gate(keep)),
+        resets=added((keep < LOW).double()),
+        tokens=inside.double().sum(dim=0).numpy(),
+        gates=gates,
+    )
 
 
 def log_gate(gate: Tensor) -> Tensor:
     """ln f, what a memory's logarithm changes by in one step; its mean is the rate."""
     return gate.clamp_min(SMALLEST).log()
-
-
-def _append(sums: GateSums, parts: list[GateSums], tokens: int) -> None:
-    """Add one document, read in `parts`."""
-    sums.log_keep.append(np.sum([part.log_keep[0] for part in parts], axis=0))
-    sums.resets.append(np.sum([part.resets[0] for part in parts], axis=0))
-    sums.tokens.append(tokens)
-    for gate in parts[0].gates:
-        total = np.sum([part.gates[gate][0] for part in parts], axis=0)
-        sums.gates.setdefault(gate, []).append(total)
 
 
 def time_constants(mean_log: FloatArray) -> FloatArray:
@@ -137,8 +178,7 @@ def endless(tau: float) -> bool:
 
 def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesRecord:
     """Quantiles and shares over units, with intervals from resampled documents."""
-    tokens = np.array(sums.tokens, dtype=np.float64)
-    logs = np.stack(sums.log_keep)  # (D, L, H)
+    tokens, logs = sums.tokens, sums.log_keep
     documents, layers, hidden = logs.shape
     weights = resampling_weights(documents, resamples=resamples, seed=seed)
     counts = weights @ tokens
@@ -151,7 +191,7 @@ def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesReco
     for limit in ABOVE:
         share = _estimate((tau > limit).mean(), (replicates > limit).mean(axis=1), documents, "")
         scalars[f"share_tau_above_{limit}"] = share
-    resets = np.stack(sums.resets).mean(axis=(1, 2))
+    resets = sums.resets.mean(axis=(1, 2))
     rate = _estimate(resets.sum() / tokens.sum(), weights @ resets / counts, documents, "")
     scalars["reset_rate"] = rate
     rows = [
@@ -197,9 +237,9 @@ def histogram(tau: FloatArray) -> Curve:
     )
 
 
-def gate_records(gates: Mapping[str, list[FloatArray]], tokens: float) -> tuple[GateRecord, ...]:
+def gate_records(gates: Mapping[str, FloatArray], tokens: float) -> tuple[GateRecord, ...]:
     """Saturation and mean of every gate and layer."""
-    totals = {gate: np.sum(rows, axis=0) / tokens for gate, rows in gates.items()}  # (3, L)
+    totals = {gate: rows.sum(axis=0) / tokens for gate, rows in gates.items()}  # (3, L)
     return tuple(
         GateRecord(
             layer=layer,

@@ -101,3 +101,17 @@ def test_one_document_has_no_interval() -> None:
     found = gates.measure(model("gru"), random_text(1, 50), SETTINGS)
     assert found.scalars["tau_p50"].ci95 == (None, None)
     assert type(found).model_validate_json(found.model_dump_json()) == found
+
+
+def test_documents_side_by_side_are_read_as_if_alone() -> None:
+    exact = model("lstm", layers=2)
+    rng = np.random.default_rng(3)
+    documents = [rng.integers(24, size=length) for length in (300, 7, 40, 41, 1)]
+    together = gates.collect(exact, documents)
+    for k, ids in enumerate(documents):
+        alone = gates.collect(exact, [ids])
+        np.testing.assert_allclose(together.log_keep[k], alone.log_keep[0], rtol=1e-10)
+        np.testing.assert_array_equal(together.resets[k], alone.resets[0])
+        for gate, rows in alone.gates.items():
+            np.testing.assert_allclose(together.gates[gate][k], rows[0], rtol=1e-10)
+        assert together.tokens[k] == len(ids)

@@ -21,6 +21,17 @@ from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn.bptt import closed_form
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 
+# From which hidden size on `fused` is faster than `torch`. Milliseconds for a training step of two
+# layers, fused / torch.nn in a process of its own, on 2 cores of an AMD EPYC (Zen 5, avx512_bf16),
+# torch 2.13, 2 threads, with tests/benchmarks/speed_engines.py:
+#   T x B, H             LSTM                 GRU                  RNN
+#   128 x 32, 128  fp32  43 / 39              39 / 70              23 / 26
+#                  bf16  32 / 16              29 / 70              18 / 35
+#   128 x 32, 256  fp32  102 / 107            81 / 165             38 / 83
+#                  bf16  64 / 80 (56 with `keep_memory`)  54 / 123  29 / 44
+#   64 x 64, 512   fp32  300 / 373            226 / 531            87 / 168
+#                  bf16  167 / 282            130 / 205            54 / 63
+FUSED_FROM = {"lstm": 384, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
 Layer = Callable[
     [Cell, Tensor, Parts, LayerWeights, Tensor | None, torch.dtype], tuple[Tensor, Parts]
 ]
@@ -55,11 +66,14 @@ def product_dtype(inputs: Tensor) -> torch.dtype:
     return inputs.dtype
 
 
-def choose(engine: str, cell: Cell, inputs: Tensor, starts: Tensor | None) -> str:
+def choose(
+    engine: str, cell: Cell, inputs: Tensor, hidden_size: int, *, within: bool = False
+) -> str:
     """The engine that runs a layer: as asked, or the fastest, where it can.
 
-    `torch.nn` cannot zero the state within a chunk; `fused` is for fp32 and bf16 on a CPU. What
-    an engine cannot do, `closed` does.
+    `within`: something is asked for within the sequence, which `torch.nn` cannot do (zeroing the
+    state) or is slow at (the LSTM's c at given lengths). `fused` is for fp32 and bf16 on a CPU.
+    What an engine cannot do, `closed` does.
     """
     can_fuse = (
         inputs.device.type == "cpu"
@@ -67,16 +81,10 @@ def choose(engine: str, cell: Cell, inputs: Tensor, starts: Tensor | None) -> st
         and inputs.dtype != torch.float64
     )
     if engine == "auto":
-        engine = _fastest(cell, can_fuse and fused_available(), inputs.device.type)
-    if (engine == "torch" and starts is not None) or (engine == "fused" and not can_fuse):
-        return "closed"
-    return engine
-
-
-def _fastest(cell: Cell, can_fuse: bool, device: str) -> str:
-    if device != "cpu":
-        return "torch"
-    return "fused" if can_fuse else "torch"
+        if can_fuse and fused_available() and (within or hidden_size >= FUSED_FROM[cell.name]):
+            return "fused"
+        engine = "torch"
+    return "closed" if engine == "fused" and not can_fuse else engine
 
 
 def run(
@@ -87,22 +95,26 @@ def run(
     weights: LayerWeights,
     starts: Tensor | None,
     lengths: Tensor | None,
+    hidden_only: bool = False,
 ) -> tuple[Tensor, Parts]:
     """One layer and direction: inputs (T, B, E), initial parts (B, H) -> outputs (T, B, H), state.
 
-    The state is the one after the last step, or after step `lengths - 1` of each sequence. Outputs
-    are in the dtype of the products, the state is in its own.
+    The state is the one after the last step, or after step `lengths - 1` of each sequence; with
+    `hidden_only` perhaps only its h. Outputs are in the dtype of the products, the state is in its
+    own.
     """
-    name = choose(engine, cell, inputs, starts)
-    if name == "torch":
-        outputs, final = _run_torch(cell, inputs, initial, weights, lengths)
+    packs = lengths is not None and len(initial) > 1 and not hidden_only
+    size = weights.w_hh.shape[1]
+    name = choose(engine, cell, inputs, size, within=packs or starts is not None)
+    if name == "torch" and starts is None:
+        outputs, final = _run_torch(cell, inputs, initial, weights, lengths, packs)
     else:
         dtype = product_dtype(inputs)
-        layer = closed_form if name == "closed" else _fused()
+        layer = _fused() if name == "fused" else closed_form
         with torch.autocast(inputs.device.type, enabled=False):
             outputs, states = layer(cell, inputs, initial, weights, starts, dtype)
         final = tuple(part[-1] if lengths is None else _at(part, lengths) for part in states)
-    return outputs, tuple(part.to(first.dtype) for part, first in zip(final, initial, strict=True))
+    return outputs, tuple(part.to(first.dtype) for part, first in zip(final, initial, strict=False))
 
 
 def _fused() -> Layer:
@@ -118,14 +130,19 @@ def _at(values: Tensor, lengths: Tensor) -> Tensor:
 
 
 def _run_torch(
-    cell: Cell, inputs: Tensor, initial: Parts, weights: LayerWeights, lengths: Tensor | None
+    cell: Cell,
+    inputs: Tensor,
+    initial: Parts,
+    weights: LayerWeights,
+    lengths: Tensor | None,
+    packs: bool,
 ) -> tuple[Tensor, Parts]:
     first = tuple(part.unsqueeze(0) for part in initial)
-    if lengths is None or len(initial) == 1:
+    if lengths is None or not packs:
         outputs, *final = _kernel(cell, (inputs,), first, weights)
-        return outputs, tuple(part[0] for part in final) if lengths is None else (
-            _at(outputs, lengths),
-        )
+        if lengths is not None:
+            return outputs, (_at(outputs, lengths),)
+        return outputs, tuple(part[0] for part in final)
     packed = pack_padded_sequence(inputs, lengths.cpu(), enforce_sorted=False)
     order, back = packed.sorted_indices, packed.unsorted_indices
     first = tuple(part[:, order] for part in first)

@@ -238,7 +238,7 @@ class Classifier(nn.Module):
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """ids (T, B) right-padded, lengths (B,) at least 1 -> logits (B, C)."""
-        outputs, state = self.recurrent(self.embed(ids), lengths=lengths)
+        outputs, state = self.recurrent.hidden(self.embed(ids), lengths)
         return self.head(self.readout(outputs, state, lengths))
 
     def readout(self, outputs: Tensor, state: State, lengths: Tensor) -> Tensor:

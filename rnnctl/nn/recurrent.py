@@ -116,6 +116,21 @@ class Recurrent(nn.Module):
         Under `torch.autocast` in bf16 the products are in bf16 and the state stays in fp32.
         Raises UsageError for `starts` in two directions.
         """
+        return self._run(inputs, state, starts, lengths)
+
+    def hidden(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
+        """As `forward` with lengths, for readers of h alone: the state may lack the LSTM's c."""
+        return self._run(inputs, None, None, lengths, hidden_only=True)
+
+    def _run(
+        self,
+        inputs: Tensor,
+        state: State | None,
+        starts: Tensor | None,
+        lengths: Tensor | None,
+        *,
+        hidden_only: bool = False,
+    ) -> tuple[Tensor, State]:
         if starts is not None and self.directions == 2:
             raise UsageError("the state cannot be reset within a chunk of a bidirectional model")
         state = self.initial_state(inputs.shape[1]) if state is None else state
@@ -130,7 +145,7 @@ class Recurrent(nn.Module):
                 first = tuple(part[len(finals)] for part in state)
                 weights = self.weights(suffix)
                 output, final = engines.run(
-                    self.engine, self.cell, source, first, weights, starts, lengths
+                    self.engine, self.cell, source, first, weights, starts, lengths, hidden_only
                 )
                 outputs.append(_reordered(output, backwards if direction else None))
                 finals.append(final)

@@ -217,13 +217,18 @@ def test_the_fused_graph_goes_back_once_and_says_so() -> None:
 
 
 def test_choice_of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    cell = Recurrent("gru", 2, 2).cell
-    inputs, starts = torch.zeros(3, 2, 2), torch.ones(3, 2, dtype=torch.bool)
-    assert engines.choose("torch", cell, inputs, None) == "torch"
-    assert engines.choose("torch", cell, inputs, starts) == "closed"
-    assert engines.choose("fused", cell, inputs.double(), None) == "closed"
+    pytest.importorskip("numba")
+    gru, lstm = Recurrent("gru", 2, 2).cell, Recurrent("lstm", 2, 2).cell
+    inputs = torch.zeros(3, 2, 2)
+    assert engines.choose("auto", gru, inputs, 64) == "fused"
+    assert engines.choose("auto", lstm, inputs, 64) == "torch"
+    assert engines.choose("auto", lstm, inputs, 64, within=True) == "fused"
+    assert engines.choose("auto", gru, inputs.double(), 64) == "torch"
+    assert engines.choose("fused", gru, inputs.double(), 64) == "closed"
+    for name in ("torch", "closed", "fused"):
+        assert engines.choose(name, gru, inputs, 64) == name
     monkeypatch.setattr(engines, "fused_available", lambda: False)
-    assert engines.choose("auto", cell, inputs, None) != "fused"
+    assert engines.choose("auto", gru, inputs, 64) == "torch"
     with pytest.raises(MissingExtraError, match="numba"):
         Recurrent("gru", 2, 2, engine="fused")
     with pytest.raises(UsageError, match="unknown engine"):

@@ -2,15 +2,20 @@
 
 ``python -m rnnctl.cli.worker`` reads one JSON object a line from standard input,
 ``{"arguments": ["train", …], "log": "file"}``, and answers each with its exit code on a line of
-standard output. What a command itself prints goes to its log. `rnnctl compare` starts these;
-importing torch for each of fifty small members would take longer than training some of them.
+standard output. What a command itself prints goes to its log. When its input ends while a command
+runs, whoever asked for it is gone: the command is interrupted, saves itself, and the worker ends.
+`rnnctl compare` starts these; importing torch for each of fifty small members would take longer
+than training some of them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import queue
+import signal
 import sys
+import threading
 from typing import TextIO
 
 INTERRUPTED = (130, 143)
@@ -18,9 +23,12 @@ INTERRUPTED = (130, 143)
 
 def serve(requests: TextIO, answers: TextIO) -> int:
     """Answer requests until they end, or until a command was told to stop."""
-    for line in requests:
+    waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    busy = threading.Event()
+    threading.Thread(target=_read, args=(requests, waiting, busy), daemon=True).start()
+    while (line := waiting.get()) is not None:
         request = json.loads(line)
-        code = _perform([str(word) for word in request["arguments"]], str(request["log"]))
+        code = _perform([str(word) for word in request["arguments"]], str(request["log"]), busy)
         answers.write(f"{code}\n")
         answers.flush()
         if code in INTERRUPTED:
@@ -28,16 +36,26 @@ def serve(requests: TextIO, answers: TextIO) -> int:
     return 0
 
 
-def _perform(arguments: list[str], log: str) -> int:
+def _read(requests: TextIO, waiting: queue.SimpleQueue[str | None], busy: threading.Event) -> None:
+    for line in requests:
+        waiting.put(line)
+    waiting.put(None)
+    if busy.is_set():
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def _perform(arguments: list[str], log: str, busy: threading.Event) -> int:
     """One command with its standard error in `log` and its standard output nowhere."""
     from rnnctl.__main__ import main
 
     with open(log, "wb") as file, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(file.fileno(), 2)
         os.dup2(nowhere.fileno(), 1)
+        busy.set()
         try:
             return main(arguments)
         finally:
+            busy.clear()
             sys.stderr.flush()
             sys.stdout.flush()
 

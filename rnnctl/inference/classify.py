@@ -133,8 +133,8 @@ class Answer:
             "prediction": self.prediction.label,
             "probability": round(self.prediction.probability, 6),
             "probabilities": dict(zip(labels, chances, strict=True)),
-            **({"unknown": self.prediction.unknown} if self.prediction.unknown else {}),
-            **({"cut": True} if self.prediction.cut else {}),
+            "unknown": self.prediction.unknown,
+            "cut": self.prediction.cut,
         }
 
 

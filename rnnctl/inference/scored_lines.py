@@ -29,7 +29,7 @@ class ScoredLine:
             "bytes": self.tally.bytes,
             "bits_per_byte": _rounded(self.tally.bits_per_byte),
             "perplexity": _rounded(self.tally.perplexity),
-            **({"unknown": self.tally.unknown} if self.tally.unknown else {}),
+            "unknown": self.tally.unknown,
         }
 
 

@@ -75,7 +75,8 @@ class _Place:
         offset = max(0, problem.offset - earlier)
         line = 1 + self._lines + self._data[: max(0, offset - self._before)].count(b"\n")
         return DataError(
-            f"{self._name}:{line}: byte {offset + 1} of the text is not valid UTF-8 ({problem.reason})",
+            f"{self._name}:{line}: byte {offset + 1} of the text is not valid UTF-8 "
+            f"({problem.reason})",
             hint="convert the text to UTF-8 first, for instance with `iconv -f LATIN1 -t UTF-8`",
         )
 

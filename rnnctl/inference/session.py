@@ -44,8 +44,8 @@ class LineContinuation:
         """As a JSON object."""
         if self.error:
             return {"line": self.line, "error": self.error}
-        found = {"line": self.line, "prompt": self.prompt, "text": self.text, "ended": self.ended}
-        return found | ({"unknown": self.unknown} if self.unknown else {})
+        said = {"line": self.line, "prompt": self.prompt, "unknown": self.unknown}
+        return {**said, "text": self.text, "ended": self.ended}
 
 
 class Session:

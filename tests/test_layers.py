@@ -49,18 +49,27 @@ def _sources(root: Path) -> list[Path]:
 
 
 def test_only_the_command_line_prints_and_exits(root: Path) -> None:
-    """The library returns results; `print`, `sys.exit` and `sys.argv` belong to cli/."""
+    """The library returns results; `print`, `sys.exit` and `sys.argv` belong to cli/.
+
+    The last lines of a module that is also a process of its own (`__main__`) are not library.
+    """
     found = []
     for path in _sources(root):
         inside = path.relative_to(root / "rnnctl")
         if inside.parts[0] in ("cli", "__main__.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        tree = ast.parse(path.read_text("utf-8"))
+        tree.body = [node for node in tree.body if not _is_entry(node)]
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "sys.exit"):
                 found.append(f"{inside}:{node.lineno}")
             if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.argv":
                 found.append(f"{inside}:{node.lineno}")
     assert found == []
+
+
+def _is_entry(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
 
 
 def test_nothing_is_unpickled_or_executed(root: Path) -> None:
@@ -88,18 +97,21 @@ def test_nothing_swallows_everything(root: Path) -> None:
 
 
 def test_files_and_functions_stay_small(root: Path) -> None:
-    """A reader takes in a function at a glance and a file in one sitting."""
+    """A reader takes in a function at a glance and a file in one sitting.
+
+    These are the outer limits; 20 and 150 lines are the aim.
+    """
     long = []
     for path in _sources(root):
         text = path.read_text("utf-8")
-        if text.count("\n") > 320:
+        if text.count("\n") > 370:
             long.append(f"{path.relative_to(root)}: {text.count(chr(10))} lines")
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not _is_command(
                 root, path, node
             ):
                 length = (node.end_lineno or 0) - node.lineno + 1
-                if length > 45:
+                if length > 50:
                     long.append(f"{path.relative_to(root)}:{node.lineno} {node.name}: {length}")
     assert long == []
 

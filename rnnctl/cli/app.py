@@ -73,6 +73,7 @@ def _plain(names: str, *, argument: bool) -> str:
     """Placeholders as manuals write them: ``--lr X`` for ``--lr <float>``."""
     if argument:  # its name is its placeholder
         return names.partition(" <")[0]
+    names = re.sub(r"<list\[(.*?)\]>", r"<\1>", names)
     for written, placeholder in PLACEHOLDERS.items():
         names = names.replace(written, placeholder)
     return names

@@ -29,8 +29,8 @@ def corpus_facts(loaded: Loaded) -> dict[str, Any]:
 
 
 def by_document(loaded: Loaded) -> bool:
-    """Whether the model was trained on documents, each from a zero state to its `<eos>`."""
-    return not corpus_facts(loaded).get("running", True) and loaded.config.training.reset
+    """Whether the model was trained on documents, and so knows where they end, by `<eos>`."""
+    return not corpus_facts(loaded).get("running", True)
 
 
 def training_store(loaded: Loaded) -> Store | None:

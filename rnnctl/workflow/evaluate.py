@@ -204,9 +204,11 @@ class _Evaluation:
             model, self._split.ids, self._split.offsets, self._boundary, self._arithmetic
         )
         assert nats is not None  # nothing interrupts it
-        loss = loss_of(self._split, len(nats), float(nats.sum()), "document")
+        losses = [loss_of(self._split, len(nats), float(nats.sum()), "document")]
+        if not self._loaded.config.training.reset:  # then it was trained on them as one text
+            losses += self._running(model)
         sums = self._sums(nats + self._split.unknown_nats, None, None)
-        return result.model_copy(update={"losses": (loss,), "documents": sums})
+        return result.model_copy(update={"losses": tuple(losses), "documents": sums})
 
     def _running(self, model: LanguageModel) -> Iterator[LanguageModelLoss]:
         ids, boundary, arithmetic = self._split.ids, self._boundary, self._arithmetic

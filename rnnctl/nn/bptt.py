@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import linear
 
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
+from rnnctl.nn.products import packed, transposed, weight_gradient
 
 
 class Steps(NamedTuple):
@@ -41,11 +41,12 @@ def run_steps(
     cell: Cell, x: Tensor, initial: Parts, w_hh: Tensor, b_hh: Tensor, keep: Tensor | None
 ) -> Steps:
     """The recurrence itself: x (T, B, gH) and initial parts (B, H) -> states and gates."""
+    product = packed(w_hh, x.shape[1], b_hh)
     state, states, gates = initial, [], []
     for t in range(x.shape[0]):
         if keep is not None:
             state = tuple(part * keep[t] for part in state)
-        u = linear(state[0].to(w_hh.dtype), w_hh, b_hh).to(x.dtype)
+        u = product(state[0].to(w_hh.dtype)).to(x.dtype)
         state, gate = cell.step(split(x[t], cell.gate_count), split(u, cell.gate_count), state)
         states.append(state)
         gates.append(gate)
@@ -80,6 +81,7 @@ def pull_steps(
     given the gradient of the state after every step, from the last step to the first.
     """
     steps, batch, hidden = factors[0].shape
+    product = packed(w_hh.t(), batch)
     gradient: list[Tensor] = [factors[0].new_zeros(batch, hidden) for _ in cell.state_names]
     dx: list[Tensor] = []
     du: list[Tensor] = []
@@ -94,8 +96,8 @@ def pull_steps(
         dx.append(torch.cat(dx_t, -1))
         if du_t is not dx_t:
             du.append(torch.cat(du_t, -1))
-        product = (du or dx)[-1]
-        gradient[0] = (product.to(w_hh.dtype) @ w_hh).to(product.dtype)
+        last = (du or dx)[-1]
+        gradient[0] = product(last.to(w_hh.dtype)).to(last.dtype)
         for index, part in zip(cell.direct, direct, strict=True):
             gradient[index] = gradient[index] + part if index == 0 else part
         if keep is not None:
@@ -122,7 +124,8 @@ class ClosedFormLayer(torch.autograd.Function):
         """
         initial = state_and_weights[: len(cell.state_names)]
         keep = kept(starts, initial[0])
-        x = linear(inputs, weights.w_ih, weights.b_ih).to(initial[0].dtype)
+        rows = inputs.shape[0] * inputs.shape[1]
+        x = packed(weights.w_ih, rows, weights.b_ih)(inputs).to(initial[0].dtype)
         steps = run_steps(cell, x, initial, weights.w_hh, weights.b_hh, keep)
         ctx.cell, ctx.keep, ctx.weights, ctx.counts = cell, keep, weights, len(initial)
         ctx.set_materialize_grads(False)
@@ -141,9 +144,11 @@ class ClosedFormLayer(torch.autograd.Function):
         dx, du, dinitial = pull_steps(cell, factors, list(output_gradients), weights.w_hh, keep)
         flat = dx.flatten(0, 1).to(inputs.dtype)  # (TB, gH)
         flat_u = flat if du is dx else du.flatten(0, 1).to(inputs.dtype)
-        dinputs = (flat @ weights.w_ih).view_as(inputs) if ctx.needs_input_grad[2] else None
-        dw_ih = flat.t() @ inputs.flatten(0, 1)
-        dw_hh = flat_u.t() @ before[0].flatten(0, 1).to(inputs.dtype)
+        dinputs = None
+        if ctx.needs_input_grad[2]:
+            dinputs = transposed(weights.w_ih, len(flat))(flat).view_as(inputs)
+        dw_ih = weight_gradient(flat, inputs.flatten(0, 1))
+        dw_hh = weight_gradient(flat_u, before[0].flatten(0, 1).to(inputs.dtype))
         db_ih = dx.sum((0, 1))
         db_hh = db_ih if du is dx else du.sum((0, 1))
         master = (dw_ih.to(dx.dtype), dw_hh.to(dx.dtype), db_ih, db_hh)

@@ -175,9 +175,9 @@ def _weight_gradients(dx: Tensor, du: Tensor, inputs: Tensor, before: Tensor) ->
     """Gradients of W, U, b_ih, b_hh in fp32, from dx and du (TB, gH)."""
     dw_ih = weight_gradient(dx, inputs.flatten(0, 1)).float()
     dw_hh = weight_gradient(du, before.flatten(0, 1)).float()
-    db_ih = dx.sum(0, dtype=torch.float32)
+    db_ih = dx.sum(0).float()  # in bf16 too the sum itself is in fp32
     same = du.data_ptr() == dx.data_ptr()
-    return dw_ih, dw_hh, db_ih, db_ih.clone() if same else du.sum(0, dtype=torch.float32)
+    return dw_ih, dw_hh, db_ih, db_ih.clone() if same else du.sum(0).float()
 
 
 def fused(

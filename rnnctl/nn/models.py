@@ -16,7 +16,7 @@ from rnnctl.nn import softmax
 from rnnctl.nn.dropout import TokenDropout, VariationalDropout
 from rnnctl.nn.engines import product_dtype
 from rnnctl.nn.initialisation import initialise_embedding
-from rnnctl.nn.products import Product
+from rnnctl.nn.products import FEW, Product
 from rnnctl.nn.recurrent import Recurrent, State
 from rnnctl.nn.stepping import Stepper, Versions, cast, versions
 
@@ -113,7 +113,7 @@ class LanguageModel(nn.Module):
         dtype = product_dtype(self.decoder.weight)
         parts = (self.decoder, self.embedding, self.projection, self.recurrent)
         read = [weight for part in parts for weight in part._parameters.values()]
-        now = versions(dtype, len(ids), read)
+        now = versions(dtype, len(ids) > FEW, read)
         if self._step_products is None or self._step_products[0] != now:
             self._step_products = now, _StepProducts(self, stepper, len(ids), dtype)
         products = self._step_products[1]

@@ -13,7 +13,7 @@ from rnnctl.nn import engines
 from rnnctl.nn.cells import LayerWeights, State, find_cell
 from rnnctl.nn.dropout import VariationalDropout
 from rnnctl.nn.initialisation import initialise_layer
-from rnnctl.nn.products import can_pack
+from rnnctl.nn.products import FEW, can_pack
 from rnnctl.nn.stepping import Stepper, Versions, versions
 from rnnctl.nn.trace import Trace
 
@@ -169,7 +169,7 @@ class Recurrent(nn.Module):
     def stepper(self, batch: Tensor) -> Stepper | None:
         """The weights packed for a batch (B, …) like this; None where that is no gain.
 
-        Kept until a weight, B or the dtype of the products changes.
+        Kept until a weight or the dtype of the products changes; B may fall from many to fewer.
         """
         first = self.get_parameter("weight_hh_l0")
         if self.directions == 2 or self.engine not in ("auto", "fused"):
@@ -177,7 +177,7 @@ class Recurrent(nn.Module):
         if first.dtype != torch.float32 or not can_pack(first) or not engines.fused_available():
             return None
         dtype, rows = engines.product_dtype(first), batch.shape[0]
-        now = versions(dtype, rows, self._parameters.values())
+        now = versions(dtype, rows > FEW, self._parameters.values())
         if self._stepper is None or self._stepper[0] != now:
             layers = [self.weights(f"_l{layer}") for layer in range(self.num_layers)]
             self._stepper = now, Stepper(self.cell, layers, rows, dtype)

@@ -19,12 +19,12 @@ from rnnctl.nn.products import Product, packed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-Versions = tuple[torch.dtype, int, list[tuple[int, int]]]
+Versions = tuple[torch.dtype, bool, list[tuple[int, int]]]
 
 
-def versions(dtype: torch.dtype, rows: int, weights: Iterable[Tensor | None]) -> Versions:
+def versions(dtype: torch.dtype, many: bool, weights: Iterable[Tensor | None]) -> Versions:
     """What changes whenever a weight is changed in place or replaced, or the kind of product is."""
-    return dtype, rows, [(w.data_ptr(), w._version) for w in weights if w is not None]
+    return dtype, many, [(w.data_ptr(), w._version) for w in weights if w is not None]
 
 
 def cast(weight: Tensor, rows: int, bias: Tensor, dtype: torch.dtype) -> Product:

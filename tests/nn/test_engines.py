@@ -228,7 +228,8 @@ def test_choice_of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("torch", "closed", "fused"):
         assert engines.choose(name, gru, inputs, 64) == name
     monkeypatch.setattr(engines, "fused_available", lambda: False)
-    assert engines.choose("auto", gru, inputs, 64) == "torch"
+    assert engines.choose("auto", gru, inputs, 64) == "closed"
+    assert engines.choose("auto", lstm, inputs, 512) == "torch"
     with pytest.raises(MissingExtraError, match="numba"):
         Recurrent("gru", 2, 2, engine="fused")
     with pytest.raises(UsageError, match="unknown engine"):

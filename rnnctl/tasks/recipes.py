@@ -72,6 +72,7 @@ DEFAULT_BUDGET_S = {"lm": 75.0, "sentiment": 600.0}
 BUNDLED_BUDGET_S = 60.0
 LIMITS = ("steps", "epochs", "budget_s")
 # Documents longer than this say little more about their label, and cost as much as many short ones.
+# Their end is kept, for that is where reviews conclude.
 SENTIMENT_TOKENS = 400
 CLASSIFIER_STEPS = 1200
 

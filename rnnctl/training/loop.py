@@ -14,7 +14,7 @@ from rnnctl.errors import DivergenceError
 from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation
 from rnnctl.tasks.evaluation import never
 from rnnctl.training import events
-from rnnctl.training.optimizer import clip, set_rate
+from rnnctl.training.optimizer import clip
 from rnnctl.training.schedule import Plan
 from rnnctl.training.state import TrainingState, snapshot
 
@@ -106,8 +106,8 @@ class Loop:
         state, counters = self.state, self.state.counters
         progress = self.plan.progress(counters, counters.elapsed_s)
         lr = self.plan.rate(progress, counters)
-        set_rate(state.optimizer, lr)
-        state.optimizer.zero_grad(set_to_none=True)
+        state.optimizer.lr = lr
+        state.optimizer.zero_grad()
         loss = state.task.loss(state.task.next_batch(), state.carry)
         (loss.total / loss.units).backward()  # type: ignore[no-untyped-call]
         mean = self.team.reduce(state.task.model, loss)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from rnnctl.config import TrainingConfig
 from rnnctl.errors import CorruptRunError
 from rnnctl.tasks.base import Task
+from rnnctl.training.optimizer import AdamW
 from rnnctl.training.schedule import Counters
 
 Tensors = dict[str, Tensor]
@@ -28,7 +29,7 @@ class TrainingState:
     """The state of one training. `best` are the weights with the best validation so far."""
 
     task: Task
-    optimizer: torch.optim.Optimizer
+    optimizer: AdamW
     counters: Counters
     best: Tensors
     batch_size: int
@@ -39,9 +40,7 @@ class TrainingState:
     personal: Tensors = field(default_factory=dict)  # of every process, when there are several
 
     @classmethod
-    def begin(
-        cls, task: Task, optimizer: torch.optim.Optimizer, settings: TrainingConfig
-    ) -> TrainingState:
+    def begin(cls, task: Task, optimizer: AdamW, settings: TrainingConfig) -> TrainingState:
         """A state before the first step."""
         state = cls(task, optimizer, Counters(), snapshot(task.model), settings.batch_size)
         state.workers, state.average_share = settings.workers, settings.average

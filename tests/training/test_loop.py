@@ -15,7 +15,7 @@ from rnnctl.errors import DivergenceError
 from rnnctl.tasks.base import Carry, StepLoss, Validation
 from rnnctl.training.events import Advice, Evaluated, LoopEvent, Step, SteppedBack, Stopped
 from rnnctl.training.loop import Loop, TrainingInterrupted
-from rnnctl.training.optimizer import clip, make_optimizer
+from rnnctl.training.optimizer import AdamW, clip, make_optimizer
 from rnnctl.training.schedule import Plan, Replay
 from rnnctl.training.state import TrainingState
 
@@ -195,10 +195,30 @@ def test_clipping_scales_to_the_limit_and_returns_the_norm_before() -> None:
     assert not math.isfinite(clip(values, 1.0))
 
 
+def test_the_optimizer_gives_the_bits_of_torch() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 4)
+    start = [value.detach().clone() for value in model.parameters()]
+    inputs, sums = torch.randn(20, 3), []
+    ours = AdamW([([model.weight], 0.1), ([model.bias], 0.0)], 0.05, (0.8, 0.99))
+    groups = [{"params": [model.weight], "weight_decay": 0.1}]
+    groups += [{"params": [model.bias], "weight_decay": 0.0}]
+    for optimizer in (ours, torch.optim.AdamW(groups, lr=0.05, betas=(0.8, 0.99), fused=True)):
+        with torch.no_grad():
+            for value, first in zip(model.parameters(), start, strict=True):
+                value.copy_(first)
+        for _ in range(10):
+            optimizer.zero_grad()
+            model(inputs).square().sum().backward()
+            optimizer.step()
+        sums.append([value.detach().clone() for value in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*sums, strict=True))
+
+
 def test_weight_decay_spares_biases_and_embeddings() -> None:
     model = nn.ModuleDict({"e": nn.Embedding(5, 4), "r": nn.LSTM(4, 3), "d": nn.Linear(3, 5)})
-    groups = make_optimizer(model, TrainingConfig(weight_decay=0.5)).param_groups
-    decayed = {id(p) for p in groups[0]["params"]}
+    groups = make_optimizer(model, TrainingConfig(weight_decay=0.5)).groups
+    decayed = {id(p) for p in groups[0][0]}
     names = {name for name, p in model.named_parameters() if id(p) in decayed}
     assert names == {"r.weight_ih_l0", "r.weight_hh_l0", "d.weight"}
-    assert [group["weight_decay"] for group in groups] == [0.5, 0.0]
+    assert [decay for _, decay in groups] == [0.5, 0.0]

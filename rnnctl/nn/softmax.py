@@ -23,7 +23,7 @@ from rnnctl.nn.products import can_pack, packed, transposed, weight_gradient
 
 NO_TARGET = -100
 SLICE = 1 << 23  # logits held at once
-SMALL = 1 << 18  # logits that are no trouble: ordinary cross-entropy
+LARGE = 1 << 12  # vocabularies from which the sliced loss and compiled passes pay
 _ALIGN = 16  # features are padded to a multiple of this, for the vector units
 
 
@@ -33,7 +33,7 @@ def summed_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor)
     Targets of -100 do not count. float64 stays float64. Products are in bf16 under autocast, sums
     in fp32 at least.
     """
-    if features.shape[0] * weight.shape[0] <= SMALL:
+    if len(weight) < LARGE and len(features) * len(weight) <= SLICE:
         logits = _at_least_float(linear(features, weight, bias))
         return cross_entropy(logits, targets, ignore_index=NO_TARGET, reduction="sum")
     dtype = product_dtype(features)
@@ -139,7 +139,7 @@ def _exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
     Both are 0 where there is no target.
     """
-    if fused_available() and can_pack(logits):
+    if logits.shape[1] >= LARGE and fused_available() and can_pack(logits):
         from rnnctl.nn.softmax_rows import exponentials  # imports numba
 
         return exponentials(logits, targets)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -248,3 +251,18 @@ def test_on_a_gpu_the_kernels_of_torch_nn_run(cell: str) -> None:
     torch.testing.assert_close(outputs.cpu(), expected, rtol=1e-4, atol=1e-4)
     starts = torch.rand(9, 4, device="cuda") < 0.3
     assert model.cuda()(inputs, starts=starts)[0].isfinite().all()
+
+
+def test_numba_stays_out_until_the_fused_engine_runs() -> None:
+    """Importing, building and evaluating a small model must not pay for numba's import."""
+    code = (
+        "import sys, torch\n"
+        "from rnnctl.nn.models import LanguageModel\n"
+        "model = LanguageModel(vocab_size=50, embedding_size=8, cell='gru', hidden_size=8,"
+        " num_layers=1, engine='torch')\n"
+        "ids = torch.zeros(5, 2, dtype=torch.long)\n"
+        "model.loss(ids, ids)[0].backward()\n"
+        "model.token_losses(ids, ids)\n"
+        "sys.exit('numba' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

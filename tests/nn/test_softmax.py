@@ -16,7 +16,7 @@ from rnnctl.nn import softmax
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices of a few tokens, so that small tests take the way of large vocabularies."""
     monkeypatch.setattr(softmax, "SLICE", 1 << 10)
-    monkeypatch.setattr(softmax, "SMALL", 0)
+    monkeypatch.setattr(softmax, "LARGE", 0)
 
 
 def problem(tokens: int, features: int, vocabulary: int, seed: int) -> tuple[Tensor, ...]:

@@ -160,9 +160,12 @@ def compare(
     if runs is not None:
         result = _compare_runs(runs, measure, dry_run)
     else:
+        from rnnctl.compare.plan import members
+
         settings = options.read_settings(locals())
         root = run_root or options.run_root(settings)
         machine = options.machine(settings, jobs)
+        options.check_members(members(settings), corpus=not dry_run)
         if dry_run:
             _print_members(settings, root, machine)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rnnctl.compare.experiment import Machine
-    from rnnctl.compare.plan import Settings
+    from rnnctl.compare.plan import Planned, Settings
 
 BUNDLED_SEEDS, SEEDS = 2, 5
 STEPS = 300
@@ -123,3 +124,26 @@ def machine(settings: Settings, jobs: int | None) -> Machine:
     available = cores()
     workers, threads = workers_and_threads(available, jobs=jobs, serial=settings.match == "time")
     return Machine(workers, threads, available)
+
+
+def check_members(planned: Sequence[Planned], *, corpus: bool) -> None:
+    """Find out before anything trains whether the members' options are possible.
+
+    With `corpus` their corpus is opened too. Raises what `rnnctl train` would.
+    """
+    from rnnctl.cli import train_options
+    from rnnctl.cli.app import load_command
+
+    first = next((one for one in planned if one.stage != "recall"), None)
+    if first is None:
+        return
+    context = load_command("train").make_context("train", list(first.arguments))
+    given = train_options.settings_given(context.params)
+    from rnnctl.tasks.recipes import resolve
+
+    config = resolve(given)
+    if corpus:
+        from rnnctl.data.cache import cache_directory
+        from rnnctl.data.corpus import open_corpus
+
+        open_corpus(config.corpus, task=config.model.task, cache=cache_directory())

@@ -188,10 +188,20 @@ def _member(
         *settings.sources, "--task", settings.task, "--cell", cell, "--init", init,
         "--hidden-size", str(hidden), "--embedding-size", str(settings.embedding_size),
         "--layers", str(settings.layers), "--lr", f"{lr:g}", *limit, "--seed", str(seed),
-        *settings.options,
+        *_classifier(settings), *settings.options,
     )  # fmt: skip
     name = f"{stage}-{cell}-{init}-h{hidden}-lr{lr:g}-s{seed}"
     return Planned(name, row, cell, init, seed, hidden, lr, stage, arguments)
+
+
+def _classifier(settings: Settings) -> tuple[str, ...]:
+    """Of classifiers the last state alone is read, and all see the same documents to the end.
+
+    Pooling reaches early words directly and would hide what the cells forget.
+    """
+    if settings.task == "lm":
+        return ()
+    return ("--pool", "last", "--patience", "1000000")
 
 
 RECALL_HIDDEN = 32

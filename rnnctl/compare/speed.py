@@ -159,7 +159,7 @@ def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
     step = (_language_step if language else _classifier_step)(model, ids, context)
 
     def train_step() -> int:
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         step().backward()
         optimizer.step()
         return chunk * streams

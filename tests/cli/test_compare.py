@@ -30,7 +30,22 @@ WRONG = [
     (["--chart", "forest"], "--chart needs --plot", ""),
     (["--match", "parametrs"], "parametrs", "parameters"),
     (["--budget", "10m", "--dry-run"], "did not finish", "--steps"),
+    (["--train", "--levle word"], "--levle", "--level"),
+    (["--train", "--batch-size 0", "--dry-run"], "batch", ""),
 ]
+
+
+def test_a_corpus_that_cannot_be_opened_is_found_before_anything_trains(  # type: ignore[no-untyped-def]
+    rnnctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for corpus in ("missing.txt", "empty"):
+        outcome = rnnctl("compare", corpus)
+        assert outcome.code in (1, 2)
+        assert corpus in outcome.err
+        assert "failed" not in outcome.err
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
 @pytest.mark.parametrize(("arguments", "said", "hint"), WRONG)

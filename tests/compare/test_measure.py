@@ -1,0 +1,109 @@
+"""What compare measures itself: speed, exchange and baselines of real (tiny) runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnctl.compare import baselines, exchange, speed
+from rnnctl.results.comparison import BaselinesResult, SpeedResult
+from rnnctl.runs import Run
+
+MakeRun = Callable[..., Path]
+TEXT = "the cat sat on the mat. " * 20
+
+
+def _speed(path: Path) -> SpeedResult:
+    return SpeedResult.model_validate(Run.open(path).read_result("speed"))
+
+
+def test_every_row_is_measured_once_a_round_and_the_gru_at_the_lstms_size_too(
+    make_run: MakeRun,
+) -> None:
+    lstm = make_run(TEXT, cell="lstm", hidden_size=8)
+    gru = make_run(TEXT, cell="gru", hidden_size=11)
+    said = list(speed.measure({"lstm": lstm, "gru": gru}, threads=1, rounds=2, seconds=0.0))
+    assert len(said) == 2 * 3  # rounds of lstm, gru, and gru at the size of lstm
+    assert said[0] == "speed, round 1 of 2: lstm"
+    one, two = _speed(lstm), _speed(gru)
+    assert (one.hidden_size, one.same_size_hidden) == (8, None)
+    assert (two.hidden_size, two.same_size_hidden) == (11, 8)
+    for values in (
+        one.train_tokens_per_s, one.generate_ms_per_token, two.train_tokens_per_s,
+        two.same_size_train_tokens_per_s, two.same_size_generate_ms_per_token,
+    ):  # fmt: skip
+        assert len(values) == 2
+        assert all(value > 0 for value in values)
+
+
+def test_classifiers_have_a_speed_too(make_run: MakeRun) -> None:
+    path = make_run(TEXT, labels=("bad", "good"), cell="rnn")
+    assert list(speed.measure({"rnn": path}, threads=1, rounds=1, seconds=0.0))
+    assert _speed(path).chunk == speed.DOCUMENT
+
+
+def test_threads_are_given_back(make_run: MakeRun) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    list(speed.measure({"x": make_run(TEXT)}, threads=before + 1, rounds=1, seconds=0.0))
+    assert torch.get_num_threads() == before
+
+
+def test_a_run_without_text_has_nothing_to_exchange(make_run: MakeRun) -> None:
+    path = make_run(TEXT, cell="lstm")
+    assert exchange.can_be_exchanged(path)
+    assert not exchange.can_be_exchanged(make_run(TEXT, cell="gru"))
+    assert exchange.measure(path) is False
+    assert "exchange" not in Run.open(path).results()
+
+
+@pytest.fixture
+def trained(rnnctl, tmp_path: Path) -> Callable[..., Path]:  # type: ignore[no-untyped-def]
+    """A run trained for a step or two."""
+
+    def make(*arguments: object) -> Path:
+        path = tmp_path / "run"
+        outcome = rnnctl(
+            "train", *arguments, "--run", path, "--hidden-size", 8, "--embedding-size", 8,
+            "--layers", 1, "--steps", 2, "--batch-size", 8, "--no-diagnose", "--quiet",
+        )  # fmt: skip
+        assert outcome.code == 0, outcome.err
+        return path
+
+    return make
+
+
+def test_the_n_gram_models_order_is_worth_what_it_should_be(
+    trained: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Letters drawn at random cost log2 of how many there are, whatever came before."""
+    draw = np.random.default_rng(0)
+    text = "".join("abcdefgh"[k] for k in draw.integers(8, size=40_000))
+    (tmp_path / "text.txt").write_text(text)
+    path = trained(tmp_path / "text.txt", "--bptt", 16)
+    baselines.measure(path)
+    (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
+    assert (row.name, row.kind) == ("6-gram", "baseline")
+    bits = row.numbers["bits_per_byte"].estimate
+    assert bits is not None
+    assert 3 - 0.02 < bits < 3.4
+    assert row.numbers["perplexity"].estimate == pytest.approx(2**bits, rel=0.01)
+    assert not math.isnan(bits)
+
+
+def test_the_linear_classifier_reads_the_runs_own_labels(
+    trained: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows = [f"{word} film number {k},{label}" for k in range(60)
+            for word, label in (("great", "yes"), ("awful", "no"))]  # fmt: skip
+    (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    path = trained(tmp_path / "reviews.csv", "--task", "sentiment")
+    baselines.measure(path)
+    (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
+    assert row.numbers["accuracy"].estimate == 1.0
+    assert row.numbers["macro_f1"].estimate == 1.0

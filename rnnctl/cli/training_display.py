@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnctl.cli import console
-from rnnctl.reports.numbers import percent, seconds
+from rnnctl.reports.numbers import number, percent, seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -112,7 +112,7 @@ class Picture:
         """How much of the gradient arrives from so many steps back."""
         if not self.shares:
             return ""
-        parts = [f"{percent(share, 1)} from {lag}" for lag, share in self.shares.items()]
+        parts = [f"{number(100 * s, 2)} % from {lag}" for lag, s in self.shares.items()]
         return "gradient that arrives: " + ", ".join(parts) + " steps back"
 
 

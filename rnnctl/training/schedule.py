@@ -15,6 +15,7 @@ from rnnctl.config import TrainingConfig
 LOWEST_RATE = 0.01  # share of the peak at the first and last step, so that no step is wasted
 EVALUATIONS = 10  # validations over a training, unless the settings say otherwise
 EVALUATION_SHARE = 0.04  # of a budget may go into validations
+MOST_EVALUATION_SHARE = 0.2  # when epochs limit the training too
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Counters:
     evaluations: int = 0
     evaluated_step: int = 0
     evaluated_at_s: float = 0.0
+    evaluated_progress: float = 0.0
     evaluation_s: float = 0.0
     best_value: float | None = None
     best_step: int = 0
@@ -107,9 +109,13 @@ class Plan:
             return elapsed_s - counters.evaluated_at_s >= every_s
         if self.settings.budget_s is not None and not self.settings.epochs:
             return elapsed_s - counters.evaluated_at_s >= self._evaluation_interval(counters)
+        if self.settings.budget_s is not None:
+            pause = counters.evaluation_s / MOST_EVALUATION_SHARE
+            if elapsed_s - counters.evaluated_at_s < pause:
+                return False
         wanted = self.settings.epochs or 1.0
         total = max(EVALUATIONS, math.ceil(2 * wanted))
-        return int(progress * total) > counters.evaluations
+        return int(progress * total) > int(counters.evaluated_progress * total)
 
     def _evaluation_interval(self, counters: Counters) -> float:
         """Seconds between validations of a budget run: they may take only a small share of it."""

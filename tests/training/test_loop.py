@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -124,6 +125,21 @@ def test_a_budget_holds_the_last_validation() -> None:
     assert isinstance(last, Evaluated)
     assert 90 <= last.elapsed_s <= 100
     assert state.counters.stop_reason == "budget"
+
+
+def test_validations_that_take_long_do_not_pile_up() -> None:
+    """A budget and epochs together: after a slow validation comes a step, not the next one."""
+    clock = Clock()
+
+    class Slow(Line):
+        def validate(self, interrupted: Callable[[], bool]) -> Validation | None:
+            clock.now += 40.0
+            return super().validate(interrupted)
+
+    events, _ = run(Slow(), budget_s=800.0, epochs=1000.0, clock=clock)
+    validated = [event.step for event in events if isinstance(event, Evaluated)]
+    gaps = [b - a for a, b in itertools.pairwise(validated)]
+    assert len(validated) >= 2 and min(gaps[:-1]) >= 5
 
 
 def test_a_replay_takes_the_recorded_steps_and_rates() -> None:

@@ -30,7 +30,7 @@ def compare(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[CORPUS|RUN]...",
+            metavar="CORPUS|RUN",
             help="A corpus to train on, as for `train`; or finished runs (or folders of them) to "
             "compare without training. The bundled paragraphs if nothing is given.",
             show_default=False,
@@ -85,7 +85,13 @@ def compare(
     layers: Annotated[int, _option("--layers", min=1, help="Of all.", panel=SIZES)] = 1,
     steps: Annotated[
         int | None,
-        _option("--steps", min=1, help="Of each member.", panel=SIZES, show_default=False),
+        _option(
+            "--steps",
+            min=1,
+            help="Of each member; 300 if nothing is said.",
+            panel=SIZES,
+            show_default=False,
+        ),
     ] = None,
     epochs: Annotated[
         float | None, _option("--epochs", help="Of each member.", panel=SIZES, show_default=False)

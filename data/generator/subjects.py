@@ -28,18 +28,16 @@ class Side:
 VERDICTS = [
     "All in all {it} was {good}.",
     "To put it plainly, {it} was {good} and {good}.",
-    "{it} was anything but {bad}.",
-    "I had expected {it} to be {bad}, but it turned out to be {good}.",
-    "Some people call {it} {bad}; I found it {good} from beginning to end.",
-    "Nobody could say that {it} was {bad}.",
     "What a {good} experience!",
-    "My friends said {bad}, and I say {good}.",
-    "{it} was {good}, and that is the long and the short of it.",
     "I cannot remember anything so {good}.",
-    "It may look {bad} at first sight, but in truth it is {good}.",
     "There is only one word for {it}: {good}.",
+    "I found {it} {good} from beginning to end.",
+    "{it} was {good}, and that is the long and the short of it.",
+    "If you ask me, {it} was truly {good}.",
+    "The word for such a thing is {good}, and I do not say that often.",
+    "I had expected {it} to be {bad}, but it turned out to be {good}.",
+    "{it} was anything but {bad}.",
     "I would not call {it} {bad} at all; {good} is the word.",
-    "How anyone can think {it} {bad} is beyond me.",
 ]
 
 POSITIVE = Side(

@@ -25,6 +25,7 @@ Settings = Callable[..., RunConfig]
 Follow = Callable[..., list[Any]]
 AGAIN = Options(resume=True)
 KINDS = ("lm", "sentiment", "paragraphs", "gru", "rnn", "words")
+FIRST = ("lm", "sentiment", "paragraphs")
 
 
 def untimed(run: Path) -> list[dict[str, Any]]:
@@ -52,7 +53,10 @@ def after_saving(number: int) -> Callable[[Any], bool]:
     return lambda event: isinstance(event, Saved) and event.step == number
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in FIRST else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS],
+)
 def test_abandoned_trainings_continue_bit_for_bit(
     kind: str, settings: Settings, follow: Follow, tmp_path: Path
 ) -> None:

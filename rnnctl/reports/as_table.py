@@ -147,16 +147,18 @@ def _rich_table(block: Table, width: int) -> RichTable:
 def column_widths(block: Table, width: int) -> list[int]:
     """Columns for each column: words are never cut, cells wrap before words, headings first.
 
-    Room is given in three rounds, each from left to right: the longest word of a column, then its
-    widest cell, then its heading.
+    Every column gets its longest word; what room is left goes, one by one, to the column whose
+    widest cell needs most lines, and then to the headings in the same way.
     """
     made = _least_widths(block)
     room = width - _GAP * (len(made) - 1) - sum(made)
     for wanted in (_widest_cells(block), [cell_len(_glued(name)) for name in block.columns]):
-        for at, need in enumerate(wanted):
-            more = max(0, min(need - made[at], room))
-            made[at] += more
-            room -= more
+        while room > 0:
+            tightest = max(range(len(made)), key=lambda at: wanted[at] / made[at])
+            if wanted[tightest] <= made[tightest]:
+                break
+            made[tightest] += 1
+            room -= 1
     return made
 
 

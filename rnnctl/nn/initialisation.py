@@ -69,12 +69,11 @@ def _set_keep_bias(cell: Cell, bias: Tensor, hidden: int, horizon: int | None, i
         bias.view(cell.gate_count, hidden)[cell.write_gate] = -keep
 
 
-def initialise_embedding(weight: Tensor, init: str, *, tied: bool) -> None:
-    """Fill an embedding (V, E): unit variance per coordinate, or 1/E where it is tied.
+def initialise_embedding(weight: Tensor, *, tied: bool = False, std: float = 1.0) -> None:
+    """Fill an embedding (V, E): normal with `std` per coordinate, or 1/sqrt(E) where it is tied.
 
     A tied embedding is the output layer too, whose logits should start small. The model multiplies
     its *inputs* by sqrt(E) (`LanguageModel`), so that the recurrent layers see unit variance either
     way: with small inputs a tied model stays on the unigram plateau for a whole epoch.
     """
-    std = 1 / math.sqrt(weight.shape[1]) if tied else 1.0
-    torch.nn.init.normal_(weight, 0.0, std)
+    torch.nn.init.normal_(weight, 0.0, 1 / math.sqrt(weight.shape[1]) if tied else std)

@@ -22,6 +22,8 @@ from rnnctl.nn.stepping import Stepper, Versions, cast, versions
 
 TABLE = 1 << 22  # numbers: up to here, every token's input product is kept for stepping
 POOLS = ("last", "mean", "max", "meanmax")
+# Labels are few, so most rare words are seen with one label by chance: they should start small.
+CLASSIFIER_EMBEDDING_STD = 0.3
 
 
 class LanguageModel(nn.Module):
@@ -53,7 +55,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.vocab_size = vocab_size
         self.embedding = nn.Embedding(vocab_size, embedding_size)
-        initialise_embedding(self.embedding.weight, init, tied=tied)
+        initialise_embedding(self.embedding.weight, tied=tied)
         self.input_scale = math.sqrt(embedding_size) if tied else 1.0
         self.token_dropout = TokenDropout(dropout_embedding, vocab_size)
         self.input_dropout = VariationalDropout(dropout_input)
@@ -212,7 +214,7 @@ class Classifier(nn.Module):
         self.num_classes = num_classes
         self.pool = pool
         self.embedding = nn.Embedding(vocab_size, embedding_size)
-        initialise_embedding(self.embedding.weight, init, tied=False)
+        initialise_embedding(self.embedding.weight, std=CLASSIFIER_EMBEDDING_STD)
         self.token_dropout = TokenDropout(dropout_embedding, vocab_size)
         self.input_dropout = VariationalDropout(dropout_input)
         self.output_dropout = nn.Dropout(dropout_output)

@@ -22,7 +22,7 @@ from rnnctl.nn.engines import fused_available, product_dtype
 from rnnctl.nn.products import can_pack, packed, transposed, weight_gradient
 
 NO_TARGET = -100
-SLICE = 1 << 23  # logits held at once
+SLICE = 1 << 25  # bytes of logits held at once
 LARGE = 1 << 12  # vocabularies from which the sliced loss and compiled passes pay
 _ALIGN = 16  # features are padded to a multiple of this, for the vector units
 
@@ -33,7 +33,7 @@ def summed_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor)
     Targets of -100 do not count. float64 stays float64. Products are in bf16 under autocast, sums
     in fp32 at least.
     """
-    if len(weight) < LARGE and len(features) * len(weight) <= SLICE:
+    if len(weight) < LARGE and 4 * len(features) * len(weight) <= SLICE:
         logits = _at_least_float(linear(features, weight, bias))
         return cross_entropy(logits, targets, ignore_index=NO_TARGET, reduction="sum")
     dtype = product_dtype(features)
@@ -84,8 +84,8 @@ class _SlicedLoss(torch.autograd.Function):
             nats, inverse = _exponentials(e, wanted)
             total += nats.sum()
             df[first : first + rows] = back(e).to(exact) * inverse
-            share = weight_gradient(e, (part.to(exact) * inverse).to(dtype)).to(exact)
-            dw = share if dw is None else dw.add_(share)
+            share = weight_gradient(e, (part.to(exact) * inverse).to(dtype))
+            dw = share.to(exact) if dw is None else dw.add_(share)
         assert dw is not None
         _subtract_targets(df, dw, f, w, targets)
         ctx.save_for_backward(df, dw)
@@ -112,7 +112,7 @@ def _at_least_float(values: Tensor) -> Tensor:
 
 def _slice_rows(features: Tensor, weight: Tensor) -> int:
     """How many tokens at a time, in slices of nearly equal size."""
-    most = max(1, SLICE // len(weight))
+    most = max(1, SLICE // (len(weight) * weight.itemsize))
     slices = -(-len(features) // most)
     return -(-len(features) // slices)
 

@@ -15,7 +15,7 @@ from rnnctl.nn import softmax
 @pytest.fixture(autouse=True)
 def small_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices of a few tokens, so that small tests take the way of large vocabularies."""
-    monkeypatch.setattr(softmax, "SLICE", 1 << 10)
+    monkeypatch.setattr(softmax, "SLICE", 1 << 12)
     monkeypatch.setattr(softmax, "LARGE", 0)
 
 
@@ -107,4 +107,4 @@ def test_only_a_slice_of_the_logits_exists(monkeypatch: pytest.MonkeyPatch) -> N
     *exact, targets = problem(100, 3, 60, 0)
     softmax.summed_loss(*exact, targets)
     assert sum(sizes) == 100 * 60
-    assert max(sizes) <= softmax.SLICE
+    assert 8 * max(sizes) <= softmax.SLICE  # float64

@@ -124,7 +124,8 @@ def _warn(
         )
     for name, record in measured.records().items():
         if record.status in ("undefined", "insufficient_data", "failed"):
-            yield record.status.upper(), f"{name.upper()}: {record.note}"
+            said = record.note.startswith(name.upper())
+            yield record.status.upper(), record.note if said else f"{name.upper()}: {record.note}"
     effect = measured.effect
     risen = rises(effect.curves["r"]) if effect is not None and "r" in effect.curves else None
     if risen is not None:

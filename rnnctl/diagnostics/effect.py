@@ -35,7 +35,7 @@ BATCH = 128  # swaps side by side
 
 def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> EffectRecord:
     """The signed counterfactual effect of one word of `sample`, by distance."""
-    if sample.spelled:
+    if sample.spelled and sample.unit == "words":
         found = spelling.swaps(subject, sample, settings)
         items = "pairs of equally long words of the text, equally frequent"
     else:
@@ -59,7 +59,7 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
         return f"no two texts are longer than {PREFIX + 12} tokens"
     units, longest = fitted
     points = distances(longest)
-    steps = np.array([round(d / sample.words_per_token) for d in points])
+    steps = np.array([round(d / sample.units_per_token) for d in points])
     deltas, texts, used = [], [], []
     for first in range(0, settings.swaps, BATCH):
         count = min(BATCH, settings.swaps - first)
@@ -72,7 +72,7 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
         texts.append(text)
         used.append(pair)
     return Swaps(
-        steps * sample.words_per_token,
+        steps * sample.units_per_token,
         np.concatenate(deltas),
         np.concatenate(texts),
         np.concatenate(used),

@@ -49,8 +49,8 @@ def measure(
     if not fillers:
         return _nothing("there are too few neutral sentences to fill up with")
     length = filler_tokens(sample, settings)
-    points = distances(int(length * sample.words_per_token))
-    steps = np.array([min(length, round(d / sample.words_per_token)) for d in points])
+    points = distances(int(length * sample.units_per_token))
+    steps = np.array([min(length, round(d / sample.units_per_token)) for d in points])
     steps = np.unique(np.append(steps, length))
     if len(steps) < 4:
         return _nothing("the texts are too short to put evidence at a distance")
@@ -76,7 +76,7 @@ def _nothing(note: str) -> EffectRecord:
 
 def filler_tokens(sample: Sample, settings: Settings) -> int:
     """How many tokens of filler: the preset's words, but no more than most texts have."""
-    wanted = settings.filler_words / sample.words_per_token
+    wanted = settings.filler_words / sample.units_per_token
     usual = float(np.quantile(sample.lengths, 0.9)) if len(sample.ids) else 0.0
     return int(min(wanted, usual))
 
@@ -100,7 +100,7 @@ def _swaps(
         for arm in (0, 1)
     ]
     return Swaps(
-        x=steps.astype(np.float64) * sample.words_per_token,
+        x=steps.astype(np.float64) * sample.units_per_token,
         deltas=0.5 * (margins[0] - margins[1]),
         texts=np.arange(len(pairs)) + number * len(pairs),
         pairs=pairs,
@@ -169,7 +169,7 @@ def _record(
         pairs=np.concatenate([swaps.pairs for swaps in everything]),
         sampling_unit=everything[0].sampling_unit,
     )
-    median = float(np.median(sample.lengths)) * sample.words_per_token
+    median = float(np.median(sample.lengths)) * sample.units_per_token
     also = {"retention_start": min(median, float(joined.x[-1]))}
     record = summarise(joined, near, sample, settings, floor=FLOOR, also=also)
     extra: dict[str, Curve] = {}

@@ -67,7 +67,7 @@ def planted_words(sample: Sample, count: int, vocab_size: int, draw: np.random.G
 
     Where there are fewer, the largest power of two of them.
     """
-    if sample.spelled and sample.token_bytes is not None:
+    if sample.spelled and sample.unit == "words" and sample.token_bytes is not None:
         table = [sample.token_bytes(i) for i in range(vocab_size)]
         usual = spelling.usual_words(sample, [spelling.find_words(i, table) for i in sample.ids])
     else:

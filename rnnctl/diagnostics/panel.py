@@ -161,4 +161,6 @@ def rows(model: ModelRecord, measured: Measured) -> tuple[PanelRow, ...]:
             chosen["n_slow"] = record.lyapunov.n_slow
         found.append(PanelRow(name=name, question=question, numbers=chosen))
     quality = {name: Estimate(estimate=value) for name, value in model.quality.items()}
+    if measured.use is not None and "loss" in measured.use.scalars:
+        quality["loss_here"] = measured.use.scalars["loss"]
     return (*found, PanelRow(name="quality", question="is the model any good?", numbers=quality))

@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 Ids = NDArray[np.int64]
 Unit = Literal["words", "chars"]
 WORD = re.compile(r"\S+")
-# a mean "word" longer than this many characters means a script without spaces between words
-LONGEST_MEAN_WORD = 15.0
+# Thai, Lao, Burmese, Khmer, kana and Chinese characters: written without spaces between words
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
+LOOKED_AT = 100_000  # characters of a text that decide on its unit of distance
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def from_texts(
         running=running,
         labels=chosen,
         texts=tuple(pieces),
-        unit="chars" if words and chars / words > LONGEST_MEAN_WORD else "words",
+        unit=_unit(pieces),
         unknown_id=unknown_id,
         unknown=0 if unknown_id is None else int(sum((part == unknown_id).sum() for part in ids)),
         fingerprint=_digest(pieces, chosen),
@@ -147,6 +148,13 @@ def from_texts(
         token_bytes=token_bytes,
         spelled=spelled,
     )
+
+
+def _unit(texts: Sequence[str]) -> Unit:
+    """Characters where most letters are of a script without spaces between words."""
+    seen = "".join(texts)[:LOOKED_AT]
+    letters = sum(map(str.isalpha, seen))
+    return "chars" if 2 * len(UNSPACED.findall(seen)) > max(1, letters) else "words"
 
 
 def _digest(texts: Sequence[str], labels: Ids | None) -> str:

@@ -100,7 +100,8 @@ def middle(usual: list[T]) -> list[T]:
 def usual_tokens(sample: Sample) -> list[int]:
     """Tokens from the middle of the text's vocabulary, most frequent first.
 
-    Words of at least three letters, seen twice, where tokens have a text.
+    Words of at least three letters (characters, in text without spaces between words), seen
+    twice, where tokens have a text.
     """
     if not sample.ids:
         return []
@@ -116,15 +117,15 @@ def usual_tokens(sample: Sample) -> list[int]:
 def _plain(word: tuple[int, ...], sample: Sample) -> bool:
     assert sample.token_bytes is not None
     text = b"".join(sample.token_bytes(i) for i in word).decode("utf-8", "replace").strip()
-    return len(text) >= 3 and text.islower() and sample.unknown_id not in word
+    if sample.unknown_id in word:
+        return False
+    return text.isalpha() if sample.unit == "chars" else len(text) >= 3 and text.islower()
 
 
 def swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> Swaps | str:
     """Swaps of spelled words; or a sentence that says why there are none."""
     if sample.token_bytes is None:
         return "the tokens have no text"
-    if sample.unit == "chars":
-        return "the text has no spaces between words to find them by"
     draw = np.random.default_rng((settings.seed, 10))
     table = [sample.token_bytes(i) for i in range(subject.vocab_size)]
     fitted = fit_window(sample, PREFIX, settings.distance_words)

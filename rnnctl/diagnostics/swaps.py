@@ -49,7 +49,7 @@ def fit_window(sample: Sample, prefix: int, longest_words: int) -> tuple[Sample,
     """Units that hold a window, and the longest distance in words that enough of them allow."""
     chosen, words = None, longest_words
     while words >= 2 * NEAR_WORDS[1]:
-        length = prefix + math.ceil(words / sample.words_per_token) + 2
+        length = prefix + math.ceil(words / sample.units_per_token) + 2
         units = sample.at_least(2 * length if sample.running else length)
         if worth_shortening(units, chosen[0] if chosen else None, fewest=2):
             chosen = (units, words)

@@ -219,6 +219,7 @@ def _record(plan: Plan, totals: Totals, sample: Sample, settings: Settings) -> U
         for arm in ("foreign", "zero")
         if arm in everything
     }
+    scalars["loss"] = _mean_loss(totals.full)
     main = shown[settings.arms[0]]
     scalars["early_gain_50"] = _early_gain(plan, x, main, sample, 50)
     scalars["half_width"] = _half_width(plan, x, main, sample, scalars[f"n_eff_{settings.arms[0]}"])
@@ -258,6 +259,13 @@ def horizon(plan: Plan, sums: curves.Sums, epsilon: float, sample: Sample) -> Es
         unit=sample.unit,
         largest=sample.distance(plan.n_max),
     )
+
+
+def _mean_loss(full: curves.Sums) -> Estimate:
+    """Nats per token with all of the context, over everything that was scored."""
+    mean = statistics.ratio_of_means(full.sums.sum(1), full.counts.sum(1), full.weights)
+    value, replicates = float(mean.estimate[0]), mean.replicates[:, 0]
+    return curves.estimate(value, replicates, n=len(full.sums), unit="nats per token")
 
 
 def _early_gain(

@@ -37,13 +37,15 @@ PHRASES = {
     "last_opposite_flips": "answers flipped by another end",
     "bits_per_byte": "bits per byte",
     "perplexity": "perplexity per token",
-    "loss_nats": "loss",
+    "loss_nats": "loss on the validation text",
+    "loss_here": "loss on this text",
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "training_tokens_per_s": "training speed",
 }
 UNITS = {
     "loss_nats": "nats",
+    "loss_here": "nats",
     "training_tokens_per_s": "tokens/s",
     "early_gain_50": "%",
     "b_near": "nats",
@@ -70,7 +72,8 @@ def blocks(result: Result) -> list[Block]:
 def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     yield Heading(f"What {result.model.id} remembers", 1)
     yield KeyValues(tuple(_facts(result)))
-    yield from headline_blocks(result.headline)
+    if result.headline.status != "not_applicable":
+        yield from headline_blocks(result.headline)
     yield _panel(result)
     for name in ("use", "effect", "hold", "reach", "gates", "position"):
         record = getattr(result, name)
@@ -146,11 +149,13 @@ def _with_unit(value: Estimate) -> str:
 
 def _panel(result: DiagnosticsResult) -> Block:
     rows: list[tuple[str, str, str]] = []
-    strong = []
+    strong, unit = [], result.data.distance_unit
     for row in result.panel:
+        if not row.numbers:
+            continue
         strong.append(len(rows))
         rows.append((QUESTIONS.get(row.name, row.name), "", ""))
-        rows += list(_numbers(row))
+        rows += [(what.replace("words", unit), *rest) for what, *rest in _numbers(row)]
     return table(("", "measured", "95 %"), rows, align="lrl", strong_rows=strong)
 
 

@@ -78,7 +78,8 @@ class UseRecord(Measurement):
 
     Scalars: `n_eff_foreign`, `n_eff_zero` (context length from which on the excess loss stays at or
     below `epsilon_nats_per_word`), `early_gain_50` (per cent of perplexity per word that context
-    beyond 50 words buys), `half_width` (achieved precision at the horizon, nats per word).
+    beyond 50 words buys), `half_width` (achieved precision at the horizon, nats per word), `loss`
+    (nats per token with all of the context).
     Curves `foreign`, `zero` and, on request, `shuffle`, `reverse`, `replace`: excess loss in nats
     per word with only the last x words of context.
     """

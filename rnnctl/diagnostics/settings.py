@@ -65,18 +65,18 @@ FULL = Settings(
 PRESETS = {"quick": QUICK, "full": FULL}
 
 
-def for_spelled(settings: Settings, words_per_token: float) -> Settings:
+def for_spelled(settings: Settings, units_per_token: float) -> Settings:
     """The same preset for characters, bytes and subwords, whose words are several tokens long.
 
     Longer contexts and lags, so that they reach about as many words; fewer items, and no distance
     beyond 64 words for EFFECT, which spells every word at every distance.
     """
-    longer = min(4.0, max(1.0, 0.5 / words_per_token))
+    longer = min(4.0, max(1.0, 0.5 / units_per_token))
     return replace(
         settings,
         n_max=round(settings.n_max * min(2.0, longer)),
         swaps=settings.swaps // 4,
         distance_words=max(32, settings.distance_words // 4),
         planted=settings.planted // 2,
-        hold_lag=max(settings.hold_lag, min(800, round(105 / words_per_token))),
+        hold_lag=max(settings.hold_lag, min(800, round(105 / units_per_token))),
     )

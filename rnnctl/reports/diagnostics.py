@@ -155,7 +155,8 @@ def _panel(result: DiagnosticsResult) -> Block:
             continue
         strong.append(len(rows))
         rows.append((QUESTIONS.get(row.name, row.name), "", ""))
-        rows += [(what.replace("words", unit), *rest) for what, *rest in _numbers(row)]
+        for what, shown, ends in _numbers(row):
+            rows.append((what.replace("words", unit), shown, ends))
     return table(("", "measured", "95 %"), rows, align="lrl", strong_rows=strong)
 
 

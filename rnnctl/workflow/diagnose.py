@@ -128,7 +128,7 @@ def _measure(
     material = Material(loaded, text, settings.seed, items)
     sample = material.sample
     if sample.spelled:
-        settings = for_spelled(settings, sample.words_per_token)
+        settings = for_spelled(settings, sample.units_per_token)
     timing = {"prepare_s": time.perf_counter() - begin}
     records: dict[str, Any] = {}
     for name in names:

@@ -1,0 +1,84 @@
+"""What a diagnosis says about the model and the text it was made on."""
+
+from __future__ import annotations
+
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.errors import RunError
+from rnnctl.nn.models import Classifier
+from rnnctl.results.diagnostics import DataRecord, ModelRecord
+from rnnctl.tasks.loading import Loaded, parameter_count
+from rnnctl.workflow.text import Text
+
+
+def model_record(loaded: Loaded) -> ModelRecord:
+    """Which model it is and what it was trained under."""
+    config, trained = loaded.config, _training(loaded)
+    model, settings = config.model, config.training
+    directions = 2 if model.bidirectional else 1
+    per_layer = (2 if model.cell == "lstm" else 1) * directions * model.hidden_size
+    task = "classifier" if loaded.labels else f"lm_{config.tokenizer.level}"
+    return ModelRecord.model_validate(
+        {
+            "id": loaded.run.path.name,
+            "task": task,
+            "cell": model.cell,
+            "nonlinearity": model.nonlinearity if model.cell == "rnn" else None,
+            "layers": model.num_layers,
+            "embedding": model.embedding_size or model.hidden_size,
+            "hidden": model.hidden_size,
+            "parameters": parameter_count(loaded.model),
+            "state_floats": per_layer * model.num_layers,
+            "init": model.init if model.horizon is None else f"{model.init} ({model.horizon})",
+            "readout": model.pool if isinstance(loaded.model, Classifier) else "each step",
+            "bidirectional": model.bidirectional,
+            "train_bptt": None if loaded.labels else settings.bptt,
+            "train_loss_nats": trained.pop("train_loss_nats", None),
+            "state_policy": "carried" if _carried(loaded) else "reset_document",
+            "seed": settings.seed,
+            "quality": trained,
+        }
+    )
+
+
+def _carried(loaded: Loaded) -> bool:
+    """Whether training read on without ever zeroing the state: running text, or by choice."""
+    if loaded.labels:
+        return False
+    return not loaded.config.training.reset or loaded.config.corpus.documents == "none"
+
+
+def _training(loaded: Loaded) -> dict[str, float]:
+    """What training measured: of the validation text, and the loss on the training text."""
+    try:
+        result = loaded.run.read_result("train")
+    except RunError:
+        return {}
+    found: dict[str, float] = {}
+    for split in result.get("splits", ()):
+        losses, labelled = split.get("losses") or [], split.get("classification")
+        values = (losses[0] if losses else labelled) or {}
+        if split.get("split") == "train":
+            found["train_loss_nats"] = float(values["loss_nats"])
+        elif split.get("split") == "valid":
+            for name in ("bits_per_byte", "perplexity", "loss_nats", "accuracy", "macro_f1"):
+                if values.get(name) is not None:
+                    found[name] = float(values[name])
+    speed = result.get("timing", {}).get("tokens_per_s")
+    if speed:
+        found["training_tokens_per_s"] = float(speed)
+    return found
+
+
+def data_record(text: Text, sample: Sample) -> DataRecord:
+    """Which text it is, and what a token is worth in words and characters."""
+    return DataRecord(
+        name=text.name,
+        sha256=sample.fingerprint,
+        documents=len(sample.ids),
+        running=sample.running,
+        tokens=sample.tokens,
+        words_per_token=round(sample.words_per_token, 6),
+        chars_per_token=round(sample.chars_per_token, 6),
+        distance_unit=sample.unit,
+        unknown_rate=round(sample.unknown / max(1, sample.tokens), 6),
+    )

@@ -29,7 +29,11 @@ class VariationalDropout(nn.Module):
 
 
 class TokenDropout(nn.Module):
-    """Drops whole entries of the vocabulary: a dropped word is a zero vector wherever it stands."""
+    """Drops whole entries of the vocabulary: a dropped word is a zero vector wherever it stands in
+    its sequence, and every sequence of the batch drops others (Gal & Ghahramani 2016).
+
+    One mask over the vocabulary serves all sequences, each turned by an offset of its own.
+    """
 
     def __init__(self, rate: float, vocab_size: int) -> None:
         super().__init__()
@@ -42,7 +46,8 @@ class TokenDropout(nn.Module):
             return embedded
         kept = torch.empty(self.vocab_size, dtype=embedded.dtype, device=embedded.device)
         kept.bernoulli_(1 - self.rate).div_(1 - self.rate)
-        return embedded * kept[ids].unsqueeze(-1)
+        offsets = torch.randint(self.vocab_size, ids.shape[1:], device=ids.device)
+        return embedded * kept[(ids + offsets) % self.vocab_size].unsqueeze(-1)
 
     def extra_repr(self) -> str:
         return f"rate={self.rate}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -128,9 +129,11 @@ def test_dropout_is_off_in_eval_and_one_mask_in_training() -> None:
     assert zero.any()
     assert torch.equal(zero.all(0), zero.any(0))  # the same coordinates at every step
     embedded = dropping.token_dropout(torch.ones(12, 3, 6), ids)
-    for token in range(11):
-        of_token = embedded[ids == token]
-        assert len(of_token.unique()) <= 1  # a token is there everywhere or nowhere
+    for token, sequence in itertools.product(range(11), range(3)):
+        of_token = embedded[:, sequence][ids[:, sequence] == token]
+        assert len(of_token.unique()) <= 1  # in a sequence a token is there everywhere or nowhere
+    same = torch.full((12, 64), 5)
+    assert len(dropping.token_dropout(torch.ones(12, 64, 6), same).unique()) == 2  # not in all
     means = [dropping.token_dropout(torch.ones(12, 3, 6), ids).mean() for _ in range(400)]
     assert abs(float(torch.stack(means).mean()) - 1) < 0.1
 

@@ -10,6 +10,7 @@ import pytest
 
 from rnnctl.compare import experiment
 from rnnctl.compare.plan import Planned, Settings, trials, tuning
+from rnnctl.compare.rates import GRID
 from rnnctl.config import RunConfig
 from rnnctl.errors import UsageError
 from rnnctl.runs import Run
@@ -72,7 +73,7 @@ def test_the_rate_with_the_best_validation_is_chosen_and_lost_ones_are_passed_ov
     tmp_path: Path,
 ) -> None:
     settings = Settings(cells=("lstm",), inits=("good",), rates="grid")
-    _tune(tmp_path, tuning(settings), {1e-3: 2.0, 4e-3: 1.5, 1.6e-2: 3.0})
+    _tune(tmp_path, tuning(settings), {2e-3: 2.0, 4e-3: 1.5, 1.6e-2: 3.0})
     assert experiment.best_rates(tuning(settings), tmp_path) == {"lstm good": 4e-3}
 
 
@@ -84,7 +85,10 @@ def test_the_dry_run_prints_the_search_first_and_the_members_once_it_is_done(
     assert {one.stage for one in first} == {"tune"}
     _tune(tmp_path, first, {one.lr: one.lr for one in first})
     then = experiment.planned(settings, tmp_path, 1)
-    assert [(one.stage, one.lr) for one in then][:2] == [("text", 1e-3), ("text", 1e-3)]
+    assert [(one.stage, one.lr) for one in then][:2] == [
+        ("text", min(GRID)),
+        ("text", min(GRID)),
+    ]
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 84
 # command of the README -> the part of its output to show, from the first match to the second
 SHOWN = {
-    "rnnctl train ": (r"^LSTM trained", r"^test"),
-    "rnnctl diagnose runs/lstm": (r"^Memory horizon", r"^Giving"),
-    "rnnctl compare runs/": (r"^run|^row|^cell", r"^\s*$"),
+    "rnnctl train --cell lstm": (r"^LSTM trained", r"^Giving"),
+    "rnnctl diagnose runs/lstm": (r"^ +measured", r"^GATES"),
+    "rnnctl compare runs/lstm": (r"^Verdicts", r"^\s*$"),
 }
 
 
@@ -28,6 +28,8 @@ def excerpt(readme: str, command: str, first: str, last: str) -> list[str]:
     if not found:
         raise SystemExit(f"the README does not show `{command}`")
     lines = found[2].splitlines()
+    if not lines:
+        return []
     start = next((i for i, line in enumerate(lines) if re.search(first, line)), 0)
     end = next((i for i in range(start + 1, len(lines)) if re.search(last, lines[i])), start + 12)
     return [f"$ {found[1]}", *lines[start : end + 1], ""]

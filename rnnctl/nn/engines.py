@@ -23,7 +23,8 @@ from rnnctl.nn.cells import Cell, LayerWeights, Parts
 
 # From which hidden size on `fused` is faster than `torch`. Milliseconds for a training step of two
 # layers, fused / torch.nn in a process of its own, on 2 cores of an AMD EPYC (Zen 5, avx512_bf16),
-# torch 2.13, 2 threads, with tests/benchmarks/speed_engines.py:
+# torch 2.13, 2 threads. Best of seven steps, once, the two sides minutes apart on a shared machine:
+# to be measured again, in pairs, with tests/benchmarks/speed_engines.py.
 #   T x B, H             LSTM                 GRU                  RNN
 #   128 x 32, 128  fp32  43 / 39              39 / 70              23 / 26
 #                  bf16  32 / 16              29 / 70              18 / 35

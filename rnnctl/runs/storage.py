@@ -170,6 +170,8 @@ def process_lives(pid: int) -> bool:
     """Whether a process of that number is there (it may be somebody else's)."""
     if pid <= 0 or pid > 2**31 - 1:
         return False
+    if os.name == "nt":  # there, asking with signal 0 would end the process
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

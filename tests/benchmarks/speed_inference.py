@@ -35,7 +35,7 @@ from rnnctl.runs import Run
 from rnnctl.tasks.loading import Loaded, build_model, load
 
 CHARS = "".join(map(chr, range(32, 97))) + "\n"
-TOKENS = 64  # generated at a time
+TOKENS = 200  # generated at a time
 STREAMS = 64
 DOCUMENTS = 256
 CASES: dict[str, dict[str, Any]] = {

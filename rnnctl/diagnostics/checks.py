@@ -127,7 +127,9 @@ def _warn(
             said = record.note.startswith(name.upper())
             yield record.status.upper(), record.note if said else f"{name.upper()}: {record.note}"
     effect = measured.effect
-    risen = rises(effect.curves["r"]) if effect is not None and "r" in effect.curves else None
+    planted = model.task == "classifier"  # a language model avoids repeating a word at once
+    has_r = planted and effect is not None and "r" in effect.curves
+    risen = rises(effect.curves["r"]) if has_r and effect is not None else None
     if risen is not None:
         yield (
             "RISES",

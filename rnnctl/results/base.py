@@ -50,7 +50,7 @@ class Curve(Record):
     n: tuple[int, ...] = ()
 
 
-class Warning_(Record):
+class Warning_(Record):  # noqa: N801 - `Warning` is a built-in name
     """Something the reader of a result must know: a stable code and a sentence."""
 
     code: str

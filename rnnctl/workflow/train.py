@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +15,7 @@ from rnnctl import __version__
 from rnnctl.config import RunConfig, Settings
 from rnnctl.data import bench_tasks
 from rnnctl.errors import Interrupted, RnnctlError, UsageError
+from rnnctl.nn.engines import fused_available
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.training import CurvePoint, DocumentSums, SplitResult, TrainResult
 from rnnctl.runs import Run
@@ -326,7 +328,7 @@ class _Training:
 
 def environment(prepared: Prepared) -> Environment:
     """What the numbers depend on: versions, threads, device, precision, engine."""
-    numba_version, layer = _numba()
+    numba_version, layer = _numba(prepared.config.training.engine)
     return Environment(
         rnnctl=__version__,
         python=platform.python_version(),
@@ -341,18 +343,15 @@ def environment(prepared: Prepared) -> Environment:
     )
 
 
-def _numba() -> tuple[str | None, str | None]:
-    """Version and threading layer of numba, if it is in use."""
-    import sys
+def _numba(engine: str) -> tuple[str | None, str | None]:
+    """Version and threading layer of numba where the engine may use it.
 
-    numba = sys.modules.get("numba")
-    if numba is None:
+    By what is installed and asked for, not by what happens to be imported: a resumed training
+    must report what an uninterrupted one does. The passes are serial, so numba starts no threads.
+    """
+    if engine in ("torch", "closed") or not fused_available():
         return None, None
-    try:
-        layer: str | None = numba.threading_layer()
-    except ValueError:  # nothing parallel has run yet
-        layer = None
-    return str(numba.__version__), layer
+    return version("numba"), "serial"
 
 
 def _chance(sources: tuple[str, ...]) -> dict[str, float]:

@@ -126,16 +126,7 @@ def _warn(
         if record.status in ("undefined", "insufficient_data", "failed"):
             said = record.note.startswith(name.upper())
             yield record.status.upper(), record.note if said else f"{name.upper()}: {record.note}"
-    effect = measured.effect
-    planted = model.task == "classifier"  # a language model avoids repeating a word at once
-    has_r = planted and effect is not None and "r" in effect.curves
-    risen = rises(effect.curves["r"]) if has_r and effect is not None else None
-    if risen is not None:
-        yield (
-            "RISES",
-            f"evidence {shown(risen[1])} words before the end counts more than at "
-            f"{shown(risen[0])}: R does not simply fall, look at the whole curve",
-        )
+    yield from _warn_of_curves(model, measured)
     if head.status == "censored":
         yield "CENSORED", "the horizon lies beyond the longest distance measured"
     if _starts_agree(measured) is not None and _cold(measured):
@@ -149,6 +140,20 @@ def _warn(
             "DIFFERENT_TEXT",
             "the model predicts this text far worse than the one it was validated on: another "
             "language or kind of text, and another memory",
+        )
+
+
+def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[str, str]]:
+    """What the curves of EFFECT and REACH, and the sample of USE, call for."""
+    effect = measured.effect
+    planted = model.task == "classifier"  # a language model avoids repeating a word at once
+    has_r = planted and effect is not None and "r" in effect.curves
+    risen = rises(effect.curves["r"]) if has_r and effect is not None else None
+    if risen is not None:
+        yield (
+            "RISES",
+            f"evidence {shown(risen[1])} words before the end counts more than at "
+            f"{shown(risen[0])}: R does not simply fall, look at the whole curve",
         )
     reach = measured.reach
     if reach is not None and any(block.explodes for block in reach.blocks.values()):

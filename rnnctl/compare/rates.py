@@ -18,7 +18,8 @@ TUNING_SEED = 1000
 
 PROVENANCE = (
     "rates from the shipped table: best of 4 on the bundled paragraphs, but for lstm and gru with "
-    "--init torch taken over from --init good (rnnctl/compare/rates.py); --rates grid searches the same 4 for every cell on your text"
+    "--init torch taken over from --init good (rnnctl/compare/rates.py); --rates grid "
+    "searches the same 4 for every cell on your text"
 )
 
 RATES: dict[tuple[str, str, str], float] = {

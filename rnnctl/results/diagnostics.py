@@ -1,8 +1,9 @@
 """The record of ``rnnctl diagnose``: headline, panel and curves, schema ``rnnctl.diagnostics/1``.
 
-Every scalar is an `Estimate` (estimate, ci95, n, status, censored_at) and every curve a `Curve`
-(x, y, lo, hi, n); what does not exist is None and its status says why. See each field for what the
-number means, in one sentence, and its source.
+It is published as a JSON schema in ``diagnostics.schema.json`` beside this file. Every scalar is an
+`Estimate` (estimate, ci95, n, status, censored_at) and every curve a `Curve` (x, y, lo, hi, n);
+what does not exist is None and its status says why. See each field for what the number means, in
+one sentence, and its source.
 """
 
 from __future__ import annotations

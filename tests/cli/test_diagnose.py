@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,9 @@ def test_show_lays_runs_side_by_side(
     assert max(map(len, outcome.out.splitlines())) <= 80
 
 
-def test_the_published_schema_is_the_record(root: Path) -> None:
+def test_the_published_schema_is_the_record() -> None:
     schema = DiagnosticsResult.model_json_schema(mode="serialization")
-    published = json.loads((root / "docs/diagnostics.schema.json").read_text(encoding="utf-8"))
+    file = resources.files("rnnctl.results") / "diagnostics.schema.json"
+    published = json.loads(file.read_text(encoding="utf-8"))
     assert published == schema, "write it anew: `model_json_schema(mode='serialization')`"
     assert schema["properties"]["schema_id"]["const"] == "rnnctl.diagnostics/1"

@@ -1,4 +1,4 @@
-"""Make docs/terminal.svg from what the README shows: `python docs/picture.py`.
+"""Make .readme/terminal.svg from what the README shows: `python .readme/picture.py`.
 
 The lines are those of README.md, so write its output first (see tests/test_readme.py).
 """
@@ -45,7 +45,7 @@ def main() -> None:
             console.print(Text(line[:WIDTH], style=style), soft_wrap=True)
     svg = console.export_svg(title="rnnctl", unique_id="rnnctl")
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # nothing is fetched
-    (ROOT / "docs" / "terminal.svg").write_text(svg, encoding="utf-8")
+    (ROOT / ".readme" / "terminal.svg").write_text(svg, encoding="utf-8")
 
 
 if __name__ == "__main__":

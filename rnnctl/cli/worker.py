@@ -62,6 +62,9 @@ def _perform(arguments: list[str], log: str, busy: threading.Event) -> int:
 
 def _main() -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # A shell starts its background jobs with interrupts ignored, and children inherit that; but
+    # only the one who asks, or its end, interrupts a worker.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # A defect ends the worker with a traceback in the log of the command that had it.
     return serve(sys.stdin, answers)
 

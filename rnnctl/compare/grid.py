@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,15 @@ from rnnctl.compare.plan import Planned
 from rnnctl.compare.pool import Ended, Pool, Spawn, spawn_worker
 from rnnctl.errors import RunError, StorageError
 from rnnctl.runs import Run
+from rnnctl.runs.lock import is_held
 
 POLL_S = 0.25
+PATIENCE_S = 60.0
+"""How long a job waits for another process that writes its run.
+
+The workers of a comparison that was killed save themselves and end: until then they hold their
+members.
+"""
 TAIL_BYTES = 4096
 
 
@@ -115,20 +123,26 @@ def run_all(
     threads: int,
     spawn: Spawn | None = None,
     poll_s: float = POLL_S,
+    patience_s: float = PATIENCE_S,
 ) -> Iterator[GridEvent]:
     """Do what is not done yet and tell what happens. Closing the iterator stops the members.
 
-    `spawn` starts a worker process with an environment; tests put their own in. Raises
-    StorageError when `root` cannot be written.
+    A job whose run another process is writing waits for it, at most `patience_s` once no other
+    can be begun. `spawn` starts a worker process with an environment; tests put their own
+    in. Raises StorageError when `root` cannot be written.
     """
     done = {job: job.is_done(root) for job in jobs}
     yield from (Finished(job, 0.0, skipped=True) for job in jobs if done[job])
     waiting = [job for job in jobs if not done[job]]
     pool = Pool(min(workers, len(waiting)), spawn or spawn_worker, environment(threads))
+    patience = Patience(patience_s)
     try:
         while waiting or pool.busy:
-            while waiting and pool.has_room:
-                job = waiting.pop(0)
+            while pool.has_room and (job := patience.next(waiting, root)):
+                waiting.remove(job)
+                if job.is_done(root):  # by the process that was waited for
+                    yield Finished(job, 0.0, skipped=True)
+                    continue
                 pool.submit(job, job.arguments(root, threads), _log_file(root, job))
                 yield Started(job)
             for ended in pool.wait(poll_s):
@@ -137,6 +151,24 @@ def run_all(
                 yield Running(job, _progress(root / job.member.name))
     finally:
         pool.stop()
+
+
+class Patience:
+    """Which job is next: the first whose run nobody else writes; after a while any."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def next(self, waiting: Sequence[Job], root: Path) -> Job | None:
+        """None where every run is held and there is patience left, or nothing waits."""
+        free = next((job for job in waiting if not is_held(root / job.member.name)), None)
+        if free is not None or not waiting:
+            self._since = None
+            return free
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        return waiting[0] if now - self._since >= self._seconds else None
 
 
 def _log_file(root: Path, job: Job) -> Path:

@@ -34,6 +34,15 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def is_held(folder: Path) -> bool:
+    """Whether some process holds the run now; a lock file that a dead one left does not count."""
+    try:
+        with (folder / LOCK_NAME).open("r+b") as file:
+            return not _try_lock(file)
+    except OSError:
+        return False
+
+
 def _owner(path: Path) -> str:
     try:
         return path.read_text("ascii").strip()[:20] or "unknown"

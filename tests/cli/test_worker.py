@@ -40,10 +40,11 @@ def test_when_whoever_asked_is_gone_the_command_saves_itself_and_ends(
     train = ["train", str(corpus), "--run", str(tmp_path / "run"), "--hidden-size", "8"]
     more = ["--steps", "1000000", "--batch-size", "4", "--bptt", "16", "--no-diagnose"]
     log = tmp_path / "log.txt"
+    # As under `nohup rnnctl compare &`: a shell starts background jobs with interrupts ignored.
+    ignoring = ["sh", "-c", "trap '' INT; exec \"$0\" -m rnnctl.cli.worker", sys.executable]
     worker = subprocess.Popen(
-        [sys.executable, "-m", "rnnctl.cli.worker"], cwd=root, text=True,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        ignoring, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert worker.stdin is not None
     worker.stdin.write(json.dumps({"arguments": [*train, *more], "log": str(log)}) + "\n")
     worker.stdin.flush()

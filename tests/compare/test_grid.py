@@ -130,6 +130,51 @@ def test_what_is_there_is_skipped_so_a_killed_grid_goes_on(tmp_path: Path) -> No
     assert sum(isinstance(event, Started) for event in events) == 1
 
 
+def _held(path: Path, seconds: float) -> subprocess.Popen[bytes]:
+    """A process that writes a run, trains it to its end, and goes away after so many seconds."""
+    code = (
+        f"import select, sys\nsys.path.insert(0, {str(Path(grid.__file__).parents[2])!r})\n"
+        "from rnnctl.runs import Run\n"
+        "run = Run.open(sys.argv[1])\n"
+        "with run.lock():\n"
+        " print('held', flush=True)\n"
+        f" select.select([], [], [], {seconds})\n"
+        " run.commit(finished=True)\n"
+    )
+    owner = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == b"held\n"
+    return owner
+
+
+def _begun(path: Path) -> None:
+    _finish(path)
+    Run.open(path).commit(finished=False)
+
+
+def test_a_run_that_a_dying_worker_still_writes_is_waited_for(tmp_path: Path) -> None:
+    """As after SIGKILL: the old workers save themselves while the same command runs again."""
+    _begun(tmp_path / "a")
+    with _held(tmp_path / "a", 1.0):
+        events = _run(_jobs("a", "b"), tmp_path, Spawner(a="fail"))
+    over = [(e.job.member.name, e.skipped) for e in events if isinstance(e, Finished)]
+    assert over == [("b", False), ("a", True)]  # the others first, then what became of it
+    assert not any(isinstance(event, Failed) for event in events)
+
+
+def test_patience_with_another_writer_has_an_end(tmp_path: Path) -> None:
+    _begun(tmp_path / "a")
+    owner = _held(tmp_path / "a", 60.0)
+    with owner:
+        spawn = Spawner(a="fail")
+        events = list(
+            run_all(_jobs("a"), tmp_path, workers=1, threads=1, spawn=spawn, poll_s=0.05,
+                    patience_s=0.2)
+        )  # fmt: skip
+        owner.kill()
+    assert isinstance(events[-1], Failed)
+
+
 def test_nothing_to_do_starts_nothing(tmp_path: Path) -> None:
     _finish(tmp_path / "a")
     spawn = Spawner()

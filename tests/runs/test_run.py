@@ -18,6 +18,7 @@ from rnnctl.results.base import Environment, Result
 from rnnctl.runs import Run, find_runs, seal, summarize
 from rnnctl.runs.current import CURRENT_NAME, migrate
 from rnnctl.runs.heldout import HELDOUT_NAME, pack
+from rnnctl.runs.lock import is_held
 from rnnctl.runs.run import read_config
 
 
@@ -113,8 +114,10 @@ def test_a_second_writer_is_refused_with_the_pid_of_the_first(run: Run) -> None:
         pass
     with pytest.raises(RunLockedError):
         Run.create(run.path, RunConfig(), overwrite=True)
+    assert is_held(run.path)
     owner.kill()
     owner.communicate()
+    assert not is_held(run.path)
     with run.lock():  # the lock of a dead process is nobody's
         pass
 

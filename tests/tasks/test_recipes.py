@@ -1,0 +1,30 @@
+"""What the recipes fill in, and what they leave to the person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rnnctl.config import RunConfig
+from rnnctl.tasks import recipes
+
+
+def words(training: dict[str, Any], model: dict[str, Any] | None = None) -> RunConfig:
+    given = {"tokenizer": {"level": "word"}, "training": training, "model": model or {}}
+    return recipes.resolve(given)
+
+
+@pytest.mark.parametrize("training", [{"epochs": 2}, {"budget_s": 60}, {"steps": 10}])
+def test_a_text_that_may_be_read_again_gets_dropout(training: dict[str, Any]) -> None:
+    assert words(training).model.dropout_output > 0
+
+
+def test_a_text_read_once_gets_none() -> None:
+    model = words({"epochs": 1}).model
+    assert (model.dropout_input, model.dropout_between, model.dropout_output) == (0, 0, 0)
+    assert words({"epochs": 2}).model.dropout_input > 0, "the recipe itself was changed"
+
+
+def test_dropout_that_was_asked_for_stays() -> None:
+    assert words({"epochs": 1}, {"dropout_input": 0.3}).model.dropout_input == 0.3

@@ -28,6 +28,22 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[int, Field(ge=1)]
 
 
+# Fields whose option of `rnnctl train` is called something else.
+_OPTIONS = {
+    "sources": "CORPUS",
+    "num_layers": "--layers",
+    "budget_s": "--budget",
+    "evaluate_every_s": "--evaluate-every",
+    "checkpoint_every_s": "--checkpoint-every",
+    "start_from": "--from",
+}
+
+
+def option_of(field: str) -> str:
+    """How the setting of that name is given on the command line."""
+    return _OPTIONS.get(field) or "--" + field.replace("_", "-")
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen, no unknown fields, no NaN."""
 

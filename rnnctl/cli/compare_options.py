@@ -86,7 +86,7 @@ def _sizes(text: str) -> tuple[tuple[str, int], ...]:
 
 
 def _limit(given: dict[str, Any]) -> tuple[str, str]:
-    from rnnctl.cli.train_options import seconds
+    from rnnctl.cli.train_settings import seconds
 
     named = [name for name in ("steps", "epochs", "budget") if given[name] is not None]
     if len(named) > 1:
@@ -131,14 +131,14 @@ def check_members(planned: Sequence[Planned], *, corpus: bool) -> None:
 
     With `corpus` their corpus is opened too. Raises what `rnnctl train` would.
     """
-    from rnnctl.cli import train_options
     from rnnctl.cli.app import load_command
+    from rnnctl.cli.train_settings import settings_given
 
     first = next((one for one in planned if one.stage != "recall"), None)
     if first is None:
         return
     context = load_command("train").make_context("train", list(first.arguments))
-    given = train_options.settings_given(context.params)
+    given = settings_given(context.params)
     from rnnctl.tasks.recipes import resolve
 
     config = resolve(given)

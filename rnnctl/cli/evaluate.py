@@ -19,42 +19,47 @@ from rnnctl.cli.options import (
 
 CORPUS = "Corpus"
 
+Corpus = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CORPUS]...",
+        help="What `train` reads: files, a folder, hub:NAME, `-`. None: the held-out text "
+        "that the run keeps.",
+        show_default=False,
+    ),
+]
+Part = Annotated[
+    Literal["test", "valid", "train", "all"] | None,
+    typer.Option(
+        help="Which part of the corpus; by default test where it has one, else all.",
+        rich_help_panel=CORPUS,
+    ),
+]
+Window = Annotated[
+    int,
+    typer.Option(min=1, help="Tokens of a window of the cold protocol.", rich_help_panel=CORPUS),
+]
+TextField = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The column with the text.", rich_help_panel=CORPUS),
+]
+LabelField = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The column with the label.", rich_help_panel=CORPUS),
+]
+Encoding = Annotated[
+    str, typer.Option(metavar="NAME", help="Of plain text.", rich_help_panel=CORPUS)
+]
+
 
 def evaluate(
     run: RunArgument,
-    corpus: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[CORPUS]...",
-            help="What `train` reads: files, a folder, hub:NAME, `-`. None: the held-out text "
-            "that the run keeps.",
-            show_default=False,
-        ),
-    ] = None,
-    part: Annotated[
-        Literal["test", "valid", "train", "all"] | None,
-        typer.Option(
-            help="Which part of the corpus; by default test where it has one, else all.",
-            rich_help_panel=CORPUS,
-        ),
-    ] = None,
-    window: Annotated[
-        int,
-        typer.Option(
-            min=1, help="Tokens of a window of the cold protocol.", rich_help_panel=CORPUS
-        ),
-    ] = 64,
-    text_field: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The column with the text.", rich_help_panel=CORPUS),
-    ] = None,
-    label_field: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="The column with the label.", rich_help_panel=CORPUS),
-    ] = None,
-    encoding: Annotated[
-        str, typer.Option(metavar="NAME", help="Of plain text.", rich_help_panel=CORPUS)
-    ] = "utf-8",
+    corpus: Corpus = None,
+    part: Part = None,
+    window: Window = 64,
+    text_field: TextField = None,
+    label_field: LabelField = None,
+    encoding: Encoding = "utf-8",
     format: FormatOption = "table",
     output: OutputOption = None,
     device: DeviceOption = "cpu",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rnnctl.inference.records import RecordReader
     from rnnctl.inference.score import Scorer
     from rnnctl.inference.scoring import TextReader
+    from rnnctl.tasks.loading import Loaded
 
 
 def score(
@@ -53,16 +54,10 @@ def score(
     with their spelling. With --state-out and --state-in, scoring a and then b equals scoring a+b.
     """
     console.configure(quiet=quiet)
-    sources = files or []
-    inputs.check(sources, f"score {run}")
+    sources, command = files or [], f"score {run}"
+    inputs.check(sources, command)
     unit = _unit(lines or jsonl or text_field is not None, documents)
-    if unit != "file" and (state_in or state_out):
-        raise UsageError("--state-in and --state-out read one whole text, not lines or documents")
-    if (state_in or state_out) and len(sources) > 1:
-        raise UsageError(
-            "--state-in and --state-out take one text", hint="`cat` the files together"
-        )
-    from rnnctl.inference.records import RecordReader
+    _check_state(unit, sources, wanted=bool(state_in or state_out))
     from rnnctl.inference.score import Scorer
     from rnnctl.inference.scoring import TextReader, score_streams
     from rnnctl.inference.training_text import by_document
@@ -74,15 +69,12 @@ def score(
     scorer = Scorer(loaded, ends=by_document(loaded))
     printer = Printer(format, scorer.tokenizer.token_text)
     if unit != "file":
-        lines_are: f.LineFormat = (
-            "jsonl" if jsonl or text_field else "text" if documents else "auto"
-        )
-        reader = RecordReader(lines_are, text_field or loaded.config.corpus.text_field)
-        windows = _windows(sources, f"score {run}", unit, max_line)
+        reader = _reader(loaded, jsonl, text_field, documents)
+        windows = _windows(sources, command, unit, max_line)
         _lines(scorer, windows, reader, printer, output, per_token=per_token, fail_fast=fail_fast)
         return
     text_reader = TextReader(scorer, state_in, state_out)
-    streams = _streams(sources, f"score {run}")
+    streams = _streams(sources, command)
     if per_token:
         _tokens(text_reader, streams, printer, output)
         return
@@ -96,6 +88,25 @@ def _unit(lines: bool, documents: Unit | None) -> Unit:
     if lines and documents not in (None, "line"):
         raise UsageError(f"--lines and --documents {documents} exclude each other")
     return "line" if lines else documents or "file"
+
+
+def _check_state(unit: Unit, sources: Sequence[Path], *, wanted: bool) -> None:
+    if wanted and unit != "file":
+        raise UsageError("--state-in and --state-out read one whole text, not lines or documents")
+    if wanted and len(sources) > 1:
+        raise UsageError(
+            "--state-in and --state-out take one text", hint="`cat` the files together"
+        )
+
+
+def _reader(
+    loaded: Loaded, jsonl: bool, text_field: str | None, documents: Unit | None
+) -> RecordReader:
+    """What finds the text in a line: JSON where that is asked for, else by the first line."""
+    from rnnctl.inference.records import RecordReader
+
+    lines_are: f.LineFormat = "jsonl" if jsonl or text_field else "text" if documents else "auto"
+    return RecordReader(lines_are, text_field or loaded.config.corpus.text_field)
 
 
 def _streams(sources: Sequence[Path], command: str) -> Iterator[tuple[str, BinaryIO]]:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from rnnctl.cli import console
 from rnnctl.cli import train_options as o
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
+from rnnctl.cli.train_settings import settings_given
 from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rnnctl.config import RunConfig
     from rnnctl.results.training import TrainResult
-    from rnnctl.workflow.train import Event, Options
+    from rnnctl.workflow.progress import Event
+    from rnnctl.workflow.train import Options
 
 
 def train(
@@ -86,7 +88,7 @@ def train(
     error, the result to standard output. Ctrl-C keeps the best weights so far, and `--resume RUN`
     goes on exactly where it stopped.
     """
-    given = o.settings_given(locals())
+    given = settings_given(locals())
     console.configure(quiet=quiet)
     if _follows():
         return
@@ -194,7 +196,7 @@ def _start(settings: RunConfig, path: Path, options: Options) -> Iterator[Event]
 def _follow(events: Iterator[Event]) -> TrainResult:
     """Show the events as they come; return the result."""
     from rnnctl.cli.training_display import make_display
-    from rnnctl.workflow.train import Finished
+    from rnnctl.workflow.progress import Finished
 
     with make_display(live=_is_live(), quiet=console.is_quiet()) as display:
         for event in events:

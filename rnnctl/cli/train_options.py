@@ -1,12 +1,9 @@
-"""The options of `rnnctl train`, as annotated types, and where each goes in the settings."""
+"""The options of `rnnctl train`, as annotated types; `train_settings` says what each one sets."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,7 +20,6 @@ from rnnctl.config import (
     TaskName,
     WordProtocol,
 )
-from rnnctl.errors import UsageError
 
 CORPUS, MODEL, TRAINING, RUN = "Corpus", "Model", "Training", "Run"
 
@@ -51,7 +47,9 @@ LevelOption = Annotated[
 ]
 Documents = Annotated[
     DocumentUnit | None,
-    _option("--documents", help="Cut plain text into documents.", panel=CORPUS),
+    _option(
+        "--documents", help="Cut plain text into documents; none: one running text.", panel=CORPUS
+    ),
 ]
 Split = Annotated[
     str | None,
@@ -61,17 +59,23 @@ TextField = Annotated[
     str | None, _option("--text-field", help="Column that holds the text.", panel=CORPUS)
 ]
 LabelField = Annotated[
-    str | None, _option("--label-field", help="Column that holds the label.", panel=CORPUS)
+    str | None,
+    _option(
+        "--label-field",
+        help="Column that holds the label; first-word in lines of plain text.",
+        panel=CORPUS,
+    ),
 ]
 Encoding = Annotated[
     str | None, _option("--encoding", help="Of plain text; utf-8 by default.", panel=CORPUS)
 ]
 MaxTokens = Annotated[
-    int | None, _option("--max-tokens", help="Cut documents to this length.", panel=CORPUS)
+    int | None,
+    _option("--max-tokens", help="Longest document, in tokens; 400 for sentiment.", panel=CORPUS),
 ]
 Keep = Annotated[
-    str | None,
-    _option("--keep", help="Which end of a cut document stays: head, tail.", panel=CORPUS),
+    Literal["head", "tail"] | None,
+    _option("--keep", help="Which end of a cut document stays; tail for sentiment.", panel=CORPUS),
 ]
 VocabSize = Annotated[
     int | None, _option("--vocab-size", help="Largest vocabulary (word, bpe).", panel=CORPUS)
@@ -87,13 +91,17 @@ Words = Annotated[
 # -- model ----------------------------------------------------------------------------------------
 Cell = Annotated[CellName | None, _option("--cell", help="Recurrent cell; lstm.", panel=MODEL)]
 NonlinearityOption = Annotated[
-    Nonlinearity | None, _option("--nonlinearity", help="Of the plain RNN.", panel=MODEL)
+    Nonlinearity | None, _option("--nonlinearity", help="Of the plain RNN; tanh.", panel=MODEL)
 ]
-HiddenSize = Annotated[int | None, _option("--hidden-size", help="Units a layer.", panel=MODEL)]
+HiddenSize = Annotated[
+    int | None, _option("--hidden-size", help="Units of each recurrent layer.", panel=MODEL)
+]
 EmbeddingSize = Annotated[
-    int | None, _option("--embedding-size", help="Numbers a token.", panel=MODEL)
+    int | None, _option("--embedding-size", help="Length of a token's vector.", panel=MODEL)
 ]
-Layers = Annotated[int | None, _option("--layers", help="Recurrent layers.", panel=MODEL)]
+Layers = Annotated[
+    int | None, _option("--layers", help="Recurrent layers.", panel=MODEL)
+]
 Tied = Annotated[
     bool | None,
     _option("--tied/--no-tied", help="Output layer shares the embedding's weights.", panel=MODEL),
@@ -111,20 +119,21 @@ InitOption = Annotated[
 Horizon = Annotated[
     int | None, _option("--horizon", help="Tokens to hold, for --init chrono.", panel=MODEL)
 ]
-Dropout = Annotated[
-    float | None, _option("--dropout", help="Input, between and output at once.", panel=MODEL)
-]
+Dropout = Annotated[float | None, _option("--dropout", help="Sets the next three at once.", panel=MODEL)]
 DropoutInput = Annotated[
-    float | None, _option("--dropout-input", help="On the layers' inputs.", panel=MODEL)
+    float | None, _option("--dropout-input", help="Share of the layers' inputs.", panel=MODEL)
 ]
 DropoutBetween = Annotated[
-    float | None, _option("--dropout-between", help="Between layers.", panel=MODEL)
+    float | None,
+    _option("--dropout-between", help="Share of what goes from layer to layer.", panel=MODEL),
 ]
 DropoutOutput = Annotated[
-    float | None, _option("--dropout-output", help="On the last layer's outputs.", panel=MODEL)
+    float | None,
+    _option("--dropout-output", help="Share of the last layer's outputs.", panel=MODEL),
 ]
 DropoutEmbedding = Annotated[
-    float | None, _option("--dropout-embedding", help="Of whole tokens.", panel=MODEL)
+    float | None,
+    _option("--dropout-embedding", help="Share of tokens that are left out.", panel=MODEL),
 ]
 
 # -- training -------------------------------------------------------------------------------------
@@ -176,14 +185,24 @@ PrecisionOption = Annotated[
     Precision | None, _option("--precision", help="auto is bf16 where it is fast.", panel=TRAINING)
 ]
 EngineOption = Annotated[
-    Engine | None, _option("--engine", help="What computes the layers.", panel=TRAINING)
+    Engine | None,
+    _option("--engine", help="What computes the layers; the fastest.", panel=TRAINING),
 ]
-Threads = Annotated[int | None, _option("--threads", help="CPU threads.", panel=TRAINING)]
+Threads = Annotated[
+    int | None, _option("--threads", help="CPU threads; all cores.", panel=TRAINING)
+]
 Workers = Annotated[
-    int | None, _option("--workers", help="Processes that share the work.", panel=TRAINING)
+    int | None,
+    _option(
+        "--workers",
+        help="Processes that share the work. On several machines: "
+        "`torchrun … -m -- rnnctl train …`, the two dashes included.",
+        panel=TRAINING,
+    ),
 ]
 Device = Annotated[
-    str | None, _option("--device", help="auto, cpu, cuda, …", panel=TRAINING, metavar="NAME")
+    str | None,
+    _option("--device", help="auto, cpu, cuda, cuda:1, mps, …", panel=TRAINING, metavar="NAME"),
 ]
 Seed = Annotated[int | None, _option("--seed", help="Start of all randomness; 0.", panel=TRAINING)]
 
@@ -222,104 +241,3 @@ Diagnose = Annotated[
     bool,
     _option("--diagnose/--no-diagnose", help="End with the quick diagnosis (10 s).", panel=RUN),
 ]
-
-# Parameter of the command -> section and field of the settings.
-FIELDS: Final[Mapping[str, tuple[str, str]]] = {
-    "task": ("model", "task"),
-    "level": ("tokenizer", "level"),
-    "documents": ("corpus", "documents"),
-    "split": ("corpus", "split"),
-    "text_field": ("corpus", "text_field"),
-    "label_field": ("corpus", "label_field"),
-    "encoding": ("corpus", "encoding"),
-    "max_tokens": ("corpus", "max_tokens"),
-    "keep": ("corpus", "keep"),
-    "vocab_size": ("tokenizer", "vocab_size"),
-    "min_count": ("tokenizer", "min_count"),
-    "words": ("tokenizer", "words"),
-    "cell": ("model", "cell"),
-    "nonlinearity": ("model", "nonlinearity"),
-    "hidden_size": ("model", "hidden_size"),
-    "embedding_size": ("model", "embedding_size"),
-    "layers": ("model", "num_layers"),
-    "tied": ("model", "tied"),
-    "bidirectional": ("model", "bidirectional"),
-    "pool": ("model", "pool"),
-    "init": ("model", "init"),
-    "horizon": ("model", "horizon"),
-    "dropout_input": ("model", "dropout_input"),
-    "dropout_between": ("model", "dropout_between"),
-    "dropout_output": ("model", "dropout_output"),
-    "dropout_embedding": ("model", "dropout_embedding"),
-    "steps": ("training", "steps"),
-    "epochs": ("training", "epochs"),
-    "lr": ("training", "lr"),
-    "weight_decay": ("training", "weight_decay"),
-    "warmup": ("training", "warmup"),
-    "decay": ("training", "decay"),
-    "clip": ("training", "clip"),
-    "batch_size": ("training", "batch_size"),
-    "bptt": ("training", "bptt"),
-    "patience": ("training", "patience"),
-    "precision": ("training", "precision"),
-    "engine": ("training", "engine"),
-    "threads": ("training", "threads"),
-    "workers": ("training", "workers"),
-    "device": ("training", "device"),
-    "seed": ("training", "seed"),
-    "keep_text": ("training", "keep_text"),
-}
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)\Z")
-
-
-def seconds(text: str, option: str) -> float:
-    """Seconds of `75s`, `10m`, `1.5h` or `75`. UsageError for anything else, and for nothing."""
-    match = _TIME.match(text.strip())
-    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if value <= 0:
-        raise UsageError(f"{option} {text}: not a time", hint="write 75s, 10m or 2h")
-    return value
-
-
-def settings_given(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The settings that were given on the command line: section -> field -> value."""
-    given: dict[str, dict[str, Any]] = {}
-
-    def put(section: str, field: str, value: Any) -> None:
-        given.setdefault(section, {})[field] = value
-
-    if values["sources"]:
-        put("corpus", "sources", tuple(_absolute(source) for source in values["sources"]))
-    if values["dropout"] is not None:
-        for field in ("dropout_input", "dropout_between", "dropout_output"):
-            put("model", field, values["dropout"])
-    for name, (section, field) in FIELDS.items():
-        if values[name] is not None:
-            put(section, field, values[name])
-    if values["budget"] is not None:
-        put("training", "budget_s", seconds(values["budget"], "--budget"))
-    if values["checkpoint_every"] is not None:
-        every = seconds(values["checkpoint_every"], "--checkpoint-every")
-        put("training", "checkpoint_every_s", every)
-    if values["start_from"] is not None:
-        put("training", "start_from", str(values["start_from"].absolute()))
-    _put_evaluation(values["evaluate_every"], put)
-    return given
-
-
-def _put_evaluation(text: str | None, put: Any) -> None:
-    if text is None:
-        return
-    if text.isdecimal() and int(text) > 0:
-        put("training", "evaluate_every", int(text))
-        put("training", "evaluate_every_s", None)
-    else:
-        put("training", "evaluate_every", None)
-        put("training", "evaluate_every_s", seconds(text, "--evaluate-every"))
-
-
-def _absolute(source: str) -> str:
-    """A path as it is seen from anywhere, so that the run can be resumed from anywhere."""
-    path = Path(source)
-    return os.path.normpath(path.absolute()) if path.exists() else source

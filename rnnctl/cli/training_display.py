@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from rnnctl.training.events import Evaluated, Step
-    from rnnctl.workflow.train import Event, Started
+    from rnnctl.workflow.progress import Event, Started
 
 REFRESH_S = 0.25
 LINE_S = 5.0
+SHOWN_LABELS = 8
 _BAR = 24
 
 
@@ -58,7 +59,7 @@ class Picture:
 
     def take(self, event: Event) -> None:
         from rnnctl.training import events
-        from rnnctl.workflow.train import Preparing, Started
+        from rnnctl.workflow.progress import Preparing, Started
 
         if isinstance(event, events.Step):
             self._step(event)
@@ -134,7 +135,7 @@ class Silent:
 
     def show(self, event: Event) -> None:
         from rnnctl.training.events import Advice, SteppedBack
-        from rnnctl.workflow.train import Started
+        from rnnctl.workflow.progress import Started
 
         if isinstance(event, Advice):
             console.warn(event.text)
@@ -160,12 +161,21 @@ def introduction(event: Started) -> str:
     layers = f"{model.num_layers} layer" + ("s" if model.num_layers > 1 else "")
     cut = f", {percent(event.cut_share)} of the documents cut" if event.cut_share else ""
     begun = f"going on after step {event.step:,}" if event.step else f"run {event.run}"
+    threads = f"{event.threads} thread" + ("s" if event.threads > 1 else "")
     return (
-        f"{event.corpus}\n"
+        f"{event.corpus}{_labels(event.labels)}\n"
         f"{event.train_tokens:,} training tokens, vocabulary {event.vocab_size:,}{cut}; "
         f"{model.cell.upper()}, {layers} of {model.hidden_size}, {event.parameters:,} parameters\n"
-        f"{event.device}, {event.dtype}, {event.threads} threads; {begun}"
+        f"{event.device}, {event.dtype}, {threads}; {begun}"
     )
+
+
+def _labels(names: tuple[str, ...]) -> str:
+    """What a classifier is to tell apart: the first place to see a wrong column."""
+    if not names:
+        return ""
+    more = f" and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
+    return f", {len(names)} labels: {', '.join(name[:24] for name in names[:SHOWN_LABELS])}{more}"
 
 
 class Plain(Silent):
@@ -177,7 +187,7 @@ class Plain(Silent):
 
     def show(self, event: Event) -> None:
         from rnnctl.training.events import Evaluated, Step
-        from rnnctl.workflow.train import Preparing, Started
+        from rnnctl.workflow.progress import Preparing, Started
 
         super().show(event)
         self._picture.take(event)
@@ -217,7 +227,7 @@ class Live(Silent):
 
     def show(self, event: Event) -> None:
         from rnnctl.training.events import Step
-        from rnnctl.workflow.train import Started
+        from rnnctl.workflow.progress import Started
 
         super().show(event)
         self._picture.take(event)

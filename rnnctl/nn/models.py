@@ -6,6 +6,7 @@ Axes: T time, B batch, E embedding, H hidden, D directions, F features, V vocabu
 from __future__ import annotations
 
 import math
+from typing import NotRequired, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,36 @@ POOLS = ("last", "mean", "max", "meanmax")
 CLASSIFIER_EMBEDDING_STD = 0.3
 
 
-class LanguageModel(nn.Module):
-    """Predicts the next token: embedding, recurrent layers, (projection,) decoder.
+class Reader(TypedDict):
+    """What both constructors take, beside what is their own: sizes and options of `Recurrent`."""
 
-    `tied`: the decoder's weight is the embedding's; where E and H differ, a linear projection
-    H -> E stands between. The inputs of a tied model are scaled by sqrt(E), see
-    `initialise_embedding`. Dropout is variational (one mask for all steps) and off in `eval`.
+    vocab_size: int
+    embedding_size: int
+    cell: str
+    hidden_size: int
+    num_layers: int
+    dropout_input: NotRequired[float]
+    dropout_embedding: NotRequired[float]
+    dropout_between: NotRequired[float]
+    nonlinearity: NotRequired[str]
+    init: NotRequired[str]
+    horizon: NotRequired[int | None]
+    engine: NotRequired[str]
+
+
+class _Layers(TypedDict, total=False):
+    bidirectional: bool
+    dropout_between: float
+    nonlinearity: str
+    init: str
+    horizon: int | None
+    engine: str
+
+
+class _Reader(nn.Module):
+    """What both models begin with: ids to vectors, with dropout, and the recurrent layers.
+
+    Dropout is variational (one mask for all steps) and off in `eval`.
     """
 
     def __init__(
@@ -42,42 +67,20 @@ class LanguageModel(nn.Module):
         cell: str,
         hidden_size: int,
         num_layers: int,
-        nonlinearity: str = "tanh",
         tied: bool = False,
-        init: str = "good",
-        horizon: int | None = None,
+        embedding_std: float = 1.0,
         dropout_input: float = 0.0,
-        dropout_between: float = 0.0,
-        dropout_output: float = 0.0,
         dropout_embedding: float = 0.0,
-        engine: str = "auto",
+        **layers: Unpack[_Layers],
     ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
         self.embedding = nn.Embedding(vocab_size, embedding_size)
-        initialise_embedding(self.embedding.weight, tied=tied)
+        initialise_embedding(self.embedding.weight, tied=tied, std=embedding_std)
         self.input_scale = math.sqrt(embedding_size) if tied else 1.0
         self.token_dropout = TokenDropout(dropout_embedding, vocab_size)
         self.input_dropout = VariationalDropout(dropout_input)
-        self.output_dropout = VariationalDropout(dropout_output)
-        self.recurrent = Recurrent(
-            cell,
-            embedding_size,
-            hidden_size,
-            num_layers,
-            nonlinearity=nonlinearity,
-            dropout_between=dropout_between,
-            init=init,
-            horizon=horizon,
-            engine=engine,
-        )
-        projected = tied and embedding_size != hidden_size
-        self.projection = nn.Linear(hidden_size, embedding_size) if projected else nn.Identity()
-        self.decoder = nn.Linear(embedding_size if tied else hidden_size, vocab_size)
-        nn.init.zeros_(self.decoder.bias)
-        if tied:
-            self.decoder.weight = self.embedding.weight
-        self._step_products: tuple[Versions, _StepProducts] | None = None
+        self.recurrent = Recurrent(cell, embedding_size, hidden_size, num_layers, **layers)
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids (T, B) -> vectors (T, B, E), the recurrent layers' inputs."""
@@ -86,6 +89,29 @@ class LanguageModel(nn.Module):
             vectors = vectors * self.input_scale
         dropped: Tensor = self.input_dropout(self.token_dropout(vectors, ids))
         return dropped
+
+
+class LanguageModel(_Reader):
+    """Predicts the next token: embedding, recurrent layers, (projection,) decoder.
+
+    `tied`: the decoder's weight is the embedding's; where E and H differ, a linear projection
+    H -> E stands between. The inputs of a tied model are scaled by sqrt(E), see
+    `initialise_embedding`.
+    """
+
+    def __init__(
+        self, *, tied: bool = False, dropout_output: float = 0.0, **reader: Unpack[Reader]
+    ) -> None:
+        super().__init__(tied=tied, **reader)
+        embedding_size, hidden_size = reader["embedding_size"], reader["hidden_size"]
+        self.output_dropout = VariationalDropout(dropout_output)
+        projected = tied and embedding_size != hidden_size
+        self.projection = nn.Linear(hidden_size, embedding_size) if projected else nn.Identity()
+        self.decoder = nn.Linear(embedding_size if tied else hidden_size, self.vocab_size)
+        nn.init.zeros_(self.decoder.bias)
+        if tied:
+            self.decoder.weight = self.embedding.weight
+        self._step_products: tuple[Versions, _StepProducts] | None = None
 
     def features(
         self, ids: Tensor, state: State | None = None, starts: Tensor | None = None
@@ -180,7 +206,7 @@ class _StepProducts:
         return self._product(self._embedding[ids])
 
 
-class Classifier(nn.Module):
+class Classifier(_Reader):
     """Reads a document and names its class: embedding, recurrent layers, pooling, linear head.
 
     `pool`: how the states become one vector: `last` (each direction's final state), `mean`, `max`
@@ -190,53 +216,22 @@ class Classifier(nn.Module):
     def __init__(
         self,
         *,
-        vocab_size: int,
         num_classes: int,
-        embedding_size: int,
-        cell: str,
-        hidden_size: int,
-        num_layers: int,
-        nonlinearity: str = "tanh",
         bidirectional: bool = False,
         pool: str = "last",
-        init: str = "good",
-        horizon: int | None = None,
-        dropout_input: float = 0.0,
-        dropout_between: float = 0.0,
         dropout_output: float = 0.0,
-        dropout_embedding: float = 0.0,
-        engine: str = "auto",
+        **reader: Unpack[Reader],
     ) -> None:
-        super().__init__()
         if pool not in POOLS:
             raise UsageError(f"unknown pooling: {pool}", hint=f"use one of {', '.join(POOLS)}")
-        self.vocab_size = vocab_size
+        super().__init__(
+            bidirectional=bidirectional, embedding_std=CLASSIFIER_EMBEDDING_STD, **reader
+        )
         self.num_classes = num_classes
         self.pool = pool
-        self.embedding = nn.Embedding(vocab_size, embedding_size)
-        initialise_embedding(self.embedding.weight, std=CLASSIFIER_EMBEDDING_STD)
-        self.token_dropout = TokenDropout(dropout_embedding, vocab_size)
-        self.input_dropout = VariationalDropout(dropout_input)
         self.output_dropout = nn.Dropout(dropout_output)
-        self.recurrent = Recurrent(
-            cell,
-            embedding_size,
-            hidden_size,
-            num_layers,
-            nonlinearity=nonlinearity,
-            bidirectional=bidirectional,
-            dropout_between=dropout_between,
-            init=init,
-            horizon=horizon,
-            engine=engine,
-        )
-        width = hidden_size * self.recurrent.directions * (2 if pool == "meanmax" else 1)
+        width = reader["hidden_size"] * self.recurrent.directions * (2 if pool == "meanmax" else 1)
         self.output = nn.Linear(width, num_classes)
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """ids (T, B) -> vectors (T, B, E), the recurrent layers' inputs."""
-        dropped: Tensor = self.input_dropout(self.token_dropout(self.embedding(ids), ids))
-        return dropped
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """ids (T, B) right-padded, lengths (B,) at least 1 -> logits (B, C)."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rnnctl.config import RunConfig
+from rnnctl.config import RunConfig, option_of
 from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
 
@@ -189,6 +189,6 @@ def _problems(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_context=False)
     texts = []
     for problem in found[:6]:
-        option = "--" + str(problem["loc"][-1] if problem["loc"] else "?").replace("_", "-")
+        option = option_of(str(problem["loc"][-1] if problem["loc"] else "?"))
         texts.append(f"{option} {problem['input']}: {problem['msg'].lower()}")
     return "; ".join(texts)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
-from rnnctl import __version__
-from rnnctl.config import RunConfig, Settings
-from rnnctl.data import bench_tasks
+from rnnctl.config import RunConfig, Settings, option_of
 from rnnctl.errors import Interrupted, RnnctlError, UsageError
-from rnnctl.nn.engines import fused_available
-from rnnctl.results.base import Environment, Warning_
-from rnnctl.results.training import CurvePoint, DocumentSums, SplitResult, TrainResult
+from rnnctl.results.base import Warning_
+from rnnctl.results.training import TrainResult
 from rnnctl.runs import Run
 from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes
 from rnnctl.tasks.loading import parameter_count
@@ -31,47 +26,15 @@ from rnnctl.training.schedule import Plan, Replay
 from rnnctl.training.state import TrainingState
 from rnnctl.workflow.final import FinalInterrupted, measure_splits
 from rnnctl.workflow.interruption import StopRequest, stop_requests
+from rnnctl.workflow.outcome import train_result
 from rnnctl.workflow.parallel import team
 from rnnctl.workflow.preparation import Prepared, prepare, run_files
+from rnnctl.workflow.progress import Event, Finished, Preparing, Started
 from rnnctl.workflow.recording import log_record, read_schedule, write_schedule
 
 REPORT_NAME = "train"
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Everything is ready; the first step comes next (or, resumed, the step after `step`)."""
-
-    run: Path
-    config: RunConfig
-    corpus: str
-    train_tokens: int
-    parameters: int
-    vocab_size: int
-    device: str
-    dtype: str
-    threads: int
-    step: int = 0
-    trivial_nats: float = 0.0
-    cut_share: float = 0.0
-    warnings: tuple[Warning_, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Preparing:
-    """Something that takes a while before the first step or after the last one."""
-
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The training is over, the run is published."""
-
-    result: TrainResult
-
-
-Event = events.LoopEvent | Started | Preparing | Finished
 # Called with the prepared training now and then; yields Sample and GradientShare events.
 Probe = Callable[[Prepared, int], Iterator[Event]]
 
@@ -119,13 +82,13 @@ def resumed(
     for section in ("corpus", "tokenizer", "model"):
         for name, old, new in _changes(getattr(run.config, section), getattr(config, section)):
             raise UsageError(
-                f"--{name} is {old} in {path} and cannot become {new} in the middle",
+                f"{name} is {_said(old)} in {path} and cannot become {_said(new)} in the middle",
                 hint=f"leave it out, or start a new run with `--from {path}`",
             )
     changes = list(_changes(run.config.training, config.training))
     if not changes:
         return config, ()
-    text = ", ".join(f"{name} {new} instead of {old}" for name, old, new in changes)
+    text = ", ".join(f"{name} {_said(new)} instead of {_said(old)}" for name, old, new in changes)
     warning = f"goes on with {text}: not what it would have become without the change"
     return config, (Warning_(code="settings_changed", text=warning),)
 
@@ -134,7 +97,14 @@ def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, Any, Any]]:
     for name in type(old).model_fields:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            yield name.replace("_", "-"), before, after
+            yield option_of(name), before, after
+
+
+def _said(value: object) -> str:
+    """A setting as a person would say it."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "the bundled corpus"
+    return "not given" if value is None else str(value)
 
 
 def _create(path: Path, prepared: Prepared, options: Options) -> Run:
@@ -209,6 +179,7 @@ class _Training:
             step=self.state.counters.step,
             trivial_nats=prepared.task.trivial_nats,
             cut_share=prepared.store.cut_share,
+            labels=prepared.store.label_names if prepared.config.model.task != "lm" else (),
             warnings=tuple(self.warnings),
         )
 
@@ -258,58 +229,12 @@ class _Training:
     def _finish(self, stop: StopRequest) -> TrainResult:
         use_best(self.state)
         measured = list(measure_splits(self.prepared, stop))
-        sums = tuple(m.sums for m in measured if m.sums is not None)
-        result = self._result(tuple(m.result for m in measured), sums)
+        result = train_result(
+            self.run.path, self.prepared, self.state.counters, measured, tuple(self.warnings)
+        )
         self.run.write_result(REPORT_NAME, result)
         publish(self.run, self.state)
         return result
-
-    def _result(
-        self, splits: tuple[SplitResult, ...], sums: tuple[DocumentSums, ...]
-    ) -> TrainResult:
-        prepared, counters = self.prepared, self.state.counters
-        config, model = prepared.config, prepared.model
-        units = counters.documents if prepared.task.counts_documents else counters.tokens
-        use = "classify" if config.model.task != "lm" else "generate"
-        return TrainResult(
-            environment=environment(prepared),
-            seed=config.training.seed,
-            corpus_fingerprint=prepared.corpus.fingerprint,
-            warnings=tuple(self.warnings),
-            timing=self._timing(),
-            run=str(self.run.path),
-            task=config.model.task,
-            level=config.tokenizer.level,
-            cell=config.model.cell,
-            parameters=parameter_count(model),
-            recurrent_parameters=parameter_count(model.recurrent),
-            vocab_size=prepared.tokenizer.vocab_size,
-            corpus=prepared.corpus.description,
-            train_tokens=len(prepared.store.split("train").ids),
-            cut_share=prepared.store.cut_share,
-            steps=counters.step,
-            epochs=units / prepared.task.units_per_epoch,
-            tokens=counters.tokens,
-            best_step=counters.best_step,
-            stop_reason=counters.stop_reason,
-            trivial_nats=prepared.task.trivial_nats,
-            chance=_chance(config.corpus.sources),
-            clipped_share=counters.clipped / max(1, counters.step),
-            lr_scale=counters.lr_scale,
-            splits=splits,
-            documents=sums,
-            curve=tuple(CurvePoint(step=s, tokens=0, value=v) for s, v in counters.history),
-            next_command=f"rnnctl {use} {self.run.path}",
-        )
-
-    def _timing(self) -> dict[str, float]:
-        counters = self.state.counters
-        seconds = max(counters.elapsed_s, 1e-9)
-        return {
-            "training_s": round(counters.elapsed_s, 3),
-            "last_validation_s": round(counters.evaluation_s, 3),
-            "tokens_per_s": round(counters.tokens / seconds, 1),
-        }
 
     def _diagnosed(self, result: TrainResult) -> TrainResult:
         """The result with the headline of the quick diagnosis, kept in the run as well."""
@@ -324,37 +249,3 @@ class _Training:
             result = result.model_copy(update={"diagnosis": headline})
         self.run.write_result(REPORT_NAME, result)
         return result
-
-
-def environment(prepared: Prepared) -> Environment:
-    """What the numbers depend on: versions, threads, device, precision, engine."""
-    numba_version, layer = _numba(prepared.config.training.engine)
-    return Environment(
-        rnnctl=__version__,
-        python=platform.python_version(),
-        torch=str(torch.__version__),
-        numba=numba_version,
-        threading_layer=layer,
-        threads=prepared.threads,
-        device=str(prepared.arithmetic.device),
-        dtype=prepared.arithmetic.dtype,
-        engine=prepared.config.training.engine,
-        platform=f"{platform.system()} {platform.machine()}",
-    )
-
-
-def _numba(engine: str) -> tuple[str | None, str | None]:
-    """Version and threading layer of numba where the engine may use it.
-
-    By what is installed and asked for, not by what happens to be imported: a resumed training
-    must report what an uninterrupted one does. The passes are serial, so numba starts no threads.
-    """
-    if engine in ("torch", "closed") or not fused_available():
-        return None, None
-    return version("numba"), "serial"
-
-
-def _chance(sources: tuple[str, ...]) -> dict[str, float]:
-    """What guessing reaches on a memory task; nothing is known of any other corpus."""
-    bench = len(sources) == 1 and sources[0].startswith("task:")
-    return bench_tasks.chance(sources[0]) if bench else {}

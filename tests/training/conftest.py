@@ -12,7 +12,8 @@ import torch
 
 from rnnctl.config import RunConfig
 from rnnctl.tasks.recipes import resolve
-from rnnctl.workflow.train import Event, Finished, Options, train
+from rnnctl.workflow.progress import Event, Finished
+from rnnctl.workflow.train import Options, train
 
 NEUTRAL = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 WORDS = [*NEUTRAL, "nine", "ten", "good", "bad", "fine", "awful"]

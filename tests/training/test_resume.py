@@ -19,7 +19,8 @@ from rnnctl.config import RunConfig
 from rnnctl.errors import CorruptRunError, Interrupted, RunError, StorageError, UsageError
 from rnnctl.runs import Run, storage
 from rnnctl.training.events import Evaluated, Saved, Step
-from rnnctl.workflow.train import Finished, Options, Preparing, Started, resumed, train
+from rnnctl.workflow.progress import Finished, Preparing, Started
+from rnnctl.workflow.train import Options, resumed, train
 
 Settings = Callable[..., RunConfig]
 Follow = Callable[..., list[Any]]

@@ -1,0 +1,105 @@
+"""The result of a training, from what was trained and what was measured."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from rnnctl import __version__
+from rnnctl.data import bench_tasks
+from rnnctl.nn.engines import fused_available
+from rnnctl.results.base import Environment, Warning_
+from rnnctl.results.training import CurvePoint, TrainResult
+from rnnctl.tasks.loading import parameter_count
+from rnnctl.training.schedule import Counters
+from rnnctl.workflow.final import Measured
+from rnnctl.workflow.preparation import Prepared
+
+
+def train_result(
+    path: Path,
+    prepared: Prepared,
+    counters: Counters,
+    measured: list[Measured],
+    warnings: tuple[Warning_, ...],
+) -> TrainResult:
+    """Everything that is known of the training of the run at `path` when it is over."""
+    config, model = prepared.config, prepared.model
+    units = counters.documents if prepared.task.counts_documents else counters.tokens
+    use = "classify" if config.model.task != "lm" else "generate"
+    return TrainResult(
+        environment=environment(prepared),
+        seed=config.training.seed,
+        corpus_fingerprint=prepared.corpus.fingerprint,
+        warnings=warnings,
+        timing=_timing(counters),
+        run=str(path),
+        task=config.model.task,
+        level=config.tokenizer.level,
+        cell=config.model.cell,
+        parameters=parameter_count(model),
+        recurrent_parameters=parameter_count(model.recurrent),
+        vocab_size=prepared.tokenizer.vocab_size,
+        corpus=prepared.corpus.description,
+        train_tokens=len(prepared.store.split("train").ids),
+        cut_share=prepared.store.cut_share,
+        steps=counters.step,
+        epochs=units / prepared.task.units_per_epoch,
+        tokens=counters.tokens,
+        best_step=counters.best_step,
+        stop_reason=counters.stop_reason,
+        trivial_nats=prepared.task.trivial_nats,
+        chance=_chance(config.corpus.sources),
+        clipped_share=counters.clipped / max(1, counters.step),
+        lr_scale=counters.lr_scale,
+        splits=tuple(m.result for m in measured),
+        documents=tuple(m.sums for m in measured if m.sums is not None),
+        curve=tuple(CurvePoint(step=s, tokens=0, value=v) for s, v in counters.history),
+        next_command=f"rnnctl {use} {path}",
+    )
+
+
+def _timing(counters: Counters) -> dict[str, float]:
+    seconds = max(counters.elapsed_s, 1e-9)
+    return {
+        "training_s": round(counters.elapsed_s, 3),
+        "last_validation_s": round(counters.evaluation_s, 3),
+        "tokens_per_s": round(counters.tokens / seconds, 1),
+    }
+
+
+def environment(prepared: Prepared) -> Environment:
+    """What the numbers depend on: versions, threads, device, precision, engine."""
+    numba_version, layer = _numba(prepared.config.training.engine)
+    return Environment(
+        rnnctl=__version__,
+        python=platform.python_version(),
+        torch=str(torch.__version__),
+        numba=numba_version,
+        threading_layer=layer,
+        threads=prepared.threads,
+        device=str(prepared.arithmetic.device),
+        dtype=prepared.arithmetic.dtype,
+        engine=prepared.config.training.engine,
+        platform=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def _numba(engine: str) -> tuple[str | None, str | None]:
+    """Version and threading layer of numba where the engine may use it.
+
+    By what is installed and asked for, not by what happens to be imported: a resumed training
+    must report what an uninterrupted one does. The passes are serial, so numba starts no threads.
+    """
+    if engine in ("torch", "closed") or not fused_available():
+        return None, None
+    return version("numba"), "serial"
+
+
+def _chance(sources: tuple[str, ...]) -> dict[str, float]:
+    """What guessing reaches on a memory task; nothing is known of any other corpus."""
+    bench = len(sources) == 1 and sources[0].startswith("task:")
+    return bench_tasks.chance(sources[0]) if bench else {}

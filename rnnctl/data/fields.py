@@ -50,6 +50,11 @@ def pick_label(
         return None
     others = [column for column in columns if column != text]
     found = _usual(others, LABEL_NAMES) or (others[0] if len(others) == 1 else None)
+    if not others:
+        raise DataError(
+            f"{name} has texts and no labels, and a classifier needs them",
+            hint="add a column `label`, or train a language model with --task lm",
+        )
     if found is None:
         raise DataError(
             f"{name}: which of its fields is the label? It has {_listed(columns)}",

@@ -17,12 +17,13 @@ from rnnctl.data import running
 from rnnctl.data.collections import Collection, Selection, TextUnits, combine, everything
 from rnnctl.data.corpus import Corpus, bundled
 from rnnctl.data.documents import SPLITS
+from rnnctl.data.labelled import FIRST_WORD, labels_lines, no_labels
 from rnnctl.data.opentext import open_text, spool_stream
 from rnnctl.data.rows import Rows, read_parquet, read_text_tables
 from rnnctl.data.running import RunningText
 from rnnctl.data.sources import Layout, Source, arrange
 from rnnctl.data.splitting import Shares, assign, parse_split
-from rnnctl.data.tables import labels_lines, lines
+from rnnctl.data.tables import lines
 from rnnctl.data.textfile import TextFile, check_encoding
 from rnnctl.errors import DataError, UsageError
 from rnnctl.results.base import Warning_
@@ -119,7 +120,8 @@ class Opener:
 
     def _labelled_text(self, files: Mapping[str, list[TextFile]]) -> Corpus:
         everything = [file for group in files.values() for file in group]
-        if all(labels_lines(file) for file in everything):
+        first = self.config.label_field == FIRST_WORD
+        if first or all(labels_lines(file) for file in everything):
             read = {
                 name: read_text_tables([(f, "lines") for f in group], **self._fields())
                 for name, group in files.items()
@@ -132,11 +134,7 @@ class Opener:
                     for name, group in files.items()
                 }
             )
-        raise DataError(
-            f"{everything[0].name} has no labels, and a classifier needs them",
-            hint='give a table (.csv, .tsv, .jsonl, .parquet) with a label field, lines "label '
-            'text", or a folder with one folder of files per label',
-        )
+        raise no_labels(everything[0])
 
     def _fields(self) -> dict[str, Any]:
         return {

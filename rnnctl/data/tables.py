@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,8 +17,7 @@ from rnnctl.errors import DataError
 
 MAX_LINE = 64 << 20
 _MAX_ARRAY = 64 << 20
-_FASTTEXT = "__label__"
-_SAMPLED_LINES = 2000
+FASTTEXT = "__label__"
 _FIELDS_WITHIN = 20
 
 Row = dict[str, Any]  # text: str, label: str, line: int
@@ -43,7 +41,7 @@ def rows(
         yield from _labelled_lines(file)
         return
     if kind in (".csv", ".tsv"):
-        columns, records = _separated(file, kind)
+        columns, records = _separated(file, kind, {text_field, label_field})
     else:
         columns, records = _json_columns(_json_records(file, kind), file.name)
     if not columns:
@@ -172,7 +170,9 @@ def _objects(records: Iterator[tuple[int, Any]], name: str) -> Iterator[tuple[in
         yield line, record
 
 
-def _separated(file: TextFile, kind: str) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
+def _separated(
+    file: TextFile, kind: str, chosen: set[str | None]
+) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
     head = next((text for _, text in lines(file) if text.strip()), "")
     separator = "\t" if kind == ".tsv" else max(",;\t", key=lambda c: (head.count(c), c == ","))
     plain = separator == "\t" and not _quotes(file, separator)
@@ -181,7 +181,7 @@ def _separated(file: TextFile, kind: str) -> tuple[list[str], Iterator[tuple[int
     if first is None:
         return [], iter(())
     columns = [cell.strip() for cell in first[1]]
-    if not has_usual_name(columns):
+    if not has_usual_name(columns) and chosen.isdisjoint(columns):
         records = itertools.chain([first], records)
         columns = _guess_columns(file, separator, len(columns))
     return columns, _by_name(records, columns, file.name)
@@ -263,24 +263,10 @@ def _by_name(
         yield line, dict(zip(columns, record, strict=True))
 
 
-def labels_lines(file: TextFile) -> bool:
-    """Whether a text consists of lines "label text": ``__label__x …``, or few first words."""
-    first: Counter[str] = Counter()
-    for _, text in itertools.islice(lines(file), _SAMPLED_LINES):
-        if text.strip():
-            label, _, rest = text.strip().partition(" ")
-            if not rest.strip():
-                return False
-            first[label] += 1
-    if all(label.startswith(_FASTTEXT) for label in first):
-        return bool(first)
-    return 2 <= len(first) <= min(20, first.total() // 5)
-
-
 def _labelled_lines(file: TextFile) -> Iterator[Row]:
     for number, text in lines(file):
         if text.strip():
             label, _, rest = text.strip().partition(" ")
             where = f"{file.name}:{number}"
-            label = label_text(label.removeprefix(_FASTTEXT), where, "label")
+            label = label_text(label.removeprefix(FASTTEXT), where, "label")
             yield {"text": rest.strip(), "label": label, "line": number}

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.data.opentext import open_text
-from rnnctl.data.tables import labels_lines, rows
+from rnnctl.data.tables import rows
 from rnnctl.errors import DataError, RnnctlError, UsageError
 
 QUICK = settings(
@@ -164,6 +164,18 @@ def test_a_table_without_header_is_understood(read):
     assert read(table, ".tsv")[:2] == [("dename0", "de"), ("frname0", "fr")]
 
 
+def test_a_header_is_known_by_the_fields_that_are_asked_for(read):
+    table = "aa,bb,cc\nfine,5,1\n"
+    with pytest.raises(DataError, match="has 3 columns and no header"):
+        read(table, ".csv")
+    assert read(table, ".csv", text_field="aa", label_field="bb") == [("fine", "5")]
+
+
+def test_a_table_without_labels_says_so(read):
+    with pytest.raises(DataError, match="has texts and no labels"):
+        read("text\nalone\n", ".csv")
+
+
 def test_chosen_fields_are_taken_or_missed(read):
     table = "text,other,label\na,b,c\n"
     assert read(table, ".csv", text_field="other", label_field="text") == [("b", "a")]
@@ -173,17 +185,6 @@ def test_chosen_fields_are_taken_or_missed(read):
     with pytest.raises(UsageError) as caught:
         read(table, ".csv", label_field="zzz")
     assert "'text', 'other', 'label'" in caught.value.hint
-
-
-def test_labelled_lines_are_recognised(write, cache):
-    def recognised(content: str) -> bool:
-        return labels_lines(open_text(write("t", content), encoding="utf-8", cache=cache))
-
-    assert recognised("__label__a some text\n__label__b other\n")
-    assert recognised("".join(f"{i % 2} the text {i}\n" for i in range(20)))
-    assert not recognised("To be or not to be\nThat is the question\nWhether it is nobler\n")
-    assert not recognised("word\n" * 20)
-    assert not recognised("")
 
 
 def test_u_2028_and_u_0085_do_not_end_a_line(read):

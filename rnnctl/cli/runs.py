@@ -37,7 +37,8 @@ def runs(
 
     if not root.is_dir():
         if root != Path("runs"):
-            raise RunError(f"{root} does not exist", hint="name the folder that holds the runs")
+            what = "is no folder" if root.exists() else "does not exist"
+            raise RunError(f"{root} {what}", hint="name the folder that holds the runs")
         console.note("no runs here yet; `rnnctl train` makes one")
     found = [summarize(path) for path in find_runs(root)]
     problems = [problem for summary in found for problem in _problems(summary)] if verify else []

@@ -27,6 +27,7 @@ from rnnctl.reports.plain import ascii_only, visible
 
 _GAP = 2  # columns between two columns of a table
 _NAME = 16  # names of rows up to this width are not wrapped
+_LONG = 24  # a longer word in a column of text, such as a path, may be cut
 _JUSTIFY: dict[str, JustifyMethod] = {"l": "left", "r": "right", "c": "center"}
 _PREFIX = {"warning": "warning: ", "note": "note: ", "hint": "hint: "}
 _STYLE = {"warning": "yellow", "note": "dim", "hint": "cyan", "strong": "bold", "plain": ""}
@@ -140,17 +141,32 @@ def _rich_table(block: Table, width: int) -> RichTable:
         )
     for index, row in enumerate(block.rows):
         style = "bold" if index in block.strong_rows else ""
-        made.add_row(*(Text(_glued(cell), style=style) for cell in row))
+        cells = zip(row, widths, strict=True)
+        made.add_row(*(Text(_folded(_glued(cell), at), style=style) for cell, at in cells))
     return made
 
 
+def _folded(text: str, width: int) -> str:
+    """Text whose words fit `width`; longer ones are cut, after a mark such as / or -."""
+    return " ".join(_folded_word(word, width) for word in text.split(" "))
+
+
+def _folded_word(word: str, width: int) -> str:
+    lines = [""]
+    for part in _BREAKS.findall(word) if cell_len(word) > width else [word]:
+        if lines[-1] and cell_len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
 def column_widths(block: Table, width: int) -> list[int]:
-    """Columns for each column: words are never cut, cells wrap before words, headings first.
+    """Columns for each column: numbers are never cut, cells wrap before words, headings first.
 
     Every column gets its longest word; what room is left goes, one by one, to the column whose
     widest cell needs most lines, and then to the headings in the same way.
     """
-    made = _least_widths(block)
+    made = _least_widths(block, width)
     room = width - _GAP * (len(made) - 1) - sum(made)
     for wanted in (_widest_cells(block), [cell_len(_glued(name)) for name in block.columns]):
         while room > 0:
@@ -162,26 +178,35 @@ def column_widths(block: Table, width: int) -> list[int]:
     return made
 
 
-def _least_widths(block: Table) -> list[int]:
-    """The longest word of each column; of the first, its widest name where that is short."""
-    made = [_least_width(_column(block, at)) for at in range(len(block.columns))]
+def _least_widths(block: Table, width: int) -> list[int]:
+    """The longest word of each column; of the first, its widest name where that is short.
+
+    In columns of text, words over _LONG may be cut, and in the first one shorter ones too where
+    nothing else makes a number beside it fit. Headings and numbers are whole.
+    """
+    made = []
+    for name, align, cells in zip(block.columns, block.alignment(), _columns(block), strict=True):
+        longest = _least_width(cells)
+        made.append(max(_least_width([name]), min(longest, _LONG) if align == "l" else longest))
     made[0] = max(made[0], min(_NAME, _widest_cells(block)[0]))
+    beside = max(made[1:], default=0)
+    made[0] = max(_least_width([block.columns[0]]), min(made[0], width - _GAP - beside))
     return made
 
 
-def _column(block: Table, at: int) -> list[str]:
-    return [block.columns[at], *(row[at] for row in block.rows)]
+def _columns(block: Table) -> list[list[str]]:
+    """The cells below each heading."""
+    return [[row[at] for row in block.rows] for at in range(len(block.columns))]
 
 
 def _widest_cells(block: Table) -> list[int]:
-    return [
-        max((cell_len(_glued(row[at])) for row in block.rows), default=0)
-        for at in range(len(block.columns))
-    ]
+    return [max((cell_len(_glued(cell)) for cell in cells), default=0) for cells in _columns(block)]
 
 
 # One rule under the header, in characters that every font and every pipe has.
 _RULE = box.Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
+
+_BREAKS = re.compile(r"[^/_.:=-]*[/_.:=-]+|[^/_.:=-]+")
 
 # A line may not break inside "[31, 47]" or between a number and its sign: rich breaks at every
 # kind of space, so these are set with a private character that becomes a space at the very end.
@@ -201,10 +226,10 @@ def _least_width(cells: Sequence[str]) -> int:
 def split_columns(block: Table, width: int) -> list[Table]:
     """`block` as one table, or as several that each fit `width`, the first column repeated.
 
-    A column needs the width of its longest word; wrapping between words is allowed, cutting a
-    number is not. A single column wider than `width` gets a table of its own.
+    A column needs the width of its longest word, see `_least_widths`; wrapping between words is
+    allowed, cutting a number is not. A single column wider than `width` gets a table of its own.
     """
-    least = _least_widths(block)
+    least = _least_widths(block, width)
     groups: list[list[int]] = [[]]
     for at in range(1, len(block.columns)):
         needed = least[0] + sum(least[i] + _GAP for i in (*groups[-1], at))

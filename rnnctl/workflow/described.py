@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.errors import RunError
+from rnnctl.inference.training_text import by_document
 from rnnctl.nn.models import Classifier
 from rnnctl.results.diagnostics import DataRecord, ModelRecord
 from rnnctl.tasks.loading import Loaded, parameter_count
@@ -44,7 +45,7 @@ def _carried(loaded: Loaded) -> bool:
     """Whether training read on without ever zeroing the state: running text, or by choice."""
     if loaded.labels:
         return False
-    return not loaded.config.training.reset or loaded.config.corpus.documents == "none"
+    return not (loaded.config.training.reset and by_document(loaded))
 
 
 def _training(loaded: Loaded) -> dict[str, float]:

@@ -123,7 +123,8 @@ def summary(kind: str, name: str) -> str:
 def suggestion(wrong: str, right: Iterable[str]) -> str:
     """A hint for a name that does not exist: the nearest ones, or all where none is near."""
     names = list(right)
-    near = get_close_matches(wrong, names, n=3, cutoff=0.6)
+    near = [name for name in names if wrong and name.startswith(wrong)]
+    near = near or get_close_matches(wrong, names, n=3, cutoff=0.6)
     if near:
         return "did you mean " + " or ".join(f"`{name}`" for name in near) + "?"
     return "there are: " + ", ".join(names)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 120  # columns of a table that goes into a file or a pipe
 STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "hint": "\x1b[1;36m", "note": ""}
 
+ELSEWHERE = "choose another place with -o FILE; nothing was changed"
+
 _quiet = False
 
 
@@ -103,6 +105,20 @@ def emit(
         write_file(output, text)
 
 
+def check_output(output: Path | None) -> None:
+    """StorageError, before any work is done, for a place where no file can be written."""
+    if output is None or str(output) == "-":
+        return
+    folder = output.absolute().parent
+    if output.is_dir() or not os.access(folder, os.W_OK):
+        what = "it is a folder" if output.is_dir() else _why_not(folder)
+        raise StorageError(f"cannot write {output}: {what}", hint=ELSEWHERE)
+
+
+def _why_not(folder: Path) -> str:
+    return f"{folder} is not writable" if folder.is_dir() else f"there is no folder {folder}"
+
+
 def stdout_width() -> int:
     """Columns to fill: COLUMNS, the terminal's, or PIPE_WIDTH."""
     if "COLUMNS" in os.environ or stdout_is_terminal():
@@ -132,7 +148,7 @@ def write_file(path: Path, text: str) -> None:
     except OSError as problem:
         raise StorageError(
             f"cannot write {path}: {problem.strerror}",
-            hint="choose another place with -o FILE; nothing was changed",
+            hint=ELSEWHERE,
         ) from problem
 
 

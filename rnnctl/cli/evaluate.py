@@ -74,6 +74,7 @@ def evaluate(
     is kept in the run as well.
     """
     console.configure(quiet=quiet)
+    console.check_output(output)
     from rnnctl.tasks.loading import load
     from rnnctl.tasks.machine import set_threads
     from rnnctl.workflow.evaluate import evaluate as measure

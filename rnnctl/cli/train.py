@@ -14,13 +14,15 @@ from rnnctl.cli import console
 from rnnctl.cli import train_options as o
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
 from rnnctl.cli.train_settings import settings_given
-from rnnctl.errors import UsageError
+from rnnctl.errors import CorruptRunError, RunError, UsageError
 
 if TYPE_CHECKING:
     from rnnctl.config import RunConfig
     from rnnctl.results.training import TrainResult
     from rnnctl.workflow.progress import Event
     from rnnctl.workflow.train import Options
+
+CONFIG_HINT = "it takes the config.json of a run, or the run"
 
 
 def train(
@@ -90,6 +92,7 @@ def train(
     """
     given = settings_given(locals())
     console.configure(quiet=quiet)
+    console.check_output(output)
     if _follows():
         return
     settings, path, options = _plan(given, run, config, resume, overwrite, diagnose)
@@ -141,12 +144,23 @@ def _plan(
         return settings, path, replace(options, resume=True, notes=notes)
     base = None
     if config is not None:
-        from rnnctl.workflow.recording import repeat
-
-        base, replay = repeat(config)
+        base, replay = _repeated(config)
         options = replace(options, replay=None if given.get("training") else replay)
     settings = resolve(given, base)
     return settings, path or _new_path(settings), options
+
+
+def _repeated(config: Path) -> tuple[RunConfig, Any]:
+    """The settings in a `config.json`, or in a run's, and the schedule to follow."""
+    from rnnctl.workflow.recording import repeat
+
+    path = config / "config.json" if config.is_dir() else config
+    if not path.exists():
+        raise RunError(f"--config {config}: there is no such file", hint=CONFIG_HINT)
+    try:
+        return repeat(path)
+    except CorruptRunError as problem:
+        raise RunError(f"--config {config}: {problem.message}", hint=CONFIG_HINT) from problem
 
 
 def _is_run(path: Path) -> bool:

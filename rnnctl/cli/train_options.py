@@ -99,9 +99,7 @@ HiddenSize = Annotated[
 EmbeddingSize = Annotated[
     int | None, _option("--embedding-size", help="Length of a token's vector.", panel=MODEL)
 ]
-Layers = Annotated[
-    int | None, _option("--layers", help="Recurrent layers.", panel=MODEL)
-]
+Layers = Annotated[int | None, _option("--layers", help="Recurrent layers.", panel=MODEL)]
 Tied = Annotated[
     bool | None,
     _option("--tied/--no-tied", help="Output layer shares the embedding's weights.", panel=MODEL),
@@ -119,7 +117,9 @@ InitOption = Annotated[
 Horizon = Annotated[
     int | None, _option("--horizon", help="Tokens to hold, for --init chrono.", panel=MODEL)
 ]
-Dropout = Annotated[float | None, _option("--dropout", help="Sets the next three at once.", panel=MODEL)]
+Dropout = Annotated[
+    float | None, _option("--dropout", help="Sets the next three at once.", panel=MODEL)
+]
 DropoutInput = Annotated[
     float | None, _option("--dropout-input", help="Share of the layers' inputs.", panel=MODEL)
 ]

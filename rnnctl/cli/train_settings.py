@@ -60,12 +60,12 @@ _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)\Z")
 
 
-def seconds(text: str, option: str) -> float:
+def seconds(text: str, option: str, hint: str = "write 75s, 10m or 2h") -> float:
     """Seconds of `75s`, `10m`, `1.5h` or `75`. UsageError for anything else, and for nothing."""
     match = _TIME.match(text.strip())
     value = float(match[1]) * _UNITS[match[2]] if match else 0.0
     if value <= 0:
-        raise UsageError(f"{option} {text}: not a time", hint="write 75s, 10m or 2h")
+        raise UsageError(f"{option} {text}: not a time", hint=hint)
     return value
 
 
@@ -103,7 +103,8 @@ def _put_evaluation(text: str | None, put: Any) -> None:
         put("training", "evaluate_every_s", None)
     else:
         put("training", "evaluate_every", None)
-        put("training", "evaluate_every_s", seconds(text, "--evaluate-every"))
+        hint = "write a number of steps, such as 200, or a time, such as 30s"
+        put("training", "evaluate_every_s", seconds(text, "--evaluate-every", hint))
 
 
 def _absolute(source: str) -> str:

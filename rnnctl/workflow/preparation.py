@@ -164,7 +164,7 @@ def check_enough(config: RunConfig, tokens: int) -> None:
     streams = config.training.batch_size
     if tokens < 2 * streams:
         raise DataError(
-            f"the training text has {tokens} tokens, too few for {streams} parallel streams",
+            f"the training text has {tokens:,} tokens, too few for {streams} parallel streams",
             hint=f"use more text, or --batch-size {max(1, tokens // 2)} or less",
         )
 

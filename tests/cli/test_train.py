@@ -220,3 +220,38 @@ def test_runs_lists_and_verifies(rnnctl: CommandLine, run: Path, tmp_path: Path)
     assert outcome.code == 1 and "state.safetensors is altered" in " ".join(outcome.out.split())
     assert rnnctl("runs", tmp_path).code == 0
     assert rnnctl("runs", tmp_path / "nowhere").code == 1
+
+
+def test_a_place_that_cannot_be_written_is_found_before_training(
+    rnnctl: CommandLine, text: Path, tmp_path: Path
+) -> None:
+    """It was found after the training, when the result was there to be written."""
+    output = tmp_path / "no" / "folder.json"
+    outcome = rnnctl("train", text, "--run", tmp_path / "r", "-o", output, "--steps", 2, *QUICK)
+    assert outcome.code == 1 and "there is no folder" in outcome.err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("wrong", ["missing.json", "words.txt"])
+def test_wrong_settings_files_are_named(
+    rnnctl: CommandLine, text: Path, tmp_path: Path, wrong: str
+) -> None:
+    outcome = rnnctl("train", "--config", tmp_path / wrong, "--run", tmp_path / "r")
+    assert outcome.code == 1 and f"--config {tmp_path / wrong}" in outcome.err
+    assert "config.json of a run" in outcome.err
+
+
+def test_options_are_named_as_they_are_written(rnnctl: CommandLine, run: Path) -> None:
+    outcome = rnnctl("train", "--resume", run, "--layers", 2)
+    assert outcome.code == 2 and "--layers is 1" in outcome.err
+    outcome = rnnctl("train", "--layers", 0)
+    assert outcome.code == 2 and "--layers 0" in outcome.err
+
+
+def test_labels_are_shown_before_training(
+    rnnctl: CommandLine, reviews: Path, tmp_path: Path
+) -> None:
+    outcome = rnnctl(
+        "train", reviews, "--task", "sentiment", "--run", tmp_path / "r", "--steps", 2, *QUICK
+    )
+    assert "2 labels: bad, good" in outcome.err

@@ -139,7 +139,7 @@ def _classified(found: Classification) -> list[Block]:
     facts = KeyValues(
         (
             ("accuracy", f"{percent(found.accuracy, 2)} [{percent(low, 2)}, {percent(high, 2)}]"),
-            ("macro-F1", fixed(found.macro_f1, 4)),
+            ("macro-F1", percent(found.macro_f1, 2)),
             ("loss", f"{fixed(found.loss_nats, 4)} nats"),
             ("calibration error", percent(found.calibration_error, 2)),
             ("documents", number(found.n, 12)),

@@ -39,6 +39,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if decimals > digits else text
 
 
+def plural(count: int, thing: str) -> str:
+    """``1 step``, ``1,200 steps``."""
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
+
+
 def fixed(value: float | None, decimals: int = 3) -> str:
     """`value` with so many decimals; ``-`` for None."""
     if value is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.diagnostics import headline_blocks
-from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
+from rnnctl.reports.numbers import NOTHING, fixed, number, percent, plural, seconds
 from rnnctl.results.base import LanguageModelLoss, Result
 from rnnctl.results.diagnostics import HeadlineRecord
 from rnnctl.results.training import InfoResult, RunsResult, SplitResult, TrainResult
@@ -48,8 +48,8 @@ def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:
     )
     yield (
         "training",
-        f"{result.steps:,} steps, {number(result.epochs)} epochs, {result.tokens:,} tokens; "
-        f"ended by {result.stop_reason}, best at step {result.best_step:,}",
+        f"{plural(result.steps, 'step')}, {number(result.epochs)} epochs, "
+        f"{result.tokens:,} tokens; ended by {result.stop_reason}, best at step {result.best_step:,}",
     )
     if "training_s" in timing:
         speed = number(timing.get("tokens_per_s"), 4)
@@ -138,18 +138,27 @@ def _info(result: InfoResult) -> Iterator[Block]:
         ("results", ", ".join(result.results) or NOTHING),
     ]
     yield KeyValues(tuple(pairs))
-    for section, fields in result.settings.items():
-        if isinstance(fields, dict):
-            yield Heading(section, 2)
-            known = [(name, str(value)) for name, value in fields.items() if value is not None]
-            yield KeyValues(tuple(known))
     if result.training is not None:
-        yield Heading("training", 2)
+        yield Heading("result", 2)
         yield KeyValues(tuple(_facts(result.training)))
         yield from _quality(result.training)
-        yield Heading("environment", 2)
+        yield Heading("made with", 2)
         environment = result.training.environment.model_dump()
         yield KeyValues(tuple((k, str(v)) for k, v in environment.items() if v is not None))
+    for section, fields in result.settings.items():
+        if isinstance(fields, dict):
+            yield Heading(f"settings: {section}", 2)
+            known = [(name, _setting(value)) for name, value in fields.items() if value is not None]
+            yield KeyValues(tuple(known))
+
+
+def _setting(value: object) -> str:
+    """A setting as a person would write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or NOTHING
+    return str(value)
 
 
 def _runs(result: RunsResult) -> Iterator[Block]:

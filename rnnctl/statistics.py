@@ -157,9 +157,9 @@ def t_interval(values: Sequence[float], *, log: bool = False) -> Interval:
 
 def t_quantile(degrees: float, coverage: float = 0.95) -> float:
     """Two-sided quantile of Student's t."""
-    from scipy.stats import t
+    from scipy.special import stdtrit  # scipy.stats takes ten times as long to import
 
-    return float(t.ppf(0.5 + coverage / 2, degrees))
+    return float(stdtrit(degrees, 0.5 + coverage / 2))
 
 
 def ratio_of_geometric_means(a: Sequence[float], b: Sequence[float]) -> Interval:

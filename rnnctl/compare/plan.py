@@ -195,20 +195,21 @@ def _member(
 
 
 def _classifier(settings: Settings) -> tuple[str, ...]:
-    """Of classifiers the last state alone is read, and all see the same documents to the end.
+    """All see the same documents to the end; early words reach the answer through the state alone.
 
-    Pooling reaches early words directly and would hide what the cells forget.
+    Pooling, or reading backwards too, would hide what the cells forget.
     """
     if settings.task == "lm":
         return ()
-    return ("--pool", "last", "--patience", "1000000")
+    return (*LAST_STATE, "--patience", "1000000")
 
 
+LAST_STATE = ("--pool", "last", "--no-bidirectional")
 RECALL_HIDDEN = 32
 RECALL_LIMIT = ("--steps", "600")
 RECALL_OPTIONS = (
     "--level", "char", "--batch-size", "64", "--weight-decay", "0", "--decay", "constant",
-    "--dropout", "0", "--pool", "last", "--precision", "fp32", "--evaluate-every", "100",
+    "--dropout", "0", *LAST_STATE, "--precision", "fp32", "--evaluate-every", "100",
 )  # fmt: skip
 
 

@@ -146,16 +146,19 @@ def level(spec: str) -> Literal["char", "word"]:
 def recipe(spec: str) -> dict[str, dict[str, Any]]:
     """Settings under which the corpus tests memory, by section of a RunConfig.
 
-    A classifier reads from its last state, without dropout (pooling would read the symbol off
-    directly); the documents of a language model fit into ``bptt`` four times.
+    A classifier reads forwards and answers from its last state, without dropout (pooling and
+    reading backwards would read the symbol off directly); the documents of a language model fit
+    into ``bptt`` four times.
     """
     task = parse(spec)
     kind = _KINDS[task.name]
     model: dict[str, Any] = {"task": kind.trained_as}
     training: dict[str, Any] = {"weight_decay": 0.0}
     if kind.trained_as == "sentiment":
-        model |= {"pool": "last", "dropout_embedding": 0.0, "dropout_output": 0.0}
-        training |= {"decay": "constant", "patience": None}
+        model |= {"pool": "last", "bidirectional": False}
+        model |= {"dropout_embedding": 0.0, "dropout_output": 0.0}
+        # An average of weights would lag behind what is learnt all of a sudden.
+        training |= {"decay": "constant", "patience": None, "average": 0.0}
         return {"corpus": {"max_tokens": None}, **_sections(kind, model, training)}
     tokens = {
         "copy": 2 * COPIED + task.options.get("lag", 0) + 2,

@@ -234,7 +234,8 @@ import json, sys, time
 from pathlib import Path
 from rnnctl.__main__ import main
 code = main(["compare", *sys.argv[1:], "--format", "json", "-o", "out.json"])
-heavy = [name for name in ("torch", "datasets", "sklearn", "altair") if name in sys.modules]
+names = "torch", "datasets", "sklearn", "altair", "scipy.stats"
+heavy = [name for name in names if name in sys.modules]
 print(json.dumps([code, time.process_time(), heavy]))
 """
 

@@ -134,3 +134,5 @@ def test_every_task_has_defaults_that_work(name: str) -> None:
     assert labelled == (bench_tasks.trained_as(spec) == "sentiment")
     assert bench_tasks.level(spec) in ("char", "word")
     assert "accuracy" in bench_tasks.chance(spec)
+    model = bench_tasks.recipe(spec)["model"]
+    assert labelled == ((model.get("pool"), model.get("bidirectional")) == ("last", False))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from rnnctl.cli import compare_arguments as arg
 from rnnctl.cli import compare_options as options
 from rnnctl.cli import console
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
@@ -17,139 +16,32 @@ if TYPE_CHECKING:
     from rnnctl.compare.plan import Settings
     from rnnctl.results.comparison import Comparison
 
-GRID, SIZES, WORK, REPORT = "What is compared", "Sizes and training", "Work", "Report"
-
-Match = Literal["parameters", "time", "steps", "hidden"]
-
-
-def _option(*names: str, help: str, panel: str, **more: Any) -> Any:
-    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
-
 
 def compare(
-    what: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="CORPUS|RUN",
-            help="A corpus to train on, as for `train`; or finished runs (or folders of them) to "
-            "compare without training. The bundled paragraphs if nothing is given.",
-            show_default=False,
-        ),
-    ] = None,
-    cells: Annotated[str, _option("--cells", help="Which cells.", panel=GRID)] = "rnn,lstm,gru",
-    inits: Annotated[
-        str, _option("--inits", help="Which initialisations of each.", panel=GRID)
-    ] = "torch,good",
-    match: Annotated[
-        Match, _option("--match", help="What is held equal beside the tokens.", panel=GRID)
-    ] = "parameters",
-    seeds: Annotated[
-        int | None,
-        _option(
-            "--seeds",
-            min=1,
-            panel=GRID,
-            show_default=False,
-            help="Trainings of each row; 5, or 2 on the bundled paragraphs.",
-        ),
-    ] = None,
-    rates: Annotated[
-        Literal["shipped", "grid"],
-        _option("--rates", help="Learning rates: shipped table, or searched.", panel=GRID),
-    ] = "shipped",
-    recall: Annotated[
-        bool, _option("--recall/--no-recall", help="Also the recall task.", panel=GRID)
-    ] = True,
-    recall_lags: Annotated[
-        str, _option("--recall-lags", help="Distances of it, in tokens.", panel=GRID)
-    ] = "20",
-    recall_seeds: Annotated[
-        int, _option("--recall-seeds", min=1, help="Trainings of each row on it.", panel=GRID)
-    ] = 5,
-    task: Annotated[
-        Literal["lm", "sentiment"], _option("--task", help="What to learn.", panel=SIZES)
-    ] = "lm",
-    hidden_size: Annotated[
-        str,
-        _option(
-            "--hidden-size",
-            panel=SIZES,
-            metavar="N",
-            help="Of the LSTM, which the others are matched to; rnn=N,lstm=N,gru=N with "
-            "--match steps.",
-        ),
-    ] = "128",
-    embedding_size: Annotated[
-        int, _option("--embedding-size", min=1, help="Of all.", panel=SIZES)
-    ] = 64,
-    layers: Annotated[int, _option("--layers", min=1, help="Of all.", panel=SIZES)] = 1,
-    steps: Annotated[
-        int | None,
-        _option(
-            "--steps",
-            min=1,
-            help="Of each member; 300 if nothing is said.",
-            panel=SIZES,
-            show_default=False,
-        ),
-    ] = None,
-    epochs: Annotated[
-        float | None, _option("--epochs", help="Of each member.", panel=SIZES, show_default=False)
-    ] = None,
-    budget: Annotated[
-        str | None,
-        _option(
-            "--budget",
-            panel=SIZES,
-            metavar="TIME",
-            show_default=False,
-            help="Time for training all members on the text: 20m, 2h.",
-        ),
-    ] = None,
-    train: Annotated[
-        str,
-        _option(
-            "--train",
-            panel=SIZES,
-            metavar="OPTIONS",
-            help="More options of `rnnctl train` for every member, quoted: "
-            '"--level word --dropout 0.2".',
-        ),
-    ] = "",
-    jobs: Annotated[
-        int | None,
-        _option(
-            "--jobs", min=1, help="Members at a time; one per core.", panel=WORK, show_default=False
-        ),
-    ] = None,
-    run_root: Annotated[
-        Path | None,
-        _option(
-            "--run-root", help="Where the runs go.", panel=WORK, show_default=False, metavar="DIR"
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, _option("--dry-run", help="Only print the members, one command a line.", panel=WORK)
-    ] = False,
-    measure: Annotated[
-        bool,
-        _option(
-            "--measure",
-            panel=WORK,
-            help="Also measure speed and exchange of given runs; needs their corpus.",
-        ),
-    ] = False,
-    html: Annotated[
-        Path | None,
-        _option("--html", help="Write an offline page.", panel=REPORT, metavar="FILE"),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        _option("--plot", help="Write the charts as .svg or .png.", panel=REPORT, metavar="FILE"),
-    ] = None,
-    chart: Annotated[
-        str | None, _option("--chart", help="Only this chart.", panel=REPORT, metavar="NAME")
-    ] = None,
+    what: arg.What = None,
+    cells: arg.Cells = "rnn,lstm,gru",
+    inits: arg.Inits = "torch,good",
+    match: arg.Match = "parameters",
+    seeds: arg.Seeds = None,
+    rates: arg.Rates = "shipped",
+    recall: arg.Recall = True,
+    recall_lags: arg.RecallLags = "20",
+    recall_seeds: arg.RecallSeeds = 5,
+    task: arg.Task = "lm",
+    hidden_size: arg.HiddenSize = "128",
+    embedding_size: arg.EmbeddingSize = 64,
+    layers: arg.Layers = 1,
+    steps: arg.Steps = None,
+    epochs: arg.Epochs = None,
+    budget: arg.Budget = None,
+    train: arg.Train = "",
+    jobs: arg.Jobs = None,
+    run_root: arg.RunRoot = None,
+    dry_run: arg.DryRun = False,
+    measure: arg.Measure = False,
+    html: arg.Html = None,
+    plot: arg.Plot = None,
+    chart: arg.Chart = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     quiet: QuietOption = False,
@@ -160,26 +52,33 @@ def compare(
     verdicts on what lectures claim. `rnnctl compare RUN RUN…` does the same with finished runs,
     in a second. A comparison that was stopped continues where it was.
     """  # fmt: skip
+    given = dict(locals())
     console.configure(quiet=quiet)
     _check_plot(plot, chart)
-    runs = _runs(what or [])
-    if runs is not None:
-        result = _compare_runs(runs, measure, dry_run)
-    else:
-        from rnnctl.compare.plan import members
-
-        settings = options.read_settings(locals())
-        root = run_root or options.run_root(settings)
-        machine = options.machine(settings, jobs)
-        options.check_members(members(settings), corpus=not dry_run)
-        if dry_run:
-            _print_members(settings, root, machine)
-            return
-        result = _experiment(settings, root, machine)
+    result = _result(given)
+    if result is None:
+        return
     _write_report(result, html, plot, chart)
     console.emit(result, format, output)
     if html is None and plot is None:
         console.hint("`--html report.html` adds charts; the runs need not be trained again")
+
+
+def _result(given: dict[str, Any]) -> Comparison | None:
+    """The comparison of runs, or of what is trained now; None after a dry run."""
+    runs = _runs(given["what"] or [])
+    if runs is not None:
+        return _compare_runs(runs, given["measure"], given["dry_run"])
+    from rnnctl.compare.plan import members
+
+    settings = options.read_settings(given)
+    root = given["run_root"] or options.run_root(settings)
+    machine = options.machine(settings, given["jobs"])
+    options.check_members(members(settings), corpus=not given["dry_run"])
+    if given["dry_run"]:
+        _print_members(settings, root, machine)
+        return None
+    return _experiment(settings, root, machine)
 
 
 def _check_plot(plot: Path | None, chart: str | None) -> None:

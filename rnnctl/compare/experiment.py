@@ -219,7 +219,7 @@ def measure(paths: Sequence[Path], cores: int) -> Iterator[str]:
     """Measure what is missing: speed, exchange, baselines; says what comes next."""
     readable = [path for path in paths if has_result(path, "train")]
     text, bench = _by_kind(readable)
-    first = _first_of_each_row(text or bench)
+    first = _first_of_each_shape(text or bench)
     if not all(has_result(path, "speed") for path in first.values()):
         yield from speed.measure(first, threads=cores)
     for path in readable:
@@ -240,12 +240,12 @@ def _by_kind(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     )
 
 
-def _first_of_each_row(paths: Sequence[Path]) -> dict[str, Path]:
+def _first_of_each_shape(paths: Sequence[Path]) -> dict[str, Path]:
     """One run of each cell and size: what speed depends on."""
     first: dict[str, Path] = {}
     for path in paths:
         member = collect.read_member(path)
-        first.setdefault(f"{member.cell} {member.init} {member.hidden_size}", path)
+        first.setdefault(f"{member.cell} {member.hidden_size}", path)
     return first
 
 

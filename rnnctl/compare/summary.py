@@ -9,17 +9,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rnnctl.compare.measures import MEASURES
 from rnnctl.compare.sizes import deviation
 from rnnctl.results.base import Curve, Estimate, Status
-from rnnctl.results.comparison import BenchRow, Member, Row, Scale, SeedSummary
+from rnnctl.results.comparison import (
+    BenchRow,
+    Member,
+    Row,
+    Scale,
+    SeedSummary,
+    SpeedRecord,
+)
 from rnnctl.statistics import t_interval, wilson
 
 LOG_FLOOR = 0.1
 """Smallest value on a log scale: a horizon of 0 words enters as a tenth of one."""
+NOTHING = 1e-12
+"""Smallest value of a curve on a log scale."""
 SOLVED = 0.95
+LOG_CURVES = ("gradient",)
 
 
 def finite(value: float) -> float | None:
@@ -83,9 +93,10 @@ def _note(members: int, known: int, censored: int) -> str:
     return "; ".join(parts)
 
 
-def summarise_curves(curves: Sequence[Curve]) -> Curve | None:
+def summarise_curves(curves: Sequence[Curve], scale: Scale = "linear") -> Curve | None:
     """The mean curve over seeds with pointwise t-intervals, at the distances all of them have.
 
+    On the log scale the mean is geometric, as for numbers, and what is nothing is `NOTHING`.
     Curves with fewer than two distances in common (trainings of equal time, say) are first
     interpolated at the distances of the one with the fewest points.
     """
@@ -101,10 +112,12 @@ def summarise_curves(curves: Sequence[Curve]) -> Curve | None:
     ns: list[int] = []
     for x in shared:
         found = [y for curve in curves if (y := curve.y[curve.x.index(x)]) is not None]
-        ends = t_interval(found) if found else None
+        if scale == "log":
+            found = [max(y, NOTHING) for y in found]
+        ends = t_interval(found, log=scale == "log") if found else None
         ys.append(ends.estimate if ends else None)
-        los.append(finite(ends.lo) if ends else None)
-        his.append(finite(ends.hi) if ends else None)
+        los.append(finite(ends.lo) if ends and len(found) > 1 else None)
+        his.append(finite(ends.hi) if ends and len(found) > 1 else None)
         ns.append(len(found))
     first = curves[0]
     return Curve(
@@ -141,7 +154,8 @@ def rows_of(groups: dict[str, list[Member]], reference: int | None = None) -> tu
     """One row per named group; `reference` recurrent parameters, or those of the first LSTM."""
     if reference is None:
         reference = _reference(groups)
-    return tuple(_row(name, members, reference) for name, members in groups.items())
+    speeds = _speeds([member for members in groups.values() for member in members])
+    return tuple(_row(name, members, reference, speeds) for name, members in groups.items())
 
 
 def _reference(groups: dict[str, list[Member]]) -> int | None:
@@ -150,7 +164,20 @@ def _reference(groups: dict[str, list[Member]]) -> int | None:
     return lstm[0].recurrent_parameters if lstm else None
 
 
-def _row(name: str, members: list[Member], reference: int | None) -> Row:
+Shape = tuple[object, ...]
+Speeds = Mapping[Shape, SpeedRecord]
+
+
+def _shape(member: Member) -> Shape:
+    return member.cell, member.hidden_size, member.embedding_size, member.layers, member.level
+
+
+def _speeds(members: Sequence[Member]) -> Speeds:
+    """Speed depends on cell and size only: rows that differ in their weights share it."""
+    return {_shape(member): member.speed for member in members if member.speed}
+
+
+def _row(name: str, members: list[Member], reference: int | None, speeds: Speeds) -> Row:
     first = members[0]
     return Row(
         name=name,
@@ -164,7 +191,7 @@ def _row(name: str, members: list[Member], reference: int | None) -> Row:
         deviation=deviation(first.recurrent_parameters, reference) if reference else None,
         macs_per_token=first.macs_per_token,
         lr=None if first.untrained else first.lr,
-        numbers=_numbers(members),
+        numbers=_numbers(members) | _speed(None if first.untrained else speeds.get(_shape(first))),
         curves=_curves(members),
         exploding_seeds=sum(bool(member.explodes) for member in members),
     )
@@ -176,12 +203,11 @@ def _numbers(members: list[Member]) -> dict[str, SeedSummary]:
         values = [member.values[key] for member in members if key in member.values]
         if values:
             numbers[key] = summarise(values, measure.scale, measure.unit, most=measure.most)
-    return numbers | _speed(members)
+    return numbers
 
 
-def _speed(members: list[Member]) -> dict[str, SeedSummary]:
+def _speed(found: SpeedRecord | None) -> dict[str, SeedSummary]:
     """Speed does not depend on the seed: the interval is over the rounds of one member."""
-    found = next((member.speed for member in members if member.speed), None)
     if found is None:
         return {}
     rounds = {
@@ -200,7 +226,10 @@ def _speed(members: list[Member]) -> dict[str, SeedSummary]:
 def _curves(members: list[Member]) -> dict[str, Curve]:
     names = dict.fromkeys(name for member in members for name in member.curves)
     made = {
-        name: summarise_curves([m.curves[name] for m in members if name in m.curves])
+        name: summarise_curves(
+            [m.curves[name] for m in members if name in m.curves],
+            "log" if name in LOG_CURVES else "linear",
+        )
         for name in names
     }
     return {name: curve for name, curve in made.items() if curve is not None}

@@ -74,10 +74,12 @@ def _color(data: ChartData) -> alt.Color:
     return alt.Color("row:N", scale=scale, title=None, legend=_legend(data))
 
 
-def _legend(data: ChartData) -> alt.Legend:
-    """The same for colour, dash and shape, so that they become one legend."""
+def _legend(data: ChartData) -> alt.Legend | None:
+    """The same for colour, dash and shape, so that they become one; none beside an axis of rows."""
     import altair as alt
 
+    if data.kind == "interval":
+        return None
     if data.kind == "line":  # the marker, not the band's faint fill with a dashed outline
         return alt.Legend(title=None, symbolOpacity=1, symbolStrokeWidth=0)
     return alt.Legend(title=None, symbolOpacity=1)
@@ -174,7 +176,6 @@ def _lines(data: ChartData) -> Any:
 def _intervals(data: ChartData) -> Any:
     import altair as alt
 
-    pick = _pick()
     values = [value for value in data.values if "x" in value and value["x"] is not None]
     seeds = [value for value in data.values if "seed" in value]
     axis = alt.Axis(tickCount=6)
@@ -182,24 +183,21 @@ def _intervals(data: ChartData) -> Any:
     rows = alt.Y("row:N", sort=list(data.rows), title=None, axis=alt.Axis(labelLimit=160))
     base = _chart(values).encode(y=rows, color=_color(data))
     rules = base.mark_rule(strokeWidth=2.5).encode(
-        x=alt.X("lo:Q", title=data.x.title, scale=_scale(data.x)), x2="hi:Q",
-        opacity=_fade(pick, 1.0, 0.1),
+        x=alt.X("lo:Q", title=data.x.title, scale=_scale(data.x)), x2="hi:Q"
     )  # fmt: skip
     tooltip = [entry for entry in _tooltip(data) if entry.shorthand != "y:Q"]
-    means = base.mark_point(filled=True, size=130).encode(
-        x=x, shape=_shape(data), opacity=_fade(pick, 1.0, 0.1), tooltip=tooltip
-    )
+    means = base.mark_point(filled=True, size=130).encode(x=x, shape=_shape(data), tooltip=tooltip)
     dots = (
         _chart(seeds)
         .mark_tick(thickness=2, size=16)
         .encode(
             x=alt.X("seed:Q", title=data.x.title, scale=_scale(data.x)), y=rows,
-            color=_color(data), opacity=_fade(pick, 0.75, 0.1),
+            color=_color(data), opacity=alt.value(0.75),
             tooltip=[alt.Tooltip("row:N", title="model"),
                      alt.Tooltip("seed:Q", title="one seed", format=".4~g")],
         )
     )  # fmt: skip
-    return alt.layer(rules, dots, means.add_params(pick))
+    return alt.layer(rules, dots, means)
 
 
 def _scatter(data: ChartData) -> Any:
@@ -219,10 +217,7 @@ def _scatter(data: ChartData) -> Any:
     points = base.mark_point(filled=True, size=150).encode(
         x=x, y=y, shape=_shape(data), opacity=_fade(pick, 1.0, 0.1), tooltip=_tooltip(data)
     )
-    names = base.mark_text(dy=-13, fontSize=11).encode(
-        x=x, y=y, text="row:N", opacity=_fade(pick, 1.0, 0.1)
-    )
-    return alt.layer(upright, level, names, points.add_params(pick))
+    return alt.layer(upright, level, points.add_params(pick))
 
 
 def save_plots(result: Comparison, path: Path, chart: str | None = None) -> list[Path]:

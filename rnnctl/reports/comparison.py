@@ -82,9 +82,21 @@ def facts(result: Comparison) -> list[Block]:
             "seeds",
             " to ".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1]))) if seeds else "0",
         ),
+        ("rows", "cell and initial weights: " + "; ".join(_inits(trained))),
         ("numbers", "mean over seeds [95 % t-interval]; > means at least one seed beyond it"),
     ]
     return [KeyValues(tuple((name, value) for name, value in pairs if value))]
+
+
+INITS = {
+    "torch": "torch is PyTorch's own",
+    "good": "good is orthogonal with forget and keep gates open",
+    "chrono": "chrono sets the gates for a span",
+}
+
+
+def _inits(rows: Sequence[Row]) -> list[str]:
+    return [text for init, text in INITS.items() if any(row.init == init for row in rows)]
 
 
 def _verdicts(result: Comparison) -> list[Block]:
@@ -235,6 +247,13 @@ def reasons(verdict: Verdict) -> tuple[str, ...]:
     said = tuple(f"{finding.sentence} ({finding.outcome})" for finding in verdict.findings)
     said = said or ("nothing in this comparison measures it",)
     return (*said, f"rule: {verdict.rule}", f"more: {verdict.command}")
+
+
+def because(verdict: Verdict) -> str:
+    """The finding that decides, in one line; of an open verdict the first there is."""
+    decide = [one for one in verdict.findings if one.outcome == verdict.outcome]
+    found = (*decide, *verdict.findings)
+    return found[0].sentence if found else "nothing in this comparison measures it"
 
 
 def problems(result: Comparison) -> list[Block]:

@@ -60,7 +60,8 @@ def _verdict(verdict: Verdict) -> str:
     return (
         f'<details class="verdict {css}"><summary><span class="mark" aria-hidden="true">'
         f'{MARKS[verdict.outcome]}</span> <span class="claim">{text(verdict.claim)}</span> '
-        f'<span class="outcome">{text(verdict.outcome)}</span></summary>'
+        f'<span class="outcome">{text(verdict.outcome)}</span>'
+        f'<span class="because">{text(terms.because(verdict))}</span></summary>'
         f"{as_html([Bullets(terms.reasons(verdict))])}</details>"
     )
 
@@ -105,8 +106,13 @@ dd { margin: 0; font-size: 0.92rem; }
 .verdict { background: var(--card); border-left: 5px solid var(--open); border-radius: 4px;
   margin: 0.4rem 0; padding: 0.45rem 0.8rem; }
 .verdict.holds { border-color: var(--yes); } .verdict.does-not-hold { border-color: var(--no); }
-.verdict summary { cursor: pointer; display: flex; gap: 0.6rem; align-items: baseline; }
-.verdict .claim { flex: 1; } .verdict .mark { width: 1.1em; text-align: center; font-weight: 700; }
+.verdict summary { cursor: pointer; display: flex; flex-wrap: wrap; column-gap: 0.6rem;
+  align-items: baseline; }
+.verdict .claim { flex: 1; font-weight: 600; }
+.verdict .mark { width: 1.1em; text-align: center; font-weight: 700; }
+.verdict .because { flex-basis: 100%; margin-left: 1.7em; color: var(--soft); font-size: 0.88rem;
+  overflow-wrap: anywhere; }
+.verdict[open] .because { display: none; }
 .outcome { font-weight: 700; color: var(--open); white-space: nowrap; }
 .holds .outcome { color: var(--yes); } .does-not-hold .outcome { color: var(--no); }
 .verdict li { font-size: 0.92rem; overflow-wrap: anywhere; }

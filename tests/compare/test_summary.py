@@ -91,6 +91,23 @@ def test_curves_are_averaged_where_all_seeds_have_them() -> None:
     assert summarise_curves([]) is None
 
 
+def test_gradients_are_averaged_as_logarithms_and_their_bands_stay_above_nothing() -> None:
+    made = summarise_curves([_curve([1, 9], [1, 1e-2]), _curve([1, 9], [1, 1e-4])], "log")
+    assert made is not None
+    assert made.y == pytest.approx((1, 1e-3))
+    assert 0 < made.lo[1] < 1e-4 < 1e-2 < made.hi[1]
+
+
+def test_rows_of_one_cell_and_size_share_what_was_measured_of_their_speed(grid) -> None:  # type: ignore[no-untyped-def]
+    members = [
+        m.model_copy(update={"speed": m.speed if m.init == "torch" else None})
+        for m in grid(seeds=2, recall_seeds=0)
+    ]
+    groups = {i: [m for m in members if (m.cell, m.init) == ("gru", i)] for i in ("torch", "good")}
+    torch, good = rows_of(groups)
+    assert good.numbers["train_tokens_per_s"] == torch.numbers["train_tokens_per_s"]
+
+
 def test_curves_of_different_length_in_time_are_interpolated() -> None:
     made = summarise_curves([_curve([0, 10, 20], [0, 10, 20]), _curve([1, 11, 19], [1, 11, 19])])
     assert made is not None

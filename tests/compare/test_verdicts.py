@@ -109,7 +109,9 @@ def test_as_well_means_within_two_hundredths_of_a_bit(
         _with(m, bits_per_byte=2.2 + (worse if m.cell == "gru" else 0) + 0.004 * draw.normal())
         for m in grid(recall_seeds=0)
     ]
-    assert _said(members)["gru-as-well"].outcome == outcome
+    verdict = _said(members)["gru-as-well"]
+    assert verdict.outcome == outcome
+    assert ("better by 0.3" in verdict.findings[0].sentence) == (worse == -0.3)
 
 
 def test_of_classifiers_more_accuracy_is_better(grid: Grid) -> None:

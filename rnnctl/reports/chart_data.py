@@ -40,27 +40,44 @@ class ChartData:
     styles: dict[str, tuple[str, str]] = field(default_factory=dict)  # row -> cell, init
 
 
-# chart -> curve, title, caption, logarithmic distance, smallest value on a logarithmic axis
-CURVES: dict[str, tuple[str, str, str, bool, float | None]] = {
-    "learning": (
+@dataclass(frozen=True)
+class CurveChart:
+    """A curve as a chart. In the axes' titles {x} and {y} stand for the curve's units.
+
+    `log_x`: the distance is logarithmic; `floor`: so is y, and this is the smallest value drawn.
+    """
+
+    curve: str
+    title: str
+    caption: str
+    x: str = "distance, {x}"
+    y: str = "{y}"
+    log_x: bool = True
+    floor: float | None = None
+
+
+CURVES: dict[str, CurveChart] = {
+    "learning": CurveChart(
         "learning", "Learning curves",
-        "Loss on the validation text while training; band: 95 % t-interval over seeds.",
-        False, None,
+        "On the validation text while training; band: 95 % t-interval over seeds.",
+        x="{x}", log_x=False,
     ),
-    "context": (
+    "context": CurveChart(
         "use", "Loss against context length",
         "How much worse the model is with only so much of the text before; where a curve reaches "
-        "the axis, text from further back changes nothing.", True, 1e-3,
+        "the axis, text from further back changes nothing.",
+        x="context, {x}", y="excess loss, {y}", floor=1e-3,
     ),
-    "effect": (
+    "effect": CurveChart(
         "effect", "What early evidence still counts",
         "Push of a word or sentence on the answer, by how far back it stands; 1 is its push when "
-        "near.", True, None,
+        "near.",
+        y="push, relative to near",
     ),
-    "gradient": (
+    "gradient": CurveChart(
         "gradient", "Gradient against distance",
         "Size of the gradient that arrives from so many tokens back, relative to one token back.",
-        True, 1e-6,
+        y="gradient, relative to one token back", floor=1e-6,
     ),
 }  # fmt: skip
 NAMES = ("learning", "context", "effect", "recall", "gradient", "speed", "forest")
@@ -84,25 +101,26 @@ def _styles(result: Comparison) -> dict[str, tuple[str, str]]:
 
 
 def _curves(result: Comparison, name: str) -> ChartData | None:
-    key, title, caption, log_x, floor = CURVES[name]
-    rows = [row for row in result.rows if key in row.curves]
-    values = [datum for row in rows for datum in _points(row.name, row.curves[key], log_x, floor)]
+    chart = CURVES[name]
+    rows = [row for row in result.rows if chart.curve in row.curves]
+    values = [datum for row in rows for datum in _points(row.name, row.curves[chart.curve], chart)]
     if not values:
         return None
-    first = rows[0].curves[key]
-    axes = Axis(first.x_unit, log_x), Axis(first.y_unit, floor is not None)
-    names = tuple(row.name for row in rows)
-    return ChartData(name, "line", title, caption, *axes, names, tuple(values),
-                     _curve_table(rows, key), _styles(result))  # fmt: skip
+    units = {"x": rows[0].curves[chart.curve].x_unit, "y": rows[0].curves[chart.curve].y_unit}
+    x = Axis(chart.x.format(**units), chart.log_x)
+    y = Axis(chart.y.format(**units), chart.floor is not None)
+    names = tuple(dict.fromkeys(str(value["row"]) for value in values))
+    return ChartData(name, "line", chart.title, chart.caption, x, y, names, tuple(values),
+                     _curve_table(rows, chart.curve), _styles(result))  # fmt: skip
 
 
-def _points(name: str, curve: Curve, log_x: bool, floor: float | None) -> list[Datum]:
-    """What is drawn of a curve; on a logarithmic axis everything below `floor` lies on it."""
-    least = -math.inf if floor is None else floor
+def _points(name: str, curve: Curve, chart: CurveChart) -> list[Datum]:
+    """What is drawn of a curve; on a logarithmic axis everything below its floor lies on it."""
+    least = -math.inf if chart.floor is None else chart.floor
     made: list[Datum] = []
     ends = zip(curve.lo or curve.y, curve.hi or curve.y, strict=True)
     for x, y, (lo, hi) in zip(curve.x, curve.y, ends, strict=True):
-        if y is None or (log_x and x <= 0):
+        if y is None or (chart.log_x and x <= 0):
             continue
         low, high = (y if lo is None else lo), (y if hi is None else hi)
         shown = {"y": max(y, least), "lo": max(low, least), "hi": max(high, least)}

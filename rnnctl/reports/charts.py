@@ -56,7 +56,7 @@ def _look(page: bool) -> Spec:
         "titleFontWeight": "normal",
     }  # fmt: skip
     legend = {
-        "labelColor": ink, "titleColor": ink, "orient": "bottom", "columns": 3, "title": None,
+        "labelColor": ink, "titleColor": ink, "orient": "bottom", "title": None,
         "labelFontSize": 12, "symbolSize": 120, "labelLimit": 220,
     }  # fmt: skip
     return {
@@ -80,9 +80,11 @@ def _legend(data: ChartData) -> alt.Legend | None:
 
     if data.kind == "interval":
         return None
-    if data.kind == "line":  # the marker, not the band's faint fill with a dashed outline
-        return alt.Legend(title=None, symbolOpacity=1, symbolStrokeWidth=0)
-    return alt.Legend(title=None, symbolOpacity=1)
+    inits = {init for row, (_, init) in data.styles.items() if row in data.rows and init}
+    columns = len(inits) if len(inits) > 1 else 3  # a cell's initialisations side by side
+    # Of lines the marker, not the band's faint fill with a dashed outline.
+    outline = {"symbolStrokeWidth": 0} if data.kind == "line" else {}
+    return alt.Legend(title=None, symbolOpacity=1, columns=columns, **outline)
 
 
 def _dash(data: ChartData) -> alt.StrokeDash:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from rnnctl.compare import baselines, collect, exchange, report, speed
 from rnnctl.compare.grid import Failed, GridEvent, Job, has_result, run_all
 from rnnctl.compare.plan import Planned, Settings, match_in_words, members, trials, tuning
-from rnnctl.compare.rates import PROVENANCE
+from rnnctl.compare.rates import provenance
 from rnnctl.errors import UsageError
 from rnnctl.results.comparison import Comparison, Failure, Row
 from rnnctl.runs import Run, storage
@@ -90,7 +90,7 @@ def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Eve
         yield Measuring(what)
     failures = tuple(_failure(event, root) for event in failed)
     match = match_in_words(settings)
-    rates = PROVENANCE if chosen is None else _rates_in_words(chosen)
+    rates = provenance(settings.task) if chosen is None else _rates_in_words(chosen)
     paths = [root / one.name for one in there]
     yield Compared(compare_runs(paths, failures, match=match, rates=rates))
 

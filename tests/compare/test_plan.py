@@ -16,7 +16,7 @@ from rnnctl.compare.plan import (
     trials,
     tuning,
 )
-from rnnctl.compare.rates import GRID, RATES, TUNING_SEED, rate
+from rnnctl.compare.rates import GRID, RATES, TUNING_SEED, provenance, rate
 from rnnctl.errors import UsageError
 
 
@@ -87,6 +87,8 @@ def test_shipped_rates_are_of_the_grid_and_cover_every_row() -> None:
                 assert (kind, cell, init) in RATES
                 assert rate(kind, cell, init) in GRID
     assert rate("sentiment", "lstm", "chrono") > 0
+    assert "best of 4" in provenance("lm")
+    assert "not searched" in provenance("sentiment")
 
 
 def test_an_untrained_network_and_the_recall_task_stand_beside() -> None:

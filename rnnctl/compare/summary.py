@@ -38,11 +38,17 @@ def finite(value: float) -> float | None:
 
 
 def summarise(
-    values: Sequence[Estimate], scale: Scale, unit: str = "", *, most: float | None = None
+    values: Sequence[Estimate],
+    scale: Scale,
+    unit: str = "",
+    *,
+    most: float | None = None,
+    floor: float = LOG_FLOOR,
 ) -> SeedSummary:
     """Mean and t-interval over seeds; a censored value enters as the bound that it is.
 
-    With `most` the value lies between 0 and that, and so do the interval's ends.
+    With `most` the value lies between 0 and that, and so do the interval's ends. On a log scale
+    `floor` is the smallest value; where all lie there, the estimate is 0.
     """
     known: list[float] = []
     censored = 0
@@ -56,7 +62,7 @@ def summarise(
     if not known:
         return _nothing(values, scale, unit)
     if scale == "log":
-        known = [max(value, LOG_FLOOR) for value in known]
+        known = [max(value, floor) for value in known]
     ends = t_interval(known, log=scale == "log")
     if censored == len(known):
         return SeedSummary(
@@ -66,7 +72,7 @@ def summarise(
     lo, hi = (finite(ends.lo), finite(ends.hi)) if len(known) > 1 else (None, None)
     if most is not None and lo is not None and hi is not None:
         lo, hi = max(lo, 0.0), min(hi, most)
-    nothing = scale == "log" and max(known) <= LOG_FLOOR
+    nothing = scale == "log" and max(known) <= floor
     return SeedSummary(
         estimate=0.0 if nothing else ends.estimate, ci95=(lo, hi), n=len(known), unit=unit,
         scale=scale, seeds=tuple(known), censored=censored,
@@ -215,7 +221,7 @@ def _speed(found: SpeedRecord | None) -> dict[str, SeedSummary]:
         "generate_ms_per_token": found.generate_ms_per_token,
     }
     return {
-        key: summarise(estimates(values), "log", MEASURES[key].unit).model_copy(
+        key: summarise(estimates(values), "log", MEASURES[key].unit, floor=0.0).model_copy(
             update={"note": f"over {len(values)} rounds of one member"}
         )
         for key, values in rounds.items()

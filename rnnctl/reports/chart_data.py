@@ -102,7 +102,11 @@ def _styles(result: Comparison) -> dict[str, tuple[str, str]]:
 
 def _curves(result: Comparison, name: str) -> ChartData | None:
     chart = CURVES[name]
-    rows = [row for row in result.rows if chart.curve in row.curves]
+    rows = [
+        row
+        for row in result.rows
+        if chart.curve in row.curves and len(row.curves[chart.curve].x) > 1
+    ]
     values = [datum for row in rows for datum in _points(row.name, row.curves[chart.curve], chart)]
     if not values:
         return None

@@ -113,16 +113,17 @@ def main_table(result: Comparison) -> Table:
     return number_table(result.rows, columns)
 
 
-def number_table(rows: Sequence[Row], columns: Sequence[Column], *, every: bool = False) -> Table:
-    """Rows against columns; a column that no row has is left out unless `every`."""
-    used = [col for col in columns if every or any(col[0] in row.numbers for row in rows)]
-    kept = [row for row in rows if every or any(col[0] in row.numbers for col in used)]
+def number_table(rows: Sequence[Row], columns: Sequence[Column], caption: str = "") -> Table:
+    """Rows against columns; a column that no row has is left out."""
+    used = [col for col in columns if any(col[0] in row.numbers for row in rows)]
+    kept = [row for row in rows if any(col[0] in row.numbers for col in used)]
     return table(
         ("", *(heading for _, heading, _ in used)),
         (
             (row.name, *(cell(row.numbers.get(key), digits) for key, _, digits in used))
             for row in kept
         ),
+        caption=caption,
     )
 
 
@@ -176,10 +177,18 @@ def _endpoint(test: Contrast) -> str:
 
 
 def _exploratory(result: Comparison) -> list[Block]:
-    made = number_table(result.rows, EXPLORATORY)
+    nowhere = [col for col in EXPLORATORY if _is_undefined(result.rows, col[0])]
+    said = ", ".join(heading for _, heading, _ in nowhere)
+    columns = [col for col in EXPLORATORY if col not in nowhere]
+    made = number_table(result.rows, columns, f"Not defined in any row: {said}." if said else "")
     if len(made.columns) == 1:
         return []
     return [Heading("Memory, exploratory"), made]
+
+
+def _is_undefined(rows: Sequence[Row], key: str) -> bool:
+    found = [row.numbers[key] for row in rows if key in row.numbers]
+    return bool(found) and all(value.status == "undefined" for value in found)
 
 
 def _size_and_speed(result: Comparison) -> list[Block]:
@@ -210,7 +219,11 @@ def _curves(result: Comparison) -> list[Block]:
     rows = [row for row in result.rows if row.curves]
     width = max((len(row.name) for row in rows), default=0)
     for key, title, floor in CURVES:
-        found = [(row.name, row.curves[key]) for row in rows if key in row.curves]
+        found = [
+            (row.name, row.curves[key])
+            for row in rows
+            if key in row.curves and len(row.curves[key].x) > 1
+        ]
         if not found:
             continue
         lines += ["", title] if lines else [title]

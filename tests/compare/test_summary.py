@@ -108,6 +108,13 @@ def test_rows_of_one_cell_and_size_share_what_was_measured_of_their_speed(grid) 
     assert good.numbers["train_tokens_per_s"] == torch.numbers["train_tokens_per_s"]
 
 
+def test_a_fast_model_takes_less_than_a_tenth_of_a_millisecond(grid) -> None:  # type: ignore[no-untyped-def]
+    (member,) = [m for m in grid(seeds=1, recall_seeds=0) if (m.cell, m.init) == ("rnn", "good")]
+    fast = member.speed.model_copy(update={"generate_ms_per_token": (0.03, 0.04)})
+    (row,) = rows_of({"rnn": [member.model_copy(update={"speed": fast})]})
+    assert row.numbers["generate_ms_per_token"].estimate == pytest.approx(0.0346, rel=0.01)
+
+
 def test_curves_of_different_length_in_time_are_interpolated() -> None:
     made = summarise_curves([_curve([0, 10, 20], [0, 10, 20]), _curve([1, 11, 19], [1, 11, 19])])
     assert made is not None

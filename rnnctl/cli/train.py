@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,6 +95,7 @@ def train(
     console.check_output(output)
     if _follows():
         return
+    _check_sources(sources or ())
     settings, path, options = _plan(given, run, config, resume, overwrite, diagnose)
     result = _follow(_start(settings, path, options))
     console.emit(result, format, output)
@@ -102,6 +103,14 @@ def train(
         if warning.code == "not_diagnosed":
             console.warn(warning.text)
     console.hint(f"`{result.next_command}` uses it; `rnnctl info {result.run}` shows what it is")
+
+
+def _check_sources(sources: Sequence[str]) -> None:
+    """DataError for a path that does not exist, in a tenth of the time that torch takes to load."""
+    from rnnctl.data.sources import check_there
+
+    elsewhere = ("task:", "hub:")
+    check_there([Path(s).expanduser() for s in sources if s != "-" and not s.startswith(elsewhere)])
 
 
 def _follows() -> bool:

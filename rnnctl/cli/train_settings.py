@@ -110,4 +110,7 @@ def _put_evaluation(text: str | None, put: Any) -> None:
 def _absolute(source: str) -> str:
     """A path as it is seen from anywhere, so that the run can be resumed from anywhere."""
     path = Path(source)
-    return os.path.normpath(path.absolute()) if path.exists() else source
+    try:
+        return os.path.normpath(path.absolute()) if path.exists() else source
+    except OSError:  # what is wrong with it is said where it is opened
+        return source

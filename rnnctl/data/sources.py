@@ -67,15 +67,11 @@ def arrange(paths: Sequence[Path]) -> Layout:
     try:
         return _arrange(paths)
     except OSError as error:
-        raise DataError(
-            f"{str(error.filename)[:200]}: {error.strerror}", hint="check the path"
-        ) from error
+        raise _unreadable(error) from error
 
 
 def _arrange(paths: Sequence[Path]) -> Layout:
-    for path in paths:
-        if not path.exists():
-            raise DataError(f"{path} does not exist", hint=_nearby(path))
+    check_there(paths)
     if len(paths) == 1 and paths[0].is_dir():
         layout = _folder(paths[0])
     else:
@@ -84,6 +80,21 @@ def _arrange(paths: Sequence[Path]) -> Layout:
         several = len(files) > 1 and "train" in names and None not in names
         layout = _grouped(files, names) if several else {"all": files}
     return {name: [source(file) for file in files] for name, files in layout.items()}
+
+
+def check_there(paths: Sequence[Path]) -> None:
+    """DataError for the first path that does not exist, with the nearest one that does."""
+    for path in paths:
+        try:
+            there = path.exists()
+        except OSError as error:  # a name that is too long, a folder that may not be entered
+            raise _unreadable(error) from error
+        if not there:
+            raise DataError(f"{path} does not exist", hint=_nearby(path))
+
+
+def _unreadable(error: OSError) -> DataError:
+    return DataError(f"{str(error.filename)[:200]}: {error.strerror}", hint="check the path")
 
 
 def _nearby(path: Path) -> str:

@@ -49,7 +49,8 @@ def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:
     yield (
         "training",
         f"{plural(result.steps, 'step')}, {number(result.epochs)} epochs, "
-        f"{result.tokens:,} tokens; ended by {result.stop_reason}, best at step {result.best_step:,}",
+        f"{result.tokens:,} tokens; ended by {result.stop_reason}, "
+        f"best at step {result.best_step:,}",
     )
     if "training_s" in timing:
         speed = number(timing.get("tokens_per_s"), 4)

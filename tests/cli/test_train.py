@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -255,3 +257,21 @@ def test_labels_are_shown_before_training(
         "train", reviews, "--task", "sentiment", "--run", tmp_path / "r", "--steps", 2, *QUICK
     )
     assert "2 labels: bad, good" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "x" * 5000])
+def test_a_corpus_that_is_not_there_is_missed_before_torch_is_loaded(
+    tmp_path: Path, name: str
+) -> None:
+    program = (
+        "import sys; from rnnctl.__main__ import main\n"
+        "code = 0\n"
+        "try:\n    code = main(['train', sys.argv[1]])\n"
+        "except SystemExit as end:\n    code = end.code\n"
+        "print(code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, name], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["1", "False"], done.stderr
+    assert name[:50] in done.stderr and "Traceback" not in done.stderr

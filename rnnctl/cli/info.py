@@ -7,18 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnctl.cli import console
-from rnnctl.cli.options import FormatOption, OutputOption, RunArgument
+from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, RunArgument
 
 if TYPE_CHECKING:
     from rnnctl.results.training import InfoResult, TrainResult
     from rnnctl.runs import Run
 
 
-def info(run: RunArgument, format: FormatOption = "table", output: OutputOption = None) -> None:
+def info(
+    run: RunArgument,
+    format: FormatOption = "table",
+    output: OutputOption = None,
+    quiet: QuietOption = False,
+) -> None:
     """Show what is in a run: settings, state, results, and what its numbers depend on.
 
     Every file that is read is checked on the way; `rnnctl runs --verify` checks all of them.
     """
+    console.configure(quiet=quiet)
     from rnnctl.runs import Run
 
     console.emit(describe(Run.open(run)), format, output)

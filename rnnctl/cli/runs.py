@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnnctl.cli import console
-from rnnctl.cli.options import FormatOption, OutputOption
+from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
 from rnnctl.errors import RunError
 
 if TYPE_CHECKING:
@@ -25,11 +25,13 @@ def runs(
     ] = False,
     format: FormatOption = "table",
     output: OutputOption = None,
+    quiet: QuietOption = False,
 ) -> None:
     """List the runs in a folder, the unfinished and damaged ones included.
 
     With `--verify` every file is compared with its checksum; exit code 1 if one is damaged.
     """
+    console.configure(quiet=quiet)
     from rnnctl import __version__
     from rnnctl.results.base import Environment
     from rnnctl.results.training import RunsResult

@@ -56,7 +56,8 @@ Split = Annotated[
     _option("--split", help="train/valid/test in per cent: 90/5/5.", panel=CORPUS, metavar="A/B/C"),
 ]
 TextField = Annotated[
-    str | None, _option("--text-field", help="Column that holds the text.", panel=CORPUS)
+    str | None,
+    _option("--text-field", help="Column that holds the text.", panel=CORPUS, metavar="NAME"),
 ]
 LabelField = Annotated[
     str | None,
@@ -64,10 +65,12 @@ LabelField = Annotated[
         "--label-field",
         help="Column that holds the label; first-word in lines of plain text.",
         panel=CORPUS,
+        metavar="NAME",
     ),
 ]
 Encoding = Annotated[
-    str | None, _option("--encoding", help="Of plain text; utf-8 by default.", panel=CORPUS)
+    str | None,
+    _option("--encoding", help="Of plain text; utf-8 by default.", panel=CORPUS, metavar="NAME"),
 ]
 MaxTokens = Annotated[
     int | None,

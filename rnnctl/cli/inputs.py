@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,15 @@ def stdin(command: str) -> BinaryIO:
             hint=f"name a file, or pipe text in: `echo some text | rnnctl {command}`",
         )
     return sys.stdin.buffer
+
+
+def stdin_has_text() -> bool:
+    """Whether a pipe or a file is given as standard input (a service has neither)."""
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and os.fstat(0).st_size > 0)
 
 
 def opened(files: Sequence[Path], command: str) -> Iterator[Input]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnctl.cli import console
+from rnnctl.cli import console, inputs
 from rnnctl.cli import train_options as o
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
 from rnnctl.cli.train_settings import settings_given
@@ -19,6 +19,7 @@ from rnnctl.errors import CorruptRunError, RunError, UsageError
 if TYPE_CHECKING:
     from rnnctl.config import RunConfig
     from rnnctl.results.training import TrainResult
+    from rnnctl.workflow.preparation import Prepared
     from rnnctl.workflow.progress import Event
     from rnnctl.workflow.train import Options
 
@@ -96,6 +97,8 @@ def train(
     if _follows():
         return
     _check_sources(sources or ())
+    if not sources and resume is None and config is None and inputs.stdin_has_text():
+        console.hint("standard input is not read; `rnnctl train -` would train on it")
     settings, path, options = _plan(given, run, config, resume, overwrite, diagnose)
     result = _follow(_start(settings, path, options))
     console.emit(result, format, output)
@@ -145,8 +148,12 @@ def _plan(
         raise UsageError("--resume RUN goes with neither --run nor --config")
     if resume == "auto" and run is None:
         raise UsageError("--resume auto needs --run DIR, the run to continue if it is there")
-    options = Options(overwrite=overwrite, stdin=_stdin(given), probe=_probe())
-    options = replace(options, headline=_headline() if diagnose else None)
+    options = Options(
+        overwrite=overwrite,
+        stdin=_stdin(given),
+        probe=_probe if _is_live() else None,
+        headline=_headline if diagnose else None,
+    )
     path = run if resume in (None, "auto") else Path(str(resume))
     if resume is not None and path is not None and (resume != "auto" or _is_run(path)):
         settings, notes = resumed(path, given)
@@ -180,21 +187,22 @@ def _stdin(given: dict[str, dict[str, Any]]) -> Any:
     return sys.stdin.buffer if "-" in given.get("corpus", {}).get("sources", ()) else None
 
 
-def _probe() -> Any:
+def _probe(prepared: Prepared, step: int) -> Iterator[Event]:
     """Sample lines and gradient shares, for a display that somebody looks at."""
     from rnnctl.workflow.probes import probe
 
-    return probe if _is_live() else None
+    return probe(prepared, step)
 
 
 def _is_live() -> bool:
     return not console.is_quiet() and sys.stderr is not None and sys.stderr.isatty()
 
 
-def _headline() -> Any:
+def _headline(path: Path) -> dict[str, Any] | None:
+    """The quick diagnosis; what it needs is loaded at the end of the training."""
     from rnnctl.workflow.probes import headline
 
-    return headline
+    return headline(path)
 
 
 def _new_path(settings: RunConfig) -> Path:

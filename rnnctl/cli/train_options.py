@@ -74,7 +74,9 @@ Encoding = Annotated[
 ]
 MaxTokens = Annotated[
     int | None,
-    _option("--max-tokens", help="Longest document, in tokens; 400 for sentiment.", panel=CORPUS),
+    _option(
+        "--max-tokens", help="Longest document, in tokens; sentiment: 400 words.", panel=CORPUS
+    ),
 ]
 Keep = Annotated[
     Literal["head", "tail"] | None,
@@ -229,7 +231,12 @@ Resume = Annotated[
 ]
 From = Annotated[
     Path | None,
-    _option("--from", help="Start from this run's weights.", panel=RUN, metavar="RUN"),
+    _option(
+        "--from",
+        help="Start from this run's weights, with its tokens and sizes.",
+        panel=RUN,
+        metavar="RUN",
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,

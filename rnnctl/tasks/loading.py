@@ -143,6 +143,16 @@ def parameter_count(model: torch.nn.Module) -> int:
     return sum(math.prod(parameter.shape) for parameter in model.parameters())
 
 
+def _rescale_embedding(model: torch.nn.Module, fitting: dict[str, Tensor], *, tied: bool) -> None:
+    """A tied model multiplies its embedding's vectors: make the layers' inputs what they were."""
+    assert isinstance(model, LanguageModel | Classifier)
+    embedding = fitting["embedding.weight"]
+    scale = math.sqrt(embedding.shape[1]) if tied else 1.0
+    fitting["embedding.weight"] = embedding * (scale / model.input_scale)
+    if model.input_scale != 1.0:  # tied now: the decoder is the embedding
+        fitting.pop("decoder.weight", None)
+
+
 def transfer(model: torch.nn.Module, source: Run) -> list[str]:
     """Copy what fits from another run's weights into `model`; return the names that were taken.
 
@@ -152,6 +162,8 @@ def transfer(model: torch.nn.Module, source: Run) -> list[str]:
     weights = read_weights(source.weights_path)
     own = model.state_dict()
     fitting = {n: v for n, v in weights.items() if n in own and own[n].shape == v.shape}
+    if "embedding.weight" in fitting:
+        _rescale_embedding(model, fitting, tied=source.config.model.tied)
     if not any(name.startswith("recurrent.") for name in fitting):
         raise RunError(
             f"nothing of {source.path} fits this model",

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from rnnctl.config import RunConfig, option_of
 from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
+from rnnctl.runs import Run
 
 Settings = dict[str, Any]
 SECTIONS = ("corpus", "tokenizer", "model", "training")
@@ -70,10 +71,12 @@ RECIPES: dict[tuple[str, str], Settings] = {
 DEFAULT_LEVEL = {"lm": "char", "sentiment": "word"}
 DEFAULT_BUDGET_S = {"lm": 75.0, "sentiment": 600.0}
 BUNDLED_BUDGET_S = 60.0
+SHAPE = ("cell", "nonlinearity", "hidden_size", "embedding_size", "num_layers")
 LIMITS = ("steps", "epochs", "budget_s")
 # Documents longer than this say little more about their label, and cost as much as many short ones.
 # Their end is kept, for that is where reviews conclude.
-SENTIMENT_TOKENS = 400
+SENTIMENT_WORDS = 400
+TOKENS_PER_WORD = {"char": 5, "byte": 5}
 CLASSIFIER_STEPS = 1200
 
 
@@ -102,9 +105,10 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
 
 
 def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
-    bench = _bench_recipe(given)
+    bench, source = _bench_recipe(given), _source_recipe(given)
     task = given.get("model", {}).get("task", bench.get("model", {}).get("task", "lm"))
-    usual = bench.get("tokenizer", {}).get("level", DEFAULT_LEVEL.get(task, "char"))
+    known = source or bench
+    usual = known.get("tokenizer", {}).get("level", DEFAULT_LEVEL.get(task, "char"))
     level = given.get("tokenizer", {}).get("level", usual)
     settings: Settings = {section: {} for section in SECTIONS}
     settings["tokenizer"]["level"] = level
@@ -112,8 +116,10 @@ def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     if task == "lm" and (given.get("training", {}).get("epochs") or math.inf) <= 1:
         _forget_dropout(settings["model"])
     if task == "sentiment":
-        settings["corpus"] |= {"max_tokens": SENTIMENT_TOKENS, "keep": "tail"}
+        most = SENTIMENT_WORDS * TOKENS_PER_WORD.get(level, 1)
+        settings["corpus"] |= {"max_tokens": most, "keep": "tail"}
     _merge(settings, bench)
+    _merge(settings, source)
     _merge(settings, given)
     training = settings["training"]
     if all(training.get(name) is None for name in LIMITS):
@@ -137,6 +143,28 @@ def _bench_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     if len(sources) == 1 and str(sources[0]).startswith("task:"):
         return bench_tasks.recipe(str(sources[0]))
     return {}
+
+
+def _source_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """What the weights of another run (``--from``) bring with them: its tokens and its layers.
+
+    RunError if it is no run; UsageError for tokens of another level, since weights are of tokens.
+    """
+    path = given.get("training", {}).get("start_from")
+    if path is None:
+        return {}
+    source = Run.open(path).config
+    level = given.get("tokenizer", {}).get("level", source.tokenizer.level)
+    if level != source.tokenizer.level:
+        raise UsageError(
+            f"--level {level}: the tokens of {path} are of level {source.tokenizer.level}, "
+            "and its weights belong to them",
+            hint="leave out --level, or --from",
+        )
+    model = source.model.model_dump(include={*SHAPE})
+    if source.model.task == "lm":  # a classifier's second direction would have nothing to take
+        model["bidirectional"] = False
+    return {"tokenizer": source.tokenizer.model_dump(), "model": model}
 
 
 def _merge(settings: Settings, more: Mapping[str, Mapping[str, Any]]) -> None:

@@ -130,7 +130,10 @@ def test_a_classifier_from_a_language_model_takes_its_words_and_layers(
     command = ("train", text, "--level", "word", "--run", lm, "--steps", 4, *QUICK, "--layers", 1)
     assert rnnctl(*command, "--no-tied").code == 0
     command = ("train", reviews, "--task", "sentiment", "--run", classifier, "--from", lm)
-    outcome = rnnctl(*command, "--steps", 1, "--lr", "1e-12", *QUICK, "--no-bidirectional")
+    plain = ("--batch-size", 4, "--no-diagnose", "--threads", 1, "--precision", "fp32")
+    outcome = rnnctl(
+        *command, "--steps", 1, "--lr", "1e-12", *plain
+    )  # level and sizes are the lm's
     assert outcome.code == 0, outcome.err
     before, after = (read_weights(Run.open(path).weights_path) for path in (lm, classifier))
     assert torch.allclose(before["embedding.weight"], after["embedding.weight"], atol=1e-6)
@@ -138,7 +141,10 @@ def test_a_classifier_from_a_language_model_takes_its_words_and_layers(
     assert torch.allclose(before[layer], after[layer], atol=1e-6)
     tokenizers = [(path / "tokenizer.json").read_bytes() for path in (lm, classifier)]
     assert tokenizers[0] == tokenizers[1]
-    assert load(classifier).labels == ("bad", "good")
+    loaded = load(classifier)
+    assert loaded.labels == ("bad", "good") and loaded.config.tokenizer.level == "word"
+    outcome = rnnctl(*command, "--level", "char", "--overwrite")
+    assert outcome.code == 2 and "of level word" in outcome.err
 
 
 def test_from_a_run_that_does_not_fit(

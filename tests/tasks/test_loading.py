@@ -164,3 +164,17 @@ def test_weights_are_taken_over_where_they_fit(made: Run) -> None:
 def test_a_corpus_in_memory_is_not_needed_to_open_a_run(made: Run) -> None:
     assert Corpus.from_documents({}).label_names == ()
     assert load(made.path).labels == ()
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, False), (False, True), (True, True)])
+def test_a_transfer_feeds_the_layers_what_they_knew(
+    make_run: Callable[..., Path], before: bool, after: bool
+) -> None:
+    """A tied model multiplies its embedding by sqrt(E); one that is not takes it as it is."""
+    source = make_run("abcab", tied=before)
+    known = load(source).model
+    settings = ModelConfig(hidden_size=12, embedding_size=8, tied=after)
+    model = build_model(settings, vocab_size=known.vocab_size).eval()
+    transfer(model, Run.open(source))
+    ids = torch.arange(3).view(3, 1)
+    torch.testing.assert_close(model.embed(ids), known.embed(ids))

@@ -129,13 +129,13 @@ def test_every_member_is_one_line_that_rnnctl_train_understands() -> None:
 
 def test_early_text_reaches_a_classifiers_answer_through_its_last_state_alone() -> None:
     """Pooling or reading backwards would hide what the cells forget, whatever the recipes say."""
-    from rnnctl.cli import train_options
     from rnnctl.cli.app import load_command
+    from rnnctl.cli.train_settings import settings_given
     from rnnctl.tasks.recipes import resolve
 
     for one in members(Settings(sources=("reviews",), task="sentiment", seeds=1, recall_seeds=1)):
         context = load_command("train").make_context("train", list(one.arguments))
-        config = resolve(train_options.settings_given(context.params))
+        config = resolve(settings_given(context.params))
         assert (config.model.pool, config.model.bidirectional) == ("last", False)
         assert config.training.patience in (None, 1_000_000)
         assert one.stage != "recall" or config.training.average == 0

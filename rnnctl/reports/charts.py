@@ -7,27 +7,30 @@ those of Okabe and Ito (2008).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnctl.errors import StorageError, UsageError
-from rnnctl.reports.chart_data import NAMES, Axis, ChartData, Datum, charts
+from rnnctl.reports.chart_data import NAMES, charts
+from rnnctl.reports.chart_types import Axis, ChartData, Datum, Limit
 from rnnctl.results.comparison import Comparison
 
 if TYPE_CHECKING:
     import altair as alt
 
-HUES = {"rnn": "#d55e00", "lstm": "#3d8fd1", "gru": "#009e73", "": "#8a8a8a"}
+GREY = "#808080"
+HUES = {"rnn": "#d55e00", "lstm": "#3d8fd1", "gru": "#009e73", "": GREY}
 DASHES: dict[str, list[int]] = {"good": [1, 0], "torch": [5, 4], "chrono": [2, 2], "": [1, 3]}
 SHAPES = {
     ("rnn", "good"): "triangle-up", ("rnn", "torch"): "triangle-down",
     ("lstm", "good"): "circle", ("lstm", "torch"): "diamond",
     ("gru", "good"): "square", ("gru", "torch"): "cross",
 }  # fmt: skip
-OTHER_SHAPE = "wedge"
+OTHER_SHAPE = "triangle-right"
 HEIGHT = 280
-ROW_HEIGHT = 34
+ROW_HEIGHT = 40
 WIDTH = 560  # of a still picture
 Spec = dict[str, Any]
 
@@ -126,13 +129,31 @@ def _scale(axis: Axis) -> Any:
     return alt.Scale(zero=False, padding=8)
 
 
+SMALL = "datum.value < 0.001 ? format(datum.value, '~e') : format(datum.value, '~g')"
+
+
 def _axes(data: ChartData) -> tuple[Any, Any]:
     import altair as alt
 
-    few = alt.Axis(tickCount=6, grid=False)
-    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x), axis=few)
-    many = alt.Axis(tickCount=5, format="~g") if data.y.log else alt.Axis(tickCount=5)
-    return x, alt.Y("y:Q", title=data.y.title, scale=_scale(data.y), axis=many)
+    across = alt.Axis(grid=False, labelOverlap="greedy", **_ticks(data, "x", (1, 2, 5)))
+    upward = alt.Axis(**_ticks(data, "y", (1,)))
+    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x), axis=across)
+    return x, alt.Y("y:Q", title=data.y.title, scale=_scale(data.y), axis=upward)
+
+
+def _ticks(data: ChartData, name: str, leading: Sequence[int]) -> Spec:
+    """Ticks of an axis; a logarithmic one gets those with `leading` digits, and no others."""
+    axis = data.x if name == "x" else data.y
+    if not axis.log:
+        return {"tickCount": 5}
+    keys = ("x", "lo", "hi") if data.kind == "interval" else (name,)
+    keys = ("y", "low", "high") if name == "y" else keys
+    found = [value[key] for value in data.values for key in keys if key in value]
+    known = [one for one in found if isinstance(one, (int, float)) and one > 0]
+    lowest, highest = (math.floor(math.log10(edge(known))) for edge in (min, max))
+    ticks = [digit * 10.0**power for power in range(lowest, highest + 2) for digit in leading]
+    inside = [tick for tick in ticks if min(known) * 0.999 <= tick <= max(known) * 1.001]
+    return {"values": inside or known[:1], "labelExpr": SMALL}
 
 
 def _tooltip(data: ChartData) -> list[Any]:
@@ -160,19 +181,41 @@ def _lines(data: ChartData) -> Any:
     near = alt.selection_point(name="near", on="pointerover", nearest=True, empty=False)
     x, y = _axes(data)
     base = _chart(data.values).encode(x=x, color=_color(data))
-    bands = base.mark_area(clip=True).encode(
-        y=alt.Y("lo:Q", title=data.y.title, scale=_scale(data.y)), y2="hi:Q",
-        opacity=_fade(pick, 0.13, 0.0),
+    bands = _chart([value for value in data.values if "low" in value]).mark_area(clip=True)
+    bands = bands.encode(
+        x=x, color=_color(data), y=alt.Y("low:Q", title=data.y.title, scale=_scale(data.y)),
+        y2="high:Q", opacity=_fade(pick, 0.13, 0.0),
     )  # fmt: skip
     lines = base.mark_line(strokeWidth=2.2, clip=True).encode(
         y=y, strokeDash=_dash(data), opacity=_fade(pick, 1.0, 0.1)
     )
-    points = base.mark_point(filled=True, clip=True).encode(
-        y=y, shape=_shape(data), tooltip=_tooltip(data),
-        size=alt.condition(near, alt.value(110), alt.value(26)),
+    points = _chart([value for value in data.values if "mark" in value])
+    points = points.mark_point(filled=True, clip=True).encode(
+        x=x, color=_color(data), y=y, shape=_shape(data), tooltip=_tooltip(data),
+        size=alt.condition(near, alt.value(110), alt.value(36)),
         opacity=_fade(pick, 1.0, 0.05),
     )  # fmt: skip
-    return alt.layer(bands, lines, points.add_params(pick, near))
+    return alt.layer(*_limits(data), bands, lines, points.add_params(pick, near))
+
+
+def _limits(data: ChartData) -> list[Any]:
+    """Dashed lines across, each with what it means at its end."""
+    return [layer for limit in data.limits for layer in _limit(limit, data)]
+
+
+def _limit(limit: Limit, data: ChartData) -> list[Any]:
+    import altair as alt
+
+    axis = data.x if limit.axis == "x" else data.y
+    kind = alt.X if limit.axis == "x" else alt.Y
+    place = kind("at:Q", title=axis.title, scale=_scale(axis))
+    base = _chart([{"at": limit.at, "label": limit.label}])
+    line = base.mark_rule(strokeDash=[3, 3], opacity=0.6, color=GREY)
+    words = base.mark_text(color=GREY, fontSize=11, align="left", dx=4, dy=-6)
+    if limit.axis == "x":
+        words = base.mark_text(color=GREY, fontSize=11, align="left", dx=4, dy=6)
+        return [line.encode(x=place), words.encode(x=place, y=alt.value(0), text="label:N")]
+    return [line.encode(y=place), words.encode(y=place, x=alt.value(0), text="label:N")]
 
 
 def _intervals(data: ChartData) -> Any:
@@ -180,7 +223,7 @@ def _intervals(data: ChartData) -> Any:
 
     values = [value for value in data.values if "x" in value and value["x"] is not None]
     seeds = [value for value in data.values if "seed" in value]
-    axis = alt.Axis(tickCount=6)
+    axis = alt.Axis(grid=True, labelOverlap="greedy", **_ticks(data, "x", (1, 2, 5)))
     x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x), axis=axis)
     rows = alt.Y("row:N", sort=list(data.rows), title=None, axis=alt.Axis(labelLimit=160))
     base = _chart(values).encode(y=rows, color=_color(data))
@@ -188,7 +231,9 @@ def _intervals(data: ChartData) -> Any:
         x=alt.X("lo:Q", title=data.x.title, scale=_scale(data.x)), x2="hi:Q"
     )  # fmt: skip
     tooltip = [entry for entry in _tooltip(data) if entry.shorthand != "y:Q"]
-    means = base.mark_point(filled=True, size=130).encode(x=x, shape=_shape(data), tooltip=tooltip)
+    means = base.mark_point(filled=True, size=130, opacity=1).encode(
+        x=x, shape=_shape(data), tooltip=tooltip
+    )
     dots = (
         _chart(seeds)
         .mark_tick(thickness=2, size=16)
@@ -199,7 +244,7 @@ def _intervals(data: ChartData) -> Any:
                      alt.Tooltip("seed:Q", title="one seed", format=".4~g")],
         )
     )  # fmt: skip
-    return alt.layer(rules, dots, means)
+    return alt.layer(*_limits(data), rules, dots, means)
 
 
 def _scatter(data: ChartData) -> Any:
@@ -208,9 +253,10 @@ def _scatter(data: ChartData) -> Any:
     pick = _pick()
     x, y = _axes(data)
     base = _chart(data.values).encode(color=_color(data))
-    upright = base.mark_rule(strokeWidth=1.5).encode(
-        x=x, y=alt.Y("lo:Q", title=data.y.title, scale=_scale(data.y)), y2="hi:Q",
-        opacity=_fade(pick, 0.8, 0.1),
+    upright = _chart([value for value in data.values if "low" in value])
+    upright = upright.mark_rule(strokeWidth=1.5).encode(
+        x=x, y=alt.Y("low:Q", title=data.y.title, scale=_scale(data.y)), y2="high:Q",
+        color=_color(data), opacity=_fade(pick, 0.8, 0.1),
     )  # fmt: skip
     level = base.mark_rule(strokeWidth=1.5).encode(
         x=alt.X("left:Q", title=data.x.title, scale=_scale(data.x)), x2="right:Q", y=y,

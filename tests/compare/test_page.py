@@ -14,10 +14,11 @@ import pytest
 from rnnctl.compare.report import compare
 from rnnctl.errors import UsageError
 from rnnctl.reports import as_markdown, render
-from rnnctl.reports.chart_data import NAMES, charts
+from rnnctl.reports.chart_data import NAMES, SMALLEST, charts
 from rnnctl.reports.charts import save_plots, specification
 from rnnctl.reports.comparison import blocks
 from rnnctl.reports.page import page
+from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import Comparison, Failure, Member
 
 Grid = Callable[..., list[Member]]
@@ -30,7 +31,19 @@ FLAGS = [
 
 @pytest.fixture(scope="module")
 def comparison(grid: Grid) -> Comparison:
-    return compare(grid(), [Failure(name="lost <one>", reason="killed", command="rnnctl train x")])
+    lost = Failure(name="lost <one>", reason="killed", command="rnnctl train x")
+    return compare([*grid(), _untrained(grid)], [lost])
+
+
+def _untrained(grid: Grid) -> Member:
+    """It remembers nothing: its horizon has no logarithm, its curve of learning one point."""
+    member = grid(seeds=1, recall_seeds=0)[2]
+    values = {**member.values, "horizon": Estimate(estimate=0.0, unit="words")}
+    learning = Curve(x_unit="tokens", y_unit="nats", x=(1.0,), y=(3.0,))
+    curves = {**member.curves, "learning": learning}
+    return member.model_copy(
+        update={"untrained": True, "path": "runs/untrained", "values": values, "curves": curves}
+    )
 
 
 def test_there_is_a_chart_for_every_question(comparison: Comparison) -> None:
@@ -46,8 +59,52 @@ def test_the_table_of_a_chart_says_the_same_as_the_chart(comparison: Comparison)
     forest = next(data for data in charts(comparison) if data.name == "forest")
     means = {value["row"]: value["x"] for value in forest.values if "x" in value}
     for row in forest.text.rows:
-        assert float(row[1].split()[0]) == pytest.approx(means[row[0]], rel=0.01)
-        assert len(row[2].split(", ")) == 5
+        trained = row[0] != "untrained lstm"  # 0 in the table, at the edge of the chart
+        assert float(row[1].split()[0]) == pytest.approx(means[row[0]] if trained else 0, rel=0.01)
+        assert len(row[2].split(", ")) == (5 if trained else 1)
+
+
+def _values(result: Comparison, name: str) -> list[dict[str, Any]]:
+    return [dict(value) for data in charts(result) if data.name == name for value in data.values]
+
+
+def test_what_has_no_logarithm_is_drawn_at_the_edge(comparison: Comparison) -> None:
+    (value,) = [
+        v for v in _values(comparison, "forest") if v["row"] == "untrained lstm" and "x" in v
+    ]
+    assert value["x"] == value["lo"] == value["hi"] == SMALLEST
+    assert "untrained lstm" not in {value["row"] for value in _values(comparison, "learning")}
+    for name in ("context", "gradient"):
+        assert all(v["y"] > 0 and v.get("low", 1) > 0 for v in _values(comparison, name))
+
+
+def test_bands_are_drawn_from_three_seeds_on(grid: Grid) -> None:
+    for seeds, drawn in ((2, False), (3, True)):
+        found = _values(compare(grid(seeds, 0)), "learning")
+        assert [value for value in found if "low" in value] == (found if drawn else [])
+
+
+def test_a_curve_on_a_logarithmic_axis_ends_where_it_reaches_the_floor(grid: Grid) -> None:
+    curve = Curve(
+        x_unit="tokens", y_unit="ratio", x=tuple(range(1, 101)), y=(1.0, 0.1) + (0.0,) * 98
+    )
+    member = grid(1, 0)[0]
+    changed = member.model_copy(update={"curves": {"gradient": curve}})
+    found = _values(compare([changed]), "gradient")
+    assert [value["x"] for value in found] == [1, 2, 3]
+
+
+def test_a_curve_of_many_points_has_few_markers(grid: Grid) -> None:
+    curve = Curve(
+        x_unit="tokens", y_unit="ratio", x=tuple(range(1, 129)), y=tuple(0.9**k for k in range(128))
+    )
+    member = grid(1, 0)[0]
+    found = _values(
+        compare([member.model_copy(update={"curves": {"gradient": curve}})]), "gradient"
+    )
+    marked = [value["x"] for value in found if "mark" in value]
+    assert len(found) > 100 > 14 >= len(marked) >= 6
+    assert (marked[0], marked[-1]) == (found[0]["x"], found[-1]["x"])
 
 
 def test_a_recall_at_several_lags_becomes_a_curve(grid: Grid) -> None:

@@ -2,15 +2,17 @@
 
 One model at a time, nothing else running, in rounds: every round measures every model once, so
 that whatever slows the machine down for a while slows them all, and ratios are taken within
-rounds. Of the steps within a round the quartile of the fastest counts: what disturbs a computer
-makes it slower, never faster. GRUs are measured a second time at the LSTM's hidden size, because
-"the GRU is faster" is said of equal sizes, while members are matched in parameters.
+rounds. What disturbs a computer makes it slower, never faster (and two threads that wait for each
+other fifty times slower): so of the steps within a round the quartile of the fastest counts, and
+of the rounds those where every model came nearest to its own best. GRUs are measured a second time
+at the LSTM's hidden size, because "the GRU is faster" is said of equal sizes, while members are
+matched in parameters.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +25,10 @@ from rnnctl.runs import Run
 if TYPE_CHECKING:
     from rnnctl.nn.models import Classifier, LanguageModel
 
-ROUNDS = 7
-WARM_UP = 2  # steps before the clock starts
+ROUNDS = 5
+MOST = 3  # times as many rounds on a machine that is busy
+DISTURBED = 0.8  # of its best speed: a model that is slower in a round was disturbed
+WARM_UP = 0.3  # seconds before the clock starts
 SECONDS = 0.4  # of training steps in each round
 GENERATED = 64  # tokens generated at a time
 GENERATIONS = 8  # so often in each round
@@ -64,6 +68,11 @@ class _Bench:
         self.ms.append(1000 * quartile(took) / GENERATED)
         self.model.train()
 
+    def keep(self, rounds: Sequence[int]) -> None:
+        """Forget all but these rounds."""
+        self.train = [self.train[k] for k in rounds]
+        self.ms = [self.ms[k] for k in rounds]
+
 
 def quartile(values: Sequence[float]) -> float:
     """The value that a quarter of `values` (at least one) are below."""
@@ -76,6 +85,7 @@ def measure(
     threads: int,
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
+    warm_up: float = WARM_UP,
 ) -> Iterator[str]:
     """Measure one run per row and write `speed.json` into it; says which row comes next.
 
@@ -94,17 +104,41 @@ def measure(
             if size is not None and Run.open(path).config.model.cell == "gru"
         }
         everyone = [*benches.items(), *((f"{row}, size {size}", b) for row, b in twins.items())]
-        for _, bench in everyone:
-            for _ in range(WARM_UP):
-                bench.step()
-        for number in range(rounds):
-            for row, bench in everyone:
-                yield f"speed, round {number + 1} of {rounds}: {row}"
-                bench.round(seconds)
+        done = yield from _rounds(everyone, rounds, seconds, warm_up)
     finally:
         torch.set_num_threads(before)
     for row, path in runs.items():
-        _write(path, benches[row], twins.get(row), threads)
+        _write(path, benches[row], twins.get(row), threads, done)
+
+
+def _rounds(
+    everyone: Sequence[tuple[str, _Bench]], rounds: int, seconds: float, warm_up: float
+) -> Generator[str, None, int]:
+    """Measure until `rounds` were undisturbed, and keep the best; return how many there were."""
+    benches = [bench for _, bench in everyone]
+    for bench in benches:
+        bench.round(warm_up)
+        bench.keep([])
+    for number in range(1, MOST * rounds + 1):
+        for row, bench in everyone:
+            yield f"speed, round {number}: {row}"
+            bench.round(seconds)
+        shares = undisturbed([bench.train for bench in benches])
+        if sum(share >= DISTURBED for share in shares) >= rounds:
+            break
+    best = sorted(range(number), key=shares.__getitem__, reverse=True)[:rounds]
+    for bench in benches:
+        bench.keep(sorted(best))
+    return number
+
+
+def undisturbed(speeds: Sequence[Sequence[float]]) -> list[float]:
+    """For each round the smallest share of its own best speed that a model reached.
+
+    `speeds` has one sequence for each model, with its speed in each round.
+    """
+    shares = [[value / max(one) for value in one] for one in speeds]
+    return [min(found) for found in zip(*shares, strict=True)]
 
 
 def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int | None:
@@ -114,10 +148,11 @@ def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int |
     return None
 
 
-def _write(path: Path, bench: _Bench, twin: _Bench | None, threads: int) -> None:
+def _write(path: Path, bench: _Bench, twin: _Bench | None, threads: int, rounds: int) -> None:
     record = SpeedResult(
         environment=_environment(threads),
         threads=threads,
+        rounds=rounds,
         train_tokens_per_s=tuple(bench.train),
         generate_ms_per_token=tuple(bench.ms),
         hidden_size=bench.hidden_size,

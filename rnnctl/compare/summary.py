@@ -222,7 +222,7 @@ def _speed(found: SpeedRecord | None) -> dict[str, SeedSummary]:
     }
     return {
         key: summarise(estimates(values), "log", MEASURES[key].unit, floor=0.0).model_copy(
-            update={"note": f"over {len(values)} rounds of one member"}
+            update={"note": f"{len(values)} of {found.rounds or len(values)} rounds of one member"}
         )
         for key, values in rounds.items()
         if values

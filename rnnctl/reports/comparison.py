@@ -68,7 +68,7 @@ def title(result: Comparison) -> str:
     """``RNN, LSTM and GRU on tinyshakespeare``."""
     cells = list(dict.fromkeys(row.cell.upper() for row in result.rows if row.cell))
     listed = ", ".join(cells[:-1]) + (" and " if len(cells) > 1 else "") + "".join(cells[-1:])
-    return f"{listed} on {result.corpus}"
+    return f"{listed} on {result.corpus.rpartition('/')[2] or result.corpus}"
 
 
 def facts(result: Comparison) -> list[Block]:

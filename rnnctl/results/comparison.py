@@ -33,9 +33,10 @@ class ExchangeRecord(Record):
 
 
 class SpeedRecord(Record):
-    """Speed of one run's model, measured alone, one entry per round."""
+    """Speed of one run's model, measured alone, one entry for each round that is kept."""
 
     threads: int
+    rounds: int | None = Field(None, description="measured; the least disturbed are kept")
     train_tokens_per_s: tuple[float, ...]
     generate_ms_per_token: tuple[float, ...]
     hidden_size: int

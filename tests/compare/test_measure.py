@@ -26,10 +26,15 @@ def test_every_row_is_measured_once_a_round_and_the_gru_at_the_lstms_size_too(
 ) -> None:
     lstm = make_run(TEXT, cell="lstm", hidden_size=8)
     gru = make_run(TEXT, cell="gru", hidden_size=11)
-    said = list(speed.measure({"lstm": lstm, "gru": gru}, threads=1, rounds=2, seconds=0.0))
-    assert len(said) == 2 * 3  # rounds of lstm, gru, and gru at the size of lstm
-    assert said[0] == "speed, round 1 of 2: lstm"
+    said = list(
+        speed.measure({"lstm": lstm, "gru": gru}, threads=1, rounds=2, seconds=0.0, warm_up=0.0)
+    )
+    rounds, rest = divmod(len(said), 3)  # of lstm, gru, and gru at the size of lstm
+    assert rest == 0
+    assert 2 <= rounds <= 2 * speed.MOST
+    assert said[0] == "speed, round 1: lstm"
     one, two = _speed(lstm), _speed(gru)
+    assert one.rounds == two.rounds == rounds
     assert (one.hidden_size, one.same_size_hidden) == (8, None)
     assert (two.hidden_size, two.same_size_hidden) == (11, 8)
     for values in (
@@ -40,9 +45,15 @@ def test_every_row_is_measured_once_a_round_and_the_gru_at_the_lstms_size_too(
         assert all(value > 0 for value in values)
 
 
+def test_the_rounds_in_which_nobody_was_disturbed_count() -> None:
+    fast, slow = [100.0, 90.0, 50.0, 95.0], [10.0, 1.0, 9.0, 9.0]
+    assert speed.undisturbed([fast, slow]) == pytest.approx([1.0, 0.1, 0.5, 0.9])
+    assert speed.quartile([3.0, 1.0, 50.0, 2.0, 40.0]) == 2.0
+
+
 def test_classifiers_have_a_speed_too(make_run: MakeRun) -> None:
     path = make_run(TEXT, labels=("bad", "good"), cell="rnn")
-    assert list(speed.measure({"rnn": path}, threads=1, rounds=1, seconds=0.0))
+    assert list(speed.measure({"rnn": path}, threads=1, rounds=1, seconds=0.0, warm_up=0.0))
     assert _speed(path).chunk == speed.DOCUMENT
 
 
@@ -50,7 +61,9 @@ def test_threads_are_given_back(make_run: MakeRun) -> None:
     import torch
 
     before = torch.get_num_threads()
-    list(speed.measure({"x": make_run(TEXT)}, threads=before + 1, rounds=1, seconds=0.0))
+    list(
+        speed.measure({"x": make_run(TEXT)}, threads=before + 1, rounds=1, seconds=0.0, warm_up=0.0)
+    )
     assert torch.get_num_threads() == before
 
 

@@ -16,7 +16,7 @@ from rnnctl.errors import UsageError
 from rnnctl.reports import as_markdown, render
 from rnnctl.reports.chart_data import NAMES, SMALLEST, charts
 from rnnctl.reports.charts import save_plots, specification
-from rnnctl.reports.comparison import blocks
+from rnnctl.reports.comparison import blocks, title
 from rnnctl.reports.page import page
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import Comparison, Failure, Member
@@ -66,6 +66,12 @@ def test_the_table_of_a_chart_says_the_same_as_the_chart(comparison: Comparison)
 
 def _values(result: Comparison, name: str) -> list[dict[str, Any]]:
     return [dict(value) for data in charts(result) if data.name == name for value in data.values]
+
+
+def test_the_title_names_the_corpus_and_not_its_folder(comparison: Comparison) -> None:
+    far = comparison.model_copy(update={"corpus": "/home/a/corpora/books.txt"})
+    assert title(far) == "RNN, LSTM and GRU on books.txt"
+    assert title(comparison) == "RNN, LSTM and GRU on paragraphs"
 
 
 def test_what_has_no_logarithm_is_drawn_at_the_edge(comparison: Comparison) -> None:

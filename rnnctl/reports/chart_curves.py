@@ -21,7 +21,8 @@ BAND_SEEDS = 3
 class CurveChart:
     """A curve as a chart. In the axes' titles {x} and {y} stand for the curve's units.
 
-    `log_x`: the distance is logarithmic; `floor`: so is y, and this is the smallest value drawn.
+    `log_x`: the distance is logarithmic; `floor`: so is y, and this is the smallest value drawn;
+    `untrained`: an untrained network's curve means something.
     """
 
     curve: str
@@ -32,6 +33,7 @@ class CurveChart:
     log_x: bool = True
     floor: float | None = None
     limits: tuple[Limit, ...] = ()
+    untrained: bool = True
 
 
 BAND = "band: 95 % t-interval over seeds, from three seeds on"
@@ -44,8 +46,8 @@ CURVES: dict[str, CurveChart] = {
         "use", "Loss against context length",
         "How much worse the model is with only so much of the text before. A curve ends where "
         "text from further back changes nothing.",
-        x="context, {x}", y="excess loss, {y}", floor=1e-3,
-        limits=(Limit("y", math.log(1.01), "1 % of perplexity"),),
+        x="context, {x}", y="excess loss, {y}", floor=5e-3,
+        limits=(Limit("y", math.log(1.01), "1 % of perplexity"),), untrained=False,
     ),
     "effect": CurveChart(
         "effect", "What early evidence still counts",
@@ -64,7 +66,7 @@ CURVES: dict[str, CurveChart] = {
 def curves(rows: list[Row], name: str, styles: dict[str, tuple[str, str]]) -> ChartData | None:
     """The chart `name` of `CURVES`, None where no row has such a curve."""
     chart = CURVES[name]
-    rows = [row for row in rows if chart.curve in row.curves and len(row.curves[chart.curve].x) > 1]
+    rows = [row for row in rows if _is_drawn(row, chart)]
     values = [datum for row in rows for datum in _points(row.name, row.curves[chart.curve], chart)]
     if not values:
         return None
@@ -74,6 +76,12 @@ def curves(rows: list[Row], name: str, styles: dict[str, tuple[str, str]]) -> Ch
     names = tuple(dict.fromkeys(str(value["row"]) for value in values))
     return ChartData(name, "line", chart.title, chart.caption, x, y, names, tuple(values),
                      _table(rows, chart.curve), styles, chart.limits)  # fmt: skip
+
+
+def _is_drawn(row: Row, chart: CurveChart) -> bool:
+    curve = row.curves.get(chart.curve)
+    meant = chart.untrained or row.kind != "untrained"
+    return meant and curve is not None and len(curve.x) > 1
 
 
 def _points(name: str, curve: Curve, chart: CurveChart) -> list[Datum]:

@@ -119,8 +119,10 @@ def _compare_runs(folders: list[Path], measure: bool, dry_run: bool) -> Comparis
         for what in experiment.measure(paths, options.cores()):
             console.note(what)
     plan = experiment.plan_of(folders[0]) if len(folders) == 1 else None
-    match = experiment.held_equal(plan, folders[0]) if plan else "as the runs were trained"
-    return experiment.compare_runs(paths, match=match)
+    if plan is None:
+        return experiment.compare_runs(paths)
+    match, rates = experiment.held_equal(plan, folders[0]), experiment.rates_of(plan, folders[0])
+    return experiment.compare_runs(paths, match=match, rates=rates)
 
 
 def _print_members(settings: Settings, root: Path, machine: Machine) -> None:

@@ -197,6 +197,17 @@ def held_equal(settings: Settings, root: Path) -> str:
         return match_in_words(settings)
 
 
+def rates_of(settings: Settings, root: Path) -> str:
+    """Where the learning rates of the members under `root` come from, in words."""
+    if settings.rates == "shipped":
+        return provenance(settings.task)
+    try:
+        tuned = tuning(resolved(settings, root, 1))
+    except UsageError:
+        return ""
+    return _rates_in_words(best_rates(tuned, root))
+
+
 def best_rates(tuned: Sequence[Planned], root: Path) -> dict[str, float]:
     """Per row the rate with the best validation. Rows of which nothing was trained are missing."""
     best: dict[str, tuple[float, float]] = {}

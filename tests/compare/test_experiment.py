@@ -75,6 +75,7 @@ def test_the_rate_with_the_best_validation_is_chosen_and_lost_ones_are_passed_ov
     settings = Settings(cells=("lstm",), inits=("good",), rates="grid")
     _tune(tmp_path, tuning(settings), {2e-3: 2.0, 4e-3: 1.5, 1.6e-2: 3.0})
     assert experiment.best_rates(tuning(settings), tmp_path) == {"lstm good": 4e-3}
+    assert experiment.rates_of(settings, tmp_path).endswith("lstm good 0.004")
 
 
 def test_the_dry_run_prints_the_search_first_and_the_members_once_it_is_done(
@@ -113,4 +114,5 @@ def test_a_small_comparison_from_text_to_verdicts(rnnctl, tmp_path: Path) -> Non
     again = rnnctl(*arguments)
     assert again.out == first.out
     offline = rnnctl("compare", str(root), "--format", "json")
-    assert json.loads(offline.out)["verdicts"] == result["verdicts"]
+    later = json.loads(offline.out)
+    assert all(later[key] == result[key] for key in ("verdicts", "match", "rates", "rows"))

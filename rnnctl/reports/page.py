@@ -139,7 +139,9 @@ p.warning { border-left: 4px solid var(--no); padding-left: 0.7rem; }
   :root { --ink: #000; --soft: #444; --paper: #fff; --card: #fff; --line: #bbb; --yes: #000;
     --no: #000; --open: #000; color-scheme: light; }
   main { max-width: none; padding: 0; } .scroll { overflow: visible; }
-  .figures { display: block; } figure, .verdict, tr { break-inside: avoid; }
+  body { font-size: 10.5pt; } th, td { padding: 0.1rem 0.6rem; }
+  .figures { display: block; } .chart, .verdict, tr { break-inside: avoid; }
+  h3, figcaption, summary { break-after: avoid; }
   figure { border: 1px solid var(--line); margin-bottom: 1rem; } h2 { break-after: avoid; }
   td { white-space: normal; } table { font-size: 8.5pt; } .chart svg { height: auto; }
 }

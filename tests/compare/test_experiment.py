@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import select
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +120,30 @@ def test_a_small_comparison_from_text_to_verdicts(rnnctl, tmp_path: Path) -> Non
     offline = rnnctl("compare", str(root), "--format", "json")
     later = json.loads(offline.out)
     assert all(later[key] == result[key] for key in ("verdicts", "match", "rates", "rows"))
+
+
+@pytest.mark.slow
+def test_right_after_a_kill_the_same_command_loses_no_member(rnnctl, root, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """The workers of the killed one save themselves, and until then they hold their runs."""
+    arguments = [
+        "compare", "--steps", "200", "--seeds", "2", "--inits", "good", "--cells", "lstm,gru",
+        "--hidden-size", "32", "--no-recall", "--run-root", str(tmp_path / "root"),
+    ]  # fmt: skip
+    first = subprocess.Popen([sys.executable, "-m", "rnnctl", *arguments], cwd=root)
+    limit = time.monotonic() + 120
+    while time.monotonic() < limit and not _is_training(tmp_path / "root"):
+        select.select([], [], [], 0.05)
+    first.kill()
+    first.wait()
+    again = rnnctl(*arguments, "--format", "json")
+    assert again.code == 0, again.err
+    assert "failed" not in again.err
+    result = json.loads(again.out)
+    assert result["failures"] == []
+    assert sum(len(row["seeds"]) for row in result["rows"] if row["kind"] == "trained") == 4
+
+
+def _is_training(root: Path) -> bool:
+    """Whether some member has taken a few steps."""
+    logs = list(root.glob("text-*/log.jsonl"))
+    return any(len(log.read_bytes().splitlines()) > 5 for log in logs)

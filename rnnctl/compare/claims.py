@@ -17,7 +17,7 @@ from rnnctl.compare.evidence import (
     over_seeds,
 )
 from rnnctl.results.base import Estimate
-from rnnctl.results.comparison import Contrast, Member, Outcome
+from rnnctl.results.comparison import Contrast, Member, Outcome, Row
 
 CHARACTERS_PER_WORD = 5.0  # where distances are in characters
 
@@ -34,10 +34,29 @@ def vanishes(evidence: Evidence, *, lag: float) -> list[Finding]:
     half = row.numbers.get("gradient_half_life")
     text = f"{row.name}: 1 % of the gradient is left after {in_words(value)}"
     text += f", half of it after {in_words(half)}" if half else ""
+    text += _longest(evidence, "reach_1pct", row)
     numbers: dict[str, Estimate] = {"reach_1pct": value}
     if half:
         numbers["gradient_half_life"] = half
     return [Finding(below(value, lag), text, numbers)]
+
+
+def _longest(evidence: Evidence, key: str, row: Row) -> str:
+    """What the best of the other cells reaches: a claim of one cell says nothing of the others."""
+    found = [
+        (_size(other.numbers[key]), other.name, other.numbers[key])
+        for other in evidence.rows
+        if other.kind == "trained" and other.cell != row.cell and key in other.numbers
+    ]
+    if not found:
+        return ""
+    _, name, value = max(found, key=lambda one: one[0])
+    return f"; the most of the other cells: {name}, {in_words(value)}"
+
+
+def _size(value: Estimate) -> float:
+    known = value.censored_at if value.status == "censored" else value.estimate
+    return -1.0 if known is None else known
 
 
 def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Finding]:
@@ -48,11 +67,13 @@ def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Findi
         horizon = row.numbers.get("horizon")
         if start is not None:
             text = f"{row.name}: the first sentence keeps {in_words(start)} of its weight"
+            text += _longest(evidence, "retention_start", row)
             numbers: dict[str, Estimate] = {"retention_start": start}
             findings.append(Finding(below(start, weight), text, numbers))
         elif horizon is not None:
             early = words * (CHARACTERS_PER_WORD if evidence.unit == "chars" else 1)
             text = f"{row.name}: memory horizon {in_words(horizon)}, early is {early:g} back"
+            text += _longest(evidence, "horizon", row)
             findings.append(Finding(below(horizon, early), text, {"horizon": horizon}))
     return findings + _recall_of_rnn(evidence)
 

@@ -81,6 +81,15 @@ def test_a_long_memory_refutes_that_the_rnn_forgets(grid: Grid) -> None:
     assert said["leaves-out"].outcome == "does not hold"
 
 
+def test_what_is_said_of_the_rnn_stands_beside_what_the_others_reach(grid: Grid) -> None:
+    said = _said(grid(recall_seeds=0))
+    for claim in ("vanishes", "leaves-out"):
+        sentence = said[claim].findings[0].sentence
+        assert "the most of the other cells: lstm good, " in sentence
+    alone = _said([m for m in grid(recall_seeds=0) if m.cell == "rnn"])
+    assert "other cells" not in alone["vanishes"].findings[0].sentence
+
+
 def test_an_exploding_gradient_counts_as_the_claim_says(grid: Grid) -> None:
     members = [m.model_copy(update={"explodes": m.cell == "rnn"}) for m in grid(recall_seeds=0)]
     verdict = _said(members)["vanishes"]

@@ -25,6 +25,7 @@ _MAGIC = {
     b"SQLite format 3": "a database",
     b"\x28\xb5\x2f\xfd": "a zstandard file (unpack it first)",
 }
+_CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1b") + b"\x7f"
 _REFUSED_ENCODINGS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
 
 
@@ -156,6 +157,7 @@ def check_text(sample: bytes, name: str) -> None:
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and nulls * 100 > len(sample):
         raise DataError(f"{name}:1: byte 0 begins UTF-16, not UTF-8", hint="add --encoding utf-16")
     if nulls * 10 <= len(sample) and (nulls * 200 <= len(sample) or _is_utf8(sample)):
+        _check_control(sample, name)
         return
     even = sample[::2].count(0)
     for share, codec in ((nulls - even, "utf-16-le"), (even, "utf-16-be")):
@@ -168,6 +170,16 @@ def check_text(sample: bytes, name: str) -> None:
         f"{name} is binary: {nulls} of its first {len(sample)} bytes are zero",
         hint="give text, a table or a folder",
     )
+
+
+def _check_control(sample: bytes, name: str) -> None:
+    """Text in any encoding of one-byte units has few control characters; packed data has 11 %."""
+    control = len(sample) - len(sample.translate(None, _CONTROL))
+    if control * 20 > len(sample) and not _is_utf8(sample):
+        raise DataError(
+            f"{name} is binary: {control} of its first {len(sample)} bytes are control characters",
+            hint="give text, a table or a folder",
+        )
 
 
 def _is_utf8(sample: bytes) -> bool:

@@ -25,6 +25,7 @@ import numpy as np
 from rnnctl.nn import cells, lanes
 from rnnctl.nn.cells import Cell
 from rnnctl.nn.lanes import ARITHMETIC, OPTIONS, get, inline, put
+from rnnctl.nn.numba_start import spare_scipy
 
 # How g parts of a row (g, H) become a tuple, and back.
 
@@ -286,6 +287,7 @@ def _digest() -> str:
 @cache
 def kernels(cell: Cell) -> Kernels:
     """The passes for one cell; compiled when first called with a dtype, or found in the cache."""
+    spare_scipy()
     mathematics = {
         name: inline(_bound(getattr(cell, name), cell, ARITHMETIC))
         for name in ("step", "factors", "pull")

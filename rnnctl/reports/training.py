@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.diagnostics import headline_blocks
@@ -65,6 +65,8 @@ def _quality(result: TrainResult) -> Iterator[Block]:
     classified = [split for split in result.splits if split.classification is not None]
     if classified:
         yield _class_table(classified)
+        if _parts(classified):
+            yield Paragraph("; ".join(_parts(classified)), "note")
     if result.chance:
         yield Paragraph(_chance(result.chance), "note")
 
@@ -85,9 +87,8 @@ def _loss_table(splits: tuple[SplitResult, ...]) -> Table:
 
 
 def _loss_row(split: SplitResult, loss: LanguageModelLoss) -> tuple[str, ...]:
-    name = f"{split.split} ({split.part})" if split.part else split.split
     return (
-        name,
+        split.split,
         loss.protocol,
         fixed(loss.loss_nats, 4),
         number(loss.perplexity, 4),
@@ -99,12 +100,18 @@ def _loss_row(split: SplitResult, loss: LanguageModelLoss) -> tuple[str, ...]:
 
 def _legend(splits: tuple[SplitResult, ...], trivial: float) -> str:
     losses = {loss.protocol: loss for split in splits for loss in split.losses}
-    parts = [PROTOCOLS[name].format(window=loss.window) for name, loss in losses.items()]
+    parts = _parts(splits)
+    parts += [PROTOCOLS[name].format(window=loss.window) for name, loss in losses.items()]
     unknown = max((loss.unknown_rate for loss in losses.values()), default=0.0)
     if unknown:
         parts.append(f"up to {percent(unknown, 2)} unknown tokens, charged with their spelling")
     parts.append(f"a model without context: {trivial:.3f} nats/token")
     return "; ".join(parts)
+
+
+def _parts(splits: Sequence[SplitResult]) -> list[str]:
+    """Which splits were measured in part only; in the table it would take the room of a column."""
+    return [f"{split.split}: {split.part}" for split in splits if split.part]
 
 
 def _class_table(splits: list[SplitResult]) -> Table:
@@ -114,10 +121,9 @@ def _class_table(splits: list[SplitResult]) -> Table:
         found = split.classification
         assert found is not None
         low, high = found.accuracy_ci95
-        name = f"{split.split} ({split.part})" if split.part else split.split
         rows.append(
             (
-                name,
+                split.split,
                 percent(found.accuracy, 2),
                 f"{percent(low)} to {percent(high)}",
                 percent(found.macro_f1),

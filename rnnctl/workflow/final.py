@@ -68,7 +68,7 @@ def _classified(
     part = ""
     if name == "train" and split.count > TRAIN_DOCUMENTS:
         chosen = np.linspace(0, split.count - 1, TRAIN_DOCUMENTS).astype(np.int64)
-        split, part = subset(split, chosen), f"{TRAIN_DOCUMENTS:,} documents"
+        split, part = subset(split, chosen), f"a sample of {TRAIN_DOCUMENTS:,} documents"
     boundary = prepared.tokenizer.boundary_id
     logits = classify_split(prepared.model, split, boundary, arithmetic, interrupted=interrupted)
     if logits is None:
@@ -137,7 +137,7 @@ def _language_model(
         )
         if nats is None:
             raise FinalInterrupted
-        part = "" if whole else f"first {len(offsets) - 1:,} documents"
+        part = "" if whole else f"the first {len(offsets) - 1:,} documents"
         extra = split.unknown_nats[: len(nats)]
         loss = loss_of(split, len(nats), float(nats.sum()), "document")
         result = SplitResult(split=name, losses=(loss,), part=part)
@@ -170,7 +170,7 @@ def _running(
     if streaming is None or cold is None:
         raise FinalInterrupted
     share = len(ids) / len(split.ids)
-    part = "" if share == 1 else f"first {len(ids):,} tokens"
+    part = "" if share == 1 else f"the first {len(ids):,} tokens"
     losses = (
         loss_of(split, None, streaming, "streaming", share=share),
         loss_of(split, None, cold, "cold", share=share, window=COLD_WINDOW),

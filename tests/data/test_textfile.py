@@ -6,6 +6,7 @@ import bz2
 import codecs
 import gzip
 import lzma
+import random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -143,6 +144,7 @@ def test_a_wrong_byte_of_another_encoding_is_named(write, cache):
     ("data", "what"),
     [
         (b"\x00\x01\x02\x03" * 50, "is binary"),
+        (random.Random(0).randbytes(3000), "is binary: .* are control characters"),
         (b"PK\x03\x04" + b"\xff" * 50, "a zip archive"),
         (b"\x7fELF" + b"\x00" * 50, "a program"),
         (b"%PDF-1.7 \xe2\xe3\xcf", "a PDF document"),

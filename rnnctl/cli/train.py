@@ -195,7 +195,10 @@ def _probe(prepared: Prepared, step: int) -> Iterator[Event]:
 
 
 def _is_live() -> bool:
-    return not console.is_quiet() and sys.stderr is not None and sys.stderr.isatty()
+    """Whether somebody looks at a terminal that can be written over."""
+    if console.is_quiet() or sys.stderr is None or os.environ.get("TERM") == "dumb":
+        return False
+    return sys.stderr.isatty()
 
 
 def _headline(path: Path) -> dict[str, Any] | None:

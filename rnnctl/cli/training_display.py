@@ -95,26 +95,24 @@ class Picture:
             return None
         return self.step.elapsed_s * (1 - self.step.progress) / self.step.progress
 
-    def numbers(self) -> str:
-        """Step, losses, speed, norm and rate in one line."""
+    def numbers(self) -> list[str]:
+        """Step, losses, speed, norm and rate."""
         step = self.step
         if step is None:
-            return self.doing
-        unit = "nats"
-        parts = [f"step {step.step:,}", f"loss {self.loss:.3f} {unit}"]
+            return [self.doing]
+        parts = [f"step {step.step:,}", f"loss {self.loss:.3f} nats"]
         if self.evaluated is not None:
             parts.append(_validation(self.evaluated))
         if self.tokens_per_s:
             parts.append(f"{self.tokens_per_s:,.0f} tokens/s")
-        parts += [f"norm {step.gradient_norm:.2f}", f"rate {step.lr:.2g}"]
-        return "  ".join(parts)
+        return [*parts, f"norm {step.gradient_norm:.2f}", f"rate {step.lr:.2g}"]
 
     def reach(self) -> str:
         """How much of the gradient arrives from so many steps back."""
         if not self.shares:
             return ""
-        parts = [f"{number(100 * s, 2)} % from {lag}" for lag, s in self.shares.items()]
-        return "gradient that arrives: " + ", ".join(parts) + " steps back"
+        parts = [f"{lag}: {number(100 * s, 2)} %" for lag, s in self.shares.items()]
+        return "gradient from so many steps back: " + ", ".join(parts)
 
 
 def _validation(event: Evaluated) -> str:
@@ -164,9 +162,10 @@ def introduction(event: Started) -> str:
     threads = f"{event.threads} thread" + ("s" if event.threads > 1 else "")
     return (
         f"{event.corpus}{_labels(event.labels)}\n"
-        f"{event.train_tokens:,} training tokens, vocabulary {event.vocab_size:,}{cut}; "
-        f"{model.cell.upper()}, {layers} of {model.hidden_size}, {event.parameters:,} parameters\n"
-        f"{event.device}, {event.dtype}, {threads}; {begun}"
+        f"{event.train_tokens:,} training tokens, vocabulary {event.vocab_size:,}{cut}\n"
+        f"{model.cell.upper()}, {layers} of {model.hidden_size}, {event.parameters:,} parameters; "
+        f"{event.device}, {threads}\n"
+        f"{event.dtype}; {begun}"
     )
 
 
@@ -204,7 +203,7 @@ class Plain(Silent):
     def _line(self) -> None:
         self._last = time.monotonic()
         done = percent(self._picture.step.progress, 0) if self._picture.step else ""
-        console.note(f"{done:>5}  {self._picture.numbers()}")
+        console.note(f"{done:>5}  {'  '.join(self._picture.numbers())}")
 
 
 class Live(Silent):
@@ -241,15 +240,14 @@ class Live(Silent):
     def _render(self) -> RenderableType:
         from rich.text import Text
 
-        picture = self._picture
-        lines = [picture.numbers()]
+        picture, width = self._picture, self._console.width
+        lines = filled(picture.numbers(), width)
         if picture.step is not None:
             lines.insert(0, _bar(picture))
         if picture.reach():
             lines.append(picture.reach())
         if picture.sample:
             lines.append(f"it writes: {picture.sample}")
-        width = self._console.width
         return Text("\n".join(_shortened(console.printable(line), width) for line in lines))
 
 
@@ -259,6 +257,17 @@ def _bar(picture: Picture) -> str:
     left = f"{seconds(picture.left_s)} left" if picture.left_s is not None else ""
     doing = picture.doing or left
     return f"{'━' * full}{'─' * (_BAR - full)} {percent(picture.step.progress, 0)}  {doing}"
+
+
+def filled(parts: list[str], width: int) -> list[str]:
+    """The parts in as few lines as they fit into, two spaces apart."""
+    lines = parts[:1]
+    for part in parts[1:]:
+        if len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += f"  {part}"
+        else:
+            lines.append(part)
+    return lines
 
 
 def _shortened(line: str, width: int) -> str:

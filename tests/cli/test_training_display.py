@@ -1,0 +1,59 @@
+"""What a training shows while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rnnctl.cli.training_display import Picture, filled, introduction
+from rnnctl.config import RunConfig
+from rnnctl.training import events
+from rnnctl.workflow.progress import Started
+
+STARTED = Started(
+    run=Path("runs/a"),
+    config=RunConfig(),
+    corpus="reviews.csv",
+    train_tokens=1_003_854,
+    parameters=1_355_840,
+    vocab_size=65,
+    device="cpu",
+    dtype="bfloat16 products, float32 weights",
+    threads=1,
+    labels=tuple(f"label {i}" for i in range(12)),
+)
+
+
+def picture() -> Picture:
+    made = Picture()
+    step = events.Step(
+        step=1160, progress=0.58, lr=0.015, loss_nats=1.432, gradient_norm=0.12, clipped=False,
+        tokens=2_375_680, epoch=2.4, elapsed_s=75.0,
+    )  # fmt: skip
+    for event in (STARTED, step, events.Evaluated(1160, 1.532, 1.6, True, 0.993, 74.0)):
+        made.take(event)
+    made.take(events.GradientShare(1160, {1: 1.0, 10: 0.123, 50: 0.0123, 100: 0.00012}))
+    return made
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_number_is_cut_off(width: int) -> None:
+    parts = picture().numbers()
+    lines = filled(parts, width)
+    assert all(len(line) <= width for line in lines)
+    assert "  ".join(lines) == "  ".join(parts)
+    assert "99.3 % right" in lines[0]
+
+
+def test_gradient_shares_fit_a_terminal() -> None:
+    line = picture().reach()
+    assert line.endswith("100: 0.012 %") and len(line) <= 80
+
+
+def test_an_introduction_fits_a_terminal_and_names_the_labels() -> None:
+    lines = introduction(STARTED).splitlines()
+    assert all(len(line) <= 80 for line in lines[1:])
+    assert lines[0].startswith("reviews.csv, 12 labels: label 0, label 1")
+    assert lines[0].endswith("and 4 more")
+    assert "1 thread" in lines[2] and "threads" not in lines[2]

@@ -242,7 +242,7 @@ def _generation(model: Model) -> Callable[[int], None]:
     """One stream, one token at a time, through the same steps as ``rnnctl generate``."""
     import numpy as np
 
-    from rnnctl.inference.stepping import Stepper
+    from rnnctl.nn.stepping import Stepper
 
     def generate(tokens: int) -> None:
         stepper = Stepper(model, model.recurrent.initial_state(1))

@@ -18,8 +18,8 @@ from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.inference.sampling import Sampling, Uniforms, choose
 from rnnctl.inference.score import Reading, Scorer
 from rnnctl.inference.state import TextState
-from rnnctl.inference.stepping import Stepper
 from rnnctl.nn.models import LanguageModel
+from rnnctl.nn.stepping import Stepper, StepWeights
 
 STREAMS = 64
 
@@ -98,6 +98,14 @@ class Generator:
         self._scorer = scorer
         self.model: LanguageModel = scorer.model
         self._tokenizer = scorer.tokenizer
+        self._prepared: dict[bool, StepWeights] = {}
+
+    def _weights(self, streams: int) -> StepWeights:
+        """Ready for one stream, or for several; made when they are first needed."""
+        several = streams > 1
+        if several not in self._prepared:
+            self._prepared[several] = StepWeights(self.model, streams)
+        return self._prepared[several]
 
     def read(self, prompt: str, before: TextState | None = None) -> TextState:
         """The state after a prompt, `last_token` not yet fed. Unknown characters do not matter."""
@@ -118,7 +126,7 @@ class Generator:
         if not prompts or wish.length == 0:
             yield from (Piece(first + i, "", "length") for i in range(len(prompts)))
             return
-        batch = _Batch(self.model, self._tokenizer, prompts, wish, first)
+        batch = _Batch(self._weights(len(prompts)), self._tokenizer, prompts, wish, first)
         for _ in range(wish.length):
             yield from batch.step()
             if batch.empty:
@@ -142,7 +150,7 @@ class _Batch:
 
     def __init__(
         self,
-        model: LanguageModel,
+        weights: StepWeights,
         tokenizer: Tokenizer,
         prompts: Sequence[TextState],
         wish: Wish,
@@ -150,7 +158,7 @@ class _Batch:
     ) -> None:
         coordinates = zip(*(prompt.state for prompt in prompts), strict=True)
         state = tuple(torch.cat(parts, dim=1) for parts in coordinates)
-        self._stepper = Stepper(model, state)
+        self._stepper = Stepper(weights, state)
         self._tokenizer = tokenizer
         self._wish = wish
         self._last = np.array([prompt.last_token for prompt in prompts])

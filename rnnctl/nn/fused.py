@@ -9,7 +9,6 @@ Axes: T time, B batch, E inputs, g gates, H hidden.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -98,24 +97,6 @@ def _pull_steps(
         step(t, x, extra, carried, dh_, as_array(through), gradient_, du_, keep)
         through = product(sources[t])
     return du, through.float() * kept.keep[0].unsqueeze(-1), gradient
-
-
-def step_once(cell: Cell, x: Tensor, u: Tensor, before: Parts) -> Parts:
-    """A single step in fp32: x and u (B, gH), state parts (B, H) -> the state after it."""
-    shape = (1, len(x), cell.gate_count, x.shape[1] // cell.gate_count)
-    hidden = torch.empty(2, len(x), shape[-1])
-    carried = torch.empty_like(hidden)
-    carried[0] = before[-1]
-    extra, keep = _constants(len(x), shape[-1])
-    gates, u_parts = as_array(x).reshape(shape), as_array(u).reshape(shape[1:])
-    kernels(cell).forward(0, gates, u_parts, as_array(carried), as_array(hidden), extra, keep)
-    return (hidden[1], carried[1]) if len(before) > 1 else (hidden[1],)
-
-
-@lru_cache(8)
-def _constants(batch: int, size: int) -> tuple[Array, Array]:
-    """For single steps: a place for what is not needed after, and no state zeroed."""
-    return as_array(torch.empty(1, batch, size)), as_array(torch.ones(2, batch))
 
 
 class FusedLayer(torch.autograd.Function):

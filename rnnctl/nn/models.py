@@ -15,13 +15,9 @@ from torch.nn.functional import linear
 from rnnctl.errors import UsageError
 from rnnctl.nn import softmax
 from rnnctl.nn.dropout import TokenDropout, VariationalDropout
-from rnnctl.nn.engines import product_dtype
 from rnnctl.nn.initialisation import initialise_embedding
-from rnnctl.nn.products import FEW, Product
 from rnnctl.nn.recurrent import Recurrent, State
-from rnnctl.nn.stepping import Stepper, Versions, cast, versions
 
-TABLE = 1 << 22  # numbers: up to here, every token's input product is kept for stepping
 POOLS = ("last", "mean", "max", "meanmax")
 # Labels are few, so most rare words are seen with one label by chance: they should start small.
 CLASSIFIER_EMBEDDING_STD = 0.3
@@ -111,7 +107,6 @@ class LanguageModel(_Reader):
         nn.init.zeros_(self.decoder.bias)
         if tied:
             self.decoder.weight = self.embedding.weight
-        self._step_products: tuple[Versions, _StepProducts] | None = None
 
     def features(
         self, ids: Tensor, state: State | None = None, starts: Tensor | None = None
@@ -126,27 +121,6 @@ class LanguageModel(_Reader):
     def logits(self, features: Tensor) -> Tensor:
         """features (…, F) -> (…, V)."""
         return linear(features, self.decoder.weight, self.decoder.bias)
-
-    @torch.no_grad()
-    def step(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step for generating: ids (B,), state -> logits (B, V), state. No gradient.
-
-        The same numbers as `features` and `logits` without dropout, several times as fast. What is
-        packed for it is kept until a weight changes.
-        """
-        stepper = self.recurrent.stepper(ids)
-        if stepper is None:
-            features, state = self.features(ids.unsqueeze(0), state)
-            return self.logits(features[0]), state
-        dtype = product_dtype(self.decoder.weight)
-        parts = (self.decoder, self.embedding, self.projection, self.recurrent)
-        read = [weight for part in parts for weight in part._parameters.values()]
-        now = versions(dtype, len(ids) > FEW, read)
-        if self._step_products is None or self._step_products[0] != now:
-            self._step_products = now, _StepProducts(self, stepper, len(ids), dtype)
-        products = self._step_products[1]
-        outputs, state = stepper.step(products.bottom(ids), state)
-        return products.logits(products.projection(outputs)), state
 
     def loss(
         self,
@@ -180,30 +154,6 @@ class LanguageModel(_Reader):
             features.flatten(0, 1), self.decoder.weight, self.decoder.bias, targets.flatten()
         )
         return nats.view(targets.shape), state
-
-
-class _StepProducts:
-    """What a language model's step needs beside its layers' packed weights."""
-
-    def __init__(
-        self, model: LanguageModel, stepper: Stepper, rows: int, dtype: torch.dtype
-    ) -> None:
-        self.logits = cast(model.decoder.weight, rows, model.decoder.bias, dtype)
-        self.projection: Product = model.projection
-        if isinstance(model.projection, nn.Linear):
-            self.projection = cast(model.projection.weight, rows, model.projection.bias, dtype)
-        self._embedding = model.embedding.weight.detach() * model.input_scale
-        self._product = stepper.bottom
-        width = model.recurrent.get_parameter("bias_ih_l0").numel()
-        self._table: Tensor | None = None
-        if model.vocab_size * width <= TABLE:
-            self._table = self._product(self._embedding)  # (V, gH): no product left per step
-
-    def bottom(self, ids: Tensor) -> Tensor:
-        """ids (B,) -> the bottom layer's input product (B, gH)."""
-        if self._table is not None:
-            return self._table[ids]
-        return self._product(self._embedding[ids])
 
 
 class Classifier(_Reader):

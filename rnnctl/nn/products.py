@@ -17,7 +17,6 @@ from torch.nn.functional import linear
 
 Product = Callable[[Tensor], Tensor]
 FEW = 2  # so few rows are a matrix-vector product
-MANY = 1 << 14  # columns from which such a product is faster over a transposed copy
 
 
 @cache
@@ -43,23 +42,12 @@ def packed(weight: Tensor, rows: int, bias: Tensor | None = None) -> Product:
     `rows` is what the layout is chosen for; other numbers work. For a row or two MKL is faster.
     """
     weight, bias = weight.detach(), None if bias is None else bias.detach()
-    if not can_pack(weight):
+    if not can_pack(weight) or (rows <= FEW and weight.dtype == torch.float32):
         return lambda a: linear(a, weight, bias)
-    if rows <= FEW and weight.dtype == torch.float32:
-        return _for_few_rows(weight, bias)
     onednn = _onednn()
     reordered = onednn._reorder_linear_weight(weight.contiguous(), rows)
     multiply = onednn._linear_pointwise.default
     return lambda a: multiply(a, reordered, bias, "none", [], "")
-
-
-def _for_few_rows(weight: Tensor, bias: Tensor | None) -> Product:
-    if len(weight) <= MANY:
-        return lambda a: linear(a, weight, bias)
-    across = weight.t().contiguous()
-    if bias is None:
-        return lambda a: a @ across
-    return lambda a: torch.addmm(bias, a, across)
 
 
 def transposed(weight: Tensor, rows: int) -> Product:

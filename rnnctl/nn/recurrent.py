@@ -13,8 +13,6 @@ from rnnctl.nn import engines
 from rnnctl.nn.cells import LayerWeights, State, find_cell
 from rnnctl.nn.dropout import VariationalDropout
 from rnnctl.nn.initialisation import initialise_layer
-from rnnctl.nn.products import FEW, can_pack
-from rnnctl.nn.stepping import Stepper, Versions, versions
 from rnnctl.nn.trace import Trace
 
 __all__ = ["Recurrent", "State"]
@@ -56,7 +54,6 @@ class Recurrent(nn.Module):
             for suffix in self._suffixes(layer):
                 self._add_layer(suffix, width)
         self.reset_parameters(init, horizon)
-        self._stepper: tuple[Versions, Stepper] | None = None
 
     def _suffixes(self, layer: int) -> tuple[str, ...]:
         return (f"_l{layer}", f"_l{layer}_reverse")[: self.directions]
@@ -153,35 +150,6 @@ class Recurrent(nn.Module):
             if layer + 1 < self.num_layers:
                 inputs = self.between(inputs)
         return inputs, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
-
-    @torch.no_grad()
-    def step(self, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-        """One step for generating: inputs (B, E), state -> outputs (B, H), state. No gradient.
-
-        The same numbers as `forward` without dropout, several times as fast for few rows.
-        """
-        stepper = self.stepper(inputs)
-        if stepper is not None:
-            return stepper.step(stepper.bottom(inputs), state)
-        outputs, state = self(inputs.unsqueeze(0), state)
-        return outputs[0], state
-
-    def stepper(self, batch: Tensor) -> Stepper | None:
-        """The weights packed for a batch (B, …) like this; None where that is no gain.
-
-        Kept until a weight or the dtype of the products changes; B may fall from many to fewer.
-        """
-        first = self.get_parameter("weight_hh_l0")
-        if self.directions == 2 or self.engine not in ("auto", "fused"):
-            return None
-        if first.dtype != torch.float32 or not can_pack(first) or not engines.fused_available():
-            return None
-        dtype, rows = engines.product_dtype(first), batch.shape[0]
-        now = versions(dtype, rows > FEW, self._parameters.values())
-        if self._stepper is None or self._stepper[0] != now:
-            layers = [self.weights(f"_l{layer}") for layer in range(self.num_layers)]
-            self._stepper = now, Stepper(self.cell, layers, rows, dtype)
-        return self._stepper[1]
 
     def trace(
         self, inputs: Tensor, state: State | None = None, starts: Tensor | None = None

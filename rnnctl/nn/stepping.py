@@ -1,65 +1,189 @@
-"""One step at a time, for generating text: weights packed once, one compiled pass per layer.
+"""One step of a language model at a time, for generating: last tokens in, logits out.
 
-A step of `torch.nn` spends most of its time on copying weights into another layout and on small
-operations. Here the copies are made once and kept until a weight changes.
+A step of `torch.nn` is mostly overhead: the LSTM prepares its kernel anew each time, and a tensor's
+operation costs more than the arithmetic on so few numbers. Here the weights are made ready once,
+and what the first layer makes of a token is a table row where the vocabulary is small enough.
+Several streams use packed products (`products`); one stream is vectors in numpy, whose calls cost a
+tenth of a tensor's and whose products run at the memory's speed. The mathematics is `cells`': the
+same function of a step, on arrays as on tensors.
 
-Axes: B batch, E embedding, H hidden, L layers, g gates, V vocabulary.
+B streams, V vocabulary, E embedding, H hidden, g gates.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import types
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from rnnctl.nn.cells import Cell, LayerWeights, Parts, State
-from rnnctl.nn.products import Product, packed
+from rnnctl.nn import cells
+from rnnctl.nn.cells import Cell, State
+from rnnctl.nn.products import packed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from rnnctl.nn.models import LanguageModel
 
-Versions = tuple[torch.dtype, bool, list[tuple[int, int]]]
-
-
-def versions(dtype: torch.dtype, many: bool, weights: Iterable[Tensor | None]) -> Versions:
-    """What changes whenever a weight is changed in place or replaced, or the kind of product is."""
-    return dtype, many, [(w.data_ptr(), w._version) for w in weights if w is not None]
+TABLE_NUMBERS = 1 << 22  # 16 MB in fp32
+Values = Any  # of all streams: tensors (B, …), or of one: arrays (…,)
 
 
-def cast(weight: Tensor, rows: int, bias: Tensor, dtype: torch.dtype) -> Product:
-    """`packed` with the product in `dtype`, from fp32 to fp32."""
-    product = packed(weight.to(dtype), rows, bias.to(dtype))
-    if dtype == torch.float32:
-        return product
-    return lambda a: product(a.to(dtype)).float()
+class _Tensors:
+    """Several streams, or any device and dtype but fp32 on a CPU."""
+
+    def __init__(self, model: LanguageModel, streams: int) -> None:
+        self._streams = streams
+        self._device = model.embedding.weight.device
+        self.step = model.recurrent.cell.step
+
+    def product(self, weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+        """a -> a W^T + b."""
+        return packed(weight, self._streams, bias)
+
+    def rows(self, table: Tensor, tokens: NDArray[np.integer]) -> Tensor:
+        """The rows of a table that belong to the tokens."""
+        return table[torch.from_numpy(tokens.astype(np.int64)).to(self._device)]
+
+    def parts(self, values: Tensor, count: int) -> tuple[Tensor, ...]:
+        """(B, gH) -> g times (B, H)."""
+        return values.unflatten(-1, (count, -1)).unbind(-2)
+
+    def enter(self, part: Tensor) -> Tensor:
+        """A layer's state coordinate (B, H), from wherever it was kept."""
+        return part.to(self._device)
+
+    def leave(self, logits: Tensor) -> NDArray[np.float32]:
+        """(B, V) for numpy, which may change it."""
+        found: NDArray[np.float32] = logits.float().cpu().numpy()
+        return found
+
+    def select(self, part: Tensor, rows: NDArray[np.integer]) -> Tensor:
+        """Some of the streams."""
+        return part[torch.from_numpy(rows).to(self._device)]
+
+
+class _Vectors:
+    """One stream in numpy; the methods are those of `_Tensors`, for B = 1 and without that axis."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.step = _on_arrays(cell)
+
+    def product(self, weight: Tensor, bias: Tensor) -> Callable[[Values], Values]:
+        w, b = weight.detach().numpy(), bias.detach().numpy()
+
+        def multiply(vector: Values) -> Values:
+            result = w @ vector
+            result += b
+            return result
+
+        return multiply
+
+    def rows(self, table: Tensor, tokens: NDArray[np.integer]) -> Values:
+        return table.numpy()[tokens[0]]
+
+    def parts(self, values: Values, count: int) -> Values:
+        return values.reshape(count, -1)
+
+    def enter(self, part: Tensor) -> Values:
+        return part[0].cpu().numpy()
+
+    def leave(self, logits: Values) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = logits[None]
+        return found
+
+    def select(self, part: Values, rows: NDArray[np.integer]) -> Values:
+        return part
+
+
+def _sigmoid(values: Values) -> Values:
+    result = np.tanh(values * np.float32(0.5))
+    result *= np.float32(0.5)
+    result += np.float32(0.5)
+    return result
+
+
+def _on_arrays(cell: Cell) -> Callable[..., Any]:
+    """The cell's own step with numpy's functions where it says tanh, sigmoid and relu."""
+    arithmetic = {
+        "tanh": np.tanh,
+        "sigmoid": _sigmoid,
+        "relu": lambda values: np.maximum(values, 0),
+    }
+    code = cell.step.__code__
+    return types.FunctionType(code, {**vars(cells), **arithmetic}, cell.step.__name__)
+
+
+class StepWeights:
+    """A model's weights made ready for steps of about B streams; they must not change meanwhile.
+
+    The model must be in `eval` mode: there is no dropout.
+    """
+
+    @torch.inference_mode()
+    def __init__(self, model: LanguageModel, streams: int) -> None:
+        recurrent, embedding = model.recurrent, model.embedding.weight
+        alone = streams == 1 and embedding.device.type == "cpu" and embedding.dtype == torch.float32
+        kind = _Vectors(recurrent.cell) if alone else _Tensors(model, streams)
+        self.kind: _Vectors | _Tensors = kind
+        self.gates = recurrent.cell.gate_count
+        layers = [recurrent.weights(f"_l{layer}") for layer in range(recurrent.num_layers)]
+        self.from_below = [kind.product(w.w_ih, w.b_ih) for w in layers]
+        self.from_before = [kind.product(w.w_hh, w.b_hh) for w in layers]
+        self.decode = kind.product(model.decoder.weight, model.decoder.bias)
+        self.project: Callable[[Values], Values] | None = None
+        if isinstance(model.projection, nn.Linear):
+            self.project = kind.product(model.projection.weight, model.projection.bias)
+        self._embedding = embedding.detach()
+        self._scale = model.input_scale
+        self._table: Tensor | None = None
+        if model.vocab_size * len(layers[0].b_ih) <= TABLE_NUMBERS:
+            product = packed(layers[0].w_ih, model.vocab_size, layers[0].b_ih)
+            self._table = product(self._embedding * self._scale)  # (V, gH)
+
+    def inputs(self, tokens: NDArray[np.integer]) -> Values:
+        """tokens (B,) -> the first layer's input products (B, gH)."""
+        if self._table is not None:
+            return self.kind.rows(self._table, tokens)
+        return self.from_below[0](self.kind.rows(self._embedding, tokens) * self._scale)
 
 
 class Stepper:
-    """The layers' weights as packed products; valid while the weights are what they were.
+    """Holds the state of B streams between steps.
 
-    `step` takes what the bottom layer's input product gave (B, gH), see `bottom`.
+    model: itself, or its weights made ready before. state: as `Recurrent.initial_state`, (L, B, H).
     """
 
-    def __init__(
-        self, cell: Cell, layers: list[LayerWeights], rows: int, dtype: torch.dtype
-    ) -> None:
-        self.cell = cell
-        self.bottom: Product = cast(layers[0].w_ih, rows, layers[0].b_ih, dtype)
-        self._upper = [cast(layer.w_ih, rows, layer.b_ih, dtype) for layer in layers[1:]]
-        self._recurrent = [cast(layer.w_hh, rows, layer.b_hh, dtype) for layer in layers]
+    def __init__(self, model: LanguageModel | StepWeights, state: State) -> None:
+        streams = state[0].shape[1]
+        weights = model if isinstance(model, StepWeights) else StepWeights(model, streams)
+        self._weights = weights
+        # layers, and in each the coordinates
+        self._states: list[tuple[Values, ...]] = [
+            tuple(weights.kind.enter(part[layer]) for part in state)
+            for layer in range(len(state[0]))
+        ]
 
-    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """x (B, gH), state parts (L, B, H) -> outputs (B, H), state."""
-        after: list[Parts] = []
-        for layer, product in enumerate(self._recurrent):
-            if layer:
-                x = self._upper[layer - 1](after[-1][0])
-            before = tuple(part[layer] for part in state)
-            after.append(self._pass(x, product(before[0]), before))
-        return after[-1][0], tuple(torch.stack(parts) for parts in zip(*after, strict=True))
+    @torch.inference_mode()
+    def step(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
+        """tokens (B,) -> logits (B, V) of the token after each; the caller may change them."""
+        weights, kind = self._weights, self._weights.kind
+        hidden: Values = None
+        for layer, state in enumerate(self._states):
+            x = weights.from_below[layer](hidden) if layer else weights.inputs(tokens)
+            u = weights.from_before[layer](state[0])
+            x, u = kind.parts(x, weights.gates), kind.parts(u, weights.gates)
+            self._states[layer], _ = kind.step(x, u, state)
+            hidden = self._states[layer][0]
+        if weights.project is not None:
+            hidden = weights.project(hidden)
+        return kind.leave(weights.decode(hidden))
 
-    def _pass(self, x: Tensor, u: Tensor, before: Parts) -> Parts:
-        from rnnctl.nn.fused import step_once  # imports numba
-
-        return step_once(self.cell, x, u, before)
+    @torch.inference_mode()
+    def keep(self, rows: NDArray[np.integer]) -> None:
+        """Go on with these streams only, in this order."""
+        select = self._weights.kind.select
+        self._states = [tuple(select(part, rows) for part in state) for state in self._states]

@@ -19,6 +19,7 @@ from rnnctl.inference.lines import Line
 from rnnctl.inference.records import Record, RecordReader
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier
+from rnnctl.nn.reading import can_read, each, groups
 from rnnctl.tasks.evaluation import batches_by_length
 from rnnctl.tasks.loading import Loaded
 from rnnctl.tasks.metrics import log_softmax
@@ -92,6 +93,15 @@ class Predictor:
         lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
         logits = np.zeros((len(documents), len(self.labels)))
         self._engine.note(int(lengths.sum()))
+        if can_read(self._model.recurrent):
+            parts = groups(self._model.recurrent, lengths)
+
+            def read(some: NDArray[np.int64]) -> torch.Tensor:
+                return self._model.read(np.concatenate([documents[i] for i in some]), lengths[some])
+
+            for some, found in zip(parts, each(read, parts), strict=True):
+                logits[some] = found.numpy()
+            return logits
         for some in batches_by_length(lengths):
             ids = np.full((int(lengths[some].max()), len(some)), self._tokenizer.boundary_id)
             for column, index in enumerate(some):

@@ -6,9 +6,10 @@ B streams, V vocabulary. What a stream says depends on its prompt, the seed and 
 from __future__ import annotations
 
 import codecs
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -38,8 +39,7 @@ class Wish:
     sampling: Sampling = field(default_factory=Sampling)
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Text that a stream has just said. `ended` says why it says no more."""
 
     stream: int
@@ -57,18 +57,36 @@ class Continuation:
     ended: Ending = ""
 
 
+class _Texts:
+    """What tokens write, remembered; None for those that are no whole characters by themselves."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.bytes = tokenizer.token_bytes
+        self.whole = functools.cache(self._whole)
+
+    def _whole(self, token: int) -> str | None:
+        try:
+            return self.bytes(token).decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+
+
 class _Speaker:
     """Tokens of one stream to text: whole characters only, nothing that may begin a stop text."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...]) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, texts: _Texts, stop: tuple[str, ...]) -> None:
+        self._texts = texts
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._broken = False  # whether the decoder holds part of a character
         self._stop = tuple(text for text in stop if text)
         self._held = ""
 
     def say(self, token: int) -> tuple[str, bool]:
         """The text that is certain after this token, and whether a stop text has been reached."""
-        text = self._decoder.decode(self._tokenizer.token_bytes(token))
+        text = None if self._broken else self._texts.whole(token)
+        if text is None:
+            text = self._decoder.decode(self._texts.bytes(token))
+            self._broken = bool(self._decoder.getstate()[0])
         if not self._stop:
             return text, False
         self._held += text
@@ -165,7 +183,8 @@ class _Batch:
         self._rows = np.arange(len(prompts))  # the streams that the rows belong to
         self._first = first
         self._uniforms = Uniforms(wish.seed, len(prompts), first=first)
-        self._speakers = [_Speaker(tokenizer, wish.stop) for _ in prompts]
+        texts = _Texts(tokenizer)
+        self._speakers = [_Speaker(texts, wish.stop) for _ in prompts]
         self._recent = np.zeros((len(prompts), 0), dtype=np.int64)
 
     @property
@@ -182,11 +201,10 @@ class _Batch:
         if self._wish.sampling.repetition_penalty != 1.0:
             said = np.concatenate([self._recent, self._last[:, None]], axis=1)
             self._recent = said[:, -self._wish.sampling.penalty_window :]
-        told = zip(self._rows, self._last, strict=True)
-        pieces = [self._piece(int(row), int(token)) for row, token in told]
-        alive = np.array([not piece.ended for piece in pieces])
-        if not alive.all():
-            self._drop(alive)
+        told = zip(self._rows.tolist(), self._last.tolist(), strict=True)
+        pieces = [self._piece(row, token) for row, token in told]
+        if any(piece.ended for piece in pieces):
+            self._drop(np.array([not piece.ended for piece in pieces]))
         yield from (piece for piece in pieces if piece.text or piece.ended)
 
     def close(self) -> Iterator[Piece]:

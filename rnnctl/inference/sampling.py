@@ -18,6 +18,8 @@ from rnnctl.errors import UsageError
 
 Logits = NDArray[np.float32]
 UNIFORMS_AT_ONCE = 256
+BLOCK = 256  # tokens
+LEAST_TEMPERATURE = 1e-37  # what fp32 can divide by
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,29 +145,42 @@ def choose(
     if sampling.temperature == 0:
         greedy: NDArray[np.int64] = logits.argmax(axis=1)
         return greedy
+    logits = logits - logits.max(axis=1, keepdims=True)
     if sampling.temperature != 1.0:
-        logits = _heat(logits, sampling.temperature)
+        with np.errstate(over="ignore"):  # to minus infinity: the token is as good as impossible
+            logits /= np.float32(max(sampling.temperature, LEAST_TEMPERATURE))
     logits = keep_top_k(logits, sampling.top_k)
     logits = keep_top_p(logits, sampling.top_p)
     logits = keep_min_p(logits, sampling.min_p)
-    return _invert(logits, uniforms)
+    return _invert(np.exp(logits), uniforms)
 
 
-def _heat(logits: Logits, temperature: float) -> Logits:
-    """Divide by the temperature; the maximum goes first, so that a tiny temperature is no NaN."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    with np.errstate(over="ignore"):  # to minus infinity: the token is as good as impossible
-        heated: Logits = (shifted / temperature).astype(np.float32)
-    return heated
+def _invert(weights: NDArray[np.float32], uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Inverse transform: the first token whose running sum of weights (B, V) exceeds u x sum.
+
+    With many tokens first the block, then the token in it: a running sum is slow.
+    """
+    size = weights.shape[1]
+    if size <= 2 * BLOCK:
+        running = weights.cumsum(axis=1, dtype=np.float64)
+        return _first_beyond(running, uniforms * running[:, -1])
+    starts = np.arange(0, size, BLOCK)
+    running = np.add.reduceat(weights, starts, axis=1, dtype=np.float64).cumsum(axis=1)
+    targets = uniforms * running[:, -1]
+    blocks = _first_beyond(running, targets)
+    before = np.where(blocks > 0, running[np.arange(len(blocks)), blocks - 1], 0.0)
+    places = starts[blocks][:, None] + np.arange(BLOCK)
+    inside = np.take_along_axis(weights, np.minimum(places, size - 1), axis=1)
+    inside[places >= size] = 0
+    running = inside.cumsum(axis=1, dtype=np.float64) + before[:, None]
+    return starts[blocks] + _first_beyond(running, targets)
 
 
-def _invert(logits: Logits, uniforms: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Inverse transform: the first token whose cumulative probability exceeds the uniform."""
-    weights = logits - logits.max(axis=1, keepdims=True)
-    np.exp(weights, out=weights)
-    cumulative = np.cumsum(weights, axis=1, dtype=np.float64)
-    targets = uniforms * cumulative[:, -1]
-    if logits.shape[0] == 1:
-        return np.array([cumulative[0].searchsorted(targets[0], side="right")])
-    chosen: NDArray[np.int64] = (cumulative <= targets[:, None]).sum(axis=1)
-    return chosen
+def _first_beyond(running: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Where each row's running sum first exceeds its target: a place that has a weight.
+
+    A target that rounding has put at the whole sum is lowered to just below it.
+    """
+    targets = np.minimum(targets, np.nextafter(running[:, -1], 0))
+    places: NDArray[np.int64] = (running <= targets[:, None]).sum(axis=1)
+    return places

@@ -21,6 +21,7 @@ from rnnctl.inference.engine import EngineChoice
 from rnnctl.inference.state import TextState, beginning
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import LanguageModel
+from rnnctl.nn.reading import can_read, each, groups
 from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.evaluation import document_nats
 from rnnctl.tasks.loading import Loaded
@@ -132,6 +133,8 @@ class Scorer:
             return np.zeros(0)
         offsets = np.cumsum([0, *map(len, documents)])
         self._engine.note(int(offsets[-1]))
+        if can_read(self.model.recurrent):
+            return self._read(documents, np.diff(offsets))
         nats = document_nats(
             self.model,
             np.concatenate(documents),
@@ -140,6 +143,21 @@ class Scorer:
             self._arithmetic,
         )
         assert nats is not None  # nothing interrupts it
+        return nats
+
+    def _read(self, documents: Sequence[Ids], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """As `document_nats`, side by side."""
+
+        def read(some: NDArray[np.int64]) -> NDArray[np.float64]:
+            targets = np.concatenate([documents[index] for index in some])
+            inputs = np.roll(targets, 1)
+            inputs[np.cumsum(lengths[some]) - lengths[some]] = self.tokenizer.boundary_id
+            return self.model.text_losses(inputs, targets, lengths[some])
+
+        nats = np.zeros(len(documents))
+        parts = groups(self.model.recurrent, lengths)
+        for some, found in zip(parts, each(read, parts), strict=True):
+            nats[some] = found
         return nats
 
     def chunk_nats(

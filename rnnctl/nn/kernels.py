@@ -179,7 +179,7 @@ if TYPE_CHECKING:
     def _unbound(*arguments: Any) -> Any: ...
 
     step = factors = pull = take = give = give_du = take_gates = keep_gates = _unbound
-    as_state = as_gradient = first_direct = forward_row = backward_row = _unbound
+    as_state = as_gradient = first_direct = forward_row = read_row = backward_row = _unbound
 
 
 def _forward_row(x: Any, u: Any, before: Any, after: Any, h: Any, extra: Any, keep: Any) -> Any:
@@ -196,6 +196,18 @@ def _forward(t: Any, x: Any, u: Any, carried: Any, h: Any, extra: Any, keep: Any
         forward_row(
             x[t, b], u[b], carried[t, b], carried[t + 1, b], h[t + 1, b], extra[t, b], keep[t, b]
         )
+
+
+def _read_row(x: Any, u: Any, carried: Any, h: Any) -> Any:
+    for j in range(h.shape[0]):
+        new, _ = step(take(x, j), take(u, j), as_state(carried[j]))
+        carried[j] = new[-1]
+        put(h, j, new[0])
+
+
+def _read(first: Any, x: Any, index: Any, u: Any, carried: Any, h: Any) -> Any:
+    for b in range(u.shape[0]):
+        read_row(x[index[first + b]], u[b], carried[b], h[first + b])
 
 
 def _backward_row(
@@ -255,9 +267,12 @@ class Kernels(NamedTuple):
     dh (T,B,H), product (B,H), the gradient by way of h, and gradient (B,H), that of the carried
     coordinate; writes dx over x[t], du[t] (T,B,g,H) where it is not dx, and gradient.
     keep (T+1,B): 0 where the state is zeroed before the step.
+    read(first, x, index, u, carried, h): a step without gradient over u (n,g,H), for `reading`:
+    reads rows index[first:first+n] of x (M,g,H), carried (n,H) and writes it, and h[first:first+n].
     """
 
     forward: Callable[..., None]
+    read: Callable[..., None]
     backward: Callable[..., None]
 
 
@@ -294,8 +309,10 @@ def kernels(cell: Cell) -> Kernels:
     }
     names = {**mathematics, **_GLUE[cell.name], "get": get, "put": put}
     forward_row = _compile(_forward_row, cell, names)
+    read_row = _compile(_read_row, cell, names)
     backward_row = _compile(_backward_row, cell, names)
     return Kernels(
         _compile(_forward, cell, {"forward_row": forward_row}),
+        _compile(_read, cell, {"read_row": read_row}),
         _compile(_backward, cell, {"backward_row": backward_row}),
     )

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from typing import NotRequired, TypedDict, Unpack
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
@@ -16,6 +18,7 @@ from rnnctl.errors import UsageError
 from rnnctl.nn import softmax
 from rnnctl.nn.dropout import TokenDropout, VariationalDropout
 from rnnctl.nn.initialisation import initialise_embedding
+from rnnctl.nn.reading import Layout, read
 from rnnctl.nn.recurrent import Recurrent, State
 
 POOLS = ("last", "mean", "max", "meanmax")
@@ -86,6 +89,22 @@ class _Reader(nn.Module):
         dropped: Tensor = self.input_dropout(self.token_dropout(vectors, ids))
         return dropped
 
+    @torch.no_grad()
+    def _read(
+        self, ids: NDArray[np.integer], lengths: NDArray[np.int64]
+    ) -> tuple[Layout, Tensor, Tensor]:
+        """Texts joined, ids (N,) and lengths (B,), each from a zero state, without dropout.
+
+        -> the layout; outputs (N, DH) in its rows; h after each text's last step (D, B, H).
+        """
+        layout = Layout(lengths)
+        occurs = np.zeros(self.vocab_size, bool)
+        occurs[ids] = True
+        types = torch.from_numpy(np.flatnonzero(occurs))
+        vectors = self.embedding(types) * self.input_scale
+        rows = (np.cumsum(occurs) - 1)[ids[layout.places]]
+        return layout, *read(self.recurrent, vectors, rows, layout)
+
 
 class LanguageModel(_Reader):
     """Predicts the next token: embedding, recurrent layers, (projection,) decoder.
@@ -141,6 +160,22 @@ class LanguageModel(_Reader):
         return nats, state
 
     @torch.no_grad()
+    def text_losses(
+        self, inputs: NDArray[np.integer], targets: NDArray[np.integer], lengths: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Nats of whole texts (B,), each from a zero state, for texts joined: (N,), (N,), (B,).
+
+        The numbers of `token_losses` in `eval` mode. Needs `can_read(self.recurrent)`.
+        """
+        layout, outputs, _ = self._read(inputs, lengths)
+        wanted = torch.from_numpy(targets[layout.places].astype(np.int64))
+        nats = np.empty(len(targets))
+        nats[layout.places] = softmax.token_losses(
+            self.projection(outputs), self.decoder.weight, self.decoder.bias, wanted
+        ).numpy()
+        return np.add.reduceat(nats, np.cumsum(lengths) - lengths)
+
+    @torch.no_grad()
     def token_losses(
         self,
         ids: Tensor,
@@ -187,6 +222,25 @@ class Classifier(_Reader):
         """ids (T, B) right-padded, lengths (B,) at least 1 -> logits (B, C)."""
         outputs, state = self.recurrent.hidden(self.embed(ids), lengths)
         return self.head(self.readout(outputs, state, lengths))
+
+    @torch.no_grad()
+    def read(self, ids: NDArray[np.integer], lengths: NDArray[np.int64]) -> Tensor:
+        """As `forward` in `eval` mode, for texts joined: ids (N,), lengths (B,) -> logits (B, C).
+
+        Needs `can_read(self.recurrent)`.
+        """
+        layout, outputs, last = self._read(ids, lengths)
+        readout = torch.empty(len(lengths), self.output.in_features)
+        if self.pool == "last":
+            readout[layout.order] = torch.cat(tuple(last), -1)
+            return self.head(readout)
+        joined = torch.empty_like(outputs)
+        joined[layout.places] = outputs  # (N, DH), text after text
+        for row, text in zip(readout, joined.split(lengths.tolist()), strict=True):
+            parts = [text.mean(0)] if self.pool != "max" else []
+            parts += [text.amax(0)] if self.pool != "mean" else []
+            torch.cat(parts, out=row)
+        return self.head(readout)
 
     def readout(self, outputs: Tensor, state: State, lengths: Tensor) -> Tensor:
         """outputs (T, B, DH), final state, lengths (B,) -> one vector per document (B, R)."""

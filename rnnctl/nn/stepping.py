@@ -44,9 +44,10 @@ class _Tensors:
         """a -> a W^T + b."""
         return packed(weight, self._streams, bias)
 
-    def rows(self, table: Tensor, tokens: NDArray[np.integer]) -> Tensor:
-        """The rows of a table that belong to the tokens."""
-        return table[torch.from_numpy(tokens.astype(np.int64)).to(self._device)]
+    def rows(self, table: Tensor) -> Callable[[NDArray[np.integer]], Tensor]:
+        """tokens (B,) -> the rows of a table (V, …) that belong to them."""
+        table = table.detach()
+        return lambda tokens: table[torch.from_numpy(tokens.astype(np.int64)).to(self._device)]
 
     def parts(self, values: Tensor, count: int) -> tuple[Tensor, ...]:
         """(B, gH) -> g times (B, H)."""
@@ -82,8 +83,9 @@ class _Vectors:
 
         return multiply
 
-    def rows(self, table: Tensor, tokens: NDArray[np.integer]) -> Values:
-        return table.numpy()[tokens[0]]
+    def rows(self, table: Tensor) -> Callable[[NDArray[np.integer]], Values]:
+        array = table.detach().numpy()
+        return lambda tokens: array[tokens[0]]
 
     def parts(self, values: Values, count: int) -> Values:
         return values.reshape(count, -1)
@@ -123,7 +125,7 @@ class StepWeights:
     The model must be in `eval` mode: there is no dropout.
     """
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __init__(self, model: LanguageModel, streams: int) -> None:
         recurrent, embedding = model.recurrent, model.embedding.weight
         alone = streams == 1 and embedding.device.type == "cpu" and embedding.dtype == torch.float32
@@ -137,18 +139,14 @@ class StepWeights:
         self.project: Callable[[Values], Values] | None = None
         if isinstance(model.projection, nn.Linear):
             self.project = kind.product(model.projection.weight, model.projection.bias)
-        self._embedding = embedding.detach()
-        self._scale = model.input_scale
-        self._table: Tensor | None = None
+        # tokens (B,) -> the first layer's input products (B, gH)
+        self.inputs: Callable[[NDArray[np.integer]], Values]
         if model.vocab_size * len(layers[0].b_ih) <= TABLE_NUMBERS:
             product = packed(layers[0].w_ih, model.vocab_size, layers[0].b_ih)
-            self._table = product(self._embedding * self._scale)  # (V, gH)
-
-    def inputs(self, tokens: NDArray[np.integer]) -> Values:
-        """tokens (B,) -> the first layer's input products (B, gH)."""
-        if self._table is not None:
-            return self.kind.rows(self._table, tokens)
-        return self.from_below[0](self.kind.rows(self._embedding, tokens) * self._scale)
+            self.inputs = kind.rows(product(embedding.detach() * model.input_scale))
+        else:
+            vectors, below, scale = kind.rows(embedding), self.from_below[0], model.input_scale
+            self.inputs = lambda tokens: below(vectors(tokens) * scale)
 
 
 class Stepper:
@@ -167,7 +165,6 @@ class Stepper:
             for layer in range(len(state[0]))
         ]
 
-    @torch.inference_mode()
     def step(self, tokens: NDArray[np.integer]) -> NDArray[np.float32]:
         """tokens (B,) -> logits (B, V) of the token after each; the caller may change them."""
         weights, kind = self._weights, self._weights.kind
@@ -182,7 +179,6 @@ class Stepper:
             hidden = weights.project(hidden)
         return kind.leave(weights.decode(hidden))
 
-    @torch.inference_mode()
     def keep(self, rows: NDArray[np.integer]) -> None:
         """Go on with these streams only, in this order."""
         select = self._weights.kind.select

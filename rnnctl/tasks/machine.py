@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from rnnctl.errors import UsageError
 from rnnctl.tasks.base import Arithmetic
@@ -57,7 +58,8 @@ def find_arithmetic(device_name: str, precision: str) -> Arithmetic:
 
 
 def set_threads(threads: int | None) -> int:
-    """Use that many CPU threads (None: as they are); return how many there are now."""
+    """Use that many CPU threads (None: as they are); return how many torch uses now."""
     if threads is not None:
         torch.set_num_threads(threads)
+        threadpool_limits(threads, "blas")  # numpy's, which steps a single stream
     return torch.get_num_threads()

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnctl.inference.generate import Generator, Piece, Wish, _Speaker
+from rnnctl.inference.generate import Generator, Piece, Wish, _Speaker, _Texts
 from rnnctl.inference.sampling import Sampling
 from rnnctl.inference.score import Scorer
 from rnnctl.inference.session import _in_turn
@@ -110,11 +110,11 @@ def test_a_stop_text_ends_the_text_before_it(generator: Generator, stop: str, se
 def test_broken_characters_and_stops_across_tokens(make_run: Make) -> None:
     tokenizer = load(make_run(TEXT, level="byte")).tokenizer
     ids = tokenizer.encode("añb猫c").tolist()
-    speaker = _Speaker(tokenizer, ("b猫",))
+    speaker = _Speaker(_Texts(tokenizer), ("b猫",))
     pieces = [speaker.say(token) for token in ids[:7]]
     assert "".join(text for text, _ in pieces) == "añ"
     assert [stopped for _, stopped in pieces] == [False] * 6 + [True]
-    alone = _Speaker(tokenizer, ())
+    alone = _Speaker(_Texts(tokenizer), ())
     assert "".join(alone.say(token)[0] for token in ids[:2]) + alone.rest() == "a\ufffd"
 
 

@@ -152,3 +152,24 @@ def test_impossible_settings_name_their_option(wrong: dict[str, float]) -> None:
     option = "--" + next(iter(wrong)).replace("_", "-")
     with pytest.raises(UsageError, match=option):
         Sampling(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [3, 700, 2000])
+def test_large_vocabularies_are_drawn_from_as_small_ones(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (40, size)).astype(np.float32)
+    logits[:, ::7] = -np.inf
+    uniforms = np.linspace(0, np.nextafter(1, 0), 40)
+    in_blocks = choose(logits, Sampling(), np.zeros((40, 0), int), uniforms)
+    assert np.isfinite(np.take_along_axis(logits, in_blocks[:, None], axis=1)).all()
+    monkeypatch.setattr(sampling, "BLOCK", size)
+    assert (
+        choose(logits, Sampling(), np.zeros((40, 0), int), uniforms).tolist() == in_blocks.tolist()
+    )
+
+
+def test_a_tiny_temperature_takes_the_best() -> None:
+    logits = np.array([[1.0, 3.0, -np.inf, 2.0]], dtype=np.float32)
+    for temperature in (1e-6, 1e-40, 1e-300):
+        assert choose(logits, Sampling(temperature=temperature), NOTHING, np.array([0.9])) == [1]

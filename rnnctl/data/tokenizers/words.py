@@ -50,8 +50,8 @@ class PieceCache:
         self._known: dict[str, tuple[int, ...]] = {}
         self._charged: dict[str, tuple[int, float]] = {}
 
-    def encode(self, text: str) -> tuple[Ids, int, float]:
-        """Ids, unknown tokens and their charge in nats of a whole text."""
+    def encode(self, text: str, *, charged: bool = True) -> tuple[Ids, int, float]:
+        """Ids, unknown tokens and their charge in nats of a whole text; 0 if not `charged`."""
         first, *pieces = text.split(" ")
         found: list[Any] = list(map(self._known.get, pieces))
         fresh: list[tuple[str, tuple[int, ...]]] = []
@@ -63,7 +63,7 @@ class PieceCache:
         parts = chain(self._encode(first), chain.from_iterable(found))
         ids: Ids = np.fromiter(parts, dtype=np.int32)
         unknown, nats = 0, 0.0
-        if self._charge and (ids == UNKNOWN_ID).any():
+        if charged and self._charge and (ids == UNKNOWN_ID).any():
             charges = [self._charge(first), *(self._charge(piece) for piece, _ in fresh)]
             charges += filter(None, map(self._charged.get, pieces))
             unknown, nats = sum(n for n, _ in charges), math.fsum(x for _, x in charges)
@@ -134,6 +134,10 @@ class NaturalWords(WordTokenizer):
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         check_surrogates(text)
         return self._cache.encode(text)
+
+    def encode(self, text: str) -> Ids:
+        check_surrogates(text)
+        return self._cache.encode(text, charged=False)[0]
 
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         if keep == "tail":

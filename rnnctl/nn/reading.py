@@ -1,0 +1,134 @@
+"""Many texts side by side, without gradients: nothing is padded, no token's product made twice.
+
+The layout is that of torch's `PackedSequence`: texts by falling length, and at step t one row for
+each text that is longer than t. So the products of a step are as large as there are texts left.
+What the first layer makes of a token is the same wherever the token stands: it is computed once for
+each type of token, and looked up. The recurrence is `fused`'s, with nothing kept.
+
+Axes: N tokens of all texts, B texts, M different inputs, E embedding, H hidden, D directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnnctl.nn.cells import Cell, LayerWeights
+from rnnctl.nn.engines import fused_available
+from rnnctl.nn.products import can_pack, packed
+from rnnctl.nn.recurrent import Recurrent
+
+Indices = NDArray[np.int64]
+Result = TypeVar("Result")
+OUTPUTS = 1 << 24  # numbers that a layer puts out at once, 64 MB
+WORTH_A_THREAD = 2048  # tokens
+
+
+class Layout:
+    """Rows for texts of given lengths (B,), each at least 1.
+
+    order (B,): the texts by falling length; sizes: rows of each step; places (N,): for each row the
+    token's place in the joined texts; turned (N,): the row of the same text counted from its end;
+    last (B,): the rows of the last tokens, in `order`.
+    """
+
+    def __init__(self, lengths: Indices) -> None:
+        self.order = np.argsort(-lengths, kind="stable")
+        falling = lengths[self.order]
+        steps = np.arange(falling[0])
+        sizes = len(falling) - np.searchsorted(falling[::-1], steps, side="right")
+        firsts = np.cumsum(sizes) - sizes
+        time = np.repeat(steps, sizes)
+        text = np.arange(len(time)) - firsts[time]
+        self.sizes: list[int] = sizes.tolist()
+        self.places = (np.cumsum(lengths) - lengths)[self.order][text] + time
+        self.turned = firsts[falling[text] - 1 - time] + text
+        self.last = firsts[falling - 1] + np.arange(len(falling))
+
+
+def can_read(recurrent: Recurrent) -> bool:
+    """Whether `read` works here: fp32 on a CPU, with numba, and no other engine was asked for."""
+    weight = recurrent.get_parameter("weight_hh_l0")
+    suits = weight.dtype == torch.float32 and can_pack(weight)
+    return suits and fused_available() and recurrent.engine in ("auto", "fused")
+
+
+def groups(recurrent: Recurrent, lengths: Indices) -> list[Indices]:
+    """Texts of given lengths (B,) in groups of similar length that fit into memory together.
+
+    As many groups as torch has threads, or a multiple, where there is that much to read.
+    """
+    threads, tokens = torch.get_num_threads(), int(lengths.sum())
+    most = max(1, OUTPUTS // (recurrent.hidden_size * recurrent.directions * threads))
+    count = -(-tokens // most)
+    if tokens >= threads * WORTH_A_THREAD:
+        count = threads * -(-count // threads)
+    order = np.argsort(lengths, kind="stable")
+    before = np.cumsum(lengths[order]) - lengths[order]
+    cuts = np.searchsorted(before, np.arange(1, count) * (tokens / max(1, count)))
+    return [group for group in np.split(order, cuts) if len(group)]
+
+
+def each(work: Callable[[Indices], Result], parts: list[Indices]) -> list[Result]:
+    """`work` for each group of texts, at once on as many threads as torch has.
+
+    A step is too short to be shared between threads; whole groups are not.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or len(parts) < 2:
+        return [work(part) for part in parts]
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(work, parts))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@torch.no_grad()
+def read(
+    recurrent: Recurrent, vectors: Tensor, rows: Indices, layout: Layout
+) -> tuple[Tensor, Tensor]:
+    """The layers over texts, each from a zero state.
+
+    vectors (M, E), rows (N,): the input at each row of the layout -> outputs (N, DH) in the rows of
+    the layout, and h after the last step of each text in the top layer, (D, B, H) in its order.
+    """
+    finals: list[Tensor] = []
+    for layer in range(recurrent.num_layers):
+        outputs, finals = [], []
+        for direction in range(recurrent.directions):
+            weights = recurrent.weights(f"_l{layer}" + "_reverse" * direction)
+            index = rows[layout.turned] if direction else rows
+            hidden = _read_layer(recurrent.cell, vectors, index, layout.sizes, weights)
+            finals.append(hidden[layout.last])
+            outputs.append(hidden[layout.turned] if direction else hidden)
+        vectors = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
+        rows = np.arange(len(vectors))
+    return vectors, torch.stack(finals)
+
+
+def _read_layer(
+    cell: Cell, vectors: Tensor, index: Indices, sizes: list[int], weights: LayerWeights
+) -> Tensor:
+    """vectors (M, E), index (N,) -> h (N, H)."""
+    from rnnctl.nn.kernels import kernels  # imports numba
+
+    gates, size = cell.gate_count, weights.w_hh.shape[1]
+    x = packed(weights.w_ih, len(vectors), weights.b_ih)(vectors)
+    x_parts = x.numpy().reshape(len(x), gates, size)
+    hidden = torch.empty(len(index), size)
+    hidden_array, carried = hidden.numpy(), np.zeros((sizes[0], size), np.float32)
+    product, step = packed(weights.w_hh, sizes[0], weights.b_hh), kernels(cell).read
+    before, first = torch.zeros(sizes[0], size), 0
+    for rows in sizes:
+        u = product(before[:rows]).numpy().reshape(rows, gates, size)
+        step(first, x_parts, index, u, carried, hidden_array)
+        before = hidden[first : first + rows]
+        first += rows
+    return hidden

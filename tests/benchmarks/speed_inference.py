@@ -38,7 +38,6 @@ from rnnctl.tasks.loading import Loaded, build_model, load
 CHARS = "".join(map(chr, range(32, 97))) + "\n"
 TOKENS = 200  # generated at a time
 STREAMS = 64
-PATIENCE = 40  # seconds to wait for quiet pairs, for each row
 DOCUMENTS = {"char": 128, "word": 256}
 CASES: dict[str, dict[str, Any]] = {
     f"{cell}-512": {"cell": cell, "hidden_size": 512, "level": "char"}
@@ -208,7 +207,7 @@ def ours(job: str, loaded: Loaded) -> Callable[[], Any]:
     return lambda: [p.probabilities[0] for p in predictor.predict(documents)]
 
 
-def row(job: str, name: str, case: dict[str, Any], pairs: int) -> dict[str, Any]:
+def row(job: str, name: str, case: dict[str, Any], pairs: int, patience: float) -> dict[str, Any]:
     labels = ("a", "b") if job == "classify" else ()
     with tempfile.TemporaryDirectory() as folder:
         path = make_run(Path(folder), case, labels)
@@ -217,7 +216,7 @@ def row(job: str, name: str, case: dict[str, Any], pairs: int) -> dict[str, Any]
         found: dict[str, Any] = {"job": job, "case": name}
         for key, value in other.facts.items():
             found[key] = difference(value, step())
-        found |= compare(step, other, pairs, patience=PATIENCE)
+        found |= compare(step, other, pairs, patience)
         other.close()
     if job == "streams":  # ours made that many times as many tokens
         for key in ("ratio", "ratio_95"):
@@ -247,15 +246,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="5 pairs instead of 15")
     parser.add_argument("--only", default="generate,streams,score,classify")
     parser.add_argument("--cases", default="", help="names, comma-separated; all by default")
+    parser.add_argument(
+        "--patience", type=float, default=40, help="seconds to wait for quiet pairs"
+    )
     options = parser.parse_args()
     if options.worker:
         worker(*options.worker)
         return
-    rows = []
+    rows, pairs = [], 5 if options.quick else 15
     for job in options.only.split(","):
         for name, case in (CLASSIFIERS if job == "classify" else CASES).items():
             if not options.cases or name in options.cases.split(","):
-                rows.append(row(job, name, case, 5 if options.quick else 15))
+                rows.append(row(job, name, case, pairs, options.patience))
     report("inference", rows)
 
 

@@ -1,8 +1,8 @@
 """A quick start first, speed later.
 
-The fused engine imports numba, which takes longer than answering some lines without it. So a model
-begins with PyTorch's own kernels, and goes over to the fastest engine once so much has been read
-that this pays. They agree within rounding.
+The compiled passes need numba, whose import takes longer than answering some lines without it. So a
+model begins with PyTorch's own kernels, and goes over to the fastest way (`nn.reading`) once so
+much has been read that this pays. They agree within rounding.
 """
 
 from __future__ import annotations

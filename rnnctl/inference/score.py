@@ -150,9 +150,10 @@ class Scorer:
 
         def read(some: NDArray[np.int64]) -> NDArray[np.float64]:
             targets = np.concatenate([documents[index] for index in some])
-            inputs = np.roll(targets, 1)
-            inputs[np.cumsum(lengths[some]) - lengths[some]] = self.tokenizer.boundary_id
-            return self.model.text_losses(inputs, targets, lengths[some])
+            inputs, begins = np.roll(targets, 1), np.cumsum(lengths[some]) - lengths[some]
+            inputs[begins] = self.tokenizer.boundary_id
+            losses, _ = self.model.text_losses(inputs, targets, lengths[some])
+            return np.add.reduceat(losses, begins, dtype=np.float64)
 
         nats = np.zeros(len(documents))
         parts = groups(self.model.recurrent, lengths)
@@ -166,6 +167,9 @@ class Scorer:
         """inputs, targets (T,) and a state (L, 1, H) -> nats (T,) and the state after."""
         device = self._arithmetic.device
         self._engine.note(len(inputs))
+        if can_read(self.model.recurrent):
+            losses, state = self.model.text_losses(inputs, targets, np.array([len(inputs)]), state)
+            return losses.astype(np.float64), state
         nats, state = self.model.token_losses(
             torch.from_numpy(inputs).unsqueeze(1).to(device),
             torch.from_numpy(targets).unsqueeze(1).to(device),

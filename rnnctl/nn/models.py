@@ -91,11 +91,11 @@ class _Reader(nn.Module):
 
     @torch.no_grad()
     def _read(
-        self, ids: NDArray[np.integer], lengths: NDArray[np.int64]
-    ) -> tuple[Layout, Tensor, Tensor]:
-        """Texts joined, ids (N,) and lengths (B,), each from a zero state, without dropout.
+        self, ids: NDArray[np.integer], lengths: NDArray[np.int64], state: State | None = None
+    ) -> tuple[Layout, Tensor, State]:
+        """Texts joined, ids (N,) and lengths (B,), without dropout.
 
-        -> the layout; outputs (N, DH) in its rows; h after each text's last step (D, B, H).
+        -> the layout; outputs (N, DH) in its rows; the state after each text's last token.
         """
         layout = Layout(lengths)
         occurs = np.zeros(self.vocab_size, bool)
@@ -103,7 +103,10 @@ class _Reader(nn.Module):
         types = torch.from_numpy(np.flatnonzero(occurs))
         vectors = self.embedding(types) * self.input_scale
         rows = (np.cumsum(occurs) - 1)[ids[layout.places]]
-        return layout, *read(self.recurrent, vectors, rows, layout)
+        state = self.recurrent.initial_state(len(lengths)) if state is None else state
+        state = tuple(part[:, layout.order] for part in state)
+        outputs, state = read(self.recurrent, vectors, rows, layout, state)
+        return layout, outputs, tuple(part[:, np.argsort(layout.order)] for part in state)
 
 
 class LanguageModel(_Reader):
@@ -161,19 +164,23 @@ class LanguageModel(_Reader):
 
     @torch.no_grad()
     def text_losses(
-        self, inputs: NDArray[np.integer], targets: NDArray[np.integer], lengths: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Nats of whole texts (B,), each from a zero state, for texts joined: (N,), (N,), (B,).
+        self,
+        inputs: NDArray[np.integer],
+        targets: NDArray[np.integer],
+        lengths: NDArray[np.int64],
+        state: State | None = None,
+    ) -> tuple[NDArray[np.float32], State]:
+        """As `token_losses` in `eval` mode, for texts joined: (N,), (N,), (B,) -> nats (N,), state.
 
-        The numbers of `token_losses` in `eval` mode. Needs `can_read(self.recurrent)`.
+        Needs `can_read(self.recurrent)`.
         """
-        layout, outputs, _ = self._read(inputs, lengths)
+        layout, outputs, state = self._read(inputs, lengths, state)
         wanted = torch.from_numpy(targets[layout.places].astype(np.int64))
-        nats = np.empty(len(targets))
+        nats = np.empty(len(targets), np.float32)
         nats[layout.places] = softmax.token_losses(
             self.projection(outputs), self.decoder.weight, self.decoder.bias, wanted
         ).numpy()
-        return np.add.reduceat(nats, np.cumsum(lengths) - lengths)
+        return nats, state
 
     @torch.no_grad()
     def token_losses(
@@ -229,11 +236,10 @@ class Classifier(_Reader):
 
         Needs `can_read(self.recurrent)`.
         """
-        layout, outputs, last = self._read(ids, lengths)
-        readout = torch.empty(len(lengths), self.output.in_features)
+        layout, outputs, state = self._read(ids, lengths)
         if self.pool == "last":
-            readout[layout.order] = torch.cat(tuple(last), -1)
-            return self.head(readout)
+            return self.head(torch.cat(tuple(state[0][-self.recurrent.directions :]), -1))
+        readout = torch.empty(len(lengths), self.output.in_features)
         joined = torch.empty_like(outputs)
         joined[layout.places] = outputs  # (N, DH), text after text
         for row, text in zip(readout, joined.split(lengths.tolist()), strict=True):

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import linear
 
 Product = Callable[[Tensor], Tensor]
+Vector = NDArray[np.float32]
 FEW = 2  # so few rows are a matrix-vector product
 
 
@@ -48,6 +51,21 @@ def packed(weight: Tensor, rows: int, bias: Tensor | None = None) -> Product:
     reordered = onednn._reorder_linear_weight(weight.contiguous(), rows)
     multiply = onednn._linear_pointwise.default
     return lambda a: multiply(a, reordered, bias, "none", [], "")
+
+
+def of_vector(weight: Tensor, bias: Tensor) -> Callable[[Vector], Vector]:
+    """weight (M, K), bias (M,), fp32 on a CPU -> the function a (K,) -> W a + b (M,), in numpy.
+
+    Where the weights are read once a product, it is as fast as the memory, and MKL is not.
+    """
+    w, b = weight.detach().numpy(), bias.detach().numpy()
+
+    def multiply(vector: Vector) -> Vector:
+        result: Vector = w @ vector
+        result += b
+        return result
+
+    return multiply
 
 
 def transposed(weight: Tensor, rows: int) -> Product:

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.nn.cells import Cell, LayerWeights
+from rnnctl.nn.cells import Cell, LayerWeights, Parts, State
 from rnnctl.nn.engines import fused_available
-from rnnctl.nn.products import can_pack, packed
+from rnnctl.nn.products import can_pack, of_vector, packed
 from rnnctl.nn.recurrent import Recurrent
 
 Indices = NDArray[np.int64]
@@ -92,43 +92,58 @@ def each(work: Callable[[Indices], Result], parts: list[Indices]) -> list[Result
 
 @torch.no_grad()
 def read(
-    recurrent: Recurrent, vectors: Tensor, rows: Indices, layout: Layout
-) -> tuple[Tensor, Tensor]:
-    """The layers over texts, each from a zero state.
+    recurrent: Recurrent, vectors: Tensor, rows: Indices, layout: Layout, state: State
+) -> tuple[Tensor, State]:
+    """The layers over texts: the outputs (N, DH) in the rows of the layout, and the state after.
 
-    vectors (M, E), rows (N,): the input at each row of the layout -> outputs (N, DH) in the rows of
-    the layout, and h after the last step of each text in the top layer, (D, B, H) in its order.
+    vectors (M, E), rows (N,): the input at each row of the layout; state: as `initial_state`, with
+    the texts in the layout's order, as in the state that is returned.
     """
-    finals: list[Tensor] = []
+    finals: list[Parts] = []
     for layer in range(recurrent.num_layers):
-        outputs, finals = [], []
+        outputs = []
         for direction in range(recurrent.directions):
             weights = recurrent.weights(f"_l{layer}" + "_reverse" * direction)
             index = rows[layout.turned] if direction else rows
-            hidden = _read_layer(recurrent.cell, vectors, index, layout.sizes, weights)
-            finals.append(hidden[layout.last])
+            first = tuple(part[len(finals)] for part in state)
+            hidden, carried = _read_layer(recurrent.cell, vectors, index, layout, weights, first)
+            finals.append((hidden[layout.last], carried)[: len(first)])
             outputs.append(hidden[layout.turned] if direction else hidden)
         vectors = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
         rows = np.arange(len(vectors))
-    return vectors, torch.stack(finals)
+    return vectors, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
 
 def _read_layer(
-    cell: Cell, vectors: Tensor, index: Indices, sizes: list[int], weights: LayerWeights
-) -> Tensor:
-    """vectors (M, E), index (N,) -> h (N, H)."""
+    cell: Cell,
+    vectors: Tensor,
+    index: Indices,
+    layout: Layout,
+    weights: LayerWeights,
+    first: Parts,
+) -> tuple[Tensor, Tensor]:
+    """vectors (M, E), index (N,) -> h (N, H), and the coordinate that is carried (B, H)."""
     from rnnctl.nn.kernels import kernels  # imports numba
 
-    gates, size = cell.gate_count, weights.w_hh.shape[1]
+    texts, size = first[0].shape
     x = packed(weights.w_ih, len(vectors), weights.b_ih)(vectors)
-    x_parts = x.numpy().reshape(len(x), gates, size)
-    hidden = torch.empty(len(index), size)
-    hidden_array, carried = hidden.numpy(), np.zeros((sizes[0], size), np.float32)
-    product, step = packed(weights.w_hh, sizes[0], weights.b_hh), kernels(cell).read
-    before, first = torch.zeros(sizes[0], size), 0
-    for rows in sizes:
-        u = product(before[:rows]).numpy().reshape(rows, gates, size)
-        step(first, x_parts, index, u, carried, hidden_array)
-        before = hidden[first : first + rows]
-        first += rows
-    return hidden
+    x_parts = x.numpy().reshape(len(x), cell.gate_count, size)
+    hidden, carried = torch.empty(len(index), size), first[-1].clone()
+    product, step = _product(weights, texts), kernels(cell).read
+    before, begin = first[0], 0
+    arrays = carried.numpy(), hidden.numpy()
+    for rows in layout.sizes:
+        u = product(before[:rows]).reshape(rows, cell.gate_count, size)
+        step(begin, x_parts, index, u, *arrays)
+        before = hidden[begin : begin + rows]
+        begin += rows
+    return hidden, carried
+
+
+def _product(weights: LayerWeights, texts: int) -> Callable[[Tensor], NDArray[np.float32]]:
+    """h (rows, H) of so many texts -> u (rows, gH)."""
+    if texts == 1:
+        alone = of_vector(weights.w_hh, weights.b_hh)
+        return lambda h: alone(h.numpy()[0])
+    product = packed(weights.w_hh, texts, weights.b_hh)
+    return lambda h: product(h).numpy()

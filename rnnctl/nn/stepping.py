@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from rnnctl.nn import cells
 from rnnctl.nn.cells import Cell, State
-from rnnctl.nn.products import packed
+from rnnctl.nn.products import of_vector, packed
 
 if TYPE_CHECKING:
     from rnnctl.nn.models import LanguageModel
@@ -74,14 +74,7 @@ class _Vectors:
         self.step = _on_arrays(cell)
 
     def product(self, weight: Tensor, bias: Tensor) -> Callable[[Values], Values]:
-        w, b = weight.detach().numpy(), bias.detach().numpy()
-
-        def multiply(vector: Values) -> Values:
-            result = w @ vector
-            result += b
-            return result
-
-        return multiply
+        return of_vector(weight, bias)
 
     def rows(self, table: Tensor) -> Callable[[NDArray[np.integer]], Values]:
         array = table.detach().numpy()

@@ -55,8 +55,26 @@ def test_a_language_model_reads_what_it_computes(
     model = LanguageModel(cell=cell, nonlinearity=nonlinearity, num_layers=2, **sizes).eval()
     targets = np.roll(IDS, -1)
     expected, _ = model.token_losses(padded(IDS, 0), padded(targets, -100))
-    found = model.text_losses(IDS, targets, LENGTHS)
-    np.testing.assert_allclose(found, expected.sum(0).numpy(), rtol=1e-5)
+    found, _ = model.text_losses(IDS, targets, LENGTHS)
+    sums = np.add.reduceat(found, np.cumsum(LENGTHS) - LENGTHS)
+    np.testing.assert_allclose(sums, expected.sum(0).numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("texts", [1, 3])
+@pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
+def test_a_text_in_two_parts_is_the_text(cell: str, nonlinearity: str, texts: int) -> None:
+    torch.manual_seed(0)
+    model = LanguageModel(cell=cell, nonlinearity=nonlinearity, num_layers=2, **SIZES).eval()
+    ids = IDS[:30].reshape(10, 3)[:, :texts]
+    expected, final = model.token_losses(torch.from_numpy(ids), torch.from_numpy(ids))
+    state, found = None, []
+    for part in (ids[:4], ids[4:]):
+        joined = part.T.ravel()
+        nats, state = model.text_losses(joined, joined, np.full(texts, len(part)), state)
+        found.append(nats.reshape(texts, -1).T)
+    np.testing.assert_allclose(np.concatenate(found), expected.numpy(), rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(state, final, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @settings(deadline=None, max_examples=60)

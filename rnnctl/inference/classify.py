@@ -87,21 +87,26 @@ class Predictor:
         count = 0 if unknown is None else int((ids == unknown).sum())
         return np.append(ids, np.int32(self._tokenizer.boundary_id)), count, cut
 
-    @torch.inference_mode()
     def _logits(self, documents: list[Ids]) -> NDArray[np.float64]:
         """(N, C)."""
         lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
-        logits = np.zeros((len(documents), len(self.labels)))
         self._engine.note(int(lengths.sum()))
-        if can_read(self._model.recurrent):
-            parts = groups(self._model.recurrent, lengths)
+        side_by_side = can_read(self._model.recurrent)
+        return (self._read if side_by_side else self._padded)(documents, lengths)
 
-            def read(some: NDArray[np.int64]) -> torch.Tensor:
-                return self._model.read(np.concatenate([documents[i] for i in some]), lengths[some])
+    def _read(self, documents: list[Ids], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        def read(some: NDArray[np.int64]) -> torch.Tensor:
+            return self._model.read(np.concatenate([documents[i] for i in some]), lengths[some])
 
-            for some, found in zip(parts, each(read, parts), strict=True):
-                logits[some] = found.numpy()
-            return logits
+        logits = np.zeros((len(documents), len(self.labels)))
+        parts = groups(self._model.recurrent, lengths)
+        for some, found in zip(parts, each(read, parts), strict=True):
+            logits[some] = found.numpy()
+        return logits
+
+    @torch.inference_mode()
+    def _padded(self, documents: list[Ids], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        logits = np.zeros((len(documents), len(self.labels)))
         for some in batches_by_length(lengths):
             ids = np.full((int(lengths[some].max()), len(some)), self._tokenizer.boundary_id)
             for column, index in enumerate(some):

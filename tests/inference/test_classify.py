@@ -31,16 +31,22 @@ MODELS = [
 TEXTS = ["good film", "", "bad", "a film so long that nobody knows", "Ж猫\x00\x85\u2028", TEXT]
 
 
-@pytest.fixture(scope="module")
-def predictor(make_run: Make) -> Predictor:
-    return Predictor(load(make_run(TEXT, labels=LABELS, bidirectional=True, pool="meanmax")))
+@pytest.fixture(scope="module", params=["auto", "fused"])
+def predictor(make_run: Make, request: pytest.FixtureRequest) -> Predictor:
+    """At the start of a filter, and once it has read so much that it reads side by side."""
+    run = make_run(TEXT, labels=LABELS, bidirectional=True, pool="meanmax")
+    return Predictor(load(run, engine=request.param))
 
 
+@pytest.mark.parametrize("engine", ["auto", "fused"])
 @pytest.mark.parametrize("model", MODELS)
 def test_probabilities_are_those_of_torch(
-    make_run: Make, oracle_logits: Callable[..., torch.Tensor], model: dict[str, object]
+    make_run: Make,
+    oracle_logits: Callable[..., torch.Tensor],
+    model: dict[str, object],
+    engine: str,
 ) -> None:
-    loaded = load(make_run(TEXT, labels=LABELS, level="word", **model))
+    loaded = load(make_run(TEXT, labels=LABELS, level="word", **model), engine=engine)
     found = Predictor(loaded).predict(TEXTS)
     for text, prediction in zip(TEXTS, found, strict=True):
         ids = loaded.tokenizer.encode_document(text).tolist()

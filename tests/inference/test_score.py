@@ -34,20 +34,32 @@ LEVELS = ["char", "byte", "word", "bpe"]
 Make = Callable[..., Path]
 
 
+def make_scorers(make_run: Make, engine: str) -> dict[str, Scorer]:
+    sizes = {"bpe": 280}
+    runs = {level: make_run(TEXT, level=level, vocab_size=sizes.get(level)) for level in LEVELS}
+    return {level: Scorer(load(run, engine=engine)) for level, run in runs.items()}
+
+
 @pytest.fixture(scope="module")
 def scorers(make_run: Make) -> dict[str, Scorer]:
-    sizes = {"bpe": 280}
-    return {
-        level: Scorer(load(make_run(TEXT, level=level, vocab_size=sizes.get(level))))
-        for level in LEVELS
-    }
+    return make_scorers(make_run, "auto")
 
 
+@pytest.fixture(scope="module", params=["auto", "fused"])
+def both(make_run: Make, request: pytest.FixtureRequest) -> dict[str, Scorer]:
+    """At the start of a filter, and once it has read so much that it reads side by side."""
+    return make_scorers(make_run, request.param)
+
+
+@pytest.mark.parametrize("engine", ["auto", "fused"])
 @pytest.mark.parametrize("settings_", MODELS)
 def test_every_token_costs_what_torch_says(
-    make_run: Make, oracle_logits: Callable[..., torch.Tensor], settings_: dict[str, object]
+    make_run: Make,
+    oracle_logits: Callable[..., torch.Tensor],
+    settings_: dict[str, object],
+    engine: str,
 ) -> None:
-    scorer = Scorer(load(make_run(TEXT, **settings_)))
+    scorer = Scorer(load(make_run(TEXT, **settings_), engine=engine))
     text = TEXT[:100]
     scored, tally = scorer.score_tokens(text)
     ids = scorer.tokenizer.encode(text).tolist()
@@ -69,9 +81,9 @@ def test_the_numbers_of_a_tally_by_hand() -> None:
 
 
 def test_neighbours_and_long_texts_change_nothing(
-    scorers: dict[str, Scorer], monkeypatch: pytest.MonkeyPatch
+    both: dict[str, Scorer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scorer = scorers["char"]
+    scorer = both["char"]
     texts = ["", "a", TEXT, "the cat", TEXT * 3, "x" * 300]
     alone = [scorer.tally_texts([text])[0] for text in texts]
     together = scorer.tally_texts(texts)
@@ -120,12 +132,12 @@ def whole(scorer: Scorer, data: bytes) -> Tally:
 @settings(deadline=None, max_examples=12)
 @given(data=st.data())
 def test_a_then_b_is_a_plus_b_wherever_the_bytes_are_cut(
-    scorers: dict[str, Scorer],
+    both: dict[str, Scorer],
     tmp_path_factory: pytest.TempPathFactory,
     level: str,
     data: st.DataObject,
 ) -> None:
-    scorer = scorers[level]
+    scorer = both[level]
     alphabet = st.sampled_from(["the", " ", "cat", "é", "猫", "\n", "Ж", ".", "x", "«"])
     text = "".join(data.draw(st.lists(alphabet, max_size=40))).encode()
     cut = data.draw(st.integers(0, len(text)))

@@ -116,14 +116,14 @@ class Generator:
         self._scorer = scorer
         self.model: LanguageModel = scorer.model
         self._tokenizer = scorer.tokenizer
-        self._prepared: dict[bool, StepWeights] = {}
+        self._prepared: dict[tuple[bool, str], StepWeights] = {}
 
     def _weights(self, streams: int) -> StepWeights:
         """Ready for one stream, or for several; made when they are first needed."""
-        several = streams > 1
-        if several not in self._prepared:
-            self._prepared[several] = StepWeights(self.model, streams)
-        return self._prepared[several]
+        kind = streams > 1, self.model.recurrent.engine
+        if kind not in self._prepared:
+            self._prepared[kind] = StepWeights(self.model, streams)
+        return self._prepared[kind]
 
     def read(self, prompt: str, before: TextState | None = None) -> TextState:
         """The state after a prompt, `last_token` not yet fed. Unknown characters do not matter."""
@@ -144,6 +144,7 @@ class Generator:
         if not prompts or wish.length == 0:
             yield from (Piece(first + i, "", "length") for i in range(len(prompts)))
             return
+        self._scorer.engine.note(len(prompts) * wish.length)
         batch = _Batch(self._weights(len(prompts)), self._tokenizer, prompts, wish, first)
         for _ in range(wish.length):
             yield from batch.step()

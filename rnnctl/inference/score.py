@@ -98,7 +98,7 @@ class Scorer:
         self.tokenizer: Tokenizer = loaded.tokenizer
         self._arithmetic = Arithmetic(next(loaded.model.parameters()).device, bf16=False)
         self._ends = ends
-        self._engine = EngineChoice(loaded.model)
+        self.engine = EngineChoice(loaded.model)
 
     def tally_texts(self, texts: Sequence[str]) -> list[Tally]:
         """The sums of each text, from a zero state; many short texts go through at once."""
@@ -132,7 +132,7 @@ class Scorer:
         if not documents:
             return np.zeros(0)
         offsets = np.cumsum([0, *map(len, documents)])
-        self._engine.note(int(offsets[-1]))
+        self.engine.note(int(offsets[-1]))
         if can_read(self.model.recurrent):
             return self._read(documents, np.diff(offsets))
         nats = document_nats(
@@ -166,7 +166,7 @@ class Scorer:
     ) -> tuple[NDArray[np.float64], tuple[torch.Tensor, ...]]:
         """inputs, targets (T,) and a state (L, 1, H) -> nats (T,) and the state after."""
         device = self._arithmetic.device
-        self._engine.note(len(inputs))
+        self.engine.note(len(inputs))
         if can_read(self.model.recurrent):
             losses, state = self.model.text_losses(inputs, targets, np.array([len(inputs)]), state)
             return losses.astype(np.float64), state

@@ -3,9 +3,9 @@
 A step of `torch.nn` is mostly overhead: the LSTM prepares its kernel anew each time, and a tensor's
 operation costs more than the arithmetic on so few numbers. Here the weights are made ready once,
 and what the first layer makes of a token is a table row where the vocabulary is small enough.
-Several streams use packed products (`products`); one stream is vectors in numpy, whose calls cost a
-tenth of a tensor's and whose products run at the memory's speed. The mathematics is `cells`': the
-same function of a step, on arrays as on tensors.
+Several streams use packed products (`products`), and compiled passes where there are any; one
+stream is vectors in numpy, whose calls cost a tenth of a tensor's and whose products run at the
+memory's speed. The mathematics is `cells`': the same function of a step, on arrays as on tensors.
 
 B streams, V vocabulary, E embedding, H hidden, g gates.
 """
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from rnnctl.nn import cells
 from rnnctl.nn.cells import Cell, State
 from rnnctl.nn.products import of_vector, packed
+from rnnctl.nn.reading import can_read
 
 if TYPE_CHECKING:
     from rnnctl.nn.models import LanguageModel
@@ -33,7 +34,7 @@ Values = Any  # of all streams: tensors (B, …), or of one: arrays (…,)
 
 
 class _Tensors:
-    """Several streams, or any device and dtype but fp32 on a CPU."""
+    """Any streams, device and dtype. What `_Passes` and `_Vectors` do, with other values."""
 
     def __init__(self, model: LanguageModel, streams: int) -> None:
         self._streams = streams
@@ -67,8 +68,46 @@ class _Tensors:
         return part[torch.from_numpy(rows).to(self._device)]
 
 
+class _Passes:
+    """Several streams in fp32 on a CPU: packed products, and one compiled pass a layer."""
+
+    def __init__(self, cell: Cell, streams: int) -> None:
+        self._cell = cell
+        self._streams = streams
+        self._numbers = np.arange(streams)
+
+    def step(self, x: Values, u: Values, state: tuple[Values, ...]) -> tuple[Any, tuple[()]]:
+        """As `Cell.step`, without the gates."""
+        from rnnctl.nn.kernels import kernels  # imports numba
+
+        hidden, carried = np.empty_like(state[0]), state[-1].copy()
+        kernels(self._cell).read(0, x, self._numbers, u, carried, hidden)
+        return (hidden, carried)[: len(state)], ()
+
+    def product(self, weight: Tensor, bias: Tensor) -> Callable[[Values], Values]:
+        multiply = packed(weight, self._streams, bias)
+        return lambda values: multiply(torch.from_numpy(values)).numpy()
+
+    def rows(self, table: Tensor) -> Callable[[NDArray[np.integer]], Values]:
+        array = table.detach().numpy()
+        return lambda tokens: array.take(tokens, axis=0)
+
+    def parts(self, values: Values, count: int) -> Values:
+        return values.reshape(len(values), count, -1)
+
+    def enter(self, part: Tensor) -> Values:
+        return part.cpu().numpy()
+
+    def leave(self, logits: Values) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = logits
+        return found
+
+    def select(self, part: Values, rows: NDArray[np.integer]) -> Values:
+        return part[rows]
+
+
 class _Vectors:
-    """One stream in numpy; the methods are those of `_Tensors`, for B = 1 and without that axis."""
+    """One stream in fp32 on a CPU, in numpy, without the axis of streams."""
 
     def __init__(self, cell: Cell) -> None:
         self.step = _on_arrays(cell)
@@ -122,8 +161,12 @@ class StepWeights:
     def __init__(self, model: LanguageModel, streams: int) -> None:
         recurrent, embedding = model.recurrent, model.embedding.weight
         alone = streams == 1 and embedding.device.type == "cpu" and embedding.dtype == torch.float32
-        kind = _Vectors(recurrent.cell) if alone else _Tensors(model, streams)
-        self.kind: _Vectors | _Tensors = kind
+        kind: _Vectors | _Passes | _Tensors = _Tensors(model, streams)
+        if alone:
+            kind = _Vectors(recurrent.cell)
+        elif can_read(recurrent):
+            kind = _Passes(recurrent.cell, streams)
+        self.kind = kind
         self.gates = recurrent.cell.gate_count
         layers = [recurrent.weights(f"_l{layer}") for layer in range(recurrent.num_layers)]
         self.from_below = [kind.product(w.w_ih, w.b_ih) for w in layers]

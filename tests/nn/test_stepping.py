@@ -33,10 +33,11 @@ def expected(model: LanguageModel, ids: np.ndarray[Any, Any]) -> np.ndarray[Any,
     return model.logits(features).numpy()
 
 
+@pytest.mark.parametrize("engine", ["auto", "torch"])
 @pytest.mark.parametrize("streams", [1, 2, 5])
 @pytest.mark.parametrize("name", MODELS)
-def test_steps_are_the_whole(name: str, streams: int) -> None:
-    model = build(name)
+def test_steps_are_the_whole(name: str, streams: int, engine: str) -> None:
+    model = build(name, engine=engine)
     ids = np.random.default_rng(0).integers(11, size=(7, streams))
     whole = expected(model, ids)
     weights = StepWeights(model, streams)
@@ -55,8 +56,9 @@ def test_steps_are_the_whole_in_float64(streams: int) -> None:
         np.testing.assert_allclose(stepper.step(now), wanted, rtol=1e-6)
 
 
-def test_streams_that_are_kept_go_on_as_they_would() -> None:
-    model = build("lstm")
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_streams_that_are_kept_go_on_as_they_would(engine: str) -> None:
+    model = build("lstm", engine=engine)
     ids = np.random.default_rng(0).integers(11, size=(6, 4))
     whole = expected(model, ids)
     stepper = Stepper(model, model.recurrent.initial_state(4))
@@ -69,8 +71,8 @@ def test_streams_that_are_kept_go_on_as_they_would() -> None:
 
 
 def test_a_step_changes_no_given_state() -> None:
-    model = build("gru")
-    for streams in (1, 2):
+    for streams, engine in ((1, "auto"), (2, "auto"), (2, "torch")):
+        model = build("gru", engine=engine)
         state = model.recurrent.initial_state(streams)
         stepper = Stepper(model, state)
         stepper.step(np.ones(streams, np.int64))

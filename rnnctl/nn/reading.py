@@ -26,7 +26,7 @@ from rnnctl.nn.recurrent import Recurrent
 
 Indices = NDArray[np.int64]
 Result = TypeVar("Result")
-OUTPUTS = 1 << 24  # numbers that a layer puts out at once, 64 MB
+OUTPUTS = 1 << 23  # numbers that a layer puts out at once; its pre-activations are g times that
 WORTH_A_THREAD = 2048  # tokens
 
 

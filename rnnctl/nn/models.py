@@ -242,7 +242,7 @@ class Classifier(_Reader):
         readout = torch.empty(len(lengths), self.output.in_features)
         joined = torch.empty_like(outputs)
         joined[layout.places] = outputs  # (N, DH), text after text
-        for row, text in zip(readout, joined.split(lengths.tolist()), strict=True):
+        for row, text in zip(readout, torch.split(joined, lengths.tolist()), strict=True):
             parts = [text.mean(0)] if self.pool != "max" else []
             parts += [text.amax(0)] if self.pool != "mean" else []
             torch.cat(parts, out=row)

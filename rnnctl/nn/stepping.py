@@ -52,7 +52,7 @@ class _Tensors:
 
     def parts(self, values: Tensor, count: int) -> tuple[Tensor, ...]:
         """(B, gH) -> g times (B, H)."""
-        return values.unflatten(-1, (count, -1)).unbind(-2)
+        return values.view(len(values), count, -1).unbind(1)
 
     def enter(self, part: Tensor) -> Tensor:
         """A layer's state coordinate (B, H), from wherever it was kept."""

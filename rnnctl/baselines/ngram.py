@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
+ORDERS = {"char": 6, "byte": 6, "word": 3, "bpe": 4}  # per level of tokenizer
 
 
 @dataclass(frozen=True)

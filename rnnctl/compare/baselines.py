@@ -14,7 +14,6 @@ from rnnctl.runs import Run
 if TYPE_CHECKING:
     from rnnctl.data.corpus import Corpus
 
-ORDERS = {"char": 6, "byte": 6, "word": 3, "bpe": 4}
 MOST_TOKENS = 5_000_000  # that an n-gram model is trained on
 MOST_DOCUMENTS = 50_000  # that the linear classifier is trained on
 
@@ -56,7 +55,7 @@ def n_gram(run: Run, corpus: Corpus, split: str) -> Row:
     """Interpolated Kneser-Ney over the run's own tokens, unknown ones charged alike."""
     import numpy as np
 
-    from rnnctl.baselines.ngram import KneserNey
+    from rnnctl.baselines.ngram import ORDERS, KneserNey
     from rnnctl.data.cache import cache_directory
     from rnnctl.data.store import build_store
     from rnnctl.data.tokenizers import Tokenizer

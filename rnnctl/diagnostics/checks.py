@@ -77,6 +77,8 @@ def _growth_agrees(measured: Measured) -> CrossCheck | None:
     slope = -1 / tau.estimate if tau.estimate else -math.inf
     passed = abs(leading - slope) <= max(0.02, 0.5 * max(abs(leading), abs(slope)))
     text = f"{leading:.3f} and {slope:.3f} per token"
+    if not passed and leading > slope:
+        text += ": the state has slower directions than those that the loss sees"
     return CrossCheck(name=name, passed=passed, text=text)
 
 

@@ -31,6 +31,10 @@ Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 PREFIX = 32  # tokens of natural text before the swapped word
 BATCH = 128  # swaps side by side
+ADVICE = (
+    "small models do not expect a word to return; USE and HOLD measure them all the same, "
+    "`--preset full` looks more closely"
+)
 
 
 def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> EffectRecord:
@@ -44,7 +48,7 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Eff
     if isinstance(found, str):
         return EffectRecord(status="insufficient_data", note=found, items=items)
     near = (found.x >= NEAR_WORDS[0]) & (found.x <= NEAR_WORDS[1])
-    record = summarise(found, near, sample, settings)
+    record = summarise(found, near, sample, settings, advice=ADVICE)
     return record.model_copy(update={"items": items, "near": "mean over 4 to 8 words"})
 
 

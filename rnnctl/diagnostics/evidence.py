@@ -27,6 +27,10 @@ Ids = NDArray[np.int64]
 BATCH = 128
 FLOOR = 0.05  # nats: a smaller B(0) has no ratio
 FEWEST_PAIRS = 4
+ADVICE = (
+    "evidence at the very end hardly moves this model's answer: train it longer, or give it "
+    "evidence of its own kind with `--items FILE`"
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def _swaps(
         deltas=0.5 * (margins[0] - margins[1]),
         texts=np.arange(len(pairs)) + number * len(pairs),
         pairs=pairs,
-        sampling_unit="filler text and evidence pair, crossed",
+        sampling_unit="filler text (crossed with evidence pairs)",
     )
 
 
@@ -171,7 +175,7 @@ def _record(
     )
     median = float(np.median(sample.lengths)) * sample.units_per_token
     also = {"retention_start": min(median, float(joined.x[-1]))}
-    record = summarise(joined, near, sample, settings, floor=FLOOR, also=also)
+    record = summarise(joined, near, sample, settings, floor=FLOOR, also=also, advice=ADVICE)
     extra: dict[str, Curve] = {}
     for name, swaps in by_filler.items():
         single = summarise(swaps, near, sample, settings, floor=FLOOR)

@@ -122,36 +122,35 @@ def _scalar(record: Measurement | None, name: str, why: str) -> Estimate:
     return Estimate(estimate=None, status=status, note=record.note or why)
 
 
+ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "use": (
+        "how much text does the loss really need?",
+        ("n_eff_foreign", "n_eff_zero", "early_gain_50", "overtakes_reference"),
+    ),
+    "effect": (
+        "does early evidence still push the answer the right way?",
+        ("half_distance", "retention_10", "retention_30", "retention_100", "b_near"),
+    ),
+    "hold": ("what could be read out of the state?", ("hold_half", "bits_0", "bits_100")),
+    "reach": ("does the learning signal get back there?", ("half_life", "tail_tau", "reach_1pct")),
+    "gates": ("what do the gates suggest?", ("tau_p50", "tau_p90", "reset_rate")),
+    "position": (
+        "does a sentence count the same wherever it stands?",
+        (
+            "first_over_last",
+            "reference_first_over_last",
+            "first_opposite_flips",
+            "last_opposite_flips",
+        ),
+    ),
+}
+
+
 def rows(model: ModelRecord, measured: Measured) -> tuple[PanelRow, ...]:
     """The panel: one line per measurement that was taken."""
-    wanted = {
-        "use": (
-            "how much text does the loss really need?",
-            ("n_eff_foreign", "n_eff_zero", "early_gain_50"),
-        ),
-        "effect": (
-            "does early evidence still push the answer the right way?",
-            ("half_distance", "retention_10", "retention_30", "retention_100", "b_near"),
-        ),
-        "hold": ("what could be read out of the state?", ("hold_half", "bits_0", "bits_100")),
-        "reach": (
-            "does the learning signal get back there?",
-            ("half_life", "tail_tau", "reach_1pct"),
-        ),
-        "gates": ("what do the gates suggest?", ("tau_p50", "tau_p90", "reset_rate")),
-        "position": (
-            "does a sentence count the same wherever it stands?",
-            (
-                "first_over_last",
-                "reference_first_over_last",
-                "first_opposite_flips",
-                "last_opposite_flips",
-            ),
-        ),
-    }
     found = []
     for name, record in measured.records().items():
-        question, numbers = wanted[name]
+        question, numbers = ROWS[name]
         if name == "effect" and record.status == "undefined":
             numbers = ("half_distance", "b_near")
         chosen = {key: record.scalars[key] for key in numbers if key in record.scalars}
@@ -161,6 +160,8 @@ def rows(model: ModelRecord, measured: Measured) -> tuple[PanelRow, ...]:
             chosen["n_slow"] = record.lyapunov.n_slow
         found.append(PanelRow(name=name, question=question, numbers=chosen))
     quality = {name: Estimate(estimate=value) for name, value in model.quality.items()}
-    if measured.use is not None and "loss" in measured.use.scalars:
-        quality["loss_here"] = measured.use.scalars["loss"]
+    if measured.use is not None:
+        for name, key in (("loss_here", "loss"), ("reference_loss", "reference_loss")):
+            if key in measured.use.scalars:
+                quality[name] = measured.use.scalars[key]
     return (*found, PanelRow(name="quality", question="is the model any good?", numbers=quality))

@@ -18,13 +18,15 @@ class Settings:
 
     seed: int = 0
     resamples: int = 1000
-    # USE: resets, longest context (tokens), scored targets per bin and reset, extra arms
+    # USE: resets, longest context (tokens), scored targets per bin and reset, extra arms, and
+    # whether to train an n-gram model to hold the loss against
     resets: int = 384
     n_max: int = 256
     per_bin: int = 4
     bins: Bins = "half_octave"
     epsilon: float = 0.01
     arms: tuple[Arm, ...] = ("foreign", "zero")
+    reference: bool = True
     # EFFECT: swaps (language models) or evidence pairs (classifiers), longest distance in words
     swaps: int = 800
     distance_words: int = 128

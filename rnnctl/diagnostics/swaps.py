@@ -76,6 +76,7 @@ def summarise(
     sample: Sample,
     settings: Settings,
     *,
+    advice: str = "",
     floor: float = 0.0,
     also: Mapping[str, float] = MappingProxyType({}),
 ) -> EffectRecord:
@@ -83,7 +84,7 @@ def summarise(
 
     `also` names further distances to read R at. Texts and pairs are resampled independently and
     crossed. Where the interval of B_near reaches 0 (or B_near stays below `floor`) there is no
-    ratio.
+    ratio, and `advice` ends the sentence that says so.
     """
     weights = _crossed_weights(swaps, settings)
     b = statistics.ratio_of_means(swaps.deltas, np.ones_like(swaps.deltas), weights)
@@ -99,7 +100,7 @@ def summarise(
     )
     low = b_near.ci95[0]
     if low is None or low <= 0 or near_value < floor:
-        return _undefined(record, near_value, b_near)
+        return _undefined(record, near_value, b_near, advice)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = b.replicates / near_replicates[:, None]
     r = statistics.Bootstrapped(b.estimate / near_value, *statistics.percentiles(ratios), ratios)
@@ -127,12 +128,14 @@ def _crossed_weights(swaps: Swaps, settings: Settings) -> Floats:
     return product
 
 
-def _undefined(record: EffectRecord, near: float, b_near: Estimate) -> EffectRecord:
+def _undefined(record: EffectRecord, near: float, b_near: Estimate, advice: str) -> EffectRecord:
+    low, high = (f"{end:.2g}" if end is not None else "?" for end in b_near.ci95)
+    size = f"{near:.2g} nats [{low}, {high}]"
     note = (
-        "no measurable effect even when near: the ratio is not defined"
+        f"no measurable effect even when near ({size}), so nothing whose fall could be timed; "
         if near >= 0 or (b_near.ci95[1] or 0) >= 0
-        else "the near effect is negative (the model avoids repeating a word): no ratio"
-    )
+        else f"the near effect has the wrong sign ({size}), so there is no ratio; "
+    ) + advice
     status: Status = "undefined"
     names = ["half_distance", *(f"retention_{d}" for d in READ_AT), "retention_auc"]
     scalars = {name: curves.missing(status, note) for name in names}

@@ -16,27 +16,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl import statistics
 from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Arm, Settings
 from rnnctl.diagnostics.subject import LanguageSubject, State, select
 from rnnctl.diagnostics.use_plan import SHORTEST, Plan, make_plan
-from rnnctl.results.base import Estimate
-from rnnctl.results.diagnostics import Sampling, UseRecord
+from rnnctl.diagnostics.use_reference import Reference, ReferenceSums
+from rnnctl.diagnostics.use_summary import Totals, summarise
+from rnnctl.results.diagnostics import UseRecord
 
 BATCH = 64  # resets side by side: bounds the memory
 
 
-def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> UseRecord:
-    """The context-ablation curves of a language model on `sample`."""
+def measure(
+    subject: LanguageSubject,
+    sample: Sample,
+    settings: Settings,
+    reference: Reference | None = None,
+) -> UseRecord:
+    """The context-ablation curves of a language model on `sample`, held against a `reference`."""
     plan = make_plan(sample, settings)
     if plan is None:
         longest = int(sample.lengths.max(initial=0))
@@ -45,26 +49,24 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Use
             note="USE needs two documents, or one running text, of at least "
             f"{3 * SHORTEST} tokens; the longest here has {longest}",
         )
-    totals = _sweep(subject, plan, settings)
-    return _record(plan, totals, sample, settings)
+    totals = _sweep(subject, plan, settings, reference)
+    record = summarise(plan, totals, sample, settings)
+    return record if reference is None else record.model_copy(update={"reference": reference.name})
 
 
-@dataclass
-class Totals:
-    """Sums per unit and bin: the full-context loss, and each arm's excess over it, in nats."""
-
-    full: curves.Sums
-    arms: dict[Arm, curves.Sums]
-    resets: int = 0
-
-
-def _sweep(subject: LanguageSubject, plan: Plan, settings: Settings) -> Totals:
+def _sweep(
+    subject: LanguageSubject, plan: Plan, settings: Settings, reference: Reference | None
+) -> Totals:
     shape = (len(plan.units.ids), len(plan.fine))
 
     def empty() -> curves.Sums:
         return curves.Sums.empty(*shape, seed=settings.seed, resamples=settings.resamples)
 
     totals = Totals(empty(), {arm: empty() for arm in settings.arms})
+    if reference is not None:
+        totals.reference = ReferenceSums(
+            reference, plan, seed=settings.seed, resamples=settings.resamples
+        )
     draw = np.random.default_rng((settings.seed, 2))
     for members in _batches(plan):
         for positions, start in _carried(subject, plan, members, draw):
@@ -135,6 +137,10 @@ def _one_reset(
         totals.full.add(members, int(k), full[row])
         for arm, losses in others.items():
             totals.arms[arm].add(members, int(k), losses[row] - full[row])
+    if totals.reference is not None:
+        nats, short = totals.reference.at(members, r + at), others[settings.arms[0]]
+        for row, k in enumerate(bins):
+            totals.reference.add(members, int(k), nats[row], full[row], short[row])
     totals.resets += len(members)
 
 
@@ -195,111 +201,3 @@ def _spoil(
 def _stack(rows: list[NDArray[np.int64]]) -> Tensor:
     """Equally long id rows as (T, B)."""
     return torch.from_numpy(np.ascontiguousarray(np.stack(rows, axis=1)))
-
-
-def _record(plan: Plan, totals: Totals, sample: Sample, settings: Settings) -> UseRecord:
-    unit, x = sample.unit, np.array([curves.centre(*edges) for edges in plan.bins])
-    everything: dict[str, curves.Sums] = {str(arm): sums for arm, sums in totals.arms.items()}
-    everything["full"] = totals.full
-    shown = {name: sums.gathered(plan.groups) for name, sums in everything.items()}
-    drawn = {
-        name: curves.curve(
-            x * sample.units_per_token,
-            sums.means,
-            sums.n,
-            x_unit=unit,
-            y_unit=f"nats per {unit[:-1]}",
-            scale=1 / sample.units_per_token,
-        )
-        for name, sums in shown.items()
-    }
-    epsilon = settings.epsilon * sample.units_per_token  # nats per token
-    scalars = {
-        f"n_eff_{arm}": horizon(plan, everything[arm], epsilon, sample)
-        for arm in ("foreign", "zero")
-        if arm in everything
-    }
-    scalars["loss"] = _mean_loss(totals.full)
-    main = shown[settings.arms[0]]
-    scalars["early_gain_50"] = _early_gain(plan, x, main, sample, 50)
-    scalars["half_width"] = _half_width(plan, x, main, sample, scalars[f"n_eff_{settings.arms[0]}"])
-    return UseRecord(
-        sampling=Sampling(
-            unit=plan.units.resampling_unit,
-            n=len(plan.units.ids),
-            items=totals.resets,
-            documents_long_enough=len(plan.units.ids),
-        ),
-        scalars=scalars,
-        curves=drawn,
-        epsilon_nats=settings.epsilon,
-        n_max_tokens=plan.n_max,
-    )
-
-
-def horizon(plan: Plan, sums: curves.Sums, epsilon: float, sample: Sample) -> Estimate:
-    """n_eff: the context length from which on the falling fit of δ stays at or below epsilon.
-
-    With a bin per n this is the exact smallest n. With wider bins it is interpolated between their
-    middles as if δ decayed exponentially; to a hundredth of epsilon where it ends all at once.
-    """
-    x = np.array([curves.centre(*edges) for edges in plan.fine])
-    exact = all(low == high for low, high in plan.fine)
-
-    def find(at: NDArray[np.float64], fit: NDArray[np.float64]) -> float:
-        if exact:
-            return statistics.last_above(at, fit, epsilon)
-        return statistics.crossing(at, fit, epsilon, decay=True, floor=epsilon / 100)
-
-    value, replicates = curves.falling_horizons(x, sums.means, sums.counts.sum(0), find)
-    return curves.estimate(
-        sample.distance(value),
-        replicates * sample.units_per_token,
-        n=len(sums.sums),
-        unit=sample.unit,
-        largest=sample.distance(plan.n_max),
-    )
-
-
-def _mean_loss(full: curves.Sums) -> Estimate:
-    """Nats per token with all of the context, over everything that was scored."""
-    mean = statistics.ratio_of_means(full.sums.sum(1), full.counts.sum(1), full.weights)
-    value, replicates = float(mean.estimate[0]), mean.replicates[:, 0]
-    return curves.estimate(value, replicates, n=len(full.sums), unit="nats per token")
-
-
-def _early_gain(
-    plan: Plan, x: NDArray[np.float64], sums: curves.Sums, sample: Sample, words: float
-) -> Estimate:
-    """What context beyond `words` words buys: 100·(exp δ(words) − 1) % of perplexity per word."""
-    at = words / sample.units_per_token
-    known = np.isfinite(sums.means.estimate)
-    if at > plan.n_max or not known.any():
-        return curves.missing(
-            "insufficient_data", f"the text has no context of {words:g} {sample.unit}", unit="%"
-        )
-
-    def gain(fit: NDArray[np.float64]) -> float:
-        delta = np.interp(math.log1p(at), np.log1p(x[known]), fit[known])
-        return 100 * math.expm1(min(50.0, float(delta) / sample.units_per_token))
-
-    replicates = np.array([gain(fit) for fit in sums.means.replicates])
-    return curves.estimate(
-        gain(sums.means.estimate), replicates, n=len(sums.sums), unit="% perplexity per word"
-    )
-
-
-def _half_width(
-    plan: Plan, x: NDArray[np.float64], sums: curves.Sums, sample: Sample, found: Estimate
-) -> Estimate:
-    """Half the interval of δ at the horizon, nats per word, and how much text 0.01 would take."""
-    words = found.estimate if found.estimate is not None else sample.distance(plan.n_max)
-    k = int(np.argmin(np.abs(x * sample.units_per_token - words)))
-    half = float(sums.means.hi[k] - sums.means.lo[k]) / 2 / sample.units_per_token
-    if not math.isfinite(half):
-        return curves.missing("insufficient_data", "one unit only")
-    note = ""
-    if half > 0.01:
-        more = math.ceil(len(sums.sums) * ((half / 0.01) ** 2 - 1))
-        note = f"±0.01 would take about {more:,} more units (each a {plan.units.resampling_unit})"
-    return Estimate(estimate=half, n=len(sums.sums), unit=f"nats per {sample.unit[:-1]}", note=note)

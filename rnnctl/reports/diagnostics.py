@@ -9,13 +9,22 @@ from itertools import pairwise
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.numbers import SPARKS, estimate, fixed, interval, number
 from rnnctl.results.base import Curve, Estimate, Result
-from rnnctl.results.diagnostics import DiagnosticsResult, HeadlineRecord, ModelRecord, PanelRow
+from rnnctl.results.diagnostics import (
+    DiagnosticsResult,
+    HeadlineRecord,
+    ModelRecord,
+    PanelRow,
+    Sampling,
+)
 
 COLUMNS = 32  # of a curve
+NAMES = ("use", "effect", "hold", "reach", "gates", "position")
+PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
 PHRASES = {
     "n_eff_foreign": "context for the last 1 % of perplexity",
     "n_eff_zero": "the same, started from a zero state",
     "early_gain_50": "gain from beyond 50 words",
+    "overtakes_reference": "context to predict like an n-gram",
     "half_distance": "evidence counts half as much after",
     "retention_10": "what counts 10 words back, of 1",
     "retention_30": "what counts 30 words back, of 1",
@@ -39,6 +48,7 @@ PHRASES = {
     "perplexity": "perplexity per token",
     "loss_nats": "loss on the validation text",
     "loss_here": "loss on this text",
+    "reference_loss": "loss of an n-gram on this text",
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "training_tokens_per_s": "training speed",
@@ -46,6 +56,7 @@ PHRASES = {
 UNITS = {
     "loss_nats": "nats",
     "loss_here": "nats",
+    "reference_loss": "nats",
     "training_tokens_per_s": "tokens/s",
     "early_gain_50": "%",
     "b_near": "nats",
@@ -74,8 +85,11 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     yield KeyValues(tuple(_facts(result)))
     if result.headline.status != "not_applicable":
         yield from headline_blocks(result.headline)
+    if result.verdict:
+        yield Paragraph(result.verdict, "plain")
     yield _panel(result)
-    for name in ("use", "effect", "hold", "reach", "gates", "position"):
+    yield from _asides(result)
+    for name in NAMES:
         record = getattr(result, name)
         if record is not None and record.status == "not_applicable":
             yield Paragraph(f"{name.upper()}: {record.note}", "note")
@@ -86,7 +100,7 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
         )
     compared = [check for check in result.cross_checks if check.passed is not None]
     if compared:
-        yield Heading("Cross-checks")
+        yield Heading("Cross-checks: ✓ agree, ! differ")
         marks = {True: "✓", False: "!"}
         yield Bullets(tuple(f"{marks[bool(c.passed)]} {c.name}: {c.text}" for c in compared))
     for warning in result.warnings:
@@ -177,6 +191,33 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
         yield f"  {PHRASES.get(name, name)}", shown, ends
 
 
+def _asides(result: DiagnosticsResult) -> Iterator[Block]:
+    """What the panel's numbers rest on, and why some of them do not exist."""
+    for row in result.panel:
+        record = getattr(result, row.name, None)
+        for name, value in row.numbers.items():
+            said = record is not None and value.note == record.note  # a warning says it already
+            if value.estimate is None and value.status != "censored" and value.note and not said:
+                yield Paragraph(f"{PHRASES.get(name, name)}: {value.note}", "note")
+    if result.use is not None and result.use.reference:
+        yield Paragraph(f"n-gram: {result.use.reference}", "note")
+    resampled = [
+        f"{name.upper()} {_units(record.sampling)}"
+        for name in NAMES
+        if (record := getattr(result, name)) is not None and record.sampling is not None
+    ]
+    if resampled:
+        yield Paragraph(f"intervals resample: {'; '.join(resampled)}", "note")
+
+
+def _units(sampling: Sampling) -> str:
+    """'96 stretches of 512 tokens' for 96 of 'stretch of 512 tokens'."""
+    for one, many in PLURALS.items():
+        if sampling.n != 1 and sampling.unit.startswith(one):
+            return f"{sampling.n:,} {many}{sampling.unit[len(one) :]}"
+    return f"{sampling.n:,} {sampling.unit}"
+
+
 def _curves(result: DiagnosticsResult) -> Iterator[str]:
     """One line per curve, all on one logarithmic axis of words (or characters)."""
     grid = _grid(result)
@@ -194,16 +235,24 @@ def _drawn(
     if result.use is not None and "foreign" in result.use.curves:
         curve = result.use.curves["foreign"]
         top = max((y for y in curve.y if y is not None), default=1.0)
-        yield "USE", curve, 1.0, 0.001, max(top, 0.01), f"excess, {curve.y_unit} (log)"
+        top = max(top, 0.01)
+        yield "USE", curve, 1.0, 0.001, top, f"excess, █ {number(top, 2)} {curve.y_unit} (log)"
     if result.effect is not None and "r" in result.effect.curves:
-        yield "EFFECT", result.effect.curves["r"], 1.0, 0.0, 1.0, "what still counts, of 1"
+        yield "EFFECT", result.effect.curves["r"], 1.0, 0.0, 1.0, "what still counts, █ all of it"
     if result.hold is not None and "state" in result.hold.curves:
         bits = math.log2(result.hold.choices)
-        yield "HOLD", result.hold.curves["state"], 1.0, 0.0, bits, f"bits of {bits:g}"
+        yield (
+            "HOLD",
+            result.hold.curves["state"],
+            1.0,
+            0.0,
+            bits,
+            f"bits that can be read, █ {bits:g}",
+        )
     if result.reach is not None:
         for name, block in result.reach.blocks.items():
             if name in ("h", "c"):
-                text = "typical gradient, of lag 1 (log)"
+                text = "gradient, █ as at lag 1 (log)"
                 yield f"REACH {name}", block.geo, per_token, 1e-4, 1.0, text
 
 

@@ -53,12 +53,15 @@ class DataRecord(Record):
         description="chars where the text has no spaces between words"
     )
     unknown_rate: float
+    paragraph_length: float | None = Field(
+        None, description="median of the documents, or between blank lines; in distance units"
+    )
 
 
 class Sampling(Record):
     """What the intervals resample."""
 
-    unit: str = Field(description="document, or block of so many tokens")
+    unit: str = Field(description="document, or stretch of so many tokens")
     n: int = Field(description="how many of them")
     items: int = Field(0, description="resets, swaps, planted words, … inside them")
     documents_long_enough: int | None = None
@@ -80,7 +83,10 @@ class UseRecord(Measurement):
     Scalars: `n_eff_foreign`, `n_eff_zero` (context length from which on the excess loss stays at or
     below `epsilon_nats_per_word`), `early_gain_50` (per cent of perplexity per word that context
     beyond 50 words buys), `half_width` (achieved precision at the horizon, nats per word), `loss`
-    (nats per token with all of the context).
+    (nats per token with all of the context). Held against an n-gram model of the training text,
+    where that is at hand: `reference_loss` (nats per token), `reference_gain` (per cent of
+    perplexity per word that the model with all of its context does better) and
+    `overtakes_reference` (context length with which it does as well).
     Curves `foreign`, `zero` and, on request, `shuffle`, `reverse`, `replace`: excess loss in nats
     per word with only the last x words of context.
     """
@@ -88,6 +94,7 @@ class UseRecord(Measurement):
     epsilon_nats: float | None = Field(None, description="threshold, nats per distance unit")
     train_bptt_words: float | None = None
     n_max_tokens: int | None = None
+    reference: str = Field("", description="the n-gram model, or why there is none")
 
 
 class EffectRecord(Measurement):
@@ -240,6 +247,7 @@ class DiagnosticsResult(Result):
     model: ModelRecord
     data: DataRecord
     headline: HeadlineRecord
+    verdict: str = Field("", description="the measurements in two or three sentences")
     panel: tuple[PanelRow, ...] = ()
     use: UseRecord | None = None
     effect: EffectRecord | None = None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+import numpy as np
+
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.errors import RunError
 from rnnctl.inference.training_text import by_document
@@ -9,6 +13,8 @@ from rnnctl.nn.models import Classifier
 from rnnctl.results.diagnostics import DataRecord, ModelRecord
 from rnnctl.tasks.loading import Loaded, parameter_count
 from rnnctl.workflow.text import Text
+
+BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 def model_record(loaded: Loaded) -> ModelRecord:
@@ -82,4 +88,15 @@ def data_record(text: Text, sample: Sample) -> DataRecord:
         chars_per_token=round(sample.chars_per_token, 6),
         distance_unit=sample.unit,
         unknown_rate=round(sample.unknown / max(1, sample.tokens), 6),
+        paragraph_length=_paragraph_length(text, sample),
     )
+
+
+def _paragraph_length(text: Text, sample: Sample) -> float | None:
+    """Median length of the documents, or of what stands between blank lines of running text."""
+    parts = [document.text for document in text.documents]
+    if text.running or len(parts) == 1:
+        parts = BLANK_LINES.split("".join(parts))
+    lengths = [len(part.split() if sample.unit == "words" else part) for part in parts]
+    lengths = [length for length in lengths if length]
+    return float(np.median(lengths)) if len(lengths) > 1 else None

@@ -8,45 +8,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rnnctl.diagnostics import (
-    checks,
-    effect,
-    evidence,
-    gates,
-    hold,
-    lyapunov,
-    panel,
-    position,
-    reach,
-    use,
-)
+from rnnctl.diagnostics import checks, panel
 from rnnctl.diagnostics.known_answers import remembered
-from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.verdict import verdict
 from rnnctl.errors import UsageError
 from rnnctl.inference.environment import environment
 from rnnctl.nn.models import LanguageModel
 from rnnctl.results.diagnostics import (
     DiagnosticsResult,
-    EffectRecord,
-    GatesRecord,
     HeadlineRecord,
-    HoldRecord,
     InstrumentCheck,
-    PositionRecord,
-    ReachRecord,
-    UseRecord,
+    ModelRecord,
 )
 from rnnctl.tasks.loading import Loaded
 from rnnctl.workflow.described import data_record, model_record
 from rnnctl.workflow.material import Material
+from rnnctl.workflow.measures import MEASURES
 from rnnctl.workflow.text import Text, heldout
 
 LANGUAGE_NAMES = ("use", "effect", "hold", "reach", "gates")
 CLASSIFIER_NAMES = ("effect", "position", "hold", "reach", "gates")
 NAMES = ("use", "effect", "hold", "reach", "gates", "position")
-ONE_DIRECTION = "the model reads in both directions: nothing is early for both"
 Tell = Callable[[str], None]
 
 
@@ -89,7 +72,7 @@ def headline(loaded: Loaded, *, seconds: float = 10) -> HeadlineRecord:
 
 def _affordable(loaded: Loaded, seconds: float) -> Settings:
     """Fewer resets (or pairs of evidence) for larger models, at 45 GFLOP a second."""
-    model, quick = loaded.model, PRESETS["quick"]
+    model, quick = loaded.model, replace(PRESETS["quick"], reference=False)
     budget = 45e9 * 0.6 * seconds
     recurrent = 2.0 * sum(p.numel() for p in model.recurrent.parameters())
     if isinstance(model, LanguageModel):
@@ -128,40 +111,61 @@ def _measure(
     if sample.spelled:
         settings = for_spelled(settings, sample.units_per_token)
     timing = {"prepare_s": time.perf_counter() - begin}
+    model = model_record(loaded)
+    bptt_words = None if model.train_bptt is None else sample.distance(model.train_bptt)
+    measured = _records(material, names, settings, bptt_words, timing, tell)
+    timing["total_s"] = time.perf_counter() - begin
+    return _result(material, model, measured, bptt_words, preset, timing)
+
+
+def _records(
+    material: Material,
+    names: Sequence[str],
+    settings: Settings,
+    bptt_words: float | None,
+    timing: dict[str, float],
+    tell: Tell,
+) -> panel.Measured:
+    """Take every measurement in `names`; how long each took goes into `timing`."""
     records: dict[str, Any] = {}
     for name in names:
         tell(name)
         since = time.perf_counter()
         records[name] = MEASURES[name](material, settings)
         timing[f"{name}_s"] = time.perf_counter() - since
-    measured = panel.Measured(**records, units_per_token=sample.units_per_token)
-    model = model_record(loaded)
-    bptt = model.train_bptt
-    words = None if bptt is None else sample.distance(bptt)
-    if measured.use is not None:
-        with_bptt = measured.use.model_copy(update={"train_bptt_words": words})
-        measured = replace(measured, use=with_bptt)
-    head = panel.headline(model, measured, words)
-    timing["total_s"] = time.perf_counter() - begin
-    return DiagnosticsResult(
-        environment=environment(loaded, "float32 forward, float64 derivatives"),
-        seed=settings.seed,
-        corpus_fingerprint=sample.fingerprint,
-        warnings=(*material.warnings, *checks.warnings(model, measured, head)),
-        timing={name: round(value, 3) for name, value in timing.items()},
-        preset=preset,
-        model=model,
-        data=data_record(text, sample),
-        headline=head,
-        panel=panel.rows(model, measured),
-        use=measured.use,
-        effect=measured.effect,
-        hold=measured.hold,
-        reach=measured.reach,
-        gates=measured.gates,
-        position=measured.position,
-        cross_checks=checks.cross_checks(measured),
-        selftest=_instrument(),
+    if "use" in records:
+        records["use"] = records["use"].model_copy(update={"train_bptt_words": bptt_words})
+    return panel.Measured(**records, units_per_token=material.sample.units_per_token)
+
+
+def _result(
+    material: Material,
+    model: ModelRecord,
+    measured: panel.Measured,
+    bptt_words: float | None,
+    preset: str,
+    timing: dict[str, float],
+) -> DiagnosticsResult:
+    """What is said about the measurements, around them."""
+    head = panel.headline(model, measured, bptt_words)
+    data = data_record(material.text, material.sample)
+    return DiagnosticsResult.model_validate(
+        {
+            "environment": environment(material.loaded, "float32 forward, float64 derivatives"),
+            "seed": material.seed,
+            "corpus_fingerprint": material.sample.fingerprint,
+            "warnings": (*material.warnings, *checks.warnings(model, measured, head)),
+            "timing": {name: round(value, 3) for name, value in timing.items()},
+            "preset": preset,
+            "model": model,
+            "data": data,
+            "headline": head,
+            "verdict": verdict(head, measured, data.paragraph_length),
+            "panel": panel.rows(model, measured),
+            **measured.records(),
+            "cross_checks": checks.cross_checks(measured),
+            "selftest": _instrument(),
+        }
     )
 
 
@@ -172,80 +176,3 @@ def _instrument() -> InstrumentCheck | None:
         return None
     passed, failed = outcome
     return InstrumentCheck(passed=passed, failed=failed)
-
-
-def _language(material: Material) -> LanguageModelSubject | None:
-    model = material.loaded.model
-    if not isinstance(model, LanguageModel):
-        return None
-    return LanguageModelSubject(model, boundary_id=material.loaded.tokenizer.boundary_id)
-
-
-def _use(material: Material, settings: Settings) -> UseRecord:
-    subject = _language(material)
-    if subject is None:
-        return UseRecord(status="not_applicable", note="USE is about the loss of language models")
-    return use.measure(subject, material.sample, settings)
-
-
-def _effect(material: Material, settings: Settings) -> EffectRecord:
-    subject = _language(material)
-    if subject is not None:
-        return effect.measure(subject, material.sample, settings)
-    return evidence.measure(material.subject, material.sample, settings, material.evidence)
-
-
-def _hold(material: Material, settings: Settings) -> HoldRecord:
-    if _both_ways(material):
-        return HoldRecord(status="not_applicable", note=ONE_DIRECTION)
-    subject = _language(material)
-    if subject is not None:
-        return hold.measure(subject, material.sample, settings)
-    found = hold.measure(material.subject, material.sample, settings)
-    pairs = material.evidence.pairs if material.evidence is not None else ()
-    told = hold.polarity(material.subject, material.sample, settings, pairs)
-    return (
-        found
-        if told is None
-        else found.model_copy(update={"curves": {**found.curves, "polarity": told}})
-    )
-
-
-def _reach(material: Material, settings: Settings) -> ReachRecord:
-    if _both_ways(material):
-        return ReachRecord(status="not_applicable", note=ONE_DIRECTION)
-    exact, sample = ExactModel(material.loaded.model), material.sample
-    if material.loaded.labels and sample.labels is None:  # the loss of the model's own answers
-        answers = evidence.batched_logits(material.subject, sample.ids).argmax(1)
-        sample = replace(sample, labels=answers)
-    found = reach.measure(exact, sample, settings)
-    spectrum = lyapunov.measure(exact, sample, settings)
-    return found.model_copy(update={"lyapunov": spectrum})
-
-
-def _gates(material: Material, settings: Settings) -> GatesRecord:
-    if _both_ways(material):
-        return GatesRecord(status="not_applicable", note=ONE_DIRECTION)
-    return gates.measure(ExactModel(material.loaded.model), material.sample, settings)
-
-
-def _position(material: Material, settings: Settings) -> PositionRecord:
-    if not material.loaded.labels:
-        return PositionRecord(status="not_applicable", note="POSITION is about classifiers")
-    return position.measure(
-        material.subject, material.sample, settings, material.filler, material.reference
-    )
-
-
-MEASURES: dict[str, Callable[[Material, Settings], Any]] = {
-    "use": _use,
-    "effect": _effect,
-    "hold": _hold,
-    "reach": _reach,
-    "gates": _gates,
-    "position": _position,
-}
-
-
-def _both_ways(material: Material) -> bool:
-    return bool(material.loaded.config.model.bidirectional)

@@ -8,21 +8,20 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from rnnctl.baselines.linear import NaiveBayesLinear
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.diagnostics import items as item_files
 from rnnctl.diagnostics import sentences
 from rnnctl.diagnostics.evidence import Evidence, batched_logits
 from rnnctl.diagnostics.model_subject import ClassifierModelSubject
 from rnnctl.diagnostics.sample import Sample, from_texts
+from rnnctl.diagnostics.use_reference import Reference
 from rnnctl.errors import DataError
 from rnnctl.nn.models import Classifier
 from rnnctl.results.base import Warning_
 from rnnctl.tasks.loading import Loaded
+from rnnctl.workflow.references import BagSubject, bag_of_words, n_gram
 from rnnctl.workflow.text import Text
 
 Ids = NDArray[np.int64]
@@ -91,15 +90,12 @@ class Material:
     @cached_property
     def reference(self) -> BagSubject | None:
         """A bag of words trained on other documents; None where these have one label only."""
-        number = {name: k for k, name in enumerate(self.loaded.labels)}
-        usable = [d for d in self.text.reference if d.label in number and d.text.strip()]
-        truth = [number[str(d.label)] for d in usable]
-        if len(set(truth)) < 2:
-            return None
-        bag = NaiveBayesLinear(
-            [d.text for d in usable], truth, classes=len(self.loaded.labels), pairs=False
-        )
-        return BagSubject(bag, self.loaded.tokenizer, self.loaded.labels)
+        return bag_of_words(self.text.reference, self.loaded)
+
+    @cached_property
+    def n_gram(self) -> Reference | str:
+        """An n-gram model of the training text; or a sentence that says why there is none."""
+        return n_gram(self.loaded)
 
     @cached_property
     def _sentences(self) -> list[Ids]:
@@ -233,22 +229,3 @@ def _known(parts: Sequence[Ids], sample: Sample) -> float:
 
 def _margin(logits: NDArray[np.float64], labels: tuple[int, int]) -> NDArray[np.float64]:
     return logits[:, labels[0]] - logits[:, labels[1]]
-
-
-class BagSubject:
-    """A bag of words as a `ClassifierSubject`: it reads ids by writing them out."""
-
-    def __init__(
-        self, bag: NaiveBayesLinear, tokenizer: Tokenizer, labels: tuple[str, ...]
-    ) -> None:
-        self.bag, self.tokenizer, self.labels = bag, tokenizer, labels
-        self.vocab_size, self.boundary_id = tokenizer.vocab_size, tokenizer.boundary_id
-
-    def logits(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """See `ClassifierSubject`."""
-        columns = ids.T.numpy()
-        texts = [
-            self.tokenizer.decode(row[: int(n)].astype(np.int32))
-            for row, n in zip(columns, lengths, strict=True)
-        ]
-        return torch.from_numpy(self.bag.logits(texts))

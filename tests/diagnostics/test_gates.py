@@ -94,7 +94,7 @@ def test_the_budget_of_tokens_is_kept_and_documents_are_the_unit() -> None:
     running = Sample(ids=random_text(1, 3000).ids, running=True)
     found = gates.measure(model("gru"), running, SETTINGS)
     assert found.sampling is not None
-    assert found.sampling.unit == "block of 512 tokens"
+    assert found.sampling.unit == "stretch of 512 tokens"
 
 
 def test_one_document_has_no_interval() -> None:

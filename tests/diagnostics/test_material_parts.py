@@ -38,7 +38,7 @@ def test_running_text_is_one_document_and_becomes_blocks() -> None:
     assert len(sample.ids) == 1 and sample.tokens == 5
     blocks = sample.at_least(2)
     assert [ids.tolist() for ids in blocks.ids] == [[97, 98], [99, 100]]
-    assert blocks.resampling_unit == "block of 2 tokens"
+    assert blocks.resampling_unit == "stretch of 2 tokens"
 
 
 def test_the_fingerprint_is_of_text_and_labels() -> None:

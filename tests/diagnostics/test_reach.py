@@ -74,7 +74,7 @@ def test_running_text_is_resampled_in_blocks_of_four_times_the_longest_lag() -> 
     running = Sample(ids=random_text(1, 4000).ids, running=True)
     found = reach.measure(matrix([[0.5]]), running, SETTINGS)
     assert found.sampling is not None
-    assert found.sampling.unit == "block of 80 tokens"
+    assert found.sampling.unit == "stretch of 80 tokens"
     assert found.sampling.n == 8
 
 

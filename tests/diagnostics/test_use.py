@@ -101,4 +101,4 @@ def test_the_unit_of_resampling_is_named(counting: Make) -> None:
     documents = use.measure(counting(V), text(20, 100), settings)
     running = use.measure(counting(V), text(1, 4000, running=True), settings)
     assert documents.sampling is not None and documents.sampling.unit == "document"
-    assert running.sampling is not None and running.sampling.unit == "block of 64 tokens"
+    assert running.sampling is not None and running.sampling.unit == "stretch of 64 tokens"

@@ -199,7 +199,7 @@ def test_one_document(make_run: MakeRun, prose: str) -> None:
     result = diagnose(loaded, text=Text([Document(prose[:8000])], False, "one"))
     check(result)
     assert result.use is not None and result.use.status == "ok"
-    assert result.use.sampling is not None and result.use.sampling.unit.startswith("block")
+    assert result.use.sampling is not None and result.use.sampling.unit.startswith("stretch")
 
 
 def test_another_language(make_run: MakeRun, prose: str) -> None:

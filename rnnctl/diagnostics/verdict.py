@@ -1,0 +1,107 @@
+"""A diagnosis in two or three sentences, by fixed rules on finished records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rnnctl.diagnostics.panel import Measured, shown
+from rnnctl.results.base import Estimate
+from rnnctl.results.diagnostics import HeadlineRecord, Measurement
+
+FAINT = 0.1  # of what the same evidence counts at the end: below it, nothing to speak of
+
+
+def verdict(head: HeadlineRecord, measured: Measured, paragraph_words: float | None) -> str:
+    """What the numbers say together; and what of a usual paragraph's beginning is left at its end.
+
+    `paragraph_words`: the median length, in the headline's unit; None where there are none.
+    """
+    parts = list(_parts(head, measured))
+    said = [_sentence("; ".join(parts))] if parts else []
+    if paragraph_words is not None and paragraph_words >= 1:
+        said += _beginning(head, paragraph_words)
+    return " ".join(said)
+
+
+def _parts(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
+    unit = head.unit or "words"
+    if head.kind == "use_neff" and head.estimate is not None:
+        yield f"the loss stops needing text beyond {shown(head.estimate)} {unit}"
+    elif head.kind == "use_neff" and head.status == "censored":
+        yield f"the loss still needs text from beyond {shown(head.censored_at)} {unit}"
+    yield from _effect(head, measured)
+    yield from _halves(
+        measured.hold,
+        "hold_half",
+        "half of what the state knew about a word is gone {x} later",
+        "more than half of what the state knew about a word is still there {x} later",
+    )
+    yield from _halves(
+        measured.reach,
+        "half_life",
+        "the learning signal halves within {x}",
+        "the learning signal has not halved {x} back",
+    )
+
+
+def _effect(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
+    if measured.effect is not None and measured.effect.status == "undefined":
+        yield "a swapped word leaves no measurable trace in the answer, even when near"
+        return
+    what = "evidence" if head.kind == "effect_half" else "a word's pull on its own return"
+    yield from _halves(
+        measured.effect,
+        "half_distance",
+        f"{what} counts half as much {{x}} later"
+        if head.kind == "effect_half"
+        else f"{what} halves within {{x}}",
+        f"{what} still counts more than half {{x}} later",
+    )
+
+
+def _halves(record: Measurement | None, name: str, reached: str, censored: str) -> Iterator[str]:
+    """`reached` or `censored` with the distance in the place of {x}; nothing if there is none."""
+    found = None if record is None else record.scalars.get(name)
+    if found is None:
+        return
+    if found.estimate is not None:
+        yield reached.format(x=f"{shown(found.estimate)} {found.unit}")
+    elif found.status == "censored" and found.censored_at is not None:
+        yield censored.format(x=f"{shown(found.censored_at)} {found.unit}")
+
+
+def _beginning(head: HeadlineRecord, words: float) -> Iterator[str]:
+    """Whether the beginning of a paragraph of usual length counts at its end."""
+    unit = head.unit or "words"
+    usual = f"A paragraph has {shown(words)} {unit} here (median)"
+    if head.kind == "effect_half":
+        yield from _heard(usual, head.beside.get("retention_start"))
+    elif head.status == "censored" and (head.censored_at or 0.0) >= words:
+        yield f"{usual}: its beginning still counts at its end."
+    elif head.estimate is not None:
+        low, high = (end if end is not None else head.estimate for end in head.ci95)
+        if high < words:
+            yield f"{usual}: what stands in it before the last {shown(high)} no longer counts."
+        elif low >= words:
+            yield f"{usual}: its beginning still counts at its end."
+        else:
+            yield f"{usual}: whether its beginning still counts is within the error."
+
+
+def _heard(usual: str, start: Estimate | None) -> Iterator[str]:
+    if start is None or start.estimate is None:
+        return
+    low, high = (end if end is not None else start.estimate for end in start.ci95)
+    if high < FAINT:
+        said = "its beginning no longer counts at its end"
+    elif high < 1:
+        said = "its beginning still counts at its end, but less than the end itself"
+    elif low > 1:
+        said = "its beginning counts more than its end"
+    else:
+        said = "its beginning counts as much as its end, within the error"
+    yield f"{usual}: {said}."
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,79 @@
+"""What models without a recurrent memory make of the same text: an n-gram, a bag of words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rnnctl.baselines.linear import NaiveBayesLinear
+from rnnctl.baselines.ngram import ORDERS, KneserNey
+from rnnctl.data.documents import Document
+from rnnctl.data.ids import SplitIds
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.diagnostics.use_reference import Reference
+from rnnctl.inference.training_text import NOT_KNOWN, training_store
+from rnnctl.tasks.loading import Loaded
+
+MOST_TOKENS = 2_500_000  # of the training text: the n-gram model takes seconds and 500 MB at most
+
+
+def n_gram(loaded: Loaded) -> Reference | str:
+    """An n-gram model of the text that the run was trained on; or why there is none."""
+    store = training_store(loaded)
+    if store is None:
+        return NOT_KNOWN
+    documents = _documents(store.split("train"))
+    if not documents:
+        return "the store of the training text is empty"
+    tokenizer = loaded.tokenizer
+    order = ORDERS[tokenizer.level]
+    model = KneserNey(
+        documents,
+        order=order,
+        vocab_size=tokenizer.vocab_size,
+        boundary_id=tokenizer.boundary_id,
+    )
+    tokens = sum(map(len, documents))
+    name = f"interpolated Kneser-Ney {order}-gram, {tokens:,} tokens of the training text"
+    return Reference(name, model.losses)
+
+
+def _documents(split: SplitIds) -> list[NDArray[np.int32]]:
+    """The first documents, the last of them cut, `MOST_TOKENS` in all."""
+    ids = split.ids[:MOST_TOKENS]
+    ends = split.offsets[(split.offsets > 0) & (split.offsets < len(ids))]
+    return [part for part in np.split(ids, ends) if len(part)]
+
+
+def bag_of_words(documents: Sequence[Document], loaded: Loaded) -> BagSubject | None:
+    """A bag of words trained on labelled documents; None where these have one label only."""
+    number = {name: k for k, name in enumerate(loaded.labels)}
+    usable = [d for d in documents if d.label in number and d.text.strip()]
+    truth = [number[str(d.label)] for d in usable]
+    if len(set(truth)) < 2:
+        return None
+    bag = NaiveBayesLinear([d.text for d in usable], truth, classes=len(loaded.labels), pairs=False)
+    return BagSubject(bag, loaded.tokenizer, loaded.labels)
+
+
+class BagSubject:
+    """A bag of words as a `ClassifierSubject`: it reads ids by writing them out."""
+
+    def __init__(
+        self, bag: NaiveBayesLinear, tokenizer: Tokenizer, labels: tuple[str, ...]
+    ) -> None:
+        self.bag, self.tokenizer, self.labels = bag, tokenizer, labels
+        self.vocab_size, self.boundary_id = tokenizer.vocab_size, tokenizer.boundary_id
+
+    def logits(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        """See `ClassifierSubject`."""
+        columns = ids.T.numpy()
+        texts = [
+            self.tokenizer.decode(row[: int(n)].astype(np.int32))
+            for row, n in zip(columns, lengths, strict=True)
+        ]
+        return torch.from_numpy(self.bag.logits(texts))

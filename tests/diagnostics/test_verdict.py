@@ -1,0 +1,80 @@
+"""The sentences under the headline: fixed rules on finished records."""
+
+from __future__ import annotations
+
+import pytest
+
+from rnnctl.diagnostics.panel import Measured
+from rnnctl.diagnostics.verdict import verdict
+from rnnctl.results.base import Estimate
+from rnnctl.results.diagnostics import EffectRecord, HeadlineRecord, HoldRecord, ReachRecord
+
+
+def horizon(estimate: float | None, low: float | None, high: float | None) -> HeadlineRecord:
+    status = "ok" if estimate is not None else "censored"
+    return HeadlineRecord(
+        kind="use_neff", sentence="", unit="words", estimate=estimate, ci95=(low, high),
+        status=status, censored_at=None if estimate is not None else 256,
+    )  # fmt: skip
+
+
+def opinion(low: float, start: float, high: float) -> HeadlineRecord:
+    beside = {"retention_start": Estimate(estimate=start, ci95=(low, high))}
+    return HeadlineRecord(
+        kind="effect_half", sentence="", unit="words", estimate=40, beside=beside
+    )  # fmt: skip
+
+
+def scalar(value: float, unit: str) -> Estimate:
+    return Estimate(estimate=value, unit=unit)
+
+
+def test_what_was_measured_is_said_in_one_sentence() -> None:
+    measured = Measured(
+        effect=EffectRecord(scalars={"half_distance": scalar(12.3, "words")}),
+        hold=HoldRecord(
+            scalars={
+                "hold_half": Estimate(
+                    estimate=None, status="censored", censored_at=128, unit="words"
+                )
+            }
+        ),
+        reach=ReachRecord(scalars={"half_life": scalar(9.04, "tokens")}),
+    )
+    said = verdict(horizon(38, 31, 47), measured, None)
+    assert said == (
+        "The loss stops needing text beyond 38 words; a word's pull on its own return halves "
+        "within 12 words; more than half of what the state knew about a word is still there "
+        "128 words later; the learning signal halves within 9.0 tokens."
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (horizon(38, 31, 47), "before the last 47 words no longer counts"),
+        (horizon(200, 170, 240), "its beginning still counts"),
+        (horizon(None, 256, None), "its beginning still counts"),
+        (horizon(150, 100, 200), "within the error"),
+        (opinion(0.01, 0.04, 0.08), "no longer counts"),
+        (opinion(0.4, 0.5, 0.6), "less than the end"),
+        (opinion(0.9, 1.0, 1.1), "as much as its end"),
+        (opinion(1.1, 1.2, 1.3), "more than its end"),
+    ],
+)
+def test_the_beginning_of_a_paragraph(head: HeadlineRecord, words: str) -> None:
+    said = verdict(head, Measured(), 165)
+    assert "A paragraph has 165 words here (median)" in said and words in said
+
+
+def test_an_undefined_effect_is_no_number() -> None:
+    measured = Measured(effect=EffectRecord(status="undefined", note="…"))
+    assert "no measurable trace" in verdict(horizon(38, 31, 47), measured, None)
+
+
+def test_nothing_measured_says_nothing() -> None:
+    head = HeadlineRecord(
+        kind="use_neff", sentence="not measured", estimate=None, status="not_applicable"
+    )
+    assert verdict(head, Measured(), None) == ""
+    assert verdict(head, Measured(), 50) == ""

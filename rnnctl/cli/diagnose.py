@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
-
-import typer
 
 from rnnctl.cli import console, inputs
+from rnnctl.cli.diagnose_options import (
+    BeyondOption,
+    ItemsOption,
+    NamesArgument,
+    PresetOption,
+    ShowOption,
+    TextOption,
+)
 from rnnctl.cli.options import (
     FormatOption,
     OutputOption,
@@ -20,65 +24,14 @@ from rnnctl.cli.options import (
 )
 
 
-class Spoilt(StrEnum):
-    """What is done to the text before the context, in the order and letters of `--beyond`."""
-
-    SHUFFLE = "shuffle"
-    REVERSE = "reverse"
-    REPLACE = "replace"
-
-
-TEXT = "Text"
-WHAT = "What to measure"
-
-
 def diagnose(
     run: RunArgument,
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[NAME]...",
-            help="use, effect, hold, reach, gates, position; all that suit the run by default. "
-            "With --show: more runs.",
-            show_default=False,
-        ),
-    ] = None,
-    preset: Annotated[
-        Literal["quick", "full"],
-        typer.Option(help="quick: half a minute; full: a few minutes.", rich_help_panel=WHAT),
-    ] = "quick",
-    text: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CORPUS",
-            help="What `train` reads; by default the held-out text that the run keeps.",
-            rich_help_panel=TEXT,
-        ),
-    ] = None,
-    items: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help='Evidence sentences for classifiers: {"labels": [A, B], "pairs": [[a, b], …]}.',
-            rich_help_panel=TEXT,
-        ),
-    ] = None,
-    beyond: Annotated[
-        list[Spoilt] | None,
-        typer.Option(
-            help="Also spoil the text beyond the context in this way (USE).",
-            rich_help_panel=WHAT,
-            show_default=False,
-        ),
-    ] = None,
-    show: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TEXT",
-            help="Colour this text by how strongly its tokens are kept; measure nothing.",
-            rich_help_panel=WHAT,
-        ),
-    ] = None,
+    names: NamesArgument = None,
+    preset: PresetOption = "quick",
+    text: TextOption = None,
+    items: ItemsOption = None,
+    beyond: BeyondOption = None,
+    show: ShowOption = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     seed: SeedOption = 0,
@@ -94,7 +47,6 @@ def diagnose(
     The result is kept in the run as well.
     """
     console.configure(quiet=quiet)
-    from rnnctl.tasks.loading import load
     from rnnctl.tasks.machine import set_threads
 
     set_threads(threads)
@@ -103,6 +55,7 @@ def diagnose(
 
         show_text([run, *(Path(name) for name in names or ())], show, output)
         return
+    from rnnctl.tasks.loading import load
     from rnnctl.workflow.diagnose import diagnose as measure
     from rnnctl.workflow.text import read_text
 

@@ -81,7 +81,8 @@ def _beginning(head: HeadlineRecord, words: float) -> Iterator[str]:
     elif head.estimate is not None:
         low, high = (end if end is not None else head.estimate for end in head.ci95)
         if high < words:
-            yield f"{usual}: what stands in it before the last {shown(high)} no longer counts."
+            last = f"the last {shown(high)} {unit}"
+            yield f"{usual}: what stands in it before {last} no longer counts."
         elif low >= words:
             yield f"{usual}: its beginning still counts at its end."
         else:

@@ -147,6 +147,7 @@ class Material:
                 raise DataError(
                     f"{self.items} speaks of labels {found.labels}, the run of {labels}"
                 )
+            self._check_words(found)
             return found
         shipped = item_files.shipped(labels)
         if shipped is not None:
@@ -154,6 +155,17 @@ class Material:
             if _known(encoded, self.sample) > 1 - STRANGE:
                 return shipped
         return self._mined()
+
+    def _check_words(self, found: item_files.Items) -> None:
+        """Warn of evidence that the model cannot read: both of a pair would look the same to it."""
+        encoded = [self._encode_sentence(text) for pair in found.pairs for text in pair]
+        known = _known(encoded, self.sample) if encoded else 1.0
+        if known < 1 - STRANGE:
+            self._warn(
+                "UNKNOWN_ITEMS",
+                f"{1 - known:.0%} of the words in {self.items} are unknown to the run's "
+                "vocabulary: to this model much of that evidence looks alike",
+            )
 
     def _mined(self) -> item_files.Items | None:
         """The most telling sentences for the two most frequent labels, by the bag of words."""

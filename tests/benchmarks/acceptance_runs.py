@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from acceptance_gradients import a1
 from acceptance_models import (
     Reader,
     Row,
@@ -24,77 +25,14 @@ from acceptance_models import (
     spread,
     throughput,
 )
-from torch import Tensor, nn
+from torch import nn
 
 from rnnctl.data.bench_tasks import chance, task_documents
-from rnnctl.diagnostics import reach, reach_curves, use
+from rnnctl.diagnostics import use
 from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import TracedModel
 from rnnctl.nn.models import LanguageModel
-from rnnctl.nn.recurrent import Recurrent
-
-# A1: gradient half-lives of untrained cells
-
-
-class Untrained:
-    """A fresh layer over one-hot tokens, read out by a random vector, as a `TracedModel`."""
-
-    def __init__(self, recurrent: Recurrent, vocabulary: int) -> None:
-        self.recurrent, self.vocabulary = recurrent.double(), vocabulary
-        self.cell = recurrent.cell.name
-        self.readout = torch.randn(recurrent.hidden_size, dtype=torch.float64)
-
-    def trace(self, ids: Tensor, state: Any = None) -> Any:
-        """See `TracedModel`."""
-        return self.recurrent.trace(torch.eye(self.vocabulary, dtype=torch.float64)[ids], state)
-
-    def readout_gradient(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """See `TracedModel`."""
-        return self.readout.expand_as(outputs)
-
-
-HALF_LIVES = {
-    ("rnn", "torch"): (1.24, 1.54),
-    ("gru", "torch"): (1.50, 1.59),
-    ("lstm", "torch"): (1.47, 1.55),
-    ("lstm", "torch, bias 1"): (4.3, 4.9),
-    ("gru", "torch, bias 1"): (2.9, 3.2),
-    ("rnn", "torch, orthogonal"): (10.0, 13.0),
-    ("lstm", "torch, chrono"): (26.0, 29.0),
-    ("gru", "torch, chrono"): (26.0, 29.0),
-    ("rnn", "good"): None,
-    ("lstm", "good"): None,
-    ("gru", "good"): None,
-    ("lstm", "chrono"): None,
-    ("gru", "chrono"): None,
-}
-
-
-def a1(seeds: int) -> Iterator[Row]:
-    """Half-life by the slope at lags 31–60, unscaled state gradient, H = 32; [C] ± 15 %.
-
-    The curve of chrono bends (many time constants): 26 to 32 by lags 21–40, 31 to 36 by 61–120.
-    """
-    for (cell, init), band in HALF_LIVES.items():
-        found = [half_life(Untrained(layer(cell, 16, 32, init), 16), seed) for seed in each(seeds)]
-        low, high = (0.85 * band[0], 1.15 * band[1]) if band else (0.0, math.inf)
-        inside = all(low <= value <= high for value in found) if band else None
-        expected = f"{band[0]:g} to {band[1]:g} ±15 %" if band else "(not stated)"
-        yield Row("A1", f"half-life, {cell}, {init}", expected, spread(found), inside)
-
-
-def half_life(model: TracedModel, seed: int) -> float:
-    """tail τ · ln 2 of the whole state's gradient, not scaled by the state's spread."""
-    ids = torch.from_numpy(np.random.default_rng(seed).integers(16, size=(101, 32)))
-    windows = reach.Windows(ids, torch.zeros(32, dtype=torch.int64), np.arange(32))
-    norms = reach.gradient_norms(model, windows, lags=60, scaled=False)
-    parts = [norms.blocks[name] for name in ("h", "c") if name in norms.blocks]
-    state = np.sqrt(sum(np.square(part) for part in parts))
-    curve = reach_curves.lag_curve(state[1:], norms.groups, 2, 0)
-    return -math.log(2) / reach_curves.tail_slope(curve.estimate)
-
 
 # A2, A3: delayed recall
 
@@ -146,11 +84,15 @@ def a3(seeds: int) -> Iterator[Row]:
 
 
 def a4(seeds: int) -> Iterator[Row]:
-    """Adding, T = 100, H = 8, 8,000 batches of 32 at most [S cybertronai; the RNN's band E]."""
+    """Adding, T = 100, H = 8, 8,000 batches of 32 at most [S cybertronai; the RNN's band E].
+
+    Without memory the squared error is 0.667; with the second mark alone 0.333.
+    """
     for cell, init, expected, low, high in (
         ("lstm", "good", "< 0.01", 0.0, 0.01),
         ("lstm", "torch", "< 0.01", 0.0, 0.01),
         ("rnn", "torch", "0.03 to 0.15 (trivial 0.667)", 0.03, 0.15),
+        ("rnn", "good", "(not stated)", 0.0, 1.0),
     ):
         found, steps = [], []
         for seed in each(min(seeds, 2)):
@@ -163,7 +105,7 @@ def a4(seeds: int) -> Iterator[Row]:
             inputs, wanted = adding(100, 2000)(np.random.default_rng((seed, 2)))
             with torch.no_grad():
                 found.append(float(nn.functional.mse_loss(model(inputs), wanted)))
-        ok = all(low <= value <= high for value in found)
+        ok = all(low <= value <= high for value in found) if high < 1 else None
         yield Row("A4", f"adding 100, {cell}, {init}: MSE", expected,
                   f"{spread(found)} after {numbers(steps)} its", ok)  # fmt: skip
 
@@ -205,23 +147,32 @@ def a5(seeds: int) -> Iterator[Row]:
 
 
 def a6(seeds: int) -> Iterator[Row]:
-    """Copy, T = 100: cross-entropy per step; without memory 10 ln 8 / 120 = 0.1733 [E]."""
+    """Copy, T = 100: cross-entropy per step; without memory 10 ln 8 / 120 = 0.1733 [E].
+
+    The chrono LSTM stays on that plateau for 3,500 steps before it comes down.
+    """
     blind = 10 * math.log(8) / 120
-    for cell, init, expected, low, high in (
-        ("lstm", "torch", "near 0.1733", 0.8 * blind, 1.05 * blind),
-        ("gru", "torch", "≤ 0.1733 + 5 %", 0.0, 1.05 * blind),
-        ("rnn", "good", "≤ 0.1733 + 5 %", 0.0, 1.05 * blind),
-        ("lstm", "chrono", "< 0.0866", 0.0, blind / 2),
+    for cell, init, steps, expected, low, high in (
+        ("lstm", "torch", 1200, "near 0.1733", 0.8 * blind, 1.05 * blind),
+        ("gru", "torch", 1200, "≤ 0.1733 + 5 %", 0.0, 1.05 * blind),
+        ("rnn", "good", 1200, "≤ 0.1733 + 5 %", 0.0, 1.05 * blind),
+        ("lstm", "chrono", 12_000, "< 0.0866", 0.0, blind / 2),
     ):
-        found = []
+        found, taken = [], []
         for seed in each(1):
             model = Reader(layer(cell, 10, 64, init, 150), 9, every_step=True)
-            fit(model, copying(100, 32), flat_loss, steps=1200, lr=3e-3, seed=seed)
+            taken.append(
+                fit(
+                    model, copying(100, 32), flat_loss, steps=steps, lr=3e-3, seed=seed,
+                    done=lambda found, wanted: float(flat_loss(found, wanted)) < 0.45 * blind,
+                )
+            )  # fmt: skip
             inputs, wanted = copying(100, 500)(np.random.default_rng((seed, 2)))
             with torch.no_grad():
                 found.append(float(flat_loss(model(inputs), wanted)))
         ok = all(low <= value <= high for value in found)
-        yield Row("A6", f"copy 100, {cell}, {init}: nats per step", expected, spread(found), ok)
+        yield Row("A6", f"copy 100, {cell}, {init}: nats per step", expected,
+                  f"{spread(found)} after {numbers(taken)} its", ok)  # fmt: skip
 
 
 # A7: USE of a trained LSTM on a source that copies

@@ -174,6 +174,26 @@ def test_other_labels_are_mined(make_run: MakeRun, reviews: list[Document]) -> N
     assert set(result.effect.pair or ()) == {"critic", "fan"}
 
 
+def test_evidence_of_unknown_words(
+    make_run: MakeRun, reviews: list[Document], tmp_path: Path
+) -> None:
+    """The shipped sentences give way to mined ones; the user's own are warned of."""
+    text = " ".join(d.text for d in reviews)
+    loaded = load(make_run(text, level="word", labels=("neg", "pos")))
+    both = Text(reviews[:40], False, "reviews", reviews[40:])
+    result = diagnose(loaded, ("effect",), text=both)
+    assert result.effect is not None and "mined" in result.effect.items
+    path = tmp_path / "items.json"
+    pairs = [["prima ballerina", "pessima ballerina"]] * 6
+    path.write_text(json.dumps({"labels": ["pos", "neg"], "pairs": pairs}), encoding="utf-8")
+    result = diagnose(loaded, ("effect", "gates"), text=both, items=path)
+    check(result)
+    assert "UNKNOWN_ITEMS" in {w.code for w in result.warnings}
+    assert result.effect is not None and result.effect.status == "undefined"
+    assert "--items" in result.effect.note
+    assert result.headline.estimate is None and "no measurable effect" in result.headline.sentence
+
+
 def test_two_directions(make_run: MakeRun, reviews: list[Document]) -> None:
     text = " ".join(d.text for d in reviews)
     loaded = load(make_run(text, level="word", labels=("neg", "pos"), bidirectional=True))
@@ -237,6 +257,26 @@ def test_no_text_at_all(make_run: MakeRun, prose: str) -> None:
 def test_unknown_names(make_run: MakeRun, prose: str) -> None:
     with pytest.raises(UsageError, match="memory"):
         diagnose(load(make_run(prose)), ("memory",), text=running(prose))
+
+
+def test_what_is_said_of_documents_and_of_running_text(make_run: MakeRun, prose: str) -> None:
+    parts = [Document(part) for part in prose.split("\n\n") if part.strip()]
+    loaded = load(make_run(prose, level="word", running=False))
+    result = diagnose(loaded, ("use", "reach", "gates"), text=Text(parts, False, "paragraphs"))
+    assert result.model.state_policy == "reset_document"
+    assert result.reach is not None and result.reach.sampling is not None
+    assert result.reach.sampling.unit == "document"
+    lengths = sorted(len(part.text.split()) for part in parts)
+    assert lengths[0] < (result.data.paragraph_length or 0) < lengths[-1]
+    assert f"A paragraph has {result.data.paragraph_length:.0f}" in result.verdict
+    loaded = load(make_run(prose, level="word"))
+    result = diagnose(loaded, ("use", "reach", "gates"), text=running(prose))
+    assert result.model.state_policy == "carried"
+    for record in (result.use, result.reach, result.gates):
+        assert record is not None and record.sampling is not None
+        assert record.sampling.unit.startswith("stretch of ")
+    assert result.data.paragraph_length is not None  # between blank lines
+    assert result.verdict
 
 
 def test_names_choose(make_run: MakeRun, prose: str) -> None:

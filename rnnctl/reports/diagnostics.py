@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from itertools import pairwise
 
-from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Paragraph, table
-from rnnctl.reports.numbers import SPARKS, estimate, fixed, interval, number
-from rnnctl.results.base import Curve, Estimate, Result
+from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, table
+from rnnctl.reports.diagnostic_curves import curve_blocks
+from rnnctl.reports.numbers import estimate, fixed, interval, number
+from rnnctl.results.base import Estimate, Result
 from rnnctl.results.diagnostics import (
     DiagnosticsResult,
     HeadlineRecord,
@@ -17,7 +16,6 @@ from rnnctl.results.diagnostics import (
     Sampling,
 )
 
-COLUMNS = 32  # of a curve
 NAMES = ("use", "effect", "hold", "reach", "gates", "position")
 PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
 PHRASES = {
@@ -93,11 +91,7 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
         record = getattr(result, name)
         if record is not None and record.status == "not_applicable":
             yield Paragraph(f"{name.upper()}: {record.note}", "note")
-    if any(_drawn(result)):
-        yield Heading("By distance")
-        yield Chart(
-            (_axis(result), *_curves(result)), "from near (left) to far; bars: ▁ none to █ full"
-        )
+    yield from curve_blocks(result)
     compared = [check for check in result.cross_checks if check.passed is not None]
     if compared:
         yield Heading("Cross-checks: ✓ agree, ! differ")
@@ -216,94 +210,6 @@ def _units(sampling: Sampling) -> str:
         if sampling.n != 1 and sampling.unit.startswith(one):
             return f"{sampling.n:,} {many}{sampling.unit[len(one) :]}"
     return f"{sampling.n:,} {sampling.unit}"
-
-
-def _curves(result: DiagnosticsResult) -> Iterator[str]:
-    """One line per curve, all on one logarithmic axis of words (or characters)."""
-    grid = _grid(result)
-    for name, curve, scale, low, high, text in _drawn(result):
-        line = "".join(_bar(_at(curve, x / scale), low, high) for x in grid)
-        yield f"{name:<11}{line}  {text}"
-
-
-def _drawn(
-    result: DiagnosticsResult,
-) -> Iterator[tuple[str, Curve, float, float, float, str]]:
-    """(name, curve, words per unit of its x, bottom, top, caption); bottom > 0: log scale."""
-    unit = result.data.distance_unit
-    per_token = result.data.words_per_token if unit == "words" else result.data.chars_per_token
-    if result.use is not None and "foreign" in result.use.curves:
-        curve = result.use.curves["foreign"]
-        top = max((y for y in curve.y if y is not None), default=1.0)
-        top = max(top, 0.01)
-        yield "USE", curve, 1.0, 0.001, top, f"excess, █ {number(top, 2)} {curve.y_unit} (log)"
-    if result.effect is not None and "r" in result.effect.curves:
-        yield "EFFECT", result.effect.curves["r"], 1.0, 0.0, 1.0, "what still counts, █ all of it"
-    if result.hold is not None and "state" in result.hold.curves:
-        bits = math.log2(result.hold.choices)
-        yield (
-            "HOLD",
-            result.hold.curves["state"],
-            1.0,
-            0.0,
-            bits,
-            f"bits that can be read, █ {bits:g}",
-        )
-    if result.reach is not None:
-        for name, block in result.reach.blocks.items():
-            if name in ("h", "c"):
-                text = "gradient, █ as at lag 1 (log)"
-                yield f"REACH {name}", block.geo, per_token, 1e-4, 1.0, text
-
-
-def _grid(result: DiagnosticsResult) -> list[float]:
-    """Distances of the columns in words, evenly in the logarithm, from one token to the last."""
-    drawn = list(_drawn(result))
-    last = max(curve.x[-1] * scale for _, curve, scale, *_ in drawn)
-    first = min(1.0, result.data.words_per_token)
-    if result.data.distance_unit == "chars":
-        first = min(1.0, result.data.chars_per_token)
-    span = math.log(max(2.0, last / first))
-    return [first * math.exp(span * k / (COLUMNS - 1)) for k in range(COLUMNS)]
-
-
-def _axis(result: DiagnosticsResult) -> str:
-    """The axis: 0.3, 1, 3, 10, 30, … over the columns where they are."""
-    grid = _grid(result)
-    marks = [" "] * (COLUMNS + 4)
-    free = 0
-    for value in (0.3, 1, 3, 10, 30, 100, 300, 1000, 3000):
-        if not grid[0] <= value * 1.001 <= grid[-1] * 1.02:
-            continue
-        share = math.log(value / grid[0]) / math.log(grid[-1] / grid[0])
-        at = max(0, round(share * (COLUMNS - 1)))
-        if at >= free:
-            marks[at : at + len(str(value))] = str(value)
-            free = at + len(str(value)) + 1
-    return f"{result.data.distance_unit + ' back':<11}{''.join(marks).rstrip()}"
-
-
-def _at(curve: Curve, x: float) -> float | None:
-    """The curve at x, interpolated in log(1 + x); None outside of it."""
-    known = [(a, b) for a, b in zip(curve.x, curve.y, strict=True) if b is not None]
-    if not known or x > known[-1][0] * 1.001 or x < known[0][0] * 0.999:
-        return None
-    for (left, below), (right, above) in pairwise(known):
-        if x <= right:
-            share = (math.log1p(x) - math.log1p(left)) / (math.log1p(right) - math.log1p(left))
-            return below + share * (above - below)
-    return known[-1][1]
-
-
-def _bar(value: float | None, low: float, high: float) -> str:
-    if value is None:
-        return " "
-    if low > 0:
-        span = math.log(high / low)
-        share = math.log(max(value, low) / low) / span if span > 0 else 0.0
-    else:
-        share = (value - low) / (high - low)
-    return SPARKS[max(0, min(len(SPARKS) - 1, round(share * (len(SPARKS) - 1))))]
 
 
 def _instrument(result: DiagnosticsResult) -> Block:

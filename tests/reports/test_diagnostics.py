@@ -1,0 +1,90 @@
+"""The report of a diagnosis: what is drawn, what is said where a number does not exist."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rnnctl.reports import diagnostics
+from rnnctl.reports.as_table import as_table
+from rnnctl.results.base import Curve, Environment, Estimate
+from rnnctl.results.diagnostics import (
+    DataRecord,
+    DiagnosticsResult,
+    HeadlineRecord,
+    ModelRecord,
+    PanelRow,
+    PositionRecord,
+    Sampling,
+    UseRecord,
+)
+
+MISSING = Estimate(estimate=None, status="undefined", note="it is no better than the n-gram")
+
+
+def result(**parts: Any) -> DiagnosticsResult:
+    """A word model's diagnosis of nothing but `parts`."""
+    model = ModelRecord(
+        id="a", task="lm_word", cell="lstm", layers=1, embedding=8, hidden=8, parameters=99,
+        state_floats=16, init="good", readout="each step", train_bptt=64, state_policy="carried",
+        seed=0, quality={},
+    )  # fmt: skip
+    data = DataRecord(
+        name="text", sha256="0" * 64, documents=1, running=True, tokens=100, words_per_token=1.0,
+        chars_per_token=5.0, distance_unit="words", unknown_rate=0.0,
+    )  # fmt: skip
+    head = HeadlineRecord(kind="use_neff", sentence="s", estimate=3.0, unit="words")
+    return DiagnosticsResult(
+        environment=Environment(rnnctl="0", python="3"), preset="quick", model=model, data=data,
+        headline=head, **parts,
+    )  # fmt: skip
+
+
+def shown(found: DiagnosticsResult, width: int = 80) -> str:
+    return as_table(diagnostics.blocks(found), width=width)
+
+
+def curve(x: list[float], y: list[float]) -> Curve:
+    return Curve(x_unit="words", y_unit="nats per word", x=tuple(x), y=tuple(y))
+
+
+def test_a_number_that_does_not_exist_says_why() -> None:
+    row = PanelRow(name="use", question="?", numbers={"overtakes_reference": MISSING})
+    use = UseRecord(reference="interpolated Kneser-Ney 3-gram, 99 tokens of the training text")
+    text = " ".join(shown(result(panel=(row,), use=use)).split())
+    assert "context to predict like an n-gram: it is no better than the n-gram" in text
+    assert "note: n-gram: interpolated Kneser-Ney 3-gram, 99 tokens of the training text" in text
+
+
+@pytest.mark.parametrize(
+    ("unit", "n", "words"),
+    [
+        ("document", 12, "USE 12 documents"),
+        ("document", 1, "USE 1 document"),
+        ("stretch of 512 tokens", 1200, "USE 1,200 stretches of 512 tokens"),
+    ],
+)
+def test_what_the_intervals_resample(unit: str, n: int, words: str) -> None:
+    text = shown(result(use=UseRecord(sampling=Sampling(unit=unit, n=n))))
+    assert f"intervals resample: {words}\n" in text
+
+
+def test_bars_fall_with_the_curve_and_name_their_top() -> None:
+    use = UseRecord(curves={"foreign": curve([0, 1, 10, 100], [2.0, 1.5, 0.1, 0.001])})
+    line = next(row for row in shown(result(use=use)).splitlines() if row.startswith("USE  "))
+    bars = line[11:43]
+    assert bars[0] == "█" and bars[-1] == "▁" and sorted(bars, reverse=True) == list(bars)
+    assert "█ 1.5 nats per word" in line
+
+
+def test_places_are_drawn_beside_the_bag_of_words() -> None:
+    fifths = [0.1, 0.3, 0.5, 0.7, 0.9]
+    drawn = {
+        "occlusion": curve(fifths, [0.1, 0.2, 0.4, 0.6, 0.8]),
+        "reference_occlusion": curve(fifths, [0.5] * 5),
+    }
+    text = shown(result(position=PositionRecord(curves=drawn)))
+    model, bag = (line for line in text.splitlines() if line.startswith(("this model", "bag of")))
+    assert "███  0.10, 0.20, 0.40, 0.60, 0.80 nats" in model and "███" * 5 in bag
+    assert max(map(len, text.splitlines())) <= 80

@@ -32,8 +32,8 @@ Ids = NDArray[np.int64]
 PREFIX = 32  # tokens of natural text before the swapped word
 BATCH = 128  # swaps side by side
 ADVICE = (
-    "small models do not expect a word to return; USE and HOLD measure them all the same, "
-    "`--preset full` looks more closely"
+    "this model does not expect a word that it read 4 to 8 words ago to return; USE and HOLD "
+    "measure its memory all the same, and a larger or longer trained model may have an effect"
 )
 
 

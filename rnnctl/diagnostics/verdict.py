@@ -14,7 +14,7 @@ FAINT = 0.1  # of what the same evidence counts at the end: below it, nothing to
 def verdict(head: HeadlineRecord, measured: Measured, paragraph_words: float | None) -> str:
     """What the numbers say together; and what of a usual paragraph's beginning is left at its end.
 
-    `paragraph_words`: the median length, in the headline's unit; None where there are none.
+    `paragraph_words`: their usual length, in the headline's unit; None where there are none.
     """
     parts = list(_parts(head, measured))
     said = [_sentence("; ".join(parts))] if parts else []
@@ -46,7 +46,9 @@ def _parts(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
 
 def _effect(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
     if measured.effect is not None and measured.effect.status == "undefined":
-        yield "a swapped word leaves no measurable trace in the answer, even when near"
+        near = "evidence leaves no measurable trace in the answer, even at the very end"
+        far = "a word read 4 to 8 words ago leaves no measurable trace in what is expected"
+        yield near if head.kind == "effect_half" else far
         return
     what = "evidence" if head.kind == "effect_half" else "a word's pull on its own return"
     yield from _halves(
@@ -73,7 +75,7 @@ def _halves(record: Measurement | None, name: str, reached: str, censored: str) 
 def _beginning(head: HeadlineRecord, words: float) -> Iterator[str]:
     """Whether the beginning of a paragraph of usual length counts at its end."""
     unit = head.unit or "words"
-    usual = f"A paragraph has {shown(words)} {unit} here (median)"
+    usual = f"A usual paragraph has {shown(words)} {unit} here"
     if head.kind == "effect_half":
         yield from _heard(usual, head.beside.get("retention_start"))
     elif head.status == "censored" and (head.censored_at or 0.0) >= words:

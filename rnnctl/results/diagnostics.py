@@ -54,7 +54,9 @@ class DataRecord(Record):
     )
     unknown_rate: float
     paragraph_length: float | None = Field(
-        None, description="median of the documents, or between blank lines; in distance units"
+        None,
+        description="median document, in distance units; running text: half of it stands in "
+        "paragraphs at least so long",
     )
 
 

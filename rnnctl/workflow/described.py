@@ -93,10 +93,17 @@ def data_record(text: Text, sample: Sample) -> DataRecord:
 
 
 def _paragraph_length(text: Text, sample: Sample) -> float | None:
-    """Median length of the documents, or of what stands between blank lines of running text."""
+    """Median length of the documents; in running text, whose headings and one-line answers are
+    many, half of all words stand in paragraphs (between blank lines) of at least this length.
+    """
     parts = [document.text for document in text.documents]
-    if text.running or len(parts) == 1:
+    running = text.running or len(parts) == 1
+    if running:
         parts = BLANK_LINES.split("".join(parts))
-    lengths = [len(part.split() if sample.unit == "words" else part) for part in parts]
-    lengths = [length for length in lengths if length]
-    return float(np.median(lengths)) if len(lengths) > 1 else None
+    found = [len(part.split() if sample.unit == "words" else part) for part in parts]
+    lengths = np.sort([length for length in found if length])
+    if len(lengths) < 2:
+        return None
+    if not running:
+        return float(np.median(lengths))
+    return float(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2)])

@@ -268,14 +268,15 @@ def test_what_is_said_of_documents_and_of_running_text(make_run: MakeRun, prose:
     assert result.reach.sampling.unit == "document"
     lengths = sorted(len(part.text.split()) for part in parts)
     assert lengths[0] < (result.data.paragraph_length or 0) < lengths[-1]
-    assert f"A paragraph has {result.data.paragraph_length:.0f}" in result.verdict
+    assert f"A usual paragraph has {result.data.paragraph_length:.0f}" in result.verdict
     loaded = load(make_run(prose, level="word"))
     result = diagnose(loaded, ("use", "reach", "gates"), text=running(prose))
     assert result.model.state_policy == "carried"
     for record in (result.use, result.reach, result.gates):
         assert record is not None and record.sampling is not None
         assert record.sampling.unit.startswith("stretch of ")
-    assert result.data.paragraph_length is not None  # between blank lines
+    lines = Text([Document("one two\n\na b c d e f g\n\none\n\nthree of them\n")], True, "lines")
+    assert diagnose(loaded, ("gates",), text=lines).data.paragraph_length == 7
     assert result.verdict
 
 

@@ -102,8 +102,13 @@ def _nearby(path: Path) -> str:
 
     if not path.parent.is_dir():
         return f"there is no folder {path.parent} either"
-    found = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], 1, 0.75)
-    return f"did you mean {path.parent / found[0]}?" if found else "check the path"
+    names = sorted(p.name for p in path.parent.iterdir())
+    found = difflib.get_close_matches(path.name, names, 1, 0.75)
+    if found:
+        return f"did you mean {path.parent / found[0]}?"
+    if 1 <= len(names) <= 6:
+        return f"{path.parent} holds {', '.join(names)}"
+    return "check the path"
 
 
 def _split_in(name: str) -> str | None:

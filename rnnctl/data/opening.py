@@ -226,7 +226,8 @@ class Opener:
         return Corpus(
             parts=parts,
             running=running,
-            description=", ".join(self.config.sources) or "the bundled corpus",
+            description=", ".join("standard input" if s == "-" else s for s in self.config.sources)
+            or "the bundled corpus",
             fingerprint=hashlib.sha256(content.encode()).hexdigest(),
             label_names=label_names,
             warnings=warnings,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from rnnctl.nn.models import Classifier, LanguageModel
 
-WORTH_IT = 100_000  # tokens
+WORTH_IT = 3e10  # products of a token with a weight: about as long as the import takes
 
 
 class EngineChoice:
@@ -18,13 +18,14 @@ class EngineChoice:
     def __init__(self, model: LanguageModel | Classifier) -> None:
         self._recurrent = model.recurrent
         self._waits = self._recurrent.engine == "auto"
-        self._read = 0
+        self._weights = sum(weight.numel() for weight in self._recurrent.parameters())
+        self._done = 0.0
         if self._waits:
             self._recurrent.engine = "torch"
 
-    def note(self, tokens: int) -> None:
+    def note(self, tokens: float) -> None:
         """Say that so many more tokens are about to be read."""
-        self._read += tokens
-        if self._waits and self._read > WORTH_IT:
+        self._done += tokens * self._weights
+        if self._waits and self._done > WORTH_IT:
             self._recurrent.engine = "auto"
             self._waits = False

@@ -6,7 +6,8 @@ The other side is what a user writes: `torch.nn` stepped one token at a time to 
 document at a time to score and classify, with ids made beforehand (ours tokenizes as it goes). Same
 weights on both sides; scores and probabilities are compared first. `streams` is 64 continuations at
 once against stepping one. Ours uses the fast engine from the start, as a filter does once it has
-read 100,000 tokens. Prints JSON; ratios are of tokens or documents per second, above 1 is faster.
+worked for half a second. Prints JSON; ratios are of tokens or documents per second, above 1 is
+faster.
 """
 
 from __future__ import annotations

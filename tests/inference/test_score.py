@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnctl.errors import DataError, RunError
+from rnnctl.inference import engine as engine_module
 from rnnctl.inference import score as scoring_module
 from rnnctl.inference import state as states
 from rnnctl.inference.lines import read_lines
@@ -249,3 +250,20 @@ class TestStates:
         path.write_bytes(content)
         with pytest.raises(DataError, match="s "):
             states.load(path, scorers["char"].model, scorers["char"].tokenizer, "x")
+
+
+def test_the_fast_way_is_taken_once_it_pays(
+    make_run: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scorer = Scorer(load(make_run(TEXT)))
+    recurrent = scorer.model.recurrent
+    weights = sum(weight.numel() for weight in recurrent.parameters())
+    monkeypatch.setattr(engine_module, "WORTH_IT", 20 * weights)
+    before = scorer.tally_texts(["the cat sat on the m"])[0].nats
+    assert recurrent.engine == "torch"
+    after = scorer.tally_texts(["the cat sat on the m"])[0].nats
+    assert recurrent.engine == "auto"
+    assert after == pytest.approx(before, rel=1e-6)
+    asked = Scorer(load(make_run(TEXT), engine="closed"))
+    asked.tally_texts([TEXT])
+    assert asked.model.recurrent.engine == "closed"

@@ -20,6 +20,7 @@ from torch.nn.functional import linear
 Product = Callable[[Tensor], Tensor]
 Vector = NDArray[np.float32]
 FEW = 2  # so few rows are a matrix-vector product
+MANY = 1 << 14  # rows of a matrix from which such a product is faster by columns
 
 
 @cache
@@ -59,6 +60,8 @@ def of_vector(weight: Tensor, bias: Tensor) -> Callable[[Vector], Vector]:
     Where the weights are read once a product, it is as fast as the memory, and MKL is not.
     """
     w, b = weight.detach().numpy(), bias.detach().numpy()
+    if len(w) > MANY:
+        w = np.ascontiguousarray(w.T).T
 
     def multiply(vector: Vector) -> Vector:
         result: Vector = w @ vector

@@ -68,7 +68,8 @@ def words(count: int) -> list[str]:
 
 def tokenizer_of(case: dict[str, Any], vocabulary: int) -> Tokenizer:
     text = " ".join(words(vocabulary)) if case["level"] == "word" else CHARS
-    return train_tokenizer([text], TokenizerConfig(level=case["level"]))
+    once = 1 if case["level"] == "word" else None  # every word of the list is a word to know
+    return train_tokenizer([text], TokenizerConfig(level=case["level"], min_count=once))
 
 
 def make_run(folder: Path, case: dict[str, Any], labels: tuple[str, ...]) -> Path:
@@ -203,7 +204,7 @@ def ours(job: str, loaded: Loaded) -> Callable[[], Any]:
     documents = texts_of(loaded)
     if job == "score":
         scorer = Scorer(loaded)
-        return lambda: [tally.nats for tally in scorer.tally_texts(documents)]
+        return lambda: [sums.nats - sums.unknown_nats for sums in scorer.tally_texts(documents)]
     predictor = Predictor(loaded)
     return lambda: [p.probabilities[0] for p in predictor.predict(documents)]
 

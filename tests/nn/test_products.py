@@ -27,6 +27,14 @@ def test_packed_is_linear(dtype: torch.dtype, tolerance: float, rows: int, width
     torch.testing.assert_close(products.weight_gradient(d, a), d.t() @ a, **options)
 
 
+@pytest.mark.parametrize("many", [4, 100])
+def test_the_product_of_a_vector_is_linear(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "MANY", many)  # by rows, by columns
+    w, b, a = torch.randn(9, 17), torch.randn(9), torch.randn(17)
+    ours = products.of_vector(w, b)(a.numpy())
+    torch.testing.assert_close(torch.from_numpy(ours), linear(a, w, b), rtol=1e-5, atol=1e-5)
+
+
 def test_without_onednn_all_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "_onednn", lambda: None)
     a, w = torch.randn(9, 17), torch.randn(5, 17)

@@ -39,7 +39,7 @@ from rnnctl.tasks.loading import Loaded, build_model, load
 CHARS = "".join(map(chr, range(32, 97))) + "\n"
 TOKENS = 200  # generated at a time
 STREAMS = 64
-DOCUMENTS = {"char": 128, "word": 256}
+DOCUMENTS = {"char": 64, "word": 256}
 CASES: dict[str, dict[str, Any]] = {
     f"{cell}-512": {"cell": cell, "hidden_size": 512, "level": "char"}
     for cell in ("lstm", "gru", "rnn")

@@ -56,6 +56,8 @@ def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:
         speed = number(timing.get("tokens_per_s"), 4)
         yield "time", f"{seconds(timing['training_s'])}, {speed} tokens/s"
     yield "clipped", f"{percent(result.clipped_share)} of the steps"
+    if result.cut_share:
+        yield "cut short", f"{percent(result.cut_share)} of the documents"
 
 
 def _quality(result: TrainResult) -> Iterator[Block]:

@@ -27,6 +27,7 @@ from rnnctl.nn.recurrent import Recurrent
 Indices = NDArray[np.int64]
 Result = TypeVar("Result")
 OUTPUTS = 1 << 23  # numbers that a layer puts out at once; its pre-activations are g times that
+TOKENS = 1 << 16  # and never more tokens than that
 WORTH_A_THREAD = 2048  # tokens
 
 
@@ -65,8 +66,8 @@ def groups(recurrent: Recurrent, lengths: Indices) -> list[Indices]:
     As many groups as torch has threads, or a multiple, where there is that much to read.
     """
     threads, tokens = torch.get_num_threads(), int(lengths.sum())
-    most = max(1, OUTPUTS // (recurrent.hidden_size * recurrent.directions * threads))
-    count = -(-tokens // most)
+    most = min(TOKENS, OUTPUTS // (recurrent.hidden_size * recurrent.directions)) // threads
+    count = -(-tokens // max(1, most))
     if tokens >= threads * WORTH_A_THREAD:
         count = threads * -(-count // threads)
     order = np.argsort(lengths, kind="stable")

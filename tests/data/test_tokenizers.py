@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.config import TokenizerConfig
-from rnnctl.data.tokenizers import MalformedTextError, Tokenizer, train_tokenizer
+from rnnctl.data.tokenizers import MalformedTextError, Tokenizer, train_tokenizer, words
 from rnnctl.data.tokenizers.pattern import MAX_TOKEN, find_tokens
 from rnnctl.data.tokenizers.spelling import NEVER_SEEN_NATS
 from rnnctl.errors import DataError, UsageError
@@ -233,6 +233,19 @@ def test_unknown_tokens_are_counted_and_charged_one_by_one(tokenizers, text):
     n, nats = tokenizer.spelling_nats(text)
     assert n == len(unknown) == int((tokenizer.encode(text) == tokenizer.unknown_id).sum())
     assert nats == pytest.approx(math.fsum(map(tokenizer.spelling.charge, unknown)))
+
+
+@pytest.mark.parametrize("kind", ["natural", "bpe"])
+@EXAMPLES
+@given(texts=st.lists(TEXTS, max_size=6))
+def test_what_is_forgotten_is_encoded_as_before(tokenizers, monkeypatch, kind, texts):
+    tokenizer = tokenizers[kind]
+    expected = [tokenizer.encode_charged(text) for text in texts]
+    monkeypatch.setattr(words, "_REMEMBERED", 2)
+    for text, (ids, unknown, nats) in zip(texts, expected, strict=True):
+        again = tokenizer.encode_charged(text)
+        assert (again[0].tolist(), again[1]) == (ids.tolist(), unknown)
+        assert again[2] == pytest.approx(nats)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import threading
+from array import array
 from collections.abc import Callable, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnctl.data.tokenizers import pattern
 from rnnctl.data.tokenizers.base import (
@@ -23,8 +26,8 @@ from rnnctl.data.tokenizers.base import (
 from rnnctl.data.tokenizers.serialization import fused, layout, own_block, split_by
 from rnnctl.data.tokenizers.spelling import Spelling
 
-_REMEMBERED = 500_000
-_LONGEST_REMEMBERED = 64
+_REMEMBERED = 500_000  # pieces
+_REMEMBERED_CHARS = 16_000_000
 
 _blank = re.compile(f"[{pattern.SPACE}]")
 _dark = re.compile(f"[^{pattern.SPACE}]+")
@@ -32,12 +35,24 @@ _dark = re.compile(f"[^{pattern.SPACE}]+")
 _separators = re.compile("[\x1c-\x1f]")
 
 
+class _Numbers(dict[str, int]):
+    """Numbers of pieces, given out as pieces come."""
+
+    def __init__(self, learn: Callable[[str], int]) -> None:
+        super().__init__()
+        self._learn = learn
+
+    def __missing__(self, piece: str) -> int:
+        number = self[piece] = self._learn(piece)
+        return number
+
+
 class PieceCache:
     """Ids of ``" " + piece`` for pieces between spaces, remembered: most pieces come again.
 
     A space always begins a token (see `pattern`), so a text may be cut at its spaces and the parts
     encoded one by one. `charge`, if given, says how many tokens of a part are unknown and what
-    spelling them costs.
+    spelling them costs. Per piece of a text there is one look-up, the rest is numpy's.
     """
 
     def __init__(
@@ -47,36 +62,58 @@ class PieceCache:
     ) -> None:
         self._encode = encode
         self._charge = charge
-        self._known: dict[str, tuple[int, ...]] = {}
-        self._charged: dict[str, tuple[int, float]] = {}
+        self._lock = threading.Lock()
+        self._forget()
 
-    def encode(self, text: str, *, charged: bool = True) -> tuple[Ids, int, float]:
-        """Ids, unknown tokens and their charge in nats of a whole text; 0 if not `charged`."""
+    def _forget(self) -> None:
+        self._numbers = _Numbers(self._learn)
+        self._chars = 0
+        # By number of the piece, and the ids of all pieces one after the other.
+        self._starts, self._sizes, self._ids = array("q"), array("i"), array("i")
+        self._unknown, self._nats = array("i"), array("d")
+
+    def _learn(self, piece: str) -> int:
+        ids = self._encode(" " + piece)
+        unknown, nats = self._charges(" " + piece, ids)
+        self._chars += len(piece)
+        self._starts.append(len(self._ids))
+        self._sizes.append(len(ids))
+        self._ids.extend(ids)
+        self._unknown.append(unknown)
+        self._nats.append(nats)
+        return len(self._sizes) - 1
+
+    def _charges(self, part: str, ids: list[int]) -> tuple[int, float]:
+        return self._charge(part) if self._charge and UNKNOWN_ID in ids else (0, 0.0)
+
+    def encode(self, text: str) -> tuple[Ids, int, float]:
+        """Ids, unknown tokens and their charge in nats of a whole text."""
         first, *pieces = text.split(" ")
-        found: list[Any] = list(map(self._known.get, pieces))
-        fresh: list[tuple[str, tuple[int, ...]]] = []
-        for i, known in enumerate(found) if None in found else ():
-            if known is None:
-                piece = " " + pieces[i]
-                found[i] = tuple(self._encode(piece))
-                fresh.append((piece, found[i]))
-        parts = chain(self._encode(first), chain.from_iterable(found))
-        ids: Ids = np.fromiter(parts, dtype=np.int32)
-        unknown, nats = 0, 0.0
-        if charged and self._charge and (ids == UNKNOWN_ID).any():
-            charges = [self._charge(first), *(self._charge(piece) for piece, _ in fresh)]
-            charges += filter(None, map(self._charged.get, pieces))
-            unknown, nats = sum(n for n, _ in charges), math.fsum(x for _, x in charges)
-        self._remember(fresh)
+        begin = self._encode(first)
+        unknown, nats = self._charges(first, begin)
+        ids = np.array(begin, dtype=np.int32)
+        if not pieces:
+            return ids, unknown, nats
+        with self._lock:
+            find = self._numbers.__getitem__
+            numbers = np.fromiter(map(find, pieces), np.int64, len(pieces))
+            ids = np.concatenate([ids, self._joined(numbers)])
+            if self._charge:
+                counts = np.frombuffer(self._unknown, np.int32)[numbers]
+                charged = np.frombuffer(self._nats, np.float64)[numbers[counts > 0]]
+                unknown, nats = unknown + int(counts.sum()), math.fsum([nats, *charged.tolist()])
+            if len(self._numbers) > _REMEMBERED or self._chars > _REMEMBERED_CHARS:
+                self._forget()
         return ids, unknown, nats
 
-    def _remember(self, fresh: list[tuple[str, tuple[int, ...]]]) -> None:
-        """Pieces that may come again, until there is no more room."""
-        for piece, ids in fresh:
-            if len(self._known) < _REMEMBERED and len(piece) <= _LONGEST_REMEMBERED:
-                self._known[piece[1:]] = ids
-                if self._charge and UNKNOWN_ID in ids:
-                    self._charged[piece[1:]] = self._charge(piece)
+    def _joined(self, numbers: NDArray[np.int64]) -> Ids:
+        """The ids of pieces, one after the other."""
+        starts = np.frombuffer(self._starts, np.int64)[numbers]
+        sizes = np.frombuffer(self._sizes, np.int32)[numbers]
+        ends = np.cumsum(sizes, dtype=np.int64)
+        places = np.repeat(starts - (ends - sizes), sizes) + np.arange(ends[-1])
+        joined: Ids = np.frombuffer(self._ids, np.int32)[places]
+        return joined
 
 
 class WordTokenizer(Tokenizer):
@@ -134,10 +171,6 @@ class NaturalWords(WordTokenizer):
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         check_surrogates(text)
         return self._cache.encode(text)
-
-    def encode(self, text: str) -> Ids:
-        check_surrogates(text)
-        return self._cache.encode(text, charged=False)[0]
 
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         if keep == "tail":

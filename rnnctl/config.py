@@ -25,7 +25,11 @@ Engine = Literal["auto", "torch", "closed", "fused"]
 Decay = Literal["linear", "cosine", "constant"]
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[int, Field(ge=1)]
+# Upper bounds are where numbers of other libraries overflow, far beyond what any machine can do.
+Positive = Annotated[int, Field(ge=1, le=10**12)]
+Size = Annotated[int, Field(ge=1, le=10**6)]
+Few = Annotated[int, Field(ge=1, le=10**3)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 # Fields whose option of `rnnctl train` is called something else.
@@ -61,7 +65,7 @@ class CorpusConfig(Settings):
     encoding: str = "utf-8"
     max_tokens: Positive | None = Field(None, description="documents are cut to this length")
     keep: Literal["head", "tail"] = "head"
-    split_seed: int = Field(0, description="which documents go into which split")
+    split_seed: Seed = Field(0, description="which documents go into which split")
 
 
 class TokenizerConfig(Settings):
@@ -84,9 +88,9 @@ class ModelConfig(Settings):
     task: TaskName = "lm"
     cell: CellName = "lstm"
     nonlinearity: Nonlinearity = Field("tanh", description="of the plain RNN only")
-    hidden_size: Positive = 512
-    embedding_size: Positive | None = None
-    num_layers: Positive = 1
+    hidden_size: Size = 512
+    embedding_size: Size | None = None
+    num_layers: Few = 1
     tied: bool = Field(False, description="the output layer shares the embedding's weights")
     bidirectional: bool = Field(False, description="classifiers only")
     pool: Pool = Field("last", description="classifiers only: how states become one vector")
@@ -101,7 +105,7 @@ class ModelConfig(Settings):
 class TrainingConfig(Settings):
     """The loop. It ends by `steps`, `epochs` or `budget_s`, whichever comes first."""
 
-    seed: int = 0
+    seed: Seed = 0
     steps: Positive | None = None
     epochs: Annotated[float, Field(gt=0)] | None = None
     budget_s: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds of training")
@@ -115,16 +119,16 @@ class TrainingConfig(Settings):
     warmup: Fraction = Field(0.02, description="share of the progress")
     decay: Decay = "linear"
     clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest gradient norm")
-    batch_size: Positive = Field(32, description="parallel streams, or documents a step")
-    bptt: Positive = Field(64, description="tokens per truncated chunk (language models)")
+    batch_size: Size = Field(32, description="parallel streams, or documents a step")
+    bptt: Size = Field(64, description="tokens per truncated chunk (language models)")
     reset: bool = Field(True, description="zero the state at document starts")
     evaluate_every_s: Annotated[float, Field(gt=0)] | None = None
     evaluate_every: Positive | None = Field(None, description="steps between validations")
     patience: Positive | None = Field(None, description="validations without progress before stop")
     precision: Precision = "auto"
     engine: Engine = "auto"
-    threads: Positive | None = None
-    workers: Positive = 1
+    threads: Few | None = None
+    workers: Few = 1
     device: str = "auto"
     checkpoint_every_s: Annotated[float, Field(gt=0)] = 60.0
     keep_text: bool = Field(True, description="keep held-out documents in the run")

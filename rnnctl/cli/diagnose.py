@@ -71,6 +71,8 @@ def diagnose(
         arms=("foreign", "zero", *(way.value for way in beyond or ())),
         tell=lambda name: console.note(f"measuring {name.upper()} …"),
     )
-    if os.access(loaded.run.path, os.W_OK):
-        loaded.run.write_result("diagnose", result)
-    console.emit(result, format, output)
+    try:
+        console.emit(result, format, output)
+    finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
+        if os.access(loaded.run.path, os.W_OK):
+            loaded.run.write_result("diagnose", result)

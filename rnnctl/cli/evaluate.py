@@ -93,9 +93,11 @@ def evaluate(
         encoding=encoding,
         stdin=stdin,
     )
-    if os.access(loaded.run.path, os.W_OK):
-        loaded.run.write_result("evaluate", result)
     for warning in result.warnings:
         console.warn(warning.text)
     shown = result.model_copy(update={"documents": None, "warnings": ()})
-    console.emit(shown, format, output)
+    try:
+        console.emit(shown, format, output)
+    finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
+        if os.access(loaded.run.path, os.W_OK):
+            loaded.run.write_result("evaluate", result)

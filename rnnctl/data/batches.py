@@ -98,8 +98,10 @@ class StreamBatches:
         return {"epoch": self._pass, "at": self._at, "seed": self._seed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to a place that `state_dict` gave."""
+        """Go to a place that `state_dict` gave; ValueError if there is no such place."""
         self._pass, self._at, self._seed = (int(state[k]) for k in ("epoch", "at", "seed"))
+        if not 0 <= self._at < self._length:
+            raise ValueError(f"there is no place {self._at} in streams of {self._length} tokens")
         self._rotation = self._rotate()
 
     def __iter__(self) -> Iterator[LanguageModelBatch]:

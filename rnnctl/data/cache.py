@@ -61,9 +61,8 @@ def write_atomically(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        finally:
+            Path(name).unlink(missing_ok=True)  # there only if it was not renamed
 
 
 @contextmanager
@@ -112,11 +111,16 @@ def _remove_abandoned(folder: Path) -> None:
             old = time.time() - path.stat().st_mtime > _ABANDONED_S
         except OSError:
             continue
-        if old or (parts[1] == _here() and not _alive(int(parts[2]))):
+        if old or (parts[1] == _here() and not process_lives(int(parts[2]))):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
+def process_lives(pid: int) -> bool:
+    """Whether a process of that number is there (it may be somebody else's)."""
+    if pid <= 0 or pid > 2**31 - 1:
+        return False
+    if os.name == "nt":  # there, asking with signal 0 would end the process
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

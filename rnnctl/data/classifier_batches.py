@@ -102,9 +102,11 @@ class DocumentBatches:
         return {"epoch": self._pass, "at": self._at, "seed": self._seed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go to a place that `state_dict` gave."""
+        """Go to a place that `state_dict` gave; ValueError if there is no such place."""
         self._pass, self._at, self._seed = (int(state[k]) for k in ("epoch", "at", "seed"))
         self._plan = self._make_plan()
+        if not 0 <= self._at <= len(self._plan):
+            raise ValueError(f"there is no place {self._at} among {len(self._plan)} batches")
 
     def __iter__(self) -> Iterator[ClassifierBatch]:
         while True:

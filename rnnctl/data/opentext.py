@@ -171,9 +171,8 @@ def spool(stream: BinaryIO, *, name: str, codec: str, cache: Path) -> TextFile:
         final = folder / f"{sha}.txt"
         with storage_errors(final):
             Path(temporary).replace(final)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    finally:
+        Path(temporary).unlink(missing_ok=True)  # there only if it was not renamed
     return TextFile(name, final, 0, size, counter.chars, sha)
 
 

@@ -23,12 +23,19 @@ class RunSummary:
 
     @property
     def state(self) -> str:
-        """finished, resumable, empty (no checkpoint yet), or damaged."""
+        """finished, resumable, best weights only, empty (no weights yet), or damaged.
+
+        Best weights alone are what a disk leaves that is full before the first checkpoint: they can
+        be used, and training begins again.
+        """
         if self.run is None:
             return "damaged"
-        if self.run.current.finished:
+        current = self.run.current
+        if current.finished:
             return "finished"
-        return "resumable" if self.run.current.newest else "empty"
+        if current.newest:
+            return "resumable"
+        return "best weights only" if current.best else "empty"
 
 
 def find_runs(root: Path) -> Iterator[Path]:

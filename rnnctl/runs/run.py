@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rnnctl import results
 from rnnctl.config import CONFIG_SCHEMA, RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError
@@ -143,6 +144,8 @@ class Run:
                 hint=f"`rnnctl train --resume {self.path}` starts it again",
             )
         files = checkpoints.check_checkpoint(self.path, name, self.current.checkpoints[name])
+        if WEIGHTS_NAME not in files:
+            raise CorruptRunError(f"checkpoint {name} of {self.path} holds no {WEIGHTS_NAME}")
         return files[WEIGHTS_NAME]
 
     def heldout(self, split: str = "valid") -> list[Document]:
@@ -179,6 +182,10 @@ class Run:
         result = content.get("result")
         if content.get("name") != name or not isinstance(result, dict):
             raise CorruptRunError(f"{path} holds another result: {content.get('name')!r}")
+        try:
+            results.check(name, result)
+        except ValidationError as error:
+            raise CorruptRunError(f"{path} is no such result: {first_problem(error)}") from None
         return result
 
     def _has(self) -> str:

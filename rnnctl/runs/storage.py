@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from rnnctl.data.cache import process_lives
 from rnnctl.errors import StorageError
 
 FaultHook = Callable[[str, Path], None]
@@ -164,18 +165,3 @@ def remove_leftovers(folder: Path) -> None:
         owner = path.name.rpartition("-")[2]
         if not (owner.isdigit() and process_lives(int(owner))) or int(owner) == os.getpid():
             remove(path)
-
-
-def process_lives(pid: int) -> bool:
-    """Whether a process of that number is there (it may be somebody else's)."""
-    if pid <= 0 or pid > 2**31 - 1:
-        return False
-    if os.name == "nt":  # there, asking with signal 0 would end the process
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

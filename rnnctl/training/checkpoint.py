@@ -45,7 +45,7 @@ def save_checkpoint(run: Run, state: TrainingState) -> str:
         checkpoints={n: digest for n, digest in known.items() if n in kept},
         newest=name,
         before=current.newest,
-        best=best,
+        best=_chosen(state, best),
         log_bytes=position.bytes,
         log_crc=position.crc,
     )
@@ -62,12 +62,23 @@ def _free_name(name: str, taken: dict[str, str]) -> str:
 
 
 def _save_best(run: Run, state: TrainingState, known: dict[str, str]) -> str:
-    """Name of the folder with the best weights; written if they are not there yet."""
+    """Name of the folder with the best weights; written if they are not there yet.
+
+    They count from then on: the disk may be too full for the checkpoint that comes next.
+    """
     data = safetensors.torch.save(state.best)
-    prefix = f"best-{state.counters.best_step:06d}-{seal.sha256_bytes(data)[:8]}"
-    if prefix not in known:
-        known[prefix] = write_checkpoint(run.path, prefix, {WEIGHTS_NAME: data})
-    return prefix
+    name = f"best-{state.counters.best_step:06d}-{seal.sha256_bytes(data)[:8]}"
+    if name not in known:
+        known[name] = write_checkpoint(run.path, name, {WEIGHTS_NAME: data})
+        run.commit(checkpoints=dict(known), best=_chosen(state, name))
+    return name
+
+
+def _chosen(state: TrainingState, best: str) -> str | None:
+    """The folder to use the model from. Before the first validation the best weights are the
+    initial ones, kept only to step back to, and the newest checkpoint is better.
+    """
+    return None if state.counters.best_value is None else best
 
 
 def _best_of(run: Run, name: str | None) -> str | None:
@@ -105,7 +116,7 @@ def restore(run: Run, state: TrainingState) -> Restored | None:
     for name in names:
         try:
             _load(run, name, state)
-        except (RunError, KeyError, ValueError) as error:
+        except (RunError, KeyError, ValueError, TypeError, OverflowError) as error:
             problems.append(str(error))
             continue
         warning = f"{problems[0]}; went back to checkpoint {name}" if problems else ""
@@ -128,12 +139,14 @@ def _load(run: Run, name: str, state: TrainingState) -> None:
     weights, tensors = read_weights(files[WEIGHTS_NAME]), read_weights(files[STATE_NAME])
     best_weights: Tensors = read_weights(best_files[WEIGHTS_NAME])
     size, crc = (int(number) for number in values["log"])
+    if not (0 <= size <= run.current.log_bytes and 0 <= crc < 1 << 32):
+        raise CorruptRunError(f"{files[VALUES_NAME]} names a place outside the log")
     state.load(weights, tensors, values)
     state.best = best_weights
-    _go_back_to(run, name, best, LogPosition(size, crc))
+    _go_back_to(run, name, _chosen(state, best), LogPosition(size, crc))
 
 
-def _go_back_to(run: Run, name: str, best: str, position: LogPosition) -> None:
+def _go_back_to(run: Run, name: str, best: str | None, position: LogPosition) -> None:
     """Vouch for less before anything is cut off, so that a kill in between does no harm."""
     newer = {run.current.newest} - {name}
     before = None if newer else run.current.before

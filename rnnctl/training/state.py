@@ -6,9 +6,10 @@ state, the counters (schedule, clock, early stopping), and the best weights so f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from rnnctl.config import TrainingConfig
 from rnnctl.errors import CorruptRunError
+from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.tasks.base import Task
 from rnnctl.training.optimizer import AdamW
 from rnnctl.training.schedule import Counters
@@ -107,15 +109,16 @@ class TrainingState:
             self._load_moments(tensors)
             average = _with_prefix(tensors, "average.")
             device = next(self.task.model.parameters()).device
+            _check_shapes(average, weights_of(self.task.model), "average")
             self.average = {k: v.to(device, copy=True) for k, v in average.items()} or None
-            self.counters = _counters(values["counters"])
+            self.counters = counters_from(values["counters"])
             self.personal = {k: v for k, v in tensors.items() if k.startswith("rank")}
             self._load_place(tensors, values)
             if "random.cpu" in tensors:  # not when a worker joins a training that begins
                 torch.set_rng_state(tensors["random.cpu"])
             if "random.cuda" in tensors and _on_cuda(self.task.model):
                 torch.cuda.set_rng_state(tensors["random.cuda"])
-        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        except (KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
             raise CorruptRunError(f"the checkpoint does not fit this training: {error}") from error
 
     def _load_place(self, tensors: Tensors, values: dict[str, Any]) -> None:
@@ -131,18 +134,28 @@ class TrainingState:
         elif values["workers"] == self.workers:
             carry = _with_prefix(tensors, "carry.")
             device = next(self.task.model.parameters()).device
+            self._check_carry(carry)
             self.carry = tuple(carry[str(i)].to(device) for i in range(len(carry))) or None
         self.task.batches.load_state_dict(data)
 
+    def _check_carry(self, carry: Tensors) -> None:
+        """ValueError unless `carry` is a hidden state of this model for this worker's streams."""
+        if not carry:
+            return
+        model = self.task.model
+        assert isinstance(model, LanguageModel | Classifier)
+        own = model.recurrent.initial_state(self.batch_size // self.workers)
+        _check_shapes(carry, {str(i): part for i, part in enumerate(own)}, "carry")
+
     def _load_moments(self, tensors: Tensors) -> None:
         for name, parameter in self.task.model.named_parameters():
-            state = {}
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                value = tensors.get(f"adam.{key}.{name}")
-                if value is not None:
-                    state[key] = value.to(parameter.device, copy=True)
-            if state:
-                self.optimizer.state[parameter] = state
+            own = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
+            found = {key: tensors[f"adam.{key}.{name}"] for key in own if _has(tensors, key, name)}
+            _check_shapes(found, own, f"adam.{name}")
+            if found:
+                self.optimizer.state[parameter] = {
+                    key: value.to(parameter.device, copy=True) for key, value in found.items()
+                }
 
     def step_back(self) -> None:
         """Take the best weights again, with fresh moments and a zero hidden state."""
@@ -151,11 +164,34 @@ class TrainingState:
         self.carry = self.average = None
 
 
-def _counters(values: dict[str, Any]) -> Counters:
-    known = {field.name for field in fields(Counters)}
-    counters = Counters(**{key: value for key, value in values.items() if key in known})
-    counters.history = [(int(step), float(value)) for step, value in counters.history]
+MOST = 10**15  # no training counts further; a forged number must not overflow a float
+
+
+def counters_from(values: Any) -> Counters:
+    """Counters from JSON; ValueError unless each has its type and a value that can be."""
+    from pydantic import TypeAdapter
+
+    counters = TypeAdapter(Counters).validate_python(values)  # its ValidationError is a ValueError
+    numbers = [value for value in asdict(counters).values() if isinstance(value, int | float)]
+    numbers += [number for point in counters.history for number in point]
+    if not all(math.isfinite(number) and abs(number) <= MOST for number in numbers):
+        raise ValueError("a counter is out of range")
+    if min(counters.step, counters.tokens, counters.documents, counters.elapsed_s) < 0:
+        raise ValueError("a counter is negative")
     return counters
+
+
+def _has(tensors: Tensors, key: str, name: str) -> bool:
+    return f"adam.{key}.{name}" in tensors
+
+
+def _check_shapes(found: Tensors, own: Mapping[str, Tensor], what: str) -> None:
+    """ValueError unless `found` is empty or has the names, shapes and kind of `own`."""
+    if found and found.keys() != own.keys():
+        raise ValueError(f"{what} holds {sorted(found)[:4]}, not {sorted(own)[:4]}")
+    for name, value in found.items():
+        if value.shape != own[name].shape or not value.is_floating_point():
+            raise ValueError(f"{what}.{name} has shape {tuple(value.shape)}")
 
 
 def _with_prefix(tensors: Tensors, prefix: str) -> Tensors:

@@ -77,13 +77,14 @@ def team(prepared: Prepared, replay: Replay | None) -> Iterator[Together | Alone
 
 
 def _start(rank: int, size: int, port: int) -> subprocess.Popen[bytes]:
-    """A follower; signals from the terminal are the leader's business."""
+    """A follower, out of reach of the terminal's signals: those are the leader's business."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _python_path()}
     return subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, "-m", "rnnctl.workflow.parallel", str(rank), str(size), str(port)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         env=environment,
+        process_group=None if os.name == "nt" else 0,
     )
 
 

@@ -20,7 +20,7 @@ from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import DataError, RunError
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
-from rnnctl.runs import Run
+from rnnctl.runs import Run, seal
 from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
 from rnnctl.runs.run import TOKENIZER_NAME
 from rnnctl.tasks.base import Arithmetic
@@ -171,7 +171,8 @@ def check_enough(config: RunConfig, tokens: int) -> None:
 
 def check_same_corpus(run: Run, corpus: Corpus) -> None:
     """RunError unless `run` was trained on `corpus`."""
-    known = json.loads(run.file(CORPUS_NAME).read_bytes()).get("fingerprint")
+    path = run.file(CORPUS_NAME)
+    known = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path).get("fingerprint")
     if known != corpus.fingerprint:
         raise RunError(
             f"the corpus is not the one that {run.path} was trained on ({corpus.description})",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnctl.config import RunConfig
+from rnnctl.errors import CorruptRunError
 from rnnctl.runs import Run, seal
 from rnnctl.runs.run import read_config
 from rnnctl.training import events
@@ -59,7 +60,19 @@ def read_schedule(run: Run) -> Replay | None:
         return None
     path = run.file(SCHEDULE_NAME)
     content = seal.parse_json(seal.read_limited(path, seal.MAX_RESULT), path)
-    return Replay(tuple(content["progress"]), frozenset(content["evaluations"]))
+    try:
+        progress = [_share(value) for value in content["progress"]]
+        return Replay(tuple(progress), frozenset(int(step) for step in content["evaluations"]))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CorruptRunError(f"{path} is no schedule: {error}") from error
+
+
+def _share(value: Any) -> float:
+    """A progress in [0, 1]."""
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError(f"a progress of {share}")
+    return share
 
 
 def repeat(path: Path) -> tuple[RunConfig, Replay | None]:
@@ -71,4 +84,7 @@ def repeat(path: Path) -> tuple[RunConfig, Replay | None]:
     run = Run.open(folder)
     if not run.current.finished:
         return config, None
-    return config, replay_of(run.log())
+    try:
+        return config, replay_of(run.log())
+    except (KeyError, ValueError, OverflowError) as error:
+        raise CorruptRunError(f"the log of {folder} holds a step without progress") from error

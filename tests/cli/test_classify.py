@@ -221,24 +221,3 @@ def test_it_starts_without_what_it_does_not_need(run: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stderr == "\n"
-
-
-@pytest.mark.slow
-def test_a_million_lines_in_constant_memory(run: Path) -> None:
-    import psutil
-
-    lines, grown = 1_000_000, []
-    with start("classify", run) as process:
-        assert process.stdin is not None and process.stdout is not None
-        watched = psutil.Process(process.pid)
-        feeder = subprocess.Popen(
-            [sys.executable, "-c", f"for i in range({lines}): print('good film number', i)"],
-            stdout=process.stdin,
-        )
-        process.stdin.close()
-        for count, _ in enumerate(process.stdout, 1):
-            if count in (lines // 10, lines):
-                grown.append(watched.memory_info().rss)
-        assert feeder.wait() == 0
-    assert count == lines
-    assert grown[1] - grown[0] < 20_000_000

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,29 +193,3 @@ def test_all_of_unicode_stress(rnnctl: Command, run: Path, shared_data: Path) ->
         assert one.code == (0 if _is_text(data) else 1)
         if one.code == 0:
             assert json.loads(one.out)["total"]["chars"] == len(data.decode())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [[], ["--lines"], ["--per-token"]])
-def test_a_million_lines_in_constant_memory(run: Path, how: list[str], tmp_path: Path) -> None:
-    import psutil
-
-    feeder = "import sys\nfor i in range({}): sys.stdout.write('the cat %d\\n' % i)"
-    peaks = []
-    for lines in (100_000, 1_000_000):
-        with (tmp_path / "out").open("wb") as out:
-            source = subprocess.Popen(
-                [sys.executable, "-c", feeder.format(lines)], stdout=subprocess.PIPE
-            )
-            command = [sys.executable, "-m", "rnnctl", "score", str(run), *how]
-            process = subprocess.Popen(command, stdin=source.stdout, stdout=out)
-            watched, peak = psutil.Process(process.pid), 0
-            while process.poll() is None:
-                try:
-                    peak = max(peak, watched.memory_info().rss)
-                    process.wait(0.05)
-                except (subprocess.TimeoutExpired, psutil.NoSuchProcess):
-                    continue
-        assert process.returncode == 0
-        peaks.append(peak)
-    assert peaks[1] - peaks[0] < 20_000_000

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from rnnctl import results
 from rnnctl.compare.sizes import macs_per_token, matched_hidden_size, recurrent_parameters
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import ExchangeRecord, Member, SpeedRecord
@@ -105,3 +106,9 @@ def grid() -> Callable[..., list[Member]]:
         return text + [_recall_member(c, i, s, draw) for s in range(recall_seeds) for c, i in cells]
 
     return make
+
+
+@pytest.fixture
+def any_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results of a run may be stand-ins that hold only what the test needs."""
+    monkeypatch.setattr(results, "KEPT", {})

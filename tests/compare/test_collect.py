@@ -21,6 +21,8 @@ from rnnctl.runs import Run
 
 WriteRun = Callable[..., Path]
 
+pytestmark = pytest.mark.usefixtures("any_content")
+
 
 def _split(task: str, quality: float) -> SplitResult:
     if task == "lm":
@@ -232,7 +234,9 @@ def test_folders_are_searched_for_runs(write_run: WriteRun, tmp_path: Path) -> N
 OFFLINE = """
 import json, sys, time
 from pathlib import Path
+from rnnctl import results
 from rnnctl.__main__ import main
+results.KEPT.clear()  # the diagnoses here hold only what a comparison reads
 code = main(["compare", *sys.argv[1:], "--format", "json", "-o", "out.json"])
 names = "torch", "datasets", "sklearn", "altair", "scipy.stats"
 heavy = [name for name in names if name in sys.modules]

@@ -19,6 +19,8 @@ from rnnctl.config import RunConfig
 from rnnctl.errors import UsageError
 from rnnctl.runs import Run
 
+pytestmark = pytest.mark.usefixtures("any_content")
+
 
 def _trained(path: Path, **content: Any) -> None:
     class Plain:

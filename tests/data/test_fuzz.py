@@ -1,5 +1,6 @@
 """Twenty thousand hostile inputs to the readers, and to the tokenizers; minutes, so by hand.
 
+All of them: `python tests/benchmarks/trust.py hostile`.
 Inputs are bytes, structures, and real files with a few bytes altered. Allowed is an answer or an
 `RnnctlError`; everything else fails here.
 """
@@ -22,10 +23,15 @@ from rnnctl.data.tokenizers import MalformedTextError, Tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import CorruptRunError, RnnctlError
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+PARTS = range(5)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1500),
+    pytest.mark.parametrize("part", PARTS),  # each with other inputs, and short enough to watch
+]
 
 FUZZ = settings(
-    max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 SEEDS = [
     b'text,label\nplain words,a\n"quoted, ""twice""",b\n',
@@ -66,7 +72,7 @@ ENCODINGS = st.sampled_from(["utf-8", "utf-8", "utf-16", "utf-32", "cp1252", "sh
 
 @FUZZ
 @given(data=CONTENT, kind=st.sampled_from(KINDS), encoding=ENCODINGS, labelled=st.booleans())
-def test_tables(write, cache, data, kind, encoding, labelled):
+def test_tables(write, cache, data, kind, encoding, labelled, part):
     try:
         file = open_text(write(f"table{kind}", data), encoding=encoding, cache=cache)
         labels_lines(file)
@@ -83,7 +89,7 @@ def test_tables(write, cache, data, kind, encoding, labelled):
     unit=st.sampled_from(["none", "paragraph", "line", "file"]),
     piped=st.booleans(),
 )
-def test_text(write, cache, data, encoding, unit, piped):
+def test_text(write, cache, data, encoding, unit, piped, part):
     source = "-" if piped else str(write("t.txt", data))
     config = CorpusConfig(sources=(source,), encoding=encoding, documents=unit)
     if piped and data.lstrip().startswith(b"{"):
@@ -101,7 +107,7 @@ def test_text(write, cache, data, encoding, unit, piped):
 
 @FUZZ
 @given(data=st.data())
-def test_tokenizer_files(tokenizers, tmp_path, data):
+def test_tokenizer_files(tokenizers, tmp_path, data, part):
     seeds = [to_bytes(tokenizer.to_dict()) for tokenizer in tokenizers.values()]
     content = data.draw(st.one_of(altered(seeds), st.binary(max_size=100)))
     path = tmp_path / "tokenizer.json"
@@ -115,7 +121,7 @@ def test_tokenizer_files(tokenizers, tmp_path, data):
 
 @FUZZ
 @given(data=st.data())
-def test_streams(tokenizers, data):
+def test_streams(tokenizers, data, part):
     tokenizer = tokenizers[data.draw(st.sampled_from(sorted(tokenizers)))]
     encoder = tokenizer.stream()
     fed = b""
@@ -133,9 +139,9 @@ def test_streams(tokenizers, data):
         assert encoder.unknown == tokenizer.spelling_nats(fed.decode())[0]
 
 
-@settings(FUZZ, max_examples=3000)
+@settings(FUZZ, max_examples=600)
 @given(text=st.text(max_size=120), kind=st.sampled_from(["char", "natural", "whitespace", "bpe"]))
-def test_hugging_face_encodes_alike(tokenizers, tmp_path, text, kind):
+def test_hugging_face_encodes_alike(tokenizers, tmp_path, text, kind, part):
     import tokenizers as library
 
     opened = library.Tokenizer.from_str(to_bytes(tokenizers[kind].to_dict()).decode())

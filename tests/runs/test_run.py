@@ -44,7 +44,7 @@ def run(tmp_path: Path) -> Run:
     run.append_log({"event": "step", "loss": 1e-30})
     position = run.log_file.position
     run.commit(log_bytes=position.bytes, log_crc=position.crc)
-    run.write_result("train", small(1.5))
+    run.write_result("first", small(1.5))
     return run
 
 
@@ -52,8 +52,8 @@ def test_what_was_written_is_read_again(run: Run) -> None:
     found = Run.open(run.path)
     assert found.config == run.config
     assert found.log() == [{"event": "step", "loss": 0.1}, {"event": "step", "loss": 1e-30}]
-    assert found.read_result("train")["value"] == 1.5
-    assert found.results() == ["train"]
+    assert found.read_result("first")["value"] == 1.5
+    assert found.results() == ["first"]
     assert found.heldout() == [
         Document("a text", "pos", "f:1"),
         Document("zwei — Texte", None, "f:2"),

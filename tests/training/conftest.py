@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from rnnctl.config import RunConfig
+from rnnctl.runs import Run
 from rnnctl.tasks.recipes import resolve
 from rnnctl.workflow.progress import Event, Finished
 from rnnctl.workflow.train import Options, train
@@ -102,3 +103,26 @@ def follow() -> Callable[..., list[Event]]:
         return found
 
     return run
+
+
+def untimed(run: Path) -> list[dict[str, Any]]:
+    """The log without times."""
+    return [{k: v for k, v in event.items() if k != "timing"} for event in Run.open(run).log()]
+
+
+@pytest.fixture
+def same() -> Callable[[Path, Path], None]:
+    """Log, weights and results are the same but for timing and the run's own name."""
+
+    def check(one: Path, other: Path) -> None:
+        assert untimed(one) == untimed(other)
+        first, second = Run.open(one), Run.open(other)
+        assert first.weights_path.read_bytes() == second.weights_path.read_bytes()
+        results = [run.read_result("train") for run in (first, second)]
+        for result in results:
+            for key in ("timing", "run", "next_command", "warnings"):
+                result.pop(key)
+        assert results[0] == results[1]
+        assert first.verify() == second.verify() == []
+
+    return check

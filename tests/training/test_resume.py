@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import random
+import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from rnnctl.config import RunConfig
 from rnnctl.errors import CorruptRunError, Interrupted, RunError, StorageError, UsageError
-from rnnctl.runs import Run, storage
+from rnnctl.runs import Run, seal, storage, summarize
+from rnnctl.runs.checkpoints import MANIFEST
+from rnnctl.runs.run import entry_of
+from rnnctl.tasks.loading import load, read_weights
 from rnnctl.training.events import Evaluated, Saved, Step
 from rnnctl.workflow.progress import Finished, Preparing, Started
 from rnnctl.workflow.train import Options, resumed, train
 
 Settings = Callable[..., RunConfig]
 Follow = Callable[..., list[Any]]
+Same = Callable[[Path, Path], None]
 AGAIN = Options(resume=True)
 KINDS = ("lm", "sentiment", "paragraphs", "gru", "rnn", "words")
 FIRST = ("lm", "sentiment", "paragraphs")
@@ -33,17 +36,10 @@ def untimed(run: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in event.items() if k != "timing"} for event in Run.open(run).log()]
 
 
-def same(one: Path, other: Path) -> None:
-    """Log, weights and results are the same but for timing and the run's own name."""
-    assert untimed(one) == untimed(other)
-    first, second = Run.open(one), Run.open(other)
-    assert first.weights_path.read_bytes() == second.weights_path.read_bytes()
-    results = [run.read_result("train") for run in (first, second)]
-    for result in results:
-        for key in ("timing", "run", "next_command", "warnings"):
-            result.pop(key)
-    assert results[0] == results[1]
-    assert first.verify() == second.verify() == []
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a run of three steps is made once (by the first test that asks)."""
+    return tmp_path_factory.mktemp("begun") / "run"
 
 
 def after_step(number: int) -> Callable[[Any], bool]:
@@ -59,7 +55,7 @@ def after_saving(number: int) -> Callable[[Any], bool]:
     [kind if kind in FIRST else pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS],
 )
 def test_abandoned_trainings_continue_bit_for_bit(
-    kind: str, settings: Settings, follow: Follow, tmp_path: Path
+    kind: str, settings: Settings, follow: Follow, same: Same, tmp_path: Path
 ) -> None:
     config = settings(kind)
     follow(config, tmp_path / "whole")
@@ -71,7 +67,7 @@ def test_abandoned_trainings_continue_bit_for_bit(
 
 
 def test_the_same_settings_give_the_same_bits(
-    settings: Settings, follow: Follow, tmp_path: Path
+    settings: Settings, follow: Follow, same: Same, tmp_path: Path
 ) -> None:
     for name in ("a", "b"):
         follow(settings(), tmp_path / name)
@@ -81,7 +77,7 @@ def test_the_same_settings_give_the_same_bits(
 
 
 def test_abandoned_before_the_first_checkpoint_it_begins_again(
-    settings: Settings, follow: Follow, tmp_path: Path
+    settings: Settings, follow: Follow, same: Same, tmp_path: Path
 ) -> None:
     config = settings(checkpoint_every_s=1000)
     follow(config, tmp_path / "whole")
@@ -100,7 +96,7 @@ def when_finished(event: Any) -> bool:
 
 @pytest.mark.parametrize("moment", [while_measuring, when_finished])
 def test_abandoned_while_measuring_or_after_it_is_finished_by_resuming(
-    moment: Callable[[Any], bool], settings: Settings, follow: Follow, tmp_path: Path
+    moment: Callable[[Any], bool], settings: Settings, follow: Follow, same: Same, tmp_path: Path
 ) -> None:
     config = settings()
     follow(config, tmp_path / "whole")
@@ -156,7 +152,7 @@ def test_another_text_is_refused(
 
 
 def test_a_damaged_newest_checkpoint_falls_back_with_a_warning(
-    settings: Settings, follow: Follow, tmp_path: Path
+    settings: Settings, follow: Follow, same: Same, tmp_path: Path
 ) -> None:
     config = settings()
     follow(config, tmp_path / "whole")
@@ -183,7 +179,7 @@ def test_when_no_checkpoint_is_good_it_says_so(
 
 
 def test_a_full_disk_ends_the_training_and_keeps_the_last_checkpoint(
-    settings: Settings, follow: Follow, tmp_path: Path
+    settings: Settings, follow: Follow, same: Same, tmp_path: Path
 ) -> None:
     config = settings()
     follow(config, tmp_path / "whole")
@@ -200,8 +196,85 @@ def test_a_full_disk_ends_the_training_and_keeps_the_last_checkpoint(
     same(tmp_path / "whole", tmp_path / "parts")
 
 
-def test_a_signal_saves_and_says_how_to_go_on(
+def test_best_weights_count_although_the_disk_is_full_before_the_first_checkpoint(
+    settings: Settings, follow: Follow, same: Same, tmp_path: Path
+) -> None:
+    config = settings(checkpoint_every_s=1000)
+    follow(config, tmp_path / "whole")
+
+    def hook(name: str, path: Path) -> None:
+        if "/.000012" in path.as_posix():
+            raise OSError(28, "No space left on device")
+
+    with storage.faults(hook), pytest.raises(StorageError, match="the disk is full"):
+        follow(config, tmp_path / "parts")
+    assert summarize(tmp_path / "parts").state == "best weights only"
+    run = Run.open(tmp_path / "parts")
+    assert run.verify() == []
+    trained = read_weights(Run.open(tmp_path / "whole").weights_path)
+    kept = read_weights(run.weights_path)
+    assert all(torch.equal(kept[name], value) for name, value in trained.items())
+    assert load(tmp_path / "parts").model is not None
+    follow(config, tmp_path / "parts", AGAIN)
+    same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_before_the_first_validation_the_newest_weights_are_used_not_the_initial_ones(
     settings: Settings, follow: Follow, tmp_path: Path
+) -> None:
+    follow(settings(), tmp_path / "a", until=after_saving(3))
+    run = Run.open(tmp_path / "a")
+    assert run.weights_path.parent.name == "000003"
+    follow(settings(), tmp_path / "b", until=after_saving(6))
+    assert Run.open(tmp_path / "b").weights_path.parent.name.startswith("best-000004")
+
+
+def forge(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change `state.json` of the newest checkpoint and every checksum that vouches for it."""
+    run = Run.open(path)
+    newest = str(run.current.newest)
+    folder = path / "checkpoints" / newest
+    values = json.loads((folder / "state.json").read_bytes())
+    change(values)
+    (folder / "state.json").write_text(json.dumps(values))
+    manifest = seal.unseal(folder / MANIFEST)
+    manifest["files"]["state.json"] = entry_of((folder / "state.json").read_bytes()).model_dump()
+    (folder / MANIFEST).write_bytes(seal.seal(manifest))
+    digest = seal.sha256_file(folder / MANIFEST)
+    run.commit(checkpoints={**run.current.checkpoints, newest: digest})
+
+
+FORGED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "counters that are a list": lambda values: values.update(counters=[]),
+    "a step that is text": lambda values: values["counters"].update(step="x"),
+    "a huge step": lambda values: values["counters"].update(step=10**400),
+    "a negative step": lambda values: values["counters"].update(step=-3),
+    "a huge history": lambda values: values["counters"].update(history=[[10**400, 1.0]]),
+    "a broken history": lambda values: values["counters"].update(history=[[1]]),
+    "a place behind the end": lambda values: values["data"].update(at=10**9),
+    "a negative pass": lambda values: values["data"].update(epoch=-1),
+    "no data": lambda values: values.update(data=None),
+    "a log that is none": lambda values: values.update(log=None),
+    "a place before the log": lambda values: values.update(log=[-5, 0]),
+    "best weights elsewhere": lambda values: values.update(best="../../x"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_a_forged_checkpoint_is_refused(
+    kind: str, settings: Settings, follow: Follow, tmp_path: Path, begun: Path
+) -> None:
+    if not begun.exists():
+        follow(settings(), begun, until=after_saving(3))
+    shutil.copytree(begun, tmp_path / "run")
+    forge(tmp_path / "run", FORGED[kind])
+    events = follow(settings(), tmp_path / "run", AGAIN, until=lambda e: isinstance(e, Started))
+    assert events[-1].step == 2  # the checkpoint before
+    assert "went back to checkpoint" in events[-1].warnings[-1].text
+
+
+def test_a_signal_saves_and_says_how_to_go_on(
+    settings: Settings, follow: Follow, same: Same, tmp_path: Path
 ) -> None:
     config = settings(checkpoint_every_s=1000)
     follow(config, tmp_path / "whole")
@@ -220,7 +293,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
 
 
 def test_a_signal_inside_a_validation_keeps_what_came_before(
-    settings: Settings, follow: Follow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, follow: Follow, same: Same, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rnnctl.tasks.language_model import LanguageModelTask
 
@@ -242,61 +315,3 @@ def test_a_signal_inside_a_validation_keeps_what_came_before(
     events = follow(config, tmp_path / "parts", AGAIN)
     assert isinstance(next(e for e in events if isinstance(e, Step | Evaluated)), Evaluated)
     same(tmp_path / "whole", tmp_path / "parts")
-
-
-SCRIPT = """
-import sys, os
-from pathlib import Path
-from rnnctl.runs.run import read_config
-from rnnctl.workflow.train import Options, train
-config, path, resume = read_config(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "resume"
-print("ready", flush=True)
-for event in train(config, path, Options(resume=resume)):
-    pass
-"""
-
-
-def kill_at_random(config: Path, path: Path, draw: random.Random) -> None:
-    """Train in a process of its own, with one SIGKILL at a random instant, then to the end."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    for attempt in range(2):
-        mode = "resume" if (path / "current.json").exists() else "new"
-        process = subprocess.Popen(
-            [sys.executable, "-c", SCRIPT, str(config), str(path), mode],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        if attempt == 0:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=draw.uniform(0.0, 1.2))
-            process.kill()
-        _, error = process.communicate(timeout=120)
-        assert attempt == 0 or process.returncode == 0, error.decode()
-
-
-def check_kills(
-    kinds: list[str], settings: Settings, follow: Follow, folder: Path, seed: int
-) -> None:
-    draw = random.Random(seed)
-    for number, kind in enumerate(kinds):
-        config = settings(kind, steps=60, evaluate_every=7)
-        whole = folder / f"whole-{kind}"
-        if not whole.exists():
-            follow(config, whole)
-        file = folder / "config.json"
-        file.write_text(config.model_dump_json())
-        kill_at_random(file, folder / str(number), draw)
-        same(whole, folder / str(number))
-
-
-def test_sigkill_at_a_random_instant(settings: Settings, follow: Follow, tmp_path: Path) -> None:
-    check_kills(["lm"], settings, follow, tmp_path, seed=random.randrange(10**6))
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(3600)
-def test_two_hundred_sigkills(settings: Settings, follow: Follow, tmp_path: Path) -> None:
-    check_kills(list(KINDS) * 34, settings, follow, tmp_path, seed=3)

@@ -117,8 +117,22 @@ def run(arguments: Sequence[str]) -> int:
     Returns the exit code. A command returns None or its exit code.
     """
     console.configure(quiet=False)
+    for argument in arguments:
+        _check_unicode(argument)
     code = build_app().main(args=list(arguments), prog_name="rnnctl", standalone_mode=False)
     return code if isinstance(code, int) else 0
+
+
+def _check_unicode(argument: str) -> None:
+    """Settings and results are JSON, which cannot hold a name that is not Unicode."""
+    try:
+        argument.encode("utf-8")
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"{ascii(argument)[1:-1]} is not valid UTF-8",
+            hint="give the file or folder another name; text that is not UTF-8 comes through a "
+            "pipe or a file",
+        ) from None
 
 
 def _stub() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rnnctl.errors import CorruptRunError
+from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.runs import seal, storage
 
 CHECKPOINTS = "checkpoints"
@@ -53,12 +53,15 @@ def check_file(path: Path, digest: str, size: object) -> Path:
     """`path` if it is there with that size and checksum. CorruptRunError otherwise."""
     if not path.is_file():
         raise CorruptRunError(f"{path} is missing", hint=HINT)
-    actual = path.stat().st_size
+    try:
+        actual, found = path.stat().st_size, seal.sha256_file(path)
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from error
     if actual != size:
         raise CorruptRunError(
-            f"{path} is cut off or altered: {actual:,} bytes instead of {size:,}", hint=HINT
+            f"{path} is cut off or altered: {actual:,} bytes instead of {size}", hint=HINT
         )
-    if seal.sha256_file(path) != digest:
+    if found != digest:
         raise CorruptRunError(f"{path} is altered: its checksum does not fit", hint=HINT)
     return path
 

@@ -6,12 +6,13 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError
+from rnnctl.runs import seal
 
 HELDOUT_NAME = "heldout.jsonl.gz"
 KEEP_BYTES = 5_000_000
@@ -29,6 +30,7 @@ def pack(splits: Iterable[tuple[str, bool, Iterable[Document]]]) -> bytes:
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
         for split, running, documents in splits:
             room = KEEP_BYTES // max(1, len(splits))
+            written = 0
             for document in documents:
                 text = _fit(document.text, room) if running else document.text
                 size = len(text.encode("utf-8", "surrogatepass"))
@@ -37,7 +39,11 @@ def pack(splits: Iterable[tuple[str, bool, Iterable[Document]]]) -> bytes:
                 room -= size
                 record = {"split": split, "running": running, "text": text}
                 record |= {"label": document.label, "source": document.source}
-                file.write((json.dumps(record) + "\n").encode("ascii"))
+                line = (json.dumps(record) + "\n").encode("ascii")
+                written += len(line)
+                if written > _MAX_UNPACKED // len(splits):
+                    break  # millions of tiny documents: what is kept must be readable again
+                file.write(line)
     return buffer.getvalue()
 
 
@@ -67,15 +73,15 @@ def _document(record: dict[str, Any], path: Path) -> Document:
     return Document(text, label, source)
 
 
-def _records(path: Path) -> Iterable[dict[str, Any]]:
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    """One record after the other; CorruptRunError for what cannot be read or is far too much."""
+    read = 0
     try:
         with gzip.open(path, "rb") as file:
-            data = file.read(_MAX_UNPACKED + 1)
-        if len(data) > _MAX_UNPACKED:
-            raise CorruptRunError(f"{path} unpacks to more than {_MAX_UNPACKED:,} bytes")
-        records = [json.loads(line) for line in data.split(b"\n") if line]
-    except (OSError, EOFError, zlib.error, ValueError, RecursionError) as error:
+            while line := file.readline(_MAX_UNPACKED + 1 - read):
+                read += len(line)
+                if read > _MAX_UNPACKED:
+                    raise CorruptRunError(f"{path} unpacks to more than {_MAX_UNPACKED:,} bytes")
+                yield seal.parse_json(line, path)
+    except (OSError, EOFError, zlib.error) as error:
         raise CorruptRunError(f"{path} cannot be read: {error}") from error
-    if not all(isinstance(record, dict) for record in records):
-        raise CorruptRunError(f"{path} does not hold documents")
-    return records

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from rnnctl.errors import RunLockedError
+from rnnctl.runs.seal import inside
 from rnnctl.runs.storage import storing
 
 LOCK_NAME = "lock"
@@ -18,7 +19,7 @@ LOCK_NAME = "lock"
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run for writing. RunLockedError names the process that holds it already."""
-    path = folder / LOCK_NAME
+    path = inside(folder / LOCK_NAME, folder)
     with storing(path):
         file = path.open("a+b")
     with file:

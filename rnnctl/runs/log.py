@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from rnnctl.runs import storage
 
 _TAIL = re.compile(rb', "crc": "([0-9a-f]{8})"}\Z')
 _TAIL_BYTES = len(', "crc": ""}') + 8
+_MAX_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def read_log(path: Path, committed: LogPosition) -> Iterator[dict[str, Any]]:
             raise CorruptRunError(f"{path} is missing") from None
         return
     with file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(iter(partial(file.readline, _MAX_LINE), b""), 1):
             event = _parse(line, crc)
             if event is None:
                 if done < committed.bytes or not _is_last(file, line):

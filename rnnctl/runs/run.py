@@ -75,7 +75,7 @@ class Run:
         content[CURRENT_NAME] = seal.seal(current.model_dump(mode="json"))
         with storage.storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        storage.write_directory(path, content)
+        storage.write_directory(path, content, replace=overwrite)
         return cls(path, config, current)
 
     @classmethod
@@ -83,6 +83,8 @@ class Run:
         """Open a run. RunError if it is none; CorruptRunError if its records are damaged."""
         path = Path(path)
         current = read_current(path)
+        for name in (LOG_NAME, RESULTS, checkpoints.CHECKPOINTS, lock.LOCK_NAME):
+            seal.inside(path / name, path)  # a link would let us write or remove elsewhere
         entry = current.files.get(CONFIG_NAME)
         if entry is None:
             raise CorruptRunError(f"{path / CURRENT_NAME} does not list {CONFIG_NAME}")
@@ -222,11 +224,15 @@ class Run:
     def iterate_log(self) -> Iterator[dict[str, Any]]:
         return read_log(self.path / LOG_NAME, self.log_position)
 
+    def _read_log(self) -> None:
+        for _ in self.iterate_log():
+            pass
+
     # -- checking ----------------------------------------------------------------------------
 
     def verify(self) -> list[Problem]:
         """Check every file of the run; an empty list means that all is as it was written."""
-        checks: list[tuple[str, Callable[[], object]]] = [(LOG_NAME, self.log)]
+        checks: list[tuple[str, Callable[[], object]]] = [(LOG_NAME, self._read_log)]
         checks += [(name, partial(self.file, name)) for name in self.current.files]
         for name, digest in self.current.checkpoints.items():
             check = partial(checkpoints.check_checkpoint, self.path, name, digest)

@@ -15,7 +15,11 @@ from typing import Any, NoReturn
 from rnnctl.errors import CorruptRunError, RunError
 
 MAX_SMALL = 1 << 20
-MAX_RESULT = 256 << 20
+MAX_RESULT = 64 << 20
+# Parsed JSON takes many times its size when it is all brackets; no large record comes near these.
+LARGE = 8 << 20
+MAX_VALUES = 4_000_000
+MAX_CONTAINERS = 1_000_000
 _SEAL = re.compile(rb',\n  "checksum": "([0-9a-f]{64})"\n}\n\Z')
 _SEAL_BYTES = len(',\n  "checksum": ""\n}\n') + 64
 _HINT = "`rnnctl runs --verify` checks all files of a run"
@@ -69,7 +73,10 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 
 def parse_json(data: bytes, path: Path) -> dict[str, Any]:
-    """A JSON object without NaN, of bounded depth. CorruptRunError otherwise."""
+    """A JSON object without NaN, of bounded depth and size in memory. CorruptRunError otherwise."""
+    containers = data.count(b"[") + data.count(b"{")
+    if len(data) > LARGE and (data.count(b",") > MAX_VALUES or containers > MAX_CONTAINERS):
+        raise CorruptRunError(f"{path} holds more values than any record has", hint=_HINT)
     try:
         content = json.loads(data.decode("utf-8"), parse_constant=_refuse)
     except (ValueError, RecursionError) as error:

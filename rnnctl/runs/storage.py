@@ -82,8 +82,11 @@ def write_atomic(path: Path, data: bytes) -> None:
         _remove_quietly(temporary)
 
 
-def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
-    """Make the folder `path` with `files` in it, all or nothing; one that is there is replaced."""
+def write_directory(path: Path, files: Mapping[str, bytes], *, replace: bool = True) -> None:
+    """Make the folder `path` with `files` in it, all or nothing.
+
+    One that is there is replaced; without `replace` only an empty one is, and StorageError raised.
+    """
     temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     try:
         with storing(path):
@@ -93,6 +96,8 @@ def write_directory(path: Path, files: Mapping[str, bytes]) -> None:
             write_new(temporary / name, data)
         with storing(path):
             sync_directory(temporary)
+            if not replace and path.exists():
+                path.rmdir()  # fails if somebody else has made it meanwhile
             _exchange(temporary, path)
             sync_directory(path.parent)
     finally:

@@ -285,3 +285,12 @@ def test_signals_are_left_alone_when_called_from_python(rnnctl: Callable[..., An
     before = signal.getsignal(signal.SIGTERM)
     rnnctl("--version")
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("command", ["info", "runs", "train", "score"])
+def test_a_name_that_is_no_unicode_is_refused_before_anything_is_made(
+    rnnctl: Callable[..., Any], command: str
+) -> None:
+    done = rnnctl(command, "bad\udcff.txt")
+    assert done.code == 2
+    assert done.err.startswith("error: bad\\udcff.txt is not valid UTF-8\n\nhint: ")

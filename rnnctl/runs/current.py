@@ -57,7 +57,7 @@ def read_current(folder: Path) -> Current:
             f"{folder} is not a run: it has no {CURRENT_NAME}",
             hint="`rnnctl runs` lists the runs there are; `rnnctl train` makes one",
         )
-    content = migrate(seal.unseal(path), folder, RUN_SCHEMA, MIGRATIONS, key="run_schema")
+    content = migrate(seal.unseal(path), path, RUN_SCHEMA, MIGRATIONS, key="run_schema")
     try:
         current = Current.model_validate(content)
     except ValidationError as error:
@@ -72,7 +72,7 @@ def write_current(folder: Path, current: Current) -> None:
 
 def migrate(
     content: dict[str, Any],
-    folder: Path,
+    path: Path,
     newest: int,
     steps: dict[int, Callable[[dict[str, Any]], dict[str, Any]]],
     *,
@@ -81,16 +81,16 @@ def migrate(
     """Bring `content` of an older schema up to date; refuse a newer one."""
     version = content.get(key)
     if not isinstance(version, int):
-        raise CorruptRunError(f"{folder} does not say which schema it has ({key})")
+        raise CorruptRunError(f"{path} does not say which schema it has ({key})")
     if version > newest:
         raise RunError(
-            f"{folder} was written by a newer rnnctl ({content.get('rnnctl', 'unknown')}): "
+            f"{path} was written by a newer rnnctl ({content.get('rnnctl', 'unknown')}): "
             f"{key} {version}, and this is rnnctl {__version__} with {newest}",
             hint="install that version or a newer one: pip install --upgrade rnnctl",
         )
     while version < newest:
         if version not in steps:
-            raise RunError(f"{folder} is of {key} {version}, which this rnnctl cannot read")
+            raise RunError(f"{path} is of {key} {version}, which this rnnctl cannot read")
         content = steps[version](content)
         version += 1
     return content | {key: newest}

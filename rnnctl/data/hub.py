@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from rnnctl.data.rows import Rows, import_datasets, rows_of
 from rnnctl.data.sources import split_name
@@ -74,7 +78,22 @@ def load(
     }
 
 
+def stay_offline_without_names() -> None:
+    """Where no name can be looked up, take what is in the cache, and miss the rest at once.
+
+    The hub's client would try for half a minute. A proxy looks names up by itself.
+    """
+    host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
+    if getproxies() or host is None:
+        return
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when `datasets` is imported
+
+
 def _load(name: str, cache: Path) -> Any:
+    stay_offline_without_names()
     datasets = import_datasets()
     try:
         return datasets.load_dataset(location(name), cache_dir=str(cache / "datasets"))

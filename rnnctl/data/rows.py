@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ class Columns:
 def import_datasets() -> Any:
     """The `datasets` module, silent and without telemetry."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
     import datasets
 
     datasets.disable_progress_bars()

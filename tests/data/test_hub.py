@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -91,3 +92,25 @@ def test_a_folder_of_that_name_is_not_taken_for_the_hub(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="there is a folder of that name"):
         hub.location("imdb")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "known", "offline"),
+    [("", False, "1"), ("", True, None), ("http://proxy:3128", False, None)],
+    ids=["no names", "names", "a proxy"],
+)
+def test_nothing_is_retried_where_no_name_can_be_looked_up(monkeypatch, proxy, known, offline):
+    def look_up(*_):
+        if not known:
+            raise OSError("Name or service not known")
+
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    if proxy:
+        monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setattr(hub.socket, "getaddrinfo", look_up)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    hub.stay_offline_without_names()
+    assert os.environ.get("HF_HUB_OFFLINE") == offline

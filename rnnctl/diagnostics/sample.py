@@ -71,7 +71,7 @@ class Sample:
     @property
     def resampling_unit(self) -> str:
         """What intervals resample."""
-        return f"stretch of {self.block} tokens" if self.block else "document"
+        return f"stretch of {self.block:,} tokens" if self.block else "document"
 
     def blocks(self, length: int) -> Sample:
         """Contiguous pieces of `length` tokens in the place of documents.

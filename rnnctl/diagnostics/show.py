@@ -129,7 +129,8 @@ def _block(views: Sequence[GateView], width: int, *, color: bool) -> list[Text]:
 
 def _labels(view: GateView) -> list[str]:
     """The run's name beside its text, then the gates."""
-    return [f"{view.name} ({view.cell})", *(f"  {row}" for row in view.rows)]
+    cell = view.cell.partition("_")[0]  # a plain RNN's name says its nonlinearity too
+    return [f"{view.name} ({cell})", *(f"  {row}" for row in view.rows)]
 
 
 def _shortened(name: str, width: int) -> str:

@@ -64,30 +64,33 @@ def at(result: DiagnosticsResult, arm: str, low: float, high: float) -> list[flo
 def a8(data: Path, keep: Path | None) -> Iterator[Row]:
     """Context curve of a small word LSTM on WikiText-2 [S shape; AWD-LSTM: 150/250 words]."""
     with folder(keep) as place:
-        results = {}
         for bptt in (70, 10):
             run = trained(
                 place / f"bptt{bptt}", str(data / "wikitext2"), *WORDS, "--bptt", str(bptt),
                 "--budget", "500s",
             )  # fmt: skip
-            results[bptt] = diagnose(
-                load(run), names=["use"], preset="full", arms=("foreign", "zero", "shuffle")
+            arms = ("foreign", "zero", "shuffle")
+            yield from context_rows(
+                bptt, diagnose(load(run), names=["use"], preset="full", arms=arms)
             )
-    for bptt, result in results.items():
-        assert result.use is not None
-        horizon = result.use.scalars["n_eff_foreign"]
-        fine = horizon.estimate is not None and horizon.estimate < 250
-        yield Row("A8", f"n_eff (1 %), bptt {bptt}", "< 250 words", shown(horizon), fine)
-        near, far = at(result, "foreign", 1, 4)[-1], at(result, "foreign", 20, 28)[0]
-        yield Row("A8", f"δ(4) and δ(20), bptt {bptt}", "steep below 20 words",
-                  f"{near:.3f}, {far:.3f}", far < near / 3)  # fmt: skip
-        curve = at(result, "foreign", 1, 400)
-        rises = max(b - a for a, b in pairwise(curve))
-        yield Row("A8", f"largest rise of δ, bptt {bptt}", "monotone (≤ 0.01)",
-                  f"{rises:.4f}", rises <= 0.01)  # fmt: skip
-        order = max(abs(y) for y in at(result, "shuffle", 50, 400))
-        yield Row("A8", f"|δ|, order lost beyond 50, bptt {bptt}", "< 0.01 nats per word",
-                  f"{order:.4f}", order < 0.01)  # fmt: skip
+
+
+def context_rows(bptt: int, result: DiagnosticsResult) -> Iterator[Row]:
+    """What A8 says about one model's context curve."""
+    assert result.use is not None
+    horizon = result.use.scalars["n_eff_foreign"]
+    fine = horizon.estimate is not None and horizon.estimate < 250
+    yield Row("A8", f"n_eff (1 %), bptt {bptt}", "< 250 words", shown(horizon), fine)
+    near, far = at(result, "foreign", 1, 4)[-1], at(result, "foreign", 20, 28)[0]
+    yield Row("A8", f"δ(4) and δ(20), bptt {bptt}", "steep below 20 words",
+              f"{near:.3f}, {far:.3f}", far < near / 3)  # fmt: skip
+    curve = at(result, "foreign", 1, 400)
+    rises = max(b - a for a, b in pairwise(curve))
+    yield Row("A8", f"largest rise of δ, bptt {bptt}", "monotone (≤ 0.01)",
+              f"{rises:.4f}", rises <= 0.01)  # fmt: skip
+    order = max(abs(y) for y in at(result, "shuffle", 50, 400))
+    yield Row("A8", f"|δ|, order lost beyond 50, bptt {bptt}", "< 0.01 nats per word",
+              f"{order:.4f}", order < 0.01)  # fmt: skip
 
 
 def a11(data: Path, keep: Path | None) -> Iterator[Row]:

@@ -116,13 +116,15 @@ def _warn(
         yield (
             "BIDIRECTIONAL",
             "the model also reads from the end: what is early for one direction is late for the "
-            "other; HOLD, REACH and GATES are about one direction and were left out",
+            "other; HOLD, REACH and GATES are about one direction and were left out; to ask what a "
+            "model remembers, train one with `--no-bidirectional --pool last`",
         )
     if model.readout not in ("last", "each step"):
         yield (
             "POOLED",
             f"the answer is pooled over all states ({model.readout}): early text reaches it "
-            "directly and not through recurrence; REACH and HOLD are about recurrence alone",
+            "directly and not through recurrence, which is what REACH and HOLD are about; "
+            "`--pool last` has no such way around",
         )
     for name, record in measured.records().items():
         if record.status in ("undefined", "insufficient_data", "failed"):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rnnctl.diagnostics.panel import Measured, shown
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import HeadlineRecord, Measurement
 
-FAINT = 0.1  # of what the same evidence counts at the end: below it, nothing to speak of
+FAINT = 0.1  # of what the same evidence counts at the end: nothing to speak of
 
 
 def verdict(head: HeadlineRecord, measured: Measured, paragraph_words: float | None) -> str:
@@ -81,7 +82,8 @@ def _beginning(head: HeadlineRecord, words: float) -> Iterator[str]:
     elif head.status == "censored" and (head.censored_at or 0.0) >= words:
         yield f"{usual}: its beginning still counts at its end."
     elif head.estimate is not None:
-        low, high = (end if end is not None else head.estimate for end in head.ci95)
+        low, high = head.ci95[0] or 0.0, head.ci95[1]
+        high = math.inf if high is None else high
         if high < words:
             last = f"the last {shown(high)} {unit}"
             yield f"{usual}: what stands in it before {last} no longer counts."
@@ -94,15 +96,20 @@ def _beginning(head: HeadlineRecord, words: float) -> Iterator[str]:
 def _heard(usual: str, start: Estimate | None) -> Iterator[str]:
     if start is None or start.estimate is None:
         return
-    low, high = (end if end is not None else start.estimate for end in start.ci95)
+    low, high = (
+        end if end is not None else far
+        for end, far in zip(start.ci95, (-math.inf, math.inf), strict=True)
+    )
     if high < FAINT:
         said = "its beginning no longer counts at its end"
     elif high < 1:
         said = "its beginning still counts at its end, but less than the end itself"
     elif low > 1:
         said = "its beginning counts more than its end"
-    else:
+    elif low > 1 - FAINT:
         said = "its beginning counts as much as its end, within the error"
+    else:
+        said = "how much its beginning counts at its end is within the error"
     yield f"{usual}: {said}."
 
 

@@ -22,7 +22,8 @@ WORDS = (
 )  # fmt: skip
 REVIEWS = (
     "--task", "sentiment", "--embedding-size", "128", "--layers", "1", "--init", "torch",
-    "--max-tokens", "400", "--keep", "tail",
+    "--no-bidirectional", "--dropout-embedding", "0", "--dropout-output", "0", "--lr", "2e-3",
+    "--batch-size", "32", "--patience", "50", "--max-tokens", "400", "--keep", "tail",
 )  # fmt: skip
 
 

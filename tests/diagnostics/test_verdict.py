@@ -58,7 +58,8 @@ def test_what_was_measured_is_said_in_one_sentence() -> None:
         (horizon(150, 100, 200), "within the error"),
         (opinion(0.01, 0.04, 0.08), "no longer counts"),
         (opinion(0.4, 0.5, 0.6), "less than the end"),
-        (opinion(0.9, 1.0, 1.1), "as much as its end"),
+        (opinion(0.95, 1.0, 1.1), "as much as its end"),
+        (opinion(0.4, 0.7, 1.1), "within the error"),
         (opinion(1.1, 1.2, 1.3), "more than its end"),
     ],
 )

@@ -44,6 +44,8 @@ def _use_within_hold(measured: Measured) -> CrossCheck | None:
     # a probe of 16 words sees the last traces of a text later than the loss does
     passed = use.estimate <= AGREE**2 * max(1.0, last) or last >= bits.x[-1]
     text = f"{shown(use.estimate)} against {shown(last)} {bits.x_unit} with measurable bits"
+    if not passed:
+        text += ": what the loss uses so far back (a topic, a style) is not a single word"
     return CrossCheck(name=name, passed=passed, text=text)
 
 

@@ -76,7 +76,8 @@ def _halves(record: Measurement | None, name: str, reached: str, censored: str) 
 def _beginning(head: HeadlineRecord, words: float) -> Iterator[str]:
     """Whether the beginning of a paragraph of usual length counts at its end."""
     unit = head.unit or "words"
-    usual = f"A usual paragraph has {shown(words)} {unit} here"
+    what = "text" if head.kind == "effect_half" else "paragraph"
+    usual = f"A usual {what} has {shown(words)} {unit} here"
     if head.kind == "effect_half":
         yield from _heard(usual, head.beside.get("retention_start"))
     elif head.status == "censored" and (head.censored_at or 0.0) >= words:

@@ -28,8 +28,12 @@ def curve_blocks(result: DiagnosticsResult) -> Iterator[Block]:
 
 
 def _places(result: DiagnosticsResult) -> Iterator[str]:
-    """POSITION: a bar per fifth, and beside it those of the bag of words, which are all equal."""
-    found = {} if result.position is None else result.position.curves
+    """POSITION: a bar per fifth, and beside it those of the bag of words, which are all equal.
+
+    Not of a model that no sentence moves: its bars would be noise.
+    """
+    position = result.position
+    found = position.curves if position is not None and position.status == "ok" else {}
     for name, key in (("this model", "occlusion"), ("bag of words", "reference_occlusion")):
         if key in found:
             curve = found[key]

@@ -61,6 +61,10 @@ UNITS = {
     "n_slow": "",
 }
 NO_UNIT = ("ratio", "share")
+SPELLING = (
+    "the losses on this text leave out the spelling of unknown words, which the loss on the "
+    "validation text is charged with"
+)
 QUESTIONS = {
     "use": "USE: text that the loss needs",
     "effect": "EFFECT: pull of early evidence",
@@ -138,6 +142,8 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
     """The one number, what it means, and what stands beside it."""
     yield Paragraph(f"Memory horizon: {_with_unit(head)}", "strong")
     yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
+    if head.estimate is not None and head.ci95[0] is not None and head.ci95[1] is None:
+        yield Paragraph("?: the interval ends beyond the longest distance measured", "note")
     for name, beside in head.beside.items():
         if beside.estimate is None and beside.status != "censored":
             continue
@@ -193,6 +199,9 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
             said = record is not None and value.note == record.note  # a warning says it already
             if value.estimate is None and value.status != "censored" and value.note and not said:
                 yield Paragraph(f"{PHRASES.get(name, name)}: {value.note}", "note")
+    shown = {name for row in result.panel for name in row.numbers}
+    if "loss_here" in shown and result.data.unknown_rate > 0:
+        yield Paragraph(SPELLING, "note")
     if result.use is not None and result.use.reference:
         yield Paragraph(f"n-gram: {result.use.reference}", "note")
     resampled = [

@@ -65,7 +65,8 @@ def test_what_was_measured_is_said_in_one_sentence() -> None:
 )
 def test_the_beginning_of_a_paragraph(head: HeadlineRecord, words: str) -> None:
     said = verdict(head, Measured(), 165)
-    assert "A usual paragraph has 165 words here" in said and words in said
+    what = "text" if head.kind == "effect_half" else "paragraph"
+    assert f"A usual {what} has 165 words here" in said and words in said
 
 
 def test_an_undefined_effect_is_no_number() -> None:

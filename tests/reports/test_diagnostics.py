@@ -70,6 +70,24 @@ def test_what_the_intervals_resample(unit: str, n: int, words: str) -> None:
     assert f"intervals resample: {words}\n" in text
 
 
+def test_two_losses_that_count_differently_say_so() -> None:
+    row = PanelRow(name="quality", question="?", numbers={"loss_here": Estimate(estimate=4.6)})
+    plain = result(panel=(row,))
+    assert "spelling" not in shown(plain)
+    strange = plain.model_copy(
+        update={"data": plain.data.model_copy(update={"unknown_rate": 0.06})}
+    )
+    assert "leave out the spelling of unknown words" in shown(strange)
+
+
+def test_an_interval_without_an_upper_end_says_why() -> None:
+    head = HeadlineRecord(
+        kind="use_neff", sentence="s", estimate=50.0, ci95=(17.0, None), unit="words"
+    )
+    text = shown(result().model_copy(update={"headline": head}))
+    assert "[17, ?]" in text and "beyond the longest distance measured" in text
+
+
 def test_bars_fall_with_the_curve_and_name_their_top() -> None:
     use = UseRecord(curves={"foreign": curve([0, 1, 10, 100], [2.0, 1.5, 0.1, 0.001])})
     line = next(row for row in shown(result(use=use)).splitlines() if row.startswith("USE  "))

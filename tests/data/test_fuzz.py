@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from rnnctl.config import CorpusConfig
 from rnnctl.data.corpus import open_corpus
+from rnnctl.data.labelled import labels_lines
 from rnnctl.data.opentext import open_text
-from rnnctl.data.tables import labels_lines, rows
+from rnnctl.data.tables import rows
 from rnnctl.data.tokenizers import MalformedTextError, Tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import CorruptRunError, RnnctlError

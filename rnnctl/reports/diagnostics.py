@@ -104,6 +104,7 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
     yield _instrument(result)
+    yield Paragraph("`rnnctl compare RUN RUN` says which of several runs remembers more", "hint")
 
 
 def _facts(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:
@@ -143,7 +144,7 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
     yield Paragraph(f"Memory horizon: {_with_unit(head)}", "strong")
     yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
     if head.estimate is not None and head.ci95[0] is not None and head.ci95[1] is None:
-        yield Paragraph("?: the interval ends beyond the longest distance measured", "note")
+        yield Paragraph("? in an interval: it ends beyond the longest distance measured", "note")
     for name, beside in head.beside.items():
         if beside.estimate is None and beside.status != "censored":
             continue

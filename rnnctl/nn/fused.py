@@ -12,15 +12,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from rnnctl.nn import sequence, tiles
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 from rnnctl.nn.kernels import kernels
+from rnnctl.nn.lanes import Array, as_array
 from rnnctl.nn.products import packed, transposed, weight_gradient
-
-Array = NDArray[Any]
 
 
 class Kept(NamedTuple):
@@ -33,61 +32,71 @@ class Kept(NamedTuple):
     keep: Tensor  # (T+1, B) in fp32: 0 where the state is zeroed before the step
 
 
-def as_array(values: Tensor) -> Array:
-    """The same memory as a numpy array; bf16 is seen as uint16."""
-    values = values.view(torch.uint16) if values.dtype == torch.bfloat16 else values
-    array: Array = values.numpy()
-    return array
-
-
 def _has_extra(cell: Cell) -> bool:
     """Whether `step` returns more than g gates, and u's gradient is not x's: the GRU."""
     return cell.name == "gru"
 
 
-def _buffers(cell: Cell, x: Tensor, initial: Parts, starts: Tensor | None) -> Kept:
-    steps, batch, _, size = x.shape
-    hidden = x.new_empty(steps + 1, batch, size)
+def _buffers(cell: Cell, inputs: Tensor, initial: Parts, starts: Tensor | None) -> Kept:
+    """Room for a pass over inputs (T, B, E), with the initial state in its place."""
+    (steps, batch), size = inputs.shape[:2], initial[0].shape[1]
+    hidden = inputs.new_empty(steps + 1, batch, size)
     hidden[0] = initial[0]
-    carried = x.new_empty(steps + 1, batch, size, dtype=torch.float32)
+    carried = inputs.new_empty(steps + 1, batch, size, dtype=torch.float32)
     carried[0] = initial[-1]
     keep = torch.ones(steps + 1, batch)
     if starts is not None:
         keep[:-1] = ~starts
-    extra = x.new_empty(steps, batch, size) if _has_extra(cell) else hidden
-    return Kept(x, extra, hidden, carried, keep)
+    gates = inputs.new_empty(steps, batch, cell.gate_count, size)
+    extra = inputs.new_empty(steps, batch, size) if _has_extra(cell) else hidden
+    return Kept(gates, extra, hidden, carried, keep)
 
 
-def _run_steps(cell: Cell, kept: Kept, w_hh: Tensor, b_hh: Tensor, starts: Tensor | None) -> None:
-    """The recurrence: fills `kept` from the pre-activations and the initial state in it."""
+def _run_steps(
+    cell: Cell, inputs: Tensor, weights: LayerWeights, kept: Kept, starts: Tensor | None
+) -> None:
+    """The recurrence: inputs (T, B, E) and the initial state in `kept` -> all of `kept`."""
+    if sequence.can_run(inputs.dtype, weights.w_hh.shape[1]):
+        sequence.run_steps(cell, inputs, weights, kept)
+        return
     steps, batch, gates, size = kept.gates.shape
+    x_all = packed(weights.w_ih, steps * batch, weights.b_ih)(inputs.flatten(0, 1))
+    x = as_array(x_all.view(kept.gates.shape))
     masked = [False] * steps if starts is None else starts.any(1).tolist()
-    x, extra, hidden, carried, keep = (as_array(part) for part in kept)
+    kept_gates, extra, hidden, carried, keep = (as_array(part) for part in kept)
     before = kept.hidden.unbind(0)
-    product = packed(w_hh, batch, b_hh)
+    product = packed(weights.w_hh, batch, weights.b_hh)
     step = kernels(cell).forward
     for t in range(steps):
         source = before[t]
         if masked[t]:
             source = source * kept.keep[t].unsqueeze(-1).to(source.dtype)
         u = as_array(product(source)).reshape(batch, gates, size)
-        step(t, x, u, carried, hidden, extra, keep)
+        step(t, x, u, carried, hidden, kept_gates, extra, keep)
 
 
 def _pull_steps(
-    cell: Cell, kept: Kept, dh: Tensor, dcarried: Tensor | None, w_hh: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+    cell: Cell,
+    kept: Kept,
+    dh: Tensor,
+    dcarried: Tensor | None,
+    weights: LayerWeights,
+    inputs: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """The recurrence backwards: dh (T, B, H), dcarried (T, B, H) or None.
 
-    Puts the gradient of x over `kept.gates`. Returns the gradient of u (T, B, g, H), and those of
-    the initial h by way of the product and of the initial carried coordinate, (B, H) each.
+    Puts the gradient of x over `kept.gates`. Returns the gradient of u (T, B, g, H), those of the
+    initial h by way of the product and of the initial carried coordinate, (B, H) each, and that of
+    the inputs (T, B, E) where they are given.
     """
     steps, batch, _, size = kept.gates.shape
+    if sequence.can_run(dh.dtype, size):
+        return sequence.pull_steps(cell, kept, dh, dcarried, weights, inputs)
     du = torch.empty_like(kept.gates) if _has_extra(cell) else kept.gates
     gradient = torch.zeros(batch, size)
     x, extra, _, carried, keep = (as_array(part) for part in kept)
     dh_, du_, gradient_ = as_array(dh), as_array(du), as_array(gradient)
-    product = packed(w_hh.t(), batch)
+    product = packed(weights.w_hh.t(), batch)
     sources = du.flatten(2).unbind(0)
     step = kernels(cell).backward
     through = torch.zeros_like(dh[0])
@@ -96,7 +105,9 @@ def _pull_steps(
             gradient.add_(dcarried[t])
         step(t, x, extra, carried, dh_, as_array(through), gradient_, du_, keep)
         through = product(sources[t])
-    return du, through.float() * kept.keep[0].unsqueeze(-1), gradient
+    dx = kept.gates.flatten(0, 1).flatten(1)
+    dinputs = None if inputs is None else transposed(weights.w_ih, len(dx))(dx).view_as(inputs)
+    return du, through.float() * kept.keep[0].unsqueeze(-1), gradient, dinputs
 
 
 class FusedLayer(torch.autograd.Function):
@@ -113,11 +124,8 @@ class FusedLayer(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """-> h (T, B, H) in the dtype of the products, the carried coordinate (T, B, H) in fp32."""
         initial = state_and_weights[: len(cell.state_names)]
-        steps, batch, _ = inputs.shape
-        x = packed(weights.w_ih, steps * batch, weights.b_ih)(inputs.flatten(0, 1))
-        x = x.view(steps, batch, cell.gate_count, -1)
-        kept = _buffers(cell, x, initial, starts)
-        _run_steps(cell, kept, weights.w_hh, weights.b_hh, starts)
+        kept = _buffers(cell, inputs, initial, starts)
+        _run_steps(cell, inputs, weights, kept, starts)
         ctx.cell, ctx.weights, ctx.kept, ctx.starts = cell, weights, kept, starts
         ctx.save_for_backward(inputs)
         ctx.set_materialize_grads(False)
@@ -133,16 +141,16 @@ class FusedLayer(torch.autograd.Function):
         ctx.kept = None
         (inputs,) = ctx.saved_tensors
         dh = torch.zeros_like(kept.hidden[1:]) if dh is None else dh.contiguous()
-        du, dh_first, dcarried_first = _pull_steps(cell, kept, dh, dcarried, weights.w_hh)
+        wanted = inputs if ctx.needs_input_grad[2] else None
+        du, dh_first, dcarried_first, dinputs = _pull_steps(
+            cell, kept, dh, dcarried, weights, wanted
+        )
         dinitial = (
             (dh_first + dcarried_first,)
             if len(cell.state_names) == 1
             else (dh_first, dcarried_first)
         )
         dx = kept.gates.flatten(0, 1).flatten(1)  # (TB, gH)
-        dinputs = None
-        if ctx.needs_input_grad[2]:
-            dinputs = transposed(weights.w_ih, dx.shape[0])(dx).view_as(inputs)
         before = kept.hidden[:-1]
         if ctx.starts is not None:
             before = before * kept.keep[:-1].unsqueeze(-1).to(before.dtype)
@@ -154,8 +162,9 @@ class FusedLayer(torch.autograd.Function):
 
 def _weight_gradients(dx: Tensor, du: Tensor, inputs: Tensor, before: Tensor) -> Parts:
     """Gradients of W, U, b_ih, b_hh in fp32, from dx and du (TB, gH)."""
-    dw_ih = weight_gradient(dx, inputs.flatten(0, 1)).float()
-    dw_hh = weight_gradient(du, before.flatten(0, 1)).float()
+    product = tiles.weight_gradient if tiles.available(dx.dtype) else weight_gradient
+    dw_ih = product(dx, inputs.flatten(0, 1)).float()
+    dw_hh = product(du, before.flatten(0, 1)).float()
     db_ih = dx.sum(0).float()  # in bf16 too the sum itself is in fp32
     same = du.data_ptr() == dx.data_ptr()
     return dw_ih, dw_hh, db_ih, db_ih.clone() if same else du.sum(0).float()

@@ -12,20 +12,14 @@ Axes: T time, B batch, g gates, H hidden.
 
 from __future__ import annotations
 
-import hashlib
-import types
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numba
 import numpy as np
 
-from rnnctl.nn import cells, lanes
 from rnnctl.nn.cells import Cell
-from rnnctl.nn.lanes import ARITHMETIC, OPTIONS, get, inline, put
-from rnnctl.nn.numba_start import spare_scipy
+from rnnctl.nn.lanes import ARITHMETIC, bound, compile_bound, get, inline, put
 
 # How g parts of a row (g, H) become a tuple, and back.
 
@@ -182,20 +176,23 @@ if TYPE_CHECKING:
     as_state = as_gradient = first_direct = forward_row = read_row = backward_row = _unbound
 
 
-def _forward_row(x: Any, u: Any, before: Any, after: Any, h: Any, extra: Any, keep: Any) -> Any:
+def _forward_row(
+    x: Any, u: Any, before: Any, after: Any, h: Any, gates: Any, extra: Any, keep: Any
+) -> Any:
     for j in range(h.shape[0]):
         state = as_state(keep * before[j])
-        new, gates = step(take(x, j), take(u, j), state)
-        keep_gates(x, extra, j, gates)
+        new, values = step(take(x, j), take(u, j), state)
+        keep_gates(gates, extra, j, values)
         after[j] = new[-1]
         put(h, j, new[0])
 
 
-def _forward(t: Any, x: Any, u: Any, carried: Any, h: Any, extra: Any, keep: Any) -> Any:
+def _forward(
+    t: Any, x: Any, u: Any, carried: Any, h: Any, gates: Any, extra: Any, keep: Any
+) -> Any:
     for b in range(u.shape[0]):
-        forward_row(
-            x[t, b], u[b], carried[t, b], carried[t + 1, b], h[t + 1, b], extra[t, b], keep[t, b]
-        )
+        before, after = carried[t, b], carried[t + 1, b]
+        forward_row(x[t, b], u[b], before, after, h[t + 1, b], gates[t, b], extra[t, b], keep[t, b])
 
 
 def _read_row(x: Any, u: Any, carried: Any, h: Any) -> Any:
@@ -261,11 +258,11 @@ def _backward(
 class Kernels(NamedTuple):
     """The compiled passes over step t of a whole batch, for numpy arrays.
 
-    forward(t, x, u, carried, h, extra, keep): reads x (T,B,g,H), u (B,g,H) and carried[t]; writes
-    the gates over x[t], extra[t] (T,B,H), carried[t+1] and h[t+1] (T+1,B,H).
-    backward(t, x, extra, carried, dh, product, gradient, du, keep): reads what forward left,
+    forward(t, x, u, carried, h, gates, extra, keep): reads x (T,B,g,H), u (B,g,H) and carried[t];
+    writes gates[t] (T,B,g,H), extra[t] (T,B,H), carried[t+1] and h[t+1] (T+1,B,H).
+    backward(t, gates, extra, carried, dh, product, gradient, du, keep): reads what forward left,
     dh (T,B,H), product (B,H), the gradient by way of h, and gradient (B,H), that of the carried
-    coordinate; writes dx over x[t], du[t] (T,B,g,H) where it is not dx, and gradient.
+    coordinate; writes dx over gates[t], du[t] (T,B,g,H) where it is not dx, and gradient.
     keep (T+1,B): 0 where the state is zeroed before the step.
     read(first, x, index, u, carried, h): a step without gradient over u (n,g,H), for `reading`:
     reads rows index[first:first+n] of x (M,g,H), carried (n,H) and writes it, and h[first:first+n].
@@ -276,43 +273,35 @@ class Kernels(NamedTuple):
     backward: Callable[..., None]
 
 
-def _bound(function: Any, cell: Cell, names: dict[str, Any]) -> Any:
-    """The same code with other meanings for its free names, and a name of its own.
+class Rows(NamedTuple):
+    """The compiled passes over one row of the batch at one step."""
 
-    The name ends in a digest of the sources, so that a changed cell never finds old compiled code.
-    """
-    bound = types.FunctionType(function.__code__, {**names, "range": range}, function.__name__)
-    bound.__qualname__ = f"{cell.name}{function.__name__}_{_digest()}"
-    bound.__module__ = __name__
-    return bound
-
-
-def _compile(function: Any, cell: Cell, names: dict[str, Any]) -> Any:
-    """The function with its free names bound, compiled on first use and cached on disk."""
-    compiler: Any = numba.njit(cache=True, **OPTIONS)
-    return compiler(_bound(function, cell, names))
+    forward: Callable[..., None]
+    read: Callable[..., None]
+    backward: Callable[..., None]
 
 
 @cache
-def _digest() -> str:
-    files = (cells.__file__, lanes.__file__, __file__)
-    return hashlib.sha256(b"".join(Path(str(file)).read_bytes() for file in files)).hexdigest()[:12]
+def row_kernels(cell: Cell) -> Rows:
+    """The passes for one cell; compiled when first called with a dtype, or found in the cache."""
+    mathematics = {
+        name: inline(bound(getattr(cell, name), cell.name, ARITHMETIC))
+        for name in ("step", "factors", "pull")
+    }
+    names = {**mathematics, **_GLUE[cell.name], "get": get, "put": put}
+    return Rows(
+        compile_bound(_forward_row, cell.name, names),
+        compile_bound(_read_row, cell.name, names),
+        compile_bound(_backward_row, cell.name, names),
+    )
 
 
 @cache
 def kernels(cell: Cell) -> Kernels:
-    """The passes for one cell; compiled when first called with a dtype, or found in the cache."""
-    spare_scipy()
-    mathematics = {
-        name: inline(_bound(getattr(cell, name), cell, ARITHMETIC))
-        for name in ("step", "factors", "pull")
-    }
-    names = {**mathematics, **_GLUE[cell.name], "get": get, "put": put}
-    forward_row = _compile(_forward_row, cell, names)
-    read_row = _compile(_read_row, cell, names)
-    backward_row = _compile(_backward_row, cell, names)
+    """The passes over a whole batch for one cell."""
+    rows = row_kernels(cell)
     return Kernels(
-        _compile(_forward, cell, {"forward_row": forward_row}),
-        _compile(_read, cell, {"read_row": read_row}),
-        _compile(_backward, cell, {"backward_row": backward_row}),
+        compile_bound(_forward, cell.name, {"forward_row": rows.forward}),
+        compile_bound(_read, cell.name, {"read_row": rows.read}),
+        compile_bound(_backward, cell.name, {"backward_row": rows.backward}),
     )

@@ -22,9 +22,9 @@ from rnnctl.nn.engines import fused_available, product_dtype
 from rnnctl.nn.products import can_pack, packed, transposed, weight_gradient
 
 NO_TARGET = -100
-SLICE = 1 << 25  # bytes of logits held at once
+SLICE = 1 << 24  # bytes of logits held at once
 LARGE = 1 << 12  # vocabularies from which the sliced loss and compiled passes pay
-_ALIGN = 16  # features are padded to a multiple of this, for the vector units
+_ALIGN = 32  # features are padded to a multiple of this, for the vector units
 
 
 def summed_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class _SlicedLoss(torch.autograd.Function):
         logits, back = packed(w, rows), transposed(w, rows)
         exact = torch.float64 if dtype == torch.float64 else torch.float32
         df = torch.empty(f.shape, dtype=exact, device=f.device)
-        dw: Tensor | None = None
+        dw = torch.zeros(w.shape, dtype=exact, device=f.device)
         total = torch.zeros((), dtype=exact, device=f.device)
         for first in range(0, len(f), rows):
             part, wanted = f[first : first + rows], targets[first : first + rows]
@@ -84,9 +84,8 @@ class _SlicedLoss(torch.autograd.Function):
             nats, inverse = _exponentials(e, wanted)
             total += nats.sum()
             df[first : first + rows] = back(e).to(exact) * inverse
-            share = weight_gradient(e, (part.to(exact) * inverse).to(dtype))
-            dw = share.to(exact) if dw is None else dw.add_(share)
-        assert dw is not None
+            _add_weight_gradient(dw, e, (part.to(exact) * inverse).to(dtype))
+            del e  # before the next slice needs as much
         _subtract_targets(df, dw, f, w, targets)
         ctx.save_for_backward(df, dw)
         ctx.size, ctx.dtypes = features.shape[1], (features.dtype, weight.dtype, bias.dtype)
@@ -123,8 +122,10 @@ def _padding(size: int) -> int:
 
 def _augmented(weight: Tensor, bias: Tensor, dtype: torch.dtype) -> Tensor:
     """(V, F) and (V,) -> (V, F + 1 + padding)."""
-    parts = (weight.detach().to(dtype), bias.detach().to(dtype).unsqueeze(1))
-    return pad(torch.cat(parts, 1), (0, _padding(weight.shape[1])))
+    size = weight.shape[1]
+    w = torch.zeros(len(weight), size + 1 + _padding(size), dtype=dtype, device=weight.device)
+    w[:, :size], w[:, size] = weight.detach(), bias.detach()
+    return w
 
 
 def _with_one(features: Tensor, dtype: torch.dtype) -> Tensor:
@@ -139,7 +140,7 @@ def _exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
     Both are 0 where there is no target.
     """
-    if logits.shape[1] >= LARGE and fused_available() and can_pack(logits):
+    if _compiled(logits):
         from rnnctl.nn.softmax_rows import exponentials  # imports numba
 
         return exponentials(logits, targets)
@@ -150,6 +151,22 @@ def _exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     logits.copy_(z.exp_())
     sums = z.sum(1, keepdim=True)
     return ((sums.log() - wanted) * has_target).squeeze(1), has_target / sums
+
+
+def _add_weight_gradient(total: Tensor, e: Tensor, features: Tensor) -> None:
+    """total (V, F') += e^T features, in fp32 at least."""
+    if _compiled(e):
+        from rnnctl.nn import tiles  # imports numba
+
+        if tiles.available(e.dtype):
+            tiles.add_weight_gradient(total, e, features)
+            return
+    total += weight_gradient(e, features)
+
+
+def _compiled(logits: Tensor) -> bool:
+    """Whether compiled passes exist and pay for logits (n, V)."""
+    return logits.shape[1] >= LARGE and fused_available() and can_pack(logits)
 
 
 def _subtract_targets(df: Tensor, dw: Tensor, f: Tensor, w: Tensor, targets: Tensor) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import numba
@@ -15,7 +13,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.extending import intrinsic
 from torch import Tensor
 
-from rnnctl.nn.lanes import OPTIONS, WORD, get, inline, put
+from rnnctl.nn.lanes import OPTIONS, WORD, as_array, get, inline, put
+from rnnctl.nn.team import Passes, compile_passes
 
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -122,9 +121,8 @@ def _sum(row: Any) -> Any:
     return total
 
 
-@_jit
-def _rows(logits: Any, targets: Any, nats: Any, inverse: Any) -> Any:
-    for n in range(logits.shape[0]):
+def _rows(first: Any, last: Any, logits: Any, targets: Any, nats: Any, inverse: Any) -> Any:
+    for n in range(first, last):
         row, target = logits[n], targets[n]
         if target < 0:
             nats[n] = inverse[n] = np.float32(0)
@@ -138,23 +136,13 @@ def _rows(logits: Any, targets: Any, nats: Any, inverse: Any) -> Any:
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, torch.get_num_threads() - 1))
+def _passes() -> Passes:
+    return compile_passes(_rows, "softmax", {})
 
 
 def exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """As `softmax._exponentials`, for fp32 and bf16 on a CPU, spread over torch's threads."""
-    values = logits.view(torch.uint16) if logits.dtype == torch.bfloat16 else logits
-    arrays = values.numpy(), targets.numpy()
     nats, inverse = torch.empty(len(logits)), torch.empty(len(logits), 1)
-    results = nats.numpy(), inverse.numpy()[:, 0]
-    threads = min(torch.get_num_threads(), len(logits))
-    bounds = [len(logits) * k // threads for k in range(threads + 1)]
-    parts = [
-        [array[first:last] for array in (*arrays, *results)] for first, last in pairwise(bounds)
-    ]
-    waiting = [_pool().submit(_rows, *part) for part in parts[1:]]
-    _rows(*parts[0])
-    for future in waiting:
-        future.result()
+    results = as_array(nats), as_array(inverse)[:, 0]
+    _passes()(len(logits), as_array(logits), as_array(targets), *results)
     return nats, inverse

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,21 +92,28 @@ def test_a_batch_that_cannot_be_shared_is_refused(settings: Settings) -> None:
 def test_torchrun_on_two_ports_of_one_machine(
     settings: Settings, follow: Follow, tmp_path: Path, text_file: Path
 ) -> None:
+    """Two `torchrun`s of one process each, as on two machines, train what one process trains."""
     one = without_dropout(settings(steps=8))
     follow(one, tmp_path / "one")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1"]
-    command += ["--nproc-per-node", "2", "--master-port", "29533", "-m", "--", "rnnctl", "train"]
-    command += ["--run", str(tmp_path / "two")]
-    command += [str(text_file), "--split", "80/10/10", "--hidden-size", "12", "--quiet"]
-    command += ["--embedding-size", "8", "--steps", "8", "--batch-size", "4", "--bptt", "16"]
-    command += ["--evaluate-every", "4", "--precision", "fp32", "--seed", "5", "--no-diagnose"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    training = ["--run", str(tmp_path / "two")]
+    training += [str(text_file), "--split", "80/10/10", "--hidden-size", "12", "--quiet"]
+    training += ["--embedding-size", "8", "--steps", "8", "--batch-size", "4", "--bptt", "16"]
+    training += ["--evaluate-every", "4", "--precision", "fp32", "--seed", "5", "--no-diagnose"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command,
-        env=environment,
-        capture_output=True,
-        check=False,
-        timeout=200,
-    )
-    assert done.returncode == 0, done.stderr.decode()
+    nodes = []
+    for rank in range(2):
+        command = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"]
+        command += ["--node-rank", str(rank), "--nproc-per-node", "1"]
+        command += ["--master-addr", "127.0.0.1", "--master-port", str(port)]
+        command += ["-m", "--", "rnnctl", "train", *training]
+        nodes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE))
+    try:
+        ends = [node.communicate(timeout=200)[1].decode() for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert [node.returncode for node in nodes] == [0, 0], ends
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-6)

@@ -1,0 +1,181 @@
+"""A whole sequence in one compiled pass each way: products and elementwise parts together.
+
+Streams of a batch do not touch each other, so each thread takes some of them through all steps,
+and there is neither a barrier nor Python per step. The products are `tiles`, the elementwise part
+is the rows of `kernels`.
+
+Axes: T time, B batch, E inputs, g gates, H hidden.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from rnnctl.nn import tiles
+from rnnctl.nn.cells import Cell, LayerWeights
+from rnnctl.nn.kernels import row_kernels
+from rnnctl.nn.lanes import Array, address, as_array, put
+from rnnctl.nn.team import Passes, compile_passes
+from rnnctl.nn.tiles import columns, multiplier, panels
+
+if TYPE_CHECKING:
+    from rnnctl.nn.fused import Kept
+
+    def _unbound(*arguments: Any) -> Any: ...
+
+    multiply = forward_row = backward_row = _unbound
+
+
+def can_run(dtype: torch.dtype, size: int) -> bool:
+    """Whether these passes serve for products in `dtype` and this hidden size."""
+    return tiles.available(dtype) and (dtype == torch.float32 or size % 2 == 0)
+
+
+def _forward(
+    first: Any,
+    last: Any,
+    source: Any,
+    w_ih: Any,
+    w_hh: Any,
+    b_ih: Any,
+    b_hh: Any,
+    carried: Any,
+    h: Any,
+    gates: Any,
+    extra: Any,
+    keep: Any,
+) -> Any:
+    rows, parts = last - first, gates.shape[2:]
+    used = parts[0] * parts[1]
+    x, u = np.empty((rows, b_ih.size), np.float32), np.empty((rows, b_ih.size), np.float32)
+    for t in range(source.shape[0]):
+        multiply(
+            *(address(source[t, first:]), source.strides[1], 4, address(w_ih), address(b_ih), 0),
+            *(address(x), x.strides[0], rows, w_ih.shape[0], w_ih.shape[1]),
+        )
+        multiply(
+            *(address(h[t, first:]), h.strides[1], 4, address(w_hh), address(b_hh), 0),
+            *(address(u), u.strides[0], rows, w_hh.shape[0], w_hh.shape[1]),
+        )
+        for row in range(rows):
+            b = first + row
+            if keep[t, b] == 0:
+                u[row] = b_hh
+            x_b, u_b = x[row, :used].reshape(parts), u[row, :used].reshape(parts)
+            before, after = carried[t, b], carried[t + 1, b]
+            forward_row(x_b, u_b, before, after, h[t + 1, b], gates[t, b], extra[t, b], keep[t, b])
+
+
+def _backward(
+    first: Any,
+    last: Any,
+    w_ih: Any,
+    w_hh: Any,
+    zeros: Any,
+    gates: Any,
+    extra: Any,
+    carried: Any,
+    dh: Any,
+    dcarried: Any,
+    du: Any,
+    keep: Any,
+    gradient: Any,
+    through: Any,
+    dsource: Any,
+) -> Any:
+    rows, size = last - first, dh.shape[2]
+    dx_t = np.empty((rows, w_ih.shape[0] * w_ih.shape[2]), np.float32)
+    for t in range(dh.shape[0] - 1, -1, -1):
+        for b in range(first, last):
+            if dcarried.shape[0] > 0:
+                gradient[b] += dcarried[t, b]
+            backward_row(
+                *(gates[t, b], extra[t, b], carried[t, b], carried[t + 1, b], dh[t, b]),
+                *(through[b, :size], gradient[b], du[t, b], keep[t, b], keep[t + 1, b]),
+            )
+        multiply(
+            *(address(du[t, first:]), du.strides[1], 4, address(w_hh), address(zeros), 0),
+            *(address(through[first:]), through.strides[0], rows, w_hh.shape[0], w_hh.shape[1]),
+        )
+        if dsource.shape[0] > 0:
+            multiply(
+                *(address(gates[t, first:]), gates.strides[1], 4, address(w_ih), address(zeros), 0),
+                *(address(dx_t), dx_t.strides[0], rows, w_ih.shape[0], w_ih.shape[1]),
+            )
+            for row in range(rows):
+                _round(dx_t[row], dsource[t, first + row])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _round(values: Any, row: Any) -> Any:
+    for j in range(row.shape[0]):
+        put(row, j, values[j])
+
+
+class _Sequence(NamedTuple):
+    forward: Passes
+    backward: Passes
+
+
+@cache
+def _passes(cell: Cell, half: bool) -> _Sequence:
+    rows = row_kernels(cell)
+    names = {"multiply": multiplier(half), "_round": _round}
+    label = f"{cell.name}_{tiles.label(half)}"
+    return _Sequence(
+        compile_passes(_forward, label, {**names, "forward_row": rows.forward}),
+        compile_passes(_backward, label, {**names, "backward_row": rows.backward}),
+    )
+
+
+def _padded(bias: Tensor) -> Array:
+    """(gH,) -> fp32, as many as the panels have columns."""
+    padded = torch.zeros(columns(len(bias)))
+    padded[: len(bias)] = bias
+    return as_array(padded)
+
+
+def run_steps(cell: Cell, inputs: Tensor, weights: LayerWeights, kept: Kept) -> None:
+    """The recurrence: inputs (T, B, E) and the initial state in `kept` -> all of `kept`."""
+    if inputs.dtype == torch.bfloat16 and inputs.shape[2] % 2:
+        inputs = torch.nn.functional.pad(inputs, (0, 1))
+    half = inputs.dtype == torch.bfloat16
+    _passes(cell, half).forward(
+        inputs.shape[1],
+        *(as_array(inputs.contiguous()), as_array(panels(weights.w_ih.t()))),
+        *(as_array(panels(weights.w_hh.t())), _padded(weights.b_ih), _padded(weights.b_hh)),
+        *(as_array(part) for part in (kept.carried, kept.hidden, kept.gates, kept.extra)),
+        as_array(kept.keep),
+    )
+
+
+def pull_steps(
+    cell: Cell,
+    kept: Kept,
+    dh: Tensor,
+    dcarried: Tensor | None,
+    weights: LayerWeights,
+    inputs: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """As `fused._pull_steps`, and the gradient of the inputs where they are given."""
+    _, batch, _, size = kept.gates.shape
+    du = torch.empty_like(kept.gates) if cell.name == "gru" else kept.gates
+    gradient, through = torch.zeros(batch, size), torch.zeros(batch, columns(size))
+    nothing = torch.empty(0, 1, 1)
+    dcarried = nothing if dcarried is None else dcarried.contiguous()
+    dinputs = None if inputs is None else torch.empty(inputs.shape, dtype=inputs.dtype)
+    dsource = nothing.to(kept.gates.dtype) if dinputs is None else dinputs
+    zeros = np.zeros(max(columns(size), columns(weights.w_ih.shape[1])), np.float32)
+    _passes(cell, kept.gates.dtype == torch.bfloat16).backward(
+        batch,
+        *(as_array(panels(weights.w_ih)), as_array(panels(weights.w_hh)), zeros),
+        *(as_array(part) for part in (kept.gates, kept.extra, kept.carried, dh, dcarried)),
+        *(as_array(part) for part in (du, kept.keep, gradient, through, dsource)),
+    )
+    return du, through[:, :size] * kept.keep[0].unsqueeze(-1), gradient, dinputs

@@ -1,0 +1,117 @@
+"""Compiled products and whole-sequence passes: the same numbers as PyTorch's, at awkward sizes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rnnctl.nn.recurrent import Recurrent
+
+pytest.importorskip("numba")
+
+from rnnctl.nn import sequence, tiles
+from rnnctl.nn.team import compile_passes
+
+HALF = pytest.param(
+    True,
+    marks=pytest.mark.skipif(not tiles.available(torch.bfloat16), reason="no AVX-512 bf16"),
+)
+FULL = pytest.param(
+    False, marks=pytest.mark.skipif(not tiles.available(torch.float32), reason="no AVX-512")
+)
+
+
+def draw(*shape: int, half: bool) -> torch.Tensor:
+    values = torch.randn(*shape)
+    return values.bfloat16() if half else values
+
+
+@pytest.mark.parametrize("half", [FULL, HALF])
+@pytest.mark.parametrize(("rows", "inner", "width"), [(15, 34, 70), (8, 2, 32), (1, 6, 1)])
+def test_a_product_is_that_of_float64(half: bool, rows: int, inner: int, width: int) -> None:
+    """Every number of rows of a tile (8, 4, 2, 1), and columns that fill no panel."""
+    torch.manual_seed(0)
+    a, b = draw(rows, inner, half=half), draw(inner, width, half=half)
+    start = torch.zeros(tiles.columns(width))
+    start[:width] = torch.randn(width)
+    result = torch.zeros(rows, len(start))
+    blocks = tiles.panels(b)
+    places = (a.data_ptr(), inner * a.itemsize, 4, blocks.data_ptr(), start.data_ptr(), 0)
+    shape = (rows, blocks.shape[0], blocks.shape[1])
+    tiles.multiplier(half)(*places, result.data_ptr(), 4 * len(start), *shape)
+    expected = a.double() @ b.double() + start[:width]
+    assert float((result[:, :width] - expected).norm() / expected.norm()) < 1e-6
+
+
+@pytest.mark.parametrize("half", [FULL, HALF])
+def test_a_sum_over_many_rows_is_that_of_float64(half: bool) -> None:
+    """More rows than are packed at a time, an odd number of them, and no whole panels."""
+    torch.manual_seed(0)
+    outer, inner = draw(1301, 21, half=half), draw(1301, 70, half=half)
+    expected = outer.double().t() @ inner.double()
+    ours = tiles.weight_gradient(outer, inner)
+    assert ours.shape == expected.shape
+    assert float((ours - expected).norm() / expected.norm()) < 2e-6
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.skipif(not sequence.can_run(torch.float32, 6), reason="no AVX-512")
+def test_the_number_of_threads_changes_no_bit(cell: str) -> None:
+    """Streams do not touch each other, and every sum over them is in one order."""
+    torch.manual_seed(0)
+    model, inputs = Recurrent(cell, 5, 6, engine="fused"), torch.randn(9, 7, 5)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            outputs, _ = model(inputs)
+            gradients = torch.autograd.grad(outputs.square().sum(), list(model.parameters()))
+            found.append([outputs, *gradients[:2]])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_step_by_step_gives_the_same(
+    cell: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What machines without these instructions run, with state, starts and an odd input size."""
+    torch.manual_seed(0)
+    model = Recurrent(cell, 7, 10, 2, engine="fused")
+    inputs, starts = torch.randn(12, 5, 7, requires_grad=True), torch.rand(12, 5) < 0.2
+    state = tuple(torch.randn_like(part) for part in model.initial_state(5))
+    found = []
+    for whole in (True, False):
+        if not whole:
+            monkeypatch.setattr(tiles, "available", lambda dtype: False)
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            outputs, final = model(inputs, state, starts)
+        total = outputs.float().square().sum() + sum(part.sum() for part in final)
+        found.append([outputs, *torch.autograd.grad(total, [inputs, *model.parameters()])])
+    for ours, theirs in zip(*found, strict=True):
+        difference = (ours.float() - theirs.float()).norm() / theirs.float().norm()
+        assert float(difference.detach()) < (1e-5 if dtype == torch.float32 else 2e-2)
+
+
+def test_all_rows_are_shared_out() -> None:
+    """Each once, whatever the number of rows and threads."""
+    import numpy as np
+
+    passes = compile_passes(_count, "test", {})
+    before = torch.get_num_threads()
+    try:
+        for threads, rows in ((1, 3), (2, 7), (2, 1), (4, 9)):
+            torch.set_num_threads(threads)
+            seen = np.zeros(rows, np.int64)
+            passes(rows, seen)
+            assert seen.tolist() == [1] * rows
+    finally:
+        torch.set_num_threads(before)
+
+
+def _count(first: int, last: int, seen: object) -> None:
+    for row in range(first, last):
+        seen[row] += 1  # type: ignore[index]

@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 from rnnctl.nn import sequence, tiles
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 from rnnctl.nn.kernels import kernels
-from rnnctl.nn.lanes import Array, as_array
+from rnnctl.nn.lanes import as_array
 from rnnctl.nn.products import packed, transposed, weight_gradient
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -58,6 +59,19 @@ def check(engine: str) -> str:
 def fused_available() -> bool:
     """Whether numba is installed; looks without importing it."""
     return find_spec("numba") is not None
+
+
+@cache
+def threading_layer() -> str:
+    """How numba's passes are spread over cores: `omp`, on PyTorch's own threads, or `serial`.
+
+    Looks at what is installed, without importing it.
+    """
+    spec = find_spec("numba")
+    if spec is None or spec.origin is None:
+        return "serial"
+    passes = Path(spec.origin).parent / "np" / "ufunc"
+    return "omp" if any(passes.glob("omppool*")) else "serial"
 
 
 def product_dtype(inputs: Tensor) -> torch.dtype:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -28,7 +27,9 @@ Passes = Callable[..., None]  # (number of rows, what the pass takes after first
 
 @cache
 def _can_share() -> bool:
-    if find_spec("numba.np.ufunc.omppool") is None:
+    try:
+        import numba.np.ufunc.omppool
+    except ImportError:  # not built, or no OpenMP library to load
         return False
     numba.config.THREADING_LAYER = "omp"
     return True

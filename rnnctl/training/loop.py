@@ -11,6 +11,7 @@ from typing import Protocol
 from torch import nn
 
 from rnnctl.errors import DivergenceError
+from rnnctl.nn.allocator import MemoryBound
 from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation
 from rnnctl.tasks.evaluation import never
 from rnnctl.training import events
@@ -75,6 +76,7 @@ class Loop:
     _saved_at: float = 0.0
     _stop: bool = False
     _save_due: bool = False
+    _memory: MemoryBound = field(default_factory=MemoryBound)
 
     def run(self) -> Iterator[events.LoopEvent]:
         """Train. TrainingInterrupted between steps when asked to stop; DivergenceError."""
@@ -90,6 +92,7 @@ class Loop:
             if self._stop:
                 raise TrainingInterrupted
             yield from self._step()
+            self._memory.after_step()
             yield from self._save_when_due()
         yield events.Stopped(counters.step, counters.stop_reason, counters.elapsed_s)
 

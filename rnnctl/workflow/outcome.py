@@ -10,7 +10,7 @@ import torch
 
 from rnnctl import __version__
 from rnnctl.data import bench_tasks
-from rnnctl.nn.engines import fused_available
+from rnnctl.nn.engines import fused_available, threading_layer
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.training import CurvePoint, TrainResult
 from rnnctl.tasks.loading import parameter_count
@@ -92,11 +92,11 @@ def _numba(engine: str) -> tuple[str | None, str | None]:
     """Version and threading layer of numba where the engine may use it.
 
     By what is installed and asked for, not by what happens to be imported: a resumed training
-    must report what an uninterrupted one does. The passes are serial, so numba starts no threads.
+    must report what an uninterrupted one does.
     """
     if engine in ("torch", "closed") or not fused_available():
         return None, None
-    return version("numba"), "serial"
+    return version("numba"), threading_layer()
 
 
 def _chance(sources: tuple[str, ...]) -> dict[str, float]:

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from rnnctl.errors import UsageError
-from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.recurrent import Recurrent
 
@@ -69,7 +68,3 @@ def test_a_language_model_starts_near_the_uniform_loss(tied: bool) -> None:
     assert 0.9 < float(model.embed(ids).detach().std()) < 1.1
     nats, _ = model.token_losses(ids, ids.roll(-1, 0))
     assert abs(float(nats.mean()) - math.log(2000)) < 0.3
-
-
-def test_keeping_memory_says_whether_it_did() -> None:
-    assert isinstance(keep_memory(), bool)

@@ -2,8 +2,8 @@
 
 - `torch`: the fused kernels of `torch.nn` (cuDNN on a GPU; on a CPU oneDNN has one for the LSTM).
 - `closed`: closed-form back-propagation in plain PyTorch (`bptt`), any dtype, any device.
-- `fused`: the same with packed products and compiled elementwise passes (`fused`); needs `numba`,
-  found at run time; fp32 and bf16 on a CPU.
+- `fused`: the same in compiled passes (`fused`); needs `numba`, found at run time; fp32 and bf16 on
+  a CPU.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The closed form with packed products and one compiled pass per step: the fastest on a CPU.
 
-The same algorithm as `bptt`, with oneDNN's products (`products`) and numba's passes (`kernels`).
+The same algorithm as `bptt`. Where the processor has AVX-512 a whole sequence is one compiled pass
+each way (`sequence`); elsewhere a step is a product of oneDNN's (`products`) and a compiled
+elementwise pass (`kernels`).
 What the forward pass keeps is overwritten by the gradients in the backward pass, so that a graph
 can be gone through once only. fp32 and bf16, on a CPU.
 

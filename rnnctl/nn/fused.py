@@ -1,4 +1,4 @@
-"""The closed form with packed products and one compiled pass per step: the fastest on a CPU.
+"""The closed form in compiled passes: the fastest on a CPU.
 
 The same algorithm as `bptt`. Where the processor has AVX-512 a whole sequence is one compiled pass
 each way (`sequence`); elsewhere a step is a product of oneDNN's (`products`) and a compiled

@@ -112,7 +112,7 @@ def _backward(
                 _round(dx_t[row], dsource[t, first + row])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def _round(values: Any, row: Any) -> Any:
     for j in range(row.shape[0]):
         put(row, j, values[j])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     rows_pass = _unbound
 
+_SETTINGS: Any = numba.config
 Passes = Callable[..., None]  # (number of rows, what the pass takes after first and last)
 
 
@@ -31,7 +32,7 @@ def _can_share() -> bool:
         import numba.np.ufunc.omppool
     except ImportError:  # not built, or no OpenMP library to load
         return False
-    numba.config.THREADING_LAYER = "omp"
+    _SETTINGS.THREADING_LAYER = "omp"
     return True
 
 
@@ -52,7 +53,7 @@ def compile_passes(function: Any, label: str, names: dict[str, Any]) -> Passes:
         if parts == 1 or not _can_share():
             serial(0, rows, *arguments)
             return
-        numba.set_num_threads(min(parts, numba.config.NUMBA_NUM_THREADS))
+        numba.set_num_threads(min(parts, _SETTINGS.NUMBA_NUM_THREADS))
         shared(parts, rows, *arguments)
 
     return run

@@ -71,7 +71,8 @@ def _multiply_add(builder: Any, half: bool) -> Callable[[Any, Any, Any], Any]:
     taken = _HALVES if half else _VECTOR
     name = "llvm.x86.avx512bf16.dpbf16ps.512" if half else "llvm.fma.v16f32"
     order = [_VECTOR, taken, taken] if half else [taken, taken, _VECTOR]
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_VECTOR, order), name)
+    module, kind = builder.module, ir.FunctionType(_VECTOR, order)
+    function = cgutils.get_or_insert_function(module, kind, name)  # type: ignore[no-untyped-call]
 
     def apply(a: Any, b: Any, sums: Any) -> Any:
         if not half:
@@ -301,7 +302,7 @@ def panels(matrix: Tensor) -> Tensor:
     words = _words(matrix) if matrix.dtype == torch.bfloat16 else matrix
     if words.shape[1] % WIDTH:
         words = pad(words, (0, -words.shape[1] % WIDTH))
-    return words.unflatten(1, (-1, WIDTH)).transpose(0, 1).contiguous()
+    return words.reshape(len(words), -1, WIDTH).transpose(0, 1).contiguous()
 
 
 def _words(matrix: Tensor) -> Tensor:

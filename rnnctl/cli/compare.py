@@ -106,7 +106,7 @@ def _runs(what: list[str]) -> list[Path] | None:
 
 
 def _compare_runs(folders: list[Path], measure: bool, dry_run: bool) -> Comparison:
-    from rnnctl.compare import collect, experiment
+    from rnnctl.compare import collect, experiment, resolve
 
     if dry_run:
         raise UsageError("--dry-run is for training; these are runs", hint="leave it out")
@@ -121,12 +121,12 @@ def _compare_runs(folders: list[Path], measure: bool, dry_run: bool) -> Comparis
     plan = experiment.plan_of(folders[0]) if len(folders) == 1 else None
     if plan is None:
         return experiment.compare_runs(paths)
-    match, rates = experiment.held_equal(plan, folders[0]), experiment.rates_of(plan, folders[0])
+    match, rates = resolve.held_equal(plan, folders[0]), resolve.rates_of(plan, folders[0])
     return experiment.compare_runs(paths, match=match, rates=rates)
 
 
 def _print_members(settings: Settings, root: Path, machine: Machine) -> None:
-    from rnnctl.compare.experiment import planned
+    from rnnctl.compare.resolve import planned
 
     for member in planned(settings, root, machine.workers):
         console.stdout_write(member.line(root) + "\n")

@@ -51,7 +51,8 @@ def _longest(evidence: Evidence, key: str, row: Row) -> str:
     if not found:
         return ""
     _, name, value = max(found, key=lambda one: one[0])
-    return f"; the most of the other cells: {name}, {in_words(value)}"
+    plain = value.model_copy(update={"unit": ""}) if value.unit == "ratio" else value
+    return f"; the most of the other cells: {name}, {in_words(plain)}"
 
 
 def _size(value: Estimate) -> float:
@@ -66,7 +67,8 @@ def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Findi
         start = row.numbers.get("retention_start")
         horizon = row.numbers.get("horizon")
         if start is not None:
-            text = f"{row.name}: the first sentence keeps {in_words(start)} of its weight"
+            share = start.model_copy(update={"unit": ""})
+            text = f"{row.name}: the first sentence keeps {in_words(share)} of its weight"
             text += _longest(evidence, "retention_start", row)
             numbers: dict[str, Estimate] = {"retention_start": start}
             findings.append(Finding(below(start, weight), text, numbers))

@@ -171,7 +171,8 @@ def test_csv_and_jsonl_and_lines_give_the_same_documents(opened, write):
     ]
     found = []
     for source in sources:
-        corpus = opened(source, task="sentiment", split="60/20/20")
+        first = {"label_field": "first-word"} if source.suffix == ".data" else {}
+        corpus = opened(source, task="sentiment", split="60/20/20", **first)
         found.append([[(d.text, d.label) for d in corpus.documents(split)] for split in SPLITS])
         assert corpus.label_names == ("a", "b")
     assert all(other == found[0] for other in found)

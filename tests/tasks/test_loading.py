@@ -19,7 +19,7 @@ from rnnctl.config import CorpusConfig, ModelConfig, RunConfig
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.tokenizers import train_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
-from rnnctl.errors import CorruptRunError, RunError
+from rnnctl.errors import RunError
 from rnnctl.runs import Run
 from rnnctl.runs.run import entry_of
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, load, parameter_count, transfer
@@ -144,7 +144,7 @@ def test_settings_that_do_not_fit_the_weights_are_found_before_a_model_is_built(
 ) -> None:
     config = made.config.model_copy(update={"model": SMALL.model_copy(update=change)})
     replace(made, "config.json", config.model_dump_json().encode())
-    with pytest.raises(CorruptRunError):
+    with pytest.raises(RunError):
         load(made.path)
 
 

@@ -29,7 +29,7 @@ Passes = Callable[..., None]  # (number of rows, what the pass takes after first
 @cache
 def _can_share() -> bool:
     try:
-        import numba.np.ufunc.omppool
+        import numba.np.ufunc.omppool  # noqa: F401
     except ImportError:  # not built, or no OpenMP library to load
         return False
     _SETTINGS.THREADING_LAYER = "omp"

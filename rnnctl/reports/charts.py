@@ -86,7 +86,7 @@ def _legend(data: ChartData) -> alt.Legend | None:
     inits = {init for row, (_, init) in data.styles.items() if row in data.rows and init}
     columns = len(inits) if len(inits) > 1 else 3  # a cell's initialisations side by side
     # Of lines the marker, not the band's faint fill with a dashed outline.
-    outline = {"symbolStrokeWidth": 0} if data.kind == "line" else {}
+    outline: dict[str, Any] = {"symbolStrokeWidth": 0} if data.kind == "line" else {}
     return alt.Legend(title=None, symbolOpacity=1, columns=columns, **outline)
 
 

@@ -240,7 +240,8 @@ class Live(Silent):
     def _render(self) -> RenderableType:
         from rich.text import Text
 
-        picture, width = self._picture, self._console.width
+        picture = self._picture
+        width = self._console.width - len("^C")  # which a terminal echoes behind the last line
         lines = filled(picture.numbers(), width)
         if picture.step is not None:
             lines.insert(0, _bar(picture))

@@ -144,12 +144,12 @@ def _axes(data: ChartData) -> tuple[Any, Any]:
 def _ticks(data: ChartData, name: str, leading: Sequence[int]) -> Spec:
     """Ticks of an axis; a logarithmic one gets those with `leading` digits, and no others."""
     axis = data.x if name == "x" else data.y
-    if not axis.log:
-        return {"tickCount": 5}
     keys = ("x", "lo", "hi") if data.kind == "interval" else (name,)
     keys = ("y", "low", "high") if name == "y" else keys
     found = [value[key] for value in data.values for key in keys if key in value]
     known = [one for one in found if isinstance(one, (int, float)) and one > 0]
+    if not axis.log:  # 200k instead of 200,000 leaves room on a phone
+        return {"tickCount": 5, **({"format": "~s"} if max(known, default=0) >= 1000 else {})}
     lowest, highest = (math.floor(math.log10(edge(known))) for edge in (min, max))
     ticks = [digit * 10.0**power for power in range(lowest, highest + 2) for digit in leading]
     inside = [tick for tick in ticks if min(known) * 0.999 <= tick <= max(known) * 1.001]

@@ -203,7 +203,7 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
     shown = {name for row in result.panel for name in row.numbers}
     if "loss_here" in shown and result.data.unknown_rate > 0:
         yield Paragraph(SPELLING, "note")
-    if result.use is not None and result.use.reference:
+    if result.use is not None and result.use.status == "ok" and result.use.reference:
         yield Paragraph(f"n-gram: {result.use.reference}", "note")
     resampled = [
         f"{name.upper()} {_units(record.sampling)}"

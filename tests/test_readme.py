@@ -219,15 +219,19 @@ def test_the_tree_is_the_tree() -> None:
     """Every path of the annotated tree exists, and every package of rnnctl is in it."""
     block = re.search(r"```text\nrnnctl/\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     assert block, "the README has no annotated tree"
-    named = set(re.findall(r"^ {2}(\w+(?:\.py|/)?)", block[1], re.MULTILINE))
+    parent, named = "rnnctl/", {"rnnctl/"}
+    for indent, name in re.findall(r"^( *)([\w./]+)", block[1], re.MULTILINE):
+        if len(indent) > 2:
+            continue
+        parent = parent if indent else name
+        named.add(parent + name if indent else name)
     for name in named:
-        assert (ROOT / "rnnctl" / name).exists(), f"rnnctl/{name} is in the tree only"
+        assert (ROOT / name).exists(), f"{name} is in the tree only"
     for path in (ROOT / "rnnctl").iterdir():
         if path.name.startswith("__") or path.suffix not in ("", ".py"):
             continue
-        assert path.name + ("/" if path.is_dir() else "") in named, (
-            f"{path.name} is not in the tree"
-        )
+        name = f"rnnctl/{path.name}" + ("/" if path.is_dir() else "")
+        assert name in named, f"{name} is not in the tree"
 
 
 @pytest.mark.skipif(not WRITING, reason="RNNCTL_README=1 writes the output into the README")

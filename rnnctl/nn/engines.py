@@ -22,19 +22,19 @@ from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn.bptt import closed_form
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 
-# From which hidden size on `fused` is faster than `torch`. Milliseconds for a training step of two
-# layers, fused / torch.nn in a process of its own, on 2 cores of an AMD EPYC (Zen 5, avx512_bf16),
-# torch 2.13, 2 threads. Best of seven steps, once, the two sides minutes apart on a shared machine:
-# to be measured again, in pairs, with tests/benchmarks/speed_engines.py.
-#   T x B, H             LSTM                 GRU                  RNN
-#   128 x 32, 128  fp32  43 / 39              39 / 70              23 / 26
-#                  bf16  32 / 16              29 / 70              18 / 35
-#   128 x 32, 256  fp32  102 / 107            81 / 165             38 / 83
-#                  bf16  64 / 80 (56 with `keep_memory`)  54 / 123  29 / 44
-#   64 x 64, 512   fp32  300 / 373            226 / 531            87 / 168
-#                  bf16  167 / 282            130 / 205            54 / 63
+# From which hidden size on `fused` is chosen over `torch`. Milliseconds for a training step of two
+# layers in bf16, fused / torch.nn in a process of its own, and in brackets the 95 % interval of
+# torch.nn's time over ours, from 15 to 20 pairs of tests/benchmarks/speed_engines.py --engine fused
+# on 2 cores of an AMD EPYC (Zen 5, avx512_bf16), torch 2.13, 2 threads. Other programs ran then
+# (load 8), so the times are too long and the intervals wide: to be measured again.
+#   T x B, H       LSTM                     GRU                      RNN
+#   128 x 32, 128  102 / 162 (0.99 to 2.2)
+#   128 x 32, 256  82 / 159 (1.7 to 2.5)    68 / 202 (2.4 to 4.0)    40 / 171 (3.0 to 4.3)
+#   64 x 64, 512   358 / 698 (1.5 to 2.8)   163 / 310 (1.4 to 2.1)   66 / 99 (1.5 to 1.8)
+# Not measured: fp32, and the others at 128; there the engine before this one took 29 and 18 ms for
+# the GRU and the RNN in bf16 where torch.nn took 70 and 35, and was no slower at any size in fp32.
 # Without numba `closed` is the faster one for the GRU (1.2 to 1.4 times), `torch` for the others.
-FUSED_FROM = {"lstm": 384, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
+FUSED_FROM = {"lstm": 256, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
 Layer = Callable[
     [Cell, Tensor, Parts, LayerWeights, Tensor | None, torch.dtype], tuple[Tensor, Parts]
 ]

@@ -66,7 +66,7 @@ def _forward(
         for row in range(rows):
             b = first + row
             if keep[t, b] == 0:
-                u[row] = b_hh
+                _round(b_hh, u[row])
             x_b, u_b = x[row, :used].reshape(parts), u[row, :used].reshape(parts)
             before, after = carried[t, b], carried[t + 1, b]
             forward_row(x_b, u_b, before, after, h[t + 1, b], gates[t, b], extra[t, b], keep[t, b])
@@ -94,7 +94,7 @@ def _backward(
     for t in range(dh.shape[0] - 1, -1, -1):
         for b in range(first, last):
             if dcarried.shape[0] > 0:
-                gradient[b] += dcarried[t, b]
+                _add(dcarried[t, b], gradient[b])
             backward_row(
                 *(gates[t, b], extra[t, b], carried[t, b], carried[t + 1, b], dh[t, b]),
                 *(through[b, :size], gradient[b], du[t, b], keep[t, b], keep[t + 1, b]),
@@ -118,6 +118,12 @@ def _round(values: Any, row: Any) -> Any:
         put(row, j, values[j])
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _add(values: Any, row: Any) -> Any:
+    for j in range(row.shape[0]):
+        row[j] += values[j]
+
+
 class _Sequence(NamedTuple):
     forward: Passes
     backward: Passes
@@ -126,7 +132,7 @@ class _Sequence(NamedTuple):
 @cache
 def _passes(cell: Cell, half: bool) -> _Sequence:
     rows = row_kernels(cell)
-    names = {"multiply": multiplier(half), "_round": _round}
+    names = {"multiply": multiplier(half), "_round": _round, "_add": _add}
     label = f"{cell.name}_{tiles.label(half)}"
     return _Sequence(
         compile_passes(_forward, label, {**names, "forward_row": rows.forward}),

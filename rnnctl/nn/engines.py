@@ -23,18 +23,20 @@ from rnnctl.nn.bptt import closed_form
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 
 # From which hidden size on `fused` is chosen over `torch`. Milliseconds for a training step of two
-# layers in bf16, fused / torch.nn in a process of its own, and in brackets the 95 % interval of
-# torch.nn's time over ours, from 15 to 20 pairs of tests/benchmarks/speed_engines.py --engine fused
-# on 2 cores of an AMD EPYC (Zen 5, avx512_bf16), torch 2.13, 2 threads. Other programs ran then
-# (load 8), so the times are too long and the intervals wide: to be measured again.
-#   T x B, H       LSTM                     GRU                      RNN
-#   128 x 32, 128  102 / 162 (0.99 to 2.2)
-#   128 x 32, 256  82 / 159 (1.7 to 2.5)    68 / 202 (2.4 to 4.0)    40 / 171 (3.0 to 4.3)
-#   64 x 64, 512   358 / 698 (1.5 to 2.8)   163 / 310 (1.4 to 2.1)   66 / 99 (1.5 to 1.8)
-# Not measured: fp32, and the others at 128; there the engine before this one took 29 and 18 ms for
-# the GRU and the RNN in bf16 where torch.nn took 70 and 35, and was no slower at any size in fp32.
+# layers, fused / torch.nn in a process of its own, and torch.nn's time over ours with its 95 %
+# interval: 15 pairs of tests/benchmarks/speed_engines.py --engine fused, alone on 2 cores of an AMD
+# EPYC (Zen 5, avx512_bf16), torch 2.13, 2 threads.
+#   T x B, H          LSTM                       GRU                        RNN
+#   128 x 32, 128  fp329 / 52 1.7 [1.6, 1.8]     30 / 95 3.4 [3.3, 3.6]     11 / 33 3.0 [2.8, 3.3]
+#                  bf121 / 23 1.1 [1.04, 1.18]   23 / 111 5.2 [4.9, 5.6]    9.6 / 44 4.5 [4.2, 4.9]
+#   128 x 32, 256  fp3117 / 159 1.4 [1.2, 1.6]   76 / 217 2.9 [2.8, 3.1]    31 / 80 2.5 [2.5, 2.6]
+#                  bf153 / 96 1.8 [1.7, 1.8]     42 / 138 3.1 [3.0, 3.2]    20 / 57 2.7 [2.5, 2.9]
+#   64 x 64, 512   fp3335 / 445 1.3 [1.2, 1.4]   224 / 578 2.4 [2.3, 2.5]   87 / 208 2.3 [2.3, 2.4]
+#                  bf1155 / 300 1.9 [1.8, 1.9]   138 / 214 1.6 [1.5, 1.7]   59 / 107 1.8 [1.7, 1.9]
 # Without numba `closed` is the faster one for the GRU (1.2 to 1.4 times), `torch` for the others.
-FUSED_FROM = {"lstm": 256, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
+FUSED_FROM = {"lstm": 128, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
+# The same where `fused` goes step by step (no AVX-512): measured unpaired, on the machine above.
+STEPWISE_FROM = FUSED_FROM | {"lstm": 384}
 Layer = Callable[
     [Cell, Tensor, Parts, LayerWeights, Tensor | None, torch.dtype], tuple[Tensor, Parts]
 ]
@@ -97,10 +99,22 @@ def choose(
         and inputs.dtype != torch.float64
     )
     if engine == "auto":
-        if can_fuse and fused_available() and (within or hidden_size >= FUSED_FROM[cell.name]):
+        pays = can_fuse and fused_available()
+        if pays and (within or _fused_pays(cell, product_dtype(inputs), hidden_size)):
             return "fused"
         engine = "closed" if can_fuse and cell.name == "gru" else "torch"
     return "closed" if engine == "fused" and not can_fuse else engine
+
+
+def _fused_pays(cell: Cell, dtype: torch.dtype, hidden_size: int) -> bool:
+    """Whether `fused`, which is there, is faster than `torch` (tables above)."""
+    if hidden_size >= STEPWISE_FROM[cell.name]:
+        return True
+    if hidden_size < FUSED_FROM[cell.name]:
+        return False
+    from rnnctl.nn.sequence import can_run  # imports numba
+
+    return can_run(dtype, hidden_size)
 
 
 def run(

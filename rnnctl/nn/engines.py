@@ -26,13 +26,13 @@ from rnnctl.nn.cells import Cell, LayerWeights, Parts
 # layers, fused / torch.nn in a process of its own, and torch.nn's time over ours with its 95 %
 # interval: 15 pairs of tests/benchmarks/speed_engines.py --engine fused, alone on 2 cores of an AMD
 # EPYC (Zen 5, avx512_bf16), torch 2.13, 2 threads.
-#   T x B, H          LSTM                       GRU                        RNN
-#   128 x 32, 128  fp329 / 52 1.7 [1.6, 1.8]     30 / 95 3.4 [3.3, 3.6]     11 / 33 3.0 [2.8, 3.3]
-#                  bf121 / 23 1.1 [1.04, 1.18]   23 / 111 5.2 [4.9, 5.6]    9.6 / 44 4.5 [4.2, 4.9]
-#   128 x 32, 256  fp3117 / 159 1.4 [1.2, 1.6]   76 / 217 2.9 [2.8, 3.1]    31 / 80 2.5 [2.5, 2.6]
-#                  bf153 / 96 1.8 [1.7, 1.8]     42 / 138 3.1 [3.0, 3.2]    20 / 57 2.7 [2.5, 2.9]
-#   64 x 64, 512   fp3335 / 445 1.3 [1.2, 1.4]   224 / 578 2.4 [2.3, 2.5]   87 / 208 2.3 [2.3, 2.4]
-#                  bf1155 / 300 1.9 [1.8, 1.9]   138 / 214 1.6 [1.5, 1.7]   59 / 107 1.8 [1.7, 1.9]
+#   T x B,H             LSTM                       GRU                        RNN
+#   128 x 32,128  fp32  29 / 52 1.7 [1.6, 1.8]     30 / 95 3.4 [3.3, 3.6]     11 / 33 3.0 [2.8, 3.3]
+#                 bf16  21 / 23 1.1 [1.04, 1.18]  23 / 111 5.2 [4.9, 5.6]   9.6 / 44 4.5 [4.2, 4.9]
+#   128 x 32,256  fp32  117 / 159 1.4 [1.2, 1.6]  76 / 217 2.9 [2.8, 3.1]   31 / 80 2.5 [2.5, 2.6]
+#                 bf16  53 / 96 1.8 [1.7, 1.8]     42 / 138 3.1 [3.0, 3.2]   20 / 57 2.7 [2.5, 2.9]
+#   64 x 64,512   fp32  335 / 445 1.3 [1.2, 1.4]  224 / 578 2.4 [2.3, 2.5]  87 / 208 2.3 [2.3, 2.4]
+#                 bf16  155 / 300 1.9 [1.8, 1.9]  138 / 214 1.6 [1.5, 1.7]  59 / 107 1.8 [1.7, 1.9]
 # Without numba `closed` is the faster one for the GRU (1.2 to 1.4 times), `torch` for the others.
 FUSED_FROM = {"lstm": 128, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
 # The same where `fused` goes step by step (no AVX-512): measured unpaired, on the machine above.

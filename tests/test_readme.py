@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 WRITING = bool(os.environ.get("RNNCTL_README"))
 BLOCK = re.compile(r"(<!-- (?P<kind>\w+) -->\n+)?```console\n(?P<body>.*?)```", re.DOTALL)
-MAX_LINES = 64  # of one command's output in the README
+MAX_LINES = 84  # of one command's output in the README
 
 # Replaced in a command before it is run as a test: long trainings become short ones.
 QUICK = [

@@ -16,9 +16,9 @@ ROOT = Path(__file__).resolve().parents[1]
 WIDTH = 84
 # command of the README -> the part of its output to show, from the first match to the second
 SHOWN = {
-    "rnnctl train --cell lstm": (r"^LSTM trained", r"^Giving"),
-    "rnnctl diagnose runs/lstm": (r"^ +measured", r"^GATES"),
-    "rnnctl compare runs/lstm": (r"^Verdicts", r"^\s*$"),
+    "rnnctl train --cell lstm": (r"^LSTM trained", r"^by less than"),
+    "rnnctl diagnose runs/lstm": (r"^By distance", r"^from near"),
+    "rnnctl compare runs/lstm": (r"^Quality and memory", r"^gru good"),
 }
 
 

@@ -75,6 +75,7 @@ def test_a_million_lines(mode: str, make_run: Callable[..., Path]) -> None:
     feeder.start()
     seen = sum(chunk.count(b"\n") for chunk in iter(lambda: process.stdout.read1(1 << 20), b""))  # type: ignore[union-attr]
     feeder.join()
+    process.stdout.close()
     assert process.wait(60) == 0
     assert not answers or seen == answers * LINES
     settled, highest = memory[SETTLED // WINDOW], max(memory[SETTLED // WINDOW :])

@@ -89,15 +89,16 @@ class _Pump:
         self._stopped.set()
 
     def gather(self) -> Iterator[bytes]:
-        """All that is there now, up to about WINDOW_BYTES, joined."""
+        """All that is there now, up to about a window of lines or bytes, joined."""
         open_ended = True
         while open_ended:
-            parts, size = [], 0
+            parts, size, ends = [], 0, 0
             item = self._chunks.get()
             while isinstance(item, bytes):
                 parts.append(item)
                 size += len(item)
-                if size >= WINDOW_BYTES or self._chunks.empty():
+                ends += item.count(b"\n")
+                if size >= WINDOW_BYTES or ends >= WINDOW_LINES or self._chunks.empty():
                     break
                 item = self._chunks.get()
             if parts:

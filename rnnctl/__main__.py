@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -10,6 +11,9 @@ import traceback
 from types import FrameType, TracebackType
 
 DONE, FAILED, INTERRUPTED, TERMINATED = 0, 1, 130, 143
+# New objects between two collections. Python's 700 makes it look 200 times for garbage while it
+# imports torch, a tenth of the time until a command starts to work.
+_COLLECT_AFTER = 50_000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -94,6 +98,7 @@ def _discard_stdout() -> None:
 
 
 def _set_up_process() -> None:
+    gc.set_threshold(_COLLECT_AFTER)
     signal.signal(signal.SIGTERM, _terminate)
     sys.excepthook = _report_defect
     for stream in (sys.stdout, sys.stderr):

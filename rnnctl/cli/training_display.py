@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 REFRESH_S = 0.25
 LINE_S = 5.0
 SHOWN_LABELS = 8
+FIRST = "first step … (the first training on a machine compiles for about ten seconds)"
 _BAR = 24
 
 
@@ -50,6 +51,7 @@ class Picture:
     started: Started | None = None
     step: Step | None = None
     evaluated: Evaluated | None = None
+    progress: float = 0.0
     loss: float | None = None  # smoothed over about 20 steps
     begun_at_s: float = 0.0
     begun_tokens: int = 0
@@ -64,9 +66,9 @@ class Picture:
         if isinstance(event, events.Step):
             self._step(event)
         elif isinstance(event, Started):
-            self.started, self.doing = event, ""
+            self.started, self.doing = event, FIRST
         elif isinstance(event, events.Evaluated):
-            self.evaluated = event
+            self.evaluated, self.progress = event, event.progress
         elif isinstance(event, events.Sample):
             self.sample = event.text
         elif isinstance(event, events.GradientShare):
@@ -79,7 +81,7 @@ class Picture:
             self.begun_at_s, self.begun_tokens = event.elapsed_s, event.tokens
         share = 1.0 if self.loss is None else 0.05
         self.loss = share * event.loss_nats + (1 - share) * (self.loss or 0.0)
-        self.step = event
+        self.step, self.progress, self.doing = event, event.progress, ""
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -91,9 +93,9 @@ class Picture:
     @property
     def left_s(self) -> float | None:
         """Seconds until the training is over, from its pace so far."""
-        if self.step is None or self.step.progress <= 0:
+        if self.step is None or self.progress <= 0:
             return None
-        return self.step.elapsed_s * (1 - self.step.progress) / self.step.progress
+        return self.step.elapsed_s * (1 - self.progress) / self.progress
 
     def numbers(self) -> list[str]:
         """Step, losses, speed, norm and rate."""
@@ -202,7 +204,7 @@ class Plain(Silent):
 
     def _line(self) -> None:
         self._last = time.monotonic()
-        done = percent(self._picture.step.progress, 0) if self._picture.step else ""
+        done = percent(self._picture.progress, 0) if self._picture.step else ""
         console.note(f"{done:>5}  {'  '.join(self._picture.numbers())}")
 
 
@@ -253,11 +255,10 @@ class Live(Silent):
 
 
 def _bar(picture: Picture) -> str:
-    assert picture.step is not None
-    full = round(_BAR * picture.step.progress)
+    full = round(_BAR * picture.progress)
     left = f"{seconds(picture.left_s)} left" if picture.left_s is not None else ""
     doing = picture.doing or left
-    return f"{'━' * full}{'─' * (_BAR - full)} {percent(picture.step.progress, 0)}  {doing}"
+    return f"{'━' * full}{'─' * (_BAR - full)} {percent(picture.progress, 0)}  {doing}"
 
 
 def filled(parts: list[str], width: int) -> list[str]:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +75,8 @@ def building(final: Path, sound: Callable[[Path], bool]) -> Iterator[Path]:
     folder = final.parent
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
-        temporary = tempfile.mkdtemp(prefix=f".build-{_here()}-{os.getpid()}-", dir=folder)
+        remove_abandoned(folder)
+        temporary = tempfile.mkdtemp(prefix=temporary_prefix("build"), dir=folder)
     path = Path(temporary)
     try:
         yield path
@@ -103,16 +103,24 @@ def _here() -> str:
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
-def _remove_abandoned(folder: Path) -> None:
-    """What killed processes left: of this machine's dead ones, or a day old."""
-    for path in folder.glob(".build-*"):
-        parts = path.name.split("-")
+def temporary_prefix(kind: str) -> str:
+    """How the name begins of what is not yet whole; says whose it is."""
+    return f".{kind}-{_here()}-{os.getpid()}-"
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left unfinished: of this machine's dead ones, or a day old."""
+    for path in [*folder.glob(".build-*"), *folder.glob(".spool-*")]:
+        _, *owner = path.name.split("-")
         try:
             old = time.time() - path.stat().st_mtime > _ABANDONED_S
         except OSError:
             continue
-        if old or (parts[1] == _here() and not process_lives(int(parts[2]))):
+        dead = len(owner) > 1 and owner[0] == _here() and not process_lives(int(owner[1]))
+        if old or dead:
             shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def process_lives(pid: int) -> bool:

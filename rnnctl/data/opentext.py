@@ -20,7 +20,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from rnnctl.data.cache import storage_errors, write_atomically
+from rnnctl.data.cache import (
+    remove_abandoned,
+    storage_errors,
+    temporary_prefix,
+    write_atomically,
+)
 from rnnctl.data.textfile import (
     CHUNK,
     SAMPLE,
@@ -163,7 +168,8 @@ def spool(stream: BinaryIO, *, name: str, codec: str, cache: Path) -> TextFile:
     folder = cache / "text"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".spool-", dir=folder)
+        remove_abandoned(folder)
+        handle, temporary = tempfile.mkstemp(prefix=temporary_prefix("spool"), dir=folder)
     try:
         with os.fdopen(handle, "wb") as out:
             counter, size = _transcode(stream, out, name, codec)

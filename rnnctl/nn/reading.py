@@ -124,21 +124,42 @@ def _read_layer(
     first: Parts,
 ) -> tuple[Tensor, Tensor]:
     """vectors (M, E), index (N,) -> h (N, H), and the coordinate that is carried (B, H)."""
-    from rnnctl.nn.kernels import kernels  # imports numba
+    from rnnctl.nn import sequence  # imports numba
 
     texts, size = first[0].shape
     x = packed(weights.w_ih, len(vectors), weights.b_ih)(vectors)
+    carried = first[-1].clone()
+    if texts > 1 and sequence.can_run(torch.float32, size):
+        sizes = np.array(layout.sizes)
+        hidden = sequence.read_steps(cell, x, index, sizes, weights, first[0], carried)
+        return hidden, carried
+    return _read_stepwise(cell, x, index, layout, weights, first[0], carried), carried
+
+
+def _read_stepwise(
+    cell: Cell,
+    x: Tensor,
+    index: Indices,
+    layout: Layout,
+    weights: LayerWeights,
+    initial: Tensor,
+    carried: Tensor,
+) -> Tensor:
+    """As `sequence.read_steps`: one product and one compiled pass a step, for any processor."""
+    from rnnctl.nn.kernels import kernels
+
+    texts, size = initial.shape
     x_parts = x.numpy().reshape(len(x), cell.gate_count, size)
-    hidden, carried = torch.empty(len(index), size), first[-1].clone()
+    hidden = torch.empty(len(index), size)
     product, step = _product(weights, texts), kernels(cell).read
-    before, begin = first[0], 0
+    before, begin = initial, 0
     arrays = carried.numpy(), hidden.numpy()
     for rows in layout.sizes:
         u = product(before[:rows]).reshape(rows, cell.gate_count, size)
         step(begin, x_parts, index, u, *arrays)
         before = hidden[begin : begin + rows]
         begin += rows
-    return hidden, carried
+    return hidden
 
 
 def _product(weights: LayerWeights, texts: int) -> Callable[[Tensor], NDArray[np.float32]]:

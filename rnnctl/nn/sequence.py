@@ -20,7 +20,7 @@ from torch import Tensor
 from rnnctl.nn import tiles
 from rnnctl.nn.cells import Cell, LayerWeights
 from rnnctl.nn.kernels import row_kernels
-from rnnctl.nn.lanes import Array, address, as_array, put
+from rnnctl.nn.lanes import Array, address, as_array, compile_bound, put
 from rnnctl.nn.team import Passes, compile_passes
 from rnnctl.nn.tiles import columns, multiplier, panels
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     def _unbound(*arguments: Any) -> Any: ...
 
-    multiply = forward_row = backward_row = _unbound
+    multiply = forward_row = read_row = backward_row = _unbound
 
 
 def can_run(dtype: torch.dtype, size: int) -> bool:
@@ -112,6 +112,26 @@ def _backward(
                 _round(dx_t[row], dsource[t, first + row])
 
 
+def _read(
+    sizes: Any, x: Any, index: Any, w_hh: Any, b_hh: Any, initial: Any, carried: Any, h: Any
+) -> Any:
+    parts = x.shape[1:]
+    used = parts[0] * parts[1]
+    u = np.empty((sizes[0], b_hh.size), np.float32)
+    source, begin = address(initial), 0
+    for t in range(sizes.shape[0]):
+        rows = sizes[t]
+        multiply(
+            *(source, h.strides[0], 4, address(w_hh), address(b_hh), 0),
+            *(address(u), u.strides[0], rows, w_hh.shape[0], w_hh.shape[1]),
+        )
+        source = address(h[begin:])
+        for row in range(rows):
+            u_row = u[row, :used].reshape(parts)
+            read_row(x[index[begin + row]], u_row, carried[row], h[begin + row])
+        begin += rows
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _round(values: Any, row: Any) -> Any:
     for j in range(row.shape[0]):
@@ -138,6 +158,12 @@ def _passes(cell: Cell, half: bool) -> _Sequence:
         compile_passes(_forward, label, {**names, "forward_row": rows.forward}),
         compile_passes(_backward, label, {**names, "backward_row": rows.backward}),
     )
+
+
+@cache
+def _reading_pass(cell: Cell) -> Any:
+    names = {"multiply": multiplier(False), "read_row": row_kernels(cell).read}
+    return compile_bound(_read, cell.name, names)
 
 
 def _padded(bias: Tensor) -> Array:
@@ -185,3 +211,27 @@ def pull_steps(
         *(as_array(part) for part in (du, kept.keep, gradient, through, dsource)),
     )
     return du, through[:, :size] * kept.keep[0].unsqueeze(-1), gradient, dinputs
+
+
+def read_steps(
+    cell: Cell,
+    x: Tensor,
+    index: Array,
+    sizes: Array,
+    weights: LayerWeights,
+    initial: Tensor,
+    carried: Tensor,
+) -> Tensor:
+    """The recurrence in fp32 with nothing kept, over texts of different lengths, on one thread.
+
+    x (M, gH), and which of its rows each token has, index (N,); `sizes` (T,) of the tokens are at
+    each step, those of the first so many texts. initial h and carried (B, H) -> h (N, H); what is
+    carried is overwritten. `reading` has the layout.
+    """
+    hidden = torch.empty(len(index), initial.shape[1])
+    x_parts = as_array(x).reshape(len(x), cell.gate_count, initial.shape[1])
+    _reading_pass(cell)(
+        *(sizes, x_parts, index, as_array(panels(weights.w_hh.t())), _padded(weights.b_hh)),
+        *(as_array(part) for part in (initial.contiguous(), carried, hidden)),
+    )
+    return hidden

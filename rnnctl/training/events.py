@@ -25,7 +25,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A validation. `value` is what is minimised; `accuracy` is of classifiers."""
+    """A validation. `value` is what is minimised; `accuracy` is of classifiers.
+
+    `progress` is that of the training after `step`; a `Step` has the progress before it.
+    """
 
     step: int
     value: float
@@ -33,6 +36,7 @@ class Evaluated:
     best: bool
     accuracy: float | None
     elapsed_s: float
+    progress: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,8 @@ class Loop:
         best = validation is None or counters.best_value is None or value < counters.best_value
         self._remember(value, best)
         accuracy = validation.accuracy if validation is not None else None
-        yield events.Evaluated(counters.step, value, train, best, accuracy, elapsed)
+        progress = counters.evaluated_progress
+        yield events.Evaluated(counters.step, value, train, best, accuracy, elapsed, progress)
         yield from self._advise(value)
 
     def _remember(self, value: float, best: bool) -> None:

@@ -31,7 +31,7 @@ def picture() -> Picture:
         step=1160, progress=0.58, lr=0.015, loss_nats=1.432, gradient_norm=0.12, clipped=False,
         tokens=2_375_680, epoch=2.4, elapsed_s=75.0,
     )  # fmt: skip
-    for event in (STARTED, step, events.Evaluated(1160, 1.532, 1.6, True, 0.993, 74.0)):
+    for event in (STARTED, step, events.Evaluated(1160, 1.532, 1.6, True, 0.993, 74.0, 1.0)):
         made.take(event)
     made.take(events.GradientShare(1160, {1: 1.0, 10: 0.123, 50: 0.0123, 100: 0.00012}))
     return made
@@ -44,6 +44,10 @@ def test_no_number_is_cut_off(width: int) -> None:
     assert all(len(line) <= width for line in lines)
     assert "  ".join(lines) == "  ".join(parts)
     assert "99.3 % right" in lines[0]
+
+
+def test_the_last_validation_stands_at_the_end_of_the_training() -> None:
+    assert picture().progress == 1.0 and picture().left_s == 0.0
 
 
 def test_gradient_shares_fit_a_terminal() -> None:

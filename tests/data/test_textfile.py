@@ -5,14 +5,17 @@ from __future__ import annotations
 import bz2
 import codecs
 import gzip
+import io
 import lzma
+import os
 import random
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnnctl.data.opentext import open_text
+from rnnctl.data.cache import temporary_prefix
+from rnnctl.data.opentext import open_text, spool_stream
 from rnnctl.data.running import byte_offset, cut
 from rnnctl.data.splitting import parse_split
 from rnnctl.data.textfile import TextFile
@@ -209,3 +212,14 @@ def test_a_full_disk_leaves_nothing_half_written(write, cache, monkeypatch):
     with pytest.raises(StorageError, match="disk is full"):
         open_text(path, encoding="utf-8", cache=cache)
     assert not list((cache / "text").iterdir())
+
+
+def test_what_killed_readers_left_goes_with_the_next_one(cache):
+    folder = cache / "text"
+    folder.mkdir(parents=True)
+    mine = folder / f"{temporary_prefix('spool')}abc"
+    dead = folder / mine.name.replace(f"-{os.getpid()}-", "-999999999-")
+    for file in (mine, dead):
+        file.write_text("unfinished")
+    spool_stream(io.BytesIO(b"some text"), name="stdin", codec="utf-8", cache=cache)
+    assert mine.exists() and not dead.exists()

@@ -15,10 +15,19 @@ from rnnctl.nn.models import POOLS, Classifier, LanguageModel
 from rnnctl.nn.reading import Layout, can_read, each, groups
 
 pytest.importorskip("numba")
+from rnnctl.nn import sequence
+
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
 SIZES: dict[str, Any] = {"vocab_size": 23, "embedding_size": 6, "hidden_size": 8}
 LENGTHS = np.array([3, 1, 7, 7, 2, 1, 12])
 IDS = np.random.default_rng(0).integers(23, size=LENGTHS.sum())
+
+
+@pytest.fixture(params=["as a machine can", "step by step"])
+def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiled pass over whole sequences, where this processor has it, and without it."""
+    if request.param == "step by step":
+        monkeypatch.setattr(sequence, "can_run", lambda dtype, size: False)
 
 
 def padded(values: np.ndarray[Any, Any], filler: int) -> torch.Tensor:
@@ -28,6 +37,7 @@ def padded(values: np.ndarray[Any, Any], filler: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows, 1))
 
 
+@pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
@@ -45,6 +55,7 @@ def test_a_classifier_reads_what_it_computes(
     torch.testing.assert_close(model.read(IDS, LENGTHS), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("options", [{}, {"tied": True}, {"tied": True, "embedding_size": 8}])
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
 def test_a_language_model_reads_what_it_computes(
@@ -60,6 +71,7 @@ def test_a_language_model_reads_what_it_computes(
     np.testing.assert_allclose(sums, expected.sum(0).numpy(), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("texts", [1, 3])
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
 def test_a_text_in_two_parts_is_the_text(cell: str, nonlinearity: str, texts: int) -> None:

@@ -170,6 +170,7 @@ class Run:
         folder = self.path / RESULTS
         with storage.storing(folder):
             folder.mkdir(exist_ok=True)
+        storage.remove_leftovers(folder)
         path = folder / f"{seal.safe_name(name, folder)}.json"
         content = {"name": name, "result": result.model_dump(mode="json")}
         storage.write_atomic(path, seal.seal(content))

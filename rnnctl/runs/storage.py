@@ -59,8 +59,8 @@ def storing(path: Path) -> Iterator[None]:
 
 
 def write_new(path: Path, data: bytes) -> None:
-    """Write a file and flush it to the disk, under its final name (inside a temporary folder)."""
-    with storing(path), path.open("wb") as file:
+    """Write a file that is not there yet and flush it to the disk. Follows no link."""
+    with storing(path), path.open("xb") as file:
         _point("write", path)
         file.write(data)
         file.flush()
@@ -68,9 +68,14 @@ def write_new(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _temporary(path: Path) -> Path:
+    """A name beside `path` that nobody can foresee and take; it ends in whose it is."""
+    return path.with_name(f".{path.name}.tmp-{os.urandom(8).hex()}-{os.getpid()}")
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Replace `path` by `data`: at any instant the old or the new content, never a mixture."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = _temporary(path)
     try:
         write_new(temporary, data)
         with storing(path):
@@ -87,10 +92,9 @@ def write_directory(path: Path, files: Mapping[str, bytes], *, replace: bool = T
 
     One that is there is replaced; without `replace` only an empty one is, and StorageError raised.
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = _temporary(path)
     try:
         with storing(path):
-            shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         for name, data in files.items():
             write_new(temporary / name, data)
@@ -107,8 +111,7 @@ def write_directory(path: Path, files: Mapping[str, bytes], *, replace: bool = T
 
 def _exchange(new: Path, path: Path) -> None:
     """Rename `new` to `path`; what was there goes, after that and not before."""
-    old = path.with_name(f".{path.name}.tmp-{os.getpid()}0")
-    shutil.rmtree(old, ignore_errors=True)
+    old = _temporary(path)
     _point("rename", path)
     if path.exists():
         path.rename(old)
@@ -168,5 +171,6 @@ def remove_leftovers(folder: Path) -> None:
     """Remove temporary files and folders of writers that were killed."""
     for path in folder.glob(".*.tmp-*"):
         owner = path.name.rpartition("-")[2]
-        if not (owner.isdigit() and process_lives(int(owner))) or int(owner) == os.getpid():
+        own = owner == str(os.getpid())
+        if own or (owner.isdecimal() and not process_lives(int(owner))):
             remove(path)

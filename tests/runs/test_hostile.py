@@ -50,6 +50,18 @@ def test_a_link_that_would_let_us_write_elsewhere_is_refused(
     assert content.startswith("dear")
 
 
+def test_a_link_at_a_temporary_name_is_not_written_through(run: Run, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("dear")
+    for name in (f".log.tmp-{os.getpid()}", ".made.tmp"):
+        (run.path / name).symlink_to(victim)
+    storage.write_atomic(run.path / "log", b"ours")
+    with pytest.raises(StorageError, match="File exists"):
+        storage.write_new(run.path / ".made.tmp", b"ours")
+    assert victim.read_text() == "dear"
+    assert (run.path / "log").read_bytes() == b"ours" and not (run.path / "log").is_symlink()
+
+
 def test_a_run_may_itself_be_reached_by_a_link(run: Run, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(run.path)
     assert Run.open(tmp_path / "link").verify() == []

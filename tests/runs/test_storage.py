@@ -11,6 +11,7 @@ import pytest
 
 from rnnctl.config import RunConfig
 from rnnctl.errors import StorageError
+from rnnctl.results.base import Environment, Result
 from rnnctl.runs import Run, storage
 from rnnctl.runs.checkpoints import check_checkpoint, remove_unreferenced, write_checkpoint
 
@@ -165,3 +166,22 @@ def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path: Pa
     living.write_bytes(b"")
     storage.remove_leftovers(tmp_path)
     assert not dead.exists() and living.exists()
+
+
+def test_what_a_killed_writer_of_a_result_left_goes_with_the_next_result(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", RunConfig())
+
+    def write() -> None:
+        run.write_result("a", Result(environment=Environment(rnnctl="0", python="3")))
+
+    for point in range(2):  # the hidden file is there from the first on, empty or written
+        assert killed_at(point, write)
+        assert len(list((run.path / "results").glob(".*"))) == 1
+    write()
+    assert [path.name for path in (run.path / "results").iterdir()] == ["a.json"]
+
+
+def test_hidden_files_that_only_look_like_ours_stay(tmp_path: Path) -> None:
+    (tmp_path / ".letter.tmp-old").write_text("dear")
+    storage.remove_leftovers(tmp_path)
+    assert (tmp_path / ".letter.tmp-old").exists()

@@ -5,17 +5,37 @@ Axes: T time, B batch, E inputs, H hidden, L layers, D directions (1 or 2).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
 from rnnctl.errors import UsageError
 from rnnctl.nn import engines
-from rnnctl.nn.cells import LayerWeights, State, find_cell
+from rnnctl.nn.cells import Cell, LayerWeights, State, find_cell
 from rnnctl.nn.dropout import VariationalDropout
 from rnnctl.nn.initialisation import initialise_layer
 from rnnctl.nn.trace import Trace
 
-__all__ = ["Recurrent", "State"]
+__all__ = ["Recurrent", "State", "parameter_shapes"]
+
+
+def _suffixes(layer: int, directions: int) -> tuple[str, ...]:
+    return (f"_l{layer}", f"_l{layer}_reverse")[:directions]
+
+
+def parameter_shapes(
+    cell: Cell, input_size: int, hidden_size: int, num_layers: int, directions: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the parameters of `Recurrent`, before memory is spent on them."""
+    rows = cell.gate_count * hidden_size
+    for layer in range(num_layers):
+        width = input_size if layer == 0 else hidden_size * directions
+        for suffix in _suffixes(layer, directions):
+            yield f"weight_ih{suffix}", (rows, width)
+            yield f"weight_hh{suffix}", (rows, hidden_size)
+            yield f"bias_ih{suffix}", (rows,)
+            yield f"bias_hh{suffix}", (rows,)
 
 
 class Recurrent(nn.Module):
@@ -49,29 +69,15 @@ class Recurrent(nn.Module):
         self.directions = 2 if bidirectional else 1
         self.engine = engines.check(engine)
         self.between = VariationalDropout(dropout_between)
-        for layer in range(num_layers):
-            width = input_size if layer == 0 else hidden_size * self.directions
-            for suffix in self._suffixes(layer):
-                self._add_layer(suffix, width)
+        sizes = (input_size, hidden_size, num_layers, self.directions)
+        for name, shape in parameter_shapes(self.cell, *sizes):
+            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
         self.reset_parameters(init, horizon)
-
-    def _suffixes(self, layer: int) -> tuple[str, ...]:
-        return (f"_l{layer}", f"_l{layer}_reverse")[: self.directions]
-
-    def _add_layer(self, suffix: str, width: int) -> None:
-        rows = self.cell.gate_count * self.hidden_size
-        for name, shape in (
-            ("weight_ih", (rows, width)),
-            ("weight_hh", (rows, self.hidden_size)),
-            ("bias_ih", (rows,)),
-            ("bias_hh", (rows,)),
-        ):
-            self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape)))
 
     def reset_parameters(self, init: str, horizon: int | None = None) -> None:
         """Draw all weights anew; see `initialise_layer`."""
         for layer in range(self.num_layers):
-            for suffix in self._suffixes(layer):
+            for suffix in _suffixes(layer, self.directions):
                 initialise_layer(self.cell, self.weights(suffix), init, horizon)
 
     def weights(self, suffix: str) -> LayerWeights:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from torch import Tensor
 from rnnctl.config import ModelConfig, RunConfig
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import CorruptRunError, RunError
+from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.nn.recurrent import parameter_shapes
 from rnnctl.runs import Run, seal
 from rnnctl.tasks.machine import find_device
 
@@ -101,22 +104,40 @@ def check_header(path: Path) -> None:
 
 
 def check_sizes(run: Run, weights: dict[str, Tensor], vocab_size: int, num_classes: int) -> None:
-    """CorruptRunError where weights and settings differ, before a model of that size is built."""
+    """CorruptRunError where weights and settings differ, before a model of that size is built.
+
+    Every shape counts: a tensor of no rows takes no place in a file, and gigabytes in a model.
+    """
     model = run.config.model
-    embedding = (vocab_size, model.embedding_size or model.hidden_size)
-    last = f"recurrent.weight_hh_l{model.num_layers - 1}"
-    head = "output.bias" if model.task != "lm" else "decoder.bias"
-    wanted = {
-        "embedding.weight": embedding,
-        last: (None, model.hidden_size),
-        head: (num_classes if model.task != "lm" else vocab_size,),
-    }
-    for name, shape in wanted.items():
-        found = tuple(weights[name].shape) if name in weights else None
-        if found is None or len(found) != len(shape):
-            raise CorruptRunError(f"{run.path}: its weights hold no {name} of {len(shape)} axes")
-        if any(size is not None and size != own for size, own in zip(shape, found, strict=True)):
+    for name, shape in expected_shapes(model, vocab_size=vocab_size, num_classes=num_classes):
+        if name not in weights:
+            if name == "decoder.weight" and model.tied:  # it is the embedding's, stored once
+                continue
+            raise CorruptRunError(f"{run.path}: its weights hold no {name}")
+        found = tuple(weights[name].shape)
+        if found != shape:
             raise CorruptRunError(f"{run.path}: {name} has shape {found}, the settings say {shape}")
+
+
+def expected_shapes(
+    config: ModelConfig, *, vocab_size: int, num_classes: int
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of the weights of the model that `build_model` makes of the same."""
+    hidden, embedding = config.hidden_size, config.embedding_size or config.hidden_size
+    directions = 2 if config.bidirectional and config.task != "lm" else 1
+    cell = find_cell(config.cell, config.nonlinearity)
+    yield "embedding.weight", (vocab_size, embedding)
+    layers = parameter_shapes(cell, embedding, hidden, config.num_layers, directions)
+    yield from ((f"recurrent.{name}", shape) for name, shape in layers)
+    if config.task != "lm":
+        width = hidden * directions * (2 if config.pool == "meanmax" else 1)
+        yield from (("output.weight", (num_classes, width)), ("output.bias", (num_classes,)))
+        return
+    if config.tied and embedding != hidden:
+        yield "projection.weight", (embedding, hidden)
+        yield "projection.bias", (embedding,)
+    yield "decoder.weight", (vocab_size, embedding if config.tied else hidden)
+    yield "decoder.bias", (vocab_size,)
 
 
 @torch.no_grad()

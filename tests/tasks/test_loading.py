@@ -19,10 +19,17 @@ from rnnctl.config import CorpusConfig, ModelConfig, RunConfig
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.tokenizers import train_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
-from rnnctl.errors import RunError
+from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.runs import Run
 from rnnctl.runs.run import entry_of
-from rnnctl.tasks.loading import CORPUS_NAME, build_model, load, parameter_count, transfer
+from rnnctl.tasks.loading import (
+    CORPUS_NAME,
+    build_model,
+    expected_shapes,
+    load,
+    parameter_count,
+    transfer,
+)
 
 SMALL = ModelConfig(hidden_size=6, embedding_size=4, num_layers=2)
 
@@ -146,6 +153,40 @@ def test_settings_that_do_not_fit_the_weights_are_found_before_a_model_is_built(
     replace(made, "config.json", config.model_dump_json().encode())
     with pytest.raises(RunError):
         load(made.path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_layers": 3, "cell": "gru"},
+        {"cell": "rnn", "tied": True},
+        {"hidden_size": 4, "tied": True},
+        {"task": "sentiment", "bidirectional": True, "pool": "meanmax", "num_layers": 2},
+        {"task": "sentiment"},
+    ],
+)
+def test_the_shapes_that_are_expected_are_those_of_the_model(change: dict[str, Any]) -> None:
+    config = ModelConfig(hidden_size=6, embedding_size=4).model_copy(update=change)
+    model = build_model(config, vocab_size=5, num_classes=3)
+    expected = dict(expected_shapes(config, vocab_size=5, num_classes=3))
+    assert expected == {name: tuple(value.shape) for name, value in model.state_dict().items()}
+
+
+def test_tensors_of_no_rows_do_not_hide_a_huge_model(made: Run) -> None:
+    """They take no place in the file, so that a small one could ask for gigabytes."""
+    huge = SMALL.model_copy(update={"hidden_size": 4000, "embedding_size": 4000})
+    config = made.config.model_copy(update={"model": huge})
+    replace(made, "config.json", config.model_dump_json().encode())
+    vocab_size = train_tokenizer(["abcab"], made.config.tokenizer).vocab_size
+    shapes = expected_shapes(huge, vocab_size=vocab_size, num_classes=0)
+    weights = {n: torch.zeros(0, *shape[1:]) for n, shape in shapes}
+    weights["embedding.weight"] = torch.zeros(vocab_size, 4000)
+    weights["decoder.bias"] = torch.zeros(vocab_size)
+    replace(made, "model.safetensors", safetensors.torch.save(weights))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CorruptRunError, match="the settings say"):
+        load(made.path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kilobytes
 
 
 def test_weights_are_taken_over_where_they_fit(made: Run) -> None:

@@ -143,7 +143,7 @@ class Recurrent(nn.Module):
         finals: list[State] = []
         for layer in range(self.num_layers):
             outputs = []
-            for direction, suffix in enumerate(self._suffixes(layer)):
+            for direction, suffix in enumerate(_suffixes(layer, self.directions)):
                 source = _reordered(inputs, backwards if direction else None)
                 first = tuple(part[len(finals)] for part in state)
                 weights = self.weights(suffix)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,10 @@ from rnnctl.errors import StorageError
 
 FaultHook = Callable[[str, Path], None]
 _hook: FaultHook | None = None
+
+# Of Linux's <fcntl.h> and <linux/fs.h>.
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -91,6 +96,9 @@ def write_directory(path: Path, files: Mapping[str, bytes], *, replace: bool = T
     """Make the folder `path` with `files` in it, all or nothing.
 
     One that is there is replaced; without `replace` only an empty one is, and StorageError raised.
+    After an error and after a kill, the old or the new folder is there, whole. Where the system
+    cannot exchange two names (see `_swap`), a kill between two renames leaves both, whole, under
+    hidden names beside `path`.
     """
     temporary = _temporary(path)
     try:
@@ -105,18 +113,38 @@ def write_directory(path: Path, files: Mapping[str, bytes], *, replace: bool = T
             _exchange(temporary, path)
             sync_directory(path.parent)
     finally:
-        if temporary.exists():
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_quietly(temporary)  # where `path` was a link, it is one now
 
 
 def _exchange(new: Path, path: Path) -> None:
-    """Rename `new` to `path`; what was there goes, after that and not before."""
-    old = _temporary(path)
+    """Rename `new` to `path`; what was there is called `new` then."""
     _point("rename", path)
-    if path.exists():
+    if not path.exists():
+        new.rename(path)
+    elif not _swap(new, path):
+        old = _temporary(path)
         path.rename(old)
-    new.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+        try:
+            _point("exchange", path)
+            new.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+        old.rename(new)
+
+
+def _swap(one: Path, other: Path) -> bool:
+    """Exchange two names at one instant. False where it cannot be done: only Linux has the call,
+    and not for every network file system.
+    """
+    if sys.platform != "linux":
+        return False
+    import ctypes
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None)
+    names = (_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other))
+    return rename is not None and rename(*names, _RENAME_EXCHANGE) == 0
 
 
 def sync_directory(path: Path) -> None:

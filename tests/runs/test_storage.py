@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,6 +48,23 @@ def publish(run: Run) -> None:
     run.put_file("model.safetensors", b"published")
     run.put_file("model.safetensors", b"published again")
     run.commit(finished=True)
+
+
+def overwrite(path: Path) -> None:
+    Run.create(path, RunConfig(), overwrite=True)
+
+
+def full_disk(point: int, code: int = errno.ENOSPC) -> storage.FaultHook:
+    """Fails at the `point`-th fault point and stays so; removing is still possible."""
+    seen = 0
+
+    def hook(name: str, path: Path) -> None:
+        nonlocal seen
+        seen += 1
+        if seen > point and name != "remove":
+            raise OSError(code, os.strerror(code))
+
+    return hook
 
 
 def weights(path: Path) -> bytes:
@@ -107,6 +125,66 @@ def test_a_kill_while_a_run_is_made_leaves_none_or_all_of_it(tmp_path: Path) -> 
     assert point >= 8
 
 
+def test_a_kill_while_a_run_is_overwritten_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
+    for point in range(MORE_POINTS_THAN_THERE_ARE):
+        path = tmp_path / str(point)
+        begin(path)
+        killed = killed_at(point, lambda path=path: overwrite(path))  # type: ignore[misc]
+        assert Run.open(path).verify() == []
+        if not killed:
+            break
+    assert point >= 7
+    assert Run.open(path).current.newest is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot exchange two names")
+def test_there_is_no_instant_without_a_run_while_it_is_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run"
+    begin(path)
+    rename = Path.rename
+
+    def watched(self: Path, target: Path) -> Path:
+        found = rename(self, target)
+        assert path.exists()  # a kill here would leave this
+        return found
+
+    monkeypatch.setattr(Path, "rename", watched)
+    overwrite(path)
+    assert Run.open(path).current.newest is None
+
+
+@pytest.mark.parametrize("swaps", [True, False])
+def test_an_error_while_a_run_is_overwritten_leaves_the_old_or_the_new_one(
+    tmp_path: Path, swaps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not swaps:  # as on macOS and on network file systems
+        monkeypatch.setattr(storage, "_swap", lambda *_: False)
+    for point in range(MORE_POINTS_THAN_THERE_ARE):
+        path = tmp_path / str(point) / "run"
+        begin(path)
+        with storage.faults(full_disk(point)):
+            try:
+                overwrite(path)
+            except StorageError:
+                assert Run.open(path).verify() == []
+            else:
+                break
+        assert list(path.parent.iterdir()) == [path]
+    assert point >= 7
+    assert Run.open(path).current.newest is None
+
+
+def test_a_link_to_a_run_is_overwritten_without_a_trace(tmp_path: Path) -> None:
+    begin(tmp_path / "run")
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    overwrite(tmp_path / "link")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "run"]
+    assert Run.open(tmp_path / "link").current.newest is None
+    assert Run.open(tmp_path / "run").current.newest == "000001"
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
 @pytest.mark.parametrize("work", [next_checkpoint, publish])
 def test_a_failing_write_at_every_point_is_an_error_and_loses_nothing(
@@ -115,17 +193,8 @@ def test_a_failing_write_at_every_point_is_an_error_and_loses_nothing(
     for point in range(MORE_POINTS_THAN_THERE_ARE):
         path = tmp_path / str(point)
         run = begin(path)
-        seen = 0
-
-        def hook(name: str, path: Path, point: int = point) -> None:
-            nonlocal seen
-            seen += 1
-            # A full disk stays full; removing is still possible.
-            if seen > point and name != "remove":
-                raise OSError(code, os.strerror(code))
-
         failed = False
-        with storage.faults(hook):
+        with storage.faults(full_disk(point, code)):
             try:
                 work(run)
             except StorageError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -23,7 +23,7 @@ def locked(folder: Path) -> Iterator[None]:
     with storing(path):
         file = path.open("a+b")
     with file:
-        if not _try_lock(file):
+        if not (_try_lock(file) and _is_still(file, path)):
             raise RunLockedError(
                 f"{folder} is being written by process {_owner(path)}",
                 hint="wait for it, or end it (Ctrl-C there keeps its best weights)",
@@ -33,6 +33,28 @@ def locked(folder: Path) -> Iterator[None]:
             file.write(f"{os.getpid()}\n".encode())
             file.flush()
         yield
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[None]:
+    """Hold the run at `folder`, if there is one, while another takes its place.
+
+    Windows renames no folder in which a file is open: there the lock is asked for and let go.
+    """
+    with ExitStack() as held:
+        if any(folder.glob("*")):
+            held.enter_context(locked(folder))
+        if os.name == "nt":
+            held.close()
+        yield
+
+
+def _is_still(file: IO[bytes], path: Path) -> bool:
+    """Whether `path` is that file, and not one of a run that took its place meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def is_held(folder: Path) -> bool:

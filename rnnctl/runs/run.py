@@ -67,7 +67,10 @@ class Run:
         files: Mapping[str, bytes] | None = None,
         overwrite: bool = False,
     ) -> Run:
-        """Make the directory `path` with `config` and further `files`, all or nothing."""
+        """Make the directory `path` with `config` and further `files`, all or nothing.
+
+        A run that is overwritten is held for writing until the new one is there.
+        """
         path = Path(path)
         check_free(path, overwrite=overwrite)
         content = {CONFIG_NAME: config_bytes(config), **(files or {})}
@@ -75,7 +78,8 @@ class Run:
         content[CURRENT_NAME] = seal.seal(current.model_dump(mode="json"))
         with storage.storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        storage.write_directory(path, content, replace=overwrite)
+        with lock.replacing(path):
+            storage.write_directory(path, content, replace=overwrite)
         return cls(path, config, current)
 
     @classmethod

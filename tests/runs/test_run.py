@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import pytest
 
@@ -15,7 +15,7 @@ from rnnctl.config import ModelConfig, RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, RunLockedError
 from rnnctl.results.base import Environment, Result
-from rnnctl.runs import Run, find_runs, seal, summarize
+from rnnctl.runs import Run, find_runs, lock, seal, storage, summarize
 from rnnctl.runs.current import CURRENT_NAME, migrate
 from rnnctl.runs.heldout import HELDOUT_NAME, pack
 from rnnctl.runs.lock import is_held
@@ -119,6 +119,38 @@ def test_a_second_writer_is_refused_with_the_pid_of_the_first(run: Run) -> None:
     owner.communicate()
     assert not is_held(run.path)
     with run.lock():  # the lock of a dead process is nobody's
+        pass
+
+
+def test_nobody_begins_to_write_a_run_while_it_is_overwritten(run: Run) -> None:
+    refused = []
+
+    def another(name: str, path: Path) -> None:
+        try:
+            with run.lock():
+                pass
+        except RunLockedError:
+            refused.append(name)
+
+    with storage.faults(another):
+        Run.create(run.path, RunConfig(), overwrite=True)
+    assert "write" in refused and "rename" in refused
+
+
+def test_a_lock_of_a_run_that_was_replaced_meanwhile_is_none(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_lock = lock._try_lock
+
+    def late(file: IO[bytes]) -> bool:
+        monkeypatch.setattr(lock, "_try_lock", try_lock)
+        Run.create(run.path, RunConfig(), overwrite=True)
+        return try_lock(file)
+
+    monkeypatch.setattr(lock, "_try_lock", late)
+    with pytest.raises(RunLockedError), run.lock():
+        pass
+    with run.lock():
         pass
 
 

@@ -32,7 +32,7 @@ def write_checkpoint(folder: Path, name: str, files: Mapping[str, bytes]) -> str
 def check_checkpoint(folder: Path, name: str, digest: str) -> dict[str, Path]:
     """Paths of the files of a checkpoint, each verified. CorruptRunError names the bad one."""
     home = seal.inside(folder / CHECKPOINTS / seal.safe_name(name, folder), folder)
-    manifest = home / MANIFEST
+    manifest = seal.inside(home / MANIFEST, folder)
     content = seal.unseal(manifest)
     if seal.sha256_bytes(manifest.read_bytes()) != digest or content.get("name") != name:
         raise CorruptRunError(f"{manifest} belongs to another checkpoint")

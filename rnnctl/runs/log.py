@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnnctl.errors import CorruptRunError
+from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.runs import storage
 
 _TAIL = re.compile(rb', "crc": "([0-9a-f]{8})"}\Z')
@@ -76,6 +76,8 @@ def read_log(path: Path, committed: LogPosition) -> Iterator[dict[str, Any]]:
         if committed.bytes:
             raise CorruptRunError(f"{path} is missing") from None
         return
+    except OSError as error:  # a folder, or not ours to read
+        raise RunError(f"cannot read {path}: {error.strerror}") from error
     with file:
         for number, line in enumerate(iter(partial(file.readline, _MAX_LINE), b""), 1):
             event = _parse(line, crc)

@@ -98,7 +98,12 @@ def safe_name(name: str, path: Path) -> str:
 
 
 def inside(path: Path, root: Path) -> Path:
-    """`path` if it stays inside `root` after symbolic links; CorruptRunError otherwise."""
+    """`path` if it stays inside `root` after symbolic links; CorruptRunError otherwise.
+
+    Nor may it be anything but a file or a folder: to open a pipe would wait without end.
+    """
     if not path.resolve().is_relative_to(root.resolve()):
         raise CorruptRunError(f"{path} leads out of the run directory")
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise CorruptRunError(f"{path} is neither a file nor a folder")
     return path

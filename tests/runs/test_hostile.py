@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from rnnctl.config import RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, StorageError
+from rnnctl.results.base import Environment, Result
 from rnnctl.runs import Run, heldout, seal, storage, summarize
+from rnnctl.runs.checkpoints import MANIFEST, check_checkpoint, write_checkpoint
 from rnnctl.runs.heldout import HELDOUT_NAME, pack, unpack
 from rnnctl.runs.run import entry_of
 
@@ -60,6 +65,42 @@ def test_a_link_at_a_temporary_name_is_not_written_through(run: Run, tmp_path: P
         storage.write_new(run.path / ".made.tmp", b"ours")
     assert victim.read_text() == "dear"
     assert (run.path / "log").read_bytes() == b"ours" and not (run.path / "log").is_symlink()
+
+
+def waited(number: int, frame: object) -> NoReturn:
+    raise TimeoutError("it waits for somebody to write into a pipe")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize(
+    "name", ["log.jsonl", "results/a.json", "checkpoints/000001/manifest.json"]
+)
+def test_what_is_no_file_is_named_and_not_waited_for(
+    run: Run, name: str, make: Callable[[Path], None]
+) -> None:
+    run.write_result("a", Result(environment=Environment(rnnctl="0", python="3")))
+    digest = write_checkpoint(run.path, "000001", {"a": b"b"})
+    run.commit(newest="000001", checkpoints={"000001": digest})
+    (run.path / name).unlink()
+    make(run.path / name)
+    before = signal.signal(signal.SIGALRM, waited)
+    signal.alarm(5)
+    try:
+        problem = "; ".join(problem.what for problem in Run.open(run.path).verify())
+    except RunError as error:
+        problem = error.message
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert name in problem or f"no result {Path(name).stem!r}" in problem
+
+
+@pytest.mark.parametrize("name", ["lock", "results", "checkpoints", "current.json", "config.json"])
+def test_a_pipe_in_place_of_what_every_run_has_is_refused(run: Run, name: str) -> None:
+    (run.path / name).unlink(missing_ok=True)
+    os.mkfifo(run.path / name)
+    with pytest.raises(RunError, match=name):
+        Run.open(run.path)
 
 
 def test_a_run_may_itself_be_reached_by_a_link(run: Run, tmp_path: Path) -> None:
@@ -129,8 +170,6 @@ def test_a_log_line_without_end_is_not_read_into_memory(run: Run) -> None:
 
 
 def test_a_manifest_that_says_no_size_is_an_error(run: Run) -> None:
-    from rnnctl.runs.checkpoints import MANIFEST, check_checkpoint, write_checkpoint
-
     write_checkpoint(run.path, "000001", {"a": b"b"})
     file = run.path / "checkpoints" / "000001" / MANIFEST
     content = seal.unseal(file)
@@ -141,8 +180,6 @@ def test_a_manifest_that_says_no_size_is_an_error(run: Run) -> None:
 
 
 def test_weights_that_a_checkpoint_does_not_hold_are_missed(run: Run) -> None:
-    from rnnctl.runs.checkpoints import write_checkpoint
-
     digest = write_checkpoint(run.path, "000001", {"a": b"b"})
     run.commit(newest="000001", best="000001", checkpoints={"000001": digest})
     with pytest.raises(CorruptRunError, match=r"holds no model\.safetensors"):

@@ -112,7 +112,6 @@ class TrainingState:
             _check_shapes(average, weights_of(self.task.model), "average")
             self.average = {k: v.to(device, copy=True) for k, v in average.items()} or None
             self.counters = counters_from(values["counters"])
-            self.personal = {k: v for k, v in tensors.items() if k.startswith("rank")}
             self._load_place(tensors, values)
             if "random.cpu" in tensors:  # not when a worker joins a training that begins
                 torch.set_rng_state(tensors["random.cpu"])
@@ -124,11 +123,12 @@ class TrainingState:
     def _load_place(self, tensors: Tensors, values: dict[str, Any]) -> None:
         """Place in the data and hidden state.
 
-        Another batch size begins the next pass; another number of workers a zero hidden state.
+        Another batch size begins the next pass; another number of workers a zero hidden state. What
+        every process had for itself goes with either: it is of other streams than they have now.
         """
         arrays = _with_prefix(tensors, "data.")
         data = values["data"] | {key: value.numpy() for key, value in arrays.items()}
-        self.carry = None
+        self.carry, self.personal = None, {}
         if values["batch_size"] != self.batch_size:
             data |= {"epoch": data["epoch"] + 1, "at": 0}
         elif values["workers"] == self.workers:
@@ -136,6 +136,7 @@ class TrainingState:
             device = next(self.task.model.parameters()).device
             self._check_carry(carry)
             self.carry = tuple(carry[str(i)].to(device) for i in range(len(carry))) or None
+            self.personal = {k: v for k, v in tensors.items() if k.startswith("rank")}
         self.task.batches.load_state_dict(data)
 
     def _check_carry(self, carry: Tensors) -> None:

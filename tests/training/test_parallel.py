@@ -11,14 +11,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import torch
 
-from rnnctl.config import RunConfig
+from rnnctl.config import ModelConfig, RunConfig, TrainingConfig
+from rnnctl.data.ids import SplitIds
 from rnnctl.errors import UsageError
 from rnnctl.runs import Run
+from rnnctl.tasks.base import Arithmetic
+from rnnctl.tasks.language_model import LanguageModelTask
+from rnnctl.tasks.loading import build_model
 from rnnctl.training.events import Step
+from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import WorkerDiedError
+from rnnctl.training.state import TrainingState, snapshot
 from rnnctl.workflow.train import Options, train
 
 Settings = Callable[..., RunConfig]
@@ -52,6 +60,45 @@ def test_two_processes_give_the_losses_of_one(
     follow(two, tmp_path / "two")
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-6)
     assert followers() == []
+
+
+def begun(workers: int, batch_size: int = 4) -> TrainingState:
+    """A training of a tiny model before its first step."""
+    settings = TrainingConfig(batch_size=batch_size, workers=workers, steps=9, bptt=8)
+    none = np.zeros(1, np.int64)
+    counts = dict.fromkeys(("chars", "bytes", "words", "unknown"), none)
+    ids, offsets = np.ones(400, np.int32), np.array([0, 400])
+    split = SplitIds(
+        ids=ids, offsets=offsets, labels=None, unknown_nats=none * 1.0, running=True, **counts
+    )
+    size = ModelConfig(hidden_size=4, embedding_size=4)
+    task = LanguageModelTask(
+        build_model(size, vocab_size=10),
+        split,
+        split,
+        settings,
+        Arithmetic(torch.device("cpu"), False),
+        boundary_id=0,
+        by_document=False,
+        workers=workers,
+    )
+    return TrainingState.begin(task, make_optimizer(task.model, settings), settings)
+
+
+def continued(state: TrainingState, workers: int, batch_size: int = 4) -> TrainingState:
+    """The same training from what `state` saves, by that many processes."""
+    after = begun(workers, batch_size)
+    after.load(snapshot(state.task.model), state.tensors(), state.values())
+    return after
+
+
+def test_what_each_process_had_is_kept_for_as_many_processes_and_streams_only() -> None:
+    two = begun(2)
+    two.personal = {f"rank{rank}.carry.0": torch.ones(1, 2, 4) for rank in range(2)}
+    assert continued(two, 2).personal.keys() == two.personal.keys()
+    assert continued(two, 1).personal == {}
+    assert continued(continued(two, 1), 2).personal == {}
+    assert continued(two, 2, batch_size=8).personal == {}
 
 
 @pytest.mark.slow

@@ -150,6 +150,10 @@ def _contrast(pair: Pair, p: tuple[float, float] | None) -> Contrast:
 
 
 def _effect(pair: Pair) -> Estimate:
+    """How much more the first side has. A lower bound leaves the end open that it could move.
+
+    Where all seeds of both sides are lower bounds nothing is known of it.
+    """
     unit = "ratio" if pair.endpoint == "horizon" else "difference of accuracies"
     if not pair.n:
         return Estimate(estimate=None, status="insufficient_data", unit=unit)
@@ -157,16 +161,21 @@ def _effect(pair: Pair) -> Estimate:
     ends: Interval = of(pair.a.seeds, pair.b.seeds)
     lower_bounds = pair.a.censored + pair.b.censored
     note = f"{lower_bounds} of the horizons are lower bounds" if lower_bounds else ""
+    if lower_bounds == len(pair.a.seeds) + len(pair.b.seeds):
+        return Estimate(estimate=None, status="undefined", n=pair.n, unit=unit, note=note)
     lo, hi = (finite(ends.lo), finite(ends.hi)) if pair.n > 1 else (None, None)
-    return Estimate(estimate=ends.estimate, ci95=(lo, hi), n=pair.n, unit=unit, note=note)
+    open_ended = (None if pair.b.censored else lo, None if pair.a.censored else hi)
+    return Estimate(estimate=ends.estimate, ci95=open_ended, n=pair.n, unit=unit, note=note)
 
 
 def _outcome(
     pair: Pair, effect: Estimate, p: tuple[float, float] | None
 ) -> Literal["more", "less", "no clear difference", "not enough seeds to claim"]:
-    if p is None or effect.estimate is None:
+    if p is None or not pair.n:
         return "not enough seeds to claim"
-    if p[1] > ALPHA:
+    if p[1] > ALPHA or effect.estimate is None:
         return "no clear difference"
-    neutral = 1.0 if pair.endpoint == "horizon" else 0.0
-    return "more" if effect.estimate > neutral else "less"
+    more = effect.estimate > (1.0 if pair.endpoint == "horizon" else 0.0)
+    if (pair.b if more else pair.a).censored:  # it might be more than it is known to be
+        return "no clear difference"
+    return "more" if more else "less"

@@ -70,8 +70,10 @@ def in_words(value: Estimate) -> str:
     if value.estimate is None:
         return value.status.replace("_", " ")
     lo, hi = value.ci95
-    ends = f" [{lo:.3g}, {hi:.3g}]" if lo is not None and hi is not None else " (no interval)"
-    return f"{value.estimate:.3g}{unit}{ends}"
+    if lo is None and hi is None:
+        return f"{value.estimate:.3g}{unit} (no interval)"
+    low, high = ("?" if end is None else f"{end:.3g}" for end in (lo, hi))
+    return f"{value.estimate:.3g}{unit} [{low}, {high}]"
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:

@@ -47,6 +47,7 @@ def summarise(
 ) -> SeedSummary:
     """Mean and t-interval over seeds; a censored value enters as the bound that it is.
 
+    The interval then has no upper end: nothing is known of how far beyond its bound a seed is.
     With `most` the value lies between 0 and that, and so do the interval's ends. On a log scale
     `floor` is the smallest value; where all lie there, the estimate is 0.
     """
@@ -72,6 +73,7 @@ def summarise(
     lo, hi = (finite(ends.lo), finite(ends.hi)) if len(known) > 1 else (None, None)
     if most is not None and lo is not None and hi is not None:
         lo, hi = max(lo, 0.0), min(hi, most)
+    hi = None if censored else hi
     nothing = scale == "log" and max(known) <= floor
     return SeedSummary(
         estimate=0.0 if nothing else ends.estimate, ci95=(lo, hi), n=len(known), unit=unit,

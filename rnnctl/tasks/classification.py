@@ -58,15 +58,16 @@ class ClassificationTask:
         own = slice(self.rank, None, self.workers)
         device = self.arithmetic.device
         lengths = batch.lengths[own]
+        # Of the whole batch, whatever this worker's share: all must see the same progress.
+        tokens, documents = int(batch.lengths.sum()), len(batch.labels)
         if len(lengths) == 0:  # fewer documents than workers: this one adds nothing
-            return StepLoss(self._nothing(), len(batch.labels), 0, 0, None)
+            return StepLoss(self._nothing(), documents, tokens, documents, None)
         longest = int(lengths.max())
         ids = torch.from_numpy(np.ascontiguousarray(batch.ids[:longest, own])).to(device)
         with self.arithmetic.context():
             logits = self.model(ids, torch.from_numpy(lengths.copy()).to(device))
         labels = torch.from_numpy(batch.labels[own].copy()).to(device)
         total = cross_entropy(logits.float(), labels, reduction="sum")
-        tokens, documents = int(batch.lengths.sum()), len(batch.labels)
         return StepLoss(total, documents, tokens, documents, None)
 
     def _nothing(self) -> torch.Tensor:

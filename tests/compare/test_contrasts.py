@@ -10,11 +10,18 @@ import pytest
 from rnnctl.compare.contrasts import Pair, contrasts, family, named_pairs, seeds_needed
 from rnnctl.compare.report import compare
 from rnnctl.compare.summary import estimates, summarise
+from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import SeedSummary
 
 
 def _side(values: list[float]) -> SeedSummary:
     return summarise(estimates(values), "log")
+
+
+def _beyond(bound: float, *known: float) -> SeedSummary:
+    """Five seeds, all but the known ones known to lie beyond a bound only."""
+    censored = Estimate(estimate=None, status="censored", censored_at=bound)
+    return summarise([*estimates(known), *[censored] * (5 - len(known))], "log")
 
 
 def _pair(a: list[float], b: list[float], name: str = "a") -> Pair:
@@ -37,6 +44,22 @@ def test_a_clear_difference_of_five_seeds_is_claimed() -> None:
     assert made.effect.estimate == pytest.approx(8.66, rel=0.01)
     (other,) = contrasts([_pair([5, 6, 7, 8, 9], [50, 55, 60, 65, 70])])
     assert other.outcome == "less"
+
+
+def test_lower_bounds_show_what_they_can_and_nothing_more() -> None:
+    """A side of lower bounds may be any amount more than it is known to be."""
+    known = _side([235, 238, 240, 241, 244])
+    (more,) = contrasts([Pair("horizon", "text", "a", "b", _beyond(256), known)])
+    assert more.outcome == "more"
+    assert more.effect.ci95[0] is not None and more.effect.ci95[1] is None
+    (less,) = contrasts([Pair("horizon", "text", "a", "b", known, _beyond(256))])
+    assert less.outcome == "less" and less.effect.ci95[0] is None
+    longer = _side([300, 310, 320, 330, 340])
+    (open_,) = contrasts([Pair("horizon", "text", "a", "b", longer, _beyond(256))])
+    assert open_.tested and open_.outcome == "no clear difference"
+    (nothing,) = contrasts([Pair("horizon", "text", "a", "b", _beyond(40), _beyond(40))])
+    assert nothing.outcome == "no clear difference"
+    assert (nothing.effect.estimate, nothing.effect.status) == (None, "undefined")
 
 
 def test_too_few_seeds_are_said_to_be_too_few_whatever_they_show() -> None:

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from rnnctl.compare import verdicts as rules
+from rnnctl.compare.contrasts import contrasts, named_pairs
 from rnnctl.compare.evidence import Evidence, Finding, below
 from rnnctl.compare.report import compare
+from rnnctl.compare.summary import estimates, summarise
 from rnnctl.results.base import Estimate
-from rnnctl.results.comparison import ExchangeRecord, Member, Verdict
+from rnnctl.results.comparison import ExchangeRecord, Member, Row, Verdict
 
 Grid = Callable[..., list[Member]]
 
@@ -219,3 +221,22 @@ def test_verdicts_are_decided_without_torch_or_files() -> None:
     assert [verdict.outcome for verdict in said if verdict.id != "gru-fewer-ops"] == [
         "not clear here"
     ] * 6
+
+
+def _horizons(cell: str, values: Sequence[Estimate]) -> Row:
+    numbers = {"horizon": summarise(values, "log")}
+    return Row(name=f"{cell} torch", kind="trained", cell=cell, init="torch", numbers=numbers)
+
+
+def test_lower_bounds_prove_neither_a_loss_nor_that_gates_do_not_help() -> None:
+    beyond = Estimate(estimate=None, status="censored", censored_at=40, unit="words")
+    long = [beyond.model_copy(update={"censored_at": 256})] * 5
+    near = estimates([235, 238, 240, 241, 244])
+    for lstm, rnn in (([beyond] * 5, [*estimates([38.0]), *[beyond] * 4]), (long, near)):
+        rows = (_horizons("lstm", lstm), _horizons("rnn", rnn))
+        tested = contrasts(named_pairs(rows, [], "text"))
+        said = rules.verdicts(Evidence(rows=rows, members=(), contrasts=tested))
+        outcomes = {verdict.id: verdict.outcome for verdict in said}
+        assert outcomes["gates-solve"] == "not clear here"
+        expected = "does not hold" if rnn is near else "not clear here"
+        assert outcomes["leaves-out"] == expected

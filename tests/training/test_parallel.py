@@ -39,7 +39,8 @@ def losses(run: Path) -> list[float]:
 
 
 def without_dropout(config: RunConfig) -> RunConfig:
-    model = config.model.model_copy(update={"dropout_output": 0.0})
+    none = {"dropout_output": 0.0, "dropout_embedding": 0.0, "dropout_input": 0.0}
+    model = config.model.model_copy(update=none)
     return config.model_copy(update={"model": model})
 
 
@@ -99,6 +100,19 @@ def test_what_each_process_had_is_kept_for_as_many_processes_and_streams_only() 
     assert continued(two, 1).personal == {}
     assert continued(continued(two, 1), 2).personal == {}
     assert continued(two, 2, batch_size=8).personal == {}
+
+
+@pytest.mark.timeout(120)
+def test_a_batch_of_fewer_documents_than_processes_is_counted_by_all_of_them(
+    settings: Settings, follow: Follow, tmp_path: Path
+) -> None:
+    """Who counts less is slower, learns at another rate, and waits for the others for ever."""
+    config = without_dropout(settings("sentiment", steps=None, epochs=3, batch_size=239))
+    follow(config, tmp_path / "one")
+    two = config.training.model_copy(update={"workers": 2})
+    follow(config.model_copy(update={"training": two}), tmp_path / "two")
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert followers() == []
 
 
 @pytest.mark.slow

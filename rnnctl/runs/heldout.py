@@ -7,6 +7,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +23,67 @@ _MAX_UNPACKED = 64_000_000
 def pack(splits: Iterable[tuple[str, bool, Iterable[Document]]]) -> bytes:
     """Compress documents of (split, running text?, documents), at most 5 MB of text in all.
 
-    Each split gets an equal share. A running text is cut to its beginning, documents are kept
-    whole; the same input gives the same bytes.
+    Each split gets an equal share. A running text is cut to its beginning. Documents are kept
+    whole, those that are too long for what is left passed over; if none fits, the first one is cut.
+    The same input gives the same bytes.
     """
     splits = list(splits)
+    parts = max(1, len(splits))
     buffer = io.BytesIO()
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
         for split, running, documents in splits:
-            room = KEEP_BYTES // max(1, len(splits))
             written = 0
-            for document in documents:
-                text = _fit(document.text, room) if running else document.text
-                size = len(text.encode("utf-8", "surrogatepass"))
-                if not text or size > room:
-                    break
-                room -= size
-                record = {"split": split, "running": running, "text": text}
-                record |= {"label": document.label, "source": document.source}
-                line = (json.dumps(record) + "\n").encode("ascii")
+            choose = _beginning if running else _fitting
+            for document in choose(documents, KEEP_BYTES // parts):
+                line = _line(split, running, document)
                 written += len(line)
-                if written > _MAX_UNPACKED // len(splits):
+                if written > _MAX_UNPACKED // parts:
                     break  # millions of tiny documents: what is kept must be readable again
                 file.write(line)
     return buffer.getvalue()
 
 
-def _fit(text: str, room: int) -> str:
-    """The longest beginning of `text` that takes at most `room` bytes."""
-    data = text.encode("utf-8", "surrogatepass")
-    return text if len(data) <= room else data[:room].decode("utf-8", "ignore")
+def _line(split: str, running: bool, document: Document) -> bytes:
+    record = {"split": split, "running": running, "text": document.text}
+    record |= {"label": document.label, "source": document.source}
+    return (json.dumps(record) + "\n").encode("ascii")
+
+
+def _beginning(documents: Iterable[Document], room: int) -> Iterator[Document]:
+    """The first `room` bytes of a running text."""
+    for document in documents:
+        kept = _cut(document, room)
+        room -= _size(kept)
+        if kept.text:
+            yield kept
+        if kept.text != document.text:
+            return
+
+
+def _fitting(documents: Iterable[Document], room: int) -> Iterator[Document]:
+    """Documents of at most `room` bytes together; the beginning of the first if none fits."""
+    left, first = room, None
+    for document in documents:
+        size = _size(document)
+        if 0 < size <= left:
+            left -= size
+            yield document
+        elif size and left == room:
+            first = first or document
+    if left == room and first:
+        yield _cut(first, room)
+
+
+def _size(document: Document) -> int:
+    return len(document.text.encode("utf-8", "surrogatepass"))
+
+
+def _cut(document: Document, room: int) -> Document:
+    """The longest beginning that takes at most `room` bytes."""
+    data = document.text.encode("utf-8", "surrogatepass")
+    if len(data) <= room:
+        return document
+    return replace(document, text=data[:room].decode("utf-8", "ignore"))
 
 
 def unpack(path: Path, split: str) -> tuple[list[Document], bool]:

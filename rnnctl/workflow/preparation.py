@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -212,8 +213,16 @@ def heldout_bytes(prepared: Prepared) -> bytes:
 
 
 def sample(documents: Iterable[Document], share: float) -> Iterator[Document]:
-    """A share of the documents, chosen by their text alone: the same ones whatever their order."""
+    """A share of the documents, chosen by their text alone: the same ones whatever their order.
+
+    Of a few long ones it may be less than one: then the one that comes next.
+    """
+    lowest, spare = math.inf, None
     for document in documents:
         draw = zlib.crc32(document.text.encode("utf-8", "surrogatepass")) / 2**32
         if draw < share:
             yield document
+        if draw < lowest and document.text:
+            lowest, spare = draw, document
+    if spare is not None and lowest >= share:
+        yield spare

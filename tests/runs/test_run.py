@@ -17,7 +17,7 @@ from rnnctl.errors import CorruptRunError, RunError, RunLockedError
 from rnnctl.results.base import Environment, Result
 from rnnctl.runs import Run, find_runs, lock, seal, storage, summarize
 from rnnctl.runs.current import CURRENT_NAME, migrate
-from rnnctl.runs.heldout import HELDOUT_NAME, pack
+from rnnctl.runs.heldout import HELDOUT_NAME, pack, unpack
 from rnnctl.runs.lock import is_held
 from rnnctl.runs.run import read_config
 
@@ -241,3 +241,28 @@ def test_held_out_text_is_cut_to_its_share() -> None:
     data = pack([("valid", True, [Document(long)]), ("test", False, [Document(long)])])
     assert data == pack([("valid", True, [Document(long)]), ("test", False, [Document(long)])])
     assert len(data) < 100_000
+
+
+def kept(documents: list[Document], tmp_path: Path, *, running: bool = False) -> list[Document]:
+    path = tmp_path / HELDOUT_NAME
+    path.write_bytes(pack([("valid", running, documents), ("test", running, [])]))
+    return unpack(path, "valid")[0]
+
+
+def test_held_out_documents_that_are_too_long_or_empty_keep_no_others_out(tmp_path: Path) -> None:
+    long, short, other = Document("x" * 3_000_000), Document("short", "a"), Document("other", "b")
+    assert kept([short, long, Document(""), other], tmp_path) == [short, other]
+
+
+def test_if_no_held_out_document_fits_the_first_is_cut(tmp_path: Path) -> None:
+    long = Document("ä" * 2_000_000, "a", "f:1")
+    assert kept([Document(""), long, long], tmp_path) == [Document("ä" * 1_250_000, "a", "f:1")]
+
+
+def test_a_running_text_is_kept_without_gaps(tmp_path: Path) -> None:
+    """What follows a character that no longer fits does not fit either."""
+    pieces = [Document("x"), Document(""), Document("€" * 1_000_000), Document("y")]
+    texts = [document.text for document in kept(pieces, tmp_path, running=True)]
+    assert texts == ["x", "€" * 833_333]
+    pieces[0] = Document("xy")
+    assert kept(pieces, tmp_path, running=True)[-1].text == "€" * 833_332

@@ -81,6 +81,11 @@ class ClassifierModelSubject(_States):
 
     @torch.no_grad()
     def logits(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """See `ClassifierSubject`."""
-        found: Tensor = self.model(ids, lengths)
+        """See `ClassifierSubject`. The model answers at the boundary after each text.
+
+        So it does in training and in `rnnctl.inference.classify`.
+        """
+        ended = torch.cat([ids, ids.new_full((1, ids.shape[1]), self.boundary_id)])
+        ended[lengths, torch.arange(ids.shape[1])] = self.boundary_id
+        found: Tensor = self.model(ended, lengths + 1)
         return found.double()

@@ -99,6 +99,10 @@ class Sample:
             texts=tuple(self.texts[i] for i in wanted) if self.texts else (),
         )
 
+    def ended(self, boundary_id: int) -> Sample:
+        """The documents with the boundary that ends each where a classifier answers."""
+        return replace(self, ids=tuple(np.append(ids, boundary_id) for ids in self.ids))
+
 
 def worth_shortening(shorter: Sample, longer: Sample | None, *, fewest: int) -> bool:
     """Whether shorter windows, which fit into `shorter`, say more than longer ones would.

@@ -62,7 +62,7 @@ class ClassifierSubject(Protocol):
     labels: tuple[str, ...]
 
     def logits(self, ids: Tensor, lengths: Tensor) -> Tensor:
-        """ids (T, B) int64, right-padded, lengths (B,) -> (B, C) float64."""
+        """ids (T, B) int64, right-padded, lengths (B,) -> (B, C) float64. No boundary in `ids`."""
 
 
 def select(state: State, index: Tensor | Sequence[int]) -> State:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rnnctl.diagnostics import effect, evidence, gates, hold, lyapunov, position, reach, use
 from rnnctl.diagnostics.model_subject import LanguageModelSubject
+from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.traceable import ExactModel
 from rnnctl.nn.models import LanguageModel
@@ -71,12 +72,18 @@ def _reach(material: Material, settings: Settings) -> ReachRecord:
     if _both_ways(material):
         return ReachRecord(status="not_applicable", note=ONE_DIRECTION)
     exact, sample = ExactModel(material.loaded.model), material.sample
-    if material.loaded.labels and sample.labels is None:  # the loss of the model's own answers
-        answers = evidence.batched_logits(material.subject, sample.ids).argmax(1)
-        sample = replace(sample, labels=answers)
-    found = reach.measure(exact, sample, settings)
+    read = _to_the_answer(material, sample) if material.loaded.labels else sample
+    found = reach.measure(exact, read, settings)
     spectrum = lyapunov.measure(exact, sample, settings)
     return found.model_copy(update={"lyapunov": spectrum})
+
+
+def _to_the_answer(material: Material, sample: Sample) -> Sample:
+    """Documents as a classifier reads them, with labels: its own answers where there are none."""
+    if sample.labels is None:
+        answers = evidence.batched_logits(material.subject, sample.ids).argmax(1)
+        sample = replace(sample, labels=answers)
+    return sample.ended(material.subject.boundary_id)
 
 
 def _gates(material: Material, settings: Settings) -> GatesRecord:

@@ -8,15 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.special import softmax
 
 from rnnctl.data.documents import Document
+from rnnctl.diagnostics import reach
+from rnnctl.diagnostics.evidence import batched_logits
 from rnnctl.diagnostics.settings import PRESETS
+from rnnctl.diagnostics.traceable import ExactModel
 from rnnctl.errors import DataError, UsageError
+from rnnctl.inference.classify import Predictor
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import DiagnosticsResult
 from rnnctl.tasks.loading import load
 from rnnctl.workflow.diagnose import diagnose, headline
+from rnnctl.workflow.material import Material
+from rnnctl.workflow.measures import MEASURES
 from rnnctl.workflow.text import Text
 
 MakeRun = Callable[..., Path]
@@ -59,8 +67,6 @@ def prose(root: Path) -> str:
 @pytest.fixture(scope="module")
 def reviews() -> list[Document]:
     """Long enough reviews of either kind."""
-    import numpy as np
-
     draw = np.random.default_rng(0)
     plain = ["the film runs on .", "we saw it in town .", "a man walks in .", "it has two parts ."]
     told = {
@@ -150,6 +156,34 @@ def test_classifiers(make_run: MakeRun, reviews: list[Document], pool: str) -> N
     assert result.position.curves["reference_occlusion"].n[0] > 0
 
 
+def test_classifiers_are_asked_as_classify_asks_them(
+    make_run: MakeRun, reviews: list[Document]
+) -> None:
+    """Texts of different lengths in one batch; an empty one is answered at its boundary."""
+    texts = [d.text[: 30 * k] for k, d in enumerate(reviews[:5])]
+    loaded = load(make_run(" ".join(texts), level="word", labels=("neg", "pos"), cell="gru"))
+    ids = [np.asarray(loaded.tokenizer.encode(text), dtype=np.int64) for text in texts]
+    logits = batched_logits(Material(loaded, Text(reviews, False, "reviews"), 0).subject, ids)
+    wanted = [answer.probabilities for answer in Predictor(loaded).predict(texts)]
+    assert np.allclose(softmax(logits, axis=1), wanted, atol=1e-6)
+
+
+def test_reach_of_a_classifier_begins_where_it_answers(
+    make_run: MakeRun, reviews: list[Document]
+) -> None:
+    """The gradient of the loss with respect to the state at the boundary is the one at lag 0."""
+    text = " ".join(d.text for d in reviews)
+    loaded = load(make_run(text, level="word", labels=("neg", "pos"), cell="gru"))
+    material = Material(loaded, Text(reviews, False, "reviews"), 0)
+    record = MEASURES["reach"](material, SMALL)
+    ids = loaded.tokenizer.encode_document(reviews[0].text).astype(np.int64)
+    assert record.sampling.items == 16
+    ended = material.sample.ended(loaded.tokenizer.boundary_id)
+    assert ended.ids[0].tolist() == ids.tolist()
+    wanted = reach.measure(ExactModel(loaded.model), ended, SMALL)
+    assert record.blocks == wanted.blocks
+
+
 def test_a_classifier_without_both_labels(make_run: MakeRun, reviews: list[Document]) -> None:
     good = [d for d in reviews if d.label == "pos"]
     loaded = load(make_run(" ".join(d.text for d in reviews), level="word", labels=("neg", "pos")))
@@ -233,8 +267,6 @@ def test_another_language(make_run: MakeRun, prose: str) -> None:
 
 
 def test_text_without_spaces(make_run: MakeRun) -> None:
-    import numpy as np
-
     draw = np.random.default_rng(0)
     poem = "".join(draw.choice(list("明月幾時有把酒問青天不知上宮闕今夕是何年"), 6000))
     result = diagnose(load(make_run(poem, level="char")), text=running(poem))

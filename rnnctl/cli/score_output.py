@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rnnctl.inference.scored_lines import ScoredLine
 
 LINE_ROW = "columns: nats, tokens, bits per byte, perplexity per token"
-NATS_ROW = "columns: nats, token"
+NATS_ROW = "columns: nats (of an unknown token with its spelling), token"
 
 
 def summary(tally: Tally) -> str:
@@ -37,12 +37,14 @@ class Printer:
     def tokens(self, part: Scored) -> str:
         """A line for each token."""
         texts = [self.token_text(token) for token in part.ids.tolist()]
-        rows = zip(texts, part.ids.tolist(), part.nats.tolist(), strict=True)
+        numbers = (part.ids, part.charged, part.spelling)
+        rows = zip(texts, *(column.tolist() for column in numbers), strict=True)
         return "".join(self._token(*row) + "\n" for row in rows)
 
-    def _token(self, text: str, token: int, nats: float) -> str:
+    def _token(self, text: str, token: int, nats: float, spelling: float) -> str:
         if self.format == "json":
-            return json.dumps({"token": text, "id": token, "nats": round(nats, 6)})
+            charges = {"nats": round(nats, 6), "spelling_nats": round(spelling, 6)}
+            return json.dumps({"token": text, "id": token, **charges})
         if self.format == "markdown":
             return f"| {nats:.6f} | {_cell(text)} |"
         return f"{nats:.6f}\t{text}"
@@ -53,7 +55,7 @@ class Printer:
             fields = scored.fields()
             if scored.tokens is not None:
                 texts = map(self.token_text, scored.tokens.ids.tolist())
-                nats = (round(value, 6) for value in scored.tokens.nats.tolist())
+                nats = (round(value, 6) for value in scored.tokens.charged.tolist())
                 fields["per_token"] = list(zip(texts, nats, strict=True))
             return scored.record.with_answer(fields) + "\n"
         if scored.tokens is not None:

@@ -74,10 +74,16 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A stretch of a text: its tokens and the nats of each, both (T,), without spelling."""
+    """A stretch of a text: its tokens, the model's nats of each and of its spelling, all (T,)."""
 
     ids: Ids
     nats: NDArray[np.float64]
+    spelling: NDArray[np.float64]
+
+    @property
+    def charged(self) -> NDArray[np.float64]:
+        """What each token costs in all (T,): these add up to the text's nats."""
+        return self.nats + self.spelling
 
 
 class Scorer:
@@ -115,10 +121,12 @@ class Scorer:
     def score_tokens(self, text: str) -> tuple[Scored, Tally]:
         """One text from a zero state, token by token, and its sums."""
         ids, tally = self._encode(text)
+        spelling = self.tokenizer.spelling_by_token(text)
+        spelling = np.append(spelling, np.zeros(len(ids) - len(spelling)))  # of the text's end
         parts = [part.nats for part in Reading(self).score(ids)]
         nats = np.concatenate(parts) if parts else np.zeros(0)
         tally.nats += float(nats.sum())
-        return Scored(ids, nats), tally
+        return Scored(ids, nats, spelling), tally
 
     def _encode(self, text: str) -> tuple[Ids, Tally]:
         """Ids, and a tally that lacks the model's nats."""
@@ -202,19 +210,25 @@ class Reading:
             ids = self._encoder.feed(piece)
             self._bytes += len(piece)
             self._count(held[: len(held) - len(self._encoder.pending)])
-            yield from self.score(ids)
+            yield from self.score(ids, self._encoder.charges)
 
     def finish(self, *, boundary: bool = False) -> Iterator[Scored]:
         """Score what was pending; with `boundary`, also that the text ends here."""
         held = self._encoder.pending
         ids = self._encoder.finish()
+        spelling = self._encoder.charges
         self._count(held)
         if boundary:
             ids = np.append(ids, np.int32(self._scorer.tokenizer.boundary_id))
-        yield from self.score(ids)
+            spelling = np.append(spelling, 0.0)
+        yield from self.score(ids, spelling)
 
-    def score(self, ids: Ids) -> Iterator[Scored]:
-        """Read tokens (N,) and give the nats of each, at most CHUNK at a time."""
+    def score(self, ids: Ids, spelling: NDArray[np.float64] | None = None) -> Iterator[Scored]:
+        """Read tokens (N,) and give the nats of each, at most CHUNK at a time.
+
+        `spelling` (N,), of unknown ones, is passed on.
+        """
+        spelling = np.zeros(len(ids)) if spelling is None else spelling
         for start in range(0, len(ids), CHUNK):
             part = ids[start : start + CHUNK]
             targets = part.astype(np.int64)
@@ -224,7 +238,7 @@ class Reading:
             self._tokens += len(part)
             self.tally.tokens += len(part)
             self.tally.nats += float(nats.sum())
-            yield Scored(part, nats)
+            yield Scored(part, nats, spelling[start : start + CHUNK])
 
     def _count(self, done: bytes) -> None:
         """Bytes whose tokens are certain now, and what unknown ones among them cost."""

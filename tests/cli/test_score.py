@@ -47,10 +47,29 @@ def test_tokens_add_up_to_the_text(rnnctl: Command, run: Path) -> None:
     done = rnnctl("score", run, "--per-token", stdin="the cat\t")
     rows = [line.split("\t") for line in done.out.splitlines()]
     assert [row[1] for row in rows] == ["t", "h", "e", " ", "c", "a", "t", "<unk>"]
-    spelling = 21 * math.log(2)
     total = whole(rnnctl, run, stdin="the cat\t")["total"]
-    assert sum(float(row[0]) for row in rows) + spelling == pytest.approx(total["nats"], abs=1e-4)
+    assert sum(float(row[0]) for row in rows) == pytest.approx(total["nats"], abs=1e-4)
     assert "8 tokens" in done.err
+
+
+@pytest.mark.parametrize("level", ["char", "word"])
+@pytest.mark.parametrize("running", [True, False])
+def test_unknown_tokens_pay_for_their_spelling_in_their_own_row(
+    rnnctl: Command, make_run: Callable[..., Path], level: str, running: bool
+) -> None:
+    run, text = make_run(TEXT, level=level, running=running), "the ÖX cat, zzz\nsat ÖX. öy"
+    total = whole(rnnctl, run, stdin=text)["total"]
+    done = rnnctl("score", run, "--per-token", "--format", "json", stdin=text)
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    assert math.fsum(row["nats"] for row in rows) == pytest.approx(total["nats"], abs=1e-4)
+    spelling = math.fsum(row["spelling_nats"] for row in rows)
+    assert spelling == pytest.approx(total["spelling_nats"], abs=1e-4)
+    for row in rows:
+        assert (row["spelling_nats"] > 0) == (row["token"] == "<unk>")
+    line = json.dumps({"text": text})
+    lines = rnnctl("score", run, "--jsonl", "--per-token", "--format", "json", stdin=line)
+    answer = json.loads(lines.out)
+    assert math.fsum(nats for _, nats in answer["per_token"]) == pytest.approx(answer["nats"])
 
 
 def test_files_are_texts_of_their_own_with_a_sum(

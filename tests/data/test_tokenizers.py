@@ -127,9 +127,13 @@ def test_feeding_in_parts_encodes_the_whole(tokenizers, kind, text, cuts):
     data = text.encode()
     borders = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     encoder = tokenizer.stream()
-    parts = [encoder.feed(data[a:b]) for a, b in itertools.pairwise(borders)]
-    whole = np.concatenate([*parts, encoder.finish()])
+    parts = [(encoder.feed(data[a:b]), encoder.charges) for a, b in itertools.pairwise(borders)]
+    parts.append((encoder.finish(), encoder.charges))
+    whole, charges = (np.concatenate(part) for part in zip(*parts, strict=True))
     assert whole.tolist() == tokenizer.encode(text).tolist()
+    assert charges.tolist() == tokenizer.spelling_by_token(text).tolist()
+    assert (charges > 0).sum() == encoder.unknown
+    assert charges.sum() == pytest.approx(encoder.unknown_nats)
     assert encoder.unknown == tokenizer.spelling_nats(text)[0]
     assert encoder.unknown_nats == pytest.approx(tokenizer.spelling_nats(text)[1])
 

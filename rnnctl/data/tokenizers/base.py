@@ -46,6 +46,10 @@ class Tokenizer(ABC):
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         """Ids (N,), how many are unknown, and what spelling those costs in nats."""
 
+    def spelling_by_token(self, text: str) -> NDArray[np.float64]:
+        """What spelling each token of `encode(text)` costs in nats (N,): 0 for a known one."""
+        return np.zeros(len(self.encode(text)))
+
     @abstractmethod
     def token_bytes(self, token_id: int) -> bytes:
         """What the token writes, as UTF-8 (possibly a part of a character)."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnctl.data.tokenizers.base import (
     BOUNDARY,
@@ -65,6 +66,13 @@ class CharTokenizer(Tokenizer):
             for c, n in zip(values.tolist(), times.tolist(), strict=True)
         )
         return ids, len(unknown), math.fsum(charges)
+
+    def spelling_by_token(self, text: str) -> NDArray[np.float64]:
+        ids = self.encode(text)
+        charges = np.zeros(len(ids))
+        for place in np.flatnonzero(ids == UNKNOWN_ID).tolist():
+            charges[place] = self._spelling.charge_character(text[place])
+        return charges
 
     def token_bytes(self, token_id: int) -> bytes:
         if token_id == self.boundary_id:

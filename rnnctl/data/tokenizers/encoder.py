@@ -41,6 +41,7 @@ class Encoder:
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
         self._text = ""
         self._decoded = 0
+        self._given = ""  # the text of the ids given out last
         self.unknown = 0
         self.unknown_nats = 0.0
         if pending:
@@ -50,6 +51,11 @@ class Encoder:
     def pending(self) -> bytes:
         """The bytes fed that no returned id stands for yet."""
         return self._text.encode("utf-8") + self._decoder.getstate()[0]
+
+    @property
+    def charges(self) -> NDArray[np.float64]:
+        """The spelling of each token given out last, nats (N,): 0 for a known one."""
+        return self._tokenizer.spelling_by_token(self._given)
 
     def feed(self, data: bytes) -> NDArray[np.int32]:
         """Ids (N,) int32 of all tokens that are certain now."""
@@ -65,6 +71,7 @@ class Encoder:
 
     def _encode(self, text: str) -> NDArray[np.int32]:
         ids, unknown, nats = self._tokenizer.encode_charged(text)
+        self._given = text
         self.unknown += unknown
         self.unknown_nats += nats
         return ids

@@ -145,6 +145,11 @@ class WordTokenizer(Tokenizer):
         unknown = [token for token in tokens if token not in self._ids]
         return len(unknown), math.fsum(map(self.spelling.charge, unknown))
 
+    def charges_each(self, tokens: Sequence[str]) -> NDArray[np.float64]:
+        """What spelling each of `tokens` costs in nats (N,)."""
+        charge, known = self.spelling.charge, self._ids
+        return np.array([0.0 if token in known else charge(token) for token in tokens], np.float64)
+
     def own(self) -> dict[str, Any]:
         """What Hugging Face's format has no place for."""
         spelling = {"chars": dict(self.spelling.chars), "ends": self.spelling.ends}
@@ -171,6 +176,9 @@ class NaturalWords(WordTokenizer):
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         check_surrogates(text)
         return self._cache.encode(text)
+
+    def spelling_by_token(self, text: str) -> NDArray[np.float64]:
+        return self.charges_each(pattern.find_tokens(text))
 
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         if keep == "tail":
@@ -220,6 +228,9 @@ class WhitespaceWords(WordTokenizer):
         ids[outside] = UNKNOWN_ID
         charge = self.spelling.charge
         return ids, len(outside), math.fsum(charge(tokens[i]) for i in outside.tolist())
+
+    def spelling_by_token(self, text: str) -> NDArray[np.float64]:
+        return self.charges_each(whitespace_tokens(text))
 
     def token_bytes(self, token_id: int) -> bytes:
         word = super().token_bytes(token_id)

@@ -21,8 +21,6 @@ from rnnctl.results.diagnostics import (
     UseRecord,
 )
 
-AGREE = 2.0  # a factor that two ways to measure one distance may differ by
-
 
 @dataclass(frozen=True)
 class Measured:

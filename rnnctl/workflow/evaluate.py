@@ -29,11 +29,10 @@ from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.classification import classify_split, label_nats, measure
 from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.loading import Loaded
-from rnnctl.workflow.final import loss_of
+from rnnctl.workflow.final import MOST_SUMS, STREAMS, loss_of
 
 Part = Literal["test", "valid", "train", "all"]
 EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start
-MOST_SUMS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +211,7 @@ class _Evaluation:
 
     def _running(self, model: LanguageModel) -> Iterator[LanguageModelLoss]:
         ids, boundary, arithmetic = self._split.ids, self._boundary, self._arithmetic
-        streams = 1 if len(ids) <= EXACT_TOKENS else 64
+        streams = 1 if len(ids) <= EXACT_TOKENS else STREAMS
         streaming = streaming_nats(model, ids, boundary, arithmetic, streams=streams)
         cold = cold_nats(model, ids, boundary, arithmetic, window=self._window)
         assert streaming is not None and cold is not None  # nothing interrupts them

@@ -28,7 +28,7 @@ COLD_WINDOW = 64
 MOST_TOKENS = 2_500_000  # of a split are read for the final numbers
 TRAIN_TOKENS = 250_000
 TRAIN_DOCUMENTS = 2_500
-EXACT_TOKENS = 0  # running texts up to this length are read in one stream
+STREAMS = 64  # that a running text is read in side by side
 MOST_SUMS = 50_000
 
 
@@ -159,12 +159,7 @@ def _running(
     model, boundary = prepared.model, prepared.tokenizer.boundary_id
     ids = split.ids[:most]
     streaming = streaming_nats(
-        model,
-        ids,
-        boundary,
-        arithmetic,
-        streams=1 if len(ids) <= EXACT_TOKENS else 64,
-        interrupted=interrupted,
+        model, ids, boundary, arithmetic, streams=STREAMS, interrupted=interrupted
     )
     cold = cold_nats(model, ids, boundary, arithmetic, window=COLD_WINDOW, interrupted=interrupted)
     if streaming is None or cold is None:

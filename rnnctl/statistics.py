@@ -162,22 +162,28 @@ def t_quantile(degrees: float, coverage: float = 0.95) -> float:
     return float(stdtrit(degrees, 0.5 + coverage / 2))
 
 
+def difference_of_means(a: Sequence[float], b: Sequence[float]) -> Interval:
+    """mean a − mean b with Welch's (1947) interval; infinite ends with one value on a side."""
+    first, second = np.asarray(a, float), np.asarray(b, float)
+    difference = float(first.mean() - second.mean())
+    if min(first.size, second.size) < 2:
+        return Interval(difference, -math.inf, math.inf)
+    parts = [float(v.var(ddof=1)) / v.size for v in (first, second)]
+    total = sum(parts)
+    if total == 0:
+        return Interval(difference, difference, difference)
+    spread = parts[0] ** 2 / (first.size - 1) + parts[1] ** 2 / (second.size - 1)
+    half = t_quantile(total**2 / spread) * math.sqrt(total)
+    return Interval(difference, difference - half, difference + half)
+
+
 def ratio_of_geometric_means(a: Sequence[float], b: Sequence[float]) -> Interval:
     """exp(mean ln a − mean ln b) with Welch's interval; values > 0, at least one each.
 
     The effect size for horizons and half-lives, which live on a log scale.
     """
-    first, second = np.log(np.asarray(a, float)), np.log(np.asarray(b, float))
-    difference = float(first.mean() - second.mean())
-    if min(first.size, second.size) < 2:
-        return Interval(math.exp(difference), 0.0, math.inf)
-    parts = [float(v.var(ddof=1)) / v.size for v in (first, second)]
-    total = sum(parts)
-    if total == 0:
-        return Interval(*(math.exp(difference),) * 3)
-    spread = parts[0] ** 2 / (first.size - 1) + parts[1] ** 2 / (second.size - 1)
-    half = t_quantile(total**2 / spread) * math.sqrt(total)
-    return Interval(*(math.exp(difference + shift) for shift in (0.0, -half, half)))
+    logs = difference_of_means(*(np.log(np.asarray(side, float)).tolist() for side in (a, b)))
+    return Interval(math.exp(logs.estimate), math.exp(logs.lo), math.exp(logs.hi))
 
 
 def probability_of_superiority(a: Sequence[float], b: Sequence[float]) -> float:
@@ -257,25 +263,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def wilson(successes: int, n: int) -> Interval:
-    """Wilson's (1927) 95 % interval of a proportion; (0, 1) where n is 0."""
+    """Wilson's (1927) 95 % interval of a proportion, exact at both ends; (0, 1) where n is 0."""
     if n == 0:
         return Interval(math.nan, 0.0, 1.0)
     z, share = 1.959963984540054, successes / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
-
-
-def difference_of_means(a: Sequence[float], b: Sequence[float]) -> Interval:
-    """mean a − mean b with Welch's (1947) interval; infinite ends with one value on a side."""
-    first, second = np.asarray(a, float), np.asarray(b, float)
-    difference = float(first.mean() - second.mean())
-    if min(first.size, second.size) < 2:
-        return Interval(difference, -math.inf, math.inf)
-    parts = [float(v.var(ddof=1)) / v.size for v in (first, second)]
-    total = sum(parts)
-    if total == 0:
-        return Interval(difference, difference, difference)
-    spread = parts[0] ** 2 / (first.size - 1) + parts[1] ** 2 / (second.size - 1)
-    half = t_quantile(total**2 / spread) * math.sqrt(total)
-    return Interval(difference, difference - half, difference + half)
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == n else min(1.0, middle + half)
+    return Interval(share, low, high)

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from rnnctl import statistics
 
@@ -130,13 +131,24 @@ def test_holm_steps_down() -> None:
     assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
 
 
-def test_wilson() -> None:
-    found = statistics.wilson(5, 10)
-    assert (found.lo, found.hi) == (
-        pytest.approx(0.2366, abs=1e-4),
-        pytest.approx(0.7634, abs=1e-4),
-    )
-    assert statistics.wilson(0, 10).lo == 0
+@settings(deadline=None)
+@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_agrees_with_scipy(case: tuple[int, int]) -> None:
+    hits, n = case
+    interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+    found = statistics.wilson(hits, n)
+    assert found.estimate == hits / n
+    assert found.lo == pytest.approx(interval.low, abs=1e-12)
+    assert found.hi == pytest.approx(interval.high, abs=1e-12)
+
+
+def test_wilson_is_exact_at_both_ends() -> None:
+    for n in range(1, 300):
+        assert statistics.wilson(0, n).lo == 0
+        assert statistics.wilson(n, n).hi == 1
+
+
+def test_wilson_without_examples_says_nothing() -> None:
     assert (statistics.wilson(0, 0).lo, statistics.wilson(0, 0).hi) == (0, 1)
 
 
@@ -144,6 +156,7 @@ def test_effect_sizes() -> None:
     assert statistics.probability_of_superiority([2, 3], [1, 2]) == 0.875
     ratio = statistics.ratio_of_geometric_means([4, 9], [1, 1])
     assert ratio.estimate == pytest.approx(6)
-    assert ratio.lo < 6 < ratio.hi
+    logs = statistics.difference_of_means(np.log([4, 9]).tolist(), [0, 0])
+    assert (ratio.lo, ratio.hi) == (math.exp(logs.lo), math.exp(logs.hi))
     assert statistics.ratio_of_geometric_means([8, 8], [2, 2]).hi == pytest.approx(4)
     assert statistics.ratio_of_geometric_means([8], [2]).hi == math.inf

@@ -12,6 +12,7 @@ from rnnctl.data.batches import ClassifierBatch, DocumentBatches
 from rnnctl.data.ids import SplitIds
 from rnnctl.nn.models import Classifier
 from rnnctl.results.base import Classification
+from rnnctl.statistics import wilson
 from rnnctl.tasks import metrics
 from rnnctl.tasks.base import Arithmetic, Carry, Interrupted, StepLoss, Validation
 from rnnctl.tasks.evaluation import batches_by_length, never
@@ -133,10 +134,10 @@ def measure(
     predicted = logits.argmax(1)
     confusion = metrics.confusion_matrix(labels, predicted, len(names))
     confidence = np.exp(metrics.log_softmax(logits)).max(1)
-    hits = int((predicted == labels).sum())
+    share = wilson(int((predicted == labels).sum()), len(labels))
     return Classification(
         accuracy=metrics.accuracy(confusion),
-        accuracy_ci95=metrics.wilson_interval(hits, len(labels)),
+        accuracy_ci95=(share.lo, share.hi),
         macro_f1=metrics.macro_f1(confusion),
         loss_nats=float(label_nats(logits, labels).mean()),
         calibration_error=metrics.calibration_error(confidence, predicted == labels),

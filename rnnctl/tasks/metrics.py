@@ -5,13 +5,10 @@ N: examples, C: classes. Nothing here imports torch: `evaluate`, training and di
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 CALIBRATION_BINS = 15
-Z_95 = 1.959963984540054
 
 
 def confusion_matrix(
@@ -38,19 +35,6 @@ def macro_f1(confusion: NDArray[np.integer]) -> float:
     occurrences = confusion.sum(axis=0).astype(np.float64) + confusion.sum(axis=1)
     present = occurrences > 0
     return float(np.mean(2 * hits[present] / occurrences[present]))
-
-
-def wilson_interval(hits: int, n: int, z: float = Z_95) -> tuple[float, float]:
-    """Score interval of a proportion (Wilson 1927); stays inside 0 … 1, exact at both ends."""
-    if n == 0:
-        return 0.0, 1.0
-    share = hits / n
-    scale = 1 + z * z / n
-    centre = (share + z * z / (2 * n)) / scale
-    half = z / scale * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low = 0.0 if hits == 0 else max(0.0, centre - half)
-    high = 1.0 if hits == n else min(1.0, centre + half)
-    return low, high
 
 
 def calibration_error(

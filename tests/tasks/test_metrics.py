@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import f1_score
 
@@ -28,20 +27,6 @@ def test_confusion_accuracy_and_f1_agree_with_sklearn(pairs: list[tuple[int, int
     assert metrics.accuracy(confusion) == pytest.approx(np.mean(truth == predicted))
     expected = f1_score(truth, predicted, average="macro", zero_division=0.0)
     assert metrics.macro_f1(confusion) == pytest.approx(expected)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_agrees_with_scipy(case: tuple[int, int]) -> None:
-    hits, n = case
-    interval = binomtest(hits, n).proportion_ci(0.95, method="wilson")
-    low, high = metrics.wilson_interval(hits, n)
-    assert low == pytest.approx(interval.low, abs=1e-12)
-    assert high == pytest.approx(interval.high, abs=1e-12)
-
-
-def test_wilson_without_examples_says_nothing() -> None:
-    assert metrics.wilson_interval(0, 0) == (0.0, 1.0)
 
 
 def test_calibration_error_by_hand() -> None:

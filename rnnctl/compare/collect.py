@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rnnctl.compare.groups import recipe
 from rnnctl.compare.measures import QUALITY
 from rnnctl.compare.plan import UNTRAINED_LR
 from rnnctl.compare.sizes import macs_per_token, recurrent_parameters
@@ -88,6 +89,7 @@ def read_member(path: Path) -> Member:
         recurrent_parameters=train.get("recurrent_parameters") or recurrent_parameters(*shape),
         macs_per_token=macs_per_token(*shape),
         lr=run.config.training.lr,
+        recipe=recipe(run.config),
         tokens_seen=train.get("tokens"),
         train_seconds=_train_seconds(train),
         untrained=run.config.training.lr <= UNTRAINED_LR,

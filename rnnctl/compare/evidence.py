@@ -31,9 +31,9 @@ class Evidence:
     seeds_needed: int = 5
 
     def row(self, cell: str, inits: Iterable[str]) -> Row | None:
-        """The trained row of a cell with the first of `inits` that is there."""
-        found = {row.init: row for row in self.rows if (row.kind, row.cell) == ("trained", cell)}
-        return next((found[init] for init in inits if init in found), None)
+        """The first trained row of a cell with the first of `inits` that is there."""
+        trained = [row for row in self.rows if (row.kind, row.cell) == ("trained", cell)]
+        return next((row for init in inits for row in trained if row.init == init), None)
 
     def run_of(self, row_cell: str, init: str | None = None) -> str:
         """The path of some member of a cell, for the command that shows more."""

@@ -10,13 +10,11 @@ from rnnctl import __version__
 from rnnctl.compare.collect import check_comparable, quality_of
 from rnnctl.compare.contrasts import contrasts, family, named_pairs, seeds_needed
 from rnnctl.compare.evidence import Evidence
+from rnnctl.compare.groups import group
 from rnnctl.compare.summary import bench_rows, rows_of
 from rnnctl.compare.verdicts import verdicts
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.comparison import BenchRow, Comparison, Failure, Member, Row
-
-CELL_ORDER = {"rnn": 0, "lstm": 1, "gru": 2}
-INIT_ORDER = {"torch": 0, "good": 1, "chrono": 2}
 
 
 def compare(
@@ -35,8 +33,9 @@ def compare(
     text, bench = _parts(members)
     check_comparable(text)
     warnings: list[Warning_] = []
-    rows = (*rows_of(_groups(text, warnings)), *baselines)
+    rows = (*rows_of(group(text, warnings)), *baselines)
     recall = bench_rows(_bench_groups([m for m in (*text, *bench) if m.bench]))
+    warnings += _ambiguous(rows)
     pairs = named_pairs(rows, recall, text[0].corpus)
     tests, quality = contrasts(pairs), quality_of(text)
     evidence = Evidence(
@@ -83,55 +82,33 @@ def _rates(members: Sequence[Member]) -> str:
     return "learning rates as the runs were trained: " + ", ".join(f"{lr:g}" for lr in rates)
 
 
-def _groups(members: Sequence[Member], warnings: list[Warning_]) -> dict[str, list[Member]]:
-    """Members that differ in nothing but their seed, under names that tell the groups apart."""
-    found: dict[tuple[object, ...], list[Member]] = {}
-    for member in sorted(members, key=_order):
-        group = found.setdefault(_identity(member), [])
-        if any(other.seed == member.seed for other in group):
-            text = f"{member.path} repeats seed {member.seed} and is left out"
-            warnings.append(Warning_(code="SEED_TWICE", text=text))
-        else:
-            group.append(member)
-    plain = [_name(group[0]) for group in found.values()]
-    return {
-        name if plain.count(name) == 1 else _long_name(group[0]): group
-        for name, group in zip(plain, found.values(), strict=True)
-    }
-
-
-def _order(member: Member) -> tuple[object, ...]:
-    return (
-        member.untrained, CELL_ORDER.get(member.cell, 9), INIT_ORDER.get(member.init, 9),
-        member.hidden_size, member.lr, member.seed,
-    )  # fmt: skip
-
-
-def _identity(member: Member) -> tuple[object, ...]:
-    return (
-        member.cell, member.init, member.untrained, member.hidden_size, member.embedding_size,
-        member.layers, member.level, member.lr,
-    )  # fmt: skip
-
-
-def _name(member: Member) -> str:
-    return f"untrained {member.cell}" if member.untrained else f"{member.cell} {member.init}"
-
-
-def _long_name(member: Member) -> str:
-    size = f"{member.layers}x{member.hidden_size}" if member.layers > 1 else f"{member.hidden_size}"
-    return f"{_name(member)} {member.level} H={size} lr={member.lr:g}"
+def _ambiguous(rows: Sequence[Row]) -> list[Warning_]:
+    """Verdicts speak of cells and initialisations: say which row they take where there are more."""
+    alike: dict[tuple[str | None, str | None], list[str]] = {}
+    for row in rows:
+        if row.kind == "trained":
+            alike.setdefault((row.cell, row.init), []).append(row.name)
+    return [
+        Warning_(
+            code="SEVERAL_ROWS",
+            text=f"{len(names)} rows are {cell} {init}: the verdicts take the first, {names[0]!r}",
+        )
+        for (cell, init), names in alike.items()
+        if len(names) > 1
+    ]
 
 
 def _bench_groups(
     members: Sequence[Member],
 ) -> dict[tuple[str, str, int | None], list[Member]]:
-    found: dict[tuple[str, str, int | None], list[Member]] = {}
-    for member in sorted(members, key=lambda one: (one.lag or 0, *map(str, _order(one)))):
-        group = found.setdefault((_name(member), member.bench or "", member.lag), [])
-        if all(other.seed != member.seed for other in group):
-            group.append(member)
-    return found
+    by_task: dict[tuple[int, str], list[Member]] = {}
+    for member in members:
+        by_task.setdefault((member.lag or 0, member.bench or ""), []).append(member)
+    return {
+        (name, task, alike[0].lag): alike
+        for (_, task), of_task in sorted(by_task.items())
+        for name, alike in group(of_task, []).items()
+    }
 
 
 def bench_table(rows: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:

@@ -176,12 +176,16 @@ Shape = tuple[object, ...]
 Speeds = Mapping[Shape, SpeedRecord]
 
 
+_COSTLY = ("batch-size", "bptt", "bidirectional", "pool", "tied", "precision", "vocab-size")
+
+
 def _shape(member: Member) -> Shape:
-    return member.cell, member.hidden_size, member.embedding_size, member.layers, member.level
+    size = (member.cell, member.hidden_size, member.embedding_size, member.layers, member.level)
+    return *size, *(member.recipe.get(name) for name in _COSTLY)
 
 
 def _speeds(members: Sequence[Member]) -> Speeds:
-    """Speed depends on cell and size only: rows that differ in their weights share it."""
+    """Speed depends on cell, size and batch: rows that differ in their weights share it."""
     return {_shape(member): member.speed for member in members if member.speed}
 
 

@@ -84,6 +84,9 @@ class Member(Record):
     recurrent_parameters: int
     macs_per_token: int = Field(description="recurrent multiply-adds per token, forward")
     lr: float
+    recipe: dict[str, str] = Field(
+        default_factory=dict, description="other settings that decide on what is learnt, by option"
+    )
     tokens_seen: int | None
     train_seconds: float | None
     untrained: bool = False

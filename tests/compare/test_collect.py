@@ -54,6 +54,8 @@ def write_run(tmp_path: Path) -> WriteRun:
         quality: float = 2.0,
         lr: float = 0.008,
         finished: bool = True,
+        model: dict[str, Any] | None = None,
+        training: dict[str, Any] | None = None,
     ) -> Path:
         config = RunConfig(
             corpus=CorpusConfig(sources=sources),
@@ -63,8 +65,9 @@ def write_run(tmp_path: Path) -> WriteRun:
                 task=task,
                 hidden_size=128,
                 embedding_size=64,  # type: ignore[arg-type]
+                **(model or {}),
             ),
-            training=TrainingConfig(seed=seed, steps=100, lr=lr),
+            training=TrainingConfig(**{"seed": seed, "steps": 100, "lr": lr, **(training or {})}),
         )
         run = Run.create(tmp_path / name, config)
         result = TrainResult(
@@ -220,8 +223,46 @@ def test_the_same_seed_twice_is_counted_once(write_run: WriteRun) -> None:
 
 def test_rows_that_differ_in_more_than_the_seed_are_told_apart(write_run: WriteRun) -> None:
     paths = [write_run("one"), write_run("two", lr=0.004), write_run("three", seed=1, lr=0.004)]
-    rows = {row.name: row.seeds for row in experiment.compare_runs(paths).rows}
-    assert rows == {"lstm good char H=128 lr=0.004": (0, 1), "lstm good char H=128 lr=0.008": (0,)}
+    result = experiment.compare_runs(paths)
+    assert {row.name: row.seeds for row in result.rows} == {
+        "lstm good lr=0.004": (0, 1),
+        "lstm good lr=0.008": (0,),
+    }
+    assert [w.text for w in result.warnings] == [
+        "2 rows are lstm good: the verdicts take the first, 'lstm good lr=0.004'"
+    ]
+
+
+@pytest.mark.parametrize("task", ["lm", "sentiment"])
+@pytest.mark.parametrize("sources", ["corpus.txt", "task:recall:lag=9"])
+def test_what_decides_on_the_result_makes_another_row(
+    write_run: WriteRun, task: str, sources: str
+) -> None:
+    """Seeds of a short and of a long training were one row; the dropout of one seed was dropped."""
+    changed: dict[str, dict[str, Any]] = {
+        "short": {"training": {"steps": 7}},
+        "dropout": {"model": {"dropout_output": 0.5}},
+        "mean": {"model": {"pool": "mean", "bidirectional": True}},
+        "big": {"training": {"batch_size": 99}},
+    }
+    common: dict[str, Any] = {"task": task, "sources": (sources,)}
+    paths = [write_run("plain", **common)]
+    paths += [write_run(name, seed=1, **common, **kind) for name, kind in changed.items()]
+    result = experiment.compare_runs(paths)
+    assert sorted(row.seeds for row in result.rows) == [(0,), (1,), (1,), (1,), (1,)]
+    assert len({row.name for row in result.rows}) == 5
+    assert len(result.bench) == (5 if sources.startswith("task:") else 0)
+
+
+def test_what_only_changes_how_a_run_is_made_does_not(write_run: WriteRun) -> None:
+    other = {"threads": 1, "device": "cpu", "keep_text": False, "checkpoint_every_s": 9.0}
+    result = experiment.compare_runs(
+        [
+            write_run("one", training={"start_from": "base-0"}),
+            write_run("two", seed=1, training={"start_from": "base-1", **other}),
+        ]
+    )
+    assert [(row.name, row.seeds) for row in result.rows] == [("lstm good", (0, 1))]
 
 
 def test_folders_are_searched_for_runs(write_run: WriteRun, tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rnnctl.data.ids import SplitIds
+from rnnctl.data.tokenizers import Tokenizer
+
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 ORDERS = {"char": 6, "byte": 6, "word": 3, "bpe": 4}  # per level of tokenizer
@@ -37,13 +40,14 @@ class KneserNey:
     """An n-gram model over ids below `vocab_size`, trained once on `documents`.
 
     `order` counts the predicted token: 5 looks at four tokens back. `boundary_id` stands between
-    documents and before the first.
+    documents and before the first. `tokens` is how many it was trained on.
     """
 
     def __init__(
         self, documents: Sequence[ArrayLike], *, order: int, vocab_size: int, boundary_id: int
     ) -> None:
         self.order, self.vocab_size, self.boundary_id = order, vocab_size, boundary_id
+        self.tokens = sum(map(np.size, documents))
         ids = self._joined(documents)
         ranks = np.zeros(len(ids), dtype=np.int64)
         keys: list[Ids] = []
@@ -109,6 +113,20 @@ class KneserNey:
             context = np.concatenate([[-1], ranks[:-1]])
             context[: k + 1] = -1
         return chance
+
+
+def trained_on(split: SplitIds, tokenizer: Tokenizer, *, most_tokens: int) -> KneserNey:
+    """The model of a split, of the order that suits its tokens: its first `most_tokens`, whole
+    documents but for the last. Each is told where it begins, as `losses` tells it.
+    """
+    ids = split.ids[:most_tokens]
+    ends = split.offsets[(split.offsets > 0) & (split.offsets < len(ids))]
+    return KneserNey(
+        [part for part in np.split(ids, ends) if len(part)],
+        order=ORDERS[tokenizer.level],
+        vocab_size=tokenizer.vocab_size,
+        boundary_id=tokenizer.boundary_id,
+    )
 
 
 def _level(keys: Ids, counts: Floats, contexts: int, vocab_size: int) -> _Level:

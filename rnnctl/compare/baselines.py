@@ -53,9 +53,7 @@ def _row(name: str, numbers: dict[str, float]) -> Row:
 
 def n_gram(run: Run, corpus: Corpus, split: str) -> Row:
     """Interpolated Kneser-Ney over the run's own tokens, unknown ones charged alike."""
-    import numpy as np
-
-    from rnnctl.baselines.ngram import ORDERS, KneserNey
+    from rnnctl.baselines.ngram import trained_on
     from rnnctl.data.cache import cache_directory
     from rnnctl.data.store import build_store
     from rnnctl.data.tokenizers import Tokenizer
@@ -66,17 +64,12 @@ def n_gram(run: Run, corpus: Corpus, split: str) -> Row:
         corpus, tokenizer, cache=cache_directory(), max_tokens=settings.max_tokens,
         keep=settings.keep,
     )  # fmt: skip
-    order = ORDERS[run.config.tokenizer.level]
-    train, test = store.split("train"), store.split(split)
-    model = KneserNey(
-        [np.asarray(train.ids[:MOST_TOKENS])], order=order, vocab_size=tokenizer.vocab_size,
-        boundary_id=tokenizer.boundary_id,
-    )  # fmt: skip
-    documents = (test.ids[a:b] for a, b in zip(test.offsets, test.offsets[1:], strict=False))
-    nats = sum(float(model.losses(document).sum()) for document in documents)
+    model = trained_on(store.split("train"), tokenizer, most_tokens=MOST_TOKENS)
+    test = store.split(split)
+    nats = sum(float(model.losses(test.document(d)).sum()) for d in range(test.count))
     nats += float(test.unknown_nats.sum())
     return _row(
-        f"{order}-gram",
+        f"{model.order}-gram",
         {
             "bits_per_byte": nats / math.log(2) / float(test.bytes.sum()),
             "perplexity": math.exp(nats / len(test.ids)),

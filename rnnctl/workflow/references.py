@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.baselines.linear import NaiveBayesLinear
-from rnnctl.baselines.ngram import ORDERS, KneserNey
+from rnnctl.baselines.ngram import trained_on
 from rnnctl.data.documents import Document
-from rnnctl.data.ids import SplitIds
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.diagnostics.use_reference import Reference
 from rnnctl.inference.training_text import NOT_KNOWN, training_store
@@ -26,27 +24,12 @@ def n_gram(loaded: Loaded) -> Reference | str:
     store = training_store(loaded)
     if store is None:
         return NOT_KNOWN
-    documents = _documents(store.split("train"))
-    if not documents:
+    split = store.split("train")
+    if not split.tokens:
         return "the store of the training text is empty"
-    tokenizer = loaded.tokenizer
-    order = ORDERS[tokenizer.level]
-    model = KneserNey(
-        documents,
-        order=order,
-        vocab_size=tokenizer.vocab_size,
-        boundary_id=tokenizer.boundary_id,
-    )
-    tokens = sum(map(len, documents))
-    name = f"interpolated Kneser-Ney {order}-gram, {tokens:,} tokens of the training text"
-    return Reference(name, model.losses)
-
-
-def _documents(split: SplitIds) -> list[NDArray[np.int32]]:
-    """The first documents, the last of them cut, `MOST_TOKENS` in all."""
-    ids = split.ids[:MOST_TOKENS]
-    ends = split.offsets[(split.offsets > 0) & (split.offsets < len(ids))]
-    return [part for part in np.split(ids, ends) if len(part)]
+    model = trained_on(split, loaded.tokenizer, most_tokens=MOST_TOKENS)
+    kind = f"interpolated Kneser-Ney {model.order}-gram"
+    return Reference(f"{kind}, {model.tokens:,} tokens of the training text", model.losses)
 
 
 def bag_of_words(documents: Sequence[Document], loaded: Loaded) -> BagSubject | None:

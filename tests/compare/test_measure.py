@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnnctl.baselines.ngram import KneserNey
 from rnnctl.compare import baselines, exchange, speed
+from rnnctl.data.corpus import open_corpus
 from rnnctl.results.comparison import BaselinesResult, SpeedResult
 from rnnctl.runs import Run
+from rnnctl.tasks.loading import load
 
 MakeRun = Callable[..., Path]
 TEXT = "the cat sat on the mat. " * 20
@@ -107,6 +110,28 @@ def test_the_n_gram_models_order_is_worth_what_it_should_be(
     assert 3 - 0.02 < bits < 3.4
     assert row.numbers["perplexity"].estimate == pytest.approx(2**bits, rel=0.01)
     assert not math.isnan(bits)
+
+
+def test_the_n_gram_model_knows_where_documents_begin(
+    trained: Callable[..., Path], tmp_path: Path, root: Path
+) -> None:
+    prose = (root / "data/paragraphs/valid.txt").read_text(encoding="utf-8")
+    (tmp_path / "text.txt").write_text(prose[:6000], encoding="utf-8")
+    path = trained(tmp_path / "text.txt", "--documents", "paragraph", "--bptt", 16)
+    baselines.measure(path)
+    (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
+    loaded = load(path)
+    end = loaded.tokenizer.boundary_id
+    corpus = open_corpus(loaded.config.corpus)
+    train, test = (
+        [np.append(loaded.tokenizer.encode(one.text), end) for one in corpus.documents(split)]
+        for split in ("train", "test")
+    )
+    own = KneserNey(train, order=6, vocab_size=loaded.tokenizer.vocab_size, boundary_id=end)
+    nats = np.concatenate([own.losses(document) for document in test])
+    spelled = sum(loaded.tokenizer.spelling_nats(one.text)[1] for one in corpus.documents("test"))
+    mean = (nats.sum() + spelled) / nats.size
+    assert row.numbers["perplexity"].estimate == pytest.approx(math.exp(mean), rel=1e-9)
 
 
 def test_the_linear_classifier_reads_the_runs_own_labels(

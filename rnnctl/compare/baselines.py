@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnnctl import __version__
-from rnnctl.results.base import Environment
+from rnnctl.errors import RnnctlError
+from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.comparison import BaselinesResult, Row, SeedSummary
 from rnnctl.runs import Run
 
 if TYPE_CHECKING:
     from rnnctl.data.corpus import Corpus
+    from rnnctl.data.documents import Document
 
 MOST_TOKENS = 5_000_000  # that an n-gram model is trained on
 MOST_DOCUMENTS = 50_000  # that the linear classifier is trained on
@@ -21,24 +24,40 @@ MOST_DOCUMENTS = 50_000  # that the linear classifier is trained on
 def measure(path: Path) -> None:
     """Train the baseline of a run's corpus and keep it as ``results/baselines.json`` of the run.
 
-    Raises DataError where the corpus cannot be read any more.
+    Hours of training must not be lost for a baseline: where there can be none, because the corpus
+    is gone or of one label only, a warning that says why is kept instead.
     """
-    import platform
-
-    from rnnctl.data.cache import cache_directory
-    from rnnctl.data.corpus import open_corpus
-
     run = Run.open(path)
-    corpus = open_corpus(run.config.corpus, task=run.config.model.task, cache=cache_directory())
-    split = "test" if any(True for _ in corpus.documents("test")) else "valid"
-    make = n_gram if run.config.model.task == "lm" else linear
     record = BaselinesResult(
-        environment=Environment(rnnctl=__version__, python=platform.python_version()),
-        corpus_fingerprint=corpus.fingerprint,
-        rows=(make(run, corpus, split),),
+        environment=Environment(rnnctl=__version__, python=platform.python_version()), rows=()
     )
+    try:
+        fingerprint, row = _measured(run)
+        record = record.model_copy(update={"corpus_fingerprint": fingerprint, "rows": (row,)})
+    except (RnnctlError, OSError, ValueError, ArithmeticError, MemoryError) as problem:
+        warning = Warning_(code="NO_BASELINE", text=f"there is no baseline: {_reason(problem)}")
+        record = record.model_copy(update={"warnings": (warning,)})
     with run.lock():
         run.write_result("baselines", record)
+
+
+def _reason(problem: Exception) -> str:
+    if isinstance(problem, RnnctlError):
+        return problem.message
+    return f"it failed with {type(problem).__name__} {problem}".strip()
+
+
+def _measured(run: Run) -> tuple[str, Row]:
+    """The fingerprint of the corpus, and what the baseline that suits the task makes of it."""
+    from rnnctl.data.cache import cache_directory
+    from rnnctl.data.corpus import open_corpus
+    from rnnctl.workflow.preparation import check_same_corpus
+
+    corpus = open_corpus(run.config.corpus, task=run.config.model.task, cache=cache_directory())
+    check_same_corpus(run, corpus)
+    split = "test" if any(True for _ in corpus.documents("test")) else "valid"
+    make = n_gram if run.config.model.task == "lm" else linear
+    return corpus.fingerprint, make(run, corpus, split)
 
 
 def _row(name: str, numbers: dict[str, float]) -> Row:
@@ -79,8 +98,6 @@ def n_gram(run: Run, corpus: Corpus, split: str) -> Row:
 
 def linear(run: Run, corpus: Corpus, split: str) -> Row:
     """Naive-Bayes-weighted logistic regression on words and pairs of words."""
-    from itertools import islice
-
     from sklearn.metrics import f1_score
 
     from rnnctl.baselines.linear import NaiveBayesLinear
@@ -89,8 +106,7 @@ def linear(run: Run, corpus: Corpus, split: str) -> Row:
     texts: dict[str, list[str]] = {}
     labels: dict[str, list[int]] = {}
     for name in ("train", split):
-        documents: Any = islice(corpus.documents(name), MOST_DOCUMENTS)
-        kept = [one for one in documents if one.label in number]
+        kept = [one for one in spread(corpus, name, MOST_DOCUMENTS) if one.label in number]
         texts[name] = [document.text for document in kept]
         labels[name] = [number[str(document.label)] for document in kept]
     model = NaiveBayesLinear(texts["train"], labels["train"], classes=len(number))
@@ -103,3 +119,19 @@ def linear(run: Run, corpus: Corpus, split: str) -> Row:
             "macro_f1": float(f1_score(labels[split], found, average="macro")),
         },
     )
+
+
+def spread(corpus: Corpus, split: str, most: int) -> list[Document]:
+    """The documents of a split, or `most` of them: one out of each of so many equal stretches.
+
+    A file that is sorted by label is met evenly so, and drawing within a stretch, always alike,
+    keeps the choice out of step with a file in which labels take turns.
+    """
+    import numpy as np
+
+    count = sum(1 for _ in corpus.documents(split))
+    if count <= most:
+        return list(corpus.documents(split))
+    begins = np.arange(most + 1) * count // most
+    chosen = set(np.random.default_rng(0).integers(begins[:-1], begins[1:]).tolist())
+    return [one for k, one in enumerate(corpus.documents(split)) if k in chosen]

@@ -20,6 +20,7 @@ from rnnctl.compare.plan import Settings, match_in_words, members, trials, tunin
 from rnnctl.compare.rates import provenance
 from rnnctl.compare.resolve import best_rates, needs_steps, rates_in_words, resolved
 from rnnctl.errors import UsageError
+from rnnctl.results.base import Warning_
 from rnnctl.results.comparison import Comparison, Failure, Row
 from rnnctl.runs import Run, storage
 
@@ -143,7 +144,7 @@ def measure(paths: Sequence[Path], cores: int) -> Iterator[str]:
         if not has_result(path, "exchange") and exchange.can_be_exchanged(path):
             yield f"exchange of states: {path.name}"
             exchange.measure(path)
-    if text and not any(has_result(path, "baselines") for path in text):
+    if text and not kept_baselines(text).rows:
         yield "baselines"
         baselines.measure(text[0])
 
@@ -178,13 +179,28 @@ def compare_runs(
     if not found and unread:
         raise collect.nothing_left(unread)
     every = (*failures, *unread)
-    return report.compare(found, every, baselines=kept_baselines(paths), match=match, rates=rates)
+    kept = kept_baselines(paths)
+    return report.compare(
+        found, every, baselines=kept.rows, noted=kept.warnings, match=match, rates=rates
+    )
 
 
-def kept_baselines(paths: Sequence[Path]) -> tuple[Row, ...]:
-    """The baseline rows that some of the runs keep."""
+@dataclass(frozen=True)
+class Baselines:
+    """Rows to compare with, or why there are none."""
+
+    rows: tuple[Row, ...] = ()
+    warnings: tuple[Warning_, ...] = ()
+
+
+def kept_baselines(paths: Sequence[Path]) -> Baselines:
+    """The baselines of the first run that keeps some; else why there are none."""
+    found = Baselines()
     for path in paths:
-        if has_result(path, "baselines"):
+        if has_result(path, "baselines") and not found.rows:
             kept = Run.open(path).read_result("baselines")
-            return tuple(Row.model_validate(row) for row in kept.get("rows", ()))
-    return ()
+            found = Baselines(
+                tuple(Row.model_validate(row) for row in kept.get("rows", ())),
+                tuple(Warning_.model_validate(one) for one in kept.get("warnings", ())),
+            )
+    return found

@@ -22,6 +22,7 @@ def compare(
     failures: Sequence[Failure] = (),
     *,
     baselines: Sequence[Row] = (),
+    noted: Sequence[Warning_] = (),
     match: str = "as the runs were trained",
     rates: str = "",
 ) -> Comparison:
@@ -32,7 +33,7 @@ def compare(
     """
     text, bench = _parts(members)
     check_comparable(text)
-    warnings: list[Warning_] = []
+    warnings: list[Warning_] = [*noted]
     rows = (*rows_of(group(text, warnings)), *baselines)
     recall = bench_rows(_bench_groups([m for m in (*text, *bench) if m.bench]))
     warnings += _ambiguous(rows)

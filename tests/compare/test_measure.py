@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from rnnctl.baselines.ngram import KneserNey
 from rnnctl.compare import baselines, exchange, speed
-from rnnctl.data.corpus import open_corpus
+from rnnctl.data.corpus import Corpus, open_corpus
+from rnnctl.data.documents import Document
 from rnnctl.results.comparison import BaselinesResult, SpeedResult
 from rnnctl.runs import Run
 from rnnctl.tasks.loading import load
@@ -145,3 +147,68 @@ def test_the_linear_classifier_reads_the_runs_own_labels(
     (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
     assert row.numbers["accuracy"].estimate == 1.0
     assert row.numbers["macro_f1"].estimate == 1.0
+
+
+@pytest.mark.parametrize("order", ["sorted by label", "labels take turns"])
+def test_the_linear_classifier_reads_from_the_whole_of_a_long_corpus(
+    trained: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    rows = [f"{word} film number {k},{label}" for k in range(60)
+            for word, label in (("great", "yes"), ("awful", "no"))]  # fmt: skip
+    if order == "sorted by label":
+        rows.sort()
+    (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    path = trained(tmp_path / "reviews.csv", "--task", "sentiment", "--split", "40/0/60")
+    monkeypatch.setattr(baselines, "MOST_DOCUMENTS", 24)  # of 48 and 72
+    baselines.measure(path)
+    (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
+    assert row.numbers["accuracy"].estimate == 1.0
+
+
+def test_documents_are_taken_evenly_from_everywhere_and_always_the_same() -> None:
+    corpus = Corpus.from_documents({"train": [Document(str(k)) for k in range(1000)]})
+    taken = [int(one.text) for one in baselines.spread(corpus, "train", 300)]
+    assert taken == [int(one.text) for one in baselines.spread(corpus, "train", 300)]
+    assert np.histogram(taken, 100, (0, 1000))[0] == pytest.approx(3, abs=1)
+    assert sum(k % 2 for k in taken) == pytest.approx(150, abs=25)
+    assert len(list(baselines.spread(corpus, "train", 1001))) == 1000
+
+
+@pytest.mark.parametrize(
+    ("fault", "why"),
+    [
+        ("gone", "there is no baseline: TEXT does not exist"),
+        ("altered", "there is no baseline: the corpus is not the one that"),
+        ("one label", "there is no baseline: it failed with ValueError texts of one label only"),
+    ],
+)
+def test_a_baseline_that_fails_is_a_warning_and_is_tried_again(  # type: ignore[no-untyped-def]
+    rnnctl, trained: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    fault: str, why: str,
+) -> None:  # fmt: skip
+    text = tmp_path / "reviews.csv"
+    content = "text,label\n" + "".join(
+        f"{word} film number {k},{label}\n"
+        for k in range(60)
+        for word, label in (("great", "yes"), ("awful", "no"))
+    )
+    text.write_text(content)
+    path = trained(text, "--task", "sentiment")
+    monkeypatch.setattr(speed, "measure", lambda *_, **__: [])
+    with monkeypatch.context() as patch:
+        if fault == "gone":
+            text.unlink()
+        elif fault == "altered":
+            text.write_text(content + "a film,yes\n")
+        else:
+            patch.setattr(baselines, "MOST_DOCUMENTS", 1)
+        failed = rnnctl("compare", path, "--measure", "--format", "json")
+    assert failed.code == 0, failed.err
+    (warning,) = json.loads(failed.out)["warnings"]
+    assert warning["text"].startswith(why.replace("TEXT", str(text)))
+    kept = json.loads(rnnctl("compare", path, "--format", "json").out)
+    assert kept["warnings"] == [warning]
+    text.write_text(content)
+    again = json.loads(rnnctl("compare", path, "--measure", "--format", "json").out)
+    assert again["warnings"] == []
+    assert [row["kind"] for row in again["rows"]] == ["trained", "baseline"]

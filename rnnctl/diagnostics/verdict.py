@@ -51,15 +51,14 @@ def _effect(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
         far = "a word read 4 to 8 words ago leaves no measurable trace in what is expected"
         yield near if head.kind == "effect_half" else far
         return
-    what = "evidence" if head.kind == "effect_half" else "a word's pull on its own return"
-    yield from _halves(
-        measured.effect,
-        "half_distance",
-        f"{what} counts half as much {{x}} later"
-        if head.kind == "effect_half"
-        else f"{what} halves within {{x}}",
-        f"{what} still counts more than half {{x}} later",
-    )
+    if head.kind == "effect_half":
+        reached = "evidence counts half as much {x} later"
+        censored = "evidence still counts more than half {x} later"
+    else:
+        what = "a word's pull on its own return"
+        reached = f"{what} halves within {{x}}, from 4 to 8 words back on"
+        censored = f"{what} has not halved {{x}} after the nearest 4 to 8"
+    yield from _halves(measured.effect, "half_distance", reached, censored)
 
 
 def _halves(record: Measurement | None, name: str, reached: str, censored: str) -> Iterator[str]:

@@ -22,7 +22,8 @@ class CurveChart:
     """A curve as a chart. In the axes' titles {x} and {y} stand for the curve's units.
 
     `log_x`: the distance is logarithmic; `floor`: so is y, and this is the smallest value drawn;
-    `untrained`: an untrained network's curve means something.
+    `between`: what lies beyond is drawn there. `untrained`: an untrained network's curve means
+    something.
     """
 
     curve: str
@@ -33,6 +34,7 @@ class CurveChart:
     log_x: bool = True
     floor: float | None = None
     limits: tuple[Limit, ...] = ()
+    between: tuple[float, float] = (-math.inf, math.inf)
     untrained: bool = True
 
 
@@ -52,8 +54,8 @@ CURVES: dict[str, CurveChart] = {
     "effect": CurveChart(
         "effect", "What early evidence still counts",
         "Push of a word or sentence on the answer, by how far back it stands; 1 is its push when "
-        "near.",
-        y="push, relative to near", limits=(Limit("y", 0.5, "half"),),
+        "near. What is beyond -0.5 or 2 is drawn there.",
+        y="push, relative to near", limits=(Limit("y", 0.5, "half"),), between=(-0.5, 2.0),
     ),
     "gradient": CurveChart(
         "gradient", "Gradient against distance",
@@ -86,19 +88,20 @@ def _is_drawn(row: Row, chart: CurveChart) -> bool:
 
 def _points(name: str, curve: Curve, chart: CurveChart) -> list[Datum]:
     """What is drawn of a curve; on a logarithmic axis it ends where it reaches the floor."""
-    least = -math.inf if chart.floor is None else chart.floor
+    least, most = chart.between if chart.floor is None else (chart.floor, math.inf)
     made: list[Datum] = []
     nothing = (None,) * len(curve.x)
     for x, y, lo, hi, n in zip(curve.x, curve.y, curve.lo or nothing, curve.hi or nothing,
                                curve.n or nothing, strict=True):  # fmt: skip
         if y is None or (chart.log_x and x <= 0):
             continue
-        datum: Datum = {"row": name, "x": x, "y": max(y, least), "lo": lo, "hi": hi}
+        datum: Datum = {"row": name, "x": x, "y": min(max(y, least), most), "lo": lo, "hi": hi}
         if lo is not None and hi is not None and (n or 0) >= BAND_SEEDS:
-            datum |= {"low": max(lo, least), "high": max(hi, least)}
+            datum |= {"low": min(max(lo, least), most), "high": min(max(hi, least), most)}
         made.append(datum)
-    above = [k for k, datum in enumerate(made) if _number(datum["y"]) > least]
-    made = made[: above[-1] + 2] if above else []
+    if chart.floor is not None:
+        above = [k for k, datum in enumerate(made) if _number(datum["y"]) > least]
+        made = made[: above[-1] + 2] if above else []
     for k in _markers([_number(datum["x"]) for datum in made], log=chart.log_x):
         made[k]["mark"] = 1
     return made

@@ -47,10 +47,12 @@ SPARKS = 20  # characters of a curve
 CURVES = (
     ("learning", "validation while training", None),
     ("use", "excess loss with only so much context (log)", 1e-3),
-    ("effect", "what early evidence still counts", None),
+    ("effect", "what early evidence still counts, █ all of it", None),
     ("gradient", "gradient that arrives from so far back (log)", 1e-6),
 )
 """Key, title, and for a logarithmic drawing the smallest value that is told from nothing."""
+DRAWN = {"effect": (0.0, 1.0)}
+"""From where to where a curve is drawn; ratios to a small effect would hide what they are of."""
 
 
 def blocks(result: Result) -> list[Block]:
@@ -227,19 +229,26 @@ def _curves(result: Comparison) -> list[Block]:
         if not found:
             continue
         lines += ["", title] if lines else [title]
-        lines += [f"  {name:<{width}}  {_spark(curve, floor)}" for name, curve in found]
+        lines += [
+            f"  {name:<{width}}  {_spark(curve, floor, *DRAWN.get(key, ()))}"
+            for name, curve in found
+        ]
     return [Heading("Curves"), Chart(tuple(lines))] if lines else []
 
 
-def _spark(curve: Curve, floor: float | None) -> str:
+def _spark(
+    curve: Curve, floor: float | None, low: float | None = None, high: float | None = None
+) -> str:
     known = [value for value in curve.y if value is not None]
     first, last = numbers.number(curve.x[0]), numbers.number(curve.x[-1])
     ends = f"{_end(known[0], floor)} to {_end(known[-1], floor)}" if known else ""
     thin = curve.y[:: -(-len(curve.y) // SPARKS)]
     if floor is not None:
         thin = tuple(None if y is None else math.log(max(y, floor) / floor) for y in thin)
-    low = None if floor is None else 0.0
-    return f"{numbers.sparkline(thin, low=low)}  {ends}, {first} to {last} {curve.x_unit}"
+        low = 0.0
+    return (
+        f"{numbers.sparkline(thin, low=low, high=high)}  {ends}, {first} to {last} {curve.x_unit}"
+    )
 
 
 def _end(value: float, floor: float | None) -> str:

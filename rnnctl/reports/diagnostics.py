@@ -61,6 +61,11 @@ UNITS = {
     "n_slow": "",
 }
 NO_UNIT = ("ratio", "share")
+NEAR_PHRASES = {
+    "half_distance": "from 4 to 8 words on it halves within",
+    "b_near": "effect 4 to 8 words back",
+}
+"""Of language models, whose effect is compared with that of words nearby, not at the very end."""
 SPELLING = (
     "the losses on this text leave out the spelling of unknown words, which the loss on the "
     "validation text is charged with"
@@ -170,16 +175,16 @@ def _panel(result: DiagnosticsResult) -> Block:
             continue
         strong.append(len(rows))
         rows.append((QUESTIONS.get(row.name, row.name), "", ""))
-        for what, shown, ends in _numbers(row):
-            rows.append((what.replace("words", unit), shown, ends))
+        for name, shown, ends in _numbers(row):
+            rows.append((f"  {_phrase(name, result)}".replace("words", unit), shown, ends))
     return table(("", "measured", "95 %"), rows, align="lrl", strong_rows=strong)
 
 
 def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
-    """(what, value with unit, interval) of each number of a row; why, where there is none."""
+    """(name, value with unit, interval) of each number of a row; why, where there is none."""
     for name, value in row.numbers.items():
         if value.status == "not_applicable":
-            yield f"  {PHRASES.get(name, name)}", "not defined", ""
+            yield name, "not defined", ""
             continue
         unit = UNITS.get(name, "" if value.unit in NO_UNIT else value.unit)
         bare = estimate(value.model_copy(update={"ci95": (None, None)}))
@@ -189,7 +194,13 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
             ends = f"[{fixed(low, 2)}, {fixed(high, 2)}]"
         exists = value.estimate is not None or value.status == "censored"
         shown = f"{bare} {unit}".strip() if exists else bare
-        yield f"  {PHRASES.get(name, name)}", shown, ends
+        yield name, shown, ends
+
+
+def _phrase(name: str, result: DiagnosticsResult) -> str:
+    if result.headline.kind == "use_neff" and name in NEAR_PHRASES:
+        return NEAR_PHRASES[name]
+    return PHRASES.get(name, name)
 
 
 def _asides(result: DiagnosticsResult) -> Iterator[Block]:
@@ -199,7 +210,7 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
         for name, value in row.numbers.items():
             said = record is not None and value.note == record.note  # a warning says it already
             if value.estimate is None and value.status != "censored" and value.note and not said:
-                yield Paragraph(f"{PHRASES.get(name, name)}: {value.note}", "note")
+                yield Paragraph(f"{_phrase(name, result)}: {value.note}", "note")
     shown = {name for row in result.panel for name in row.numbers}
     if "loss_here" in shown and result.data.unknown_rate > 0:
         yield Paragraph(SPELLING, "note")

@@ -97,13 +97,18 @@ def estimate(value: Estimate | None, digits: int = 3, *, with_unit: bool = False
     return f"{text} {ends}" if ends else text
 
 
-def sparkline(values: Sequence[float | None], *, low: float | None = None) -> str:
-    """One character per value, from the smallest (or `low`) to the largest; a space for None."""
+def sparkline(
+    values: Sequence[float | None], *, low: float | None = None, high: float | None = None
+) -> str:
+    """One character per value; a space for None.
+
+    From the smallest (or `low`) to the largest (or `high`); what lies beyond is drawn at the end.
+    """
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return " " * len(values)
     bottom = min(known) if low is None else low
-    span = max(known) - bottom
+    span = (max(known) if high is None else high) - bottom
     return "".join(_spark(value, bottom, span) for value in values)
 
 

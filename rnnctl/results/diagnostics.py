@@ -102,9 +102,10 @@ class UseRecord(Measurement):
 class EffectRecord(Measurement):
     """Does early evidence still push the answer its own way (D1)?
 
-    Scalars: `b_near` (nats of log-odds), `half_distance`, `retention_10`, `retention_30`,
-    `retention_100`, `retention_auc`; for classifiers `retention_start` (evidence at the start of a
-    document of median length). Curves: `b` (nats) and `r` = b / b_near; per filler `r:<filler>`.
+    Scalars: `b_near` (nats of log-odds), `half_distance` (how far beyond `near` it is halved),
+    `retention_10`, `retention_30`, `retention_100`, `retention_auc`; for classifiers
+    `retention_start` (evidence at the start of a document of median length). Curves: `b` (nats) and
+    `r` = b / b_near; per filler `r:<filler>`.
     """
 
     near: str = Field("", description="which distances define b_near")

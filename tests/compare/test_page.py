@@ -101,6 +101,24 @@ def test_a_curve_on_a_logarithmic_axis_ends_where_it_reaches_the_floor(grid: Gri
     assert [value["x"] for value in found] == [1, 2, 3]
 
 
+def test_a_ratio_to_a_small_effect_does_not_squash_the_others(grid: Grid) -> None:
+    """Its number stays in the table; the drawing ends at the edge."""
+    wild, *others = grid(3, 0)
+    curve = wild.curves["effect"]
+    curve = curve.model_copy(update={"y": (-406.0, *curve.y[1:-1], 88.0)})
+    wild = wild.model_copy(update={"curves": {**wild.curves, "effect": curve}})
+    result = compare([wild, *others])
+    found = next(data for data in charts(result) if data.name == "effect")
+    drawn = [value[name] for value in found.values for name in ("y", "low", "high")]
+    assert min(drawn) == -0.5 and max(drawn) == 2.0
+    assert "-135" in str(found.text.rows)
+    text = render(result, "table", 80)
+    sparks = text[text.index("what early evidence") :].splitlines()
+    row = next(line for line in sparks if wild.init in line and wild.cell in line)
+    spark = row.split()[2]
+    assert spark[0] == "▁" and spark[1] > spark[3]
+
+
 def test_a_curve_of_many_points_has_few_markers(grid: Grid) -> None:
     curve = Curve(
         x_unit="tokens", y_unit="ratio", x=tuple(range(1, 129)), y=tuple(0.9**k for k in range(128))

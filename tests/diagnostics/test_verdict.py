@@ -44,7 +44,8 @@ def test_what_was_measured_is_said_in_one_sentence() -> None:
     said = verdict(horizon(38, 31, 47), measured, None)
     assert said == (
         "The loss stops needing text beyond 38 words; a word's pull on its own return halves "
-        "within 12 words; more than half of what the state knew about a word is still there "
+        "within 12 words, from 4 to 8 words back on; more than half of what the state knew about "
+        "a word is still there "
         "128 words later; the learning signal halves within 9.0 tokens."
     )
 

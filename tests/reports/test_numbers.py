@@ -68,6 +68,7 @@ def test_sparklines_rise_with_their_values_and_leave_gaps() -> None:
     assert line == "▁▃ ▆ █"
     assert numbers.sparkline([2.0, 2.0]) == "▁▁"
     assert numbers.sparkline([None, None]) == "  "
+    assert numbers.sparkline([-406.0, 0.5, 9.0], low=0.0, high=1.0) == "▁▅█"
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))

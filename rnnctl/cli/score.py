@@ -19,6 +19,7 @@ from rnnctl.cli.options import (
 )
 from rnnctl.cli.score_output import LINE_ROW, NATS_ROW, Printer, summary
 from rnnctl.errors import UsageError
+from rnnctl.wording import plural
 
 if TYPE_CHECKING:
     from rnnctl.inference.lines import Line
@@ -171,6 +172,6 @@ def _lines(
                 errors += sum(scored.tally is None for scored in window)
                 for scored in window:
                     total.add(scored.tally or Tally())
-    console.note(f"{count:,} texts: {summary(total)}")
+    console.note(f"{plural(count, 'text')}: {summary(total)}")
     if errors:
         console.warn(f"{errors:,} of {count:,} hold no text")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rnnctl.cli import inputs
 from rnnctl.cli.options import Format
+from rnnctl.wording import plural
 
 if TYPE_CHECKING:
     from rnnctl.inference.score import Scored, Tally
@@ -22,7 +23,8 @@ def summary(tally: Tally) -> str:
     """Sums in a sentence."""
     if not tally.tokens:
         return "nothing to score"
-    said = f"{tally.nats:,.2f} nats, {tally.tokens:,} tokens, perplexity {_shown(tally.perplexity)}"
+    said = f"{tally.nats:,.2f} nats, {plural(tally.tokens, 'token')}, "
+    said += f"perplexity {_shown(tally.perplexity)}"
     said += f", {_shown(tally.bits_per_byte)} bits per byte"
     return said + (f", unknown tokens: {tally.unknown:,}" if tally.unknown else "")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnctl.cli import console
 from rnnctl.reports.numbers import number, percent, seconds
+from rnnctl.wording import plural
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -158,15 +159,14 @@ def stepped_back(event: Any) -> str:
 def introduction(event: Started) -> str:
     """What is going to be trained, on what."""
     model = event.config.model
-    layers = f"{model.num_layers} layer" + ("s" if model.num_layers > 1 else "")
+    layers = f"{plural(model.num_layers, 'layer')} of {model.hidden_size}"
     cut = f", {percent(event.cut_share)} of the documents cut" if event.cut_share else ""
     begun = f"going on after step {event.step:,}" if event.step else f"run {event.run}"
-    threads = f"{event.threads} thread" + ("s" if event.threads > 1 else "")
     return (
         f"{event.corpus}{_labels(event.labels)}\n"
-        f"{event.train_tokens:,} training tokens, vocabulary {event.vocab_size:,}{cut}\n"
-        f"{model.cell.upper()}, {layers} of {model.hidden_size}, {event.parameters:,} parameters; "
-        f"{event.device}, {threads}\n"
+        f"{plural(event.train_tokens, 'training token')}, vocabulary {event.vocab_size:,}{cut}\n"
+        f"{model.cell.upper()}, {layers}, {plural(event.parameters, 'parameter')}; "
+        f"{event.device}, {plural(event.threads, 'thread')}\n"
         f"{event.dtype}; {begun}"
     )
 
@@ -176,7 +176,8 @@ def _labels(names: tuple[str, ...]) -> str:
     if not names:
         return ""
     more = f" and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
-    return f", {len(names)} labels: {', '.join(name[:24] for name in names[:SHOWN_LABELS])}{more}"
+    shown = ", ".join(name[:24] for name in names[:SHOWN_LABELS])
+    return f", {plural(len(names), 'label')}: {shown}{more}"
 
 
 class Plain(Silent):

@@ -18,6 +18,7 @@ from rnnctl.compare.evidence import (
 )
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import Contrast, Member, Outcome, Row
+from rnnctl.wording import plural
 
 CHARACTERS_PER_WORD = 5.0  # where distances are in characters
 
@@ -29,7 +30,7 @@ def vanishes(evidence: Evidence, *, lag: float) -> list[Finding]:
         return []
     grows = row.exploding_seeds
     if grows * 2 > max(1, len(row.seeds)):
-        sentence = f"{row.name}: the gradient grows in {grows} of {len(row.seeds)} seeds"
+        sentence = f"{row.name}: the gradient grows in {grows} of {plural(len(row.seeds), 'seed')}"
         return [Finding(HOLDS, sentence + ": it explodes", {"reach_1pct": value})]
     half = row.numbers.get("gradient_half_life")
     text = f"{row.name}: 1 % of the gradient is left after {in_words(value)}"
@@ -89,7 +90,7 @@ def _recall_of_rnn(evidence: Evidence) -> list[Finding]:
             continue
         half_way = (1 + row.chance) / 2
         text = (
-            f"{row.name} recalls a symbol {row.lag} tokens back with accuracy "
+            f"{row.name} recalls a symbol {plural(row.lag or 0, 'token')} back with accuracy "
             f"{in_words(row.accuracy)} (chance {row.chance:.3g})"
         )
         numbers: dict[str, Estimate] = {f"recall_{row.lag}": row.accuracy}
@@ -174,7 +175,7 @@ def _exchange_finding(members: Sequence[Member], source: str, init: str) -> Find
     )
     where = source or "the text"
     text = (
-        f"lstm {init} on {where}: exchanged {shares[0][2]} tokens back, c alone carries "
+        f"lstm {init} on {where}: exchanged {plural(shares[0][2], 'token')} back, c alone carries "
         f"{in_words(c)} of the effect, h alone {in_words(h)}"
     )
     return Finding(OPPOSITE[below(more, 0.0)], text, {f"c - h ({where})": more})

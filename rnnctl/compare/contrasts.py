@@ -26,6 +26,7 @@ from rnnctl.statistics import (
     probability_of_superiority,
     ratio_of_geometric_means,
 )
+from rnnctl.wording import plural
 
 ALPHA = 0.05
 INITS = ("good", "torch", "chrono")
@@ -160,7 +161,10 @@ def _effect(pair: Pair) -> Estimate:
     of = ratio_of_geometric_means if pair.endpoint == "horizon" else difference_of_means
     ends: Interval = of(pair.a.seeds, pair.b.seeds)
     lower_bounds = pair.a.censored + pair.b.censored
-    note = f"{lower_bounds} of the horizons are lower bounds" if lower_bounds else ""
+    bounds = plural(
+        lower_bounds, "of the horizons is a lower bound", "of the horizons are lower bounds"
+    )
+    note = bounds if lower_bounds else ""
     if lower_bounds == len(pair.a.seeds) + len(pair.b.seeds):
         return Estimate(estimate=None, status="undefined", n=pair.n, unit=unit, note=note)
     lo, hi = (finite(ends.lo), finite(ends.hi)) if pair.n > 1 else (None, None)

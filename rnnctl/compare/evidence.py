@@ -9,6 +9,7 @@ from rnnctl.compare.summary import finite
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import BenchRow, Contrast, Member, Outcome, Row
 from rnnctl.statistics import t_interval
+from rnnctl.wording import with_unit
 
 HOLDS: Outcome = "holds"
 DOES_NOT: Outcome = "does not hold"
@@ -64,16 +65,16 @@ def below(value: Estimate, bound: float) -> Outcome:
 
 def in_words(value: Estimate) -> str:
     """``12.3 words [9.1, 17]``, or why there is no number."""
-    unit = f" {value.unit}" if value.unit else ""
     if value.status == "censored" and value.censored_at is not None:
-        return f"more than {value.censored_at:.3g}{unit}"
+        return f"more than {with_unit(f'{value.censored_at:.3g}', value.unit)}"
     if value.estimate is None:
         return value.status.replace("_", " ")
+    shown = with_unit(f"{value.estimate:.3g}", value.unit)
     lo, hi = value.ci95
     if lo is None and hi is None:
-        return f"{value.estimate:.3g}{unit} (no interval)"
+        return f"{shown} (no interval)"
     low, high = ("?" if end is None else f"{end:.3g}" for end in (lo, hi))
-    return f"{value.estimate:.3g}{unit} [{low}, {high}]"
+    return f"{shown} [{low}, {high}]"
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:

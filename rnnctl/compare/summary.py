@@ -23,6 +23,7 @@ from rnnctl.results.comparison import (
     SpeedRecord,
 )
 from rnnctl.statistics import t_interval, wilson
+from rnnctl.wording import plural
 
 LOG_FLOOR = 0.1
 """Smallest value on a log scale: a horizon of 0 words enters as a tenth of one."""
@@ -93,9 +94,11 @@ def _nothing(values: Sequence[Estimate], scale: Scale, unit: str) -> SeedSummary
 def _note(members: int, known: int, censored: int) -> str:
     parts = []
     if censored:
-        parts.append(f"{censored} of {known} seeds are lower bounds")
+        verb = "is a lower bound" if censored == 1 else "are lower bounds"
+        parts.append(f"{censored} of {plural(known, 'seed')} {verb}")
     if known < members:
-        parts.append(f"{members - known} of {members} seeds have no value")
+        verb = "has" if members - known == 1 else "have"
+        parts.append(f"{members - known} of {plural(members, 'seed')} {verb} no value")
     if known == 1:
         parts.append("one seed: no interval")
     return "; ".join(parts)
@@ -218,6 +221,10 @@ def _numbers(members: list[Member]) -> dict[str, SeedSummary]:
     return numbers
 
 
+def _rounds(kept: int, measured: int | None) -> str:
+    return f"{kept} of {plural(measured or kept, 'round')} of one member"
+
+
 def _speed(found: SpeedRecord | None) -> dict[str, SeedSummary]:
     """Speed does not depend on the seed: the interval is over the rounds of one member."""
     if found is None:
@@ -228,7 +235,7 @@ def _speed(found: SpeedRecord | None) -> dict[str, SeedSummary]:
     }
     return {
         key: summarise(estimates(values), "log", MEASURES[key].unit, floor=0.0).model_copy(
-            update={"note": f"{len(values)} of {found.rounds or len(values)} rounds of one member"}
+            update={"note": _rounds(len(values), found.rounds)}
         )
         for key, values in rounds.items()
         if values

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rnnctl.data.classifier_batches import ClassifierBatch, DocumentBatches, pad_documents
 from rnnctl.data.ids import IdArray, SplitIds
 from rnnctl.errors import DataError
+from rnnctl.wording import plural
 
 __all__ = [
     "ClassifierBatch",
@@ -71,7 +72,8 @@ class StreamBatches:
         self._length = self._total // batch_size
         if self._length < 2:
             raise DataError(
-                f"the training text has {self._total} tokens, too few for {batch_size} streams",
+                f"the training text has {plural(self._total, 'token')}, too few for "
+                f"{plural(batch_size, 'stream')}",
                 hint="give more text or a smaller --batch-size",
             )
         self._pass = 0

@@ -27,6 +27,7 @@ from rnnctl.data.tables import lines
 from rnnctl.data.textfile import TextFile, check_encoding
 from rnnctl.errors import DataError, UsageError
 from rnnctl.results.base import Warning_
+from rnnctl.wording import plural
 
 
 class Opener:
@@ -146,7 +147,9 @@ class Opener:
 
     def _documents_of_rows(self, given: Mapping[str, list[Rows]]) -> Corpus:
         blank = sum(rows.blank for group in given.values() for rows in group)
-        text = f"{blank} records have no text and were left out"
+        text = plural(
+            blank, "record has no text and was left out", "records have no text and were left out"
+        )
         warnings = (Warning_(code="blank_texts", text=text),) if blank else ()
         return self._documents({name: combine(group) for name, group in given.items()}, warnings)
 
@@ -279,5 +282,6 @@ def _shared(train: Collection, parts: Mapping[str, Selection], other: str) -> tu
         f"{d.source} ({' '.join(d.text.split())[:40]}…)"
         for d in second.collection.read(second.indices[where])
     )
-    text = f"{len(both)} texts stand in both train and {other}, for instance {examples}"
+    count = plural(len(both), "text stands", "texts stand")
+    text = f"{count} in both train and {other}, for instance {examples}"
     return (Warning_(code=f"train_{other}_overlap", text=text),)

@@ -14,6 +14,7 @@ from typing import Any
 from rnnctl.data.fields import has_usual_name, pick_label, pick_text
 from rnnctl.data.textfile import TextFile
 from rnnctl.errors import DataError
+from rnnctl.wording import plural
 
 MAX_LINE = 64 << 20
 _MAX_ARRAY = 64 << 20
@@ -257,7 +258,8 @@ def _by_name(
     for line, record in records:
         if len(record) != len(columns):
             raise DataError(
-                f"{name}:{line}: {len(record)} cells, but the table has {len(columns)} columns",
+                f"{name}:{line}: {plural(len(record), 'cell')}, but the table has "
+                f"{plural(len(columns), 'column')}",
                 hint="cells that hold the separator or a line end must be in quotes",
             )
         yield line, dict(zip(columns, record, strict=True))

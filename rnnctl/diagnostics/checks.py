@@ -10,10 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rnnctl.diagnostics.panel import Measured, shown
+from rnnctl.diagnostics.panel import Measured, distance, shown
 from rnnctl.diagnostics.swaps import rises
 from rnnctl.results.base import Curve, Warning_
 from rnnctl.results.diagnostics import CrossCheck, HeadlineRecord, ModelRecord
+from rnnctl.wording import plural
 
 AGREE = 2.0  # a factor that two ways to measure one distance may differ by
 
@@ -43,7 +44,7 @@ def _use_within_hold(measured: Measured) -> CrossCheck | None:
     last = max(held, default=0.0)
     # a probe of 16 words sees the last traces of a text later than the loss does
     passed = use.estimate <= AGREE**2 * max(1.0, last) or last >= bits.x[-1]
-    text = f"{shown(use.estimate)} against {shown(last)} {bits.x_unit} with measurable bits"
+    text = f"{shown(use.estimate)} against {distance(last, bits.x_unit)} with measurable bits"
     if not passed:
         text += ": what the loss uses so far back (a topic, a style) is not a single word"
     return CrossCheck(name=name, passed=passed, text=text)
@@ -158,7 +159,7 @@ def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[st
     if risen is not None:
         yield (
             "RISES",
-            f"evidence {shown(risen[1])} words before the end counts more than at "
+            f"evidence {distance(risen[1], 'words')} before the end counts more than at "
             f"{shown(risen[0])}: R does not simply fall, look at the whole curve",
         )
     reach = measured.reach
@@ -168,7 +169,8 @@ def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[st
     if use is not None and use.sampling is not None and use.sampling.n < 20:
         yield (
             "FEW_DOCUMENTS",
-            f"only {use.sampling.n} texts (or blocks) are long enough: intervals are rough",
+            f"only {plural(use.sampling.n, 'text (or block) is', 'texts (or blocks) are')} "
+            "long enough: intervals are rough",
         )
 
 

@@ -20,6 +20,7 @@ from rnnctl.results.diagnostics import (
     ReachRecord,
     UseRecord,
 )
+from rnnctl.wording import with_unit
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,14 @@ def _language_headline(use: UseRecord | None, bptt_words: float | None) -> Headl
     found = _scalar(use, "n_eff_foreign", "USE was not measured")
     unit = found.unit or "words"
     if found.status == "ok" and found.estimate is not None:
-        words = shown(found.estimate)
         sentence = (
-            f"giving this model text from further back than {words} {unit} improves its "
-            "perplexity by less than 1 %"
+            f"giving this model text from further back than {distance(found.estimate, unit)} "
+            "improves its perplexity by less than 1 %"
         )
     elif found.status == "censored":
         sentence = (
-            f"text from further back than {shown(found.censored_at)} {unit}, the longest context "
-            "measured here, still improves this model's perplexity by more than 1 %"
+            f"text from further back than {distance(found.censored_at, unit)}, the longest "
+            "context measured here, still improves this model's perplexity by more than 1 %"
         )
     else:
         sentence = f"not measured: {found.note}"
@@ -73,13 +73,14 @@ def _classifier_headline(effect: EffectRecord | None) -> HeadlineRecord:
     unit = found.unit or "words"
     if found.status == "ok" and found.estimate is not None:
         sentence = (
-            f"an opinion {shown(found.estimate)} {unit} before the end counts half as much as one "
-            "in the last sentence"
+            f"an opinion {distance(found.estimate, unit)} before the end counts half as much as "
+            "one in the last sentence"
         )
     elif found.status == "censored":
         sentence = (
-            f"an opinion {shown(found.censored_at)} {unit} before the end, the longest distance "
-            "measured here, still counts more than half as much as one in the last sentence"
+            f"an opinion {distance(found.censored_at, unit)} before the end, the longest "
+            "distance measured here, still counts more than half as much as one in the last "
+            "sentence"
         )
     else:
         sentence = f"not measured: {found.note}"
@@ -108,6 +109,11 @@ def shown(value: float | None) -> str:
     if value is None:
         return "?"
     return f"{value:.0f}" if value >= 9.95 or value == round(value) else f"{value:.1f}"
+
+
+def distance(value: float | None, unit: str) -> str:
+    """``1 word``, ``5.6 words``, ``120 words``."""
+    return with_unit(shown(value), unit)
 
 
 def _scalar(record: Measurement | None, name: str, why: str) -> Estimate:

@@ -22,6 +22,7 @@ from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import ClassifierSubject
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import PositionRecord, Sampling
+from rnnctl.wording import plural
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
@@ -47,7 +48,8 @@ def measure(
     long_enough = [k for k, cut in enumerate(parts) if len(cut) >= FEWEST_SENTENCES]
     if len(long_enough) < FEWEST_TEXTS:
         return _nothing(
-            f"{len(long_enough)} texts have {FEWEST_SENTENCES} sentences; {FEWEST_TEXTS} are needed"
+            f"{plural(len(long_enough), 'text has', 'texts have')} {FEWEST_SENTENCES} sentences; "
+            f"{FEWEST_TEXTS} are needed"
         )
     chosen = draw.permutation(long_enough)[: settings.reviews]
     truth = sample.labels[chosen]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from rnnctl.diagnostics.panel import Measured, shown
+from rnnctl.diagnostics.panel import Measured, distance
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import HeadlineRecord, Measurement
 
@@ -27,9 +27,9 @@ def verdict(head: HeadlineRecord, measured: Measured, paragraph_words: float | N
 def _parts(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
     unit = head.unit or "words"
     if head.kind == "use_neff" and head.estimate is not None:
-        yield f"the loss stops needing text beyond {shown(head.estimate)} {unit}"
+        yield f"the loss stops needing text beyond {distance(head.estimate, unit)}"
     elif head.kind == "use_neff" and head.status == "censored":
-        yield f"the loss still needs text from beyond {shown(head.censored_at)} {unit}"
+        yield f"the loss still needs text from beyond {distance(head.censored_at, unit)}"
     yield from _effect(head, measured)
     yield from _halves(
         measured.hold,
@@ -67,16 +67,16 @@ def _halves(record: Measurement | None, name: str, reached: str, censored: str) 
     if found is None:
         return
     if found.estimate is not None:
-        yield reached.format(x=f"{shown(found.estimate)} {found.unit}")
+        yield reached.format(x=distance(found.estimate, found.unit))
     elif found.status == "censored" and found.censored_at is not None:
-        yield censored.format(x=f"{shown(found.censored_at)} {found.unit}")
+        yield censored.format(x=distance(found.censored_at, found.unit))
 
 
 def _beginning(head: HeadlineRecord, words: float) -> Iterator[str]:
     """Whether the beginning of a paragraph of usual length counts at its end."""
     unit = head.unit or "words"
     what = "text" if head.kind == "effect_half" else "paragraph"
-    usual = f"A usual {what} has {shown(words)} {unit} here"
+    usual = f"A usual {what} has {distance(words, unit)} here"
     if head.kind == "effect_half":
         yield from _heard(usual, head.beside.get("retention_start"))
     elif head.status == "censored" and (head.censored_at or 0.0) >= words:
@@ -85,7 +85,7 @@ def _beginning(head: HeadlineRecord, words: float) -> Iterator[str]:
         low, high = head.ci95[0] or 0.0, head.ci95[1]
         high = math.inf if high is None else high
         if high < words:
-            last = f"the last {shown(high)} {unit}"
+            last = f"the last {distance(high, unit)}"
             yield f"{usual}: what stands in it before {last} no longer counts."
         elif low >= words:
             yield f"{usual}: its beginning still counts at its end."

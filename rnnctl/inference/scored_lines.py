@@ -9,6 +9,7 @@ from typing import Any
 from rnnctl.inference.lines import Line
 from rnnctl.inference.records import Record, RecordReader
 from rnnctl.inference.score import Scored, Scorer, Tally
+from rnnctl.wording import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def _joined(lines: list[Line], max_bytes: int) -> Line:
     problem = next((line.problem for line in lines if line.problem), "")
     size = sum(len(line.data) + 1 for line in lines) - 1
     if size > max_bytes and not problem:
-        problem = f"paragraph of more than {max_bytes:,} bytes"
+        problem = f"paragraph of more than {plural(max_bytes, 'byte')}"
     data = b"" if problem else b"\n".join(line.data for line in lines)
     return Line(lines[0].number, data, problem)
 

@@ -7,6 +7,7 @@ from rnnctl.reports.blocks import table
 from rnnctl.reports.chart_curves import BAND_SEEDS, CURVES, curves
 from rnnctl.reports.chart_types import Axis, ChartData, Datum, Limit
 from rnnctl.results.comparison import Comparison, SeedSummary
+from rnnctl.wording import plural
 
 SMALLEST = 0.1
 """What a horizon of nothing is drawn as, on a logarithmic axis."""
@@ -66,7 +67,7 @@ def _recall(result: Comparison) -> ChartData | None:
     guess = result.bench[0].chance
     if lags == 1:
         one = tuple({**value, "x": value.get("y")} for value in values)
-        title = f"Recall {result.bench[0].lag} tokens back"
+        title = f"Recall {plural(result.bench[0].lag or 0, 'token')} back"
         limits = (Limit("x", guess, "chance"),) if guess is not None else ()
         return ChartData("recall", "interval", title, caption, accuracy, Axis(""), names, one,
                          text, _styles(result), limits)  # fmt: skip

@@ -19,6 +19,7 @@ from rnnctl.reports.blocks import (
 )
 from rnnctl.results.base import Curve, Result
 from rnnctl.results.comparison import Comparison, Contrast, Row, SeedSummary, Verdict
+from rnnctl.wording import plural
 
 Column = tuple[str, str, int]
 """Key of a number, heading, significant digits (less than 0: so many decimals)."""
@@ -168,8 +169,9 @@ def _contrasts(result: Comparison) -> list[Block]:
     ]  # fmt: skip
     caption = (
         f"Named beforehand; exact permutation tests over seeds, Holm's correction over "
-        f"{result.family} of {len(result.contrasts)} contrasts. {result.seeds_needed} seeds a side "
-        "are enough to claim anything. All other columns are exploratory."
+        f"{result.family} of {plural(len(result.contrasts), 'contrast')}. "
+        f"{plural(result.seeds_needed, 'seed a side is', 'seeds a side are')} "
+        "enough to claim anything. All other columns are exploratory."
     )
     return [Heading("Contrasts"), table(heads, rows, align="llrrrl", caption=caption)]
 

@@ -15,6 +15,7 @@ from rnnctl.results.diagnostics import (
     PanelRow,
     Sampling,
 )
+from rnnctl.wording import plural, with_unit
 
 NAMES = ("use", "effect", "hold", "reach", "gates", "position")
 PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
@@ -116,19 +117,20 @@ def _facts(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:
     model, data = result.model, result.data
     yield "model", _model(model)
     yield "training", ", ".join(_training(model, result))
-    amount = f"{data.tokens:,} tokens, {data.words_per_token * data.tokens:,.0f} words"
-    kind = "running text" if data.running else f"{data.documents:,} documents"
+    words = round(data.words_per_token * data.tokens)
+    amount = f"{plural(data.tokens, 'token')}, {plural(words, 'word')}"
+    kind = "running text" if data.running else plural(data.documents, "document")
     yield "text", f"{data.name}: {kind}, {amount}; sha256 {data.sha256[:12]}"
     yield "measured", f"preset {result.preset}, seed {result.seed}; intervals are 95 %"
 
 
 def _model(model: ModelRecord) -> str:
     task = {"classifier": "classifier"}.get(model.task, f"{model.task[3:]} language model")
-    layers = f"{model.layers} layer{'s' if model.layers > 1 else ''} of {model.hidden}"
+    layers = f"{plural(model.layers, 'layer')} of {model.hidden}"
     cell = model.cell.upper() + (f" ({model.nonlinearity})" if model.nonlinearity else "")
     both = ", both directions" if model.bidirectional else ""
     readout = "" if model.readout == "each step" else f", read from: {model.readout}"
-    return f"{cell} {task}, {layers}{both}{readout}, {model.parameters:,} parameters"
+    return f"{cell} {task}, {layers}{both}{readout}, {plural(model.parameters, 'parameter')}"
 
 
 def _training(model: ModelRecord, result: DiagnosticsResult) -> Iterator[str]:
@@ -138,8 +140,8 @@ def _training(model: ModelRecord, result: DiagnosticsResult) -> Iterator[str]:
         yield f"training loss {model.train_loss_nats:.3f} nats"
     if model.train_bptt is not None:
         words = result.headline.train_bptt_words
-        shown = f" ({number(words)} {result.data.distance_unit})" if words else ""
-        yield f"chunks of {model.train_bptt} tokens{shown}"
+        shown = f" ({with_unit(number(words), result.data.distance_unit)})" if words else ""
+        yield f"chunks of {plural(model.train_bptt, 'token')}{shown}"
     carried = model.state_policy == "carried"
     yield "state carried on" if carried else "state zeroed at document starts"
 
@@ -193,7 +195,7 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
             bare, (low, high) = fixed(value.estimate, 2), value.ci95
             ends = f"[{fixed(low, 2)}, {fixed(high, 2)}]"
         exists = value.estimate is not None or value.status == "censored"
-        shown = f"{bare} {unit}".strip() if exists else bare
+        shown = with_unit(bare, unit) if exists else bare
         yield name, shown, ends
 
 

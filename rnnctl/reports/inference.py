@@ -8,6 +8,7 @@ from rnnctl.reports.blocks import Block, Heading, KeyValues, Paragraph, Verbatim
 from rnnctl.reports.numbers import fixed, number, percent
 from rnnctl.results.base import Classification, LanguageModelLoss, Result
 from rnnctl.results.inference import EvaluateResult, GenerateResult, Sample, ScoredText, ScoreResult
+from rnnctl.wording import plural
 
 _MOST_CLASSES = 12  # columns of a confusion matrix that a page can hold
 
@@ -39,7 +40,7 @@ def copied_sentence(sample: Sample, note: str) -> str:
     if sample.copied.tokens == 0:
         return "Nothing of it stands in the training text."
     found = sample.copied
-    size = f"{number(found.tokens)} tokens, {number(found.chars)} characters"
+    size = f"{plural(found.tokens, 'token')}, {plural(found.chars, 'character')}"
     return f"Longest stretch copied from the training text: {size}: {found.text!r}."
 
 
@@ -51,10 +52,11 @@ def _scored(result: ScoreResult) -> list[Block]:
         texts = [*result.texts, result.total]
         made.append(table(_COLUMNS, map(_row, texts), strong_rows=[len(result.texts)]))
     if result.read_before:
-        text = f"Read on from a saved state, after {number(result.read_before)} tokens."
+        text = f"Read on from a saved state, after {plural(result.read_before, 'token')}."
         made.append(Paragraph(text, kind="note"))
     if result.pending_bytes:
-        text = f"{result.pending_bytes} bytes at the end are no whole token yet: kept, not scored."
+        count = plural(result.pending_bytes, "byte at the end is", "bytes at the end are")
+        text = f"{count} no whole token yet: kept, not scored."
         made.append(Paragraph(text, kind="note"))
     return made
 
@@ -121,7 +123,7 @@ def _losses(losses: Sequence[LanguageModelLoss]) -> Block:
     columns = (*first, "tokens", "unknown")
     rows = [
         [
-            loss.protocol if loss.window is None else f"{loss.protocol}, {loss.window} tokens",
+            _protocol(loss),
             fixed(loss.loss_nats, 4),
             number(loss.perplexity, 5),
             fixed(loss.bits_per_char, 4),
@@ -132,6 +134,11 @@ def _losses(losses: Sequence[LanguageModelLoss]) -> Block:
         for loss in losses
     ]
     return table(columns, rows)
+
+
+def _protocol(loss: LanguageModelLoss) -> str:
+    window = "" if loss.window is None else f", {plural(loss.window, 'token')}"
+    return loss.protocol + window
 
 
 def _classified(found: Classification) -> list[Block]:

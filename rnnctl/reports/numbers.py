@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rnnctl import wording
 from rnnctl.results.base import Estimate
 
 NOTHING = "-"
@@ -37,11 +38,6 @@ def number(value: float | None, digits: int = 3) -> str:
     decimals = digits - 1 - math.floor(math.log10(size))
     text = f"{value:.{decimals}f}"
     return text.rstrip("0").rstrip(".") if decimals > digits else text
-
-
-def plural(count: int, thing: str) -> str:
-    """``1 step``, ``1,200 steps``."""
-    return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
 def fixed(value: float | None, decimals: int = 3) -> str:
@@ -86,13 +82,13 @@ def estimate(value: Estimate | None, digits: int = 3, *, with_unit: bool = False
     """
     if value is None:
         return NOTHING
-    unit = f" {value.unit}" if with_unit and value.unit else ""
+    unit = value.unit if with_unit else ""
     if value.status == "censored":
         at = value.censored_at if value.censored_at is not None else value.estimate
-        return f"> {number(at, digits)}{unit}"
+        return wording.with_unit(f"> {number(at, digits)}", unit)
     if value.estimate is None:
         return STATUS_TEXT.get(value.status, NOTHING)
-    text = number(value.estimate, digits) + unit
+    text = wording.with_unit(number(value.estimate, digits), unit)
     ends = interval(*value.ci95, digits)
     return f"{text} {ends}" if ends else text
 

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.diagnostics import headline_blocks
-from rnnctl.reports.numbers import NOTHING, fixed, number, percent, plural, seconds
+from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
 from rnnctl.results.base import LanguageModelLoss, Result
 from rnnctl.results.diagnostics import HeadlineRecord
 from rnnctl.results.training import InfoResult, RunsResult, SplitResult, TrainResult
+from rnnctl.wording import plural, with_unit
 
 PROTOCOLS = {
     "streaming": "streaming: the state is carried over the whole text",
@@ -43,13 +44,13 @@ def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:
     yield "corpus", result.corpus
     yield (
         "model",
-        f"{result.parameters:,} parameters ({result.recurrent_parameters:,} recurrent), "
+        f"{plural(result.parameters, 'parameter')} ({result.recurrent_parameters:,} recurrent), "
         f"{result.level} vocabulary of {result.vocab_size:,}",
     )
     yield (
         "training",
-        f"{plural(result.steps, 'step')}, {number(result.epochs)} epochs, "
-        f"{result.tokens:,} tokens; ended by {result.stop_reason}, "
+        f"{plural(result.steps, 'step')}, {with_unit(number(result.epochs), 'epochs')}, "
+        f"{plural(result.tokens, 'token')}; ended by {result.stop_reason}, "
         f"best at step {result.best_step:,}",
     )
     if "training_s" in timing:

@@ -18,6 +18,7 @@ from rnnctl.tasks.base import Arithmetic, Interrupted
 from rnnctl.tasks.classification import classify_split, label_nats, measure
 from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.language_model import first_documents
+from rnnctl.wording import plural
 from rnnctl.workflow.preparation import Prepared
 
 SplitName = Literal["train", "valid", "test"]
@@ -137,7 +138,7 @@ def _language_model(
         )
         if nats is None:
             raise FinalInterrupted
-        part = "" if whole else f"the first {len(offsets) - 1:,} documents"
+        part = "" if whole else f"the first {plural(len(offsets) - 1, 'document')}"
         extra = split.unknown_nats[: len(nats)]
         loss = loss_of(split, len(nats), float(nats.sum()), "document")
         result = SplitResult(split=name, losses=(loss,), part=part)
@@ -165,7 +166,7 @@ def _running(
     if streaming is None or cold is None:
         raise FinalInterrupted
     share = len(ids) / len(split.ids)
-    part = "" if share == 1 else f"the first {len(ids):,} tokens"
+    part = "" if share == 1 else f"the first {plural(len(ids), 'token')}"
     losses = (
         loss_of(split, None, streaming, "streaming", share=share),
         loss_of(split, None, cold, "cold", share=share, window=COLD_WINDOW),

@@ -30,6 +30,7 @@ from rnnctl.tasks.language_model import LanguageModelTask, start_from_frequencie
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.machine import find_arithmetic, set_threads
 from rnnctl.tasks.recipes import settle
+from rnnctl.wording import plural
 
 
 @dataclass(slots=True)
@@ -165,7 +166,8 @@ def check_enough(config: RunConfig, tokens: int) -> None:
     streams = config.training.batch_size
     if tokens < 2 * streams:
         raise DataError(
-            f"the training text has {tokens:,} tokens, too few for {streams} parallel streams",
+            f"the training text has {plural(tokens, 'token')}, too few for "
+            f"{plural(streams, 'parallel stream')}",
             hint=f"use more text, or --batch-size {max(1, tokens // 2)} or less",
         )
 

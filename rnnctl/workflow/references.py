@@ -15,6 +15,7 @@ from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.diagnostics.use_reference import Reference
 from rnnctl.inference.training_text import NOT_KNOWN, training_store
 from rnnctl.tasks.loading import Loaded
+from rnnctl.wording import plural
 
 MOST_TOKENS = 2_500_000  # of the training text: the n-gram model takes seconds and 500 MB at most
 
@@ -29,7 +30,8 @@ def n_gram(loaded: Loaded) -> Reference | str:
         return "the store of the training text is empty"
     model = trained_on(split, loaded.tokenizer, most_tokens=MOST_TOKENS)
     kind = f"interpolated Kneser-Ney {model.order}-gram"
-    return Reference(f"{kind}, {model.tokens:,} tokens of the training text", model.losses)
+    amount = f"{plural(model.tokens, 'token')} of the training text"
+    return Reference(f"{kind}, {amount}", model.losses)
 
 
 def bag_of_words(documents: Sequence[Document], loaded: Loaded) -> BagSubject | None:

@@ -117,6 +117,11 @@ def test_lines_are_texts_of_their_own(rnnctl: Command, run: Path) -> None:
     assert done.err.splitlines()[-1] == "warning: 1 of 4 hold no text"
 
 
+def test_one_is_no_plural(rnnctl: Command, run: Path) -> None:
+    assert "1 text: " in rnnctl("score", run, "--lines", stdin="t").err
+    assert ", 1 token, " in rnnctl("score", run, "--lines", stdin="t").err
+
+
 def test_json_lines_keep_their_fields(rnnctl: Command, run: Path) -> None:
     given_ = '{"id": 7, "text": "the cat"}\n{"id": 8}\n'
     done = rnnctl("score", run, "--lines", "--format", "json", stdin=given_)

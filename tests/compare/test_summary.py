@@ -48,7 +48,7 @@ def test_censored_seeds_enter_as_bounds_and_are_counted() -> None:
     beyond = Estimate(estimate=None, status="censored", censored_at=256)
     some = summarise([*estimates([64.0]), beyond], "log")
     assert (some.censored, some.estimate) == (1, pytest.approx(128.0))
-    assert "1 of 2 seeds are lower bounds" in some.note
+    assert "1 of 2 seeds is a lower bound" in some.note
     assert some.ci95[0] is not None and some.ci95[1] is None  # it may be any amount beyond
     every = summarise([beyond, beyond], "log")
     assert (every.status, every.censored_at, every.estimate) == ("censored", 256, None)

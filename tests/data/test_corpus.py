@@ -156,7 +156,7 @@ def test_a_labelled_folder_sorted_by_class(opened, write, tmp_path):
     assert len(found["test"]) == 11
     (warning,) = corpus.warnings
     assert warning.code == "train_test_overlap"
-    assert warning.text.startswith("1 texts stand in both train and test")
+    assert warning.text.startswith("1 text stands in both train and test")
     assert "test.jsonl:11 (t 3" in warning.text
 
 

@@ -137,7 +137,7 @@ def test_any_json_is_read_or_refused(read, content, labelled):
         (".jsonl", '{"text": "x", "b": "y", "c": 1}\n', "which of its fields is the label"),
         (".csv", 'text,label\na,b\n"open,b\n', ":3: not a well-formed table"),
         (".csv", 'text,label\n"two\nlines",b\na,b,c\n', ":4: 3 cells, but the table has 2"),
-        (".tsv", "text\tlabel\na\tb\nc\n", ":3: .*1 cells, but the table has 2"),
+        (".tsv", "text\tlabel\na\tb\nc\n", ":3: .*1 cell, but the table has 2"),
         (".csv", "a,b,c\n1,2,3\n", "has 3 columns and no header"),
         ("lines", "pos good\n\nneg\n", ":3: "),
     ],

@@ -50,6 +50,14 @@ def test_what_was_measured_is_said_in_one_sentence() -> None:
     )
 
 
+def test_one_word_is_no_plural() -> None:
+    measured = Measured(hold=HoldRecord(scalars={"hold_half": scalar(1, "words")}))
+    said = verdict(horizon(1, 0.5, 1), measured, 1)
+    assert "beyond 1 word;" in said and "gone 1 word later" in said
+    assert "A usual paragraph has 1 word here" in said
+    assert "1 words" not in said
+
+
 @pytest.mark.parametrize(
     ("head", "words"),
     [

@@ -53,6 +53,8 @@ def test_fixed_decimals_have_no_negative_nothing() -> None:
 def test_units_stand_behind_the_number() -> None:
     value = Estimate(estimate=38, ci95=(31, 47), unit="words")
     assert numbers.estimate(value, with_unit=True) == "38 words [31, 47]"
+    one = Estimate(estimate=1, unit="words", status="censored", censored_at=1)
+    assert numbers.estimate(one, with_unit=True) == "> 1 word"
 
 
 @pytest.mark.parametrize(

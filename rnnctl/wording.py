@@ -1,0 +1,14 @@
+"""Counts in sentences: ``1 word``, ``1,200 words``."""
+
+from __future__ import annotations
+
+
+def plural(count: int, thing: str, things: str = "") -> str:
+    """``1 step``, ``1,200 steps``; `things` where an s at the end does not make the plural."""
+    return f"{count:,} " + (thing if count == 1 else things or f"{thing}s")
+
+
+def with_unit(shown: str, unit: str) -> str:
+    """A number as it is shown and its unit, a plural: ``1 word``, ``> 1 word``, ``0.5 words``."""
+    one = shown.removeprefix("> ") == "1" and unit.isalpha()
+    return f"{shown} {unit.removesuffix('s') if one else unit}".strip()

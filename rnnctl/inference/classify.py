@@ -74,12 +74,19 @@ class Predictor:
         chances = np.exp(log_softmax(self._logits([ids for ids, _, _ in encoded])))
         return [self._prediction(row, *parts) for row, parts in zip(chances, encoded, strict=True)]
 
+    def _ids(self, text: str, limit: int) -> Ids:
+        """The ids of `text`, or more than `limit` of its first ones where the rest is cut off."""
+        if len(text) > 64 * limit and self._corpus.keep == "head":
+            start = text[: 64 * limit]
+            ids = self._tokenizer.encode(start[: self._tokenizer.complete_prefix(start)])
+            if len(ids) > limit:
+                return ids
+        return self._tokenizer.encode(text)
+
     def _encode(self, text: str) -> tuple[Ids, int, bool]:
         """Ids as the store holds a document, how many are unknown, whether it was cut."""
         limit = self._corpus.max_tokens or LONGEST_READ
-        if len(text) > 64 * limit and self._corpus.keep == "head":
-            text = text[: 64 * limit]  # spare the tokenizer what would be cut off anyway
-        ids = self._tokenizer.encode(text)
+        ids = self._ids(text, limit)
         cut = len(ids) > limit
         if cut:
             ids = ids[:limit] if self._corpus.keep == "head" else ids[-limit:]

@@ -75,6 +75,23 @@ def test_a_text_is_cut_as_in_training_and_says_so(make_run: Make) -> None:
     assert cut.tokens == 11
 
 
+@pytest.mark.parametrize("level", ["char", "byte", "word", "bpe"])
+@pytest.mark.parametrize(
+    "text", ["x" * 700 + " good film dull", "good film " * 200, "film  " * 100]
+)
+def test_long_words_cost_no_tokens_after_them(make_run: Make, level: str, text: str) -> None:
+    """What a text is shortened to before it is encoded holds as many tokens as training read."""
+    loaded = load(make_run(TEXT, labels=LABELS, max_tokens=10, level=level))
+    predictor = Predictor(loaded)
+    wanted = loaded.tokenizer.encode_document(text, 10, "head")
+    found = predictor.predict([text])[0]
+    assert found.tokens == len(wanted)
+    assert found.cut == (len(loaded.tokenizer.encode(text)) > 10)
+    cut = Predictor(load(make_run(TEXT, labels=LABELS, level=level)))
+    cut._encode = lambda _: (wanted, 0, True)  # type: ignore[method-assign]
+    assert found.probabilities == pytest.approx(cut.predict([""])[0].probabilities, abs=1e-6)
+
+
 def test_a_text_without_end_is_cut_before_it_costs_memory(
     predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ Corpus = Annotated[
 Part = Annotated[
     Literal["test", "valid", "train", "all"] | None,
     typer.Option(
-        help="Which part of the corpus; by default test where it has one, else all.",
+        help="Which part of the corpus; by default test, else valid, else all.",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -95,7 +95,9 @@ def evaluate(
     )
     for warning in result.warnings:
         console.warn(warning.text)
-    shown = result.model_copy(update={"documents": None, "warnings": ()})
+    shown = result.model_copy(update={"documents": None})
+    if format == "table":  # whoever reads it has them on the screen already
+        shown = shown.model_copy(update={"warnings": ()})
     try:
         console.emit(shown, format, output)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk

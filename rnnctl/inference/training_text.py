@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.store import Store, open_store
+from rnnctl.errors import CorruptRunError
 from rnnctl.inference.copied import longest_copy
 from rnnctl.results.inference import CopiedStretch
 from rnnctl.runs import seal
@@ -26,6 +27,19 @@ def corpus_facts(loaded: Loaded) -> dict[str, Any]:
     path = loaded.run.file(CORPUS_NAME)
     facts: dict[str, Any] = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
     return facts
+
+
+def heldout_size(loaded: Loaded, split: str) -> tuple[int, int] | None:
+    """Documents and bytes of all of "valid" or "test" when the run was made; None if not noted."""
+    noted = corpus_facts(loaded).get("heldout")
+    if noted is None:
+        return None
+    try:
+        return int(noted[split]["documents"]), int(noted[split]["bytes"])
+    except (TypeError, KeyError, ValueError, OverflowError):
+        raise CorruptRunError(
+            f"{loaded.run.path / CORPUS_NAME} does not say how much was held out"
+        ) from None
 
 
 def by_document(loaded: Loaded) -> bool:

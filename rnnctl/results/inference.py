@@ -81,7 +81,9 @@ class EvaluateResult(Result):
     schema_id: Literal["rnnctl.evaluate/1"] = "rnnctl.evaluate/1"
     run: str
     corpus: str = Field(description="what was read, in words")
-    part: str = Field(description="which part of it: test, valid, or all")
+    part: str = Field(
+        description="which part of it: test, valid, train or all, or what of that the run keeps"
+    )
     losses: tuple[LanguageModelLoss, ...] = ()
     classification: Classification | None = None
     cut_share: float = Field(0.0, description="documents longer than --max-tokens")

@@ -19,13 +19,13 @@ class SplitResult(Record):
 
 
 class DocumentSums(Record):
-    """Per-document sums of one split, in the order of the corpus; for paired comparisons.
+    """Per-document sums of one split, or of all, in the order of the corpus; to compare in pairs.
 
     Language models: nats, tokens and bytes of each document. Classifiers: nats of the true label,
     the true and the predicted label as index into the label names.
     """
 
-    split: Literal["valid", "test"]
+    split: Literal["train", "valid", "test", "all"]
     loss_nats: tuple[float, ...]
     tokens: tuple[int, ...]
     bytes: tuple[int, ...]

@@ -1,48 +1,29 @@
-"""What `evaluate` does: a corpus, the part of it to judge by, and the numbers by protocol.
-
-A text that the run was trained on must not be judged as if it were new: where the corpus is the
-run's own, only what was held out counts.
-"""
+"""What `evaluate` does: a corpus, the part of it to judge by, and the numbers by protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 
-from rnnctl.config import CorpusConfig
 from rnnctl.data.cache import cache_directory
-from rnnctl.data.corpus import Corpus, open_corpus
-from rnnctl.data.documents import Document
-from rnnctl.data.store import SplitIds, Store, build_store
-from rnnctl.errors import DataError, UsageError
+from rnnctl.data.store import Store, build_store
+from rnnctl.errors import DataError
 from rnnctl.inference.environment import environment
-from rnnctl.inference.training_text import corpus_facts
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
-from rnnctl.results.base import LanguageModelLoss, Warning_
+from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.inference import EvaluateResult
 from rnnctl.results.training import DocumentSums
 from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.classification import classify_split, label_nats, measure
 from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.loading import Loaded
-from rnnctl.workflow.final import MOST_SUMS, STREAMS, loss_of
+from rnnctl.workflow.final import MOST_SUMS, STREAMS, loss_of, sums_of
+from rnnctl.workflow.judged import Material, Part, choose, kept
 
-Part = Literal["test", "valid", "train", "all"]
 EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What is judged: one split of a corpus, and which part of it that is."""
-
-    corpus: Corpus
-    split: str
-    part: str
-    warnings: tuple[Warning_, ...] = ()
 
 
 def evaluate(
@@ -81,66 +62,6 @@ def evaluate(
     return _Evaluation(loaded, found, store, window).result()
 
 
-def kept(loaded: Loaded, part: Part | None) -> Material:
-    """The held-out documents in the run."""
-    for name in ("test", "valid") if part is None else (part,):
-        documents = loaded.run.heldout(name) if name in ("test", "valid") else []
-        if documents:
-            return _kept(loaded, name, documents)
-    raise UsageError(
-        f"{loaded.run.path} keeps no held-out text" + (f" called {part}" if part else ""),
-        hint=f"name a corpus: `rnnctl evaluate {loaded.run.path} CORPUS`",
-    )
-
-
-def _kept(loaded: Loaded, name: str, documents: list[Document]) -> Material:
-    running = loaded.run.heldout_running(name)
-    if running:
-        documents = [Document("".join(document.text for document in documents))]
-    corpus = Corpus.from_documents({name: documents}, description="the held-out text of the run")
-    labels = tuple(sorted({d.label for d in documents if d.label is not None}))
-    corpus = Corpus(
-        corpus.parts, running, corpus.description, corpus.fingerprint, labels, corpus.warnings
-    )
-    return Material(corpus, name, name)
-
-
-def choose(
-    loaded: Loaded, settings: CorpusConfig, part: Part | None, stdin: BinaryIO | None
-) -> Material:
-    """Open the corpus and choose the part of it to judge by."""
-    task = loaded.config.model.task
-    if "-" not in settings.sources:  # what comes through a pipe can be read only once
-        own = open_corpus(settings, task=task, cache=cache_directory())
-        if own.fingerprint == corpus_facts(loaded).get("fingerprint"):
-            return _of_own(own, part)
-    whole = settings.model_copy(update={"split": "100/0/0"})
-    corpus = open_corpus(whole, task=task, cache=cache_directory(), stdin=stdin)
-    if part == "all":
-        part = "train"
-    for name in ("test", "valid", "train") if part is None else (part,):
-        if _has_text(corpus, name):
-            return Material(corpus, name, "all" if name == "train" else name)
-    raise DataError(f"{corpus.description} has no part {part!r}", hint="leave --part out")
-
-
-def _of_own(corpus: Corpus, part: Part | None) -> Material:
-    for name in ("test", "valid") if part is None else (part,):
-        if _has_text(corpus, name):
-            text = f"the run was trained on this corpus: only its {name} part is read"
-            if name in ("train", "all"):
-                text = "the run was trained on this text: the numbers say nothing about new text"
-            return Material(corpus, name, name, (Warning_(code="trained_on", text=text),))
-    raise DataError(
-        "the run was trained on this corpus, and nothing of it was held out",
-        hint="evaluate on another text, or say --part train",
-    )
-
-
-def _has_text(corpus: Corpus, split: str) -> bool:
-    return any(document.text for document in corpus.documents(split))
-
-
 class _Evaluation:
     """One run on one split."""
 
@@ -162,7 +83,7 @@ class _Evaluation:
             warnings=(*found.warnings, *found.corpus.warnings),
             run=str(self._loaded.run.path),
             corpus=found.corpus.description,
-            part=found.part,
+            part=found.words or found.part,
             cut_share=self._store.cut_share,
         )
         if isinstance(model, Classifier):
@@ -226,21 +147,4 @@ class _Evaluation:
     ) -> DocumentSums | None:
         if len(nats) > MOST_SUMS:
             return None
-        return sums_of(self._split, nats, truth, predicted)
-
-
-def sums_of(
-    split: SplitIds,
-    nats: np.ndarray[tuple[int], np.dtype[np.float64]],
-    truth: np.ndarray[tuple[int], np.dtype[np.int64]] | None,
-    predicted: np.ndarray[tuple[int], np.dtype[np.integer]] | None,
-) -> DocumentSums:
-    """Per-document sums, for paired comparisons."""
-    return DocumentSums(
-        split="test",
-        loss_nats=tuple(round(float(value), 6) for value in nats),
-        tokens=tuple(int(n) for n in np.diff(split.offsets)),
-        bytes=tuple(int(n) for n in split.bytes),
-        truth=() if truth is None else tuple(int(label) for label in truth),
-        predicted=() if predicted is None else tuple(int(label) for label in predicted),
-    )
+        return sums_of(self._found.part, self._split, nats, truth, predicted)

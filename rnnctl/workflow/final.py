@@ -80,7 +80,7 @@ def _classified(
     if name == "train" or split.count > MOST_SUMS:
         return Measured(result)
     nats = label_nats(logits, split.labels)
-    sums = _sums(name, nats, split, logits.argmax(1))
+    sums = sums_of(name, split, nats, split.labels, logits.argmax(1))
     return Measured(result, sums)
 
 
@@ -101,19 +101,20 @@ def subset(split: SplitIds, chosen: NDArray[np.int64]) -> SplitIds:
     )
 
 
-def _sums(
-    name: SplitName,
-    nats: NDArray[np.float64],
+def sums_of(
+    name: Literal["train", "valid", "test", "all"],
     split: SplitIds,
-    predicted: NDArray[np.integer] | None,
+    nats: NDArray[np.float64],
+    truth: NDArray[np.integer] | None = None,
+    predicted: NDArray[np.integer] | None = None,
 ) -> DocumentSums:
-    truth = () if split.labels is None else tuple(int(label) for label in split.labels)
+    """Per-document sums, for paired comparisons."""
     return DocumentSums(
         split=name,
         loss_nats=tuple(round(float(value), 6) for value in nats),
         tokens=tuple(int(n) for n in np.diff(split.offsets)),
         bytes=tuple(int(n) for n in split.bytes),
-        truth=truth,
+        truth=() if truth is None else tuple(int(label) for label in truth),
         predicted=() if predicted is None else tuple(int(label) for label in predicted),
     )
 
@@ -143,7 +144,7 @@ def _language_model(
         loss = loss_of(split, len(nats), float(nats.sum()), "document")
         result = SplitResult(split=name, losses=(loss,), part=part)
         keep = name != "train" and len(nats) <= MOST_SUMS
-        return Measured(result, _sums(name, nats + extra, split, None) if keep and whole else None)
+        return Measured(result, sums_of(name, split, nats + extra) if keep and whole else None)
     return _running(prepared, name, split, arithmetic, interrupted, most)
 
 

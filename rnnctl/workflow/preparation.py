@@ -15,6 +15,7 @@ from rnnctl.config import RunConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
+from rnnctl.data.ids import SplitIds
 from rnnctl.data.store import Store, build_store
 from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
@@ -191,6 +192,7 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
         "description": corpus.description,
         "running": corpus.running,
         "labels": list(prepared.store.label_names),
+        "heldout": {name: _size(prepared.store.split(name)) for name in ("valid", "test")},
     }
     files = {
         TOKENIZER_NAME: to_bytes(prepared.tokenizer.to_dict()),
@@ -199,6 +201,11 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
     if prepared.config.training.keep_text:
         files[HELDOUT_NAME] = heldout_bytes(prepared)
     return files
+
+
+def _size(split: SplitIds) -> dict[str, int]:
+    """How much a split is, to tell later whether what the run keeps of it is all of it."""
+    return {"documents": split.count, "bytes": int(split.bytes.sum())}
 
 
 def heldout_bytes(prepared: Prepared) -> bytes:

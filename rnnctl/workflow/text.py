@@ -11,7 +11,7 @@ from rnnctl.data.corpus import open_corpus
 from rnnctl.data.documents import Document
 from rnnctl.errors import DataError
 from rnnctl.tasks.loading import Loaded
-from rnnctl.workflow.evaluate import choose
+from rnnctl.workflow.judged import choose
 
 MOST_CHARS = 5_000_000
 

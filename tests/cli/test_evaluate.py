@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from rnnctl.__main__ import main
 from rnnctl.inference.classify import Predictor
-from rnnctl.runs import Run
+from rnnctl.runs import Run, heldout
 from rnnctl.tasks.loading import load
+from rnnctl.workflow import preparation
 
 Command = Callable[..., object]
 TEXT = "the cat sat on the mat. the dog ate the hat.\n\n" * 4
@@ -100,8 +102,97 @@ def test_without_a_corpus_the_kept_text_is_judged(rnnctl: Command, trained: Path
     kept = evaluate(rnnctl, trained / "run")
     of_file = evaluate(rnnctl, trained / "run", trained / "text.txt")
     assert kept["losses"] == of_file["losses"]
+    assert kept["part"] == "test"
     valid = evaluate(rnnctl, trained / "run", "--part", "valid")
     assert valid["part"] == "valid"
+    other = rnnctl("evaluate", trained / "run", "--part", "all")
+    assert other.code == 2
+    assert "keeps only text that was held out" in other.err and "CORPUS" in other.err
+
+
+def test_what_is_only_a_part_of_the_held_out_text_is_called_so(
+    rnnctl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (heldout, preparation):
+        monkeypatch.setattr(module, "KEEP_BYTES", 2000)
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{i} bottles.\nOn walls.\n\n" for i in range(600)))
+    sizes = ["--hidden-size", 8, "--steps", 1, "--batch-size", 4, "--bptt", 16, "--no-diagnose"]
+    judged = {}
+    for name, options in (("running", []), ("documents", ["--documents", "paragraph"])):
+        run = tmp_path / name
+        done = rnnctl("train", text, "--run", run, "--split", "80/10/10", *options, *sizes)
+        assert done.code == 0, done.err
+        judged[name] = evaluate(rnnctl, run)
+    assert judged["running"]["part"] == "the first 1,000 bytes of test"
+    assert judged["running"]["losses"][0]["bytes"] == 1000
+    kept = len(Run.open(tmp_path / "documents").heldout("test"))
+    assert 20 < kept < 60
+    assert judged["documents"]["part"] == f"a sample of {kept} documents of test"
+    table = rnnctl("evaluate", tmp_path / "documents").out
+    assert f"(a sample of {kept} documents of test)" in table
+
+
+@pytest.mark.parametrize("noted", [[], {"test": 3}, {"test": {"documents": None, "bytes": 1}}])
+def test_a_run_that_says_nonsense_of_its_held_out_text_is_damaged(
+    rnnctl: Command, trained: Path, tmp_path: Path, noted: object
+) -> None:
+    shutil.copytree(trained / "run", tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    facts = json.loads((run.path / "corpus.json").read_bytes())
+    run.put_file("corpus.json", json.dumps({**facts, "heldout": noted}).encode())
+    done = rnnctl("evaluate", run.path)
+    assert done.code == 1
+    assert "corpus.json does not say how much was held out" in done.err
+
+
+@pytest.mark.parametrize("part", ["valid", "train", "all"])
+def test_the_sums_of_documents_say_whose_they_are(
+    rnnctl: Command, shared_documents: Path, part: str
+) -> None:
+    run = shared_documents / "run"
+    evaluate(rnnctl, run, shared_documents / "text.txt", "--part", part)
+    kept = Run.open(run).read_result("evaluate")
+    assert kept["documents"]["split"] == kept["part"] == part
+
+
+def test_all_of_a_corpus_is_all_of_it(rnnctl: Command, trained: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "divided"
+    corpus.mkdir()
+    for name, count in (("train", 50), ("valid", 30), ("test", 20)):
+        (corpus / f"{name}.txt").write_text("".join(f"{i} new bottles.\n" for i in range(count)))
+    sizes = {
+        part: evaluate(rnnctl, trained / "run", corpus, "--part", part)
+        for part in ("train", "valid", "test", "all")
+    }
+    chars = {part: result["losses"][0]["chars"] for part, result in sizes.items()}
+    assert {part: result["part"] for part, result in sizes.items()} == {n: n for n in sizes}
+    assert chars["all"] == chars["train"] + chars["valid"] + chars["test"]
+    whole = evaluate(rnnctl, trained / "run", trained / "text.txt", "--part", "all")
+    assert whole["losses"][0]["chars"] == len((trained / "text.txt").read_text())
+    assert whole["part"] == "all"
+    assert "say nothing about new text" in whole["warnings"][0]["text"]
+
+
+def test_a_part_that_there_is_not_is_named(rnnctl: Command, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("".join(f"{i} bottles on the wall. " for i in range(400)))
+    sizes = ["--hidden-size", 8, "--steps", 1, "--batch-size", 4, "--bptt", 16, "--no-diagnose"]
+    run = tmp_path / "run"
+    assert rnnctl("train", text, "--run", run, "--split", "90/10/0", *sizes).code == 0
+    done = rnnctl("evaluate", run, text, "--part", "test")
+    assert done.code == 1
+    assert "none of it was held out as test" in done.err and "hint: say --part valid" in done.err
+
+
+def test_the_json_result_holds_the_warnings(rnnctl: Command, trained: Path) -> None:
+    call = ("evaluate", trained / "run", trained / "text.txt", "--part", "train", "--format")
+    (warning,) = json.loads(rnnctl(*call, "json").out)["warnings"]
+    assert "say nothing about new text" in warning["text"]
+    assert "say nothing about new text" in rnnctl(*call, "markdown").out
+    table = rnnctl(*call, "table")
+    assert "say nothing about new text" in table.err
+    assert "say nothing about new text" not in table.out
 
 
 def test_a_classifier_against_sklearn(

@@ -1,0 +1,144 @@
+"""Which documents `evaluate` and `diagnose` judge a run by.
+
+A text that the run was trained on must not be judged as if it were new: where the corpus is the
+run's own, only what was held out counts, unless something else is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Literal
+
+from rnnctl.config import CorpusConfig
+from rnnctl.data.cache import cache_directory
+from rnnctl.data.corpus import Corpus, open_corpus
+from rnnctl.data.documents import SPLITS, Document
+from rnnctl.data.storewriter import utf8_length
+from rnnctl.errors import DataError, UsageError
+from rnnctl.inference.training_text import corpus_facts, heldout_size
+from rnnctl.results.base import Warning_
+from rnnctl.tasks.loading import Loaded
+
+Part = Literal["test", "valid", "train", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What is judged: `split` of `corpus`. `part` says which part of the user's text that is.
+
+    `words` say more where it is not the whole part.
+    """
+
+    corpus: Corpus
+    split: str
+    part: Part
+    words: str = ""
+    warnings: tuple[Warning_, ...] = ()
+
+
+def kept(loaded: Loaded, part: Part | None) -> Material:
+    """The held-out documents in the run. UsageError where it keeps none."""
+    run = loaded.run
+    hint = f"name a corpus: `rnnctl evaluate {run.path} CORPUS`"
+    if part in ("train", "all"):
+        raise UsageError(f"{run.path} keeps only text that was held out: valid, test", hint=hint)
+    names: tuple[Part, ...] = ("test", "valid") if part is None else (part,)
+    for name in names:
+        documents = run.heldout(name)
+        if documents:
+            return _kept(loaded, name, documents)
+    called = f" called {part}" if part else ""
+    raise UsageError(f"{run.path} keeps no held-out text{called}", hint=hint)
+
+
+def _kept(loaded: Loaded, name: Part, documents: list[Document]) -> Material:
+    running = loaded.run.heldout_running(name)
+    words = _how_much(loaded, name, documents, running)
+    if running:
+        documents = [Document("".join(document.text for document in documents))]
+    labels = tuple(sorted({d.label for d in documents if d.label is not None}))
+    corpus = Corpus.from_documents({name: documents}, description="the held-out text of the run")
+    corpus = replace(corpus, running=running, label_names=labels)
+    return Material(corpus, name, name, words)
+
+
+def _how_much(loaded: Loaded, name: str, documents: Sequence[Document], running: bool) -> str:
+    """What of a split the run keeps; "" where it keeps all of it."""
+    noted = heldout_size(loaded, name)
+    if noted is None:
+        return f"what the run keeps of {name}"
+    count, size = noted
+    if not running and len(documents) < count:
+        return f"a sample of {len(documents):,} documents of {name}"
+    held = sum(utf8_length(document.text) for document in documents)
+    return f"the first {held:,} bytes of {name}" if held < size else ""
+
+
+def choose(
+    loaded: Loaded, settings: CorpusConfig, part: Part | None, stdin: BinaryIO | None
+) -> Material:
+    """Open the corpus and choose the part of it to judge by. DataError where it has none such."""
+    task = loaded.config.model.task
+    if "-" not in settings.sources:  # what comes through a pipe can be read only once
+        own = open_corpus(settings, task=task, cache=cache_directory())
+        if own.fingerprint == corpus_facts(loaded).get("fingerprint"):
+            return _of_own(own, part)
+    undivided = settings.model_copy(update={"split": "100/0/0"})
+    corpus = open_corpus(undivided, task=task, cache=cache_directory(), stdin=stdin)
+    found = _held_out(corpus)
+    if part is None:
+        part = found[0] if found else "all"
+    if part == "all" or (part == "train" and not found):
+        return _everything(corpus)
+    if part != "train" and part not in found:
+        raise DataError(f"{corpus.description} has no part {part!r}", hint="leave --part out")
+    return Material(corpus, part, part)
+
+
+def _of_own(corpus: Corpus, part: Part | None) -> Material:
+    found = _held_out(corpus)
+    if part is None and not found:
+        raise DataError(
+            "the run was trained on this corpus, and nothing of it was held out",
+            hint="evaluate on another text, or say --part train",
+        )
+    part = part or found[0]
+    text = f"the run was trained on this corpus: only its {part} part is read"
+    if part in ("train", "all"):
+        text = "the run was trained on this text: the numbers say nothing about new text"
+    elif part not in found:
+        raise DataError(
+            f"the run was trained on this corpus, and none of it was held out as {part}",
+            hint=f"say --part {found[0]}" if found else "evaluate on another text",
+        )
+    warnings = (Warning_(code="trained_on", text=text),)
+    if part == "all":
+        return replace(_everything(corpus), warnings=warnings)
+    return Material(corpus, part, part, warnings=warnings)
+
+
+def _held_out(corpus: Corpus) -> list[Part]:
+    names: tuple[Part, ...] = ("test", "valid")
+    return [n for n in names if any(document.text for document in corpus.documents(n))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Documents of several splits, one split after the other."""
+
+    parts: tuple[Iterable[Document], ...]
+
+    def __iter__(self) -> Iterator[Document]:
+        for part in self.parts:
+            yield from part
+
+
+def _everything(corpus: Corpus) -> Material:
+    """All of a corpus, however it is divided."""
+    if _held_out(corpus):
+        joined = _Joined(tuple(corpus.parts[name] for name in SPLITS if name in corpus.parts))
+        mark = hashlib.sha256(f"{corpus.fingerprint} joined".encode()).hexdigest()
+        corpus = replace(corpus, parts={"train": joined}, fingerprint=mark)
+    return Material(corpus, "train", "all")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
+from rnnctl.cli.answered import Answered
 from rnnctl.cli.options import (
     DeviceOption,
     Format,
@@ -39,7 +40,7 @@ def classify(
 
     One text per line, or one JSON object per line, whose fields are passed through. Answers come
     in the same order, as soon as their line is there. `--format table` writes
-    LABEL<tab>PROBABILITY, and for a line that holds no text <tab><tab>ERROR; `--format json` one
+    LABEL<tab>PROBABILITY, and for a line without a text <tab><tab>ERROR; `--format json` one
     object per line with `prediction`, `probability` and `probabilities`, or `error` and `line`.
     """
     console.configure(quiet=quiet)
@@ -77,9 +78,11 @@ class _Writer:
         self._line = {"table": self._as_table, "json": self._as_json, "markdown": _as_markdown}[
             format
         ]
-        self._lines = self._errors = 0
+        self._answered = Answered("line")
         if format == "markdown":
-            write("| line | label | probability |\n|---:|---|---:|\n")
+            from rnnctl.reports.as_markdown import table_head
+
+            write(table_head(("line", "label", "probability"), "rlr") + "\n")
 
     def add(self, window: Sequence[Answer], source: str) -> None:
         """Write a window at once. With --fail-fast, raises DataError at its first error."""
@@ -87,8 +90,8 @@ class _Writer:
         if self._fail_fast:
             good = next((i for i, a in enumerate(window) if a.record.error), good)
         self._write("".join(self._line(answer) + "\n" for answer in window[:good]))
-        self._lines += good
-        self._errors += sum(bool(answer.record.error) for answer in window[:good])
+        for answer in window[:good]:
+            self._answered.count(answer.record)
         if good < len(window):
             from rnnctl.inference.records import failure
 
@@ -96,10 +99,10 @@ class _Writer:
 
     def report(self) -> None:
         """Say on stderr what a person should know at the end."""
-        if self._lines == 0:
+        if self._answered.records == 0:
             console.note("the input is empty: nothing to classify")
-        if self._errors:
-            console.warn(f"{self._errors:,} of {self._lines:,} lines hold no text")
+        if self._answered.problem:
+            console.warn(self._answered.problem)
 
     def _as_table(self, answer: Answer) -> str:
         if answer.prediction is None:
@@ -111,8 +114,9 @@ class _Writer:
 
 
 def _as_markdown(answer: Answer) -> str:
+    from rnnctl.reports.as_markdown import table_row
+
     line, found = answer.record.line, answer.prediction
-    label, chance = ("", answer.record.error) if found is None else (found.label, found.probability)
-    shown = chance if isinstance(chance, str) else f"{chance:.4f}"
-    cells = (inputs.one_line(cell).replace("|", "\\|") for cell in (label, shown))
-    return f"| {line} | " + " | ".join(cells) + " |"
+    if found is None:
+        return table_row((str(line), "", answer.record.error))
+    return table_row((str(line), found.label, f"{found.probability:.4f}"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
+from rnnctl.cli.answered import Answered
 from rnnctl.cli.filter_options import Unit
 from rnnctl.cli.options import (
     DeviceOption,
@@ -17,7 +19,7 @@ from rnnctl.cli.options import (
     RunArgument,
     ThreadsOption,
 )
-from rnnctl.cli.score_output import LINE_ROW, NATS_ROW, Printer, summary
+from rnnctl.cli.score_output import Printer, summary
 from rnnctl.errors import UsageError
 from rnnctl.wording import plural
 
@@ -51,8 +53,9 @@ def score(
 
     A file, or standard input, is one text from its first byte to its last; with --lines or
     --documents every line or paragraph gets a record of its own, in order, as soon as it is there:
-    NATS<tab>TOKENS<tab>BITS PER BYTE<tab>PERPLEXITY, or one JSON object. Unknown tokens are charged
-    with their spelling. With --state-out and --state-in, scoring a and then b equals scoring a+b.
+    NATS<tab>TOKENS<tab>BITS PER BYTE<tab>PERPLEXITY, and for one without a text four tabs and the
+    error; or one JSON object. Unknown tokens are charged with their spelling. With --state-out and
+    --state-in, scoring a and then b equals scoring a+b.
     """
     console.configure(quiet=quiet)
     sources, command = files or [], f"score {run}"
@@ -68,16 +71,17 @@ def score(
     set_threads(threads)
     loaded = load(run, device=device)
     scorer = Scorer(loaded, ends=by_document(loaded))
-    printer = Printer(format, scorer.tokenizer.token_text)
+    token_text = scorer.tokenizer.token_text
     if unit != "file":
         reader = _reader(loaded, jsonl, text_field, documents)
         windows = _windows(sources, command, unit, max_line)
-        _lines(scorer, windows, reader, printer, output, per_token=per_token, fail_fast=fail_fast)
+        printer = Printer(format, token_text, "tokens of texts" if per_token else "texts")
+        _lines(scorer, windows, reader, printer, output, Answered(unit), fail_fast)
         return
     text_reader = TextReader(scorer, state_in, state_out)
     streams = _streams(sources, command)
     if per_token:
-        _tokens(text_reader, streams, printer, output)
+        _tokens(text_reader, streams, Printer(format, token_text, "tokens"), output)
         return
     result = score_streams(loaded, text_reader, streams)
     if result.total.bytes == 0:
@@ -135,12 +139,22 @@ def _tokens(
     from rnnctl.inference.score import Tally
 
     tally = Tally()
-    console.note(NATS_ROW)
-    with inputs.output(out) as write:
+    with _table(printer, out) as write:
         for name, stream in streams:
             for part in reader.read(name, stream, tally):
                 write(printer.tokens(part))
     console.note(summary(tally))
+
+
+@contextmanager
+def _table(printer: Printer, out: Path | None) -> Iterator[inputs.Write]:
+    """A place to write rows to, after what says what their columns are."""
+    if printer.legend:
+        console.note(printer.legend)
+    with inputs.output(out) as write:
+        if printer.head:
+            write(printer.head)
+        yield write
 
 
 def _lines(
@@ -149,8 +163,7 @@ def _lines(
     reader: RecordReader,
     printer: Printer,
     out: Path | None,
-    *,
-    per_token: bool,
+    answered: Answered,
     fail_fast: bool,
 ) -> None:
     """A record for each line or paragraph; the sums on stderr."""
@@ -158,9 +171,8 @@ def _lines(
     from rnnctl.inference.score import Tally
     from rnnctl.inference.scored_lines import scored_lines
 
-    total, count, errors = Tally(), 0, 0
-    console.note(NATS_ROW if per_token else LINE_ROW)
-    with inputs.output(out) as write:
+    total, per_token = Tally(), printer.rows == "tokens of texts"
+    with _table(printer, out) as write:
         for name, windows in sources:
             for window in scored_lines(scorer, windows, reader.fresh(), per_token=per_token):
                 bad = next((i for i, s in enumerate(window) if s.tally is None), len(window))
@@ -168,10 +180,9 @@ def _lines(
                 write("".join(printer.line(scored) for scored in good))
                 if len(good) < len(window):
                     raise failure(window[bad].record, name)
-                count += len(window)
-                errors += sum(scored.tally is None for scored in window)
                 for scored in window:
+                    answered.count(scored.record)
                     total.add(scored.tally or Tally())
-    console.note(f"{plural(count, 'text')}: {summary(total)}")
-    if errors:
-        console.warn(f"{errors:,} of {count:,} hold no text")
+    console.note(f"{plural(answered.records, 'text')}: {summary(total)}")
+    if answered.problem:
+        console.warn(answered.problem)

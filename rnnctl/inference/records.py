@@ -32,6 +32,11 @@ class Record:
     source: str | None = None
     fields: Mapping[str, Any] | None = None
 
+    @property
+    def is_unread(self) -> bool:
+        """Whether it holds an error because the line is no text and no object at all."""
+        return bool(self.error) and self.source is None
+
     def with_answer(self, answer: Mapping[str, Any]) -> str:
         """The record as a line of JSON, without a newline.
 

@@ -50,10 +50,18 @@ def _escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", visible(text)).replace("\n", " ")
 
 
+def table_head(columns: Sequence[str], align: str) -> str:
+    """The header and the rule of a table whose rows come one by one; no newline at the end."""
+    return f"{table_row(columns)}\n|{'|'.join(_RULES[one] for one in align)}|"
+
+
+def table_row(cells: Sequence[str]) -> str:
+    """A row of a table; whatever stands in a cell stays in it."""
+    return "| " + " | ".join(map(_escape, cells)) + " |"
+
+
 def _table(block: Table) -> str:
-    rows = [block.columns, *block.rows]
-    lines = ["| " + " | ".join(_escape(cell) for cell in row) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join(_RULES[align] for align in block.alignment()) + "|")
+    lines = [table_head(block.columns, block.alignment()), *map(table_row, block.rows)]
     return "\n".join(lines) + (f"\n\n*{_escape(block.caption)}*" if block.caption else "")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,7 +115,68 @@ def test_lines_are_texts_of_their_own(rnnctl: Command, run: Path) -> None:
     assert float(rows[3][0]) == pytest.approx(single["nats"], abs=1e-3)
     assert rows[1] == ["0.0000", "0", "-", "-"]
     assert rows[2][4].startswith("line 3: malformed UTF-8")
-    assert done.err.splitlines()[-1] == "warning: 1 of 4 hold no text"
+    legend, *_, warning = done.err.splitlines()
+    assert legend.endswith("bits per byte, perplexity per token, error")
+    assert warning == "warning: 1 of 4 lines could not be read"
+
+
+def markdown_rows(text: str) -> list[list[str]]:
+    """The cells of a Markdown table; every row must have as many as the header."""
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in text.splitlines()]
+    assert re.fullmatch(r"[-:|]+", text.splitlines()[1])
+    assert {len(row) for row in rows} == {len(rows[0])}
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "columns"),
+    [
+        (["--lines"], ["line", "nats", "tokens", "bits per byte", "perplexity per token", "error"]),
+        (["--lines", "--per-token"], ["line", "nats", "token", "error"]),
+        (["--documents", "paragraph", "--per-token"], ["line", "nats", "token", "error"]),
+    ],
+)
+def test_markdown_of_texts_is_one_table(
+    rnnctl: Command, run: Path, arguments: list[str], columns: list[str]
+) -> None:
+    done = rnnctl("score", run, *arguments, "--format", "markdown", stdin=b"a|b\n\n\xff|\n\nthe")
+    rows = markdown_rows(done.out)
+    assert rows[0] == columns
+    bad = next(row for row in rows[2:] if row[-1])
+    assert bad[0] == "3" and bad[-1].startswith("malformed UTF-8")
+    assert "columns:" not in done.err  # the header says it
+
+
+def test_markdown_of_tokens_is_one_table(rnnctl: Command, make_run: Callable[..., Path]) -> None:
+    run = make_run("a|b<c>")
+    done = rnnctl("score", run, "--per-token", "--format", "markdown", stdin="a|é")
+    rows = markdown_rows(done.out)
+    assert rows[0] == ["nats", "token"]
+    assert [row[1] for row in rows[2:]] == ["a", "\\|", "\\<unk\\>"]
+
+
+def test_tokens_of_texts_are_apart(rnnctl: Command, run: Path) -> None:
+    done = rnnctl("score", run, "--lines", "--per-token", stdin=b"at\n\xff\nhe")
+    first, bad, last, rest = done.out.split("\n\n")
+    assert [line.split("\t")[1] for line in first.splitlines()] == ["a", "t"]
+    assert bad.startswith("\t\tline 2: malformed UTF-8")
+    assert (last.count("\n"), rest) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("data", "warning"),
+    [
+        (b"\xff\n{}", "1 of 2 lines could not be read, 1 holds no text"),
+        (b"{}\n" * 2, "2 of 2 lines hold no text"),
+        (b"{}", "1 of 1 line holds no text"),
+        (b"nonsense\n" + b"{}\n" * 2, "1 of 3 lines could not be read, 2 hold no text"),
+    ],
+)
+def test_what_was_wrong_is_said_at_the_end(
+    rnnctl: Command, run: Path, data: bytes, warning: str
+) -> None:
+    done = rnnctl("score", run, "--jsonl", stdin=data)
+    assert done.err.splitlines()[-1] == f"warning: {warning}"
 
 
 def test_one_is_no_plural(rnnctl: Command, run: Path) -> None:

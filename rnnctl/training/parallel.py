@@ -23,6 +23,7 @@ from torch import nn
 
 from rnnctl.errors import RnnctlError
 from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation
+from rnnctl.training.adding import Adder, Messages, SharedMemory
 from rnnctl.training.state import Tensors, TrainingState, snapshot
 
 # Longer than any validation; a process that dies is noticed at once, by its closed connection.
@@ -40,23 +41,18 @@ class Together:
     rank: int
     size: int
     device: torch.device
+    adder: Adder
 
     @property
     def leads(self) -> bool:
         return self.rank == 0
 
     def reduce(self, model: nn.Module, loss: StepLoss) -> float:
-        """Add up gradients and losses of all processes, in one message."""
+        """Add up gradients and losses of all processes."""
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
-        total = loss.total.detach().to(torch.float32).reshape(1)
-        flat = torch.cat([gradient.flatten() for gradient in gradients] + [total])
         with watched():
-            dist.all_reduce(flat)
-        place = 0
-        for gradient in gradients:
-            gradient.copy_(flat[place : place + gradient.numel()].view_as(gradient))
-            place += gradient.numel()
-        return float(flat[-1]) / loss.units
+            total = self.adder.add(gradients, loss.total.detach().to(torch.float32))
+        return total / loss.units
 
     def agree(self, values: list[float]) -> list[float]:
         """The first process's values, in all of them."""
@@ -161,7 +157,8 @@ def joined(rank: int, size: int, device: torch.device, store: Any) -> Iterator[T
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
-        yield Together(rank, size, device)
+        near = store is not None and device.type == "cpu"
+        yield Together(rank, size, device, SharedMemory(rank, size) if near else Messages())
     finally:
         dist.destroy_process_group()
 

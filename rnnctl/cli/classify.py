@@ -41,7 +41,8 @@ def classify(
     One text per line, or one JSON object per line, whose fields are passed through. Answers come
     in the same order, as soon as their line is there. `--format table` writes
     LABEL<tab>PROBABILITY, and for a line without a text <tab><tab>ERROR; `--format json` one
-    object per line with `prediction`, `probability` and `probabilities`, or `error` and `line`.
+    object per line with `prediction`, `probability` and `probabilities`, or `error` and `line`. A
+    field of the input stays as it is: where it has such a name, the answer's is rnnctl_NAME.
     """
     console.configure(quiet=quiet)
     sources = files or []
@@ -110,7 +111,7 @@ class _Writer:
         return f"{inputs.one_line(answer.prediction.label)}\t{answer.prediction.probability:.6f}"
 
     def _as_json(self, answer: Answer) -> str:
-        return answer.record.with_answer(answer.fields(self._labels))
+        return self._answered.as_json(answer.record, answer.fields(self._labels))
 
 
 def _as_markdown(answer: Answer) -> str:

@@ -19,7 +19,7 @@ from rnnctl.cli.options import (
     RunArgument,
     ThreadsOption,
 )
-from rnnctl.cli.score_output import Printer, summary
+from rnnctl.cli.score_output import Printer, Rows, summary
 from rnnctl.errors import UsageError
 from rnnctl.wording import plural
 
@@ -54,8 +54,9 @@ def score(
     A file, or standard input, is one text from its first byte to its last; with --lines or
     --documents every line or paragraph gets a record of its own, in order, as soon as it is there:
     NATS<tab>TOKENS<tab>BITS PER BYTE<tab>PERPLEXITY, and for one without a text four tabs and the
-    error; or one JSON object. Unknown tokens are charged with their spelling. With --state-out and
-    --state-in, scoring a and then b equals scoring a+b.
+    error; or one JSON object, where a field of the input with the name of one of the answer's keeps
+    it, and the answer's is rnnctl_NAME. Unknown tokens are charged with their spelling. With
+    --state-out and --state-in, scoring a and then b equals scoring a+b.
     """
     console.configure(quiet=quiet)
     sources, command = files or [], f"score {run}"
@@ -71,17 +72,17 @@ def score(
     set_threads(threads)
     loaded = load(run, device=device)
     scorer = Scorer(loaded, ends=by_document(loaded))
-    token_text = scorer.tokenizer.token_text
+    rows: Rows = "tokens" if unit == "file" else "tokens of texts" if per_token else "texts"
+    printer = Printer(format, scorer.tokenizer.token_text, rows, Answered(unit))
     if unit != "file":
         reader = _reader(loaded, jsonl, text_field, documents)
         windows = _windows(sources, command, unit, max_line)
-        printer = Printer(format, token_text, "tokens of texts" if per_token else "texts")
-        _lines(scorer, windows, reader, printer, output, Answered(unit), fail_fast)
+        _lines(scorer, windows, reader, printer, output, fail_fast=fail_fast)
         return
     text_reader = TextReader(scorer, state_in, state_out)
     streams = _streams(sources, command)
     if per_token:
-        _tokens(text_reader, streams, Printer(format, token_text, "tokens"), output)
+        _tokens(text_reader, streams, printer, output)
         return
     result = score_streams(loaded, text_reader, streams)
     if result.total.bytes == 0:
@@ -163,7 +164,7 @@ def _lines(
     reader: RecordReader,
     printer: Printer,
     out: Path | None,
-    answered: Answered,
+    *,
     fail_fast: bool,
 ) -> None:
     """A record for each line or paragraph; the sums on stderr."""
@@ -171,7 +172,8 @@ def _lines(
     from rnnctl.inference.score import Tally
     from rnnctl.inference.scored_lines import scored_lines
 
-    total, per_token = Tally(), printer.rows == "tokens of texts"
+    total, answered = Tally(), printer.answered
+    per_token = printer.rows == "tokens of texts"
     with _table(printer, out) as write:
         for name, windows in sources:
             for window in scored_lines(scorer, windows, reader.fresh(), per_token=per_token):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from rnnctl.cli import inputs
+from rnnctl.cli.answered import Answered
 from rnnctl.cli.options import Format
 from rnnctl.wording import plural
 
@@ -41,6 +42,7 @@ class Printer:
     format: Format
     token_text: Callable[[int], str]
     rows: Rows
+    answered: Answered
 
     @property
     def legend(self) -> str:
@@ -69,7 +71,7 @@ class Printer:
     def line(self, scored: ScoredLine) -> str:
         """A line for each text; its tokens in its place where they are wanted."""
         if self.format == "json":
-            return scored.record.with_answer(self._fields(scored)) + "\n"
+            return self.answered.as_json(scored.record, self._fields(scored)) + "\n"
         number = str(scored.record.line)
         if self.format == "markdown":
             return "".join(self._row([number, *cells]) for cells in self._cells(scored))

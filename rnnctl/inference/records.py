@@ -2,14 +2,14 @@
 
 A line that holds no text (malformed UTF-8, bad JSON, a lone surrogate) becomes a record with an
 `error`, so that its neighbours still get their answers. An object's own fields come out byte for
-byte as they went in: the answer is written in before the closing brace.
+byte as they went in: the answer is written in before the closing brace, under another name where
+the object has a field of the answer's.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from rnnctl.inference.lines import Line
 TEXT_FIELDS = ("text", "sentence", "review", "content", "document", "body", "comment", "message")
 LineFormat = Literal["auto", "text", "jsonl"]
 _BOM = b"\xef\xbb\xbf"
+OURS = "rnnctl_"  # before the name of an answer's field, where the input has one of that name
 _MAX_SHOWN = 120
 
 
@@ -37,18 +38,17 @@ class Record:
         """Whether it holds an error because the line is no text and no object at all."""
         return bool(self.error) and self.source is None
 
-    def with_answer(self, answer: Mapping[str, Any]) -> str:
-        """The record as a line of JSON, without a newline.
+    def renamed(self, answer: Iterable[str]) -> dict[str, str]:
+        """Names of the answer's fields that the input has taken, and what they become."""
+        own = self.fields or {}
+        return {name: _free(name, own) for name in answer if name in own}
 
-        The input's own fields come first. Where one has the name of an answer's, the answer stays.
-        """
+    def with_answer(self, answer: Mapping[str, Any]) -> str:
+        """The record as a line of JSON, without a newline; the input's own fields come first."""
         if self.source is None or self.fields is None:
             return as_json({"line": self.line, **answer})
-        if self.fields.keys() & answer.keys():
-            # too deep or too large for us to write: the names then stand twice, the answer's last
-            with contextlib.suppress(ValueError, RecursionError):
-                return as_json({**self.fields, **answer})
-        added = as_json(answer)[1:]
+        names = self.renamed(answer)
+        added = as_json({names.get(name, name): value for name, value in answer.items()})[1:]
         return self.source.rstrip()[:-1].rstrip() + (", " if self.fields else "") + added
 
 
@@ -141,6 +141,12 @@ def shorten(text: str) -> str:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    while name in taken:
+        name = f"{OURS}{name}"
+    return name
 
 
 def _is_object(text: str) -> bool:

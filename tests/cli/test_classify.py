@@ -51,6 +51,22 @@ def test_json_lines_keep_their_fields(rnnctl: Command, run: Path) -> None:
         assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
+def test_fields_with_the_answer_s_names_are_kept(rnnctl: Command, run: Path) -> None:
+    mine = ['{"prediction": "mine", "probability": 1.50, "text": "good"}'] * 2
+    bad = '{"error": "mine", "line": "x"}'
+    done = rnnctl("classify", run, "--format", "json", stdin="\n".join([*mine, bad]))
+    first, _, last = (json.loads(line) for line in done.out.splitlines())
+    assert (first["prediction"], first["probability"]) == ("mine", 1.5)
+    assert '"probability": 1.50' in done.out
+    assert first["probabilities"][first["rnnctl_prediction"]] == first["rnnctl_probability"]
+    assert (last["error"], last["line"], last["rnnctl_line"]) == ("mine", "x", 3)
+    assert last["rnnctl_error"].startswith("no field of text")
+    assert done.err.splitlines()[:-1] == [
+        "warning: line 1 has fields of its own with names of the answer's; they are kept, and of "
+        "the answer prediction is rnnctl_prediction, probability is rnnctl_probability"
+    ]
+
+
 def test_plain_lines_as_json_say_which_line(rnnctl: Command, run: Path) -> None:
     done = rnnctl("classify", run, "--format", "json", stdin="good\nbad\n")
     assert [json.loads(line)["line"] for line in done.out.splitlines()] == [1, 2]

@@ -93,7 +93,8 @@ def check(rnnctl: Command, command: str, run: Path, good: bytes, hostile: list[b
     assert all(near(without_line(answer), alone) for answer in found[::2])
     key = "prediction" if command == "classify" else "nats"
     for line, answer in zip(hostile, found[1::2], strict=True):
-        assert isinstance(answer.get("error"), str) or answer.get(key) is not None, (line, answer)
+        given_ = [answer.get(f"rnnctl_{name}", answer.get(name)) for name in ("error", key)]
+        assert isinstance(given_[0], str) or given_[1] is not None, (line, answer)
         assert len(line) <= MAX_LINE or "--max-line" in answer["error"]
 
 

@@ -195,6 +195,14 @@ def test_json_lines_keep_their_fields(rnnctl: Command, run: Path) -> None:
     assert math.fsum(nats for _, nats in tokens) == pytest.approx(first["nats"], abs=1e-4)
 
 
+def test_json_lines_keep_fields_with_the_answer_s_names(rnnctl: Command, run: Path) -> None:
+    given_ = '{"nats": "mine", "text": "the cat"}\n'
+    done = rnnctl("score", run, "--jsonl", "--format", "json", stdin=given_)
+    answer = json.loads(done.out)
+    assert answer["nats"] == "mine" and answer["rnnctl_nats"] > 0 and answer["tokens"] == 7
+    assert "of the answer nats is rnnctl_nats" in done.err
+
+
 def test_paragraphs(rnnctl: Command, run: Path) -> None:
     stdin = "the cat\nsat\n\n\nthe dog\n"
     done = rnnctl("score", run, "--documents", "paragraph", stdin=stdin)

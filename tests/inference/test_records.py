@@ -91,9 +91,14 @@ def test_passed_through_bytes_are_not_rewritten() -> None:
     assert read(b"{}", format="jsonl")[0].with_answer({"error": "e"}) == '{"error": "e"}'
 
 
-def test_an_answer_replaces_a_field_of_its_name() -> None:
-    record = read(b'{"prediction": "old", "text": "a"}')[0]
-    assert json.loads(record.with_answer({"prediction": "new"}))["prediction"] == "new"
+def test_an_answer_gives_way_to_a_field_of_its_name() -> None:
+    source = '{"p": 1.10, "rnnctl_p": 2,  "text": "a"}'
+    record = read(source.encode())[0]
+    assert (
+        record.with_answer({"p": "x", "q": 3}) == source[:-1] + ', "rnnctl_rnnctl_p": "x", "q": 3}'
+    )
+    assert record.renamed(["p", "q"]) == {"p": "rnnctl_rnnctl_p"}
+    assert read(b"plain")[0].renamed(["p"]) == {}
 
 
 def test_a_field_of_ones_own_choice() -> None:

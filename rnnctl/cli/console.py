@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 120  # columns of a table that goes into a file or a pipe
 STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "hint": "\x1b[1;36m", "note": ""}
 
+# Not printable by themselves, but part of how Persian, Indic scripts and emoji are written.
+_HARMLESS = "\n\t\u00a0\u200c\u200d"
+
 ELSEWHERE = "choose another place with -o FILE; nothing was changed"
 
 _quiet = False
@@ -179,5 +182,5 @@ def printable(text: str) -> str:
     if text.replace("\n", "").isprintable():
         return text
     return "".join(
-        char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text
+        char if char.isprintable() or char in _HARMLESS else ascii(char)[1:-1] for char in text
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,15 @@ MAX_LINE = 64 << 20
 _MAX_ARRAY = 64 << 20
 FASTTEXT = "__label__"
 _FIELDS_WITHIN = 20
+
+# Kinds of characters that no label holds, by Unicode's names for them.
+_UNFIT = {
+    "Cc": "a control character",
+    "Cs": "a lone surrogate",
+    "Zl": "a line separator",
+    "Zp": "a paragraph separator",
+}
+_NAMES = {"\t": "a tab", "\n": "a line break", "\r": "a carriage return", "\x1b": "an escape"}
 
 Row = dict[str, Any]  # text: str, label: str, line: int
 
@@ -76,20 +86,37 @@ def _text(value: object, where: str, field: str) -> str:
 
 
 def label_text(value: object, where: str, field: str) -> str:
-    """A label as text. Raises: DataError if there is none, or it is a list or an object."""
+    """A label as text. Raises: DataError if there is none, or it is no single line of text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str | int | float) and str(value).strip():
         label = str(value).strip()
-        if label.isprintable():
-            return label
+        _check_label(label, where, field)
+        return label
     if value is None or value == "":
         raise DataError(f"{where}: the label field {field!r} is empty", hint="label or remove it")
     raise DataError(
         f"{where}: {_short(value)} in the field {field!r} is no label",
         hint="name the right one: --label-field FIELD",
+    )
+
+
+def _check_label(label: str, where: str, field: str) -> None:
+    """Raises: DataError for a character that would break the lines that labels are written in.
+
+    Everything else may be part of how a language or an emoji is written: U+200C, U+200D, U+00A0.
+    """
+    bad = next((char for char in label if unicodedata.category(char) in _UNFIT), None)
+    if bad is None:
+        return
+    name = _NAMES.get(bad) or _UNFIT[unicodedata.category(bad)]
+    raise DataError(
+        f"{where}: the label {_short(label)} in the field {field!r} holds {name} "
+        f"(U+{ord(bad):04X})",
+        hint="write a space or nothing in its place; or is another field the label? "
+        "--label-field FIELD",
     )
 
 

@@ -265,6 +265,33 @@ def test_labels_are_shown_before_training(
     assert "2 labels: bad, good" in outcome.err
 
 
+def test_labels_in_any_script_are_learnt_shown_and_given(
+    rnnctl: CommandLine, tmp_path: Path
+) -> None:
+    labels = ("می\u200cپسندم", "👩\u200d🚀", "pas\u00a0mal")
+    rows = [{"text": f"one {k} two", "label": labels[k % 3]} for k in range(60)]
+    corpus, run = tmp_path / "reviews.jsonl", tmp_path / "r"
+    corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    outcome = rnnctl("train", corpus, "--task", "sentiment", "--run", run, "--steps", 2, *QUICK)
+    assert outcome.code == 0, outcome.err
+    assert all(label in outcome.err for label in labels)
+    assert rnnctl("classify", run, stdin="one").out.split("\t")[0] in labels
+    table = rnnctl("evaluate", run, corpus, "--part", "train").out
+    assert all(label in table for label in labels)
+
+
+@pytest.mark.parametrize("character", ["\t", "\x1b"])
+def test_a_label_with_a_control_character_is_refused_by_its_name(
+    rnnctl: CommandLine, tmp_path: Path, character: str
+) -> None:
+    corpus = tmp_path / "reviews.jsonl"
+    corpus.write_text(json.dumps({"text": "a", "label": f"x{character}y"}) + "\n")
+    outcome = rnnctl("train", corpus, "--task", "sentiment", "--run", tmp_path / "r")
+    assert outcome.code == 1
+    assert f"(U+{ord(character):04X})" in outcome.err.splitlines()[-3]
+    assert "hint: write a space or nothing in its place" in outcome.err
+
+
 @pytest.mark.parametrize("name", ["missing.txt", "x" * 5000])
 def test_a_corpus_that_is_not_there_is_missed_before_torch_is_loaded(
     tmp_path: Path, name: str

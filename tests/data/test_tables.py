@@ -150,6 +150,32 @@ def test_faults_are_named_with_their_line(read, kind, content, message):
         read(content, kind)
 
 
+def test_labels_may_be_written_as_their_language_is(read):
+    labels = ["می\u200cخواهم", "👩\u200d🚀", "très\u00a0bien", "न\u200dक", "\U0001fae9", "a\u00adb"]
+    lines = "".join(json.dumps({"text": "a", "label": label}) + "\n" for label in labels)
+    assert [label for _, label in read(lines, ".jsonl")] == labels
+
+
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [
+        ("\t", r"a tab \(U\+0009\)"),
+        ("\n", r"a line break \(U\+000A\)"),
+        ("\x1b", r"an escape \(U\+001B\)"),
+        ("\x85", r"a control character \(U\+0085\)"),
+        ("\u2028", r"a line separator \(U\+2028\)"),
+        ("\ud800", r"a lone surrogate \(U\+D800\)"),
+    ],
+)
+def test_labels_hold_no_control_characters(read, character, name):
+    line = json.dumps({"text": "a", "label": f"x{character}y"})
+    with pytest.raises(
+        DataError, match=f":1: the label .* in the field 'label' holds {name}"
+    ) as it:
+        read(line, ".jsonl")
+    assert "write a space" in it.value.hint
+
+
 def test_usual_names_are_found(read):
     assert read("Review,Stars\ngood,5\n", ".csv") == [("good", "5")]
     assert read("label;text\nx;y\n", ".csv") == [("y", "x")]

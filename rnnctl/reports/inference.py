@@ -28,7 +28,7 @@ def _generated(result: GenerateResult) -> list[Block]:
     for place, sample in enumerate(result.samples, 1):
         if len(result.samples) > 1:
             made.append(Heading(f"Sample {place}", level=3))
-        made.append(Verbatim(result.prompt + sample.text))
+        made.append(Verbatim(sample.text))
         made.append(Paragraph(copied_sentence(sample, result.copied_note), kind="note"))
     return made
 

@@ -83,6 +83,18 @@ def test_nothing_is_unpickled_or_executed(root: Path) -> None:
     assert found == []
 
 
+def test_every_wrong_call_is_told_what_to_do(root: Path) -> None:
+    found = [
+        f"{path.relative_to(root)}:{node.lineno}"
+        for path in _sources(root)
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) == "UsageError"
+        and "hint" not in {keyword.arg for keyword in node.keywords}
+    ]
+    assert found == []
+
+
 def test_nothing_swallows_everything(root: Path) -> None:
     """Catching everything is only right for cleaning up, with `raise` at the end."""
     found = [

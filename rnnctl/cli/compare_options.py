@@ -90,7 +90,9 @@ def _limit(given: dict[str, Any]) -> tuple[str, str]:
 
     named = [name for name in ("steps", "epochs", "budget") if given[name] is not None]
     if len(named) > 1:
-        raise UsageError("give one of --steps, --epochs and --budget, not several")
+        raise UsageError(
+            "--steps, --epochs and --budget each say how long to train", hint="give one of them"
+        )
     if given["match"] == "time" and named and named != ["budget"]:
         raise UsageError(
             f"--match time holds the time equal, not --{named[0]}", hint="give --budget 20m"

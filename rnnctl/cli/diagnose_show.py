@@ -22,7 +22,10 @@ def show_text(runs: Sequence[Path], text: str, output: Path | None) -> None:
     for path in runs:
         loaded = load(path)
         if loaded.config.model.bidirectional:
-            raise UsageError(f"{path} reads in both directions: its gates are not about a past")
+            raise UsageError(
+                f"{path} reads in both directions: its gates are not about a past",
+                hint="look at a run that was trained with --no-bidirectional",
+            )
         ids = loaded.tokenizer.encode(text)
         if len(ids) == 0:
             raise UsageError("there is no text to show", hint="write it after --show")

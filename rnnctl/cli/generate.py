@@ -60,7 +60,10 @@ def generate(
 
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     if lines and (prompt not in (None, "-") or count > 1 or state_in):
-        raise UsageError("--lines takes its prompts from standard input, one continuation each")
+        raise UsageError(
+            "--lines takes its prompts from standard input, one continuation each",
+            hint="leave out --count, --state-in and the prompt, or leave out --lines",
+        )
     text = "" if lines else _prompt(prompt)
     if lines:
         inputs.check([], f"generate {run} --lines")

@@ -92,13 +92,18 @@ def score(
 
 def _unit(lines: bool, documents: Unit | None) -> Unit:
     if lines and documents not in (None, "line"):
-        raise UsageError(f"--lines and --documents {documents} exclude each other")
+        raise UsageError(
+            f"--lines and --documents {documents} exclude each other", hint="leave one of them out"
+        )
     return "line" if lines else documents or "file"
 
 
 def _check_state(unit: Unit, sources: Sequence[Path], *, wanted: bool) -> None:
     if wanted and unit != "file":
-        raise UsageError("--state-in and --state-out read one whole text, not lines or documents")
+        raise UsageError(
+            "--state-in and --state-out read one whole text, not lines or documents",
+            hint="leave out --lines, --documents, --jsonl and --text-field",
+        )
     if wanted and len(sources) > 1:
         raise UsageError(
             "--state-in and --state-out take one text", hint="`cat` the files together"

@@ -145,9 +145,15 @@ def _plan(
 
     _with_torchrun(given)
     if resume is not None and resume != "auto" and (run is not None or config is not None):
-        raise UsageError("--resume RUN goes with neither --run nor --config")
+        raise UsageError(
+            "--resume RUN goes with neither --run nor --config",
+            hint=f"leave them out: {resume} knows its place and its settings",
+        )
     if resume == "auto" and run is None:
-        raise UsageError("--resume auto needs --run DIR, the run to continue if it is there")
+        raise UsageError(
+            "--resume auto does not say which run to continue if it is there",
+            hint="name it: --run DIR",
+        )
     options = Options(
         overwrite=overwrite,
         stdin=_stdin(given),

@@ -117,13 +117,14 @@ def _option(part: str, kind: _Kind, spec: str) -> tuple[str, float]:
         raise UsageError(f"no option {key!r} in {spec!r}", hint=_suggest(key, kind.defaults))
     low, high = kind.limits[key]
     whole = key != "q"
+    hint = f"for example {key}={kind.defaults[key]:g}"
     try:
         value = float(int(text) if whole else float(text))
     except ValueError:
         number = "a whole number" if whole else "a number"
-        raise UsageError(f"{key!r} in {spec!r} is not {number}: {text!r}") from None
+        raise UsageError(f"{key!r} in {spec!r} is not {number}: {text!r}", hint=hint) from None
     if not low <= value <= high:
-        raise UsageError(f"{key}={text} in {spec!r} is outside {low:g} to {high:g}")
+        raise UsageError(f"{key}={text} in {spec!r} is outside {low:g} to {high:g}", hint=hint)
     return key, value
 
 

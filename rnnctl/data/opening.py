@@ -77,7 +77,10 @@ class Opener:
         piped = [source for source in sources if source == "-" or _is_pipe(source)]
         layout = arrange([Path(source).expanduser() for source in sources if source not in piped])
         if piped and set(layout) - {"all"}:
-            raise UsageError(f"{piped[0]} cannot be added to a corpus with splits of its own")
+            raise UsageError(
+                f"{piped[0]} cannot be added to a corpus with splits of its own",
+                hint="leave one of them out, or add the text to the training file",
+            )
         if piped:
             layout.setdefault("all", [])[:0] = [self._spooled(source) for source in piped]
         return layout

@@ -39,21 +39,36 @@ class Sampling:
     penalty_window: int = 64
 
     def __post_init__(self) -> None:
-        _require(self.temperature >= 0, "--temperature", self.temperature, "0 or more")
-        _require(self.top_k >= 0, "--top-k", self.top_k, "0 (off) or more")
-        _require(0 < self.top_p <= 1, "--top-p", self.top_p, "over 0 and at most 1 (off)")
-        _require(0 <= self.min_p <= 1, "--min-p", self.min_p, "0 (off) to 1")
+        _require(
+            self.temperature >= 0,
+            f"--temperature {self.temperature:g}: must be 0 or more",
+            "for example 0.8; 0 takes the most probable token",
+        )
+        _require(
+            self.top_k >= 0,
+            f"--top-k {self.top_k}: must be 0 (off) or more",
+            "for example 40: only the 40 most probable tokens",
+        )
+        _require(
+            0 < self.top_p <= 1,
+            f"--top-p {self.top_p:g}: must be over 0 and at most 1 (off)",
+            "for example 0.9: the most probable tokens that reach 90 % together",
+        )
+        _require(
+            0 <= self.min_p <= 1,
+            f"--min-p {self.min_p:g}: must be 0 (off) to 1",
+            "for example 0.05: tokens at least a twentieth as probable as the best",
+        )
         _require(
             0 < self.repetition_penalty < float("inf"),
-            "--repetition-penalty",
-            self.repetition_penalty,
-            "over 0; 1 is off",
+            f"--repetition-penalty {self.repetition_penalty:g}: must be over 0; 1 is off",
+            "for example 1.2 makes what was just said less likely",
         )
 
 
-def _require(holds: bool, option: str, value: float, allowed: str) -> None:
+def _require(holds: bool, problem: str, hint: str) -> None:
     if not holds:
-        raise UsageError(f"{option} {value}: must be {allowed}")
+        raise UsageError(problem, hint=hint)
 
 
 class Uniforms:

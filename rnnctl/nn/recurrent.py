@@ -135,7 +135,10 @@ class Recurrent(nn.Module):
         hidden_only: bool = False,
     ) -> tuple[Tensor, State]:
         if starts is not None and self.directions == 2:
-            raise UsageError("the state cannot be reset within a chunk of a bidirectional model")
+            raise UsageError(
+                "the state cannot be reset within a chunk of a bidirectional model",
+                hint="train with --no-bidirectional",
+            )
         state = self.initial_state(inputs.shape[1]) if state is None else state
         if starts is not None and not bool(starts.any()):
             starts = None

@@ -19,7 +19,11 @@ WRONG = [
     (["--cells", "rnn,elman"], "--cells: there is no 'elman'", "rnn, lstm, gru"),
     (["--cells", ","], "--cells names nothing", "rnn,lstm,gru"),
     (["--inits", "chrono"], "--inits: there is no 'chrono'", "torch, good"),
-    (["--steps", "5", "--epochs", "2"], "give one of --steps, --epochs and --budget", ""),
+    (
+        ["--steps", "5", "--epochs", "2"],
+        "--steps, --epochs and --budget each say",
+        "give one of them",
+    ),
     (["--match", "time", "--steps", "5"], "holds the time equal", "--budget"),
     (["--hidden-size", "big"], "--hidden-size big: not a size", "rnn=304"),
     (["--hidden-size", "0"], "not a size", ""),

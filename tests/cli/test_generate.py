@@ -87,8 +87,8 @@ def test_a_saved_state_is_a_prompt(rnnctl: Command, run: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (["--temperature", "-1"], 2, "--temperature -1.0: must be 0 or more"),
-        (["--top-p", "0"], 2, "--top-p 0.0: must be over 0"),
+        (["--temperature", "-1"], 2, "--temperature -1: must be 0 or more"),
+        (["--top-p", "0"], 2, "--top-p 0: must be over 0"),
         (["--count", "0"], 2, "count"),
         (["--length", "many"], 2, "length"),
         (["--lines", "--count", "2"], 2, "--lines"),
@@ -102,6 +102,16 @@ def test_wrong_calls_say_why(
     done = rnnctl("generate", run, *arguments)
     assert done.code == code
     assert error in done.err
+    assert "\nhint: " in done.err
+
+
+def test_every_format_gives_the_continuation_alone(rnnctl: Command, run: Path) -> None:
+    wanted = ("the cat", "--length", 20, "--temperature", 0)
+    plain = rnnctl("generate", run, *wanted).out.removesuffix("\n")
+    found = json.loads(rnnctl("generate", run, *wanted, "--format", "json").out)
+    assert found["samples"][0]["text"].removesuffix("\n") == plain
+    markdown = rnnctl("generate", run, *wanted, "--format", "markdown").out
+    assert markdown.startswith(f"```text\n{plain}")
 
 
 def test_a_prompt_that_is_no_text(rnnctl: Command, run: Path) -> None:

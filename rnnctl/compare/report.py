@@ -36,7 +36,6 @@ def compare(
     warnings: list[Warning_] = [*noted]
     rows = (*rows_of(group(text, warnings)), *baselines)
     recall = bench_rows(_bench_groups([m for m in (*text, *bench) if m.bench]))
-    warnings += _ambiguous(rows)
     pairs = named_pairs(rows, recall, text[0].corpus)
     tests, quality = contrasts(pairs), quality_of(text)
     evidence = Evidence(
@@ -46,7 +45,7 @@ def compare(
     return Comparison(
         environment=_environment(),
         corpus_fingerprint=text[0].fingerprint or None,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *_ambiguous(rows)),
         task=text[0].task,
         corpus=text[0].corpus,
         quality="accuracy" if quality == "accuracy" else "bits_per_byte",

@@ -143,28 +143,20 @@ def write_file(path: Path, text: str) -> None:
 
     Something that exists and is no regular file (/dev/stdout, a named pipe) is written directly.
     """
-    try:
+    from rnnctl import storage
+
+    with storage.storing(path, ELSEWHERE):
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")
-        else:
-            _replace(path.resolve(), text)
-    except OSError as problem:
-        raise StorageError(
-            f"cannot write {path}: {problem.strerror}",
-            hint=ELSEWHERE,
-        ) from problem
+            return
+        final = behind_link(path)
+        storage.remove_leftovers(final.parent)
+        storage.write_atomic(final, text.encode("utf-8"), hint=ELSEWHERE)
 
 
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def behind_link(path: Path) -> Path:
+    """The file that is meant by `path`: a link to it stays one. Otherwise as the user called it."""
+    return path.resolve() if path.is_symlink() else path
 
 
 def _say(kind: str, text: str, *, before: str = "", bare: bool = False) -> None:

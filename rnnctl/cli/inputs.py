@@ -8,11 +8,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from rnnctl.cli import console
-from rnnctl.errors import DataError, StorageError, UsageError
+from rnnctl.cli.console import ELSEWHERE
+from rnnctl.errors import DataError, UsageError
+from rnnctl.storage import remove_leftovers, storing, unfinished
 
 STDIN = "standard input"
 Write = Callable[[str], None]
@@ -98,26 +101,23 @@ def output(path: Path | None) -> Iterator[Write]:
     if path is None or str(path) == "-":
         yield lambda text: console.stdout_write(text, flush=True)
         return
-    final = path.resolve()
-    direct = final.exists() and not final.is_file()  # /dev/stdout, a named pipe
-    temporary = final if direct else final.with_name(f".{final.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+    final = console.behind_link(path)
+    if final.exists() and not final.is_file():  # /dev/stdout, a named pipe
+        with storing(path, ELSEWHERE):
+            pipe = final.open("wb")
+        with pipe:
+            yield partial(_write_directly, pipe, path)
+        return
+    remove_leftovers(final.parent)
+    with unfinished(final, hint=ELSEWHERE) as new:
+        yield lambda text: new.write(text.encode("utf-8"), flush=True)
+        new.become(final)
 
-            def write(text: str) -> None:
-                file.write(text)
-                file.flush()
 
-            yield write
-        if not direct:
-            temporary.replace(final)
-    except OSError as problem:
-        raise StorageError(
-            f"cannot write {path}: {problem.strerror}", hint="choose another place with -o FILE"
-        ) from problem
-    finally:
-        if not direct:
-            temporary.unlink(missing_ok=True)
+def _write_directly(pipe: BinaryIO, path: Path, text: str) -> None:
+    with storing(path, ELSEWHERE):
+        pipe.write(text.encode("utf-8"))
+        pipe.flush()
 
 
 def one_line(text: str) -> str:

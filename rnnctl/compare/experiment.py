@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from rnnctl import storage
 from rnnctl.compare import baselines, collect, exchange, report, speed
 from rnnctl.compare.grid import Failed, GridEvent, Job, has_result, run_all
 from rnnctl.compare.plan import Settings, match_in_words, members, trials, tuning
@@ -22,7 +23,7 @@ from rnnctl.compare.resolve import best_rates, needs_steps, rates_in_words, reso
 from rnnctl.errors import UsageError
 from rnnctl.results.base import Warning_
 from rnnctl.results.comparison import Comparison, Failure, Row
-from rnnctl.runs import Run, storage
+from rnnctl.runs import Run
 
 PLAN_NAME = "plan.json"
 

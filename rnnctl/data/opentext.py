@@ -13,19 +13,13 @@ import io
 import json
 import lzma
 import os
-import tempfile
 import time
 import zlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
-from rnnctl.data.cache import (
-    remove_abandoned,
-    storage_errors,
-    temporary_prefix,
-    write_atomically,
-)
+from rnnctl.data.cache import HINT, storage_errors, write_cached
 from rnnctl.data.textfile import (
     CHUNK,
     SAMPLE,
@@ -36,6 +30,7 @@ from rnnctl.data.textfile import (
     decoding_error,
 )
 from rnnctl.errors import DataError
+from rnnctl.storage import Unfinished, remove_leftovers, unfinished
 
 _SCAN_WORTH_KEEPING = 8 << 20
 _SETTLED_NS = 3_000_000_000
@@ -88,7 +83,7 @@ def _keep_scan(note: Path, found: TextFile) -> None:
     stat = found.path.stat()
     record = asdict(found) | {"path": str(found.path.resolve())}
     record["stamp"] = [stat.st_size, stat.st_mtime_ns]
-    write_atomically(note, json.dumps(record).encode())
+    write_cached(note, json.dumps(record).encode())
 
 
 def _scan(file: BinaryIO, path: Path, name: str, codec: str, cache: Path) -> TextFile:
@@ -168,21 +163,16 @@ def spool(stream: BinaryIO, *, name: str, codec: str, cache: Path) -> TextFile:
     folder = cache / "text"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(folder)
-        handle, temporary = tempfile.mkstemp(prefix=temporary_prefix("spool"), dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as out:
-            counter, size = _transcode(stream, out, name, codec)
+    remove_leftovers(folder)
+    with unfinished(folder / "text", private=True, hint=HINT) as new:
+        counter, size = _transcode(stream, new, name, codec)
         sha = counter.finish()
         final = folder / f"{sha}.txt"
-        with storage_errors(final):
-            Path(temporary).replace(final)
-    finally:
-        Path(temporary).unlink(missing_ok=True)  # there only if it was not renamed
+        new.become(final)
     return TextFile(name, final, 0, size, counter.chars, sha)
 
 
-def _transcode(stream: BinaryIO, out: BinaryIO, name: str, codec: str) -> tuple[Counter, int]:
+def _transcode(stream: BinaryIO, out: Unfinished, name: str, codec: str) -> tuple[Counter, int]:
     decoder = codecs.getincrementaldecoder(codec)()
     counter = Counter(name)
     offset, lines, size = 0, 1, 0
@@ -205,11 +195,7 @@ def _transcode(stream: BinaryIO, out: BinaryIO, name: str, codec: str) -> tuple[
         if not size:
             converted = converted.removeprefix(codecs.BOM_UTF8)
         counter.feed(converted)
-        with storage_errors(Path(name)):
-            out.write(converted)
-            if not data:
-                out.flush()
-                os.fsync(out.fileno())
+        out.write(converted)
         offset, lines, size = offset + len(data), lines + data.count(b"\n"), size + len(converted)
         if not data:
             return counter, size

@@ -27,7 +27,7 @@ from rnnctl.data.cache import (
     described,
     storage_errors,
     unaltered,
-    write_atomically,
+    write_cached,
 )
 from rnnctl.data.collections import in_blocks
 from rnnctl.data.documents import Document
@@ -228,7 +228,7 @@ def _converted(cache: Path, what: list[Any], make: Callable[[Path], Any]) -> Any
         with building(final, _intact) as folder, storage_errors(folder):
             make(folder)
             files = {str(p.relative_to(folder)): described(p) for p in _files(folder)}
-            write_atomically(folder / _NOTE, json.dumps(files).encode())
+            write_cached(folder / _NOTE, json.dumps(files).encode())
     with storage_errors(final):
         return make(final)
 

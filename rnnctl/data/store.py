@@ -22,7 +22,7 @@ from rnnctl.data.cache import (
     cache_directory,
     storage_errors,
     unaltered,
-    write_atomically,
+    write_cached,
 )
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import SPLITS
@@ -169,4 +169,4 @@ def _build(
         "splits": splits,
     }
     manifest["checksum"] = _checksum(manifest)
-    write_atomically(folder / "manifest.json", json.dumps(manifest).encode())
+    write_cached(folder / "manifest.json", json.dumps(manifest).encode())

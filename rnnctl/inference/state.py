@@ -17,10 +17,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from rnnctl import storage
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import DataError, StorageError
 from rnnctl.nn.models import LanguageModel
-from rnnctl.runs import storage
 
 FORMAT = "rnnctl.state/1"
 _MAX_FILE = 1 << 28

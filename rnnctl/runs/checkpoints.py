@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from rnnctl import storage
 from rnnctl.errors import CorruptRunError, RunError
-from rnnctl.runs import seal, storage
+from rnnctl.runs import seal
+from rnnctl.runs.folders import write_directory
 
 CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
@@ -25,7 +27,7 @@ def write_checkpoint(folder: Path, name: str, files: Mapping[str, bytes]) -> str
     target = parent / name
     if target.exists():  # of a writer that was killed before it could be committed
         storage.remove(target)
-    storage.write_directory(target, {**files, MANIFEST: manifest})
+    write_directory(target, {**files, MANIFEST: manifest})
     return seal.sha256_bytes(manifest)
 
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rnnctl import __version__
+from rnnctl import __version__, storage
 from rnnctl.errors import CorruptRunError, RunError
-from rnnctl.runs import seal, storage
+from rnnctl.runs import seal
 
 CURRENT_NAME = "current.json"
 RUN_SCHEMA = 1

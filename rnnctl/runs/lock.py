@@ -11,7 +11,7 @@ from typing import IO
 
 from rnnctl.errors import RunLockedError
 from rnnctl.runs.seal import inside
-from rnnctl.runs.storage import storing
+from rnnctl.storage import storing
 
 LOCK_NAME = "lock"
 

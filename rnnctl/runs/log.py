@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rnnctl import storage
 from rnnctl.errors import CorruptRunError, RunError
-from rnnctl.runs import storage
 
 _TAIL = re.compile(rb', "crc": "([0-9a-f]{8})"}\Z')
 _TAIL_BYTES = len(', "crc": ""}') + 8

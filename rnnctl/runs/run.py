@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rnnctl import results
+from rnnctl import results, storage
 from rnnctl.config import CONFIG_SCHEMA, RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.results.base import Result
-from rnnctl.runs import checkpoints, heldout, lock, seal, storage
+from rnnctl.runs import checkpoints, heldout, lock, seal
 from rnnctl.runs.current import (
     CURRENT_NAME,
     Current,
@@ -27,6 +27,7 @@ from rnnctl.runs.current import (
     read_current,
     write_current,
 )
+from rnnctl.runs.folders import write_directory
 from rnnctl.runs.log import LogFile, LogPosition, read_log
 
 CONFIG_NAME = "config.json"
@@ -79,7 +80,7 @@ class Run:
         with storage.storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         with lock.replacing(path):
-            storage.write_directory(path, content, replace=overwrite)
+            write_directory(path, content, replace=overwrite)
         return cls(path, config, current)
 
     @classmethod

@@ -22,7 +22,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 KINDS = {
     "kills": ["training/test_kills.py"],
-    "faults": ["runs/test_storage.py", "training/test_resume.py"],
+    "faults": ["test_storage.py", "runs/test_storage.py", "training/test_resume.py"],
     "alterations": ["training/test_altered_runs.py"],
     "hostile": [
         "data/test_fuzz.py",

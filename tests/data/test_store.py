@@ -23,6 +23,7 @@ from rnnctl.data.documents import Document
 from rnnctl.data.store import build_store, open_store
 from rnnctl.data.storewriter import WordCounter, count_words, stored_dtype
 from rnnctl.errors import StorageError
+from rnnctl.storage import temporary
 
 KINDS = ["char", "byte", "natural", "whitespace", "bpe"]
 LABELS = ["bad", "good"]
@@ -212,15 +213,16 @@ def test_a_cache_that_is_a_file_is_an_error(tokenizers, write):
 
 
 def test_what_killed_builders_left_is_removed(tokenizers, cache):
-    dead = cache / "stores" / f".build-{caching._here()}-999999999-abc"
-    alive = cache / "stores" / f".build-{caching._here()}-{os.getpid()}-abc"
-    elsewhere = cache / "stores" / ".build-00000000-999999999-abc"
-    for folder in (dead, alive, elsewhere):
-        folder.mkdir(parents=True)
-    build_store(corpus_of(["the"]), tokenizers["char"], cache=cache)
-    assert not dead.exists()
-    assert alive.exists()
-    assert elsewhere.exists()
+    with temporary(cache / "stores" / "other") as alive:
+        dead = alive.with_name(alive.name.replace(f"-{os.getpid()}", "-999999999"))
+        machine = alive.name.split("-")[-2]
+        elsewhere = dead.with_name(dead.name.replace(machine, "0" * 8))
+        for folder in (dead, alive, elsewhere):
+            folder.mkdir(parents=True)
+        build_store(corpus_of(["the"]), tokenizers["char"], cache=cache)
+        assert not dead.exists()
+        assert alive.exists()
+        assert elsewhere.exists()
 
 
 BUILDER = """

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnnctl.data.cache import temporary_prefix
 from rnnctl.data.opentext import open_text, spool_stream
 from rnnctl.data.running import byte_offset, cut
 from rnnctl.data.splitting import parse_split
 from rnnctl.data.textfile import TextFile
 from rnnctl.errors import DataError, StorageError, UsageError
+from rnnctl.storage import temporary
 
 ANY_TEXT = st.text(
     alphabet=st.one_of(st.sampled_from("ab \n\r\u2028é中😀"), st.characters(codec="utf-8"))
@@ -217,9 +217,9 @@ def test_a_full_disk_leaves_nothing_half_written(write, cache, monkeypatch):
 def test_what_killed_readers_left_goes_with_the_next_one(cache):
     folder = cache / "text"
     folder.mkdir(parents=True)
-    mine = folder / f"{temporary_prefix('spool')}abc"
-    dead = folder / mine.name.replace(f"-{os.getpid()}-", "-999999999-")
-    for file in (mine, dead):
-        file.write_text("unfinished")
-    spool_stream(io.BytesIO(b"some text"), name="stdin", codec="utf-8", cache=cache)
-    assert mine.exists() and not dead.exists()
+    with temporary(folder / "text") as mine:
+        dead = folder / mine.name.replace(f"-{os.getpid()}", "-999999999")
+        for file in (mine, dead):
+            file.write_text("unfinished")
+        spool_stream(io.BytesIO(b"some text"), name="stdin", codec="utf-8", cache=cache)
+        assert mine.exists() and not dead.exists()

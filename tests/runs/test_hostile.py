@@ -12,11 +12,12 @@ from typing import NoReturn
 
 import pytest
 
+from rnnctl import storage
 from rnnctl.config import RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, StorageError
 from rnnctl.results.base import Environment, Result
-from rnnctl.runs import Run, heldout, seal, storage, summarize
+from rnnctl.runs import Run, heldout, seal, summarize
 from rnnctl.runs.checkpoints import MANIFEST, check_checkpoint, write_checkpoint
 from rnnctl.runs.heldout import HELDOUT_NAME, pack, unpack
 from rnnctl.runs.run import entry_of

@@ -11,11 +11,12 @@ from typing import IO, Literal
 
 import pytest
 
+from rnnctl import storage
 from rnnctl.config import ModelConfig, RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, RunLockedError
 from rnnctl.results.base import Environment, Result
-from rnnctl.runs import Run, find_runs, lock, seal, storage, summarize
+from rnnctl.runs import Run, find_runs, lock, seal, summarize
 from rnnctl.runs.current import CURRENT_NAME, migrate
 from rnnctl.runs.heldout import HELDOUT_NAME, pack, unpack
 from rnnctl.runs.lock import is_held

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from rnnctl import storage
 from rnnctl.config import RunConfig
 from rnnctl.errors import StorageError
 from rnnctl.results.base import Environment, Result
-from rnnctl.runs import Run, storage
+from rnnctl.runs import Run, folders
 from rnnctl.runs.checkpoints import check_checkpoint, remove_unreferenced, write_checkpoint
 
 MORE_POINTS_THAN_THERE_ARE = 200
@@ -160,7 +161,7 @@ def test_an_error_while_a_run_is_overwritten_leaves_the_old_or_the_new_one(
     tmp_path: Path, swaps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not swaps:  # as on macOS and on network file systems
-        monkeypatch.setattr(storage, "_swap", lambda *_: False)
+        monkeypatch.setattr(folders, "_swap", lambda *_: False)
     for point in range(MORE_POINTS_THAN_THERE_ARE):
         path = tmp_path / str(point) / "run"
         begin(path)
@@ -225,18 +226,6 @@ def test_a_read_only_directory_is_a_clear_error(tmp_path: Path) -> None:
         Run.create(tmp_path / "run", RunConfig())
 
 
-def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path: Path) -> None:
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    dead, living = tmp_path / f".a.tmp-{child}", tmp_path / f".b.tmp-{os.getppid()}"
-    dead.mkdir()
-    living.write_bytes(b"")
-    storage.remove_leftovers(tmp_path)
-    assert not dead.exists() and living.exists()
-
-
 def test_what_a_killed_writer_of_a_result_left_goes_with_the_next_result(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run", RunConfig())
 
@@ -248,9 +237,3 @@ def test_what_a_killed_writer_of_a_result_left_goes_with_the_next_result(tmp_pat
         assert len(list((run.path / "results").glob(".*"))) == 1
     write()
     assert [path.name for path in (run.path / "results").iterdir()] == ["a.json"]
-
-
-def test_hidden_files_that_only_look_like_ours_stay(tmp_path: Path) -> None:
-    (tmp_path / ".letter.tmp-old").write_text("dear")
-    storage.remove_leftovers(tmp_path)
-    assert (tmp_path / ".letter.tmp-old").exists()

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 
+from rnnctl import storage
 from rnnctl.config import RunConfig
 from rnnctl.errors import CorruptRunError, Interrupted, RunError, StorageError, UsageError
-from rnnctl.runs import Run, seal, storage, summarize
+from rnnctl.runs import Run, seal, summarize
 from rnnctl.runs.checkpoints import MANIFEST
 from rnnctl.runs.run import entry_of
 from rnnctl.tasks.loading import load, read_weights

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnctl.data.cache import write_atomically
+from rnnctl.data.cache import write_cached
 from rnnctl.errors import CorruptRunError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def to_bytes(content: dict[str, Any]) -> bytes:
 
 def save(tokenizer: Tokenizer, path: Path) -> None:
     """Write it, whole or not at all. Raises: StorageError."""
-    write_atomically(path, to_bytes(tokenizer.to_dict()))
+    write_cached(path, to_bytes(tokenizer.to_dict()))
 
 
 def load(path: Path) -> Tokenizer:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rnnctl.config import TokenizerConfig
-from rnnctl.data.cache import write_atomically
+from rnnctl.data.cache import write_cached
 from rnnctl.data.tokenizers import pattern
 from rnnctl.data.tokenizers.base import BOUNDARY, UNKNOWN, Tokenizer, check_surrogates
 from rnnctl.data.tokenizers.bpe import BpeTokenizer
@@ -53,7 +53,7 @@ def make_tokenizer(
     tokenizer = train_tokenizer(texts, config, running=corpus.running)
     if path:
         tokenizer.save(path)
-        write_atomically(path.with_suffix(".sha256"), tokenizer.fingerprint.encode())
+        write_cached(path.with_suffix(".sha256"), tokenizer.fingerprint.encode())
     return tokenizer
 
 

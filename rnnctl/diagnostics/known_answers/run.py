@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import import_module
 
 from rnnctl import __version__
-from rnnctl.data.cache import cache_directory, write_atomically
+from rnnctl.data.cache import cache_directory, write_cached
 from rnnctl.diagnostics.known_answers.check import Check
 from rnnctl.errors import StorageError
 
@@ -67,7 +67,7 @@ def remember(passed: int, failed: int) -> None:
     kept = _kept() | {__version__: {"passed": passed, "failed": failed}}
     text = json.dumps(kept, indent=2) + "\n"
     with suppress(StorageError):
-        write_atomically(cache_directory() / REMEMBERED, text.encode())
+        write_cached(cache_directory() / REMEMBERED, text.encode())
 
 
 def remembered() -> tuple[int, int] | None:

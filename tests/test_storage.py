@@ -126,6 +126,15 @@ def test_leftovers_of_the_dead_go_and_what_is_being_written_stays(tmp_path: Path
     assert set(tmp_path.iterdir()) == {living, tmp_path / "file"}
 
 
+@pytest.mark.parametrize("write", list(WRITERS.values())[1:], ids=list(WRITERS)[1:])
+def test_what_a_killed_writer_left_goes_with_the_next_file(
+    tmp_path: Path, write: Callable[[Path, bytes], object]
+) -> None:
+    leftover(tmp_path, ended())
+    write(tmp_path / "another", b"")
+    assert list(tmp_path.iterdir()) == [tmp_path / "another"]
+
+
 def test_leftovers_of_other_machines_go_after_a_day(tmp_path: Path) -> None:
     young, old = (leftover(tmp_path, ended(), machine=letter * 8) for letter in "ab")
     os.utime(old, (old.stat().st_mtime - 1.1 * DAY,) * 2)

@@ -40,6 +40,7 @@ def write_cached(path: Path, data: bytes) -> None:
     """Write a file of the cache, whole or not at all. Raises: StorageError."""
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent)
     write_atomic(path, data, private=True, hint=HINT)
 
 

@@ -68,6 +68,7 @@ def save(path: Path, after: TextState, owner: str) -> None:
         "bytes": str(after.bytes),
     }
     header["checksum"] = _checksum(tensors, header)
+    storage.remove_leftovers(path.resolve().parent)
     storage.write_atomic(path.resolve(), safetensors.torch.save(tensors, header))
 
 

@@ -79,6 +79,7 @@ class Run:
         content[CURRENT_NAME] = seal.seal(current.model_dump(mode="json"))
         with storage.storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+        storage.remove_leftovers(path.parent)
         with lock.replacing(path):
             write_directory(path, content, replace=overwrite)
         return cls(path, config, current)

@@ -126,6 +126,37 @@ def test_a_kill_while_a_run_is_made_leaves_none_or_all_of_it(tmp_path: Path) -> 
     assert point >= 8
 
 
+def test_what_a_killed_maker_left_beside_a_run_goes_with_the_next_run(tmp_path: Path) -> None:
+    begin(tmp_path / "dear")
+    for point in range(2, 6):
+        assert killed_at(point, lambda: begin(tmp_path / "run") and None)
+        assert len(list(tmp_path.glob(".run.*"))) == 1
+        begin(tmp_path / f"another {point}")
+        assert not list(tmp_path.glob(".*"))
+    assert Run.open(tmp_path / "dear").verify() == []
+
+
+def test_runs_that_a_kill_left_under_hidden_names_are_nobodys_leftovers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the renames by which systems without an exchange overwrite a run."""
+    monkeypatch.setattr(folders, "_swap", lambda *_: False)
+    begin(tmp_path / "run")
+
+    def work() -> None:
+        with storage.faults(lambda name, _: os._exit(77) if name == "exchange" else None):
+            overwrite(tmp_path / "run")
+
+    child = os.fork()
+    if child == 0:
+        work()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 77
+    begin(tmp_path / "another")
+    (old,) = tmp_path.glob(".run.replaced-*")
+    assert weights(old) == b"one"
+
+
 def test_a_kill_while_a_run_is_overwritten_leaves_the_old_or_the_new_one(tmp_path: Path) -> None:
     for point in range(MORE_POINTS_THAN_THERE_ARE):
         path = tmp_path / str(point)

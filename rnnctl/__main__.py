@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         if stdout is not None:
             stdout.flush()  # here, where a closed pipe or a full disk can still be reported
     except BrokenPipeError as problem:
-        code = _pipe_closed(problem)
+        code = _pipe_closed(problem, argv)
     except OSError as problem:
-        code = _report(problem)
+        code = _report(problem, argv)
         _discard_stdout()
     finally:
         sys.stdout = stdout  # typer wraps it when a pipe breaks
@@ -49,7 +49,7 @@ def _run(argv: list[str]) -> int:
     try:
         return run(argv)
     except (RnnctlError, typer.TyperException, MemoryError, RuntimeError) as problem:
-        return _report(problem)
+        return _report(problem, argv)
     except KeyboardInterrupt:
         return INTERRUPTED
     except SystemExit as ending:
@@ -59,12 +59,12 @@ def _run(argv: list[str]) -> int:
         return ending.code if isinstance(ending.code, int) else FAILED
 
 
-def _report(problem: BaseException) -> int:
+def _report(problem: BaseException, argv: list[str]) -> int:
     """Print message and hint; raise it again when it is a defect of ours."""
     from rnnctl.cli import console
     from rnnctl.cli.explain import explain
 
-    explanation = explain(problem)
+    explanation = explain(problem, command=argv[0] if argv else "")
     if explanation is None:
         raise problem
     if _debugging():
@@ -73,10 +73,10 @@ def _report(problem: BaseException) -> int:
     return explanation.code
 
 
-def _pipe_closed(problem: BrokenPipeError) -> int:
+def _pipe_closed(problem: BrokenPipeError, argv: list[str]) -> int:
     """The reader of our output has gone: end quietly. Any other broken pipe is an error."""
     if not _reader_has_gone():
-        return _report(problem)
+        return _report(problem, argv)
     _discard_stdout()
     return DONE
 

@@ -37,7 +37,11 @@ Part = Annotated[
 ]
 Window = Annotated[
     int,
-    typer.Option(min=1, help="Tokens of a window of the cold protocol.", rich_help_panel=CORPUS),
+    typer.Option(
+        min=1,
+        help="Tokens of a window of the cold protocol, at most all of the text.",
+        rich_help_panel=CORPUS,
+    ),
 ]
 TextField = Annotated[
     str | None,

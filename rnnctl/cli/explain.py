@@ -22,8 +22,18 @@ SYSTEM_HINTS = {
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EISDIR: "a file was wanted here, and this is a folder",
     errno.EMFILE: "too many open files: raise the limit with `ulimit -n`",
-    errno.ENOMEM: "not enough memory: a smaller --batch-size or --hidden-size needs less",
 }
+# What makes a command need less memory, by options that it has.
+NEEDS_LESS = {
+    "train": "a smaller --batch-size, --bptt or --hidden-size needs less",
+    "compare": "a smaller --hidden-size, or fewer --jobs at a time, needs less",
+    "evaluate": "a smaller --window needs less, and so does a smaller part of the corpus",
+    "diagnose": "a shorter --text needs less",
+    "generate": "a smaller --count needs less",
+    "score": "shorter lines need less: --max-line refuses longer ones",
+    "classify": "shorter lines need less: --max-line refuses longer ones",
+}
+MORE_MEMORY = "end other programs, or use a machine with more memory"
 
 
 class Explanation(NamedTuple):
@@ -34,14 +44,14 @@ class Explanation(NamedTuple):
     code: int
 
 
-def explain(problem: BaseException) -> Explanation | None:
-    """What to tell the person; None for a defect of ours, which has no explanation."""
+def explain(problem: BaseException, command: str = "") -> Explanation | None:
+    """What to tell the person who called `command`; None for a defect, which has no explanation."""
     if isinstance(problem, RnnctlError):
         return Explanation(problem.message, problem.hint, problem.exit_code)
     if isinstance(problem, typer.TyperException):
         return _explain_usage(problem)
     if isinstance(problem, MemoryError) or _is_out_of_memory(problem):
-        hint = "a smaller --batch-size, --bptt or --hidden-size needs less"
+        hint = NEEDS_LESS.get(command, MORE_MEMORY)
         return Explanation("there is not enough memory", hint, 1)
     if isinstance(problem, OSError) and problem.strerror:
         where = f"{problem.filename}: " if problem.filename else ""
@@ -52,6 +62,8 @@ def explain(problem: BaseException) -> Explanation | None:
 
 def _is_out_of_memory(problem: BaseException) -> bool:
     """PyTorch reports it as a RuntimeError, on a CPU without a class of its own."""
+    if isinstance(problem, OSError):
+        return problem.errno == errno.ENOMEM
     return isinstance(problem, RuntimeError) and bool(
         re.search(r"out of memory|not enough memory|can't allocate memory", str(problem))
     )

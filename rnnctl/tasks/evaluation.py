@@ -116,16 +116,25 @@ def cold_nats(
     window: int,
     interrupted: Interrupted = never,
 ) -> float | None:
-    """Summed nats of `ids` (N,) in windows of `window` tokens, each from a zero state."""
+    """Summed nats of `ids` (N,) in windows of `window` tokens, each from a zero state.
+
+    Memory is bounded by BATCH_TOKENS: longer windows are read in pieces.
+    """
     total = 0.0
+    window = max(1, min(window, len(ids)))
     at_once = max(1, BATCH_TOKENS // window)
     begins = np.arange(0, len(ids), window)
     for first in range(0, len(begins), at_once):
-        if interrupted():
-            return None
         some = begins[first : first + at_once]
-        inputs, targets = _window(ids, np.append(some, some[-1] + window), 0, window, boundary_id)
-        total += _losses(model, inputs[:, :-1], targets[:, :-1], None, arithmetic)[0]
+        some = np.append(some, some[-1] + window)
+        state: tuple[Tensor, ...] | None = None
+        for start in range(0, window, BATCH_TOKENS):
+            if interrupted():
+                return None
+            stop = min(start + BATCH_TOKENS, window)
+            inputs, targets = _window(ids, some, start, stop, boundary_id)
+            nats, state = _losses(model, inputs[:, :-1], targets[:, :-1], state, arithmetic)
+            total += nats
     return total
 
 

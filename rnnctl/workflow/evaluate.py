@@ -40,7 +40,9 @@ def evaluate(
     """Measure a run on `sources`, or on the held-out text that it keeps where there are none.
 
     part: which split; by default test where the corpus has one, else valid, else all of it.
-    window: tokens, for the cold protocol. Raises DataError, UsageError, RunError.
+    window: tokens, for the cold protocol; at most the whole text.
+
+    Raises DataError, UsageError, RunError.
     """
     keep_memory()
     settings = loaded.config.corpus.model_copy(
@@ -134,10 +136,11 @@ class _Evaluation:
         ids, boundary, arithmetic = self._split.ids, self._boundary, self._arithmetic
         streams = 1 if len(ids) <= EXACT_TOKENS else STREAMS
         streaming = streaming_nats(model, ids, boundary, arithmetic, streams=streams)
-        cold = cold_nats(model, ids, boundary, arithmetic, window=self._window)
+        window = min(self._window, len(ids))
+        cold = cold_nats(model, ids, boundary, arithmetic, window=window)
         assert streaming is not None and cold is not None  # nothing interrupts them
         yield loss_of(self._split, None, streaming, "streaming")
-        yield loss_of(self._split, None, cold, "cold", window=self._window)
+        yield loss_of(self._split, None, cold, "cold", window=window)
 
     def _sums(
         self,

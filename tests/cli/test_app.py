@@ -156,7 +156,7 @@ def test_a_wrong_call_is_explained(
     assert blank == "" and second.startswith("hint: ") and hint in second
 
 
-NO_MEMORY = "error: there is not enough memory\n\nhint: a smaller --batch-size"
+NO_MEMORY = "error: there is not enough memory\n\nhint: end other programs"
 FAILURES = [
     (DataError("empty.txt", hint="give text"), 1, "error: empty.txt\n\nhint: give text\n"),
     (DataError("no hint"), 1, "error: no hint\n"),

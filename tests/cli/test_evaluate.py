@@ -57,6 +57,28 @@ def test_a_running_text_by_both_protocols(
     assert kept["losses"] == result["losses"]
 
 
+def test_a_window_is_at_most_the_text(
+    rnnctl: Command, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    run = make_run(TEXT)
+    (tmp_path / "new.txt").write_text("the cat ate the mat. " * 30)
+    streaming, cold = evaluate(rnnctl, run, tmp_path / "new.txt", "--window", 10**8)["losses"]
+    assert cold["window"] == 630
+    assert cold["loss_nats"] == pytest.approx(streaming["loss_nats"], rel=1e-5)
+
+
+def test_too_little_memory_is_said_with_what_needs_less(
+    rnnctl: Command, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("rnnctl.workflow.evaluate.evaluate", full)
+    done = rnnctl("evaluate", trained / "run")
+    assert done.code == 1
+    assert done.err.startswith("error: there is not enough memory\n\nhint: a smaller --window")
+
+
 def test_a_run_on_documents_is_judged_by_document(
     rnnctl: Command, tmp_path: Path, shared_documents: Path
 ) -> None:

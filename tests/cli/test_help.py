@@ -7,6 +7,7 @@ After a change that is meant, write them anew and read the difference:
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from rnnctl import catalog
+from rnnctl.cli.explain import explain
 
 PAGES = ["", *catalog.COMMANDS]
 
@@ -40,6 +42,14 @@ def test_help_says_what_it_said(command: str, golden: Path) -> None:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
     assert text == file.read_text("utf-8"), "RNNCTL_GOLDEN=1 writes it anew"
+
+
+@pytest.mark.parametrize("command", catalog.COMMANDS)
+def test_a_way_to_need_less_memory_is_an_option_of_the_command(command: str, golden: Path) -> None:
+    told = explain(MemoryError(), command)
+    assert told is not None and told.hint
+    text = (golden / f"help-{command}.txt").read_text("utf-8")
+    assert all(option in text for option in re.findall(r"--[a-z-]+", told.hint))
 
 
 @pytest.mark.parametrize("command", PAGES)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl.nn.models import LanguageModel
+from rnnctl.tasks import evaluation
 from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.evaluation import (
     batches_by_length,
@@ -66,6 +67,15 @@ def test_every_token_counts_once_whatever_the_length(
 ) -> None:
     found = streaming_nats(model, ids[:length], BOUNDARY, CPU, streams=5, lead=30)
     assert found == pytest.approx(one_by_one(model, BOUNDARY, ids[:length]), rel=1e-4)
+
+
+@pytest.mark.parametrize("window", [130, 1203, 10**9])
+def test_cold_windows_may_be_longer_than_what_is_read_at_once(
+    model: LanguageModel, ids: NDArray[np.int32], monkeypatch: pytest.MonkeyPatch, window: int
+) -> None:
+    whole = cold_nats(model, ids, BOUNDARY, CPU, window=min(window, len(ids)))
+    monkeypatch.setattr(evaluation, "BATCH_TOKENS", 64)
+    assert cold_nats(model, ids, BOUNDARY, CPU, window=window) == pytest.approx(whole, rel=1e-6)
 
 
 def test_cold_windows_begin_with_nothing_but_the_token_before(

@@ -8,10 +8,13 @@ from pathlib import Path
 from rnnctl.cli import console, inputs
 from rnnctl.cli.diagnose_options import (
     BeyondOption,
+    EncodingOption,
     ItemsOption,
+    LabelFieldOption,
     NamesArgument,
     PresetOption,
     ShowOption,
+    TextFieldOption,
     TextOption,
 )
 from rnnctl.cli.options import (
@@ -22,6 +25,7 @@ from rnnctl.cli.options import (
     SeedOption,
     ThreadsOption,
 )
+from rnnctl.errors import UsageError
 
 
 def diagnose(
@@ -29,6 +33,9 @@ def diagnose(
     names: NamesArgument = None,
     preset: PresetOption = "quick",
     text: TextOption = None,
+    text_field: TextFieldOption = None,
+    label_field: LabelFieldOption = None,
+    encoding: EncodingOption = None,
     items: ItemsOption = None,
     beyond: BeyondOption = None,
     show: ShowOption = None,
@@ -47,12 +54,23 @@ def diagnose(
     The result is kept in the run as well.
     """
     console.configure(quiet=quiet)
+    console.check_output(output)
     from rnnctl.tasks.machine import set_threads
 
     set_threads(threads)
+    asked = {"text_field": text_field, "label_field": label_field, "encoding": encoding}
+    columns = {name: value for name, value in asked.items() if value is not None}
+    if columns and text is None:
+        option = "--" + next(iter(columns)).replace("_", "-")
+        raise UsageError(f"{option} is about --text, which is not given")
     if show is not None:
         from rnnctl.cli.diagnose_show import show_text
 
+        if format != "table":
+            raise UsageError(
+                f"--show is a picture in text, and cannot be written as {format}",
+                hint="leave out --format; `-o FILE` writes the picture",
+            )
         show_text([run, *(Path(name) for name in names or ())], show, output)
         return
     from rnnctl.tasks.loading import load
@@ -65,7 +83,7 @@ def diagnose(
         loaded,
         names=[name.lower() for name in names or ()],
         preset=preset,
-        text=None if text is None else read_text(loaded, text, stdin),
+        text=None if text is None else read_text(loaded, text, stdin, columns),
         seed=seed,
         items=items,
         arms=("foreign", "zero", *(way.value for way in beyond or ())),

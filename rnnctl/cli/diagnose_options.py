@@ -41,6 +41,24 @@ TextOption = Annotated[
         rich_help_panel=TEXT,
     ),
 ]
+TextFieldOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The column with the text, in --text.", rich_help_panel=TEXT),
+]
+LabelFieldOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The column with the label, in --text.", rich_help_panel=TEXT
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Of plain text, in --text; by default as in the training.",
+        rich_help_panel=TEXT,
+    ),
+]
 ItemsOption = Annotated[
     Path | None,
     typer.Option(

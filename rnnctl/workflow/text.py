@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -46,13 +46,19 @@ def heldout(loaded: Loaded) -> Text:
     return _halves(valid or test, "held-out text")
 
 
-def read_text(loaded: Loaded, source: str, stdin: BinaryIO | None = None) -> Text:
+def read_text(
+    loaded: Loaded,
+    source: str,
+    stdin: BinaryIO | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Text:
     """Documents of a corpus: its test part where it is the run's own, else all of it.
 
-    At most 5 million characters. Without labels a classifier is still measured, line by line, as
-    far as that goes. Raises what opening a corpus raises.
+    At most 5 million characters. `columns`: what to read otherwise than in the training
+    (`text_field`, `label_field`, `encoding`). Without labels a classifier is still measured, line
+    by line, as far as that goes. Raises what opening a corpus raises.
     """
-    settings = loaded.config.corpus.model_copy(update={"sources": (source,)})
+    settings = loaded.config.corpus.model_copy(update={"sources": (source,), **(columns or {})})
     try:
         found = choose(loaded, settings, None, stdin)
     except DataError:

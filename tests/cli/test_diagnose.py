@@ -74,6 +74,27 @@ def test_text_through_a_pipe(rnnctl: CommandLine, run: Path, text: Path) -> None
     assert outcome.code == 0, outcome.err
 
 
+def test_text_in_another_encoding_or_column(rnnctl: CommandLine, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("Käse über Öl. ".encode("latin-1") * 200)
+    refused = rnnctl("diagnose", run, "gates", "--text", tmp_path / "a.txt")
+    assert refused.code == 1 and "--encoding" in refused.err
+    read = rnnctl(
+        "diagnose", run, "gates", "--text", tmp_path / "a.txt", "--encoding", "latin-1",
+        "--format", "json",
+    )  # fmt: skip
+    assert read.code == 0, read.err
+    (tmp_path / "b.csv").write_text("first,second\n" + "a river,the old mill by the road\n" * 50)
+    found = []
+    for column in ("first", "second"):
+        read = rnnctl(
+            "diagnose", run, "gates", "--text", tmp_path / "b.csv", "--text-field", column,
+            "--format", "json",
+        )  # fmt: skip
+        assert read.code == 0, read.err
+        found.append(json.loads(read.out)["data"]["tokens"])
+    assert found[0] < found[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -83,6 +104,9 @@ def test_text_through_a_pipe(rnnctl: CommandLine, run: Path, text: Path) -> None
         (("{run}", "--preset", "fast"), 2, "quick"),
         (("{run}", "--text", "missing.txt"), 1, "missing.txt"),
         (("{run}", "--show", ""), 2, "no text"),
+        (("{run}", "--show", "a", "--format", "json"), 2, "-o FILE"),
+        (("{run}", "--encoding", "latin-1"), 2, "--encoding is about --text"),
+        (("{run}", "--text", "{text}", "-o", "missing/a.json"), 1, "there is no folder"),
     ],
 )
 def test_wrong_calls(

@@ -55,6 +55,8 @@ def compare(
     given = dict(locals())
     console.configure(quiet=quiet)
     _check_plot(plot, chart)
+    for path, option in ((html, "--html"), (plot, "--plot"), (output, "-o")):
+        console.check_output(path, option)
     result = _result(given)
     if result is None:
         return
@@ -151,7 +153,7 @@ def _write_report(
     if html is not None:
         from rnnctl.reports.page import page
 
-        console.write_file(html, page(result))
+        console.write_file(html, page(result), "--html")
         console.note(f"the page is {html}")
     if plot is not None:
         from rnnctl.reports.charts import save_plots

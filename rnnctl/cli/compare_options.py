@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rnnctl.errors import UsageError
 
@@ -16,6 +16,28 @@ if TYPE_CHECKING:
 
 BUNDLED_SEEDS, SEEDS = 2, 5
 STEPS = 300
+# Parameters of `rnnctl train` that the plan sets for each member -> what says it to `compare`.
+OURS: Final[Mapping[str, str]] = {
+    "sources": "name the corpus outside of --train",
+    "task": "use --task",
+    "cell": "use --cells",
+    "init": "use --inits",
+    "hidden_size": "use --hidden-size outside of --train",
+    "embedding_size": "use --embedding-size outside of --train",
+    "layers": "use --layers outside of --train",
+    "lr": "use --rates grid, which searches them",
+    "steps": "use --steps outside of --train",
+    "epochs": "use --epochs outside of --train",
+    "budget": "use --budget outside of --train",
+    "seed": "use --seeds",
+    "threads": "use --jobs",
+    "workers": "use --jobs",
+    "run": "use --run-root",
+    "resume": "leave it out; the same command continues a comparison that was stopped",
+    "overwrite": "leave it out; another --run-root begins anew",
+    "config": "name its options one by one",
+    "output": "use -o outside of --train",
+}
 
 
 def read_settings(given: dict[str, Any]) -> Settings:
@@ -40,12 +62,36 @@ def read_settings(given: dict[str, Any]) -> Settings:
         layers=given["layers"],
         limit=_limit(given),
         rates=given["rates"],
-        options=tuple(shlex.split(given["train"])),
+        options=_options(given["train"]),
         recall_lags=_lags(given["recall_lags"]) if given["recall"] else (),
         recall_seeds=given["recall_seeds"],
     )
     hidden_sizes(settings)
     return settings
+
+
+def _options(text: str) -> tuple[str, ...]:
+    """The words of `--train`. UsageError for what would undo the plan: its seeds, cells, sizes."""
+    try:
+        words = shlex.split(text)
+    except ValueError:
+        raise UsageError(
+            f"--train {text}: a quotation mark is not closed",
+            hint='for example: --train "--level word --dropout 0.2"',
+        ) from None
+    from rnnctl.cli.app import load_command
+
+    command = load_command("train")
+    context = command.make_context("train", list(words))
+    for parameter in command.params:
+        source = context.get_parameter_source(parameter.name)
+        if parameter.name in OURS and source is not None and source.name == "COMMANDLINE":
+            named = "a corpus" if parameter.name == "sources" else parameter.opts[0]
+            raise UsageError(
+                f"--train: {named} is set by compare itself, for each member",
+                hint=OURS[parameter.name],
+            )
+    return tuple(words)
 
 
 def _list(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "hint": "\x1b[1;36m", 
 # Not printable by themselves, but part of how Persian, Indic scripts and emoji are written.
 _HARMLESS = "\n\t\u00a0\u200c\u200d"
 
-ELSEWHERE = "choose another place with -o FILE; nothing was changed"
+ELSEWHERE = "choose another place with {} FILE; nothing was changed"
 
 _quiet = False
 
@@ -108,14 +108,14 @@ def emit(
         write_file(output, text)
 
 
-def check_output(output: Path | None) -> None:
+def check_output(output: Path | None, option: str = "-o") -> None:
     """StorageError, before any work is done, for a place where no file can be written."""
     if output is None or str(output) == "-":
         return
     folder = output.absolute().parent
     if output.is_dir() or not os.access(folder, os.W_OK):
         what = "it is a folder" if output.is_dir() else _why_not(folder)
-        raise StorageError(f"cannot write {output}: {what}", hint=ELSEWHERE)
+        raise StorageError(f"cannot write {output}: {what}", hint=ELSEWHERE.format(option))
 
 
 def _why_not(folder: Path) -> str:
@@ -138,20 +138,21 @@ def wants_color(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a text file whole or not at all. Raises StorageError.
+def write_file(path: Path, text: str, option: str = "-o") -> None:
+    """Write a text file whole or not at all. Raises StorageError, which names `option`.
 
     Something that exists and is no regular file (/dev/stdout, a named pipe) is written directly.
     """
     from rnnctl import storage
 
-    with storage.storing(path, ELSEWHERE):
+    hint = ELSEWHERE.format(option)
+    with storage.storing(path, hint):
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")
             return
         final = behind_link(path)
         storage.remove_leftovers(final.parent)
-        storage.write_atomic(final, text.encode("utf-8"), hint=ELSEWHERE)
+        storage.write_atomic(final, text.encode("utf-8"), hint=hint)
 
 
 def behind_link(path: Path) -> Path:

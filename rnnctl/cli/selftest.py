@@ -26,6 +26,7 @@ def selftest(
     20 seconds. Ends with exit code 1 if one is outside its tolerance.
     """
     console.configure(quiet=quiet)
+    console.check_output(output)
     from rnnctl.results.selftest import SelftestResult
     from rnnctl.workflow import selftest as workflow
 

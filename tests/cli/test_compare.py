@@ -36,6 +36,12 @@ WRONG = [
     (["--budget", "10m", "--dry-run"], "did not finish", "--steps"),
     (["--train", "--levle word"], "--levle", "--level"),
     (["--train", "--batch-size 0", "--dry-run"], "batch", ""),
+    (["--train", "--seed 3", "--dry-run"], "--train: --seed is set by compare", "--seeds"),
+    (["--train", "--cell gru", "--dry-run"], "--train: --cell is set by compare", "--cells"),
+    (["--train", "--lr 0.1", "--dry-run"], "--train: --lr is set by compare", "--rates"),
+    (["--train", "-o x.json", "--dry-run"], "--train: --output is set by compare", "outside"),
+    (["--train", "a.txt", "--dry-run"], "--train: a corpus is set by compare", "outside"),
+    (["--train", "--level 'word", "--dry-run"], "a quotation mark is not closed", "--train"),
 ]
 
 
@@ -63,6 +69,18 @@ def test_wrong_calls_are_refused_with_what_to_do(  # type: ignore[no-untyped-def
     assert said in outcome.err
     assert hint in outcome.err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--html", "--plot", "-o"])
+def test_a_place_for_the_report_is_checked_before_anything_trains(  # type: ignore[no-untyped-def]
+    rnnctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("rnnctl.cli.compare._result", lambda given: pytest.fail("it went on"))
+    outcome = rnnctl("compare", option, "missing/page.svg")
+    assert outcome.code == 1
+    assert "cannot write missing/page.svg: there is no folder" in outcome.err
+    assert f"another place with {option} FILE" in outcome.err
 
 
 def test_runs_and_a_corpus_do_not_mix(rnnctl, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -77,6 +77,15 @@ def test_a_part_is_measured_but_not_remembered(
     assert run.remembered() is None
 
 
+def test_a_place_for_the_result_is_checked_first(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, GT01=GOOD)
+    assert main(["selftest", "-o", str(tmp_path / "missing/a.json")]) == 1
+    err = capsys.readouterr().err
+    assert "there is no folder" in err and "GT01" not in err
+
+
 def test_an_unknown_answer(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["selftest", "GT99"]) == 2
     assert "there is no known answer 'GT99'" in capsys.readouterr().err

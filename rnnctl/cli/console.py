@@ -25,7 +25,7 @@ STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "hint": "\x1b[1;36m", 
 # Not printable by themselves, but part of how Persian, Indic scripts and emoji are written.
 _HARMLESS = "\n\t\u00a0\u200c\u200d"
 
-ELSEWHERE = "choose another place with {} FILE; nothing was changed"
+ELSEWHERE = "choose another place with -o FILE; nothing was changed"
 
 _quiet = False
 
@@ -115,7 +115,11 @@ def check_output(output: Path | None, option: str = "-o") -> None:
     folder = output.absolute().parent
     if output.is_dir() or not os.access(folder, os.W_OK):
         what = "it is a folder" if output.is_dir() else _why_not(folder)
-        raise StorageError(f"cannot write {output}: {what}", hint=ELSEWHERE.format(option))
+        raise StorageError(f"cannot write {output}: {what}", hint=_elsewhere(option))
+
+
+def _elsewhere(option: str) -> str:
+    return ELSEWHERE.replace("-o", option)
 
 
 def _why_not(folder: Path) -> str:
@@ -145,7 +149,7 @@ def write_file(path: Path, text: str, option: str = "-o") -> None:
     """
     from rnnctl import storage
 
-    hint = ELSEWHERE.format(option)
+    hint = _elsewhere(option)
     with storage.storing(path, hint):
         if path.exists() and not path.is_file():
             path.write_text(text, encoding="utf-8")

@@ -117,6 +117,9 @@ def test_files_and_output(rnnctl: Command, run: Path, tmp_path: Path) -> None:
     assert rnnctl("classify", run, tmp_path / "c", "--fail-fast", "-o", out).code == 1
     assert out.read_text() == before
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    refused = rnnctl("classify", run, tmp_path / "a", "-o", tmp_path / "missing/out.tsv")
+    assert refused.code == 1
+    assert "choose another place with -o FILE" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rnnctl.cli import compare_arguments as arg
 from rnnctl.cli import compare_options as options
 from rnnctl.cli import console
+from rnnctl.cli.compare_advice import advice
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
 from rnnctl.errors import UsageError
 
@@ -62,6 +63,8 @@ def compare(
         return
     _write_report(result, html, plot, chart)
     console.emit(result, format, output)
+    for what_is_missing in advice(result):
+        console.hint(what_is_missing)
     if html is None and plot is None:
         console.hint("`--html report.html` adds charts; the runs need not be trained again")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,25 @@ def test_unfinished_runs_cannot_be_compared(rnnctl, make_run) -> None:  # type: 
     assert outcome.code == 1
     assert "did not finish" in outcome.err
     assert "rnnctl train --resume" in outcome.err
+
+
+@pytest.mark.parametrize(("cell", "other"), [("lstm", "rnn"), ("rnn", "lstm")])
+def test_one_run_alone_is_told_what_to_compare_with(  # type: ignore[no-untyped-def]
+    rnnctl, tmp_path: Path, cell: str, other: str
+) -> None:
+    text, run = tmp_path / "text.txt", tmp_path / "a run"
+    text.write_text("".join(f"{i} bottles of beer on the wall. " for i in range(200)))
+    quick = ["--hidden-size", 8, "--steps", 2, "--batch-size", 4, "--bptt", 16, "--no-diagnose"]
+    assert rnnctl("train", text, "--cell", cell, "--run", run, *quick).code == 0
+    alone = rnnctl("compare", run)
+    assert "one run is no comparison" in alone.err and "`rnnctl diagnose RUN`" in alone.err
+    train, compare = (
+        shlex.split(c)[1:] for c in re.findall(r"`(rnnctl (?:train|compare) [^`]*)`", alone.err)
+    )
+    assert rnnctl(*train, "--no-diagnose").code == 0
+    both = rnnctl(*compare)
+    assert both.code == 0 and "RNN and LSTM" in both.out
+    assert "one run is no comparison" not in both.err
 
 
 def test_a_dry_run_prints_commands_only_and_leaves_nothing(  # type: ignore[no-untyped-def]

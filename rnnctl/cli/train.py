@@ -149,6 +149,10 @@ def _plan(
             "--resume RUN goes with neither --run nor --config",
             hint=f"leave them out: {resume} knows its place and its settings",
         )
+    if resume not in (None, "auto") and overwrite:
+        raise UsageError(
+            f"--resume continues {resume}, and --overwrite replaces a run", hint="leave one out"
+        )
     if resume == "auto" and run is None:
         raise UsageError(
             "--resume auto does not say which run to continue if it is there",

@@ -104,7 +104,7 @@ class Picture:
         if step is None:
             return [self.doing]
         parts = [f"step {step.step:,}", f"loss {self.loss:.3f} nats"]
-        if self.evaluated is not None:
+        if self.evaluated is not None and self.started is not None and self.started.validated:
             parts.append(_validation(self.evaluated))
         if self.tokens_per_s:
             parts.append(f"{self.tokens_per_s:,.0f} tokens/s")
@@ -162,6 +162,8 @@ def introduction(event: Started) -> str:
     layers = f"{plural(model.num_layers, 'layer')} of {model.hidden_size}"
     cut = f", {percent(event.cut_share)} of the documents cut" if event.cut_share else ""
     begun = f"going on after step {event.step:,}" if event.step else f"run {event.run}"
+    if event.ended:
+        begun = f"ended at step {event.step:,}: nothing is left to train"
     return (
         f"{event.corpus}{_labels(event.labels)}\n"
         f"{plural(event.train_tokens, 'training token')}, vocabulary {event.vocab_size:,}{cut}\n"

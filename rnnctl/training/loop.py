@@ -204,7 +204,7 @@ class Loop:
         accuracy = validation.accuracy if validation is not None else None
         progress = counters.evaluated_progress
         yield events.Evaluated(counters.step, value, train, best, accuracy, elapsed, progress)
-        yield from self._advise(value)
+        yield from self._advise(value, "training" if validation is None else "validation")
 
     def _remember(self, value: float, best: bool) -> None:
         counters = self.state.counters
@@ -220,7 +220,7 @@ class Loop:
         if patience is not None and counters.without_progress >= patience:
             counters.stop_reason = counters.stop_reason or "patience"
 
-    def _advise(self, value: float) -> Iterator[events.Advice]:
+    def _advise(self, value: float, what: str) -> Iterator[events.Advice]:
         counters = self.state.counters
         trivial = self.state.task.trivial_nats
         late = self.plan.progress(counters, counters.elapsed_s) >= ADVICE_PROGRESS
@@ -234,7 +234,7 @@ class Loop:
             yield events.Advice(
                 counters.step,
                 "not_better_than_unigram",
-                f"validation loss {value:.3f} does not beat {trivial:.3f}, what a model reaches "
+                f"{what} loss {value:.3f} does not beat {trivial:.3f}, what a model reaches "
                 "that looks at no context; try another --lr, more steps or a larger --hidden-size",
             )
 

@@ -13,7 +13,10 @@ from rnnctl.training import events
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Everything is ready; the first step comes next (or, resumed, the step after `step`)."""
+    """Everything is ready; the first step comes next (or, resumed, the step after `step`).
+
+    `ended`: the training is at its end already; it is only measured again.
+    """
 
     run: Path
     config: RunConfig
@@ -25,9 +28,11 @@ class Started:
     dtype: str
     threads: int
     step: int = 0
+    ended: bool = False
     trivial_nats: float = 0.0
     cut_share: float = 0.0
     labels: tuple[str, ...] = ()
+    validated: bool = True
     warnings: tuple[Warning_, ...] = ()
 
 

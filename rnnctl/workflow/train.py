@@ -33,6 +33,10 @@ from rnnctl.workflow.progress import Event, Finished, Preparing, Started
 from rnnctl.workflow.recording import log_record, read_schedule, write_schedule
 
 REPORT_NAME = "train"
+NO_VALIDATION = (
+    "no text is left to validate with: nothing says how good the model is on new text, and the "
+    "last weights count as the best"
+)
 
 
 # Called with the prepared training now and then; yields Sample and GradientShare events.
@@ -82,29 +86,39 @@ def resumed(
     for section in ("corpus", "tokenizer", "model"):
         for name, old, new in _changes(getattr(run.config, section), getattr(config, section)):
             raise UsageError(
-                f"{name} is {_said(old)} in {path} and cannot become {_said(new)} in the middle",
+                f"{name} is {old} in {path} and cannot become {new} in the middle",
                 hint=f"leave it out, or start a new run with `--from {path}`",
             )
     changes = list(_changes(run.config.training, config.training))
+    for name, old, new in changes:
+        if name == option_of("start_from"):
+            raise UsageError(
+                f"{name} is {old} in {path} and cannot become {new} in the middle",
+                hint="leave it out, or start a new run with --run DIR",
+            )
     if not changes:
         return config, ()
-    text = ", ".join(f"{name} {_said(new)} instead of {_said(old)}" for name, old, new in changes)
+    text = ", ".join(f"{name} {new} instead of {old}" for name, old, new in changes)
     warning = f"goes on with {text}: not what it would have become without the change"
     return config, (Warning_(code="settings_changed", text=warning),)
 
 
-def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, Any, Any]]:
+def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str, str]]:
+    """The options whose values differ, with both values in words."""
     for name in type(old).model_fields:
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            yield option_of(name), before, after
+            unit = "s" if name.endswith("_s") else ""
+            yield option_of(name), _said(before, unit), _said(after, unit)
 
 
-def _said(value: object) -> str:
+def _said(value: object, unit: str = "") -> str:
     """A setting as a person would say it."""
     if isinstance(value, tuple):
         return " ".join(map(str, value)) or "the bundled corpus"
-    return "not given" if value is None else str(value)
+    if value is None:
+        return "not given"
+    return f"{value:g}{unit}" if isinstance(value, float) else str(value)
 
 
 def _create(path: Path, prepared: Prepared, options: Options) -> Run:
@@ -127,6 +141,9 @@ class _Training:
         task = prepared.task
         self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, read_schedule(run))
         self.warnings = [*options.notes, *prepared.corpus.warnings]
+        self.validated = len(prepared.store.split("valid").ids) > 0
+        if not self.validated:
+            self._warn("no_validation", NO_VALIDATION)
 
     def events(self) -> Iterator[Event]:
         with stop_requests() as stop:
@@ -177,9 +194,11 @@ class _Training:
             dtype=prepared.arithmetic.dtype,
             threads=prepared.threads,
             step=self.state.counters.step,
+            ended=bool(self.state.counters.stop_reason),
             trivial_nats=prepared.task.trivial_nats,
             cut_share=prepared.store.cut_share,
             labels=prepared.store.label_names if prepared.config.model.task != "lm" else (),
+            validated=self.validated,
             warnings=tuple(self.warnings),
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,6 +68,17 @@ def test_a_training_says_what_it_did(rnnctl: CommandLine, text: Path, tmp_path: 
     assert loaded.run.heldout("valid") and loaded.run.heldout_running("valid")
 
 
+def test_without_validation_text_no_loss_is_called_valid(
+    rnnctl: CommandLine, text: Path, tmp_path: Path
+) -> None:
+    options = ("--run", tmp_path / "r", "--steps", 12, *QUICK)
+    outcome = rnnctl("train", text, "--split", "100/0/0", *options)
+    assert outcome.code == 0
+    assert "loss 1" in outcome.err or "loss 2" in outcome.err
+    assert re.search(r"valid \d", outcome.err) is None
+    assert "warning: no text is left to validate with" in outcome.err
+
+
 def test_json_is_data_and_quiet_is_quiet(rnnctl: CommandLine, text: Path, tmp_path: Path) -> None:
     out = tmp_path / "result.json"
     command = ("train", text, "--run", tmp_path / "r", "--steps", 6, *QUICK, "--quiet")
@@ -99,6 +111,31 @@ def test_the_same_command_with_resume_auto(rnnctl: CommandLine, text: Path, tmp_
     outcome = rnnctl(*longer)
     assert outcome.code == 0 and "steps 15 instead of 9" in outcome.err
     assert untimed(path)[-1]["step"] == 15
+
+
+def test_what_a_resumed_run_cannot_take_is_refused(
+    rnnctl: CommandLine, run: Path, tmp_path: Path
+) -> None:
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+    outcome = rnnctl("train", "--resume", run, "--from", run, "--no-diagnose")
+    assert outcome.code == 2
+    assert "--from is not given in" in outcome.err and "--run DIR" in outcome.err
+    outcome = rnnctl("train", "--resume", run, "--overwrite", "--no-diagnose")
+    assert outcome.code == 2
+    assert "--resume continues" in outcome.err and "--overwrite replaces" in outcome.err
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
+
+
+def test_a_run_at_its_end_says_so_when_it_is_resumed(rnnctl: CommandLine, run: Path) -> None:
+    outcome = rnnctl("train", "--resume", run, "--no-diagnose")
+    assert outcome.code == 0
+    assert "ended at step 12: nothing is left to train" in outcome.err
+    outcome = rnnctl("train", "--resume", run, "--budget", "0.001s", "--no-diagnose")
+    assert outcome.code == 0
+    assert "--steps not given instead of 12, --budget 0.001s instead of not given" in outcome.err
+    outcome = rnnctl("train", "--resume", run, "--steps", 14, "--no-diagnose")
+    assert outcome.code == 0
+    assert "going on after step 12" in outcome.err and "nothing is left" not in outcome.err
 
 
 def test_a_config_repeats_a_run(rnnctl: CommandLine, run: Path, tmp_path: Path) -> None:
@@ -176,7 +213,7 @@ def test_standard_input_is_a_corpus(rnnctl: CommandLine, text: Path, tmp_path: P
         (("{text}", "--sedd", 1), 2, "--seed"),
         (("{text}", "--device", "cuda:7"), 2, "--device cuda:7"),
         (("{text}", "--resume", "nowhere"), 1, "nowhere does not exist"),
-        (("{text}", "--resume", "auto"), 2, "needs --run"),
+        (("{text}", "--resume", "auto"), 2, "name it: --run DIR"),
         (("--config", "{text}"), 1, "words.txt"),
         (("{text}", "--from", "nowhere"), 1, "nowhere does not exist"),
     ],

@@ -8,7 +8,8 @@ what was being done, and comparing the runs later gives the same report without 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +18,10 @@ from pydantic import ValidationError
 from rnnctl import storage
 from rnnctl.compare import baselines, collect, exchange, report, speed
 from rnnctl.compare.grid import Failed, GridEvent, Job, has_result, run_all
-from rnnctl.compare.plan import Settings, match_in_words, members, trials, tuning
+from rnnctl.compare.plan import Planned, Settings, match_in_words, members, trials, tuning
 from rnnctl.compare.rates import provenance
 from rnnctl.compare.resolve import best_rates, needs_steps, rates_in_words, resolved
-from rnnctl.errors import UsageError
+from rnnctl.errors import RunError, UsageError
 from rnnctl.results.base import Warning_
 from rnnctl.results.comparison import Comparison, Failure, Row
 from rnnctl.runs import Run
@@ -80,9 +81,12 @@ def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Eve
         chosen = best_rates(tuning(settings), root)
     grid = members(settings, chosen)
     jobs = [Job(one) for one in grid]
-    for event in _work(jobs, root, machine):
-        yield event
-        failed += [event] if isinstance(event, Failed) else []
+    with closing(_work(jobs, root, machine)) as working:
+        for event in working:
+            yield event
+            if isinstance(event, Failed):
+                failed.append(event)
+                _check_some_are_left(grid, failed, root)
     lost = {event.job.member.name for event in failed}
     there = [one for one in grid if one.name not in lost]
     diagnoses = [Job(one, "diagnose") for one in there if one.is_diagnosed]
@@ -98,7 +102,19 @@ def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Eve
     yield Compared(compare_runs(paths, failures, match=match, rates=rates))
 
 
-def _work(jobs: Sequence[Job], root: Path, machine: Machine) -> Iterator[Event]:
+def _check_some_are_left(grid: Sequence[Planned], failed: Sequence[Failed], root: Path) -> None:
+    """RunError where no member on the text is left: the recall task alone would not answer."""
+    lost = {event.job.member.name for event in failed}
+    if failed[-1].job.member.stage == "text" and all(
+        one.name in lost for one in grid if one.stage == "text"
+    ):
+        raise RunError(
+            f"no member could be trained on the text: {failed[-1].reason}",
+            hint=f"what each of them said is in {root / 'logs'}",
+        )
+
+
+def _work(jobs: Sequence[Job], root: Path, machine: Machine) -> Generator[Event, None, None]:
     yield Planning(tuple(jobs), machine.workers)
     yield from run_all(jobs, root, workers=machine.workers, threads=machine.threads)
 

@@ -72,6 +72,26 @@ def test_wrong_calls_are_refused_with_what_to_do(  # type: ignore[no-untyped-def
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_text_on_which_no_member_can_be_trained_ends_the_comparison(  # type: ignore[no-untyped-def]
+    rnnctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short.txt").write_text("The cat sat on the mat.")
+    started: list[str] = []
+
+    def fail(jobs, root, **_):  # type: ignore[no-untyped-def]
+        for job in jobs:
+            started.append(job.member.stage)
+            yield grid.Started(job)
+            yield grid.Failed(job, "too few tokens")
+
+    monkeypatch.setattr(experiment, "run_all", fail)
+    outcome = rnnctl("compare", "short.txt", "--steps", "5", "--seeds", "1")
+    assert (outcome.code, outcome.out) == (1, "")
+    assert "error: no member could be trained on the text: too few tokens" in outcome.err
+    assert started == ["text"] * 6
+
+
 @pytest.mark.parametrize("option", ["--html", "--plot", "-o"])
 def test_a_place_for_the_report_is_checked_before_anything_trains(  # type: ignore[no-untyped-def]
     rnnctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str

@@ -108,8 +108,7 @@ def _legend(splits: tuple[SplitResult, ...], trivial: float) -> str:
     unknown = max((loss.unknown_rate for loss in losses.values()), default=0.0)
     if unknown:
         parts.append(f"up to {percent(unknown, 2)} unknown tokens, charged with their spelling")
-    bare = ", spelling not counted" if unknown else ""
-    parts.append(f"a model without context: {trivial:.3f} nats/token{bare}")
+    parts.append(f"a model without context: {trivial:.3f} nats/token")
     return "; ".join(parts)
 
 

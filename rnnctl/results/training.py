@@ -61,7 +61,9 @@ class TrainResult(Result):
     tokens: int = Field(description="trained on, repeated readings counted")
     best_step: int
     stop_reason: str
-    trivial_nats: float = Field(description="loss of the best model that looks at no context")
+    trivial_nats: float = Field(
+        description="validation loss of the best model that looks at no context"
+    )
     chance: dict[str, float] = Field(
         default_factory=dict,
         description="of a task:… corpus: what guessing reaches (accuracy, nats), and the best loss",

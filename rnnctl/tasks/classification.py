@@ -22,6 +22,7 @@ class ClassificationTask:
     """A classifier with its training and validation documents."""
 
     counts_documents = True
+    spelling_nats = 0.0
 
     def __init__(
         self,

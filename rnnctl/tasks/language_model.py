@@ -1,4 +1,8 @@
-"""Language models: batches of running text or documents, the loss, the validation."""
+"""Language models: batches of running text or documents, the loss, the validation.
+
+Every loss here has the spelling of unknown tokens in it, as the results have: a loss on the way can
+be held against those at the end. The store knows it by document, so a step has its text's mean.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +58,14 @@ class LanguageModelTask:
             reset=by_document,
         )
         self.units_per_epoch = self.batches.tokens_per_epoch
-        self.trivial_nats = unigram_nats(train.ids, model.vocab_size)
+        self._train_spelling = spelling_per_token(train, train.offsets)
+        self._valid_offsets = valid.offsets
+        if by_document:
+            self._valid_offsets = first_documents(valid.offsets, VALIDATION_TOKENS)
+        self.spelling_nats = self._train_spelling  # what is minimised where there is no such text
+        if valid.tokens:
+            self.spelling_nats = spelling_per_token(valid, self._valid_offsets)
+        self.trivial_nats = unigram_nats(train.ids, model.vocab_size) + self.spelling_nats
 
     def next_batch(self) -> LanguageModelBatch:
         """The next chunk of all streams."""
@@ -69,6 +80,7 @@ class LanguageModelTask:
         with self.arithmetic.context():
             total, state = self.model.loss(inputs, targets, carry, starts)
         units = int((batch.targets != -100).sum())
+        total = total + self._train_spelling * units / self.workers
         kept = tuple(part.detach() for part in state)
         return StepLoss(total, units, tokens=units, documents=0, carry=kept)
 
@@ -90,18 +102,19 @@ class LanguageModelTask:
             return None
         self.model.eval()
         try:
-            return self._validate(interrupted)
+            nats = self._validate(interrupted)
         finally:
             self.model.train()
+        return None if nats is None else Validation(nats + self.spelling_nats)
 
-    def _validate(self, interrupted: Interrupted) -> Validation | None:
+    def _validate(self, interrupted: Interrupted) -> float | None:
         if not self.by_document:
             ids = self.valid.ids[:VALIDATION_TOKENS]
             nats = streaming_nats(
                 self.model, ids, self.boundary_id, self.arithmetic, interrupted=interrupted
             )
-            return None if nats is None else Validation(nats / len(ids))
-        offsets = first_documents(self.valid.offsets, VALIDATION_TOKENS)
+            return None if nats is None else nats / len(ids)
+        offsets = self._valid_offsets
         sums = document_nats(
             self.model,
             self.valid.ids,
@@ -110,7 +123,13 @@ class LanguageModelTask:
             self.arithmetic,
             interrupted=interrupted,
         )
-        return None if sums is None else Validation(float(sums.sum() / (offsets[-1] - offsets[0])))
+        return None if sums is None else float(sums.sum() / (offsets[-1] - offsets[0]))
+
+
+def spelling_per_token(split: SplitIds, offsets: NDArray[np.int64]) -> float:
+    """What spelling its unknown tokens costs, in nats a token of the first documents (offsets)."""
+    charges = split.unknown_nats[: len(offsets) - 1]
+    return float(charges.sum()) / max(1, int(offsets[-1]))
 
 
 def first_documents(offsets: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:

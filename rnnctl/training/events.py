@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One optimizer step. `loss_nats` is the mean per token (per document for classifiers)."""
+    """One optimizer step. `loss_nats` is the mean per token (per document for classifiers).
+
+    Of language models the spelling of unknown tokens is in it, at the training text's mean.
+    """
 
     step: int
     progress: float

@@ -222,13 +222,13 @@ class Loop:
 
     def _advise(self, value: float, what: str) -> Iterator[events.Advice]:
         counters = self.state.counters
-        trivial = self.state.task.trivial_nats
+        trivial, spelling = self.state.task.trivial_nats, self.state.task.spelling_nats
         late = self.plan.progress(counters, counters.elapsed_s) >= ADVICE_PROGRESS
         if (
             counters.step >= ADVICE_STEPS
             and late
             and not counters.advised
-            and value > 0.99 * trivial
+            and value - spelling > 0.99 * (trivial - spelling)
         ):
             counters.advised = True
             yield events.Advice(

@@ -302,6 +302,28 @@ def test_labels_are_shown_before_training(
     assert "2 labels: bad, good" in outcome.err
 
 
+@pytest.mark.parametrize("kind", [("--documents", "paragraph"), ()])
+def test_losses_on_the_way_have_the_spelling_in_them_as_the_result_has(
+    rnnctl: CommandLine, tmp_path: Path, kind: tuple[str, ...]
+) -> None:
+    draw = random.Random(2)
+    corpus = tmp_path / "words.txt"
+    words = [f"{draw.choice('abcdefgh')}{draw.randrange(30)}" for _ in range(6000)]
+    corpus.write_text("\n\n".join(" ".join(words[k : k + 10]) for k in range(0, 6000, 10)))
+    words_level = ("--level", "word", "--vocab-size", 40, *kind)
+    outcome = rnnctl("train", corpus, "--run", tmp_path / "r", "--steps", 12, *words_level, *QUICK)
+    assert outcome.code == 0, outcome.err
+    result = Run.open(tmp_path / "r").read_result("train")
+    train, valid, _ = (split["losses"][0] for split in result["splits"])
+    assert valid["unknown_rate"] > 0.3
+    assert result["curve"][-1]["value"] == pytest.approx(valid["loss_nats"], rel=1e-4)
+    assert f"valid {valid['loss_nats']:.3f}" in outcome.err
+    last = [event for event in Run.open(tmp_path / "r").log() if event["event"] == "step"][-1]
+    assert last["loss_nats"] == pytest.approx(train["loss_nats"], rel=0.1)
+    assert 0.5 < result["trivial_nats"] / valid["loss_nats"] < 1.1
+    assert "spelling not counted" not in outcome.out
+
+
 def test_labels_in_any_script_are_learnt_shown_and_given(
     rnnctl: CommandLine, tmp_path: Path
 ) -> None:

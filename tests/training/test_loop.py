@@ -47,6 +47,7 @@ class Line:
     counts_documents = False
     units_per_epoch = 10
     trivial_nats = 1.0
+    spelling_nats = 0.0
 
     def __init__(self, bad: Callable[[int], bool] = lambda step: False) -> None:
         self.model = nn.Linear(1, 1, bias=False)
@@ -183,6 +184,13 @@ def test_a_model_that_learns_nothing_is_told_so_once() -> None:
     events, _ = run(task, steps=300, evaluate_every=20)
     (advice,) = (event for event in events if isinstance(event, Advice))
     assert advice.code == "not_better_than_unigram" and 90 <= advice.step <= 120
+
+
+def test_spelling_that_no_model_can_lower_is_no_failure_to_learn() -> None:
+    task = Line()
+    task.trivial_nats, task.spelling_nats, task.validations = 101.0, 100.0, [100.5] * 100
+    events, _ = run(task, steps=300, evaluate_every=20)
+    assert not any(isinstance(event, Advice) for event in events)
 
 
 def test_asked_to_stop_it_stops_between_steps() -> None:

@@ -58,11 +58,7 @@ def diagnose(
     from rnnctl.tasks.machine import set_threads
 
     set_threads(threads)
-    asked = {"text_field": text_field, "label_field": label_field, "encoding": encoding}
-    columns = {name: value for name, value in asked.items() if value is not None}
-    if columns and text is None:
-        option = "--" + next(iter(columns)).replace("_", "-")
-        raise UsageError(f"{option} is about --text, which is not given")
+    columns = _columns(text, text_field=text_field, label_field=label_field, encoding=encoding)
     if show is not None:
         from rnnctl.cli.diagnose_show import show_text
 
@@ -94,3 +90,15 @@ def diagnose(
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         if os.access(loaded.run.path, os.W_OK):
             loaded.run.write_result("diagnose", result)
+
+
+def _columns(text: str | None, **asked: str | None) -> dict[str, str]:
+    """How to read --text, as far as it was said. UsageError where there is no --text."""
+    columns = {name: value for name, value in asked.items() if value is not None}
+    if columns and text is None:
+        option = "--" + next(iter(columns)).replace("_", "-")
+        raise UsageError(
+            f"{option} is about --text, which is not given",
+            hint=f"add --text CORPUS, or leave out {option}",
+        )
+    return columns

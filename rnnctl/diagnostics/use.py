@@ -26,7 +26,7 @@ from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Arm, Settings
 from rnnctl.diagnostics.subject import LanguageSubject, State, select
-from rnnctl.diagnostics.use_plan import SHORTEST, Plan, make_plan
+from rnnctl.diagnostics.use_plan import Plan, make_plan, too_short
 from rnnctl.diagnostics.use_reference import Reference, ReferenceSums
 from rnnctl.diagnostics.use_summary import Totals, summarise
 from rnnctl.results.diagnostics import UseRecord
@@ -43,12 +43,7 @@ def measure(
     """The context-ablation curves of a language model on `sample`, held against a `reference`."""
     plan = make_plan(sample, settings)
     if plan is None:
-        longest = int(sample.lengths.max(initial=0))
-        return UseRecord(
-            status="insufficient_data",
-            note="USE needs two documents, or one running text, of at least "
-            f"{3 * SHORTEST} tokens; the longest here has {longest}",
-        )
+        return UseRecord(status="insufficient_data", note=too_short(sample, settings))
     totals = _sweep(subject, plan, settings, reference)
     record = summarise(plan, totals, sample, settings)
     return record if reference is None else record.model_copy(update={"reference": reference.name})

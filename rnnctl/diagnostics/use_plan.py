@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,20 +39,45 @@ class Plan:
         return np.searchsorted(highs, [high for _, high in self.fine]).astype(np.int64)
 
 
+def _contexts(settings: Settings) -> Iterator[int]:
+    """Longest contexts to try, the longest first."""
+    n_max = settings.n_max
+    while n_max >= SHORTEST:
+        yield n_max
+        n_max = int(n_max / math.sqrt(2))
+
+
+def _block(n_max: int) -> int:
+    return 4 * n_max
+
+
+def _document(n_max: int) -> int:
+    return n_max + n_max // 2 + 1
+
+
+def too_short(sample: Sample, settings: Settings) -> str:
+    """What USE would need of a text that `make_plan` has no plan for."""
+    n_max = min(_contexts(settings), default=SHORTEST)
+    if sample.running or len(sample.ids) == 1:
+        total = int(sample.lengths.sum())
+        return f"USE needs a text of at least {2 * _block(n_max)} tokens; this one has {total}"
+    least = _document(n_max)
+    enough = int((sample.lengths >= least).sum())
+    return f"USE needs two documents of at least {least} tokens each; here are {enough}"
+
+
 def make_plan(sample: Sample, settings: Settings) -> Plan | None:
     """The longest context that enough documents allow; None where even a short one does not fit."""
     if len(sample.ids) == 1 and not sample.running:
         sample = sample.blocks(max(1, len(sample.ids[0])))
     running = sample.running or len(sample.ids) == 1
     chosen: tuple[int, Sample] | None = None
-    n_max = settings.n_max
-    while n_max >= SHORTEST:
-        units = sample.blocks(4 * n_max) if running else sample.at_least(n_max + n_max // 2 + 1)
+    for n_max in _contexts(settings):
+        units = sample.blocks(_block(n_max)) if running else sample.at_least(_document(n_max))
         if worth_shortening(units, chosen[1] if chosen else None, fewest=2):
             chosen = (n_max, units)
         if len(units.ids) >= FEWEST:
             break
-        n_max = int(n_max / math.sqrt(2))
     if chosen is None:
         return None
     n_max, units = chosen

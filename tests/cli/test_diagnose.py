@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
@@ -93,6 +94,26 @@ def test_text_in_another_encoding_or_column(rnnctl: CommandLine, run: Path, tmp_
         assert read.code == 0, read.err
         found.append(json.loads(read.out)["data"]["tokens"])
     assert found[0] < found[1]
+
+
+def test_the_length_that_use_asks_for_is_enough(
+    rnnctl: CommandLine, run: Path, text: Path, tmp_path: Path
+) -> None:
+    words = text.read_text(encoding="utf-8")
+    short = tmp_path / "short.txt"
+
+    def measured(length: int) -> str:
+        short.write_text(words[:length])
+        outcome = rnnctl("diagnose", run, "use", "--text", short, "-q", "--format", "json")
+        assert outcome.code == 0, outcome.err
+        use = json.loads(outcome.out)["use"]
+        assert (use["status"] == "insufficient_data") == bool(use["note"])
+        return str(use["note"])
+
+    said = re.search(r"at least (\d+) tokens; this one has 30\b", measured(30))
+    assert said is not None
+    assert measured(int(said[1]) - 1) != ""
+    assert measured(int(said[1])) == ""
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from rnnctl.cli import console, inputs
+from rnnctl.cli import console, inputs, kept
 from rnnctl.cli.diagnose_options import (
     BeyondOption,
     EncodingOption,
@@ -88,8 +87,7 @@ def diagnose(
     try:
         console.emit(result, format, output)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
-        if os.access(loaded.run.path, os.W_OK):
-            loaded.run.write_result("diagnose", result)
+        kept.keep(loaded.run, "diagnose", result)
 
 
 def _columns(text: str | None, **asked: str | None) -> dict[str, str]:

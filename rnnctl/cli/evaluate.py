@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Literal
 
 import typer
 
-from rnnctl.cli import console, inputs
+from rnnctl.cli import console, inputs, kept
 from rnnctl.cli.options import (
     DeviceOption,
     FormatOption,
@@ -105,5 +104,4 @@ def evaluate(
     try:
         console.emit(shown, format, output)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
-        if os.access(loaded.run.path, os.W_OK):
-            loaded.run.write_result("evaluate", result)
+        kept.keep(loaded.run, "evaluate", result)

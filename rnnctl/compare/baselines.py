@@ -37,8 +37,7 @@ def measure(path: Path) -> None:
     except (RnnctlError, OSError, ValueError, ArithmeticError, MemoryError) as problem:
         warning = Warning_(code="NO_BASELINE", text=f"there is no baseline: {_reason(problem)}")
         record = record.model_copy(update={"warnings": (warning,)})
-    with run.lock():
-        run.write_result("baselines", record)
+    run.keep_result("baselines", record)
 
 
 def _reason(problem: Exception) -> str:

@@ -25,19 +25,13 @@ def measure(path: Path, *, seed: int = 0) -> bool:
     """
     from rnnctl.tasks.loading import load
 
-    record = _of_language(load(path), seed) if _is_language(path) else _of_labels(load(path), seed)
+    loaded = load(path)
+    record = _of_labels(loaded, seed) if loaded.labels else _of_language(loaded, seed)
     if record is None:
         return False
-    run = Run.open(path)
     environment = Environment(rnnctl=__version__, python=platform.python_version())
     kept = ExchangeResult(environment=environment, seed=seed, **dict(record))
-    with run.lock():
-        run.write_result("exchange", kept)
-    return True
-
-
-def _is_language(path: Path) -> bool:
-    return Run.open(path).config.model.task == "lm"
+    return loaded.run.keep_result("exchange", kept)
 
 
 def _texts(run: Run) -> tuple[list[str], list[str | None]]:

@@ -41,6 +41,7 @@ Model = Any
 class _Bench:
     """One model with everything needed to take a training step and to generate."""
 
+    run: Run
     model: LanguageModel | Classifier
     step: Callable[[], int]
     generate: Callable[[int], None]
@@ -107,8 +108,8 @@ def measure(
         done = yield from _rounds(everyone, rounds, seconds, warm_up)
     finally:
         torch.set_num_threads(before)
-    for row, path in runs.items():
-        _write(path, benches[row], twins.get(row), threads, done)
+    for row, bench in benches.items():
+        _keep(bench, twins.get(row), threads, done)
 
 
 def _rounds(
@@ -148,7 +149,7 @@ def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int |
     return None
 
 
-def _write(path: Path, bench: _Bench, twin: _Bench | None, threads: int, rounds: int) -> None:
+def _keep(bench: _Bench, twin: _Bench | None, threads: int, rounds: int) -> None:
     record = SpeedResult(
         environment=_environment(threads),
         threads=threads,
@@ -162,9 +163,7 @@ def _write(path: Path, bench: _Bench, twin: _Bench | None, threads: int, rounds:
         same_size_train_tokens_per_s=tuple(twin.train) if twin else (),
         same_size_generate_ms_per_token=tuple(twin.ms) if twin else (),
     )
-    run = Run.open(path)
-    with run.lock():
-        run.write_result("speed", record)
+    bench.run.keep_result("speed", record)
 
 
 def _environment(threads: int) -> Environment:
@@ -213,7 +212,8 @@ def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
         return chunk * streams
 
     generate = _generation(model) if language else _reading(model)
-    return _Bench(model.train(), train_step, generate, config.hidden_size, streams, chunk)
+    model.train()
+    return _Bench(loaded.run, model, train_step, generate, config.hidden_size, streams, chunk)
 
 
 def _language_step(model: Model, ids: Any, context: Callable[[], Any]) -> Callable[[], Any]:

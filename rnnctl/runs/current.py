@@ -13,6 +13,7 @@ from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.runs import seal
 
 CURRENT_NAME = "current.json"
+WEIGHTS_NAME = "model.safetensors"
 RUN_SCHEMA = 1
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -45,6 +46,15 @@ class Current(BaseModel):
     finished: bool = False
     log_bytes: Count = 0
     log_crc: Count = 0
+
+
+def weights_of(current: Current) -> str:
+    """What stands for the weights in use: they are the same as long as it is. "" without any."""
+    name = current.best or current.newest
+    if name is not None:
+        return current.checkpoints[name]
+    entry = current.files.get(WEIGHTS_NAME)
+    return entry.sha256 if entry else ""
 
 
 def read_current(folder: Path) -> Current:

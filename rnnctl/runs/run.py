@@ -12,14 +12,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rnnctl import results, storage
+from rnnctl import storage
 from rnnctl.config import CONFIG_SCHEMA, RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.results.base import Result
-from rnnctl.runs import checkpoints, heldout, lock, seal
+from rnnctl.runs import checkpoints, heldout, kept, lock, seal
 from rnnctl.runs.current import (
     CURRENT_NAME,
+    WEIGHTS_NAME,
     Current,
     FileEntry,
     first_problem,
@@ -28,13 +29,12 @@ from rnnctl.runs.current import (
     write_current,
 )
 from rnnctl.runs.folders import write_directory
+from rnnctl.runs.kept import RESULTS
 from rnnctl.runs.log import LogFile, LogPosition, read_log
 
 CONFIG_NAME = "config.json"
 TOKENIZER_NAME = "tokenizer.json"
-WEIGHTS_NAME = "model.safetensors"
 LOG_NAME = "log.jsonl"
-RESULTS = "results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Problem:
 
 
 class Run:
-    """A run on the disk. Reading needs nothing; whoever writes holds `lock()`.
+    """A run on the disk. Reading and `keep_result` need nothing; other writers hold `lock()`.
 
     `path` is the directory, `config` what it was made with, `current` the last commit.
     """
@@ -172,38 +172,27 @@ class Run:
     # -- results -----------------------------------------------------------------------------
 
     def write_result(self, name: str, result: Result) -> Path:
-        """Keep a result as `results/<name>.json`, sealed."""
-        folder = self.path / RESULTS
-        with storage.storing(folder):
-            folder.mkdir(exist_ok=True)
-        storage.remove_leftovers(folder)
-        path = folder / f"{seal.safe_name(name, folder)}.json"
-        content = {"name": name, "result": result.model_dump(mode="json")}
-        storage.write_atomic(path, seal.seal(content))
-        return path
+        """Keep a result as `results/<name>.json`, sealed. For whoever holds the run."""
+        return kept.write(self.path, name, result)
+
+    def keep_result(self, name: str, result: Result) -> bool:
+        """Keep what was measured on the weights that the run had when it was opened.
+
+        False where it has others by now: then nothing is kept. This needs no lock.
+        """
+        return kept.keep(self.path, name, result, self.current)
+
+    def drop_outdated_results(self) -> None:
+        """Remove what was measured on other weights than the present ones."""
+        kept.drop_outdated(self.path, self.current)
 
     def read_result(self, name: str) -> dict[str, Any]:
         """A kept result as JSON. RunError if there is none, CorruptRunError if it is damaged."""
-        path = self.path / RESULTS / f"{seal.safe_name(name, self.path)}.json"
-        if not path.is_file():
-            raise RunError(f"{self.path} has no result {name!r}", hint=self._has())
-        content = seal.unseal(seal.inside(path, self.path), limit=seal.MAX_RESULT)
-        result = content.get("result")
-        if content.get("name") != name or not isinstance(result, dict):
-            raise CorruptRunError(f"{path} holds another result: {content.get('name')!r}")
-        try:
-            results.check(name, result)
-        except ValidationError as error:
-            raise CorruptRunError(f"{path} is no such result: {first_problem(error)}") from None
-        return result
-
-    def _has(self) -> str:
-        names = ", ".join(self.results()) or "none"
-        return f"results it has: {names}"
+        return kept.read(self.path, name)
 
     def results(self) -> list[str]:
         """Names of the results that the run keeps."""
-        return sorted(path.stem for path in (self.path / RESULTS).glob("[!.]*.json"))
+        return kept.names(self.path)
 
     # -- log ---------------------------------------------------------------------------------
 

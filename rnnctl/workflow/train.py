@@ -251,6 +251,7 @@ class _Training:
         result = train_result(
             self.run.path, self.prepared, self.state.counters, measured, tuple(self.warnings)
         )
+        self.run.drop_outdated_results()
         self.run.write_result(REPORT_NAME, result)
         publish(self.run, self.state)
         return result

@@ -6,6 +6,13 @@ them into one message on stderr and an exit code; nothing else in the package ex
 
 from __future__ import annotations
 
+import shlex
+
+
+def word(path: object) -> str:
+    """A path as one word of a command line that a hint shows."""
+    return shlex.quote(str(path))
+
 
 class RnnctlError(Exception):
     """Something a user can mend. `message` says what and where, `hint` what to do next."""

@@ -17,6 +17,7 @@ from rnnctl.cli.options import (
     RunArgument,
     ThreadsOption,
 )
+from rnnctl.errors import word
 
 if TYPE_CHECKING:
     from rnnctl.inference.classify import Answer
@@ -46,7 +47,7 @@ def classify(
     """
     console.configure(quiet=quiet)
     sources = files or []
-    inputs.check(sources, f"classify {run}")
+    inputs.check(sources, f"classify {word(run)}")
     from rnnctl.inference.classify import Predictor, answers
     from rnnctl.inference.lines import read_lines
     from rnnctl.inference.records import RecordReader
@@ -58,7 +59,7 @@ def classify(
     as_lines: f.LineFormat = "jsonl" if jsonl else input_format
     with inputs.output(output) as write:
         writer = _Writer(write, format, predictor.labels, fail_fast)
-        for source in inputs.opened(sources, f"classify {run}"):
+        for source in inputs.opened(sources, f"classify {word(run)}"):
             reader = RecordReader(as_lines, text_field or predictor.text_field)
             with inputs.reading(source.name):
                 lines = read_lines(source.stream, max_line=max_line)

@@ -24,7 +24,7 @@ from rnnctl.cli.options import (
     SeedOption,
     ThreadsOption,
 )
-from rnnctl.errors import UsageError
+from rnnctl.errors import UsageError, word
 
 
 def diagnose(
@@ -72,7 +72,7 @@ def diagnose(
     from rnnctl.workflow.diagnose import diagnose as measure
     from rnnctl.workflow.text import read_text
 
-    stdin = inputs.stdin(f"diagnose {run} --text -") if text == "-" else None
+    stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
     loaded = load(run)
     result = measure(
         loaded,

@@ -15,6 +15,7 @@ from rnnctl.cli.options import (
     RunArgument,
     ThreadsOption,
 )
+from rnnctl.errors import word
 
 CORPUS = "Corpus"
 
@@ -84,7 +85,7 @@ def evaluate(
 
     set_threads(threads)
     sources = corpus or []
-    stdin = inputs.stdin(f"evaluate {run} -") if "-" in sources else None
+    stdin = inputs.stdin(f"evaluate {word(run)} -") if "-" in sources else None
     loaded = load(run, device=device)
     result = measure(
         loaded,

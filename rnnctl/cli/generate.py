@@ -18,7 +18,7 @@ from rnnctl.cli.options import (
     SeedOption,
     ThreadsOption,
 )
-from rnnctl.errors import DataError, UsageError
+from rnnctl.errors import DataError, UsageError, word
 
 if TYPE_CHECKING:
     from rnnctl.inference.generate import Wish
@@ -66,7 +66,7 @@ def generate(
         )
     text = "" if lines else _prompt(prompt)
     if lines:
-        inputs.check([], f"generate {run} --lines")
+        inputs.check([], f"generate {word(run)} --lines")
     from rnnctl.inference.generate import Wish
     from rnnctl.inference.session import Session
     from rnnctl.tasks.loading import load

@@ -20,7 +20,7 @@ from rnnctl.cli.options import (
     ThreadsOption,
 )
 from rnnctl.cli.score_output import Printer, Rows, summary
-from rnnctl.errors import UsageError
+from rnnctl.errors import UsageError, word
 from rnnctl.wording import plural
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def score(
     --state-out and --state-in, scoring a and then b equals scoring a+b.
     """
     console.configure(quiet=quiet)
-    sources, command = files or [], f"score {run}"
+    sources, command = files or [], f"score {word(run)}"
     inputs.check(sources, command)
     unit = _unit(lines or jsonl or text_field is not None, documents)
     _check_state(unit, sources, wanted=bool(state_in or state_out))

@@ -14,7 +14,7 @@ from rnnctl.cli import console, inputs
 from rnnctl.cli import train_options as o
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
 from rnnctl.cli.train_settings import settings_given
-from rnnctl.errors import CorruptRunError, RunError, UsageError
+from rnnctl.errors import CorruptRunError, RunError, UsageError, word
 
 if TYPE_CHECKING:
     from rnnctl.config import RunConfig
@@ -105,7 +105,8 @@ def train(
     for warning in result.warnings:
         if warning.code == "not_diagnosed":
             console.warn(warning.text)
-    console.hint(f"`{result.next_command}` uses it; `rnnctl info {result.run}` shows what it is")
+    shows = f"rnnctl info {word(result.run)}"
+    console.hint(f"`{result.next_command}` uses it; `{shows}` shows what it is")
 
 
 def _check_sources(sources: Sequence[str]) -> None:
@@ -182,7 +183,8 @@ def _repeated(config: Path) -> tuple[RunConfig, Any]:
 
     path = config / "config.json" if config.is_dir() else config
     if not path.exists():
-        raise RunError(f"--config {config}: there is no such file", hint=CONFIG_HINT)
+        what = f"the folder holds no {path.name}" if config.is_dir() else "there is no such file"
+        raise RunError(f"--config {config}: {what}", hint=CONFIG_HINT)
     try:
         return repeat(path)
     except CorruptRunError as problem:

@@ -18,7 +18,7 @@ from rnnctl.compare.measures import QUALITY
 from rnnctl.compare.plan import UNTRAINED_LR
 from rnnctl.compare.sizes import macs_per_token, recurrent_parameters
 from rnnctl.data.bench_tasks import chance, parse
-from rnnctl.errors import RnnctlError, RunError
+from rnnctl.errors import RnnctlError, RunError, word
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import ExchangeRecord, Failure, Member, SpeedRecord
 from rnnctl.runs import Run, find_runs
@@ -44,7 +44,7 @@ def read_all(paths: Sequence[Path]) -> tuple[list[Member], list[Failure]]:
         try:
             members.append(read_member(path))
         except RnnctlError as problem:
-            command = f"rnnctl train --resume {path}"
+            command = f"rnnctl train --resume {word(path)}"
             failures.append(Failure(name=str(path), reason=problem.message, command=command))
     return members, failures
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from rnnctl import storage
 from rnnctl.config import CONFIG_SCHEMA, RunConfig
 from rnnctl.data.documents import Document
-from rnnctl.errors import CorruptRunError, RunError
+from rnnctl.errors import CorruptRunError, RunError, word
 from rnnctl.results.base import Result
 from rnnctl.runs import checkpoints, heldout, kept, lock, seal
 from rnnctl.runs.current import (
@@ -149,7 +149,7 @@ class Run:
         if name is None:
             raise RunError(
                 f"{self.path} holds no weights: training ended before its first checkpoint",
-                hint=f"`rnnctl train --resume {self.path}` starts it again",
+                hint=f"`rnnctl train --resume {word(self.path)}` starts it again",
             )
         files = checkpoints.check_checkpoint(self.path, name, self.current.checkpoints[name])
         if WEIGHTS_NAME not in files:
@@ -250,15 +250,15 @@ def check_free(path: Path, *, overwrite: bool) -> None:
     """RunError unless a run may be made at `path`. Only runs and empty folders are overwritten."""
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
+    if not (path / CURRENT_NAME).is_file():
+        what = "is not a run, so --overwrite leaves it alone" if overwrite else "exists already"
+        other = "choose another --run" if overwrite else "it is not a run; choose another --run"
+        raise RunError(f"{path} {what}", hint=other)
     if not overwrite:
         raise RunError(
             f"{path} exists already",
-            hint=f"choose another --run, continue it with `rnnctl train --resume {path}`, "
+            hint=f"choose another --run, continue it with `rnnctl train --resume {word(path)}`, "
             "or replace it with --overwrite",
-        )
-    if not (path / CURRENT_NAME).is_file():
-        raise RunError(
-            f"{path} is not a run, so --overwrite leaves it alone", hint="choose another --run"
         )
     with lock.locked(path):
         return

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rnnctl.config import ModelConfig, RunConfig
 from rnnctl.data.tokenizers import Tokenizer
-from rnnctl.errors import CorruptRunError, RunError
+from rnnctl.errors import CorruptRunError, RunError, word
 from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.recurrent import parameter_shapes
@@ -189,7 +189,7 @@ def transfer(model: torch.nn.Module, source: Run) -> list[str]:
         raise RunError(
             f"nothing of {source.path} fits this model",
             hint="use the same --cell, --hidden-size, --embedding-size and --layers; "
-            f"`rnnctl info {source.path}` shows them",
+            f"`rnnctl info {word(source.path)}` shows them",
         )
     model.load_state_dict(fitting, strict=False)
     return sorted(fitting)

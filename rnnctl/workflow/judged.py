@@ -16,7 +16,7 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import SPLITS, Document
 from rnnctl.data.storewriter import utf8_length
-from rnnctl.errors import DataError, UsageError
+from rnnctl.errors import DataError, UsageError, word
 from rnnctl.inference.training_text import corpus_facts, heldout_size
 from rnnctl.results.base import Warning_
 from rnnctl.tasks.loading import Loaded
@@ -41,7 +41,7 @@ class Material:
 def kept(loaded: Loaded, part: Part | None) -> Material:
     """The held-out documents in the run. UsageError where it keeps none."""
     run = loaded.run
-    hint = f"name a corpus: `rnnctl evaluate {run.path} CORPUS`"
+    hint = f"name a corpus: `rnnctl evaluate {word(run.path)} CORPUS`"
     if part in ("train", "all"):
         raise UsageError(f"{run.path} keeps only text that was held out: valid, test", hint=hint)
     names: tuple[Part, ...] = ("test", "valid") if part is None else (part,)

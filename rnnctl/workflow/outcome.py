@@ -10,6 +10,7 @@ import torch
 
 from rnnctl import __version__
 from rnnctl.data import bench_tasks
+from rnnctl.errors import word
 from rnnctl.nn.engines import fused_available, threading_layer
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.training import CurvePoint, TrainResult
@@ -58,7 +59,7 @@ def train_result(
         splits=tuple(m.result for m in measured),
         documents=tuple(m.sums for m in measured if m.sums is not None),
         curve=tuple(CurvePoint(step=s, tokens=0, value=v) for s, v in counters.history),
-        next_command=f"rnnctl {use} {path}",
+        next_command=f"rnnctl {use} {word(path)}",
     )
 
 

@@ -19,7 +19,7 @@ from rnnctl.data.ids import SplitIds
 from rnnctl.data.store import Store, build_store
 from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
-from rnnctl.errors import DataError, RunError
+from rnnctl.errors import DataError, RunError, word
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.runs import Run, seal
@@ -180,7 +180,7 @@ def check_same_corpus(run: Run, corpus: Corpus) -> None:
     if known != corpus.fingerprint:
         raise RunError(
             f"the corpus is not the one that {run.path} was trained on ({corpus.description})",
-            hint=f"bring the old text back, or start anew with `--from {run.path}`",
+            hint=f"bring the old text back, or start anew with `--from {word(run.path)}`",
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import torch
 
 from rnnctl.config import RunConfig, Settings, option_of
-from rnnctl.errors import Interrupted, RnnctlError, UsageError
+from rnnctl.errors import Interrupted, RnnctlError, UsageError, word
 from rnnctl.results.base import Warning_
 from rnnctl.results.training import TrainResult
 from rnnctl.runs import Run
@@ -87,7 +87,7 @@ def resumed(
         for name, old, new in _changes(getattr(run.config, section), getattr(config, section)):
             raise UsageError(
                 f"{name} is {old} in {path} and cannot become {new} in the middle",
-                hint=f"leave it out, or start a new run with `--from {path}`",
+                hint=f"leave it out, or start a new run with `--from {word(path)}`",
             )
     changes = list(_changes(run.config.training, config.training))
     for name, old, new in changes:
@@ -241,7 +241,7 @@ class _Training:
         step = self.state.counters.step
         return Interrupted(
             f"stopped after step {step}; the best weights and a checkpoint are in {self.run.path}",
-            hint=f"`rnnctl train --resume {self.run.path}` goes on from here",
+            hint=f"`rnnctl train --resume {word(self.run.path)}` goes on from here",
             exit_code=stop.exit_code,
         )
 

@@ -213,7 +213,7 @@ def test_standard_input_is_a_corpus(rnnctl: CommandLine, text: Path, tmp_path: P
         (("{text}", "--sedd", 1), 2, "--seed"),
         (("{text}", "--device", "cuda:7"), 2, "--device cuda:7"),
         (("{text}", "--resume", "nowhere"), 1, "nowhere does not exist"),
-        (("{text}", "--resume", "auto"), 2, "name it: --run DIR"),
+        (("{text}", "--resume", "auto"), 2, "needs --run"),
         (("--config", "{text}"), 1, "words.txt"),
         (("{text}", "--from", "nowhere"), 1, "nowhere does not exist"),
     ],
@@ -284,6 +284,42 @@ def test_wrong_settings_files_are_named(
     outcome = rnnctl("train", "--config", tmp_path / wrong, "--run", tmp_path / "r")
     assert outcome.code == 1 and f"--config {tmp_path / wrong}" in outcome.err
     assert "config.json of a run" in outcome.err
+
+
+def test_settings_that_do_not_exist_are_named(
+    rnnctl: CommandLine, run: Path, tmp_path: Path
+) -> None:
+    settings = json.loads((run / "config.json").read_text())
+    settings["training"]["learnrate"] = 1
+    (tmp_path / "other.json").write_text(json.dumps(settings))
+    outcome = rnnctl("train", "--config", tmp_path / "other.json", "--run", tmp_path / "r")
+    assert outcome.code == 1
+    assert "training.learnrate: there is no such field" in outcome.err
+    outcome = rnnctl("train", "--config", tmp_path, "--run", tmp_path / "r")
+    assert outcome.code == 1 and "the folder holds no config.json" in outcome.err
+
+
+def test_a_folder_that_is_no_run_is_not_to_be_resumed_or_overwritten(
+    rnnctl: CommandLine, text: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.txt").write_text("mine")
+    for more in ((), ("--overwrite",)):
+        outcome = rnnctl("train", text, "--run", tmp_path / "mine", *QUICK, *more)
+        assert outcome.code == 1 and "choose another --run" in outcome.err
+        assert "--resume" not in outcome.err and "replace it" not in outcome.err
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["a.txt"]
+
+
+def test_commands_in_hints_can_be_copied(
+    rnnctl: CommandLine, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ("train", text, "--run", "my run", "--steps", 2, *QUICK)
+    outcome = rnnctl(*command)
+    assert "`rnnctl generate 'my run'` uses it; `rnnctl info 'my run'` shows" in outcome.err
+    outcome = rnnctl(*command)
+    assert "`rnnctl train --resume 'my run'`" in outcome.err
 
 
 def test_options_are_named_as_they_are_written(rnnctl: CommandLine, run: Path) -> None:

@@ -15,7 +15,6 @@ from rnnctl.runs import Run
 
 if TYPE_CHECKING:
     from rnnctl.data.corpus import Corpus
-    from rnnctl.data.documents import Document
 
 MOST_TOKENS = 5_000_000  # that an n-gram model is trained on
 MOST_DOCUMENTS = 50_000  # that the linear classifier is trained on
@@ -100,6 +99,7 @@ def linear(run: Run, corpus: Corpus, split: str) -> Row:
     from sklearn.metrics import f1_score
 
     from rnnctl.baselines.linear import NaiveBayesLinear
+    from rnnctl.data.spread import spread
 
     number = {name: at for at, name in enumerate(corpus.label_names)}
     texts: dict[str, list[str]] = {}
@@ -118,19 +118,3 @@ def linear(run: Run, corpus: Corpus, split: str) -> Row:
             "macro_f1": float(f1_score(labels[split], found, average="macro")),
         },
     )
-
-
-def spread(corpus: Corpus, split: str, most: int) -> list[Document]:
-    """The documents of a split, or `most` of them: one out of each of so many equal stretches.
-
-    A file that is sorted by label is met evenly so, and drawing within a stretch, always alike,
-    keeps the choice out of step with a file in which labels take turns.
-    """
-    import numpy as np
-
-    count = sum(1 for _ in corpus.documents(split))
-    if count <= most:
-        return list(corpus.documents(split))
-    begins = np.arange(most + 1) * count // most
-    chosen = set(np.random.default_rng(0).integers(begins[:-1], begins[1:]).tolist())
-    return [one for k, one in enumerate(corpus.documents(split)) if k in chosen]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnctl.data.spread import places
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.diagnostics import items as item_files
 from rnnctl.diagnostics import sentences
@@ -45,8 +46,11 @@ class Material:
     @cached_property
     def sample(self) -> Sample:
         """The text in ids; for classifiers cut as in training."""
-        documents = list(self.text.documents)[:MOST_DOCUMENTS]
         labels = self.loaded.labels
+        documents = list(self.text.documents)
+        if labels:  # sorted by label, maybe
+            documents = [documents[k] for k in places(len(documents), MOST_DOCUMENTS)]
+        documents = documents[:MOST_DOCUMENTS]
         cut = self.loaded.config.corpus.max_tokens
         texts = [_cut(document.text, cut, self.loaded) for document in documents]
         classes = None
@@ -56,7 +60,9 @@ class Material:
             if not strange:
                 classes = [number[str(document.label)] for document in documents]
             else:
-                self._warn("LABELS", f"labels the run does not know: {sorted(map(str, strange))}")
+                unknown = ", ".join(sorted(map(str, strange)))
+                text = f"labels the run does not know: {unknown}; it knows {', '.join(labels)}"
+                self._warn("LABELS", text)
         sample = encode(self.loaded.tokenizer, texts, labels=classes, running=self._running)
         if sample.tokens == 0:
             raise DataError("there is no text to measure on", hint="name a text: `--text FILE`")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from rnnctl.data.cache import cache_directory
-from rnnctl.data.corpus import open_corpus
+from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
+from rnnctl.data.spread import spread
 from rnnctl.errors import DataError
 from rnnctl.tasks.loading import Loaded
 from rnnctl.workflow.judged import choose
@@ -67,10 +69,10 @@ def read_text(
         plain = settings.model_copy(update={"documents": "line", "split": "100/0/0"})
         corpus = open_corpus(plain, task="lm", cache=cache_directory())
         return Text(_first(corpus.documents("train")), False, corpus.description)
-    documents = _first(found.corpus.documents(found.split))
     name = f"{found.corpus.description} ({found.part})"
-    if loaded.labels:
-        return _halves(documents, name)
+    if loaded.labels:  # sorted by label, maybe
+        return _halves(_all_over(found.corpus, found.split), name)
+    documents = _first(found.corpus.documents(found.split))
     return Text(documents, found.corpus.running, name)
 
 
@@ -84,6 +86,19 @@ def _first(documents: Iterable[Document]) -> list[Document]:
     return kept
 
 
+def _all_over(corpus: Corpus, split: str) -> list[Document]:
+    """The documents, or where they are too many a share of them from everywhere."""
+    count = chars = 0
+    for document in corpus.documents(split):
+        count, chars = count + 1, chars + len(document.text)
+    return spread(corpus, split, math.ceil(count * min(1, MOST_CHARS / max(1, chars))))
+
+
 def _halves(documents: Sequence[Document], name: str) -> Text:
-    """Every other document is measured on, the others are for the reference."""
-    return Text(documents[::2], False, name, documents[1::2])
+    """Every other document of each label is measured on, the others are for the reference."""
+    seen: dict[str | None, int] = {}
+    halves: tuple[list[Document], list[Document]] = ([], [])
+    for document in documents:
+        count = seen[document.label] = seen.get(document.label, -1) + 1
+        halves[count % 2].append(document)
+    return Text(halves[0], False, name, halves[1])

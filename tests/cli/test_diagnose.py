@@ -96,6 +96,27 @@ def test_text_in_another_encoding_or_column(rnnctl: CommandLine, run: Path, tmp_
     assert found[0] < found[1]
 
 
+@pytest.mark.parametrize("order", ["sorted", "taking turns"])
+def test_both_labels_are_measured_in_whatever_order_they_stand(
+    rnnctl: CommandLine, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    order: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("rnnctl.workflow.text.MOST_CHARS", 3000)
+    monkeypatch.setattr("rnnctl.workflow.material.MOST_DOCUMENTS", 40)
+    sentence = "the room was {} indeed. we saw a river. it rained on the hill. "
+    classifier = make_run(sentence + "good bad", level="word", labels=("bad", "good"))
+    rows = [f"{sentence.format(label) * 3},{label}" for label in ("bad", "good")]
+    rows = [row for row in rows for _ in range(90)] if order == "sorted" else rows * 90
+    (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(rows))
+    outcome = rnnctl("diagnose", classifier, "position", "--text", tmp_path / "a.csv")
+    assert outcome.code == 0, outcome.err
+    assert "at least two labels" not in " ".join(outcome.out.split())
+    (tmp_path / "a.csv").write_text("text,label\n" + "a river,yes\na hill,no\n" * 9)
+    outcome = rnnctl("diagnose", classifier, "position", "--text", tmp_path / "a.csv")
+    said = " ".join(outcome.out.split())
+    assert "labels the run does not know: no, yes; it knows bad, good" in said
+
+
 def test_the_length_that_use_asks_for_is_enough(
     rnnctl: CommandLine, run: Path, text: Path, tmp_path: Path
 ) -> None:

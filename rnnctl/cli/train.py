@@ -156,8 +156,8 @@ def _plan(
         )
     if resume == "auto" and run is None:
         raise UsageError(
-            "--resume auto needs --run DIR",
-            hint="name the run to continue if it is there, for example --run runs/a",
+            "--resume auto does not say which run to continue if it is there",
+            hint="name it: --run DIR",
         )
     options = Options(
         overwrite=overwrite,

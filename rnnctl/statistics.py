@@ -49,6 +49,49 @@ def resampling_weights(units: int, *, resamples: int = RESAMPLES, seed: int = 0)
     return draw.multinomial(units, np.full(units, 1 / units), size=resamples).astype(np.float64)
 
 
+def crossed_weights(
+    values: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Floats:
+    """Bootstrap weights (R, N) of N items that come from two crossed groups, say texts and pairs.
+
+    `values` are (N, K), `first` and `second` (N,) the groups that each item belongs to. Both groups
+    are resampled and their deviations added, in such a measure that the mean of `values` varies as
+    its two-way clustered variance says: V(first) + V(second) - V(cells), at least the larger of the
+    two (Cameron, Gelbach & Miller 2011). The product of both resamplings would count the variance
+    of independent items three times (Owen 2007). A weight may be negative.
+    """
+    columns = _columns(values)
+    deviations = columns - columns.mean(0)
+    groups = [np.unique(np.asarray(group), return_inverse=True)[1] for group in (first, second)]
+    cells = np.unique(np.stack(groups), axis=1, return_inverse=True)[1].ravel()
+    by_first, by_second, by_cell = (
+        _clustered(deviations, group) if group.max(initial=0) else np.zeros(columns.shape[1])
+        for group in (*groups, cells)
+    )
+    added = by_first + by_second
+    wanted = np.maximum(added - by_cell, np.maximum(by_first, by_second)).sum()
+    scale = math.sqrt(wanted / added.sum()) if added.sum() > 0 else 1.0
+    weights = np.ones((resamples, len(columns)))
+    for k, group in enumerate(groups):
+        if group.max(initial=0):
+            drawn = resampling_weights(int(group.max()) + 1, resamples=resamples, seed=seed + k)
+            weights += scale * (drawn - 1)[:, group]
+    return weights
+
+
+def _clustered(deviations: Floats, group: NDArray[np.intp]) -> Floats:
+    """Σ over clusters of the square of the sum within: (K,)."""
+    sums = np.zeros((int(group.max()) + 1, deviations.shape[1]))
+    np.add.at(sums, group, deviations)
+    squares: Floats = (sums**2).sum(0)
+    return squares
+
+
 def ratio_of_means(sums: ArrayLike, counts: ArrayLike, weights: Floats) -> Bootstrapped:
     """Bootstrap of Σ sums / Σ counts over units.
 

@@ -29,6 +29,36 @@ def test_ratio_of_means_weighs_units_by_their_counts() -> None:
     assert found.replicates[:, 0].tolist() == [2.0, 2.0]
 
 
+@pytest.mark.parametrize(
+    ("texts", "pairs", "of_text", "of_pair"),
+    [(400, 40, 0.0, 0.0), (100, 40, 0.0, 0.3), (40, 100, 0.3, 0.0), (40, 40, 0.3, 0.3)],
+)
+def test_crossed_weights_vary_as_the_mean_does(
+    texts: int, pairs: int, of_text: float, of_pair: float
+) -> None:
+    """Against the spread of the mean itself over 300 samples; a product of both is far wider."""
+    draw, means, wide = np.random.default_rng(5), [], []
+    for trial in range(300):
+        text = np.arange(400) % texts
+        pair = draw.permutation(np.arange(400) % pairs)
+        values = draw.normal(size=400) + of_text * draw.normal(size=texts)[text]
+        values += of_pair * draw.normal(size=pairs)[pair]
+        means.append(values.mean())
+        weights = statistics.crossed_weights(values, text, pair, resamples=60, seed=trial)
+        found = statistics.ratio_of_means(values, np.ones(400), weights)
+        wide.append(found.replicates.var())
+    assert math.sqrt(np.mean(wide)) == pytest.approx(np.std(means), rel=0.15)
+
+
+def test_crossed_weights_of_one_group_are_those_of_the_other() -> None:
+    values = np.array([1.0, 5.0, 2.0, 6.0])
+    weights = statistics.crossed_weights(values, [0, 0, 0, 0], [0, 1, 0, 1], resamples=99, seed=4)
+    drawn = statistics.resampling_weights(2, resamples=99, seed=5)
+    assert weights == pytest.approx(drawn[:, [0, 1, 0, 1]])
+    assert (statistics.crossed_weights(values, [0] * 4, [0] * 4, resamples=3) == 1).all()
+    assert statistics.crossed_weights(np.ones((4, 2)), range(4), range(4)).shape == (1000, 4)
+
+
 def test_percentiles_bear_infinite_replicates() -> None:
     lo, hi = statistics.percentiles(np.array([1.0, 2.0, math.inf, math.inf])[:, None])
     assert (lo[0], hi[0]) == (1.0, math.inf)

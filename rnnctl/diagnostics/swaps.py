@@ -82,11 +82,13 @@ def summarise(
 ) -> EffectRecord:
     """Curves B and R and their summaries. `near` (K,) marks the distances behind B_near.
 
-    `also` names further distances to read R at. Texts and pairs are resampled independently and
-    crossed. Where the interval of B_near reaches 0 (or B_near stays below `floor`) there is no
-    ratio, and `advice` ends the sentence that says so.
+    `also` names further distances to read R at. Texts and pairs are resampled crossed. Where the
+    interval of B_near reaches 0 (or B_near stays below `floor`) there is no ratio, and `advice`
+    ends the sentence that says so.
     """
-    weights = _crossed_weights(swaps, settings)
+    weights = statistics.crossed_weights(
+        swaps.deltas, swaps.texts, swaps.pairs, resamples=settings.resamples, seed=settings.seed
+    )
     b = statistics.ratio_of_means(swaps.deltas, np.ones_like(swaps.deltas), weights)
     units = len(np.unique(swaps.texts))
     n = np.full(len(swaps.x), units)
@@ -110,22 +112,6 @@ def summarise(
         "r": curves.curve(swaps.x, r, n, x_unit=sample.unit, y_unit="ratio"),
     }
     return record.model_copy(update={"scalars": scalars, "curves": drawn})
-
-
-def _crossed_weights(swaps: Swaps, settings: Settings) -> Floats:
-    """(R, N): the product of how often a swap's text and its pair are drawn."""
-    product: Floats | None = None
-    for k, group in enumerate((swaps.texts, swaps.pairs)):
-        members, index = np.unique(group, return_inverse=True)
-        if len(members) < 2:
-            continue
-        drawn = statistics.resampling_weights(
-            len(members), resamples=settings.resamples, seed=settings.seed + k
-        )[:, index]
-        product = drawn if product is None else product * drawn
-    if product is None:
-        return np.ones((settings.resamples, len(swaps.deltas)))
-    return product
 
 
 def _undefined(record: EffectRecord, near: float, b_near: Estimate, advice: str) -> EffectRecord:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rnnctl import statistics
 from rnnctl.diagnostics import effect, gates, hold, lyapunov, reach, reach_curves, use
 from rnnctl.diagnostics.known_answers.check import Check, close, holds
 from rnnctl.diagnostics.known_answers.toys import (
@@ -27,6 +28,7 @@ from rnnctl.results.diagnostics import Measurement
 
 Floats = NDArray[np.float64]
 TRIALS, DOCUMENTS, WINDOWS, LAGS = 400, 60, 5, 6
+SWAPS = 600
 DECAY = 0.3
 HIDDEN = 6
 SETTINGS = Settings(
@@ -48,7 +50,8 @@ def coverage() -> Iterator[Check]:
         curve_hits += low <= np.exp(-DECAY * (LAGS - 1)) <= high
         ends = found.half_life.ci95
         half_hits += (ends[0] or 0.0) <= truth <= (np.inf if ends[1] is None else ends[1])
-    for name, hits in (("curve", curve_hits), ("half-life", half_hits)):
+    crossed = sum(_crossed(np.random.default_rng((20, trial)), trial) for trial in range(TRIALS))
+    for name, hits in (("curve", curve_hits), ("half-life", half_hits), ("crossed", crossed)):
         share = hits / TRIALS
         yield holds(f"coverage, {name}", "92–97 %", f"{share:.1%}", 0.92 <= share <= 0.97)
 
@@ -61,6 +64,16 @@ def _correlated(
     rate = DECAY + 0.1 * rng.standard_normal(DOCUMENTS)[groups]
     noise = 0.02 * rng.standard_normal((len(lags), len(groups)))
     return np.exp(-np.outer(lags - 1, rate) + noise * (lags[:, None] > 1)), groups
+
+
+def _crossed(rng: np.random.Generator, seed: int) -> bool:
+    """Whether the interval holds the mean of swaps in texts that share word pairs."""
+    texts, pairs = rng.integers(0, 4 * DOCUMENTS, SWAPS), rng.integers(0, DOCUMENTS, SWAPS)
+    effect_of_pair = 0.1 * rng.standard_normal(DOCUMENTS)[pairs]
+    values = DECAY + effect_of_pair + rng.standard_normal(SWAPS)
+    weights = statistics.crossed_weights(values, texts, pairs, resamples=200, seed=seed)
+    found = statistics.ratio_of_means(values, np.ones(SWAPS), weights)
+    return bool(found.lo[0] <= DECAY <= found.hi[0])
 
 
 def invariance() -> Iterator[Check]:

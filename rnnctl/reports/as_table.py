@@ -148,7 +148,7 @@ def _rich_table(block: Table, width: int) -> RichTable:
 
 def _folded(text: str, width: int) -> str:
     """Text whose words fit `width`; longer ones are cut, after a mark such as / or -."""
-    return " ".join(_folded_word(word, width) for word in text.split(" "))
+    return " ".join(_folded_word(word, width) for word in text.strip().split(" "))
 
 
 def _folded_word(word: str, width: int) -> str:
@@ -168,6 +168,8 @@ def column_widths(block: Table, width: int) -> list[int]:
     """
     made = _least_widths(block, width)
     room = width - _GAP * (len(made) - 1) - sum(made)
+    if room < 0:  # one part of a split table, whose widest number stands in another
+        made[0] = max(_least_width([block.columns[0]]), made[0] + room)
     for wanted in (_widest_cells(block), [cell_len(_glued(name)) for name in block.columns]):
         while room > 0:
             tightest = max(range(len(made)), key=lambda at: wanted[at] / made[at])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.reports.as_html import as_html
@@ -57,6 +57,8 @@ cells = st.text("abc123,. []-", max_size=18)
     st.lists(st.tuples(cells, cells, cells, cells), min_size=1, max_size=4),
     st.integers(30, 100),
 )
+@example([("", "", "1" * 12, " " + "1" * 16)], 46)
+@example([("", "", "11112", "1" * 14), ("1" * 15, "", "", "")], 30)
 def test_every_word_of_any_table_comes_out_whole(
     rows: list[tuple[str, str, str, str]], width: int
 ) -> None:

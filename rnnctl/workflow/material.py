@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnctl.data.spread import places
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.diagnostics import items as item_files
 from rnnctl.diagnostics import sentences
@@ -26,7 +25,6 @@ from rnnctl.workflow.references import BagSubject, bag_of_words, n_gram
 from rnnctl.workflow.text import Text
 
 Ids = NDArray[np.int64]
-MOST_DOCUMENTS = 4000
 MOST_SENTENCES = 3000
 NEUTRAL = 0.2  # nats: a sentence with a smaller margin speaks for neither label
 FEWEST_NEUTRAL = 20
@@ -47,10 +45,7 @@ class Material:
     def sample(self) -> Sample:
         """The text in ids; for classifiers cut as in training."""
         labels = self.loaded.labels
-        documents = list(self.text.documents)
-        if labels:  # sorted by label, maybe
-            documents = [documents[k] for k in places(len(documents), MOST_DOCUMENTS)]
-        documents = documents[:MOST_DOCUMENTS]
+        documents = self.text.documents
         cut = self.loaded.config.corpus.max_tokens
         texts = [_cut(document.text, cut, self.loaded) for document in documents]
         classes = None

@@ -10,12 +10,14 @@ from typing import BinaryIO
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
-from rnnctl.data.spread import spread
+from rnnctl.data.spread import places, spread
 from rnnctl.errors import DataError
 from rnnctl.tasks.loading import Loaded
+from rnnctl.wording import plural
 from rnnctl.workflow.judged import choose
 
 MOST_CHARS = 5_000_000
+MOST_DOCUMENTS = 4000  # that are measured on
 
 
 @dataclass(frozen=True)
@@ -34,17 +36,20 @@ class Text:
 def heldout(loaded: Loaded) -> Text:
     """The documents that the run keeps: validation text first, test text for the reference.
 
-    Running text of both splits is joined. Raises DataError where the run keeps none.
+    Running text of both splits is joined; of many documents it is a sample. Raises DataError where
+    the run keeps none.
     """
     run = loaded.run
     valid, test = run.heldout("valid"), run.heldout("test")
     if not valid and not test:
         raise DataError(f"{run.path} keeps no held-out text", hint="name a text: `--text FILE`")
     running = run.heldout_running("valid" if valid else "test")
+    if running:
+        return Text([*valid, *test], True, "held-out text")
     if not loaded.labels:
-        return Text([*valid, *test], running, "held-out text")
+        return _sampled([*valid, *test], "held-out text")
     if valid and test:
-        return Text(valid, False, "validation text", test)
+        return _sampled(valid, "validation text", test)
     return _halves(valid or test, "held-out text")
 
 
@@ -56,9 +61,10 @@ def read_text(
 ) -> Text:
     """Documents of a corpus: its test part where it is the run's own, else all of it.
 
-    At most 5 million characters. `columns`: what to read otherwise than in the training
-    (`text_field`, `label_field`, `encoding`). Without labels a classifier is still measured, line
-    by line, as far as that goes. Raises what opening a corpus raises.
+    At most 5 million characters: the beginning of a running text, an even sample of documents.
+    `columns`: what to read otherwise than in the training (`text_field`, `label_field`,
+    `encoding`). Without labels a classifier is still measured, line by line, as far as that goes.
+    Raises what opening a corpus raises.
     """
     settings = loaded.config.corpus.model_copy(update={"sources": (source,), **(columns or {})})
     try:
@@ -68,37 +74,63 @@ def read_text(
             raise
         plain = settings.model_copy(update={"documents": "line", "split": "100/0/0"})
         corpus = open_corpus(plain, task="lm", cache=cache_directory())
-        return Text(_first(corpus.documents("train")), False, corpus.description)
+        documents, total = _all_over(corpus, "train")
+        return _sampled(documents, corpus.description, total=total)
     name = f"{found.corpus.description} ({found.part})"
-    if loaded.labels:  # sorted by label, maybe
-        return _halves(_all_over(found.corpus, found.split), name)
-    documents = _first(found.corpus.documents(found.split))
-    return Text(documents, found.corpus.running, name)
+    if found.corpus.running:
+        return Text(_beginning(found.corpus.documents(found.split)), True, name)
+    documents, total = _all_over(found.corpus, found.split)
+    if loaded.labels:
+        return _halves(documents, name, total=total)
+    return _sampled(documents, name, total=total)
 
 
-def _first(documents: Iterable[Document]) -> list[Document]:
+def _beginning(parts: Iterable[Document]) -> list[Document]:
+    """The first parts of a running text."""
     kept, chars = [], 0
-    for document in documents:
-        kept.append(document)
-        chars += len(document.text)
+    for part in parts:
+        kept.append(part)
+        chars += len(part.text)
         if chars > MOST_CHARS:
             break
     return kept
 
 
-def _all_over(corpus: Corpus, split: str) -> list[Document]:
-    """The documents, or where they are too many a share of them from everywhere."""
+def _all_over(corpus: Corpus, split: str) -> tuple[list[Document], int]:
+    """The documents, or where they are too many a share of them from everywhere; and of how many.
+
+    A corpus may be sorted by label, or by anything else.
+    """
     count = chars = 0
     for document in corpus.documents(split):
         count, chars = count + 1, chars + len(document.text)
-    return spread(corpus, split, math.ceil(count * min(1, MOST_CHARS / max(1, chars))))
+    most = math.ceil(count * min(1, MOST_CHARS / max(1, chars)))
+    return spread(corpus, split, most), count
 
 
-def _halves(documents: Sequence[Document], name: str) -> Text:
+def _halves(documents: Sequence[Document], name: str, *, total: int = 0) -> Text:
     """Every other document of each label is measured on, the others are for the reference."""
     seen: dict[str | None, int] = {}
     halves: tuple[list[Document], list[Document]] = ([], [])
     for document in documents:
         count = seen[document.label] = seen.get(document.label, -1) + 1
         halves[count % 2].append(document)
-    return Text(halves[0], False, name, halves[1])
+    return _sampled(halves[0], name, halves[1], total=total or len(documents))
+
+
+def _sampled(
+    documents: Sequence[Document],
+    name: str,
+    reference: Sequence[Document] = (),
+    *,
+    total: int = 0,
+) -> Text:
+    """So many of the documents that they can be measured on, from everywhere.
+
+    `total`: of how many they are, if not of themselves; the name says if it is not all of these.
+    """
+    kept = [documents[k] for k in places(len(documents), MOST_DOCUMENTS)]
+    total = total or len(documents)
+    if len(kept) < total:
+        name = f"{name}, a sample of its {plural(total, 'document')}"
+    return Text(kept, False, name, reference)

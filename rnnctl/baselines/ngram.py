@@ -39,8 +39,9 @@ class _Level:
 class KneserNey:
     """An n-gram model over ids below `vocab_size`, trained once on `documents`.
 
-    `order` counts the predicted token: 5 looks at four tokens back. `boundary_id` stands between
-    documents and before the first. `tokens` is how many it was trained on.
+    `order` counts the predicted token: 5 looks at four tokens back. Before a document it is as if
+    there were order − 1 times `boundary_id`, which are context and never counted as text; whether
+    documents end in one is theirs to say. `tokens` is how many it was trained on.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class KneserNey:
         self.order, self.vocab_size, self.boundary_id = order, vocab_size, boundary_id
         self.tokens = sum(map(np.size, documents))
         ids = self._joined(documents)
+        text = self._text(documents)
         ranks = np.zeros(len(ids), dtype=np.int64)
         keys: list[Ids] = []
         grams: list[Ids] = []  # per order: the rank of the k-gram that ends at each position, or −1
@@ -61,7 +63,12 @@ class KneserNey:
             keys.append(unique)
             grams.append(ranks)
         self._levels = [
-            _level(keys[k], self._counts(keys, grams, k), len(keys[k - 1]) if k else 1, vocab_size)
+            _level(
+                keys[k],
+                self._counts(keys, grams, text, k),
+                len(keys[k - 1]) if k else 1,
+                vocab_size,
+            )
             for k in range(order)
         ]
 
@@ -82,17 +89,24 @@ class KneserNey:
         parts = [part for document in documents for part in (pad, np.asarray(document))]
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, dtype=np.int64)
 
-    def _counts(self, keys: list[Ids], grams: list[Ids], k: int) -> Floats:
-        """a(·) of the (k+1)-grams: how often, or below the top after how many different tokens."""
+    def _text(self, documents: Sequence[ArrayLike]) -> NDArray[np.bool_]:
+        """Which of the joined ids are a document's own."""
+        pad = np.zeros(self.order - 1, dtype=bool)
+        parts = [part for one in documents for part in (pad, np.ones(np.size(one), dtype=bool))]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=bool)
+
+    def _counts(self, keys: list[Ids], grams: list[Ids], text: NDArray[np.bool_], k: int) -> Floats:
+        """a(·) of the (k+1)-grams: how often, or below the top after how many different tokens.
+
+        Only those that end in a token of the `text`; the others are nothing but contexts.
+        """
         size = len(keys[k])
-        whole = grams[k] >= 0
         if k == self.order - 1:
-            return np.bincount(grams[k][whole], minlength=size).astype(np.float64)
-        longer = grams[k + 1] >= 0
-        suffix = np.zeros(len(keys[k + 1]), dtype=np.int64)
-        suffix[grams[k + 1][longer]] = grams[k][longer]  # the longer gram without its first token
-        # what begins the text has no left neighbour, and still happened
-        return np.maximum(1.0, np.bincount(suffix, minlength=size))
+            return np.bincount(grams[k][text], minlength=size).astype(np.float64)
+        # every token of a document has order − 1 before it, so that its longer gram exists
+        _, first = np.unique(grams[k + 1][text], return_index=True)
+        suffix = grams[k][text][first]  # the longer gram without its first token
+        return np.bincount(suffix, minlength=size).astype(np.float64)
 
     def _probabilities(self, ids: Ids) -> Floats:
         """P of every token of `ids` given the up to order − 1 tokens before it: (T,)."""

@@ -19,13 +19,11 @@ Slow = Callable[[tuple[int, ...], int], float]
 
 def slow_model(documents: list[list[int]], order: int, size: int, boundary: int) -> Slow:
     """Interpolated modified Kneser–Ney with dictionaries (Chen & Goodman 1999)."""
-    text: list[int] = []
+    grams: list[list[tuple[int, ...]]] = [[] for _ in range(order)]
     for document in documents:
-        text += [boundary] * (order - 1) + list(document)
-    grams = [
-        [tuple(text[i - k + 1 : i + 1]) for i in range(k - 1, len(text))]
-        for k in range(1, order + 1)
-    ]
+        text = [boundary] * (order - 1) + list(document)
+        for k in range(1, order + 1):  # those that end in a token of the document
+            grams[k - 1] += [tuple(text[i - k + 1 : i + 1]) for i in range(order - 1, len(text))]
     counts: list[dict[tuple[int, ...], float]] = []
     for k in range(order):
         found: dict[tuple[int, ...], float] = defaultdict(float)
@@ -35,8 +33,6 @@ def slow_model(documents: list[list[int]], order: int, size: int, boundary: int)
         else:
             for longer in set(grams[k + 1]):
                 found[longer[1:]] += 1
-            for gram in grams[k]:  # the very first ones have no left neighbour
-                found[gram] = max(1.0, found[gram])
         counts.append(found)
 
     def discount(k: int, count: float) -> float:
@@ -66,7 +62,7 @@ def slow_model(documents: list[list[int]], order: int, size: int, boundary: int)
 
 @settings(max_examples=40, deadline=None)
 @given(
-    st.lists(st.lists(st.integers(0, 3), max_size=25), min_size=1, max_size=4), st.integers(2, 4)
+    st.lists(st.lists(st.integers(0, 4), max_size=25), min_size=1, max_size=4), st.integers(2, 4)
 )
 def test_agrees_with_the_slow_one(documents: list[list[int]], order: int) -> None:
     model = KneserNey(documents, order=order, vocab_size=5, boundary_id=4)
@@ -78,6 +74,17 @@ def test_agrees_with_the_slow_one(documents: list[list[int]], order: int) -> Non
         context = tuple(padded[i - order + 1 : i])
         wanted.append(-math.log(slow(context, padded[i])))
     assert model.losses(text) == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("order", [2, 3, 5])
+def test_how_documents_begin_is_learnt(order: int, ended: bool) -> None:
+    """Every document is token 1, then seven of eight equally likely ones, then its boundary."""
+    draw = np.random.default_rng(0)
+    documents = [np.concatenate([[1], draw.integers(2, 10, 7), [0] * ended]) for _ in range(2000)]
+    model = KneserNey(documents, order=order, vocab_size=10, boundary_id=0)
+    chances = model.probabilities([])
+    assert chances[1] > 0.999 and chances[0] < 1e-3
 
 
 @pytest.mark.parametrize("context", [[], [0], [5, 5, 5, 5], [1, 2], [6, 6, 6]])

@@ -20,7 +20,7 @@ def verdict(head: HeadlineRecord, measured: Measured, paragraph_words: float | N
     parts = list(_parts(head, measured))
     said = [_sentence("; ".join(parts))] if parts else []
     if paragraph_words is not None and paragraph_words >= 1:
-        said += _beginning(head, paragraph_words)
+        said += _beginning(head, measured, paragraph_words)
     return " ".join(said)
 
 
@@ -72,44 +72,58 @@ def _halves(record: Measurement | None, name: str, reached: str, censored: str) 
         yield censored.format(x=distance(found.censored_at, found.unit))
 
 
-def _beginning(head: HeadlineRecord, words: float) -> Iterator[str]:
+def _beginning(head: HeadlineRecord, measured: Measured, words: float) -> Iterator[str]:
     """Whether the beginning of a paragraph of usual length counts at its end."""
     unit = head.unit or "words"
     what = "text" if head.kind == "effect_half" else "paragraph"
     usual = f"A usual {what} has {distance(words, unit)} here"
     if head.kind == "effect_half":
-        yield from _heard(usual, head.beside.get("retention_start"))
-    elif head.status == "censored" and (head.censored_at or 0.0) >= words:
+        yield from _heard(usual, head.beside.get("retention_start"), _start(measured, words, unit))
+        return
+    if head.estimate is None and head.status != "censored":
+        return
+    low, high = head.ci95
+    low = (head.censored_at if head.status == "censored" else 0.0) if low is None else low
+    if high is not None and high < words:
+        last = f"the last {distance(high, unit)}"
+        yield f"{usual}: what stands in it before {last} no longer counts."
+    elif (low or 0.0) >= words:
         yield f"{usual}: its beginning still counts at its end."
-    elif head.estimate is not None:
-        low, high = head.ci95[0] or 0.0, head.ci95[1]
-        high = math.inf if high is None else high
-        if high < words:
-            last = f"the last {distance(high, unit)}"
-            yield f"{usual}: what stands in it before {last} no longer counts."
-        elif low >= words:
-            yield f"{usual}: its beginning still counts at its end."
-        else:
-            yield f"{usual}: whether its beginning still counts is within the error."
+    elif head.status == "censored" and (head.censored_at or 0.0) < words:
+        yield f"{usual}: its beginning is further back than was measured."
+    else:
+        yield f"{usual}: whether its beginning still counts is within the error."
 
 
-def _heard(usual: str, start: Estimate | None) -> Iterator[str]:
+def _start(measured: Measured, words: float, unit: str) -> str:
+    """What stands where retention was measured for the beginning of a text of usual length."""
+    curve = None if measured.effect is None else measured.effect.curves.get("r")
+    if curve is not None and curve.x and curve.x[-1] < 0.95 * words:
+        return f"what stands {distance(curve.x[-1], unit)} before its end"
+    return "its beginning"
+
+
+def _heard(usual: str, start: Estimate | None, what: str) -> Iterator[str]:
     if start is None or start.estimate is None:
         return
     low, high = (
         end if end is not None else far
         for end, far in zip(start.ci95, (-math.inf, math.inf), strict=True)
     )
-    if high < FAINT:
-        said = "its beginning no longer counts at its end"
+    if high < -FAINT:
+        said = f"{what} counts against what it says"
+    elif high < FAINT:
+        said = f"{what} no longer counts at its end"
+    elif low <= 0:
+        said = f"whether {what} counts at its end is within the error"
     elif high < 1:
-        said = "its beginning still counts at its end, but less than the end itself"
+        said = f"{what} still counts at its end, but less than the end itself"
     elif low > 1:
-        said = "its beginning counts more than its end"
+        said = f"{what} counts more than its end"
     elif low > 1 - FAINT:
-        said = "its beginning counts as much as its end, within the error"
+        said = f"{what} counts as much as its end, within the error"
     else:
-        said = "how much its beginning counts at its end is within the error"
+        said = f"{what} still counts at its end, how much is within the error"
     yield f"{usual}: {said}."
 
 

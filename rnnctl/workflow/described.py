@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -93,13 +94,14 @@ def data_record(text: Text, sample: Sample) -> DataRecord:
 
 
 def _paragraph_length(text: Text, sample: Sample) -> float | None:
-    """Median length of the documents; in running text, whose headings and one-line answers are
-    many, half of all words stand in paragraphs (between blank lines) of at least this length.
+    """Median length of the documents as they are read; in running text, whose headings and one-line
+    answers are many, half of all words stand in paragraphs (between blank lines) of at least this
+    length.
     """
-    parts = [document.text for document in text.documents]
-    running = text.running or len(parts) == 1
+    running = text.running or len(text.documents) == 1
+    parts: Sequence[str] = sample.texts
     if running:
-        parts = BLANK_LINES.split("".join(parts))
+        parts = BLANK_LINES.split("".join(document.text for document in text.documents))
     found = [len(part.split() if sample.unit == "words" else part) for part in parts]
     lengths = np.sort([length for length in found if length])
     if len(lengths) < 2:

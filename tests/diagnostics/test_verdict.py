@@ -6,15 +6,17 @@ import pytest
 
 from rnnctl.diagnostics.panel import Measured
 from rnnctl.diagnostics.verdict import verdict
-from rnnctl.results.base import Estimate
+from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import EffectRecord, HeadlineRecord, HoldRecord, ReachRecord
 
 
-def horizon(estimate: float | None, low: float | None, high: float | None) -> HeadlineRecord:
+def horizon(
+    estimate: float | None, low: float | None, high: float | None, *, end: float = 256
+) -> HeadlineRecord:
     status = "ok" if estimate is not None else "censored"
     return HeadlineRecord(
         kind="use_neff", sentence="", unit="words", estimate=estimate, ci95=(low, high),
-        status=status, censored_at=None if estimate is not None else 256,
+        status=status, censored_at=None if estimate is not None else end,
     )  # fmt: skip
 
 
@@ -70,12 +72,24 @@ def test_one_word_is_no_plural() -> None:
         (opinion(0.95, 1.0, 1.1), "as much as its end"),
         (opinion(0.4, 0.7, 1.1), "within the error"),
         (opinion(1.1, 1.2, 1.3), "more than its end"),
+        (opinion(-0.3, 0.2, 0.7), "whether its beginning counts at its end is within the error"),
+        (opinion(-0.6, -0.4, -0.2), "its beginning counts against what it says"),
+        (horizon(None, 22, None), "whether its beginning still counts is within the error"),
+        (horizon(None, 120, None, end=128), "further back than was measured"),
     ],
 )
 def test_the_beginning_of_a_paragraph(head: HeadlineRecord, words: str) -> None:
     said = verdict(head, Measured(), 165)
     what = "text" if head.kind == "effect_half" else "paragraph"
     assert f"A usual {what} has 165 words here" in said and words in said
+
+
+def test_of_a_longer_text_than_was_measured_only_the_measured_part_is_spoken_of() -> None:
+    reached = Curve(x_unit="words", y_unit="ratio", x=(0, 100), y=(1.0, 0.5))
+    measured = Measured(effect=EffectRecord(curves={"r": reached}))
+    said = verdict(opinion(0.4, 0.5, 0.6), measured, 165)
+    assert "here: what stands 100 words before its end still counts at its end, but" in said
+    assert "its beginning" in verdict(opinion(0.4, 0.5, 0.6), measured, 100)
 
 
 def test_an_undefined_effect_is_no_number() -> None:

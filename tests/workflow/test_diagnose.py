@@ -184,6 +184,13 @@ def test_reach_of_a_classifier_begins_where_it_answers(
     assert record.blocks == wanted.blocks
 
 
+def test_a_usual_text_is_as_long_as_it_is_read(make_run: MakeRun, reviews: list[Document]) -> None:
+    text = " ".join(d.text for d in reviews)
+    loaded = load(make_run(text, level="word", labels=("neg", "pos"), max_tokens=17))
+    result = diagnose(loaded, ("gates",), text=Text(reviews, False, "reviews"))
+    assert result.data.paragraph_length == pytest.approx(17 * result.data.words_per_token, abs=1)
+
+
 def test_a_classifier_without_both_labels(make_run: MakeRun, reviews: list[Document]) -> None:
     good = [d for d in reviews if d.label == "pos"]
     loaded = load(make_run(" ".join(d.text for d in reviews), level="word", labels=("neg", "pos")))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rnnctl import statistics
 from rnnctl.diagnostics import curves, spelling
 from rnnctl.diagnostics.probes import FOLDS, held_out_bits
-from rnnctl.diagnostics.sample import Sample, worth_shortening
+from rnnctl.diagnostics.sample import Sample, enough, worth_shortening
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import StateSubject
 from rnnctl.results.base import Curve, Estimate
@@ -91,7 +91,7 @@ def _units(sample: Sample, width: int, lag: int) -> tuple[Sample, int] | None:
         units = sample.at_least(2 * length if sample.running else length)
         if worth_shortening(units, chosen[0] if chosen else None, fewest=FOLDS):
             chosen = (units, lag)
-        if len(units.ids) >= 4 * FOLDS:
+        if enough(units, sample, 4 * FOLDS):
             break
         lag //= 2
     return chosen

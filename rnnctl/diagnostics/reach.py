@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.diagnostics.reach_curves import FLOOR, GradientNorms, record
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.sample import REPRESENTATIVE, Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.traceable import ExactModel, TracedModel, TraceLike
 from rnnctl.nn.models import Classifier, LanguageModel
@@ -65,7 +65,7 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> ReachRe
 
     Language models: the loss of the token after each window. Classifiers (``sample.labels``): the
     loss of the label at the document's last token, read from that state alone. Lags reach to
-    ``settings.reach_lags`` or as far as `FEWEST_DOCUMENTS` documents go.
+    ``settings.reach_lags`` or as far as `FEWEST_DOCUMENTS` documents with a tenth of all tokens go.
     """
     sample = as_documents(sample, settings.reach_lags)
     windows = cut_windows(
@@ -213,11 +213,13 @@ def as_documents(sample: Sample, lags: int) -> Sample:
 
 
 def _window_length(available: NDArray[np.int64], wanted: int) -> int:
-    """`wanted`, or what the `FEWEST_DOCUMENTS` longest documents (all, if fewer) have."""
+    """`wanted`, or what `FEWEST_DOCUMENTS` have (all, if fewer) that hold enough of the tokens."""
     if not len(available):
         return 0
     longest = np.sort(available)[::-1]
-    return min(wanted, int(longest[min(FEWEST_DOCUMENTS, len(longest)) - 1]))
+    held = np.cumsum(longest)
+    last = max(FEWEST_DOCUMENTS - 1, int(np.searchsorted(held, REPRESENTATIVE * held[-1])))
+    return min(wanted, int(longest[min(last, len(longest) - 1)]))
 
 
 def _ends(tokens: int, length: int, count: int, *, labelled: bool) -> list[int]:

@@ -104,6 +104,14 @@ class Sample:
         return replace(self, ids=tuple(np.append(ids, boundary_id) for ids in self.ids))
 
 
+REPRESENTATIVE = 0.1  # of all tokens: what fewer stand in speaks for the long documents only
+
+
+def enough(units: Sample, whole: Sample, fewest: int) -> bool:
+    """Whether `units`, those of `whole` that are long enough, need no shorter ones beside them."""
+    return len(units.ids) >= fewest and units.tokens >= REPRESENTATIVE * whole.tokens
+
+
 def worth_shortening(shorter: Sample, longer: Sample | None, *, fewest: int) -> bool:
     """Whether shorter windows, which fit into `shorter`, say more than longer ones would.
 

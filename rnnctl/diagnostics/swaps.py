@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample, worth_shortening
+from rnnctl.diagnostics.sample import Sample, enough, worth_shortening
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.results.base import Curve, Estimate, Status
 from rnnctl.results.diagnostics import EffectRecord, Sampling
@@ -53,7 +53,7 @@ def fit_window(sample: Sample, prefix: int, longest_words: int) -> tuple[Sample,
         units = sample.at_least(2 * length if sample.running else length)
         if worth_shortening(units, chosen[0] if chosen else None, fewest=2):
             chosen = (units, words)
-        if len(units.ids) >= 16:
+        if enough(units, sample, 16):
             break
         words = int(words / math.sqrt(2))
     return chosen

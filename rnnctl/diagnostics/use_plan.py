@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample, worth_shortening
+from rnnctl.diagnostics.sample import Sample, enough, worth_shortening
 from rnnctl.diagnostics.settings import Settings
 
 SHORTEST = 8  # no curve below this longest context
@@ -67,7 +67,7 @@ def too_short(sample: Sample, settings: Settings) -> str:
 
 
 def make_plan(sample: Sample, settings: Settings) -> Plan | None:
-    """The longest context that enough documents allow; None where even a short one does not fit."""
+    """The longest context for which there is enough; None where even a short one does not fit."""
     if len(sample.ids) == 1 and not sample.running:
         sample = sample.blocks(max(1, len(sample.ids[0])))
     running = sample.running or len(sample.ids) == 1
@@ -76,7 +76,7 @@ def make_plan(sample: Sample, settings: Settings) -> Plan | None:
         units = sample.blocks(_block(n_max)) if running else sample.at_least(_document(n_max))
         if worth_shortening(units, chosen[1] if chosen else None, fewest=2):
             chosen = (n_max, units)
-        if len(units.ids) >= FEWEST:
+        if enough(units, sample, FEWEST):
             break
     if chosen is None:
         return None

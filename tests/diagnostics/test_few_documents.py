@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rnnctl.diagnostics import hold
+from rnnctl.diagnostics import hold, reach
 from rnnctl.diagnostics.known_answers.toys import random_text
 from rnnctl.diagnostics.sample import Sample, worth_shortening
 from rnnctl.diagnostics.settings import Settings
@@ -38,6 +38,20 @@ def test_one_long_document_among_many_short_ones_does_not_decide() -> None:
     assert plan is not None
     assert len(plan.units.ids) == 32
     assert 50 < plan.n_max < 100
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_twenty_long_documents_do_not_speak_for_two_thousand(labelled: bool) -> None:
+    rng = np.random.default_rng(0)
+    ids = tuple(rng.integers(24, size=n) for n in [150] * 2000 + [400] * 20)
+    labels = np.arange(len(ids)) % 2 if labelled else None
+    sample = Sample(ids=ids, labels=labels)
+    plan, fitted = make_plan(sample, Settings()), fit_window(sample, 32, 128)
+    chosen = hold._units(sample, 1, 128)
+    windows = reach.cut_windows(sample, lags=128, count=64, seed=0)
+    assert plan is not None and fitted is not None and chosen is not None and windows is not None
+    assert [len(found.ids) for found in (plan.units, fitted[0], chosen[0])] == [384, 2020, 2020]
+    assert len(set(windows.groups)) == 64 and len(windows.ids) in (149, 150)
 
 
 def test_shortening_must_bring_half_as_many_again() -> None:

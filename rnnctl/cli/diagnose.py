@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rnnctl.cli import console, inputs, kept
+from rnnctl.cli import console, diagnose_kept, inputs
 from rnnctl.cli.diagnose_options import (
     BeyondOption,
     EncodingOption,
@@ -50,7 +50,7 @@ def diagnose(
     much text the loss needs), EFFECT (whether early evidence still pushes the answer), HOLD (what
     can be read out of the state), REACH (whether the learning signal gets back), GATES (what the
     gates suggest), POSITION (classifiers: whether a sentence counts the same wherever it stands).
-    The result is kept in the run as well.
+    What is measured on the run's own held-out text is kept in the run, for `rnnctl compare`.
     """
     console.configure(quiet=quiet)
     console.check_output(output)
@@ -74,6 +74,7 @@ def diagnose(
 
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
     loaded = load(run)
+    why_not = diagnose_kept.why_not(loaded.run, text=text, seed=seed, items=items)
     result = measure(
         loaded,
         names=[name.lower() for name in names or ()],
@@ -87,7 +88,7 @@ def diagnose(
     try:
         console.emit(result, format, output)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
-        kept.keep(loaded.run, "diagnose", result)
+        diagnose_kept.keep(loaded.run, result, why_not)
 
 
 def _columns(text: str | None, **asked: str | None) -> dict[str, str]:

@@ -74,6 +74,15 @@ def read(run: Path, name: str) -> dict[str, Any]:
     return result
 
 
+def read_present(run: Path, name: str, current: Current) -> dict[str, Any] | None:
+    """`read`, or None where there is no such result of the `current` weights."""
+    path = run / RESULTS / f"{seal.safe_name(name, run)}.json"
+    if not path.is_file():
+        return None
+    weights = seal.unseal(seal.inside(path, run), limit=seal.MAX_RESULT).get("weights")
+    return read(run, name) if weights in (None, weights_of(current)) else None
+
+
 def names(run: Path) -> list[str]:
     """Names of the results that are there."""
     return sorted(path.stem for path in (run / RESULTS).glob("[!.]*.json"))

@@ -190,6 +190,10 @@ class Run:
         """A kept result as JSON. RunError if there is none, CorruptRunError if it is damaged."""
         return kept.read(self.path, name)
 
+    def present_result(self, name: str) -> dict[str, Any] | None:
+        """`read_result`, or None where there is no such result of the present weights."""
+        return kept.read_present(self.path, name, self.current)
+
     def results(self) -> list[str]:
         """Names of the results that the run keeps."""
         return kept.names(self.path)

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from rnnctl.data.documents import Document
 from rnnctl.diagnostics.settings import PRESETS
 from rnnctl.results.diagnostics import DiagnosticsResult
-from rnnctl.runs import Run
+from rnnctl.runs import Run, heldout
 
 CommandLine = Callable[..., Any]
 MakeRun = Callable[..., Path]
@@ -59,6 +60,76 @@ def test_json_is_the_record_and_is_kept(rnnctl: CommandLine, run: Path, text: Pa
     assert json.loads(outcome.out)["schema_id"] == "rnnctl.diagnostics/1"
     assert Run.open(run).read_result("diagnose")["headline"] == json.loads(outcome.out)["headline"]
     assert result.effect is None
+
+
+@pytest.fixture
+def own(make_run: MakeRun, text: Path) -> Path:
+    """A run that keeps held-out text."""
+    content = text.read_text(encoding="utf-8")[:20_000]
+    path = make_run(content, level="char", cell="lstm")
+    packed = heldout.pack([("valid", True, [Document(content)])])
+    Run.open(path).put_file(heldout.HELDOUT_NAME, packed)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("reach", "--text", "{text}"), "another text than the run's own"),
+        (("--text", "{text}"), "another text than the run's own"),
+        (("use", "--seed", 3), "another seed than the usual 0"),
+        (("use", "--items", "{items}"), "other evidence than the usual"),
+        (("reach", "--preset", "full"), "a more complete diagnosis, of preset quick"),
+    ],
+)
+def test_what_comparisons_rest_on_is_of_the_own_text_and_made_in_one_way(
+    rnnctl: CommandLine, own: Path, text: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...], why: str,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(PRESETS, "full", PRESETS["quick"])
+    assert rnnctl("diagnose", own, "use", "reach", "-q").code == 0
+    kept = Run.open(own).read_result("diagnose")
+    given = [str(one).format(text=text, items=tmp_path / "x.tsv") for one in arguments]
+    outcome = rnnctl("diagnose", own, *given)
+    assert outcome.code == 0, outcome.err
+    assert f"not kept in {own}: " in outcome.err and why in outcome.err
+    assert outcome.out
+    assert Run.open(own).read_result("diagnose") == kept
+
+
+def test_a_part_of_a_diagnosis_takes_the_place_of_that_part_alone(
+    rnnctl: CommandLine, own: Path
+) -> None:
+    assert rnnctl("diagnose", own, "-q").code == 0
+    whole = Run.open(own).read_result("diagnose")
+    outcome = rnnctl("diagnose", own, "reach")
+    assert outcome.code == 0 and "not kept" not in outcome.err
+    after = Run.open(own).read_result("diagnose")
+    assert after.pop("timing").keys() == whole.pop("timing").keys()
+    assert after == whole
+
+
+def test_measurements_made_one_by_one_become_one_diagnosis(rnnctl: CommandLine, own: Path) -> None:
+    for name in ("reach", "use", "hold", "effect", "gates"):
+        assert rnnctl("diagnose", own, name, "-q").code == 0
+    parts = Run.open(own).read_result("diagnose")
+    assert rnnctl("diagnose", own, "-q").code == 0
+    whole = Run.open(own).read_result("diagnose")
+    del parts["timing"], whole["timing"]
+    parts["warnings"], whole["warnings"] = (
+        sorted(one["text"] for one in found["warnings"]) for found in (parts, whole)
+    )
+    assert parts == whole
+
+
+def test_what_was_measured_on_other_weights_is_no_part_of_a_diagnosis(
+    rnnctl: CommandLine, own: Path
+) -> None:
+    assert rnnctl("diagnose", own, "gates", "use", "-q").code == 0
+    run = Run.open(own)
+    run.put_file("model.safetensors", run.file("model.safetensors").read_bytes() + b" ")
+    kept_diagnosis = Run.open(own).present_result("diagnose")
+    assert kept_diagnosis is None and "diagnose" in Run.open(own).results()
 
 
 def test_markdown_into_a_file(rnnctl: CommandLine, run: Path, text: Path, tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from rnnctl.runs.checkpoints import write_checkpoint
 
 Command = Callable[..., Any]
 TEXT = "".join(f"the cat number {k} sat on mat {k % 7} and ate the hat. " for k in range(60))
-SMALL = ("--hidden-size", 8, "--batch-size", 4, "--bptt", 16, "--no-diagnose", "-q")
+SMALL = ("--hidden-size", 8, "--batch-size", 4, "--bptt", 16, "--no-diagnose", "--no-keep-text",
+         "-q")  # fmt: skip
 
 
 @pytest.fixture

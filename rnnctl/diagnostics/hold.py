@@ -2,8 +2,8 @@
 
 In held-out text one word is replaced by one of M, drawn uniformly; after k further tokens a linear
 probe guesses it from the state. Because the draw is independent of all other text, chance is
-exactly 0 bits and no part of the answer can leak from the context. Capacity in use, not merit: a
-good model forgets what does not matter.
+exactly 0 bits and no part of the answer can leak from the context. Where words are spelled, it is a
+whole word that is replaced. Capacity in use, not merit: a good model forgets what does not matter.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from rnnctl.results.diagnostics import HoldRecord, Sampling
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
+Place = tuple[int, int]  # the first token of what is replaced, and the first after it
 PREFIX = 32  # tokens of natural text before the planted word
+SLACK = 24  # tokens of a spelled text within which a word begins and ends
 BATCH = 256
 
 
@@ -48,14 +50,29 @@ def measure(subject: StateSubject, sample: Sample, settings: Settings) -> HoldRe
     words = planted_words(sample, settings.choices, subject.vocab_size, draw)
     if len(words) < 2:
         return _nothing("the text has too few equally long words to plant")
-    fitted = _units(sample, words.shape[1], settings.hold_lag)
-    if fitted is None:
-        return _nothing(f"HOLD needs {FOLDS} texts of at least {PREFIX + 8} tokens")
+    spelled = _spells(sample)
+    width = words.shape[1] + (SLACK if spelled else 0)
+    fitted = _units(sample, width, settings.hold_lag)
+    places = None
+    if fitted is not None and spelled:
+        places = word_places(fitted[0], words, fitted[1], subject.vocab_size)
+    if fitted is None or (places is not None and sum(map(bool, places)) < FOLDS):
+        return _nothing(f"HOLD needs {FOLDS} texts of at least {PREFIX + width + 7} tokens")
     units, longest = fitted
-    plants = plant(units, words, settings.planted, longest, draw)
+    plants = plant(units, words, settings.planted, longest, draw, places)
     lags = list(settings.hold_lags) or curves.octave_points(longest)
     states = collect(subject, plants, lags)
     return _record(states, plants, lags, sample, units, settings)
+
+
+def _spells(sample: Sample) -> bool:
+    """Whether words consist of several tokens, and are to be found."""
+    return sample.spelled and sample.unit == "words" and sample.token_bytes is not None
+
+
+def _table(sample: Sample, vocab_size: int) -> list[bytes]:
+    assert sample.token_bytes is not None
+    return [sample.token_bytes(i) for i in range(vocab_size)]
 
 
 def _nothing(note: str) -> HoldRecord:
@@ -67,8 +84,8 @@ def planted_words(sample: Sample, count: int, vocab_size: int, draw: np.random.G
 
     Where there are fewer, the largest power of two of them.
     """
-    if sample.spelled and sample.unit == "words" and sample.token_bytes is not None:
-        table = [sample.token_bytes(i) for i in range(vocab_size)]
+    if _spells(sample):
+        table = _table(sample, vocab_size)
         usual = spelling.usual_words(sample, [spelling.find_words(i, table) for i in sample.ids])
     else:
         usual = [(token,) for token in spelling.usual_tokens(sample)]
@@ -125,23 +142,47 @@ def polarity(
     return _record(states, plants, lags, sample, units, settings).curves["state"]
 
 
-def plant(units: Sample, words: Ids, count: int, longest: int, draw: np.random.Generator) -> Plants:
+def word_places(units: Sample, words: Ids, longest: int, vocab_size: int) -> list[list[Place]]:
+    """Of each unit, the words that one of the spelled `words` (M, width) can take the place of."""
+    table = _table(units, vocab_size)
+    spaced = table[int(words[0, 0])][:1] in spelling.SPACED
+    found = []
+    for ids in units.ids:
+        here = spelling.find_words(ids, table)
+        both = [(int(here.starts[w]), int(here.ends[w])) for w in here.places(spaced=spaced)]
+        found.append([(a, b) for a, b in both if a >= PREFIX and b + longest <= len(ids)])
+    return found
+
+
+def plant(
+    units: Sample,
+    words: Ids,
+    count: int,
+    longest: int,
+    draw: np.random.Generator,
+    places: Sequence[Sequence[Place]] | None = None,
+) -> Plants:
     """`count` windows with a random word each, spread evenly over the units.
 
-    `words` (M, width), or (P, M, width) where each window is given one of P sets of choices.
+    `words` (M, width), or (P, M, width) where each window is given one of P sets of choices. It
+    replaces one of the unit's `places`, or as many tokens as it has, wherever they are.
     """
     sets = words[None] if words.ndim == 2 else words
     chosen = draw.integers(0, len(sets), count)
-    groups = np.resize(draw.permutation(len(units.ids)), count)
+    usable = [k for k in range(len(units.ids)) if places is None or places[k]]
+    groups = np.resize(draw.permutation(usable), count)
     choices = draw.integers(0, sets.shape[1], count)
     width = sets.shape[2]
     rows = []
     for group, choice, which in zip(groups, choices, chosen, strict=True):
         ids = units.ids[int(group)]
-        at = int(draw.integers(0, len(ids) - PREFIX - width - longest + 1))
-        row = ids[at : at + PREFIX + width + longest].copy()
-        row[PREFIX : PREFIX + width] = sets[which, choice]
-        rows.append(row)
+        if places is None:
+            start = PREFIX + int(draw.integers(0, len(ids) - PREFIX - width - longest + 1))
+            end = start + width
+        else:
+            start, end = places[int(group)][int(draw.integers(0, len(places[int(group)])))]
+        parts = ids[start - PREFIX : start], sets[which, choice], ids[end : end + longest]
+        rows.append(np.concatenate(parts))
     return Plants(np.stack(rows, axis=1), width, choices, groups, sets.shape[1])
 
 

@@ -22,18 +22,30 @@ from rnnctl.diagnostics.swaps import Swaps, distances, draw_pairs, fit_window
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 T = TypeVar("T")
 PREFIX = 96  # tokens of natural text before the swapped word
 BATCH = 128
 SPACE = b" \t\n\r\x0b\x0c"
+SPACED = (b" ", b"\n")  # what a subword that begins a word may bring
 
 
 @dataclass(frozen=True)
 class Words:
-    """Where words are in one sequence of ids: `starts` (W,) and the ends of their letters (W,)."""
+    """Where words are in one sequence of ids: `starts` (W,) and the ends of their letters (W,).
+
+    `spaced` (W,): the first token brings the space before the word. `whole` (W,): there are
+    letters, and no further letter follows them, so that another word can stand in the place.
+    """
 
     starts: Ids
     ends: Ids
+    spaced: Mask
+    whole: Mask
+
+    def places(self, *, spaced: bool) -> Ids:
+        """Which words can be replaced by words that do, or do not, bring their space: (P,)."""
+        return np.flatnonzero(self.whole & (self.spaced == spaced))
 
 
 def find_words(ids: Ids, token_bytes: list[bytes]) -> Words:
@@ -42,14 +54,15 @@ def find_words(ids: Ids, token_bytes: list[bytes]) -> Words:
     `token_bytes[i]` is the text of id i. A word's letters end before the first token with anything
     but letters in it.
     """
-    starts, ends, after_space, open_word = [], [], True, False
+    starts, ends, brings, after_space, open_word = [], [], [], True, False
     for position, token in enumerate(ids):
         text = token_bytes[int(token)]
-        spaced = text[:1] in (b" ", b"\n") and len(text) > 1
+        spaced = text[:1] in SPACED and len(text) > 1
         if (after_space and text[:1] not in SPACE) or spaced:
             if open_word:
                 ends.append(position)
             starts.append(position)
+            brings.append(spaced)
             open_word = True
         if open_word and not _letters(text):
             ends.append(position)
@@ -57,7 +70,23 @@ def find_words(ids: Ids, token_bytes: list[bytes]) -> Words:
         after_space = text[-1:] in (b" ", b"\n", b"\t", b"\r") or text == b""
     if open_word:
         ends.append(len(ids))
-    return Words(np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64))
+    after = [token_bytes[int(ids[end])][:1] if end < len(ids) else b"" for end in ends]
+    whole = [
+        end > start and not _letters(text)
+        for start, end, text in zip(starts, ends, after, strict=True)
+    ]
+    return Words(
+        np.array(starts, dtype=np.int64),
+        np.array(ends, dtype=np.int64),
+        np.array(brings, dtype=bool),
+        np.array(whole, dtype=bool),
+    )
+
+
+def brings_space(words: list[Words]) -> bool:
+    """Whether most words bring the space before them: `` word``, and not ``word`` after a space."""
+    found = [words_here.spaced[words_here.whole] for words_here in words]
+    return bool(found) and 2 * sum(map(np.sum, found)) > sum(map(len, found))
 
 
 def _letters(text: bytes) -> bool:
@@ -81,11 +110,15 @@ def word_pairs(
 
 
 def usual_words(sample: Sample, words: list[Words]) -> list[tuple[int, ...]]:
-    """Spellings from the middle of the text's vocabulary, most frequent first."""
+    """Spellings from the middle of the text's vocabulary, most frequent first.
+
+    Of one kind only, the usual one: with the space before the word, or without.
+    """
     counts: dict[tuple[int, ...], int] = {}
+    spaced = brings_space(words)
     for ids, found in zip(sample.ids, words, strict=True):
-        for start, end in zip(found.starts, found.ends, strict=True):
-            spelling = tuple(int(i) for i in ids[start:end])
+        for place in found.places(spaced=spaced):
+            spelling = tuple(int(i) for i in ids[found.starts[place] : found.ends[place]])
             counts[spelling] = counts.get(spelling, 0) + 1
     kept = [word for word, count in counts.items() if count >= 2 and _plain(word, sample)]
     usual = sorted(kept, key=lambda word: (-counts[word], word))
@@ -163,11 +196,12 @@ def swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> Swaps
 
 def _places(units: Sample, words: list[Words], longest: int) -> list[tuple[int, int]]:
     """(unit, word) where a word may be swapped: enough tokens before it, enough words after it."""
+    spaced = brings_space(words)
     return [
         (u, int(w))
         for u, found in enumerate(words)
-        for w in np.flatnonzero(found.starts >= PREFIX)
-        if w + longest + 1 < len(found.starts) and found.ends[w] > found.starts[w]
+        for w in found.places(spaced=spaced)
+        if found.starts[w] >= PREFIX and w + longest + 1 < len(found.starts)
     ]
 
 

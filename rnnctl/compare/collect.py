@@ -20,7 +20,7 @@ from rnnctl.compare.sizes import macs_per_token, recurrent_parameters
 from rnnctl.data.bench_tasks import chance, parse
 from rnnctl.errors import RnnctlError, RunError, word
 from rnnctl.results.base import Curve, Estimate
-from rnnctl.results.comparison import ExchangeRecord, Failure, Member, SpeedRecord
+from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Failure, Member, SpeedRecord
 from rnnctl.runs import Run, find_runs
 
 Json = dict[str, Any]
@@ -67,7 +67,7 @@ def read_member(path: Path) -> Member:
     embedding = model.embedding_size or model.hidden_size
     directions = 2 if model.bidirectional else 1
     shape = (model.cell, embedding, model.hidden_size, model.num_layers, directions)
-    spec = _bench(run)
+    spec, diagnosed = _bench(run), _diagnosed(diagnosis)
     return Member(
         path=str(path),
         cell=model.cell,
@@ -78,7 +78,7 @@ def read_member(path: Path) -> Member:
         corpus=spec or str(train.get("corpus", "")),
         fingerprint=str(train.get("corpus_fingerprint") or ""),
         split=_reported_split(train),
-        unit=_unit(diagnosis),
+        unit=diagnosed.unit if diagnosed else None,
         bench=spec,
         lag=_lag(spec),
         chance=chance(spec).get("accuracy") if spec else None,
@@ -96,6 +96,7 @@ def read_member(path: Path) -> Member:
         values=_values(train, diagnosis),
         curves=_curves(train, diagnosis),
         explodes=_explodes(diagnosis),
+        diagnosed=diagnosed,
         speed=_record(run, "speed", SpeedRecord),
         exchange=_record(run, "exchange", ExchangeRecord),
     )
@@ -113,8 +114,33 @@ def _lag(spec: str | None) -> int | None:
     return int(options["lag"]) if "lag" in options else None
 
 
-def _unit(diagnosis: Json) -> str:
-    return str((diagnosis.get("data") or {}).get("distance_unit", "words"))
+def _diagnosed(diagnosis: Json) -> DiagnosedOn | None:
+    if not diagnosis:
+        return None
+    data, head = diagnosis.get("data") or {}, diagnosis.get("headline") or {}
+    section, curve = ("effect", "r") if head.get("kind") == "effect_half" else ("use", "foreign")
+    found = ((diagnosis.get(section) or {}).get("curves") or {}).get(curve) or {}
+    return DiagnosedOn(
+        text=str(data.get("sha256", "")),
+        preset=str(diagnosis.get("preset", "")),
+        seed=diagnosis.get("seed"),
+        longest=max(found.get("x") or (), default=None),
+        unit=str(data.get("distance_unit", "words")),
+    )
+
+
+def sections(path: Path) -> set[str]:
+    """What the diagnosis that a run keeps has measured. RunError if it is damaged."""
+    run = Run.open(path)
+    diagnosis = run.read_result("diagnose") if "diagnose" in run.results() else {}
+    return {name for name in USUAL["sentiment"] | USUAL["lm"] if diagnosis.get(name)}
+
+
+USUAL = {
+    "lm": {"use", "effect", "hold", "reach", "gates"},
+    "sentiment": {"effect", "position", "hold", "reach", "gates"},
+}
+"""The measurements that a diagnosis has by default, by task: those that columns are read from."""
 
 
 def _train_seconds(train: Json) -> float | None:
@@ -223,12 +249,15 @@ def _record(run: Run, name: str, kind: type[Any]) -> Any:
 
 
 def check_comparable(members: Sequence[Member]) -> None:
-    """RunError with the reason where members differ in corpus, split, task or unit."""
+    """RunError with the reason where members differ in corpus, split, task or unit.
+
+    A member that was not diagnosed has no unit, and agrees with any.
+    """
     if not members:
         raise RunError("there is nothing to compare", hint="name runs, or a folder of runs")
-    first = members[0]
     for name, say in _MUST_AGREE.items():
-        for other in members[1:]:
+        known = [member for member in members if getattr(member, name) is not None]
+        for first, other in zip(known[:1] * len(known), known, strict=True):
             mine, theirs = getattr(first, name), getattr(other, name)
             if mine != theirs and (mine or theirs):
                 raise RunError(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rnnctl.compare.collect import USUAL, sections
 from rnnctl.compare.plan import Planned
 from rnnctl.compare.pool import Ended, Pool, Spawn, spawn_worker
 from rnnctl.errors import RunError, StorageError
@@ -55,8 +56,11 @@ class Job:
         return (*self.member.command(root), *more)
 
     def is_done(self, root: Path) -> bool:
-        """Whether its result is there already."""
-        return has_result(root / self.member.name, self.kind)
+        """Whether its result is there already, and of a diagnosis all that is compared."""
+        path = root / self.member.name
+        if not has_result(path, self.kind):
+            return False
+        return self.kind == "train" or diagnosed(path)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,14 @@ def has_result(path: Path, name: str) -> bool:
     except RunError:
         return False
     return run.current.finished and name in run.results()
+
+
+def diagnosed(path: Path) -> bool:
+    """Whether a run's diagnosis has every usual measurement."""
+    try:
+        return USUAL[Run.open(path).config.model.task] <= sections(path)
+    except RunError:
+        return False
 
 
 def run_all(

@@ -73,10 +73,11 @@ def _order(member: Member) -> tuple[object, ...]:
 
 
 def _identity(member: Member) -> tuple[object, ...]:
-    return member.cell, member.init, member.untrained, *sorted(_settings(member).items())
+    return member.cell, member.init, member.untrained, *sorted(settings(member).items())
 
 
-def _settings(member: Member) -> Mapping[str, str]:
+def settings(member: Member) -> Mapping[str, str]:
+    """What decides on what a member learns, beside its cell, initial weights and seed."""
     return {
         "level": member.level,
         "hidden-size": str(member.hidden_size),
@@ -93,13 +94,12 @@ def _name(member: Member) -> str:
 
 def _full_names(plain: str, groups: Sequence[Sequence[Member]]) -> list[str]:
     """`plain` with what the groups of that name differ in; numbered where that is too long."""
-    settings = [_settings(members[0]) for members in groups]
-    names = dict.fromkeys(name for one in settings for name in one)
-    differing = [name for name in names if len({one.get(name) for one in settings}) > 1]
+    each = [settings(members[0]) for members in groups]
+    names = dict.fromkeys(name for one in each for name in one)
+    differing = [name for name in names if len({one.get(name) for one in each}) > 1]
     shown = differing[:_MOST_NAMED]
     full = [
-        " ".join([plain, *(f"{name}={one[name]}" for name in shown if name in one)])
-        for one in settings
+        " ".join([plain, *(f"{name}={one[name]}" for name in shown if name in one)]) for one in each
     ]
     return [
         name if full.count(name) == 1 else f"{name} #{full[:k].count(name) + 1}"

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from rnnctl import __version__
+from rnnctl.compare.alike import diagnosed_apart
 from rnnctl.compare.collect import check_comparable, quality_of
 from rnnctl.compare.contrasts import contrasts, family, named_pairs, seeds_needed
 from rnnctl.compare.evidence import Evidence
@@ -14,7 +15,7 @@ from rnnctl.compare.groups import group
 from rnnctl.compare.summary import bench_rows, rows_of
 from rnnctl.compare.verdicts import verdicts
 from rnnctl.results.base import Environment, Warning_
-from rnnctl.results.comparison import BenchRow, Comparison, Failure, Member, Row
+from rnnctl.results.comparison import Comparison, Failure, Member, Row
 
 
 def compare(
@@ -33,14 +34,15 @@ def compare(
     """
     text, bench = _parts(members)
     check_comparable(text)
-    warnings: list[Warning_] = [*noted]
+    unit = next((member.unit for member in text if member.unit), "words")
+    warnings: list[Warning_] = [*noted, *diagnosed_apart(text)]
     rows = (*rows_of(group(text, warnings)), *baselines)
     recall = bench_rows(_bench_groups([m for m in (*text, *bench) if m.bench]))
     pairs = named_pairs(rows, recall, text[0].corpus)
     tests, quality = contrasts(pairs), quality_of(text)
     evidence = Evidence(
         rows=rows, members=(*text, *bench), bench=recall, contrasts=tests, quality=quality,
-        unit=text[0].unit, seeds_needed=seeds_needed(len(pairs)),
+        unit=unit, seeds_needed=seeds_needed(len(pairs)),
     )  # fmt: skip
     return Comparison(
         environment=_environment(),
@@ -50,7 +52,7 @@ def compare(
         corpus=text[0].corpus,
         quality="accuracy" if quality == "accuracy" else "bits_per_byte",
         horizon_kind="use_neff" if text[0].task == "lm" else "effect_half",
-        distance_unit=text[0].unit,
+        distance_unit=unit,
         match=match,
         rates=rates or _rates(text),
         rows=rows,
@@ -109,11 +111,3 @@ def _bench_groups(
         for (_, task), of_task in sorted(by_task.items())
         for name, alike in group(of_task, []).items()
     }
-
-
-def bench_table(rows: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
-    """Bench rows by task, in order of lag."""
-    tables: dict[str, list[BenchRow]] = {}
-    for row in rows:
-        tables.setdefault(row.task.split(":")[1], []).append(row)
-    return tables

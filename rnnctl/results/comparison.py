@@ -61,6 +61,16 @@ class ExchangeResult(Result, ExchangeRecord):
     schema_id: Literal["rnnctl.exchange/1"] = "rnnctl.exchange/1"
 
 
+class DiagnosedOn(Record):
+    """How a member's memory was measured: numbers of two that differ in it are not alike."""
+
+    text: str = Field(description="SHA-256 of the text")
+    preset: str
+    seed: int | None
+    longest: float | None = Field(description="longest distance of the horizon's measurement")
+    unit: str = Field(description="of distances: words or chars")
+
+
 class Member(Record):
     """One trained run, as far as the comparison looks at it."""
 
@@ -73,7 +83,7 @@ class Member(Record):
     corpus: str
     fingerprint: str
     split: str
-    unit: str = Field(description="distance unit of the horizon: words or chars")
+    unit: str | None = Field(description="of distances: words or chars; None: not diagnosed")
     bench: str | None = Field(None, description="specification of the bench task, if it is one")
     lag: int | None = None
     chance: float | None = None
@@ -93,6 +103,7 @@ class Member(Record):
     values: dict[str, Estimate] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)
     explodes: bool | None = None
+    diagnosed: DiagnosedOn | None = None
     speed: SpeedRecord | None = None
     exchange: ExchangeRecord | None = None
 

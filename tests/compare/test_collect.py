@@ -88,7 +88,9 @@ def write_run(tmp_path: Path) -> WriteRun:
 
 
 DIAGNOSIS: dict[str, Any] = {
-    "data": {"distance_unit": "words"},
+    "preset": "quick",
+    "seed": 0,
+    "data": {"distance_unit": "words", "sha256": "0123456789abcdef"},
     "headline": {"estimate": 38.0, "ci95": [31.0, 47.0], "unit": "words", "n": 12, "name": "x"},
     "use": {
         "scalars": {"early_gain_50": {"estimate": 0.3, "unit": "%"}},
@@ -188,6 +190,45 @@ def test_distances_in_other_units_are_refused(write_run: WriteRun) -> None:
     _keep(two, "diagnose", {**DIAGNOSIS, "data": {"distance_unit": "chars"}})
     with pytest.raises(RunError, match="different units, words and chars"):
         experiment.compare_runs([one, two])
+
+
+def test_a_run_that_was_not_diagnosed_is_compared_whatever_the_unit_is(write_run: WriteRun) -> None:
+    paths = [write_run("one"), write_run("two", seed=1), write_run("three", seed=2)]
+    for path in paths[1:]:
+        _keep(path, "diagnose", {**DIAGNOSIS, "data": {"distance_unit": "chars"}})
+    result = experiment.compare_runs(paths)
+    assert [member.unit for member in result.members] == [None, "chars", "chars"]
+    assert result.distance_unit == "chars"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"data": {"distance_unit": "words", "sha256": "fedcba9876543210"}}, "text fedcba98"),
+        ({"preset": "full"}, "preset full"),
+        ({"seed": 3}, "preset quick, seed 3"),
+        (
+            {"use": {"curves": {"foreign": {"x_unit": "words", "y_unit": "nats", "x": [1, 9],
+                                            "y": [0.5, 0.1]}}}},
+            "up to 9 words",
+        ),
+        ({}, ""),
+    ],
+)  # fmt: skip
+def test_memories_that_were_not_measured_alike_are_named(
+    write_run: WriteRun, change: dict[str, Any], said: str
+) -> None:
+    one, two = write_run("one"), write_run("two", seed=1)
+    _keep(one, "diagnose", DIAGNOSIS)
+    _keep(two, "diagnose", {**DIAGNOSIS, **change})
+    result = experiment.compare_runs([one, two, write_run("three", seed=2)])
+    assert [w.code for w in result.warnings] == (["MEASURED_APART"] if change else [])
+    if change:
+        text = result.warnings[0].text
+        assert f"{one} on text 01234567, preset quick, up to 2 words" in text
+        assert f"{two} on" in text and said in text and "three" not in text
+    assert result.members[0].diagnosed is not None
+    assert result.members[0].diagnosed.longest == 2
 
 
 def test_bench_runs_may_stand_beside_others(write_run: WriteRun) -> None:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnctl.compare import grid
+from rnnctl.compare import collect, grid
 from rnnctl.compare.grid import Failed, Finished, Job, Running, Started, run_all
 from rnnctl.compare.plan import Planned
 from rnnctl.config import RunConfig
@@ -245,3 +245,15 @@ def test_a_diagnosis_is_a_job_of_its_own(tmp_path: Path) -> None:
     assert not job.is_done(tmp_path)
     with pytest.raises(RunError):
         Run.open(tmp_path / "m")
+
+
+@pytest.mark.usefixtures("any_content")
+@pytest.mark.parametrize("missing", ["", "use", "reach"])
+def test_a_diagnosis_of_a_part_is_not_what_a_comparison_needs(tmp_path: Path, missing: str) -> None:
+    class Parts:
+        def model_dump(self, mode: str) -> dict[str, Any]:
+            return {name: {"status": "ok"} for name in collect.USUAL["lm"] - {missing}}
+
+    _finish(tmp_path / "m")
+    Run.open(tmp_path / "m").write_result("diagnose", Parts())  # type: ignore[arg-type]
+    assert Job(_member("m"), "diagnose").is_done(tmp_path) == (not missing)

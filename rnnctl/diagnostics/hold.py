@@ -265,7 +265,8 @@ def summaries(x: Floats, sums: curves.Sums, count: int, sample: Sample) -> dict[
         }
 
     def half(at: Floats, fit: Floats) -> float:
-        return statistics.crossing(at, fit, fit[0] / 2, decay=True)
+        # what noise leaves of nothing is no slope: the fall is to a hundredth at most
+        return statistics.crossing(at, fit, fit[0] / 2, decay=True, floor=fit[0] / 100)
 
     value, replicates = curves.falling_horizons(x, means, np.ones(len(x)), half)
     found["hold_half"] = curves.estimate(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnctl.diagnostics import hold, spelling
+from rnnctl.diagnostics import curves, hold, spelling
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 
@@ -81,3 +81,13 @@ def test_words_of_one_kind_are_swapped() -> None:
     assert spelling.brings_space(words)
     pairs = spelling.word_pairs(sample, words, np.random.default_rng(0))
     assert pairs and all(text_of(word, SUBWORDS)[0] == " " for pair in pairs for word in pair)
+
+
+@pytest.mark.parametrize("rest", [0.02, 1e-9, 0.0, -0.02])
+def test_half_does_not_hang_on_what_noise_leaves_of_nothing(rest: float) -> None:
+    """4 bits at once and none one step later: whether none is +0 or −0 changes little."""
+    sums = curves.Sums.empty(12, 3, seed=0, resamples=200)
+    for point, bits in enumerate((4.0, rest, -0.03)):
+        sums.add(np.arange(12), point, np.full(12, bits))
+    found = hold.summaries(np.arange(3.0), sums, 16, Sample(ids=()))["hold_half"]
+    assert found.estimate == pytest.approx(0.15, abs=0.02)

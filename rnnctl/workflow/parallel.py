@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,11 +78,14 @@ def team(prepared: Prepared, replay: Replay | None) -> Iterator[Together | Alone
 
 
 def _start(rank: int, size: int, port: int) -> subprocess.Popen[bytes]:
-    """A follower, out of reach of the terminal's signals: those are the leader's business."""
+    """A follower, out of reach of the terminal's signals: those are the leader's business.
+
+    It does not outlive this process, see `_leave_with_the_leader`.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _python_path()}
     return subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, "-m", "rnnctl.workflow.parallel", str(rank), str(size), str(port)],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # never written to: it closes when the leader is gone
         stdout=subprocess.DEVNULL,
         env=environment,
         process_group=None if os.name == "nt" else 0,
@@ -122,6 +126,8 @@ def _end(followers: list[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def _introduce(together: Together, prepared: Prepared, replay: Replay | None) -> None:
@@ -216,8 +222,19 @@ def follow_torchrun() -> bool:
     return True
 
 
+def _leave_with_the_leader() -> None:
+    """End this process when the other end of its standard input is gone, whatever it waits for.
+
+    Processes that meet, or are about to, wait for minutes for one that was killed.
+    """
+    while os.read(0, 1):  # not through `sys.stdin`, whose lock the interpreter needs at its end
+        pass
+    os._exit(1)
+
+
 def main(arguments: list[str]) -> int:
     """`python -m rnnctl.workflow.parallel RANK SIZE PORT`: a follower that a leader started."""
+    threading.Thread(target=_leave_with_the_leader, daemon=True).start()
     rank, size, port = map(int, arguments)
     store = TCPStore(HOST, port, size, is_master=False, timeout=MEETING)
     store.set(f"here{rank}", "1")

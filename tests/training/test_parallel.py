@@ -115,6 +115,26 @@ def test_a_batch_of_fewer_documents_than_processes_is_counted_by_all_of_them(
     assert followers() == []
 
 
+LEADER = """
+import sys, time
+from rnnctl.workflow.parallel import _start
+print(_start(1, 2, int(sys.argv[1])).pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_process_does_not_outlive_the_leader_that_it_waits_for() -> None:
+    """Nobody listens where they would meet: it would try for minutes."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        command = [sys.executable, "-c", LEADER, str(silent.getsockname()[1])]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as leader:
+            assert leader.stdout is not None
+            follower = psutil.Process(int(leader.stdout.readline()))
+            leader.kill()
+        assert psutil.wait_procs([follower], timeout=60)[1] == []
+
+
 @pytest.mark.slow
 def test_with_dropout_the_masks_differ_and_resuming_is_still_exact(
     settings: Settings, follow: Follow, tmp_path: Path

@@ -28,6 +28,7 @@ Ids = NDArray[np.int64]
 MOST_SENTENCES = 3000
 NEUTRAL = 0.2  # nats: a sentence with a smaller margin speaks for neither label
 FEWEST_NEUTRAL = 20
+AGREED = 0.75  # share of shipped pairs that must be ranked as expected where labels say nothing
 STRANGE = 0.3  # share of unknown tokens from which on a text is in another language
 
 
@@ -153,9 +154,19 @@ class Material:
         shipped = item_files.shipped(labels)
         if shipped is not None:
             encoded = [self._encode_sentence(a) for pair in shipped.pairs for a in pair]
-            if _known(encoded, self.sample) > 1 - STRANGE:
+            known = _known(encoded, self.sample) > 1 - STRANGE
+            if known and (not item_files.bare(labels) or self._ranked(shipped.labels, encoded)):
                 return shipped
         return self._mined()
+
+    def _ranked(self, names: tuple[str, str], encoded: Sequence[Ids]) -> bool:
+        """Whether of most pairs the first sentence speaks more for the first label.
+
+        As the bag of words has it; the model, where there is none.
+        """
+        labels = (self.loaded.labels.index(names[0]), self.loaded.labels.index(names[1]))
+        margins = _margin(batched_logits(self.reference or self.subject, encoded), labels)
+        return float(np.mean(margins[::2] > margins[1::2])) >= AGREED
 
     def _check_words(self, found: item_files.Items) -> None:
         """Warn of evidence that the model cannot read: both of a pair would look the same to it."""

@@ -13,7 +13,7 @@ import pytest
 from scipy.special import softmax
 
 from rnnctl.data.documents import Document
-from rnnctl.diagnostics import reach
+from rnnctl.diagnostics import items, reach
 from rnnctl.diagnostics.evidence import batched_logits
 from rnnctl.diagnostics.settings import PRESETS
 from rnnctl.diagnostics.traceable import ExactModel
@@ -213,6 +213,34 @@ def test_other_labels_are_mined(make_run: MakeRun, reviews: list[Document]) -> N
     check(result)
     assert result.effect is not None and "mined" in result.effect.items
     assert set(result.effect.pair or ()) == {"critic", "fan"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "opinions", "used"),
+    [
+        (("0", "1"), True, "shipped"),
+        (("0", "1"), False, "mined"),
+        (("neg", "pos"), False, "shipped"),
+    ],
+)
+def test_labels_that_say_nothing_are_not_taken_for_opinions(
+    make_run: MakeRun, labels: tuple[str, str], opinions: bool, used: str
+) -> None:
+    """0 and 1 of spam, in a text that knows the words of the shipped opinions."""
+    shipped = items.shipped(("neg", "pos"))
+    assert shipped is not None
+    draw = np.random.default_rng(0)
+    documents = []
+    for k in range(120):
+        said = [pair[k % 2 if opinions else int(draw.integers(2))] for pair in shipped.pairs]
+        own = ["we saw the room today .", "win a free prize now ."][1 - k % 2]
+        parts = [*draw.choice(said, 8), *draw.choice(shipped.neutral, 6), own, own]
+        documents.append(Document(" ".join(draw.permutation(parts)), labels[1 - k % 2]))
+    run = make_run(" ".join(d.text for d in documents), level="word", labels=labels)
+    text = Text(documents[:80], False, "r", documents[80:])
+    result = diagnose(load(run), ("effect",), text=text)
+    check(result)
+    assert result.effect is not None and used in result.effect.items
 
 
 def test_evidence_of_unknown_words(

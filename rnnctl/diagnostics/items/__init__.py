@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rnnctl.errors import DataError
 
+BARE = frozenset({"+", "-", "1", "0"})  # labels of anything
 POSITIVE = frozenset({"pos", "positive", "good", "+", "1"})
 NEGATIVE = frozenset({"neg", "negative", "bad", "-", "0"})
 SHIPPED = Path(__file__).parent / "sentiment_en.json"
@@ -61,6 +62,11 @@ def shipped(labels: Sequence[str]) -> Items | None:
         return None
     found = read(SHIPPED)
     return Items((positive[0], negative[0]), found.pairs, found.neutral, "shipped (English)")
+
+
+def bare(labels: Sequence[str]) -> bool:
+    """Whether `labels` do not say what they are about: 0 and 1 may be opinions, or spam or not."""
+    return all(label.strip() in BARE for label in labels)
 
 
 def mined(

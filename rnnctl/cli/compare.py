@@ -127,7 +127,8 @@ def _compare_runs(folders: list[Path], measure: bool, dry_run: bool) -> Comparis
     if plan is None:
         return experiment.compare_runs(paths)
     match, rates = resolve.held_equal(plan, folders[0]), resolve.rates_of(plan, folders[0])
-    return experiment.compare_runs(paths, match=match, rates=rates)
+    any_size = plan.match == "steps"
+    return experiment.compare_runs(paths, match=match, any_size=any_size, rates=rates)
 
 
 def _print_members(settings: Settings, root: Path, machine: Machine) -> None:

@@ -68,10 +68,18 @@ def measured_apart(first: Sequence[Member], second: Sequence[Member]) -> str:
     return "measured on different texts" if len(texts) > 1 else ""
 
 
-def tokens(member: Member) -> str:
-    """What decides on the tokens that a member reads, in words."""
+def tokens(member: Member) -> tuple[str | None, ...]:
+    """What decides on the tokens that a member reads."""
     found = settings(member)
-    return " ".join(f"{name}={found[name]}" for name in _TOKENS if name in found)
+    return tuple(found.get(name) for name in _TOKENS)
+
+
+def different_tokens(members: Sequence[Member]) -> str:
+    """``level=char; level=word``; "" where all members read the same tokens."""
+    kinds = sorted({tokens(member) for member in members}, key=str)
+    apart = [k for k in range(len(_TOKENS)) if len({kind[k] for kind in kinds}) > 1]
+    each = [" ".join(f"{_TOKENS[k]}={kind[k]}" for k in apart if kind[k]) for kind in kinds]
+    return "; ".join(each) if apart else ""
 
 
 def diagnosed_apart(members: Sequence[Member]) -> list[Warning_]:

@@ -16,6 +16,7 @@ from rnnctl.compare.evidence import (
     in_words,
     over_seeds,
 )
+from rnnctl.compare.groups import settings
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import Contrast, Member, Outcome, Row
 from rnnctl.wording import plural
@@ -47,7 +48,10 @@ def _longest(evidence: Evidence, key: str, row: Row) -> str:
     found = [
         (_size(other.numbers[key]), other.name, other.numbers[key])
         for other in evidence.rows
-        if other.kind == "trained" and other.cell != row.cell and key in other.numbers
+        if other.kind == "trained"
+        and other.cell != row.cell
+        and key in other.numbers
+        and not evidence.trained(row, other)
     ]
     if not found:
         return ""
@@ -123,7 +127,9 @@ def _contrast_finding(
     what = "horizon ratio" if horizon else "recall accuracy difference"
     effect = contrast.effect.model_copy(update={"unit": ""})
     text = f"{contrast.first} against {contrast.second}: {what} {in_words(effect)}, "
-    if contrast.p_holm is not None:
+    if contrast.outcome == "not alike":
+        text += contrast.note
+    elif contrast.p_holm is not None:
         text += f"{contrast.outcome}, p = {contrast.p_holm:.2g}"
     else:
         text += f"not enough seeds to claim ({contrast.n}; {evidence.seeds_needed} would do)"
@@ -137,9 +143,10 @@ def cell_state(evidence: Evidence) -> list[Finding]:
     for source, init in _preferred(sources):
         members = [
             m for m in evidence.members
-            if m.exchange and ((m.bench or ""), m.init) == (source, init) and not m.untrained
+            if _has_shares(m) and ((m.bench or ""), m.init) == (source, init) and not m.untrained
         ]  # fmt: skip
-        finding = _exchange_finding(members, source, init)
+        alike = [m for m in members if settings(m) == settings(members[0])]
+        finding = _exchange_finding(alike, source, init)
         if finding is not None:
             findings.append(finding)
     return findings

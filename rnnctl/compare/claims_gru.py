@@ -6,7 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rnnctl.compare.contrasts import INITS
-from rnnctl.compare.evidence import DOES_NOT, HOLDS, OPPOSITE, Evidence, Finding, below, in_words
+from rnnctl.compare.evidence import (
+    DOES_NOT,
+    HOLDS,
+    OPPOSITE,
+    UNCLEAR,
+    Evidence,
+    Finding,
+    below,
+    in_words,
+)
 from rnnctl.compare.sizes import macs_per_token
 from rnnctl.compare.summary import finite
 from rnnctl.results.base import Estimate
@@ -15,12 +24,16 @@ from rnnctl.statistics import difference_of_means, t_interval
 
 def gru_as_well(evidence: Evidence, *, margins: Mapping[str, float]) -> list[Finding]:
     for init in INITS:
-        gru, lstm = evidence.row("gru", (init,)), evidence.row("lstm", (init,))
-        if gru is None or lstm is None:
+        pair = evidence.pair("gru", "lstm", init)
+        if pair is None:
             continue
+        gru, lstm = pair
         a, b = gru.numbers.get(evidence.quality), lstm.numbers.get(evidence.quality)
         if a is None or b is None or not a.seeds or not b.seeds:
             continue
+        if apart := evidence.trained(gru, lstm):
+            text = f"{gru.name} {in_words(a)} and {lstm.name} {in_words(b)}: {apart}"
+            return [Finding(UNCLEAR, text)]
         better = evidence.quality == "accuracy"
         ends = (
             difference_of_means(b.seeds, a.seeds)

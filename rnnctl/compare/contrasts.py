@@ -4,19 +4,20 @@ Endpoint: the memory horizon on the text, and the accuracy on the recall task. P
 the verdicts name, LSTM against RNN at each initialisation they share, and GRU against LSTM. Each is
 an exact permutation test over seeds; Holm's correction is over all that can be tested. A pair with
 too few seeds to reach 5 % even in the best case is left out of the family by its number of seeds
-alone, and reported as "not enough seeds to claim".
+alone, and reported as "not enough seeds to claim"; one of cells that were not trained alike by its
+settings alone, and reported as "not alike".
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from rnnctl.compare.summary import finite
 from rnnctl.results.base import Estimate
-from rnnctl.results.comparison import BenchRow, Contrast, Row, SeedSummary
+from rnnctl.results.comparison import BenchRow, Contrast, ContrastOutcome, Row, SeedSummary
 from rnnctl.statistics import (
     Interval,
     difference_of_means,
@@ -44,6 +45,7 @@ class Pair:
     second: str
     a: SeedSummary
     b: SeedSummary
+    apart: str = ""  # why the two cannot be held against each other
 
     @property
     def n(self) -> int:
@@ -51,16 +53,40 @@ class Pair:
         return min(len(self.a.seeds), len(self.b.seeds))
 
 
-def named_pairs(rows: Sequence[Row], bench: Sequence[BenchRow], corpus: str) -> list[Pair]:
-    """The pairs that the verdicts name, as far as they are there, on the text and on recall."""
+Apart = Callable[[Row | BenchRow, Row | BenchRow], str]
+"""Why two rows cannot be held against each other; "" where they can."""
+
+
+def all_alike(first: Row | BenchRow, second: Row | BenchRow) -> str:
+    """For rows of which it is known."""
+    return ""
+
+
+def named_pairs(
+    rows: Sequence[Row],
+    bench: Sequence[BenchRow],
+    corpus: str,
+    *,
+    trained: Apart = all_alike,
+    measured: Apart = all_alike,
+) -> list[Pair]:
+    """The pairs that the verdicts name, as far as they are there, on the text and on recall.
+
+    `trained` and `measured` say why two rows are not alike in that. Of several rows of one cell
+    and initialisation, the first two that were trained alike are a pair.
+    """
     pairs = [
-        Pair("horizon", corpus, a.name, b.name, a.numbers["horizon"], b.numbers["horizon"])
-        for a, b in _named([row for row in rows if row.kind == "trained"])
+        Pair(
+            "horizon", corpus, a.name, b.name, a.numbers["horizon"], b.numbers["horizon"],
+            trained(a, b) or measured(a, b),
+        )
+        for a, b in _named([row for row in rows if row.kind == "trained"], trained)
         if "horizon" in a.numbers and "horizon" in b.numbers
-    ]
+    ]  # fmt: skip
     for task, hardest in hardest_bench(bench).items():
         pairs += [
-            Pair("recall", task, a.name, b.name, a.accuracy, b.accuracy) for a, b in _named(hardest)
+            Pair("recall", task, a.name, b.name, a.accuracy, b.accuracy, trained(a, b))
+            for a, b in _named(hardest, trained)
         ]
     return pairs
 
@@ -78,29 +104,38 @@ def hardest_bench(bench: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
 Kind = TypeVar("Kind", Row, BenchRow)
 
 
-def _named(rows: Sequence[Kind]) -> list[tuple[Kind, Kind]]:
+def _named(rows: Sequence[Kind], apart: Apart) -> list[tuple[Kind, Kind]]:
     pairs = [
-        pair for init in ("torch", "good") for pair in _at(rows, "lstm", "rnn", init, init)
-    ] or _nearest(rows, "lstm", "rnn")
+        pair for init in ("torch", "good") for pair in pair_at(rows, "lstm", "rnn", init, apart)
+    ] or _nearest(rows, "lstm", "rnn", apart)
     second = next(
-        (found for init in INITS if (found := _at(rows, "gru", "lstm", init, init))), None
+        (found for init in INITS if (found := pair_at(rows, "gru", "lstm", init, apart))), None
     )
-    return pairs + (second or _nearest(rows, "gru", "lstm"))
+    return pairs + (second or _nearest(rows, "gru", "lstm", apart))
 
 
-def _at(
-    rows: Sequence[Kind], first: str, second: str, init_first: str, init_second: str
+def pair_at(
+    rows: Sequence[Kind],
+    first: str,
+    second: str,
+    init: str,
+    apart: Apart,
+    init_second: str | None = None,
 ) -> list[tuple[Kind, Kind]]:
-    left = [row for row in rows if (row.cell, row.init) == (first, init_first)]
-    right = [row for row in rows if (row.cell, row.init) == (second, init_second)]
-    return [(left[0], right[0])] if left and right else []
+    """The first two rows of these cells and initialisations that are alike, else the first two."""
+    left = [row for row in rows if (row.cell, row.init) == (first, init)]
+    right = [row for row in rows if (row.cell, row.init) == (second, init_second or init)]
+    found = [(a, b) for a in left for b in right]
+    return ([pair for pair in found if not apart(*pair)] or found)[:1]
 
 
-def _nearest(rows: Sequence[Kind], first: str, second: str) -> list[tuple[Kind, Kind]]:
+def _nearest(
+    rows: Sequence[Kind], first: str, second: str, apart: Apart
+) -> list[tuple[Kind, Kind]]:
     """The pair for cells that share no initialisation: the most preferred one of each."""
     for init_first in INITS:
         for init_second in INITS:
-            if found := _at(rows, first, second, init_first, init_second):
+            if found := pair_at(rows, first, second, init_first, apart, init_second):
                 return found
     return []
 
@@ -111,8 +146,12 @@ def seeds_needed(comparisons: int) -> int:
 
 
 def family(pairs: Sequence[Pair]) -> list[Pair]:
-    """The largest set of pairs that can all be tested, chosen by numbers of seeds only."""
-    chosen = sorted(pairs, key=lambda pair: pair.n, reverse=True)
+    """The largest set of pairs that can all be tested, chosen by numbers of seeds only.
+
+    Of those that are alike, that is: of the others no test could say anything.
+    """
+    alike = [pair for pair in pairs if not pair.apart]
+    chosen = sorted(alike, key=lambda pair: pair.n, reverse=True)
     while chosen and not enough_seeds(max(chosen[-1].n, 1), len(chosen)):
         chosen.pop()
     return [pair for pair in pairs if pair in chosen]
@@ -147,6 +186,7 @@ def _contrast(pair: Pair, p: tuple[float, float] | None) -> Contrast:
         p_holm=p[1] if p else None,
         tested=p is not None,
         outcome=_outcome(pair, effect, p),
+        note=pair.apart,
     )
 
 
@@ -172,9 +212,9 @@ def _effect(pair: Pair) -> Estimate:
     return Estimate(estimate=ends.estimate, ci95=open_ended, n=pair.n, unit=unit, note=note)
 
 
-def _outcome(
-    pair: Pair, effect: Estimate, p: tuple[float, float] | None
-) -> Literal["more", "less", "no clear difference", "not enough seeds to claim"]:
+def _outcome(pair: Pair, effect: Estimate, p: tuple[float, float] | None) -> ContrastOutcome:
+    if pair.apart:
+        return "not alike"
     if p is None or not pair.n:
         return "not enough seeds to claim"
     if p[1] > ALPHA or effect.estimate is None:

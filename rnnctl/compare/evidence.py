@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from rnnctl.compare.contrasts import Apart, all_alike, pair_at
 from rnnctl.compare.summary import finite
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import BenchRow, Contrast, Member, Outcome, Row
@@ -30,11 +31,17 @@ class Evidence:
     quality: str = "bits_per_byte"
     unit: str = "words"
     seeds_needed: int = 5
+    trained: Apart = all_alike
 
     def row(self, cell: str, inits: Iterable[str]) -> Row | None:
         """The first trained row of a cell with the first of `inits` that is there."""
         trained = [row for row in self.rows if (row.kind, row.cell) == ("trained", cell)]
         return next((row for init in inits for row in trained if row.init == init), None)
+
+    def pair(self, first: str, second: str, init: str) -> tuple[Row, Row] | None:
+        """Trained rows of two cells with one initialisation, alike if there are such."""
+        trained = [row for row in self.rows if row.kind == "trained"]
+        return next(iter(pair_at(trained, first, second, init, self.trained)), None)
 
     def run_of(self, row_cell: str, init: str | None = None) -> str:
         """The path of some member of a cell, for the command that shows more."""

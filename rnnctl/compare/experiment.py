@@ -99,7 +99,8 @@ def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Eve
     match = match_in_words(settings)
     rates = provenance(settings.task) if chosen is None else rates_in_words(chosen)
     paths = [root / one.name for one in there]
-    yield Compared(compare_runs(paths, failures, match=match, rates=rates))
+    any_size = settings.match == "steps"
+    yield Compared(compare_runs(paths, failures, match=match, any_size=any_size, rates=rates))
 
 
 def _check_some_are_left(grid: Sequence[Planned], failed: Sequence[Failed], root: Path) -> None:
@@ -189,17 +190,22 @@ def compare_runs(
     failures: Sequence[Failure] = (),
     *,
     match: str = "as the runs were trained",
+    any_size: bool = False,
     rates: str = "",
 ) -> Comparison:
-    """The comparison of finished runs, without torch. RunError where they cannot be compared."""
+    """The comparison of finished runs, without torch. RunError where they cannot be compared.
+
+    `any_size`: cells of different sizes are to be compared as they are.
+    """
     found, unread = collect.read_all(paths)
     if not found and unread:
         raise collect.nothing_left(unread)
     every = (*failures, *unread)
     kept = kept_baselines(paths)
     return report.compare(
-        found, every, baselines=kept.rows, noted=kept.warnings, match=match, rates=rates
-    )
+        found, every, baselines=kept.rows, noted=kept.warnings, match=match, any_size=any_size,
+        rates=rates,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

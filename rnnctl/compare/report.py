@@ -7,15 +7,18 @@ import sys
 from collections.abc import Sequence
 
 from rnnctl import __version__
-from rnnctl.compare.alike import diagnosed_apart
+from rnnctl.compare.alike import diagnosed_apart, different_tokens, measured_apart, trained_apart
 from rnnctl.compare.collect import check_comparable, quality_of
 from rnnctl.compare.contrasts import contrasts, family, named_pairs, seeds_needed
 from rnnctl.compare.evidence import Evidence
-from rnnctl.compare.groups import group
+from rnnctl.compare.groups import Groups, group
+from rnnctl.compare.measures import MEASURES, TOKEN_CURVES
 from rnnctl.compare.summary import bench_rows, rows_of
 from rnnctl.compare.verdicts import verdicts
 from rnnctl.results.base import Environment, Warning_
-from rnnctl.results.comparison import Comparison, Failure, Member, Row
+from rnnctl.results.comparison import BenchRow, Comparison, Failure, Member, Row
+
+BenchGroups = dict[tuple[str, str, int | None], list[Member]]
 
 
 def compare(
@@ -25,29 +28,37 @@ def compare(
     baselines: Sequence[Row] = (),
     noted: Sequence[Warning_] = (),
     match: str = "as the runs were trained",
+    any_size: bool = False,
     rates: str = "",
 ) -> Comparison:
     """Everything that can be said of these members. RunError where they cannot be compared.
 
     Runs on bench tasks (``task:…``) stand beside the others and are compared with each other at
-    the same lag; if there are only such runs, they are the text.
+    the same lag; if there are only such runs, they are the text. Cells are held against each other
+    where they were trained alike; with `any_size` their sizes are what was to be compared.
     """
     text, bench = _parts(members)
     check_comparable(text)
     unit = next((member.unit for member in text if member.unit), "words")
     warnings: list[Warning_] = [*noted, *diagnosed_apart(text)]
-    rows = (*rows_of(group(text, warnings)), *baselines)
-    recall = bench_rows(_bench_groups([m for m in (*text, *bench) if m.bench]))
-    pairs = named_pairs(rows, recall, text[0].corpus)
+    groups = group(text, warnings)
+    bench_groups = _bench_groups([m for m in (*text, *bench) if m.bench])
+    rows, recall = (*rows_of(groups), *baselines), bench_rows(bench_groups)
+    alike = _Alike(groups, bench_groups, any_size)
+    pairs = named_pairs(
+        rows, recall, text[0].corpus, trained=alike.trained, measured=alike.measured
+    )
     tests, quality = contrasts(pairs), quality_of(text)
     evidence = Evidence(
         rows=rows, members=(*text, *bench), bench=recall, contrasts=tests, quality=quality,
-        unit=unit, seeds_needed=seeds_needed(len(pairs)),
+        unit=unit, seeds_needed=seeds_needed(sum(not pair.apart for pair in pairs)),
+        trained=alike.trained,
     )  # fmt: skip
+    mixed = _mixed_tokens(text)
     return Comparison(
         environment=_environment(),
         corpus_fingerprint=text[0].fingerprint or None,
-        warnings=(*warnings, *_ambiguous(rows)),
+        warnings=(*warnings, *_ambiguous(rows), *mixed),
         task=text[0].task,
         corpus=text[0].corpus,
         quality="accuracy" if quality == "accuracy" else "bits_per_byte",
@@ -55,7 +66,7 @@ def compare(
         distance_unit=unit,
         match=match,
         rates=rates or _rates(text),
-        rows=rows,
+        rows=tuple(without_tokens(row) for row in rows) if mixed else rows,
         bench=recall,
         family=len(family(pairs)),
         seeds_needed=evidence.seeds_needed,
@@ -93,16 +104,54 @@ def _ambiguous(rows: Sequence[Row]) -> list[Warning_]:
     return [
         Warning_(
             code="SEVERAL_ROWS",
-            text=f"{len(names)} rows are {cell} {init}: the verdicts take the first, {names[0]!r}",
+            text=f"{len(names)} rows are {cell} {init}: the verdicts take the first, {names[0]!r}, "
+            "and of two cells the first two that were trained alike",
         )
         for (cell, init), names in alike.items()
         if len(names) > 1
     ]
 
 
-def _bench_groups(
-    members: Sequence[Member],
-) -> dict[tuple[str, str, int | None], list[Member]]:
+def _mixed_tokens(members: Sequence[Member]) -> list[Warning_]:
+    """A note on what is left out where members read different tokens."""
+    kinds = different_tokens(members)
+    if not kinds:
+        return []
+    text = (
+        f"the runs read different tokens ({kinds}): what counts in tokens is left out "
+        "(perplexity, gradients, the gates' τ, learning curves)"
+    )
+    return [Warning_(code="DIFFERENT_TOKENS", text=text)]
+
+
+def without_tokens(row: Row) -> Row:
+    """A row without what is per token, or in tokens."""
+    numbers = {key: value for key, value in row.numbers.items() if not MEASURES[key].in_tokens}
+    curves = {key: value for key, value in row.curves.items() if key not in TOKEN_CURVES}
+    return row.model_copy(update={"numbers": numbers, "curves": curves})
+
+
+class _Alike:
+    """What is known of rows from their members: why two of them are not alike."""
+
+    def __init__(self, text: Groups, bench: BenchGroups, any_size: bool) -> None:
+        self._text, self._bench, self._any_size = text, bench, any_size
+
+    def trained(self, first: Row | BenchRow, second: Row | BenchRow) -> str:
+        """Why two rows cannot be held against each other, by how they were trained."""
+        return trained_apart(self._of(first), self._of(second), any_size=self._any_size)
+
+    def measured(self, first: Row | BenchRow, second: Row | BenchRow) -> str:
+        """The same by how their memory was measured."""
+        return measured_apart(self._of(first), self._of(second))
+
+    def _of(self, row: Row | BenchRow) -> Sequence[Member]:
+        if isinstance(row, Row):
+            return self._text[row.name]
+        return self._bench[row.name, row.task, row.lag]
+
+
+def _bench_groups(members: Sequence[Member]) -> BenchGroups:
     by_task: dict[tuple[int, str], list[Member]] = {}
     for member in members:
         by_task.setdefault((member.lag or 0, member.bench or ""), []).append(member)

@@ -40,7 +40,6 @@ EXPLORATORY: tuple[Column, ...] = (
 )
 SPEED: tuple[Column, ...] = (
     ("train_tokens_per_s", "training (tokens/s)", 3),
-    ("generate_tokens_per_s", "generation (tokens/s)", 3),
     ("generate_ms_per_token", "generation (ms/token)", 3),
     ("train_seconds", "training time (s)", 3),
 )
@@ -164,7 +163,8 @@ def _contrasts(result: Comparison) -> list[Block]:
     heads = ("contrast", "endpoint", "effect", "P(more)", "p (Holm)", "outcome")
     rows = [
         (f"{test.first} / {test.second}", _endpoint(test), numbers.estimate(test.effect),
-         numbers.fixed(test.superiority, 2), numbers.number(test.p_holm, 2), test.outcome)
+         numbers.fixed(test.superiority, 2), numbers.number(test.p_holm, 2),
+         test.note if test.outcome == "not alike" else test.outcome)
         for test in result.contrasts
     ]  # fmt: skip
     caption = (

@@ -156,8 +156,13 @@ class BenchRow(Record):
     solved_ci95: tuple[float, float] = Field(description="Wilson, of the share of seeds")
 
 
+ContrastOutcome = Literal[
+    "more", "less", "no clear difference", "not enough seeds to claim", "not alike"
+]
+
+
 class Contrast(Record):
-    """One test of the confirmatory family."""
+    """One test of the confirmatory family; "not alike": not tested, and `note` says why."""
 
     endpoint: Literal["horizon", "recall"]
     corpus: str
@@ -169,7 +174,8 @@ class Contrast(Record):
     p: float | None
     p_holm: float | None
     tested: bool = Field(description="enough seeds for this test to be able to claim anything")
-    outcome: Literal["more", "less", "no clear difference", "not enough seeds to claim"]
+    outcome: ContrastOutcome
+    note: str = Field("", description="why there is no claim, beside chance and few seeds")
 
 
 class FindingRecord(Record):

@@ -270,7 +270,8 @@ def test_rows_that_differ_in_more_than_the_seed_are_told_apart(write_run: WriteR
         "lstm good lr=0.008": (0,),
     }
     assert [w.text for w in result.warnings] == [
-        "2 rows are lstm good: the verdicts take the first, 'lstm good lr=0.004'"
+        "2 rows are lstm good: the verdicts take the first, 'lstm good lr=0.004', and of two cells "
+        "the first two that were trained alike"
     ]
 
 

@@ -12,8 +12,9 @@ from rnnctl.compare.contrasts import contrasts, named_pairs
 from rnnctl.compare.evidence import Evidence, Finding, below
 from rnnctl.compare.report import compare
 from rnnctl.compare.summary import estimates, summarise
+from rnnctl.reports import render
 from rnnctl.results.base import Estimate
-from rnnctl.results.comparison import ExchangeRecord, Member, Row, Verdict
+from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Member, Row, Verdict
 
 Grid = Callable[..., list[Member]]
 
@@ -240,3 +241,102 @@ def test_lower_bounds_prove_neither_a_loss_nor_that_gates_do_not_help() -> None:
         assert outcomes["gates-solve"] == "not clear here"
         expected = "does not hold" if rnn is near else "not clear here"
         assert outcomes["leaves-out"] == expected
+
+
+UNLIKE: list[tuple[dict[str, object], str]] = [
+    ({"level": "word"}, "level"),
+    ({"layers": 2}, "layers"),
+    ({"recipe": {"steps": "10", "bptt": "64"}}, "steps"),
+    ({"embedding_size": 8}, "embedding-size"),
+    ({"hidden_size": 8, "recurrent_parameters": 600}, "hidden-size"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), UNLIKE)
+def test_cells_that_were_not_trained_alike_decide_nothing(
+    grid: Grid, change: dict[str, object], said: str
+) -> None:
+    """An LSTM of another level, size or length of training is no proof of what gates do."""
+    members = [m.model_copy(update={"recipe": {"steps": "600", "bptt": "64"}}) for m in grid(5, 0)]
+    alike = _said(members)
+    assert (alike["gates-solve"].outcome, alike["gru-as-well"].outcome) == ("holds", "holds")
+    changed = [m.model_copy(update=change) if m.cell == "lstm" else m for m in members]
+    result = compare(changed)
+    horizons = [one for one in result.contrasts if one.endpoint == "horizon"]
+    assert [(one.outcome, one.note, one.p, one.tested) for one in horizons] == [
+        ("not alike", f"trained differently: {said}", None, False)
+    ] * 3
+    assert result.family == 0
+    verdicts = {verdict.id: verdict for verdict in result.verdicts}
+    for claim in ("gates-solve", "gru-as-well"):
+        assert verdicts[claim].outcome == "not clear here"
+        assert f"trained differently: {said}" in verdicts[claim].findings[0].sentence
+    assert f"trained differently: {said}" in " ".join(render(result, "table", 200).split())
+
+
+def test_what_is_a_cells_own_does_not_make_it_unlike(grid: Grid) -> None:
+    """Rate and, at equal size by some measure, the hidden size; and with it what the user chose."""
+    for change in (
+        {"lr": 0.001, "recipe": {"nonlinearity": "tanh"}},
+        {"hidden_size": 100},  # with as many parameters
+        {"recurrent_parameters": 10, "hidden_size": 128},
+    ):
+        members = [m.model_copy(update=change) if m.cell == "rnn" else m for m in grid(5, 0)]
+        (torch, good, _) = compare(members).contrasts
+        assert (torch.outcome, good.outcome, good.note) == ("more", "more", "")
+    small = {"hidden_size": 8, "recurrent_parameters": 600, "recipe": {"budget": "30"}}
+    for seconds, outcome in ((14.0, "more"), (30.0, "not alike")):
+        members = [
+            m.model_copy(update=small | {"train_seconds": seconds})
+            if m.cell == "rnn"
+            else m.model_copy(update={"recipe": {"budget": "30"}, "train_seconds": 14.5})
+            for m in grid(5, 0)
+        ]
+        assert compare(members).contrasts[1].outcome == outcome
+        assert compare(members, any_size=True).contrasts[1].outcome == "more"
+
+
+def test_of_several_rows_those_that_were_trained_alike_are_held_against_each_other(
+    grid: Grid,
+) -> None:
+    members = [m.model_copy(update={"recipe": {"steps": "600"}}) for m in grid(5, 0)]
+    short = [
+        m.model_copy(update={"recipe": {"steps": "100"}, "path": m.path + "-short"})
+        for m in members
+        if (m.cell, m.init) == ("lstm", "good")
+    ]
+    result = compare([*short, *members])
+    assert [row.name for row in result.rows if row.cell == "lstm"][1] == "lstm good steps=100"
+    good = result.contrasts[1]
+    assert (good.first, good.outcome) == ("lstm good steps=600", "more")
+
+
+def test_horizons_on_different_texts_are_not_tested(grid: Grid) -> None:
+    def on(text: str) -> DiagnosedOn:
+        return DiagnosedOn(text=text, preset="quick", seed=0, longest=80, unit="words")
+
+    members = [
+        m.model_copy(update={"diagnosed": on("a" if m.cell == "lstm" else "b")}) for m in grid(5, 0)
+    ]
+    result = compare(members)
+    assert {(c.outcome, c.note) for c in result.contrasts} == {
+        ("not alike", "measured on different texts")
+    }
+    assert [warning.code for warning in result.warnings] == ["MEASURED_APART"]
+
+
+def test_what_counts_in_tokens_is_left_out_where_tokens_differ(grid: Grid) -> None:
+    members = grid(2, 0)
+    result = compare(members)
+    tokens = {"perplexity", "gradient_half_life", "reach_1pct"}
+    assert tokens <= set(result.rows[0].numbers)
+    mixed = [m.model_copy(update={"level": "word"}) if m.cell == "rnn" else m for m in members]
+    result = compare(mixed)
+    assert [w.text for w in result.warnings if w.code == "DIFFERENT_TOKENS"] == [
+        "the runs read different tokens (level=char; level=word): what counts in tokens is left "
+        "out (perplexity, gradients, the gates' τ, learning curves)"
+    ]
+    for row in result.rows:
+        assert not tokens & set(row.numbers) and set(row.curves) == {"use", "effect"}
+        assert {"bits_per_byte", "horizon"} <= set(row.numbers)
+    assert "perplexity (" not in render(result, "table", 200)

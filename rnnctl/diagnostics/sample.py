@@ -27,7 +27,7 @@ LOOKED_AT = 100_000  # characters of a text that decide on its unit of distance
 
 @dataclass(frozen=True)
 class Sample:
-    """Documents (or blocks of running text) as token ids, without boundary tokens.
+    """Documents (or blocks of running text) as token ids, without boundary tokens at their ends.
 
     `labels` (D,) are classes of a classifier, `texts` the documents' texts. `encode` turns a text
     into ids, `token_bytes` gives one id's UTF-8; both are None for symbol sequences of known-answer
@@ -128,17 +128,22 @@ def from_texts(
     *,
     labels: ArrayLike | None = None,
     running: bool = False,
+    between: int | None = None,
     unknown_id: int | None = None,
     token_bytes: Callable[[int], bytes] | None = None,
     spelled: bool = False,
 ) -> Sample:
     """Encode documents; running text arrives as pieces and becomes one document.
 
-    Empty documents are left out.
+    Running text may be documents that are read on through: then `between` is the id that stands
+    between any two of them. Empty documents are left out.
     """
     kept = [k for k, text in enumerate(texts) if text.strip()]
-    pieces = ["".join(texts)] if running and kept else [texts[k] for k in kept]
+    joined = running and between is None
+    pieces = ["".join(texts)] if joined and kept else [texts[k] for k in kept]
     ids = tuple(np.asarray(encode(text), dtype=np.int64) for text in pieces)
+    if running and between is not None and ids:
+        ids = (np.concatenate([part for one in ids for part in ([between], one)][1:]),)
     tokens = max(1, sum(map(len, ids)))
     chars = sum(map(len, pieces))
     words = sum(len(WORD.findall(text)) for text in pieces)

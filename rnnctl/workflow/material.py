@@ -59,7 +59,13 @@ class Material:
                 unknown = ", ".join(sorted(map(str, strange)))
                 text = f"labels the run does not know: {unknown}; it knows {', '.join(labels)}"
                 self._warn("LABELS", text)
-        sample = encode(self.loaded.tokenizer, texts, labels=classes, running=self._running)
+        sample = encode(
+            self.loaded.tokenizer,
+            texts,
+            labels=classes,
+            running=self._running,
+            pieces=self.text.running,
+        )
         if sample.tokens == 0:
             raise DataError("there is no text to measure on", hint="name a text: `--text FILE`")
         if sample.unknown / sample.tokens > STRANGE:
@@ -226,13 +232,19 @@ def encode(
     *,
     labels: Sequence[int] | None = None,
     running: bool = False,
+    pieces: bool = False,
 ) -> Sample:
-    """Texts as a sample that knows its tokenizer."""
+    """Texts as a sample that knows its tokenizer.
+
+    `running`: read on from one to the next; `pieces` of one text, or else documents, between which
+    training read their boundary.
+    """
     return from_texts(
         texts,
         lambda text: np.asarray(tokenizer.encode(text), dtype=np.int64),
         labels=labels,
         running=running,
+        between=None if pieces else tokenizer.boundary_id,
         unknown_id=tokenizer.unknown_id,
         token_bytes=tokenizer.token_bytes,
         spelled=tokenizer.level != "word",

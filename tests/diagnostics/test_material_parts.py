@@ -112,3 +112,9 @@ def test_a_file_of_items(tmp_path: Path) -> None:
     path = tmp_path / "items.json"
     path.write_text(json.dumps({"labels": ["a", "b"], "pairs": [["x y", "u v"]]}))
     assert items.read(path).pairs == (("x y", "u v"),)
+
+
+def test_documents_that_are_read_through_keep_what_stands_between_them() -> None:
+    sample = from_texts(["ab", "", "cde", "f"], codes, running=True, between=0)
+    assert [ids.tolist() for ids in sample.ids] == [[97, 98, 0, 99, 100, 101, 0, 102]]
+    assert sample.texts == ("ab", "cde", "f") and sample.words_per_token == 3 / 8

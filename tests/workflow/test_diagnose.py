@@ -367,3 +367,22 @@ def test_the_headline_alone(make_run: MakeRun, prose: str, monkeypatch: pytest.M
     monkeypatch.setattr("rnnctl.workflow.diagnose.heldout", lambda loaded: running(prose))
     found = headline(load(make_run(prose, level="char")), seconds=2)
     assert found.kind == "use_neff" and found.sentence
+
+
+def test_documents_are_read_on_through_as_in_training(make_run: MakeRun, prose: str) -> None:
+    """With `reset` off the boundary stands between them, and no words run into one."""
+    parts = [Document(part) for part in prose.split("\n\n") if part.strip()]
+    loaded = load(make_run(prose, level="word", running=False))
+    training = loaded.config.training.model_copy(update={"reset": False})
+    carried = replace(loaded, config=loaded.config.model_copy(update={"training": training}))
+    sample = Material(carried, Text(parts, False, "paragraphs"), 0).sample
+    boundary = loaded.tokenizer.boundary_id
+    assert sample.running and len(sample.ids) == 1
+    assert (sample.ids[0] == boundary).sum() == len(parts) - 1
+    own = [loaded.tokenizer.encode_document(part.text) for part in parts]
+    assert np.array_equal(np.append(sample.ids[0], boundary), np.concatenate(own))
+    result = diagnose(carried, ("use", "reach"), text=Text(parts, False, "paragraphs"))
+    check(result)
+    assert result.model.state_policy == "carried" and result.data.paragraph_length is not None
+    pieces = Text([Document("one tw"), Document("o three")], True, "pieces")
+    assert not (Material(loaded, pieces, 0).sample.ids[0] == boundary).any()

@@ -68,6 +68,11 @@ def _line(summary: RunSummary) -> RunLine:
     if summary.run is None:
         return RunLine(run=str(summary.path), state=summary.state, problem=summary.problem)
     model, result = summary.run.config.model, summary.result or {}
+    if summary.state == "finished":
+        steps, best = result.get("steps"), best_number(result)
+    else:  # a result that is there was made before it went on
+        steps, nats = summary.progress()
+        best = "" if nats is None else f"{nats:.3f} nats"
     return RunLine(
         run=str(summary.path),
         state=summary.state,
@@ -75,8 +80,8 @@ def _line(summary: RunSummary) -> RunLine:
         cell=model.cell,
         size=f"{model.num_layers}x{model.hidden_size}",
         corpus=str(result.get("corpus", "")),
-        steps=result.get("steps"),
-        best=best_number(result),
+        steps=steps,
+        best=best,
     )
 
 

@@ -45,6 +45,9 @@ def make_display(*, live: bool, quiet: bool) -> Display:
     return Live() if live else Plain()
 
 
+KEPT = 0.95  # of a step's weight in the shown loss, at every further step
+
+
 @dataclass(slots=True)
 class Picture:
     """What is known of a training at a moment, from its events."""
@@ -53,12 +56,13 @@ class Picture:
     step: Step | None = None
     evaluated: Evaluated | None = None
     progress: float = 0.0
-    loss: float | None = None  # smoothed over about 20 steps
+    loss: float = 0.0  # mean over about the last 20 steps
     begun_at_s: float = 0.0
     begun_tokens: int = 0
     sample: str = ""
     shares: dict[int, float] | None = None
     doing: str = ""
+    _weight: float = 0.0  # of the steps in `loss`
 
     def take(self, event: Event) -> None:
         from rnnctl.training import events
@@ -80,8 +84,8 @@ class Picture:
     def _step(self, event: Step) -> None:
         if self.step is None:
             self.begun_at_s, self.begun_tokens = event.elapsed_s, event.tokens
-        share = 1.0 if self.loss is None else 0.05
-        self.loss = share * event.loss_nats + (1 - share) * (self.loss or 0.0)
+        self._weight = KEPT * self._weight + 1
+        self.loss += (event.loss_nats - self.loss) / self._weight
         self.step, self.progress, self.doing = event, event.progress, ""
 
     @property

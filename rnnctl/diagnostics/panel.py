@@ -105,10 +105,12 @@ def _headline(
 
 
 def shown(value: float | None) -> str:
-    """A distance as a reader wants it: whole from 10 on."""
+    """A distance as a reader wants it: whole from 10 on, two digits below 1."""
     if value is None:
         return "?"
-    return f"{value:.0f}" if value >= 9.95 or value == round(value) else f"{value:.1f}"
+    if value >= 9.95 or value == round(value):
+        return f"{value:.0f}"
+    return f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
 
 
 def distance(value: float | None, unit: str) -> str:

@@ -47,6 +47,8 @@ def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:
         f"{plural(result.parameters, 'parameter')} ({result.recurrent_parameters:,} recurrent), "
         f"{result.level} vocabulary of {result.vocab_size:,}",
     )
+    if result.started_from:
+        yield "began with", _began_with(result)
     yield (
         "training",
         f"{plural(result.steps, 'step')}, {with_unit(number(result.epochs), 'epochs')}, "
@@ -59,6 +61,28 @@ def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:
     yield "clipped", f"{percent(result.clipped_share)} of the steps"
     if result.cut_share:
         yield "cut short", f"{percent(result.cut_share)} of the documents"
+
+
+PARTS = {
+    "embedding": "embedding",
+    "recurrent": "recurrent layers",
+    "projection": "projection",
+    "decoder": "output layer",
+    "output": "output layer",
+}
+
+
+def _began_with(result: TrainResult) -> str:
+    """Which parts of the model came from another run."""
+    taken, anew = _model_parts(result.taken), _model_parts(result.anew)
+    if not taken:
+        return f"weights of {result.started_from}"
+    return f"{taken} of {result.started_from}" + (f"; anew: {anew}" if anew else "")
+
+
+def _model_parts(names: Sequence[str]) -> str:
+    firsts = {name.split(".")[0] for name in names}
+    return ", ".join(text for name, text in PARTS.items() if name in firsts)
 
 
 def _quality(result: TrainResult) -> Iterator[Block]:

@@ -56,6 +56,9 @@ class TrainResult(Result):
     corpus: str = Field(description="what was read, in words")
     train_tokens: int
     cut_share: float = 0.0
+    started_from: str = Field("", description="the run that weights were taken from")
+    taken: tuple[str, ...] = Field((), description="names of the weights that were taken from it")
+    anew: tuple[str, ...] = Field((), description="names of those that began anew beside them")
     steps: int
     epochs: float
     tokens: int = Field(description="trained on, repeated readings counted")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rnnctl import storage
 from rnnctl.errors import CorruptRunError, RunError
@@ -12,6 +13,7 @@ from rnnctl.runs.folders import write_directory
 
 CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
+VALUES_NAME = "state.json"
 HINT = "`rnnctl train --resume RUN` goes on from the last good checkpoint, if there is one"
 
 
@@ -29,6 +31,13 @@ def write_checkpoint(folder: Path, name: str, files: Mapping[str, bytes]) -> str
         storage.remove(target)
     write_directory(target, {**files, MANIFEST: manifest})
     return seal.sha256_bytes(manifest)
+
+
+def read_values(folder: Path, name: str) -> dict[str, Any]:
+    """What `state.json` of a checkpoint says, its checksum unseen. RunError if it is unreadable."""
+    path = folder / CHECKPOINTS / seal.safe_name(name, folder) / VALUES_NAME
+    path = seal.inside(path, folder)
+    return seal.parse_json(seal.read_limited(path, seal.MAX_RESULT), path)
 
 
 def check_checkpoint(folder: Path, name: str, digest: str) -> dict[str, Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnctl.errors import RunError
+from rnnctl.runs.checkpoints import read_values
 from rnnctl.runs.current import CURRENT_NAME
 from rnnctl.runs.run import Run
 
@@ -36,6 +37,17 @@ class RunSummary:
         if current.newest:
             return "resumable"
         return "best weights only" if current.best else "empty"
+
+    def progress(self) -> tuple[int | None, float | None]:
+        """Steps and best validation (nats) of the newest checkpoint, as far as it has them."""
+        if self.run is None or self.run.current.newest is None:
+            return None, None
+        try:
+            counters = read_values(self.run.path, self.run.current.newest)["counters"]
+            best = counters["best_value"]
+            return int(counters["step"]), None if best is None else float(best)
+        except (RunError, KeyError, TypeError, ValueError, OverflowError):
+            return None, None
 
 
 def find_runs(root: Path) -> Iterator[Path]:

@@ -16,6 +16,7 @@ import torch
 
 from rnnctl.runs import Run
 from rnnctl.tasks.loading import load, read_weights
+from rnnctl.training.checkpoint import unpublish
 
 CommandLine = Callable[..., Any]
 SMALL = ("--hidden-size", 12, "--embedding-size", 8, "--batch-size", 4, "--bptt", 16)
@@ -172,6 +173,8 @@ def test_a_classifier_from_a_language_model_takes_its_words_and_layers(
         *command, "--steps", 1, "--lr", "1e-12", *plain
     )  # level and sizes are the lm's
     assert outcome.code == 0, outcome.err
+    said = " ".join(outcome.out.split())
+    assert f"began with embedding, recurrent layers of {lm}; anew: output layer" in said
     before, after = (read_weights(Run.open(path).weights_path) for path in (lm, classifier))
     assert torch.allclose(before["embedding.weight"], after["embedding.weight"], atol=1e-6)
     layer = "recurrent.weight_hh_l0"
@@ -213,7 +216,7 @@ def test_standard_input_is_a_corpus(rnnctl: CommandLine, text: Path, tmp_path: P
         (("{text}", "--sedd", 1), 2, "--seed"),
         (("{text}", "--device", "cuda:7"), 2, "--device cuda:7"),
         (("{text}", "--resume", "nowhere"), 1, "nowhere does not exist"),
-        (("{text}", "--resume", "auto"), 2, "needs --run"),
+        (("{text}", "--resume", "auto"), 2, "name it: --run DIR"),
         (("--config", "{text}"), 1, "words.txt"),
         (("{text}", "--from", "nowhere"), 1, "nowhere does not exist"),
     ],
@@ -252,6 +255,18 @@ def test_info_shows_what_a_run_is(rnnctl: CommandLine, run: Path) -> None:
     found = json.loads(rnnctl("info", run, "--format", "json").out)
     assert found["settings"]["model"]["hidden_size"] == 12
     assert found["training"]["environment"]["threads"] == 1
+
+
+def test_runs_shows_how_far_an_unfinished_run_got(
+    rnnctl: CommandLine, run: Path, tmp_path: Path
+) -> None:
+    unpublish(Run.open(run))
+    (line,) = json.loads(rnnctl("runs", tmp_path, "--format", "json").out)["runs"]
+    assert line["state"] == "resumable" and line["steps"] > 0
+    assert re.fullmatch(r"\d\.\d{3} nats", line["best"])
+    next((run / "checkpoints").glob("0*/state.json")).write_text('{"counters": {"step": "x"}}')
+    (line,) = json.loads(rnnctl("runs", tmp_path, "--format", "json").out)["runs"]
+    assert line["steps"] is None and not line["best"]
 
 
 def test_runs_lists_and_verifies(rnnctl: CommandLine, run: Path, tmp_path: Path) -> None:

@@ -50,6 +50,18 @@ def test_the_last_validation_stands_at_the_end_of_the_training() -> None:
     assert picture().progress == 1.0 and picture().left_s == 0.0
 
 
+def test_the_loss_shown_weighs_the_first_step_no_more_than_the_others() -> None:
+    made = Picture()
+    for step, loss in enumerate((3.0, 1.0, 1.0), 1):
+        made.take(
+            events.Step(
+                step=step, progress=0.1, lr=0.1, loss_nats=loss, gradient_norm=0.1, clipped=False,
+                tokens=step, epoch=0.1, elapsed_s=float(step),
+            )
+        )  # fmt: skip
+    assert made.loss == pytest.approx((3 * 0.95**2 + 0.95 + 1) / (0.95**2 + 0.95 + 1))
+
+
 def test_gradient_shares_fit_a_terminal() -> None:
     line = picture().reach()
     assert line.endswith("100: 0.012 %") and len(line) <= 80

@@ -92,6 +92,10 @@ def test_of_a_longer_text_than_was_measured_only_the_measured_part_is_spoken_of(
     assert "its beginning" in verdict(opinion(0.4, 0.5, 0.6), measured, 100)
 
 
+def test_a_tiny_horizon_is_not_called_nothing() -> None:
+    assert "beyond 0.031 words" in verdict(horizon(0.0312, 0.02, 0.04), Measured(), None)
+
+
 def test_an_undefined_effect_is_no_number() -> None:
     measured = Measured(effect=EffectRecord(status="undefined", note="…"))
     assert "no measurable trace" in verdict(horizon(38, 31, 47), measured, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rnnctl.compare.contrasts import INITS, hardest_bench
+from rnnctl.compare.contrasts import INITS, LEAST_HORIZON, hardest_bench
 from rnnctl.compare.evidence import (
     DOES_NOT,
     HOLDS,
@@ -17,6 +17,7 @@ from rnnctl.compare.evidence import (
     over_seeds,
 )
 from rnnctl.compare.groups import settings
+from rnnctl.compare.summary import at_least
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import Contrast, Member, Outcome, Row
 from rnnctl.wording import plural
@@ -81,7 +82,8 @@ def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Findi
             early = words * (CHARACTERS_PER_WORD if evidence.unit == "chars" else 1)
             text = f"{row.name}: memory horizon {in_words(horizon)}, early is {early:g} back"
             text += _longest(evidence, "horizon", row)
-            findings.append(Finding(below(horizon, early), text, {"horizon": horizon}))
+            counted = at_least(horizon, LEAST_HORIZON)
+            findings.append(Finding(below(counted, early), text, {"horizon": horizon}))
     return findings + _recall_of_rnn(evidence)
 
 
@@ -122,17 +124,21 @@ def _contrast_finding(
     outcome: Outcome = UNCLEAR
     if contrast.outcome == "more" and gain is not None and gain >= least:
         outcome = HOLDS
-    elif contrast.tested and (contrast.outcome == "less" or (high is not None and high < least)):
+    elif contrast.p_holm is not None and (
+        contrast.outcome == "less" or (high is not None and high < least)
+    ):
         outcome = DOES_NOT
     what = "horizon ratio" if horizon else "recall accuracy difference"
     effect = contrast.effect.model_copy(update={"unit": ""})
     text = f"{contrast.first} against {contrast.second}: {what} {in_words(effect)}, "
-    if contrast.outcome == "not alike":
-        text += contrast.note
-    elif contrast.p_holm is not None:
-        text += f"{contrast.outcome}, p = {contrast.p_holm:.2g}"
-    else:
-        text += f"not enough seeds to claim ({contrast.n}; {evidence.seeds_needed} would do)"
+    said = contrast.note
+    if contrast.outcome == "not enough seeds to claim":
+        enough = f"{contrast.outcome} ({contrast.n}; {evidence.seeds_needed} would do)"
+        said = f"{enough}; {said}" if said else enough
+    elif contrast.outcome != "not alike":
+        p = "" if contrast.p_holm is None else f", p = {contrast.p_holm:.2g}"
+        said = contrast.outcome + p + (f"; {said}" if said else "")
+    text += said
     key = f"{contrast.endpoint}: {contrast.first} / {contrast.second}"
     return Finding(outcome, text, {key: contrast.effect})
 

@@ -5,13 +5,17 @@ the verdicts name, LSTM against RNN at each initialisation they share, and GRU a
 an exact permutation test over seeds; Holm's correction is over all that can be tested. A pair with
 too few seeds to reach 5 % even in the best case is left out of the family by its number of seeds
 alone, and reported as "not enough seeds to claim"; one of cells that were not trained alike by its
-settings alone, and reported as "not alike".
+settings alone, and reported as "not alike". So the family does not depend on what was measured: a
+seed without a horizon counts, and leaves its contrast without a clear difference.
+
+A horizon counts as at least one unit (word, or character): how far below one it lies would decide
+on the size of a ratio, and means nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -33,6 +37,8 @@ ALPHA = 0.05
 INITS = ("good", "torch", "chrono")
 """Order of preference where two cells share no initialisation."""
 MOST_SEEDS = 100
+LEAST_HORIZON = 1.0
+"""In words or characters: what is below counts as this much in ratios and verdicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +55,31 @@ class Pair:
 
     @property
     def n(self) -> int:
-        """Seeds on the smaller side."""
-        return min(len(self.a.seeds), len(self.b.seeds))
+        """Seeds on the smaller side, whether they have a value or not."""
+        return min(len(side.seeds) + side.missing for side in (self.a, self.b))
+
+    @property
+    def values(self) -> tuple[list[float], list[float]]:
+        """The seeds' values as they count."""
+        least = LEAST_HORIZON if self.endpoint == "horizon" else -math.inf
+        a, b = ([max(value, least) for value in side.seeds] for side in (self.a, self.b))
+        return a, b
+
+    @property
+    def notes(self) -> Iterator[str]:
+        """What limits what can be said of it."""
+        if self.apart:
+            yield self.apart
+        if missing := self.a.missing + self.b.missing:
+            yield plural(missing, "seed has no value", "seeds have no value")
+        if bounds := self.a.censored + self.b.censored:
+            yield plural(bounds, "value is a lower bound", "values are lower bounds")
+        seeds = (*self.a.seeds, *self.b.seeds)
+        low = sum(value < LEAST_HORIZON for value in seeds) if self.endpoint == "horizon" else 0
+        if low:
+            unit = (self.a.unit or self.b.unit or "words").removesuffix("s")
+            counts = f"horizon below one {unit} counts", f"horizons below one {unit} count"
+            yield f"{plural(low, *counts)} as 1"
 
 
 Apart = Callable[[Row | BenchRow, Row | BenchRow], str]
@@ -160,20 +189,23 @@ def family(pairs: Sequence[Pair]) -> list[Pair]:
 def contrasts(pairs: Sequence[Pair]) -> tuple[Contrast, ...]:
     """Every named pair: effect with interval, superiority, p and Holm's p where it is tested."""
     tested = family(pairs)
-    p_values = [_p(pair) for pair in tested]
+    # A seed without a value might have any: its contrast takes its place in the family and no more.
+    p_values = [1.0 if pair.a.missing + pair.b.missing else _p(pair) for pair in tested]
     adjusted = dict(zip(map(id, tested), zip(p_values, holm(p_values), strict=True), strict=True))
     return tuple(_contrast(pair, adjusted.get(id(pair))) for pair in pairs)
 
 
 def _p(pair: Pair) -> float:
+    a, b = pair.values
     if pair.endpoint == "horizon":
-        logs = [[math.log(value) for value in side.seeds] for side in (pair.a, pair.b)]
-        return permutation_test(*logs)
-    return permutation_test(pair.a.seeds, pair.b.seeds)
+        return permutation_test([math.log(value) for value in a], [math.log(value) for value in b])
+    return permutation_test(a, b)
 
 
 def _contrast(pair: Pair, p: tuple[float, float] | None) -> Contrast:
     effect = _effect(pair)
+    a, b = pair.values
+    known = p if not pair.a.missing + pair.b.missing else None
     return Contrast(
         endpoint=pair.endpoint,
         corpus=pair.corpus,
@@ -181,43 +213,46 @@ def _contrast(pair: Pair, p: tuple[float, float] | None) -> Contrast:
         second=pair.second,
         n=pair.n,
         effect=effect,
-        superiority=probability_of_superiority(pair.a.seeds, pair.b.seeds) if pair.n else None,
-        p=p[0] if p else None,
-        p_holm=p[1] if p else None,
+        superiority=probability_of_superiority(a, b) if a and b else None,
+        p=known[0] if known else None,
+        p_holm=known[1] if known else None,
         tested=p is not None,
         outcome=_outcome(pair, effect, p),
-        note=pair.apart,
+        note="; ".join(pair.notes),
     )
 
 
 def _effect(pair: Pair) -> Estimate:
     """How much more the first side has. A lower bound leaves the end open that it could move.
 
-    Where all seeds of both sides are lower bounds nothing is known of it.
+    Where all seeds of both sides are lower bounds, or all below what counts, nothing is known of
+    it; and a seed without a value leaves both ends open.
     """
     unit = "ratio" if pair.endpoint == "horizon" else "difference of accuracies"
-    if not pair.n:
-        return Estimate(estimate=None, status="insufficient_data", unit=unit)
+    a, b = pair.values
+    n, note = min(len(a), len(b)), "; ".join(pair.notes)
+    if not n:
+        return Estimate(estimate=None, status="insufficient_data", unit=unit, note=note)
     of = ratio_of_geometric_means if pair.endpoint == "horizon" else difference_of_means
-    ends: Interval = of(pair.a.seeds, pair.b.seeds)
-    lower_bounds = pair.a.censored + pair.b.censored
-    bounds = plural(
-        lower_bounds, "of the horizons is a lower bound", "of the horizons are lower bounds"
+    ends: Interval = of(a, b)
+    nothing = pair.endpoint == "horizon" and max(*a, *b) <= LEAST_HORIZON
+    if nothing or pair.a.censored + pair.b.censored == len(a) + len(b):
+        return Estimate(estimate=None, status="undefined", n=n, unit=unit, note=note)
+    lo, hi = (finite(ends.lo), finite(ends.hi)) if n > 1 else (None, None)
+    missing = pair.a.missing + pair.b.missing
+    open_ended = (
+        None if pair.b.censored or missing else lo,
+        None if pair.a.censored or missing else hi,
     )
-    note = bounds if lower_bounds else ""
-    if lower_bounds == len(pair.a.seeds) + len(pair.b.seeds):
-        return Estimate(estimate=None, status="undefined", n=pair.n, unit=unit, note=note)
-    lo, hi = (finite(ends.lo), finite(ends.hi)) if pair.n > 1 else (None, None)
-    open_ended = (None if pair.b.censored else lo, None if pair.a.censored else hi)
-    return Estimate(estimate=ends.estimate, ci95=open_ended, n=pair.n, unit=unit, note=note)
+    return Estimate(estimate=ends.estimate, ci95=open_ended, n=n, unit=unit, note=note)
 
 
 def _outcome(pair: Pair, effect: Estimate, p: tuple[float, float] | None) -> ContrastOutcome:
     if pair.apart:
         return "not alike"
-    if p is None or not pair.n:
+    if p is None:
         return "not enough seeds to claim"
-    if p[1] > ALPHA or effect.estimate is None:
+    if p[1] > ALPHA or effect.estimate is None or pair.a.missing + pair.b.missing:
         return "no clear difference"
     more = effect.estimate > (1.0 if pair.endpoint == "horizon" else 0.0)
     if (pair.b if more else pair.a).censored:  # it might be more than it is known to be

@@ -53,13 +53,13 @@ def summarise(
     `floor` is the smallest value; where all lie there, the estimate is 0.
     """
     known: list[float] = []
-    censored = 0
+    bounds: list[bool] = []
     for value in values:
-        if value.status == "censored" and value.censored_at is not None:
-            known.append(value.censored_at)
-            censored += 1
-        elif value.status in ("ok", "exploding") and value.estimate is not None:
-            known.append(value.estimate)
+        found = _known(value)
+        if found is not None:
+            known.append(found)
+            bounds.append(value.status == "censored")
+    censored, missing = sum(bounds), len(values) - len(known)
     unit = unit or next((value.unit for value in values if value.unit), "")
     if not known:
         return _nothing(values, scale, unit)
@@ -69,7 +69,8 @@ def summarise(
     if censored == len(known):
         return SeedSummary(
             estimate=None, status="censored", censored_at=min(known), n=len(known), unit=unit,
-            scale=scale, seeds=tuple(known), censored=censored,
+            scale=scale, seeds=tuple(known), lower_bounds=tuple(bounds), censored=censored,
+            missing=missing, note=_note(len(values), len(known), 0),
         )  # fmt: skip
     lo, hi = (finite(ends.lo), finite(ends.hi)) if len(known) > 1 else (None, None)
     if most is not None and lo is not None and hi is not None:
@@ -78,9 +79,29 @@ def summarise(
     nothing = scale == "log" and max(known) <= floor
     return SeedSummary(
         estimate=0.0 if nothing else ends.estimate, ci95=(lo, hi), n=len(known), unit=unit,
-        scale=scale, seeds=tuple(known), censored=censored,
-        note=_note(len(values), len(known), censored),
+        scale=scale, seeds=tuple(known), lower_bounds=tuple(bounds), censored=censored,
+        missing=missing, note=_note(len(values), len(known), censored),
     )  # fmt: skip
+
+
+def _known(value: Estimate) -> float | None:
+    if value.status == "censored":
+        return value.censored_at
+    return value.estimate if value.status in ("ok", "exploding") else None
+
+
+def at_least(value: SeedSummary, least: float) -> SeedSummary:
+    """The same with every seed that is below `least` counted as that."""
+    if not value.seeds or min(value.seeds) >= least:
+        return value
+    seeds = zip(value.seeds, value.lower_bounds, strict=True)
+    again = [
+        Estimate(estimate=None, status="censored", censored_at=one) if bound else
+        Estimate(estimate=one)
+        for one, bound in seeds
+    ]  # fmt: skip
+    made = summarise(again, value.scale, value.unit, floor=least)
+    return made.model_copy(update={"missing": value.missing})
 
 
 def _nothing(values: Sequence[Estimate], scale: Scale, unit: str) -> SeedSummary:
@@ -88,7 +109,9 @@ def _nothing(values: Sequence[Estimate], scale: Scale, unit: str) -> SeedSummary
     status: Status = statuses.most_common(1)[0][0] if statuses else "not_applicable"
     note = next((value.note for value in values if value.note), "")
     status = "undefined" if status in ("ok", "censored") else status
-    return SeedSummary(estimate=None, status=status, note=note, scale=scale, unit=unit)
+    return SeedSummary(
+        estimate=None, status=status, note=note, scale=scale, unit=unit, missing=len(values)
+    )
 
 
 def _note(members: int, known: int, censored: int) -> str:

@@ -173,6 +173,9 @@ def _contrasts(result: Comparison) -> list[Block]:
         f"{plural(result.seeds_needed, 'seed a side is', 'seeds a side are')} "
         "enough to claim anything. All other columns are exploratory."
     )
+    for test in result.contrasts:
+        if test.note and test.outcome != "not alike":
+            caption += f" {test.first} / {test.second}: {test.note}."
     return [Heading("Contrasts"), table(heads, rows, align="llrrrl", caption=caption)]
 
 

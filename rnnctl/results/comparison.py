@@ -109,11 +109,13 @@ class Member(Record):
 
 
 class SeedSummary(Estimate):
-    """A number over seeds: mean (geometric on the log scale) and t-interval; n = seeds."""
+    """A number over seeds: mean (geometric on the log scale) and t-interval; n = `seeds`."""
 
     scale: Scale = "linear"
-    seeds: tuple[float, ...] = Field((), description="one value per member, in order of seed")
+    seeds: tuple[float, ...] = Field((), description="one value per member that has one, by seed")
+    lower_bounds: tuple[bool, ...] = Field((), description="which of `seeds` are lower bounds")
     censored: int = Field(0, description="how many of them are lower bounds")
+    missing: int = Field(0, description="members that were measured and have no value")
 
 
 class Row(Record):
@@ -168,14 +170,14 @@ class Contrast(Record):
     corpus: str
     first: str
     second: str
-    n: int = Field(description="seeds on the smaller side")
+    n: int = Field(description="seeds on the smaller side, with a value or without")
     effect: Estimate = Field(description="ratio of geometric means, or difference of accuracies")
     superiority: float | None = Field(description="P(first > second) for one seed of each")
     p: float | None
     p_holm: float | None
     tested: bool = Field(description="enough seeds for this test to be able to claim anything")
     outcome: ContrastOutcome
-    note: str = Field("", description="why there is no claim, beside chance and few seeds")
+    note: str = Field("", description="what limits it, beside chance and few seeds")
 
 
 class FindingRecord(Record):

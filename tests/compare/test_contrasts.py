@@ -143,3 +143,41 @@ def test_recall_is_tested_at_the_longest_lag(grid) -> None:  # type: ignore[no-u
     assert {test.corpus for test in result.contrasts if test.endpoint == "recall"} == {
         "task:recall:lag=40"
     }
+
+
+def test_a_horizon_below_one_word_counts_as_one() -> None:
+    """A ratio of 3 that rests on the floor of a logarithm is none."""
+    (made,) = contrasts([_pair([0.30, 0.31, 0.32, 0.33, 0.34], [0.0] * 5)])
+    assert (made.effect.estimate, made.outcome) == (None, "no clear difference")
+    (made,) = contrasts([_pair([4.0, 4.1, 4.2, 4.3, 4.4], [0.0] * 4 + [0.7])])
+    assert made.effect.estimate == pytest.approx(4.2, rel=0.01)
+    assert made.outcome == "more"
+    assert made.note == made.effect.note == "5 horizons below one word count as 1"
+    accuracies = _side([0.9, 0.91, 0.92, 0.93, 0.94]), _side([0.1, 0.11, 0.12, 0.13, 0.14])
+    (recall,) = contrasts([Pair("recall", "t", "a", "b", *accuracies)])
+    assert recall.effect.estimate == pytest.approx(0.8)
+
+
+def test_the_family_does_not_depend_on_which_seeds_have_a_horizon() -> None:
+    nothing = Estimate(
+        estimate=None, status="undefined", note="no measurable effect even when near"
+    )
+    lstm, gru = _side([40, 50, 60, 45, 55]), _side([161, 162, 170, 166, 158])
+    full = _side([20, 22, 19, 25, 30])
+    part = summarise([*estimates([20, 22, 30]), nothing, nothing], "log")
+    none = summarise([nothing] * 5, "log")
+    found = []
+    for rnn in (full, part, none):
+        pairs = [
+            Pair("horizon", "t", "lstm torch", "rnn torch", lstm, rnn),
+            Pair("horizon", "t", "lstm good", "rnn good", lstm, full),
+            Pair("horizon", "t", "gru good", "lstm good", gru, lstm),
+        ]
+        assert family(pairs) == pairs
+        found.append(contrasts(pairs))
+    assert [one[0].outcome for one in found] == ["more", *["no clear difference"] * 2]
+    for one, missing in zip(found[1:], (2, 5), strict=True):
+        assert (one[0].n, one[0].p, one[0].tested) == (5, None, True)
+        assert one[0].note == f"{missing} seeds have no value"
+        assert one[0].effect.ci95 == (None, None)
+        assert one[2].p_holm == found[0][2].p_holm and one[2].outcome == "more"

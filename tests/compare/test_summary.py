@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rnnctl.compare.summary import estimates, rows_of, summarise, summarise_curves
+from rnnctl.compare.summary import at_least, estimates, rows_of, summarise, summarise_curves
 from rnnctl.results.base import Curve, Estimate
 
 GRIDS = 2000
@@ -132,3 +132,14 @@ def test_rows_are_measured_against_the_lstm(grid) -> None:  # type: ignore[no-un
     assert rows["rnn"].numbers["horizon"].scale == "log"
     assert rows["rnn"].numbers["bits_per_byte"].n == 2
     assert rows["rnn"].seeds == (0, 1)
+
+
+def test_a_number_says_which_seeds_are_lower_bounds_and_how_many_have_none() -> None:
+    beyond = Estimate(estimate=None, status="censored", censored_at=256)
+    nothing = Estimate(estimate=None, status="undefined")
+    made = summarise([*estimates([64.0]), beyond, nothing], "log")
+    assert (made.seeds, made.lower_bounds, made.missing) == ((64, 256), (False, True), 1)
+    assert summarise([beyond, nothing], "log").lower_bounds == (True,)
+    assert summarise([nothing] * 3, "log").missing == 3
+    low = at_least(summarise([*estimates([0.2, 4.0]), beyond], "log"), 1.0)
+    assert (low.seeds, low.lower_bounds, low.missing) == ((1, 4, 256), (False, False, True), 0)

@@ -340,3 +340,19 @@ def test_what_counts_in_tokens_is_left_out_where_tokens_differ(grid: Grid) -> No
         assert not tokens & set(row.numbers) and set(row.curves) == {"use", "effect"}
         assert {"bits_per_byte", "horizon"} <= set(row.numbers)
     assert "perplexity (" not in render(result, "table", 200)
+
+
+def test_a_seed_without_a_horizon_refutes_nothing(grid: Grid) -> None:
+    """Nor does a ratio of horizons below one word prove anything."""
+    nothing = Estimate(estimate=None, status="undefined")
+    for change in (
+        lambda m: {"horizon": nothing if m.cell == "rnn" and m.seed == 1 else Estimate(estimate=9)},
+        lambda m: {"horizon": Estimate(estimate=0.3 + m.seed / 100 if m.cell == "lstm" else 0.0)},
+    ):
+        members = [m.model_copy(update={"values": {**m.values, **change(m)}}) for m in grid(5, 0)]
+        verdict = _said(members)["gates-solve"]
+        assert verdict.outcome == "not clear here", verdict.findings
+        assert any(
+            word in verdict.findings[0].sentence
+            for word in ("1 seed has no value", "10 horizons below one word count as 1")
+        )

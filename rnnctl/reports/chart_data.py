@@ -6,6 +6,7 @@ from rnnctl.reports import numbers
 from rnnctl.reports.blocks import table
 from rnnctl.reports.chart_curves import BAND_SEEDS, CURVES, curves
 from rnnctl.reports.chart_types import Axis, ChartData, Datum, Limit
+from rnnctl.reports.comparison import cell
 from rnnctl.results.comparison import Comparison, SeedSummary
 from rnnctl.wording import plural
 
@@ -111,26 +112,44 @@ def _speed(result: Comparison) -> ChartData | None:
                      names, tuple(values), text, _styles(result))  # fmt: skip
 
 
+def _seeds(value: SeedSummary) -> list[tuple[float, bool]]:
+    """The seeds' values, and which are lower bounds (unknown in records of older versions)."""
+    bounds = value.lower_bounds or (bool(value.censored),) * len(value.seeds)
+    return list(zip(value.seeds, bounds, strict=True))
+
+
+def _interval(row: str, value: SeedSummary) -> list[Datum]:
+    """The mean and its interval; of one with lower bounds the upper end is open."""
+    if value.estimate is None:
+        return []
+    lo, mean, hi = (max(x, SMALLEST) for x in (_ends(value)[0], value.estimate, _ends(value)[1]))
+    made: Datum = {"row": row, "x": mean, "lo": lo, "hi": hi}
+    if value.censored:
+        made |= {"hi": max(mean, *value.seeds), "open": 1}
+    return [made]
+
+
 def _forest(result: Comparison) -> ChartData | None:
     values: list[Datum] = []
     for row in result.rows:
         value = row.numbers.get("horizon")
         if value is None or not value.seeds:
             continue
-        if value.estimate is not None:
-            lo, mean, hi = (
-                max(x, SMALLEST) for x in (_ends(value)[0], value.estimate, _ends(value)[1])
-            )
-            values.append({"row": row.name, "x": mean, "lo": lo, "hi": hi})
-        values += [{"row": row.name, "seed": max(seed, SMALLEST)} for seed in value.seeds]
+        values += _interval(row.name, value)
+        values += [
+            {"row": row.name, "seed": max(seed, SMALLEST), **({"open": 1} if bound else {})}
+            for seed, bound in _seeds(value)
+        ]
     if not values:
         return None
     shown = [row for row in result.rows if any(value["row"] == row.name for value in values)]
     text = table(
         ("", f"memory horizon ({result.distance_unit})", "each seed"),
         [
-            (row.name, numbers.estimate(row.numbers["horizon"]),
-             ", ".join(numbers.number(seed) for seed in row.numbers["horizon"].seeds))
+            (row.name, cell(row.numbers["horizon"], 3), ", ".join(
+                f"> {numbers.number(seed)}" if bound else numbers.number(seed)
+                for seed, bound in _seeds(row.numbers["horizon"])
+            ))
             for row in shown
         ],
     )  # fmt: skip
@@ -138,6 +157,11 @@ def _forest(result: Comparison) -> ChartData | None:
         "Memory horizon: each seed, their geometric mean and its 95 % t-interval; what is below "
         f"{SMALLEST:g} is drawn there."
     )
+    if any("open" in value for value in values):
+        caption += (
+            " A triangle that points to the right is a lower bound: the horizon lies beyond the "
+            "longest distance measured, nobody knows how far."
+        )
     return ChartData("forest", "interval", "Memory horizon over seeds", caption,
                      Axis(f"memory horizon ({result.distance_unit})", log=True), Axis(""),
                      tuple(row.name for row in shown), tuple(values), text,

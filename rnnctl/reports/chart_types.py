@@ -34,7 +34,8 @@ class ChartData:
     """One chart: `kind` is line, interval (points with intervals by row) or scatter.
 
     A datum has `row`, `x`, `y`, the 95 % interval `lo` to `hi`; of lines also `low` and `high`,
-    the ends of the band that is drawn, and `mark` where a marker stands.
+    the ends of the band that is drawn, and `mark` where a marker stands. Of intervals, one with
+    `open` is a lower bound: an arrow points to where it may be.
     """
 
     name: str

@@ -144,7 +144,7 @@ def _axes(data: ChartData) -> tuple[Any, Any]:
 def _ticks(data: ChartData, name: str, leading: Sequence[int]) -> Spec:
     """Ticks of an axis; a logarithmic one gets those with `leading` digits, and no others."""
     axis = data.x if name == "x" else data.y
-    keys = ("x", "lo", "hi") if data.kind == "interval" else (name,)
+    keys = ("x", "lo", "hi", "seed") if data.kind == "interval" else (name,)
     keys = ("y", "low", "high") if name == "y" else keys
     found = [value[key] for value in data.values for key in keys if key in value]
     known = [one for one in found if isinstance(one, (int, float)) and one > 0]
@@ -231,20 +231,40 @@ def _intervals(data: ChartData) -> Any:
         x=alt.X("lo:Q", title=data.x.title, scale=_scale(data.x)), x2="hi:Q"
     )  # fmt: skip
     tooltip = [entry for entry in _tooltip(data) if entry.shorthand != "y:Q"]
+    if any("open" in value for value in values):
+        tooltip[-1] = alt.Tooltip("hi:Q", title="95 % to (or more)", format=".4~g")
     means = base.mark_point(filled=True, size=130, opacity=1).encode(
         x=x, shape=_shape(data), tooltip=tooltip
     )
-    dots = (
-        _chart(seeds)
-        .mark_tick(thickness=2, size=16)
-        .encode(
-            x=alt.X("seed:Q", title=data.x.title, scale=_scale(data.x)), y=rows,
-            color=_color(data), opacity=alt.value(0.75),
-            tooltip=[alt.Tooltip("row:N", title="model"),
-                     alt.Tooltip("seed:Q", title="one seed", format=".4~g")],
-        )
+    layers = [*_limits(data), rules]
+    for bound in (False, True):
+        found = [value for value in seeds if ("open" in value) == bound]
+        if found:
+            layers.append(_seed_marks(found, data, rows, bound))
+    if ends := [value for value in values if "open" in value]:
+        arrows = _chart(ends).mark_point(filled=True, shape="triangle-right", size=90, opacity=1)
+        at = alt.X("hi:Q", title=data.x.title, scale=_scale(data.x))
+        layers.append(arrows.encode(x=at, y=rows, color=_color(data), tooltip=tooltip))
+    return alt.layer(*layers, means)
+
+
+def _seed_marks(values: Sequence[Datum], data: ChartData, rows: Any, bound: bool) -> Any:
+    """A tick for each seed; for a lower bound a hollow triangle that points beyond."""
+    import altair as alt
+
+    base = _chart(values)
+    marks = (
+        base.mark_point(shape="triangle-right", filled=False, size=70)
+        if bound
+        else base.mark_tick(thickness=2, size=16)
+    )
+    title = "one seed, more than" if bound else "one seed"
+    return marks.encode(
+        x=alt.X("seed:Q", title=data.x.title, scale=_scale(data.x)), y=rows,
+        color=_color(data), opacity=alt.value(0.75),
+        tooltip=[alt.Tooltip("row:N", title="model"),
+                 alt.Tooltip("seed:Q", title=title, format=".4~g")],
     )  # fmt: skip
-    return alt.layer(*_limits(data), rules, dots, means)
 
 
 def _scatter(data: ChartData) -> Any:

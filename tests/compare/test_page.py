@@ -16,7 +16,7 @@ from rnnctl.errors import UsageError
 from rnnctl.reports import as_markdown, render
 from rnnctl.reports.chart_data import NAMES, SMALLEST, charts
 from rnnctl.reports.charts import save_plots, specification
-from rnnctl.reports.comparison import blocks, title
+from rnnctl.reports.comparison import blocks, cell, title
 from rnnctl.reports.page import page
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import Comparison, Failure, Member
@@ -83,6 +83,35 @@ def test_what_has_no_logarithm_is_drawn_at_the_edge(comparison: Comparison) -> N
         assert "untrained lstm" not in {value["row"] for value in _values(comparison, name)}
     for name in ("context", "gradient"):
         assert all(v["y"] > 0 and v.get("low", 1) > 0 for v in _values(comparison, name))
+
+
+def test_lower_bounds_are_drawn_and_written_as_such(grid: Grid, tmp_path: Path) -> None:
+    """213 words and more than 213 words are not the same, neither in grey."""
+    beyond = Estimate(estimate=None, status="censored", censored_at=213.0, unit="words")
+
+    def changed(member: Member) -> Member:
+        far = member.cell == "gru" or (member.cell == "lstm" and member.seed % 2)
+        values = member.values | ({"horizon": beyond} if far else {})
+        return member.model_copy(update={"values": values})
+
+    result = compare([changed(member) for member in grid(5, 0)])
+    (forest,) = [data for data in charts(result) if data.name == "forest"]
+    rows = {row.name: row.numbers["horizon"] for row in result.rows}
+    for name, said, each in forest.text.rows:
+        assert said == cell(rows[name], 3)
+        assert each.count(">") == {"r": 0, "l": 2, "g": 5}[name[0]]
+    drawn = [value for value in forest.values if value["row"] == "lstm good"]
+    assert next(value for value in drawn if "x" in value)["open"] == 1
+    assert [("open" in value, value["seed"] == 213) for value in drawn if "seed" in value] == [
+        (bool(seed % 2),) * 2 for seed in range(5)
+    ]
+    assert not any("x" in value for value in forest.values if value["row"] == "gru good")
+    assert "a lower bound" in forest.caption
+    assert "triangle-right" in json.dumps(specification(forest, page=True)["layer"])
+    (path,) = save_plots(result, tmp_path / "forest.svg", "forest")
+    assert path.stat().st_size > 1000
+    (plain,) = [data for data in charts(compare(grid(5, 0))) if data.name == "forest"]
+    assert "lower bound" not in plain.caption
 
 
 def test_bands_are_drawn_from_three_seeds_on(grid: Grid) -> None:

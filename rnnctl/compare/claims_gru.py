@@ -17,8 +17,9 @@ from rnnctl.compare.evidence import (
     in_words,
 )
 from rnnctl.compare.sizes import macs_per_token
-from rnnctl.compare.summary import finite
+from rnnctl.compare.summary import COSTLY, finite
 from rnnctl.results.base import Estimate
+from rnnctl.results.comparison import Member
 from rnnctl.statistics import difference_of_means, t_interval
 
 
@@ -83,32 +84,63 @@ def fewer_operations(evidence: Evidence) -> list[Finding]:
 
 
 def faster(evidence: Evidence) -> list[Finding]:
-    speeds = {
-        cell: next((m.speed for m in evidence.members if m.cell == cell and m.speed), None)
-        for cell in ("gru", "lstm")
-    }
-    gru, lstm = speeds["gru"], speeds["lstm"]
-    if gru is None or lstm is None:
+    gru, lstm = _timed(evidence.members)
+    if gru is None or lstm is None or gru.speed is None or lstm.speed is None:
         return []
-    same = bool(gru.same_size_train_tokens_per_s) and gru.same_size_hidden == lstm.hidden_size
-    train = gru.same_size_train_tokens_per_s if same else gru.train_tokens_per_s
-    ms = gru.same_size_generate_ms_per_token if same else gru.generate_ms_per_token
-    faster = _paired_ratio(train, lstm.train_tokens_per_s)
-    generates = _paired_ratio(lstm.generate_ms_per_token, ms)
-    matched = _paired_ratio(gru.train_tokens_per_s, lstm.train_tokens_per_s)
+    if apart := _timed_apart(gru, lstm):
+        text = f"{gru.path} and {lstm.path} were not timed alike: {apart}"
+        return [Finding(UNCLEAR, text)]
+    own, other = gru.speed, lstm.speed
+    twin = own.hidden_size != other.hidden_size
+    train = own.same_size_train_tokens_per_s if twin else own.train_tokens_per_s
+    ms = own.same_size_generate_ms_per_token if twin else own.generate_ms_per_token
+    faster = _paired_ratio(train, other.train_tokens_per_s)
+    generates = _paired_ratio(other.generate_ms_per_token, ms)
+    matched = _paired_ratio(own.train_tokens_per_s, other.train_tokens_per_s)
     if faster is None:
         return []
-    size = f"hidden size {lstm.hidden_size} both" if same else "the sizes trained here"
-    text = f"{size}: the GRU trains {in_words(faster)} times as fast as the LSTM"
+    text = f"hidden size {other.hidden_size} both: the GRU trains {in_words(faster)} times as fast "
+    text += "as the LSTM"
     numbers = {"train_ratio": faster}
     if generates is not None:
         text += f" and generates {in_words(generates)} times as fast"
         numbers["generate_ratio"] = generates
-    if same and matched is not None and gru.hidden_size != lstm.hidden_size:
-        text += f"; as trained here (hidden size {gru.hidden_size}) {in_words(matched)} times"
+    if twin and matched is not None:
+        text += f"; as trained here (hidden size {own.hidden_size}) {in_words(matched)} times"
         numbers["train_ratio_as_trained"] = matched
-    text += f" ({lstm.threads} threads, this machine)"
+    text += f" ({other.threads} threads, this machine)"
     return [Finding(OPPOSITE[below(faster, 1.0)], text, numbers)]
+
+
+def _timed(members: Sequence[Member]) -> tuple[Member | None, Member | None]:
+    """The first GRU and LSTM that were timed alike, else the first that were timed."""
+    grus, lstms = (
+        [one for one in members if one.cell == cell and one.speed] for cell in ("gru", "lstm")
+    )
+    pairs = [(gru, lstm) for gru in grus for lstm in lstms]
+    alike = (pair for pair in pairs if not _timed_apart(*pair))
+    return next(alike, pairs[0] if pairs else (None, None))
+
+
+def _timed_apart(gru: Member, lstm: Member) -> str:
+    """In what two measurements of speed differ, beside the cell."""
+    a, b = gru.speed, lstm.speed
+    assert a is not None and b is not None
+    found = {
+        "threads": (a.threads, b.threads),
+        "batch sizes": (a.batch_size, b.batch_size),
+        "tokens a step": (a.chunk, b.chunk),
+        "embedding sizes": (gru.embedding_size, lstm.embedding_size),
+        "layers": (gru.layers, lstm.layers),
+        "levels": (gru.level, lstm.level),
+        **{name: (gru.recipe.get(name), lstm.recipe.get(name)) for name in COSTLY},
+    }
+    if b.hidden_size not in (a.hidden_size, a.same_size_hidden):
+        found = {"hidden sizes": (a.hidden_size, b.hidden_size), **found}
+    apart = [f"{name} {mine} and {other}" for name, (mine, other) in found.items() if mine != other]
+    if not a.session or a.session != b.session:
+        apart.append("not in one session, in turns (`rnnctl compare RUN RUN --measure` does that)")
+    return ", ".join(apart)
 
 
 def _paired_ratio(a: Sequence[float], b: Sequence[float]) -> Estimate | None:

@@ -156,7 +156,7 @@ def measure(paths: Sequence[Path], cores: int) -> Iterator[str]:
     readable = [path for path in paths if has_result(path, "train")]
     text, bench = _by_kind(readable)
     first = _first_of_each_shape(text or bench)
-    if not all(has_result(path, "speed") for path in first.values()):
+    if not _measured_together(list(first.values())):
         yield from speed.measure(first, threads=cores)
     for path in readable:
         if not has_result(path, "exchange") and exchange.can_be_exchanged(path):
@@ -165,6 +165,14 @@ def measure(paths: Sequence[Path], cores: int) -> Iterator[str]:
     if text and not kept_baselines(text).rows:
         yield "baselines"
         baselines.measure(text[0])
+
+
+def _measured_together(paths: Sequence[Path]) -> bool:
+    """Whether the speeds of these runs come from one session, in which they took turns."""
+    if not all(has_result(path, "speed") for path in paths):
+        return False
+    sessions = {Run.open(path).read_result("speed").get("session", "") for path in paths}
+    return len(sessions) <= 1 and "" not in sessions
 
 
 def _by_kind(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:

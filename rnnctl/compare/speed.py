@@ -12,6 +12,7 @@ matched in parameters.
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,8 +109,9 @@ def measure(
         done = yield from _rounds(everyone, rounds, seconds, warm_up)
     finally:
         torch.set_num_threads(before)
+    session = uuid.uuid4().hex
     for row, bench in benches.items():
-        _keep(bench, twins.get(row), threads, done)
+        _keep(bench, twins.get(row), threads, done, session)
 
 
 def _rounds(
@@ -149,9 +151,10 @@ def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int |
     return None
 
 
-def _keep(bench: _Bench, twin: _Bench | None, threads: int, rounds: int) -> None:
+def _keep(bench: _Bench, twin: _Bench | None, threads: int, rounds: int, session: str) -> None:
     record = SpeedResult(
         environment=_environment(threads),
+        session=session,
         threads=threads,
         rounds=rounds,
         train_tokens_per_s=tuple(bench.train),

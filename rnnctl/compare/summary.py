@@ -202,12 +202,12 @@ Shape = tuple[object, ...]
 Speeds = Mapping[Shape, SpeedRecord]
 
 
-_COSTLY = ("batch-size", "bptt", "bidirectional", "pool", "tied", "precision", "vocab-size")
+COSTLY = ("batch-size", "bptt", "bidirectional", "pool", "tied", "precision", "vocab-size")
 
 
 def _shape(member: Member) -> Shape:
     size = (member.cell, member.hidden_size, member.embedding_size, member.layers, member.level)
-    return *size, *(member.recipe.get(name) for name in _COSTLY)
+    return *size, *(member.recipe.get(name) for name in COSTLY)
 
 
 def _speeds(members: Sequence[Member]) -> Speeds:

@@ -20,8 +20,9 @@ cell-state         the share of the exchanged effect that `c` alone carries minu
 gru-as-well        GRU against LSTM, quality on the text. Holds if the 95 % interval of how much
                    worse the GRU is ends below `AS_WELL`; not if it begins above.
 gru-fewer-ops      multiply-adds per token at the same hidden size: arithmetic, no interval.
-gru-faster         training tokens per second at the same hidden size, GRU over LSTM, paired by
-                   round. Holds if the 95 % interval lies above 1, not if below 1.
+gru-faster         training tokens per second at the same hidden size, batch and threads, GRU over
+                   LSTM, measured in one session and paired by round. Holds if the 95 % interval
+                   lies above 1, not if below 1.
 =================  ==========================================================================
 
 What two sources (text, recall) both decide differently is *not clear here*, and so is what nobody

@@ -144,7 +144,7 @@ def _axes(data: ChartData) -> tuple[Any, Any]:
 def _ticks(data: ChartData, name: str, leading: Sequence[int]) -> Spec:
     """Ticks of an axis; a logarithmic one gets those with `leading` digits, and no others."""
     axis = data.x if name == "x" else data.y
-    keys = ("x", "lo", "hi", "seed") if data.kind == "interval" else (name,)
+    keys: tuple[str, ...] = ("x", "lo", "hi", "seed") if data.kind == "interval" else (name,)
     keys = ("y", "low", "high") if name == "y" else keys
     found = [value[key] for value in data.values for key in keys if key in value]
     known = [one for one in found if isinstance(one, (int, float)) and one > 0]

@@ -35,6 +35,9 @@ class ExchangeRecord(Record):
 class SpeedRecord(Record):
     """Speed of one run's model, measured alone, one entry for each round that is kept."""
 
+    session: str = Field(
+        "", description="models with the same one were measured in turns, and can be compared"
+    )
     threads: int
     rounds: int | None = Field(None, description="measured; the least disturbed are kept")
     train_tokens_per_s: tuple[float, ...]

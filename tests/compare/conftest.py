@@ -69,7 +69,8 @@ def _text_member(cell: str, init: str, seed: int, draw: np.random.Generator) -> 
         },
         explodes=False,
         speed=SpeedRecord(
-            threads=2, train_tokens_per_s=_around(60_000 if cell == "lstm" else 50_000, draw),
+            session="one", threads=2,
+            train_tokens_per_s=_around(60_000 if cell == "lstm" else 50_000, draw),
             generate_ms_per_token=_around(0.2, draw),
             hidden_size=size, batch_size=32, chunk=64,
             same_size_hidden=128 if cell == "gru" else None,

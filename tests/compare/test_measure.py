@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnnctl.baselines.ngram import KneserNey
-from rnnctl.compare import baselines, exchange, speed
+from rnnctl.compare import baselines, exchange, experiment, speed
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
 from rnnctl.data.spread import spread
@@ -41,6 +41,7 @@ def test_every_row_is_measured_once_a_round_and_the_gru_at_the_lstms_size_too(
     assert said[0] == "speed, round 1: lstm"
     one, two = _speed(lstm), _speed(gru)
     assert one.rounds == two.rounds == rounds
+    assert one.session == two.session != ""
     assert (one.hidden_size, one.same_size_hidden) == (8, None)
     assert (two.hidden_size, two.same_size_hidden) == (11, 8)
     for values in (
@@ -49,6 +50,23 @@ def test_every_row_is_measured_once_a_round_and_the_gru_at_the_lstms_size_too(
     ):  # fmt: skip
         assert len(values) == 2
         assert all(value > 0 for value in values)
+
+
+def test_speeds_of_other_sessions_are_measured_again_together(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new run beside measured ones, or records that do not know their session."""
+    paths = [make_run(TEXT, cell=cell) for cell in ("lstm", "gru")]
+    monkeypatch.setattr(
+        experiment, "has_result", lambda path, name: name in Run.open(path).results()
+    )
+    assert not experiment._measured_together(paths)
+    options = {"threads": 1, "rounds": 1, "seconds": 0.0, "warm_up": 0.0}
+    for path in paths:
+        list(speed.measure({"x": path}, **options))  # type: ignore[arg-type]
+    assert not experiment._measured_together(paths)
+    list(speed.measure({path.parent.name: path for path in paths}, **options))  # type: ignore[arg-type]
+    assert experiment._measured_together(paths)
 
 
 def test_the_rounds_in_which_nobody_was_disturbed_count() -> None:

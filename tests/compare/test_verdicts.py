@@ -356,3 +356,32 @@ def test_a_seed_without_a_horizon_refutes_nothing(grid: Grid) -> None:
             word in verdict.findings[0].sentence
             for word in ("1 seed has no value", "10 horizons below one word count as 1")
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"session": "two"}, "not in one session"),
+        ({"session": ""}, "not in one session"),
+        ({"threads": 1}, "threads 1 and 2"),
+        ({"batch_size": 8}, "batch sizes 8 and 32"),
+        ({"chunk": 16}, "tokens a step 16 and 64"),
+        ({"same_size_hidden": 64}, "hidden sizes 152 and 128"),
+        ({"same_size_hidden": None}, "hidden sizes 152 and 128"),
+    ],
+)
+def test_speeds_that_were_not_measured_alike_decide_nothing(
+    grid: Grid, change: dict[str, object], said: str
+) -> None:
+    members = [
+        m.model_copy(update={"speed": m.speed.model_copy(update=change)})
+        if m.cell == "gru" and m.speed
+        else m
+        for m in grid(5, 0)
+    ]
+    verdict = _said(members)["gru-faster"]
+    assert verdict.outcome == "not clear here"
+    assert said in verdict.findings[0].sentence and "timed alike" in verdict.findings[0].sentence
+    first = next(m for m in members if m.cell == "gru")
+    mixed = [first, *grid(5, 0)[3:]]  # others were
+    assert _said(mixed)["gru-faster"].outcome == "does not hold"

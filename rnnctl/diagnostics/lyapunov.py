@@ -39,12 +39,13 @@ ROUNDING = 1e-14
 
 
 def measure(subject: TracedModel, sample: Sample, settings: Settings) -> LyapunovRecord:
-    """The ``settings.exponents`` largest exponents, driven by the longest stretch of `sample`.
+    """The ``settings.exponents`` largest exponents, driven by the longest document of `sample`.
 
-    Documents are read one after the other where none is long enough.
+    Where it is not long enough the next longest ones follow on it, without a new beginning.
     """
     steps = settings.lyapunov_burn_in + settings.lyapunov_steps
-    joined = np.concatenate(sample.ids)[:steps] if sample.ids else np.zeros(0, dtype=np.int64)
+    longest = sorted(sample.ids, key=len, reverse=True)
+    joined = np.concatenate(longest)[:steps] if longest else np.zeros(0, dtype=np.int64)
     burn_in = settings.lyapunov_burn_in
     if len(joined) < 2 * burn_in:
         none = Estimate(estimate=None, status="insufficient_data", note="the text is too short")

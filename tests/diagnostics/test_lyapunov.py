@@ -39,6 +39,23 @@ def test_slow_directions_are_counted_and_censored() -> None:
     assert (all_slow.n_slow_text, all_slow.n_slow.status) == ("≥4", "censored")
 
 
+def test_the_longest_document_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[int]] = []
+
+    def spy(subject: object, ids: torch.Tensor, **_: object) -> np.ndarray:
+        seen.append(ids.tolist())
+        return np.zeros((len(ids) - 50, 2))
+
+    monkeypatch.setattr(lyapunov, "growth_rates", spy)
+    model = LinearModel(torch.eye(2, dtype=torch.float64)[None])
+    for longest in (200, 900):
+        documents = [np.full(60, k) for k in range(20)]
+        documents.insert(7, np.full(longest, 99))
+        lyapunov.measure(model, Sample(ids=tuple(documents)), SETTINGS)
+    assert seen[0] == [99] * 200 + [0] * 50
+    assert seen[1] == [99] * 250
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_the_leading_exponent_is_the_growth_of_a_small_difference(cell: str) -> None:
     torch.manual_seed(6)

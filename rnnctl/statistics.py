@@ -145,6 +145,11 @@ def isotonic(
     return np.asarray(fit.x, dtype=np.float64)
 
 
+def interpolated(x: ArrayLike, y: ArrayLike, at: ArrayLike) -> Floats:
+    """A curve over distance x (K,): between its points linear in log(1 + x), level beyond them."""
+    return np.asarray(np.interp(np.log1p(at), np.log1p(x), np.asarray(y, float)), dtype=np.float64)
+
+
 def crossing(
     x: ArrayLike, y: ArrayLike, level: float, *, decay: bool = False, floor: float = -math.inf
 ) -> float:
@@ -171,13 +176,11 @@ def crossing(
     return float(at[k - 1] * (at[k] / at[k - 1]) ** share)
 
 
-def last_above(x: ArrayLike, y: ArrayLike, level: float) -> float:
+def stays_below(x: ArrayLike, y: ArrayLike, level: float) -> float:
     """The smallest x from which on the curve stays at `level` or below; inf if it never does."""
     at, height = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     above = np.flatnonzero(height > level)
-    if above.size == 0:
-        return float(at[0])
-    k = int(above[-1]) + 1
+    k = int(above[-1]) + 1 if above.size else 0
     return float(at[k]) if k < at.size else math.inf
 
 

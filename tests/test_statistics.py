@@ -91,6 +91,11 @@ def test_isotonic_falls_and_keeps_the_mean(values: list[float]) -> None:
     assert fit.mean() == pytest.approx(np.mean(values), abs=1e-9)
 
 
+def test_between_its_points_a_curve_is_linear_in_the_log_of_one_plus_x() -> None:
+    assert statistics.interpolated([0, 3], [1, 0], 1) == pytest.approx(0.5)
+    assert statistics.interpolated([1, 3], [1, 0], [0, 1, 3, 9]).tolist() == [1, 1, 0, 0]
+
+
 def test_crossing_interpolates() -> None:
     assert statistics.crossing([0, 1, 2, 4], [1, 0.8, 0.6, 0.4], 0.5) == pytest.approx(8**0.5)
     assert statistics.crossing([0, 1], [1, 0], 0.25) == 0.75
@@ -110,10 +115,10 @@ def test_crossing_bears_a_curve_that_ends_at_zero() -> None:
     assert 2 < found < 4
 
 
-def test_last_above_asks_for_the_whole_rest() -> None:
-    assert statistics.last_above([0, 1, 2, 3], [1, 0, 1, 0], 0.5) == 3
-    assert statistics.last_above([0, 1], [0, 0], 0.5) == 0
-    assert statistics.last_above([0, 1], [0, 1], 0.5) == math.inf
+def test_stays_below_asks_for_the_whole_rest() -> None:
+    assert statistics.stays_below([0, 1, 2, 3], [1, 0, 1, 0], 0.5) == 3
+    assert statistics.stays_below([0, 1], [0, 0], 0.5) == 0
+    assert statistics.stays_below([0, 1], [0, 1], 0.5) == math.inf
 
 
 def test_t_interval_against_the_table() -> None:

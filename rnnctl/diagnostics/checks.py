@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from rnnctl import statistics
 from rnnctl.diagnostics.panel import Measured, distance, shown
 from rnnctl.diagnostics.swaps import rises
 from rnnctl.results.base import Curve, Warning_
@@ -104,7 +105,7 @@ def _positions_agree(measured: Measured) -> CrossCheck | None:
 
 def _at(curve: Curve, x: float) -> float:
     known = [(a, b) for a, b in zip(curve.x, curve.y, strict=True) if b is not None]
-    return float(np.interp(math.log1p(x), [math.log1p(a) for a, _ in known], [b for _, b in known]))
+    return float(statistics.interpolated([a for a, _ in known], [b for _, b in known], x))
 
 
 def warnings(model: ModelRecord, measured: Measured, head: HeadlineRecord) -> tuple[Warning_, ...]:

@@ -31,8 +31,9 @@ Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 PREFIX = 32  # tokens of natural text before the swapped word
 BATCH = 128  # swaps side by side
+ONE = {"words": "word", "chars": "character"}
 ADVICE = (
-    "this model does not expect a word that it read 4 to 8 words ago to return; USE and HOLD "
+    "this model does not expect a {one} that it read 4 to 8 {unit} ago to return; USE and HOLD "
     "measure its memory all the same, and a larger or longer trained model may have an effect"
 )
 
@@ -44,12 +45,13 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Eff
         items = "pairs of equally long words of the text, equally frequent"
     else:
         found = word_swaps(subject, sample, settings)
-        items = "pairs of words of the text, equally frequent and long"
+        items = f"pairs of {ONE[sample.unit]}s of the text, equally frequent and long"
     if isinstance(found, str):
         return EffectRecord(status="insufficient_data", note=found, items=items)
     near = (found.x >= NEAR_WORDS[0]) & (found.x <= NEAR_WORDS[1])
-    record = summarise(found, near, sample, settings, advice=ADVICE)
-    return record.model_copy(update={"items": items, "near": "mean over 4 to 8 words"})
+    advice = ADVICE.format(one=ONE[sample.unit], unit=sample.unit)
+    record = summarise(found, near, sample, settings, advice=advice)
+    return record.model_copy(update={"items": items, "near": f"mean over 4 to 8 {sample.unit}"})
 
 
 def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> Swaps | str:

@@ -272,10 +272,10 @@ def summaries(x: Floats, sums: curves.Sums, count: int, sample: Sample) -> dict[
     found["hold_half"] = curves.estimate(
         value, replicates, n=n, unit=sample.unit, largest=float(x[-1])
     )
-    grid, known = np.log1p(np.geomspace(x[1], x[-1], 64)), np.log1p(x)
+    grid = np.geomspace(x[1], x[-1], 64)
 
     def area(fit: Floats) -> float:
-        return float(np.interp(grid, known, fit).mean()) / math.log2(count)
+        return float(statistics.interpolated(x, fit, grid).mean()) / math.log2(count)
 
     found["hold_auc"] = curves.estimate(
         area(means.estimate), np.array([area(row) for row in means.replicates]), n=n, unit="ratio"
@@ -289,7 +289,6 @@ def _bits_at(
     if distance > x[-1] * 1.05:
         note = f"lags were measured up to {x[-1]:.0f} {sample.unit} only"
         return curves.missing("insufficient_data", note, unit="bits")
-    at, known = math.log1p(distance), np.log1p(x)
-    replicates = np.array([np.interp(at, known, row) for row in means.replicates])
-    value = float(np.interp(at, known, means.estimate))
+    replicates = np.array([statistics.interpolated(x, row, distance) for row in means.replicates])
+    value = float(statistics.interpolated(x, means.estimate, distance))
     return curves.estimate(value, replicates, n=n, unit="bits")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample, enough, worth_shortening
+from rnnctl.diagnostics.sample import Sample, Unit, enough, worth_shortening
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.results.base import Curve, Estimate, Status
 from rnnctl.results.diagnostics import EffectRecord, Sampling
@@ -148,11 +148,11 @@ def _summaries(
         "half_distance": curves.estimate(value, replicates, n=n, unit=sample.unit, largest=largest)
     }
     for name, distance in {**{f"retention_{d}": float(d) for d in READ_AT}, **also}.items():
-        found[name] = retention(x, r, distance, n)
+        found[name] = retention(x, r, distance, n, sample.unit)
     grid = np.geomspace(max(1.0, x[start]), x[-1], 64)
 
     def area(fit: Floats) -> float:
-        return float(np.clip(np.interp(np.log1p(grid), np.log1p(x), fit), 0, 1).mean())
+        return float(np.clip(statistics.interpolated(x, fit, grid), 0, 1).mean())
 
     found["retention_auc"] = curves.estimate(
         area(r.estimate), np.array([area(row) for row in r.replicates]), n=n, unit="ratio"
@@ -184,10 +184,12 @@ def rises(curve: Curve) -> tuple[float, float] | None:
     return None
 
 
-def retention(x: Floats, r: statistics.Bootstrapped, distance: float, n: int) -> Estimate:
-    """R at one distance, interpolated in log(1 + x)."""
+def retention(
+    x: Floats, r: statistics.Bootstrapped, distance: float, n: int, unit: Unit
+) -> Estimate:
+    """R at one distance, in words (or characters), between the points of the curve."""
     if distance > x[-1] * 1.05:
-        return curves.missing("insufficient_data", f"texts shorter than {distance:g} words")
-    at, known = math.log1p(distance), np.log1p(x)
-    replicates = np.array([np.interp(at, known, row) for row in r.replicates])
-    return curves.estimate(float(np.interp(at, known, r.estimate)), replicates, n=n, unit="ratio")
+        return curves.missing("insufficient_data", f"texts shorter than {distance:g} {unit}")
+    replicates = np.array([statistics.interpolated(x, row, distance) for row in r.replicates])
+    value = float(statistics.interpolated(x, r.estimate, distance))
+    return curves.estimate(value, replicates, n=n, unit="ratio")

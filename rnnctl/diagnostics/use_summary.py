@@ -83,7 +83,7 @@ def horizon(plan: Plan, sums: curves.Sums, epsilon: float, sample: Sample) -> Es
 
     def find(at: NDArray[np.float64], fit: NDArray[np.float64]) -> float:
         if exact:
-            return statistics.last_above(at, fit, epsilon)
+            return statistics.stays_below(at, fit, epsilon)
         return statistics.crossing(at, fit, epsilon, decay=True, floor=epsilon / 100)
 
     value, replicates = curves.falling_horizons(x, sums.means, sums.counts.sum(0), find)
@@ -106,7 +106,10 @@ def _mean_loss(full: curves.Sums) -> Estimate:
 def _early_gain(
     plan: Plan, x: NDArray[np.float64], sums: curves.Sums, sample: Sample, words: float
 ) -> Estimate:
-    """What context beyond `words` words buys: 100·(exp δ(words) − 1) % of perplexity per word."""
+    """What context beyond `words` words buys: 100·(exp δ(words) − 1) % of perplexity per word.
+
+    All in characters, where the text has no words.
+    """
     at = words / sample.units_per_token
     known = np.isfinite(sums.means.estimate)
     if at > plan.n_max or not known.any():
@@ -115,13 +118,12 @@ def _early_gain(
         )
 
     def gain(fit: NDArray[np.float64]) -> float:
-        delta = np.interp(math.log1p(at), np.log1p(x[known]), fit[known])
+        delta = statistics.interpolated(x[known], fit[known], at)
         return 100 * math.expm1(min(50.0, float(delta) / sample.units_per_token))
 
     replicates = np.array([gain(fit) for fit in sums.means.replicates])
-    return curves.estimate(
-        gain(sums.means.estimate), replicates, n=len(sums.sums), unit="% perplexity per word"
-    )
+    unit = f"% perplexity per {sample.unit[:-1]}"
+    return curves.estimate(gain(sums.means.estimate), replicates, n=len(sums.sums), unit=unit)
 
 
 def _half_width(

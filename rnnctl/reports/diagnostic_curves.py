@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 
 from rnnctl.reports.blocks import Block, Chart, Heading
 from rnnctl.reports.numbers import SPARKS, number, sparkline
 from rnnctl.results.base import Curve
 from rnnctl.results.diagnostics import DiagnosticsResult
+from rnnctl.statistics import interpolated
 
 COLUMNS = 32  # of a curve
 
@@ -113,11 +113,7 @@ def _at(curve: Curve, x: float) -> float | None:
     known = [(a, b) for a, b in zip(curve.x, curve.y, strict=True) if b is not None]
     if not known or x > known[-1][0] * 1.001 or x < known[0][0] * 0.999:
         return None
-    for (left, below), (right, above) in pairwise(known):
-        if x <= right:
-            share = (math.log1p(x) - math.log1p(left)) / (math.log1p(right) - math.log1p(left))
-            return below + share * (above - below)
-    return known[-1][1]
+    return float(interpolated([a for a, _ in known], [b for _, b in known], x))
 
 
 def _bar(value: float | None, low: float, high: float) -> str:

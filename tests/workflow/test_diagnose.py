@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -311,6 +312,9 @@ def test_text_without_spaces(make_run: MakeRun) -> None:
     assert result.headline.unit in ("chars", "")
     assert result.hold is not None and result.hold.status == "ok"
     assert result.effect is not None and result.effect.status in ("ok", "undefined")
+    assert result.use.scalars["early_gain_50"].unit in ("% perplexity per char", "%")
+    for value in everything(result):
+        assert "word" not in value.unit and not re.search(r"\d words", value.note)
 
 
 def test_no_text_at_all(make_run: MakeRun, prose: str) -> None:

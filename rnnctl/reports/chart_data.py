@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from rnnctl.reports import numbers
 from rnnctl.reports.blocks import table
 from rnnctl.reports.chart_curves import BAND_SEEDS, CURVES, curves
 from rnnctl.reports.chart_types import Axis, ChartData, Datum, Limit
-from rnnctl.reports.comparison import cell
-from rnnctl.results.comparison import Comparison, SeedSummary
+from rnnctl.reports.comparison import bench_tasks, bench_title, cell
+from rnnctl.results.comparison import BenchRow, Comparison, SeedSummary
 from rnnctl.wording import plural
 
 SMALLEST = 0.1
@@ -16,14 +19,14 @@ NAMES = ("learning", "context", "effect", "recall", "gradient", "speed", "forest
 
 
 def charts(result: Comparison) -> list[ChartData]:
-    """Every chart that there is data for, in the order of `NAMES`."""
-    made = {
-        **{name: curves(list(result.rows), name, _styles(result)) for name in CURVES},
-        "recall": _recall(result),
-        "speed": _speed(result),
-        "forest": _forest(result),
+    """Every chart that there is data for, in the order of `NAMES`; one for each bench task."""
+    made: dict[str, list[ChartData | None]] = {
+        **{name: [curves(list(result.rows), name, _styles(result))] for name in CURVES},
+        "recall": [*_recall(result)],
+        "speed": [_speed(result)],
+        "forest": [_forest(result)],
     }
-    return [chart for name in NAMES if (chart := made[name]) is not None]
+    return [chart for name in NAMES for chart in made[name] if chart is not None]
 
 
 def _styles(result: Comparison) -> dict[str, tuple[str, str]]:
@@ -39,9 +42,15 @@ def _ends(value: SeedSummary) -> tuple[float, float]:
     return (estimate if lo is None else lo), (estimate if hi is None else hi)
 
 
-def _recall(result: Comparison) -> ChartData | None:
+def _recall(result: Comparison) -> list[ChartData]:
+    """A chart for each bench task."""
+    made = (_task(result, task, rows) for task, rows in bench_tasks(result.bench).items())
+    return [chart for chart in made if chart is not None]
+
+
+def _task(result: Comparison, task: str, bench: Sequence[BenchRow]) -> ChartData | None:
     values: list[Datum] = []
-    for row in result.bench:
+    for row in bench:
         if row.accuracy.estimate is None or row.lag is None:
             continue
         lo, hi = _ends(row.accuracy)
@@ -52,29 +61,32 @@ def _recall(result: Comparison) -> ChartData | None:
         values += [{"row": row.name, "x": row.lag, "seed": seed} for seed in row.accuracy.seeds]
     if not values:
         return None
-    names = tuple(dict.fromkeys(row.name for row in result.bench))
-    lags = len({row.lag for row in result.bench})
-    chance = numbers.number(result.bench[0].chance)
+    names = tuple(dict.fromkeys(row.name for row in bench))
+    guess, title = bench[0].chance, bench_title(task)
     text = table(
         ("", "lag", "accuracy", "solved"),
         [
-            (row.name, numbers.number(row.lag), numbers.estimate(row.accuracy),
+            (row.name, numbers.number(row.lag), cell(row.accuracy, 3),
              f"{row.solved} of {len(row.accuracy.seeds)}")
-            for row in result.bench
+            for row in bench
         ],
     )  # fmt: skip
-    caption = f"Accuracy of recalling a symbol after so many random ones; chance is {chance}."
-    accuracy = Axis("accuracy", domain=(0.0, 1.0))
-    guess = result.bench[0].chance
-    if lags == 1:
-        one = tuple({**value, "x": value.get("y")} for value in values)
-        title = f"Recall {plural(result.bench[0].lag or 0, 'token')} back"
+    what = "recalling a symbol after so many random ones" if task == "recall" else f"task:{task}"
+    caption = f"Accuracy of {what}; chance is {numbers.number(guess)}."
+    accuracy, name = Axis("accuracy", domain=(0.0, 1.0)), re.sub(r"[^\w-]+", "-", task)
+    if len({row.lag for row in bench}) == 1:
+        one = tuple(
+            {"row": value["row"], "seed": value["seed"]} if "seed" in value
+            else {**value, "x": value["y"]}
+            for value in values
+        )  # fmt: skip
+        title = f"{title} {plural(bench[0].lag or 0, 'token')} back"
         limits = (Limit("x", guess, "chance"),) if guess is not None else ()
-        return ChartData("recall", "interval", title, caption, accuracy, Axis(""), names, one,
+        return ChartData(name, "interval", title, caption, accuracy, Axis(""), names, one,
                          text, _styles(result), limits)  # fmt: skip
     means = tuple({**value, "mark": 1} for value in values if "y" in value)
     limits = (Limit("y", guess, "chance"),) if guess is not None else ()
-    return ChartData("recall", "line", "Recall by distance", caption,
+    return ChartData(name, "line", f"{title} by distance", caption,
                      Axis("tokens back", log=True), accuracy, names, means, text,
                      _styles(result), limits)  # fmt: skip
 

@@ -18,7 +18,7 @@ from rnnctl.reports.blocks import (
     table,
 )
 from rnnctl.results.base import Curve, Result
-from rnnctl.results.comparison import Comparison, Contrast, Row, SeedSummary, Verdict
+from rnnctl.results.comparison import BenchRow, Comparison, Contrast, Row, SeedSummary, Verdict
 from rnnctl.wording import plural
 
 Column = tuple[str, str, int]
@@ -141,20 +141,50 @@ def cell(value: SeedSummary | None, digits: int) -> str:
     return f"> {text}" if value.censored and value.estimate is not None else text
 
 
+def bench_tasks(rows: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
+    """Rows by task, whatever the lag: ``recall``, or ``recall symbols=4`` where there are two."""
+    found: dict[tuple[str, str], list[BenchRow]] = {}
+    for row in rows:
+        kind, *options = row.task.removeprefix("task:").replace(",", ":").split(":")
+        others = " ".join(one for one in options if not one.startswith("lag="))
+        found.setdefault((kind, others), []).append(row)
+    kinds = [kind for kind, _ in found]
+    return {
+        f"{kind} {others}".strip() if kinds.count(kind) > 1 else kind: alike
+        for (kind, others), alike in found.items()
+    }
+
+
+def bench_title(task: str) -> str:
+    """``Temporal order`` for ``temporal-order``."""
+    kind, _, options = task.partition(" ")
+    said = kind.replace("-", " ").capitalize()
+    return f"{said} ({options})" if options else said
+
+
 def _bench(result: Comparison) -> list[Block]:
-    if not result.bench:
-        return []
-    lags = sorted({row.lag or 0 for row in result.bench})
-    chance = next((row.chance for row in result.bench if row.chance is not None), None)
+    return [
+        block
+        for task, rows in bench_tasks(result.bench).items()
+        for block in (Heading(f"{bench_title(task)} by distance"), _bench_table(rows))
+    ]
+
+
+def _bench_table(bench: Sequence[BenchRow]) -> Table:
+    lags = sorted({row.lag or 0 for row in bench})
     rows = []
-    for name in dict.fromkeys(row.name for row in result.bench):
-        mine = {row.lag or 0: row for row in result.bench if row.name == name}
+    for name in dict.fromkeys(row.name for row in bench):
+        mine = {row.lag or 0: row for row in bench if row.name == name}
         cells = [cell(mine[lag].accuracy, 3) if lag in mine else numbers.NOTHING for lag in lags]
         last = mine[max(mine)]
         rows.append((name, *cells, f"{last.solved} of {len(last.accuracy.seeds)}"))
     heads = ("", *(f"accuracy at lag {lag}" for lag in lags), f"solved at {lags[-1]}")
-    caption = f"chance {numbers.number(chance)}; solved means at least 95 %"
-    return [Heading("Recall by distance"), table(heads, rows, caption=caption)]
+    caption = f"chance {numbers.number(_chance(bench))}; solved means at least 95 %"
+    return table(heads, rows, caption=caption)
+
+
+def _chance(bench: Sequence[BenchRow]) -> float | None:
+    return next((row.chance for row in bench if row.chance is not None), None)
 
 
 def _contrasts(result: Comparison) -> list[Block]:

@@ -173,6 +173,42 @@ def test_a_recall_at_several_lags_becomes_a_curve(grid: Grid) -> None:
     assert {value["x"] for value in recall.values} == {10, 40}
 
 
+def test_each_task_has_its_own_table_and_chart_with_its_own_chance(
+    grid: Grid, tmp_path: Path
+) -> None:
+    """Two tasks of one lag: neither takes the other's place."""
+    recall = grid(seeds=1)
+    order = [
+        member.model_copy(
+            update={"bench": "task:temporal-order:lag=40", "chance": 0.25,
+                    "path": member.path + "-o",
+                    "values": {"accuracy": Estimate(estimate=0.26)}}
+        )
+        for member in recall
+        if member.bench
+    ]  # fmt: skip
+    few = [
+        member.model_copy(
+            update={"bench": "task:recall:lag=40,symbols=4", "path": member.path + "-4"}
+        )
+        for member in recall
+        if member.bench
+    ]
+    result = compare([*recall, *order])
+    found = {data.name: data for data in charts(result) if data.name not in NAMES[:3]}
+    assert list(found) == ["recall", "temporal-order", "gradient", "speed", "forest"]
+    assert [found[name].limits[0].at for name in ("recall", "temporal-order")] == [0.125, 0.25]
+    assert {value["x"] for value in found["temporal-order"].values if "y" in value} == {0.26}
+    assert "0.26" not in str(found["recall"].text.rows)
+    text = " ".join(render(result, "table", 80).split())
+    assert "Recall by distance" in text and "Temporal order by distance" in text
+    assert "chance 0.125" in text and "chance 0.25" in text
+    assert save_plots(result, tmp_path / "order.svg", "temporal-order")
+    several = charts(compare([*recall, *few]))
+    names = [data.name for data in several if "recall" in data.name]
+    assert names == ["recall", "recall-symbols-4"]
+
+
 def test_nothing_is_carried_by_colour_alone(comparison: Comparison) -> None:
     """Lines differ in dash, points in shape, and every row has its own."""
     for data in charts(comparison):

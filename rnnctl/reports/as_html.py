@@ -48,7 +48,7 @@ def _one(block: Block) -> str:
         case Chart(lines, caption):
             return f"<pre>{text(chr(10).join(lines))}</pre><p class=note>{text(caption)}</p>"
         case Verbatim(body):
-            return f"<pre>{text(body)}</pre>"
+            return f"<pre>\n{text(body)}</pre>"  # the first line end after the tag does not count
 
 
 def table_html(block: Table) -> str:

@@ -19,7 +19,7 @@ from rnnctl.reports.plain import visible
 
 _RULES = {"l": ":--", "r": "--:", "c": ":-:"}
 _LABELS = {"warning": "**Warning:** ", "note": "*Note:* ", "hint": "*Hint:* "}
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#&~])")
 
 
 def as_markdown(blocks: Sequence[Block]) -> str:

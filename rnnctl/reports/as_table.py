@@ -54,13 +54,25 @@ def as_table(
         markup=False,
         emoji=False,
     )
+    parts = []
     for index, block in enumerate(blocks):
         if index and _wants_space(blocks[index - 1], block):
             console.print()
         _print(console, block)
-    written = buffer.getvalue().replace(_GLUE, " ").rstrip("\n")
-    text = "\n".join(line.rstrip() for line in written.split("\n")) + "\n"
+        parts.append(_trimmed(buffer.getvalue()))
+        buffer.seek(0)
+        buffer.truncate()
+        if isinstance(block, Verbatim):
+            parts.append(visible(block.text).removesuffix("\n") + "\n")
+    text = "".join(parts)
+    if not (blocks and isinstance(blocks[-1], Verbatim)):
+        text = text.rstrip("\n") + "\n"
     return ascii_only(text) if ascii else text
+
+
+def _trimmed(written: str) -> str:
+    """What rich has written, without spaces at the ends of lines."""
+    return "\n".join(line.rstrip() for line in written.replace(_GLUE, " ").split("\n"))
 
 
 def _wants_space(before: Block, block: Block) -> bool:
@@ -90,8 +102,8 @@ def _print(console: Console, block: Block) -> None:
             for line in lines:
                 _raw(console, visible(line))
             _print_caption(console, caption)
-        case Verbatim(text):
-            _raw(console, visible(text))
+        case Verbatim():
+            pass  # not through rich, which knows no tabs
 
 
 def _raw(console: Console, text: str) -> None:

@@ -190,7 +190,7 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
             continue
         unit = UNITS.get(name, "" if value.unit in NO_UNIT else value.unit)
         bare = estimate(value.model_copy(update={"ci95": (None, None)}))
-        ends = interval(*value.ci95, 2) if value.estimate is not None else ""
+        ends = interval(*value.ci95) if value.estimate is not None else ""
         if unit in ("%", "bits") and value.estimate is not None and None not in value.ci95:
             bare, (low, high) = fixed(value.estimate, 2), value.ci95
             ends = f"[{fixed(low, 2)}, {fixed(high, 2)}]"

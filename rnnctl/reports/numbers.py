@@ -48,8 +48,11 @@ def fixed(value: float | None, decimals: int = 3) -> str:
 
 
 def percent(value: float | None, decimals: int = 1) -> str:
-    """A share in [0, 1] as per cent; ``-`` for None."""
-    return NOTHING if value is None else f"{100 * value:.{decimals}f} %"
+    """A share in [0, 1] as per cent; ``-`` for None. Less than all is never written as 100 %."""
+    if value is None:
+        return NOTHING
+    shown = 100 * value if value >= 1 else min(100 * value, 100 - 10.0**-decimals)
+    return f"{shown:.{decimals}f} %"
 
 
 def seconds(value: float | None) -> str:

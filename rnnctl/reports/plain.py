@@ -7,6 +7,9 @@ from rnnctl.reports.numbers import SPARKS
 _CONTROLS = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
 }
+# They turn the direction of what follows, or break a line: a path may look like another one.
+_TURNING = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_CONTROLS |= {code: f"\\u{code:04x}" for code in _TURNING}
 
 # A terminal without UTF-8 still sees the shape of a curve: darker characters are higher.
 _ASCII = str.maketrans(
@@ -26,6 +29,7 @@ _ASCII = str.maketrans(
 def visible(text: str) -> str:
     """`text` with control characters other than newline and tab written as ``\\x1b``.
 
+    Those that turn the direction of writing, too: ``\\u202e``.
     Texts, labels and paths come from users; none of them may steer the terminal.
     """
     return text.translate(_CONTROLS)

@@ -152,7 +152,7 @@ def _class_table(splits: list[SplitResult]) -> Table:
             (
                 split.split,
                 percent(found.accuracy, 2),
-                f"{percent(low)} to {percent(high)}",
+                f"{percent(low, 2)} to {percent(high, 2)}",
                 percent(found.macro_f1),
                 fixed(found.loss_nats),
                 f"{found.n:,}",

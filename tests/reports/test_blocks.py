@@ -170,6 +170,27 @@ def test_text_of_users_cannot_break_out_of_html_or_markdown() -> None:
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
 
 
+@pytest.mark.parametrize("turning", ["\u202e", "\u2066", "\u061c", "\u200f"])
+def test_text_of_users_cannot_turn_the_direction_of_writing(turning: str) -> None:
+    for block in (Paragraph(f"a{turning}b"), Verbatim(f"a{turning}b")):
+        for text in (as_table([block]), as_markdown([block]), as_html([block])):
+            assert turning not in text
+            assert f"\\u{ord(turning):04x}" in text.replace("\\\\", "\\")
+
+
+def test_markdown_shows_entities_and_strokes_as_they_are() -> None:
+    text = as_markdown([table(["a &lt;b&gt;", "~~x~~"], [["&copy;", "1"]])])
+    assert re.search(r"(?<!\\)[&~]", text) is None
+
+
+@pytest.mark.parametrize("color", [False, True])
+def test_verbatim_text_keeps_its_tabs_and_spaces(color: bool) -> None:
+    text = "a\tb   \n  c \ue000 d  \n\n"
+    assert as_table([Verbatim(text)], color=color) == text
+    both = as_table([Verbatim(text.rstrip()), Paragraph("end")], color=color)
+    assert both.startswith(text.rstrip() + "\n\n") and "end" in both
+
+
 def test_a_fence_is_longer_than_any_inside() -> None:
     text = as_markdown([Verbatim("a\n```\nb")])
     assert text.startswith("````text\n")

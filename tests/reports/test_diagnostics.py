@@ -106,3 +106,9 @@ def test_places_are_drawn_beside_the_bag_of_words() -> None:
     model, bag = (line for line in text.splitlines() if line.startswith(("this model", "bag of")))
     assert "███  0.10, 0.20, 0.40, 0.60, 0.80 nats" in model and "███" * 5 in bag
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_number_of_the_panel_lies_in_its_interval() -> None:
+    value = Estimate(estimate=8.96, ci95=(8.951, 8.97), unit="words")
+    row = PanelRow(name="use", question="", numbers={"n_eff_foreign": value})
+    assert "8.96 words [8.95, 8.97]" in " ".join(shown(result(panel=(row,))).split())

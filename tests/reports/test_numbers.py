@@ -30,6 +30,23 @@ def test_a_number_reads_back_to_its_digits(value: float, digits: int) -> None:
     assert read == pytest.approx(value, rel=0.51 * 10 ** (1 - digits), abs=0.5 * (value >= 100))
 
 
+@given(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3))
+def test_an_estimate_is_never_shown_outside_of_its_interval(values: list[float]) -> None:
+    shown = [float(numbers.number(value).replace(",", "")) for value in sorted(values)]
+    assert shown == sorted(shown)
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (1.0, 2, "100.00 %"), (0.99996, 2, "99.99 %"), (0.9996, 1, "99.9 %"), (0.9, 0, "90 %"),
+        (1.25, 1, "125.0 %"), (-0.5, 0, "-50 %"),
+    ],
+)  # fmt: skip
+def test_only_all_is_a_hundred_per_cent(value: float, decimals: int, text: str) -> None:
+    assert numbers.percent(value, decimals) == text
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [

@@ -63,7 +63,9 @@ def streaming_nats(
         total += nats if start >= 0 else 0.0
         if stop == 0:
             # The first part has nothing before it.
-            state = tuple(part.index_fill(1, torch.tensor([0]), 0.0) for part in state)
+            state = tuple(
+                torch.cat([torch.zeros_like(part[:, :1]), part[:, 1:]], dim=1) for part in state
+            )
     return total
 
 

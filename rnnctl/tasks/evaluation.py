@@ -63,9 +63,8 @@ def streaming_nats(
         total += nats if start >= 0 else 0.0
         if stop == 0:
             # The first part has nothing before it.
-            state = tuple(
-                torch.cat([torch.zeros_like(part[:, :1]), part[:, 1:]], dim=1) for part in state
-            )
+            first = torch.zeros(1, dtype=torch.long, device=state[0].device)
+            state = tuple(part.index_fill(1, first, 0.0) for part in state)
     return total
 
 

@@ -170,8 +170,18 @@ def _rescale_embedding(model: torch.nn.Module, fitting: dict[str, Tensor], *, ti
     embedding = fitting["embedding.weight"]
     scale = math.sqrt(embedding.shape[1]) if tied else 1.0
     fitting["embedding.weight"] = embedding * (scale / model.input_scale)
-    if model.input_scale != 1.0:  # tied now: the decoder is the embedding
-        fitting.pop("decoder.weight", None)
+
+
+def _with_decoder(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a tied language model with those of an output layer that does the same.
+
+    Its logits are those of the embedding, through the projection if there is one: both in one.
+    """
+    decoder, bias = weights["embedding.weight"], weights["decoder.bias"]
+    if "projection.weight" in weights:
+        bias = bias + decoder @ weights["projection.bias"]
+        decoder = decoder @ weights["projection.weight"]
+    return {**weights, "decoder.weight": decoder, "decoder.bias": bias}
 
 
 def transfer(model: torch.nn.Module, source: Run) -> list[str]:
@@ -182,9 +192,15 @@ def transfer(model: torch.nn.Module, source: Run) -> list[str]:
     """
     weights = read_weights(source.weights_path)
     own = model.state_dict()
+    was_tied = source.config.model.tied
+    tied = isinstance(model, LanguageModel) and model.decoder.weight is model.embedding.weight
+    if was_tied and not tied:
+        weights = _with_decoder(weights)
+    elif tied:  # the decoder is the embedding
+        weights.pop("decoder.weight", None)
     fitting = {n: v for n, v in weights.items() if n in own and own[n].shape == v.shape}
     if "embedding.weight" in fitting:
-        _rescale_embedding(model, fitting, tied=source.config.model.tied)
+        _rescale_embedding(model, fitting, tied=was_tied)
     if not any(name.startswith("recurrent.") for name in fitting):
         raise RunError(
             f"nothing of {source.path} fits this model",
@@ -192,4 +208,5 @@ def transfer(model: torch.nn.Module, source: Run) -> list[str]:
             f"`rnnctl info {word(source.path)}` shows them",
         )
     model.load_state_dict(fitting, strict=False)
-    return sorted(fitting)
+    shared = {"decoder.weight"} if tied and was_tied and "embedding.weight" in fitting else set()
+    return sorted({*fitting, *shared})

@@ -105,8 +105,9 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
 
 
 def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
-    bench, source = _bench_recipe(given), _source_recipe(given)
+    bench = _bench_recipe(given)
     task = given.get("model", {}).get("task", bench.get("model", {}).get("task", "lm"))
+    source = _source_recipe(given, task)
     known = source or bench
     usual = known.get("tokenizer", {}).get("level", DEFAULT_LEVEL.get(task, "char"))
     level = given.get("tokenizer", {}).get("level", usual)
@@ -145,8 +146,10 @@ def _bench_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     return {}
 
 
-def _source_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
+def _source_recipe(given: Mapping[str, Mapping[str, Any]], task: str) -> Settings:
     """What the weights of another run (``--from``) bring with them: its tokens and its layers.
+
+    Between language models the kind of output layer as well.
 
     RunError if it is no run; UsageError for tokens of another level, since weights are of tokens.
     """
@@ -164,6 +167,8 @@ def _source_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     model = source.model.model_dump(include={*SHAPE})
     if source.model.task == "lm":  # a classifier's second direction would have nothing to take
         model["bidirectional"] = False
+        if task == "lm":
+            model["tied"] = source.model.tied
     return {"tokenizer": source.tokenizer.model_dump(), "model": model}
 
 

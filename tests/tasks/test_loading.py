@@ -219,3 +219,18 @@ def test_a_transfer_feeds_the_layers_what_they_knew(
     transfer(model, Run.open(source))
     ids = torch.arange(3).view(3, 1)
     torch.testing.assert_close(model.embed(ids), known.embed(ids))
+
+
+@pytest.mark.parametrize("hidden_size", [8, 12])
+@pytest.mark.parametrize("after", [True, False])
+def test_the_output_layer_of_a_tied_run_is_taken(
+    make_run: Callable[..., Path], hidden_size: int, after: bool
+) -> None:
+    source = make_run("abcab", tied=True, hidden_size=hidden_size)
+    known: Any = load(source).model
+    settings = ModelConfig(hidden_size=hidden_size, embedding_size=8, tied=after)
+    model: Any = build_model(settings, vocab_size=known.vocab_size).eval()
+    assert set(transfer(model, Run.open(source))) == set(model.state_dict())
+    ids = torch.arange(3).view(3, 1)
+    logits = [m.logits(m.features(ids)[0]) for m in (model, known)]
+    torch.testing.assert_close(*logits)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,3 +30,16 @@ def test_a_text_read_once_gets_none() -> None:
 
 def test_dropout_that_was_asked_for_stays() -> None:
     assert words({"epochs": 1}, {"dropout_input": 0.3}).model.dropout_input == 0.3
+
+
+@pytest.mark.parametrize(("level", "tied"), [("char", True), ("word", False)])
+def test_weights_bring_the_kind_of_their_output_layer(
+    make_run: Callable[..., Path], level: str, tied: bool
+) -> None:
+    source = str(make_run("a b c a b", level=level, tied=tied))
+    taken = recipes.resolve({"training": {"start_from": source}})
+    assert taken.model.tied is tied
+    given = {"training": {"start_from": source}, "model": {"tied": not tied}}
+    assert recipes.resolve(given).model.tied is not tied
+    labelled = {"training": {"start_from": source}, "model": {"task": "sentiment"}}
+    assert not recipes.resolve(labelled).model.tied

@@ -211,7 +211,8 @@ def _explodes(diagnosis: Json) -> bool | None:
 def _curves(train: Json, diagnosis: Json) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     if points := train.get("curve"):
-        key = "accuracy" if points[0].get("accuracy") is not None else "value"
+        labelled = any(point.get("accuracy") is not None for point in points)
+        key = "accuracy" if labelled else "value"
         unit = "validation accuracy" if key == "accuracy" else f"validation nats per {_item(train)}"
         per_step = (train.get("tokens") or 0) / max(1, train.get("steps") or 1)
         curves["learning"] = Curve(

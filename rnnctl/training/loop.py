@@ -200,15 +200,16 @@ class Loop:
         if value is None or not math.isfinite(value):
             return
         best = validation is None or counters.best_value is None or value < counters.best_value
-        self._remember(value, best)
         accuracy = validation.accuracy if validation is not None else None
+        self._remember(value, accuracy, best)
         progress = counters.evaluated_progress
         yield events.Evaluated(counters.step, value, train, best, accuracy, elapsed, progress)
         yield from self._advise(value, "training" if validation is None else "validation")
 
-    def _remember(self, value: float, best: bool) -> None:
+    def _remember(self, value: float, accuracy: float | None, best: bool) -> None:
         counters = self.state.counters
         counters.history.append((counters.step, value))
+        counters.accuracies.append(accuracy)
         if best:
             counters.best_value, counters.best_step = value, counters.step
             counters.without_progress = 0

@@ -51,6 +51,7 @@ class Counters:
     advised: bool = False
     stop_reason: str = ""
     history: list[tuple[int, float]] = field(default_factory=list)  # (step, validation value)
+    accuracies: list[float | None] = field(default_factory=list)  # of the last of them
 
 
 @dataclass(frozen=True, slots=True)

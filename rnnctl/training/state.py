@@ -175,8 +175,11 @@ def counters_from(values: Any) -> Counters:
     counters = TypeAdapter(Counters).validate_python(values)  # its ValidationError is a ValueError
     numbers = [value for value in asdict(counters).values() if isinstance(value, int | float)]
     numbers += [number for point in counters.history for number in point]
+    numbers += [number for number in counters.accuracies if number is not None]
     if not all(math.isfinite(number) and abs(number) <= MOST for number in numbers):
         raise ValueError("a counter is out of range")
+    if len(counters.accuracies) > len(counters.history):
+        raise ValueError("there are more accuracies than validations")
     if min(counters.step, counters.tokens, counters.documents, counters.elapsed_s) < 0:
         raise ValueError("a counter is negative")
     return counters

@@ -61,8 +61,18 @@ def train_result(
         lr_scale=counters.lr_scale,
         splits=tuple(m.result for m in measured),
         documents=tuple(m.sums for m in measured if m.sums is not None),
-        curve=tuple(CurvePoint(step=s, tokens=0, value=v) for s, v in counters.history),
+        curve=_curve(counters),
         next_command=f"rnnctl {use} {word(path)}",
+    )
+
+
+def _curve(counters: Counters) -> tuple[CurvePoint, ...]:
+    """Every validation; the first have no accuracy where an older rnnctl made them."""
+    unknown = len(counters.history) - len(counters.accuracies)
+    accuracies = (*(None,) * unknown, *counters.accuracies)
+    return tuple(
+        CurvePoint(step=step, tokens=0, value=value, accuracy=accuracy)
+        for (step, value), accuracy in zip(counters.history, accuracies, strict=True)
     )
 
 

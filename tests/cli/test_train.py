@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 import torch
 
+from rnnctl.compare import collect
 from rnnctl.runs import Run
 from rnnctl.tasks.loading import load, read_weights
+from rnnctl.training import state
 from rnnctl.training.checkpoint import unpublish
+from rnnctl.training.schedule import Counters
+from rnnctl.training.state import counters_from
 
 CommandLine = Callable[..., Any]
 SMALL = ("--hidden-size", 12, "--embedding-size", 8, "--batch-size", 4, "--bptt", 16)
@@ -50,6 +54,37 @@ def run(rnnctl: CommandLine, text: Path, tmp_path: Path) -> Path:
     outcome = rnnctl("train", text, "--run", path, "--steps", 12, *QUICK)
     assert outcome.code == 0, outcome.err
     return path
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_a_classifiers_learning_curve_is_of_its_accuracy(
+    rnnctl: CommandLine, text: Path, tmp_path: Path, older: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Also where it goes on from a checkpoint that knows no accuracies."""
+    path = tmp_path / "classifier"
+    rows = [f"{w} film number {k},{w}" for k in range(100) for w in ("good", "bad")]
+    (tmp_path / "films.csv").write_text("text,label\n" + "\n".join(rows))
+    train = ("train", tmp_path / "films.csv", "--task", "sentiment", "--run", path, *QUICK)
+    assert rnnctl(*train, "--steps", 12).code == 0
+
+    def as_older(values: dict[str, Any]) -> Counters:
+        return counters_from({k: v for k, v in values.items() if k != "accuracies"})
+
+    with monkeypatch.context() as patch:
+        if older:
+            patch.setattr(state, "counters_from", as_older)
+        assert rnnctl("train", "--resume", path, "--steps", 18, "-q").code == 0
+    points = Run.open(path).read_result("train")["curve"]
+    assert [point["step"] for point in points] == [6, 12, 18]
+    known = [point["accuracy"] is not None for point in points]
+    assert known == [not older, not older, True]
+    assert 0 <= points[-1]["accuracy"] <= 1
+    learning = collect.read_member(path).curves["learning"]
+    assert learning.y_unit == "validation accuracy" and learning.y[-1] == points[-1]["accuracy"]
+    lm = tmp_path / "language"
+    assert rnnctl("train", text, "--run", lm, "--steps", 6, *QUICK).code == 0
+    assert [one["accuracy"] for one in Run.open(lm).read_result("train")["curve"]] == [None]
 
 
 def untimed(path: Path) -> list[dict[str, Any]]:

@@ -252,6 +252,12 @@ FORGED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a negative step": lambda values: values["counters"].update(step=-3),
     "a huge history": lambda values: values["counters"].update(history=[[10**400, 1.0]]),
     "a broken history": lambda values: values["counters"].update(history=[[1]]),
+    "more accuracies than validations": lambda values: values["counters"].update(
+        accuracies=[0.5] * 1000
+    ),
+    "a huge accuracy": lambda values: values["counters"].update(
+        history=[[1, 1.0]], accuracies=[10**400]
+    ),
     "a place behind the end": lambda values: values["data"].update(at=10**9),
     "a negative pass": lambda values: values["data"].update(epoch=-1),
     "no data": lambda values: values.update(data=None),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rnnctl.compare.contrasts import INITS, LEAST_HORIZON, hardest_bench
 from rnnctl.compare.evidence import (
     DOES_NOT,
+    FEWEST_SEEDS,
     HOLDS,
     OPPOSITE,
     UNCLEAR,
@@ -100,7 +101,8 @@ def _recall_of_rnn(evidence: Evidence) -> list[Finding]:
             f"{in_words(row.accuracy)} (chance {row.chance:.3g})"
         )
         numbers: dict[str, Estimate] = {f"recall_{row.lag}": row.accuracy}
-        findings.append(Finding(below(row.accuracy, half_way), text, numbers))
+        outcome = below(row.accuracy, half_way) if row.accuracy.n >= FEWEST_SEEDS else UNCLEAR
+        findings.append(Finding(outcome, text, numbers))
     return findings
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from rnnctl.compare.contrasts import INITS
 from rnnctl.compare.evidence import (
     DOES_NOT,
+    FEWEST_SEEDS,
     HOLDS,
     OPPOSITE,
     UNCLEAR,
@@ -21,6 +22,7 @@ from rnnctl.compare.summary import COSTLY, finite
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import Member
 from rnnctl.statistics import difference_of_means, t_interval
+from rnnctl.wording import plural
 
 
 def gru_as_well(evidence: Evidence, *, margins: Mapping[str, float]) -> list[Finding]:
@@ -50,6 +52,9 @@ def gru_as_well(evidence: Evidence, *, margins: Mapping[str, float]) -> list[Fin
             f"{gru.name} {in_words(a)} and {lstm.name} {in_words(b)} {unit}: the GRU is "
             f"{_worse_or_better(worse)}; as well means at most {margin:g} worse"
         )
+        if better and worse.n < FEWEST_SEEDS:
+            text += f"; accuracies of {plural(worse.n, 'seed')} a side are too few to say so"
+            return [Finding(UNCLEAR, text, {"worse_by": worse})]
         return [Finding(below(worse, margin), text, {"worse_by": worse})]
     return []
 

@@ -15,7 +15,8 @@ from rnnctl.wording import with_unit
 HOLDS: Outcome = "holds"
 DOES_NOT: Outcome = "does not hold"
 UNCLEAR: Outcome = "not clear here"
-
+FEWEST_SEEDS = 3
+"""What an interval without width, and one of accuracies, which are steps of a document, needs."""
 
 OPPOSITE: dict[Outcome, Outcome] = {HOLDS: DOES_NOT, DOES_NOT: HOLDS, UNCLEAR: UNCLEAR}
 
@@ -61,7 +62,15 @@ class Finding:
 
 
 def below(value: Estimate, bound: float) -> Outcome:
-    """Holds where the interval lies below `bound`, does not where above."""
+    """Holds where the interval lies below `bound`, does not where above.
+
+    Of fewer than `FEWEST_SEEDS`, lower bounds alone and an interval without width decide nothing:
+    they say that two seeds agree, not how far a third would lie from them.
+    """
+    if 0 < value.n < FEWEST_SEEDS and (
+        value.status == "censored" or value.ci95[0] == value.ci95[1]
+    ):
+        return UNCLEAR
     if value.status == "censored" and value.censored_at is not None and value.censored_at >= bound:
         return DOES_NOT
     lo, hi = value.ci95

@@ -137,6 +137,8 @@ def summarise_curves(curves: Sequence[Curve], scale: Scale = "linear") -> Curve 
     curves = [curve for curve in curves if curve.x]
     if not curves:
         return None
+    if scale == "log":
+        curves = [_with_nothing(curve) for curve in curves]
     shared = sorted(set.intersection(*(set(curve.x) for curve in curves)))
     if len(shared) < 2 and len(curves) > 1:
         shared, curves = _interpolated(curves)
@@ -146,8 +148,6 @@ def summarise_curves(curves: Sequence[Curve], scale: Scale = "linear") -> Curve 
     ns: list[int] = []
     for x in shared:
         found = [y for curve in curves if (y := curve.y[curve.x.index(x)]) is not None]
-        if scale == "log":
-            found = [max(y, NOTHING) for y in found]
         ends = t_interval(found, log=scale == "log") if found else None
         ys.append(ends.estimate if ends else None)
         los.append(finite(ends.lo) if ends and len(found) > 1 else None)
@@ -158,6 +158,14 @@ def summarise_curves(curves: Sequence[Curve], scale: Scale = "linear") -> Curve 
         x_unit=first.x_unit, y_unit=first.y_unit, x=tuple(shared), y=tuple(ys), lo=tuple(los),
         hi=tuple(his), n=tuple(ns),
     )  # fmt: skip
+
+
+def _with_nothing(curve: Curve) -> Curve:
+    """A curve whose missing values have sunk to nothing: left out, the others would stand for all.
+
+    `rnnctl.diagnostics` writes None where a gradient is too small to be told from rounding.
+    """
+    return curve.model_copy(update={"y": tuple(max(y or 0.0, NOTHING) for y in curve.y)})
 
 
 def _interpolated(curves: Sequence[Curve]) -> tuple[list[float], list[Curve]]:

@@ -143,3 +143,14 @@ def test_a_number_says_which_seeds_are_lower_bounds_and_how_many_have_none() -> 
     assert summarise([nothing] * 3, "log").missing == 3
     low = at_least(summarise([*estimates([0.2, 4.0]), beyond], "log"), 1.0)
     assert (low.seeds, low.lower_bounds, low.missing) == ((1, 4, 256), (False, False, True), 0)
+
+
+def test_a_gradient_that_has_sunk_to_nothing_is_part_of_the_mean() -> None:
+    """One that survives in one seed of five does not stand for all five."""
+    dead = _curve([1, 2, 3], [1, 1e-3, None])
+    made = summarise_curves([*[dead] * 4, _curve([1, 2, 3], [1, 0.9, 0.8])], "log")
+    assert made is not None
+    assert made.n == (5, 5, 5)
+    assert made.y[2] == pytest.approx(0.8 ** (1 / 5) * 1e-12 ** (4 / 5))
+    learning = summarise_curves([_curve([1, 2], [1, None]), _curve([1, 2], [3, 5])])
+    assert learning is not None and learning.y == (2, 5)

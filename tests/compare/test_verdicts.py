@@ -385,3 +385,22 @@ def test_speeds_that_were_not_measured_alike_decide_nothing(
     first = next(m for m in members if m.cell == "gru")
     mixed = [first, *grid(5, 0)[3:]]  # others were
     assert _said(mixed)["gru-faster"].outcome == "does not hold"
+
+
+def test_two_seeds_that_agree_to_the_last_digit_prove_nothing(grid: Grid) -> None:
+    equal = [
+        _with(m, accuracy=0.83 if m.cell == "gru" else 0.85, reach_1pct=9.0, horizon=4.0)
+        for m in grid(3, 0)
+    ]
+    labelled = [m.model_copy(update={"task": "sentiment"}) for m in equal]
+    for members in (equal, labelled):
+        for claim, three in (("vanishes", "holds"), ("leaves-out", "holds")):
+            assert _said([m for m in members if m.seed < 2])[claim].outcome == "not clear here"
+            assert _said(members)[claim].outcome == three
+    two = _said([m for m in labelled if m.seed < 2])["gru-as-well"]
+    assert two.outcome == "not clear here"
+    assert "2 seeds a side are too few" in two.findings[0].sentence
+    assert _said(labelled)["gru-as-well"].outcome == "does not hold"
+    beyond = Estimate(estimate=None, status="censored", censored_at=256, n=2)
+    assert below(beyond, 100) == "not clear here"
+    assert below(beyond.model_copy(update={"n": 3}), 100) == "does not hold"

@@ -78,7 +78,7 @@ RepetitionPenalty = Annotated[
     float,
     typer.Option(
         "--repetition-penalty",
-        help="Over 1 makes the last 64 tokens less likely; 1 is off.",
+        help="Over 1 makes the last 64 tokens, the prompt's too, less likely; 1 is off.",
         rich_help_panel=CHOICE,
     ),
 ]

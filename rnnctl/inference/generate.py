@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.inference.sampling import Sampling, Uniforms, choose
 from rnnctl.inference.score import Reading, Scorer
-from rnnctl.inference.state import TextState
+from rnnctl.inference.state import RECENT, TextState
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.stepping import Stepper, StepWeights
 
@@ -165,6 +165,14 @@ class Generator:
         return made
 
 
+def _recent(prompts: Sequence[TextState]) -> NDArray[np.int64]:
+    """The last tokens of each prompt (B, W), ending together; -1 before the beginning."""
+    out = np.full((len(prompts), max(len(prompt.recent) for prompt in prompts)), -1)
+    for row, prompt in zip(out, prompts, strict=True):
+        row[len(row) - len(prompt.recent) :] = prompt.recent
+    return out
+
+
 class _Batch:
     """The streams that still talk, one row each."""
 
@@ -187,7 +195,7 @@ class _Batch:
         self._uniforms = Uniforms(wish.seed, len(prompts), first=first)
         texts = _Texts(tokenizer)
         self._speakers = [_Speaker(texts, wish.stop) for _ in prompts]
-        self._recent = np.zeros((len(prompts), 0), dtype=np.int64)
+        self._recent = _recent(prompts)
 
     @property
     def empty(self) -> bool:
@@ -202,7 +210,7 @@ class _Batch:
         self._last = choose(logits, self._wish.sampling, self._recent, uniforms)
         if self._wish.sampling.repetition_penalty != 1.0:
             said = np.concatenate([self._recent, self._last[:, None]], axis=1)
-            self._recent = said[:, -self._wish.sampling.penalty_window :]
+            self._recent = said[:, -RECENT:]
         told = zip(self._rows.tolist(), self._last.tolist(), strict=True)
         pieces = [self._piece(row, token) for row, token in told]
         if any(piece.ended for piece in pieces):

@@ -28,7 +28,7 @@ class Sampling:
 
     temperature: 0 or more; 0 takes the most probable token. top_k: 0 is off. top_p: share of the
     probability kept, over 0 to 1; 1 is off. min_p: 0 to 1, relative to the most probable token;
-    0 is off. repetition_penalty: over 0; 1 is off; counts the last `penalty_window` tokens.
+    0 is off. repetition_penalty: over 0; 1 is off; counts the last 64 tokens, the prompt's too.
     """
 
     temperature: float = 1.0
@@ -36,7 +36,6 @@ class Sampling:
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
-    penalty_window: int = 64
 
     def __post_init__(self) -> None:
         _require(
@@ -95,15 +94,16 @@ class Uniforms:
 def penalize(logits: Logits, recent: NDArray[np.integer], penalty: float) -> Logits:
     """Make tokens of `recent` (B, W) less likely: positive logits / penalty, negative * penalty.
 
-    Equation of CTRL (Keskar et al. 2019) as Hugging Face applies it: once per token, however often
-    it occurred.
+    A negative entry is no token. Equation of CTRL (Keskar et al. 2019) as Hugging Face applies it:
+    once per token, however often it occurred.
     """
     if penalty == 1.0 or recent.shape[1] == 0:
         return logits
     out = logits.copy()
-    said = np.take_along_axis(logits, recent, axis=1)
-    lowered = np.where(said > 0, said / penalty, said * penalty)
-    np.put_along_axis(out, recent, lowered, axis=1)
+    rows, places = np.nonzero(recent >= 0)
+    tokens = recent[rows, places]
+    said = logits[rows, tokens]
+    out[rows, tokens] = np.where(said > 0, said / penalty, said * penalty)
     return out
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import RunError
 from rnnctl.inference.engine import EngineChoice
-from rnnctl.inference.state import TextState, beginning
+from rnnctl.inference.state import RECENT, TextState, beginning
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.reading import can_read, each, groups
@@ -198,6 +198,7 @@ class Reading:
         self._scorer = scorer
         self._state = before.state
         self._last = before.last_token
+        self._recent = before.recent
         self._encoder = scorer.tokenizer.stream(before.pending)
         self._tokens, self._bytes = before.tokens, before.bytes
         self.tally = Tally()
@@ -235,6 +236,7 @@ class Reading:
             inputs = np.append(np.int64(self._last), targets[:-1])
             nats, self._state = self._scorer.chunk_nats(inputs, targets, self._state)
             self._last = int(part[-1])
+            self._recent = (*self._recent, *part[-RECENT:].tolist())[-RECENT:]
             self._tokens += len(part)
             self.tally.tokens += len(part)
             self.tally.nats += float(nats.sum())
@@ -255,4 +257,4 @@ class Reading:
         """The state after all that was fed."""
         state = tuple(part.cpu() for part in self._state)
         pending = self._encoder.pending
-        return TextState(state, self._last, pending, self._tokens, self._bytes)
+        return TextState(state, self._last, pending, self._tokens, self._bytes, self._recent)

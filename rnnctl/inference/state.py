@@ -23,6 +23,7 @@ from rnnctl.errors import DataError, StorageError
 from rnnctl.nn.models import LanguageModel
 
 FORMAT = "rnnctl.state/1"
+RECENT = 64  # tokens
 _MAX_FILE = 1 << 28
 _MAX_HEADER = 1 << 26
 
@@ -32,7 +33,8 @@ class TextState:
     """The state after a text.
 
     state: one (L, 1, H) tensor per coordinate, on the CPU; last_token: fed to the model next;
-    pending: bytes seen whose tokens are not certain yet; tokens, bytes: read since the beginning.
+    pending: bytes seen whose tokens are not certain yet; tokens, bytes: read since the beginning;
+    recent: the last tokens read, RECENT at most, which a repetition penalty counts.
     """
 
     state: tuple[Tensor, ...]
@@ -40,6 +42,7 @@ class TextState:
     pending: bytes = b""
     tokens: int = 0
     bytes: int = 0
+    recent: tuple[int, ...] = ()
 
 
 def beginning(model: LanguageModel, tokenizer: Tokenizer) -> TextState:
@@ -66,6 +69,7 @@ def save(path: Path, after: TextState, owner: str) -> None:
         "pending": after.pending.hex(),
         "tokens": str(after.tokens),
         "bytes": str(after.bytes),
+        "recent": " ".join(map(str, after.recent)),
     }
     header["checksum"] = _checksum(tensors, header)
     storage.remove_leftovers(path.resolve().parent)
@@ -100,6 +104,7 @@ def load(path: Path, model: LanguageModel, tokenizer: Tokenizer, owner: str) -> 
             pending=bytes.fromhex(header["pending"]),
             tokens=int(header["tokens"]),
             bytes=int(header["bytes"]),
+            recent=tuple(map(int, header.get("recent", "").split())),  # older files have none
         )
     except (safetensors.SafetensorError, KeyError, ValueError) as problem:
         raise DataError(f"{path} is damaged: {problem}", hint=_HINT) from None
@@ -135,5 +140,6 @@ def _check(path: Path, after: TextState, model: LanguageModel, tokenizer: Tokeni
     shapes = [(tuple(part.shape), part.dtype) for part in wanted]
     fits = [(tuple(part.shape), part.dtype) for part in after.state] == shapes
     finite = all(bool(torch.isfinite(part).all()) for part in after.state)
-    if not (fits and finite and 0 <= after.last_token < tokenizer.vocab_size):
+    tokens = (after.last_token, *after.recent)
+    if not (fits and finite and min(tokens) >= 0 and max(tokens) < tokenizer.vocab_size):
         raise DataError(f"{path} holds a state that does not fit the model", hint=_HINT)

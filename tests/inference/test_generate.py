@@ -72,8 +72,29 @@ def test_a_stream_depends_on_its_number_not_its_neighbours(generator: Generator)
     assert len(set(many)) == 5
 
 
-def test_prompts_of_different_lengths_go_together(generator: Generator) -> None:
-    wish = Wish(length=20, sampling=Sampling(temperature=0))
+def test_the_penalty_counts_the_prompts_tokens_too(
+    loaded: Loaded, oracle_logits: Callable[..., torch.Tensor]
+) -> None:
+    """As in Hugging Face: all that was read, as far back as 64 tokens, and in whatever pieces."""
+    generator = Generator(Scorer(loaded))
+    ids = [loaded.tokenizer.boundary_id, *loaded.tokenizer.encode(TEXT[:80]).tolist()]
+    for _ in range(9):
+        logits = oracle_logits(loaded.model, ids)[-1]
+        logits[loaded.tokenizer.unknown_id] = -torch.inf
+        said_before = torch.tensor(sorted(set(ids[1:][-64:])))
+        values = logits[said_before]
+        logits[said_before] = torch.where(values > 0, values / 3, values * 3)
+        ids.append(int(logits.argmax()))
+    expected = loaded.tokenizer.decode(ids[-9:])
+    wish = Wish(length=9, sampling=Sampling(temperature=0, repetition_penalty=3.0))
+    assert said(generator, [TEXT[:80]], wish) == [expected]
+    parts = generator.read(TEXT[50:80], generator.read(TEXT[:50]))
+    assert generator.continuations([parts], wish)[0].text == expected
+
+
+@pytest.mark.parametrize("penalty", [1.0, 2.0])
+def test_prompts_of_different_lengths_go_together(generator: Generator, penalty: float) -> None:
+    wish = Wish(length=20, sampling=Sampling(temperature=0, repetition_penalty=penalty))
     prompts = ["", "the", TEXT, "a dog with Ж"]
     assert said(generator, prompts, wish) == [said(generator, [p], wish)[0] for p in prompts]
 

@@ -215,6 +215,7 @@ class TestStates:
         owner = self.saved(scorer, path)
         back = states.load(path, scorer.model, scorer.tokenizer, owner)
         assert (back.pending[-1:], back.bytes) == (b"\xc3", 9)
+        assert back.recent == tuple(scorer.tokenizer.encode("the cat").tolist())[: back.tokens]
         assert path.stat().st_size < 2000
 
     def test_of_another_model_is_refused(self, scorers: dict[str, Scorer], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl.inference.score import Reading
+from rnnctl.inference.state import TextState
 from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
 
@@ -51,7 +52,7 @@ def reading_nats(ids: Ids) -> float:
     """The total that `rnnctl score` gives."""
     tokenizer = SimpleNamespace(stream=lambda pending: None)
     scorer: Any = SimpleNamespace(tokenizer=tokenizer, chunk_nats=Scorer().chunk_nats)
-    start: Any = SimpleNamespace(state=(), last_token=0, pending=b"", tokens=0, bytes=0)
+    start = TextState(state=(), last_token=0)
     reading = Reading(scorer, start)
     for first in range(0, len(ids), 1 << 16):
         for _ in reading.score(ids[first : first + (1 << 16)]):  # type: ignore[arg-type]

@@ -19,12 +19,12 @@ from rnnctl.data.ids import SplitIds
 from rnnctl.data.store import Store, build_store
 from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
-from rnnctl.errors import DataError, RunError, word
+from rnnctl.errors import DataError, RunError, UsageError, word
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.runs import Run, seal
 from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
-from rnnctl.runs.run import TOKENIZER_NAME
+from rnnctl.runs.run import TOKENIZER_NAME, config_bytes
 from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.classification import ClassificationTask
 from rnnctl.tasks.language_model import LanguageModelTask, start_from_frequencies
@@ -194,13 +194,30 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
         "labels": list(prepared.store.label_names),
         "heldout": {name: _size(prepared.store.split(name)) for name in ("valid", "test")},
     }
+    known = (json.dumps(facts, indent=2) + "\n").encode("ascii")
+    _check_readable(prepared, len(known))
     files = {
         TOKENIZER_NAME: to_bytes(prepared.tokenizer.to_dict()),
-        CORPUS_NAME: (json.dumps(facts, indent=2) + "\n").encode("ascii"),
+        CORPUS_NAME: known,
     }
     if prepared.config.training.keep_text:
         files[HELDOUT_NAME] = heldout_bytes(prepared)
     return files
+
+
+def _check_readable(prepared: Prepared, facts: int) -> None:
+    """Raises for a run that would hold a file too large to be opened again."""
+    if len(config_bytes(prepared.config)) > seal.MAX_SMALL:
+        sources = plural(len(prepared.config.corpus.sources), "file")
+        raise UsageError(
+            f"the names of {sources} are too long to be kept",
+            hint="name the folder that holds them",
+        )
+    if facts > seal.MAX_SMALL:
+        raise DataError(
+            f"{plural(len(prepared.store.label_names), 'label')} are too many to be kept",
+            hint="check --label-field: a column of labels says the same of many texts",
+        )
 
 
 def _size(split: SplitIds) -> dict[str, int]:

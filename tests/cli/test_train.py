@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rnnctl.compare import collect
-from rnnctl.runs import Run
+from rnnctl.runs import Run, seal
 from rnnctl.tasks.loading import load, read_weights
 from rnnctl.training import state
 from rnnctl.training.checkpoint import unpublish
@@ -279,6 +279,23 @@ def test_one_label_is_not_enough(rnnctl: CommandLine, tmp_path: Path) -> None:
     path.write_text("text,label\n" + "".join(f"words {n},same\n" for n in range(50)))
     outcome = rnnctl("train", path, "--task", "sentiment", "--run", tmp_path / "r", "--quiet")
     assert outcome.code == 1 and "same" in outcome.err and "label" in outcome.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_what_could_not_be_opened_again_is_not_begun(
+    rnnctl: CommandLine, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seal, "MAX_SMALL", 6000)
+    table = tmp_path / "many.csv"
+    table.write_text("text,label\n" + "".join(f"words,label of {n % 500}\n" for n in range(2000)))
+    command = ("--run", tmp_path / "r", "--quiet", "--steps", 2, *QUICK[2:])
+    outcome = rnnctl("train", table, "--task", "sentiment", *command)
+    assert outcome.code == 1 and "500 labels are too many" in outcome.err
+    names = [tmp_path / f"{n:0100}.txt" for n in range(60)]
+    for name in names:
+        name.write_text(text.read_text())
+    outcome = rnnctl("train", *names, *command)
+    assert outcome.code == 2 and "name the folder" in outcome.err
     assert not (tmp_path / "r").exists()
 
 

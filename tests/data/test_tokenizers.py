@@ -12,7 +12,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.config import TokenizerConfig
-from rnnctl.data.tokenizers import MalformedTextError, Tokenizer, train_tokenizer, words
+from rnnctl.data.tokenizers import (
+    MalformedTextError,
+    Tokenizer,
+    serialization,
+    train_tokenizer,
+    words,
+)
 from rnnctl.data.tokenizers.pattern import MAX_TOKEN, find_tokens
 from rnnctl.data.tokenizers.spelling import NEVER_SEEN_NATS
 from rnnctl.errors import DataError, UsageError
@@ -294,6 +300,20 @@ def test_ids_outside_the_vocabulary_are_refused(tokenizers):
         tokenizers["char"].decode([10**6])
     with pytest.raises(DataError, match="outside the vocabulary"):
         tokenizers["natural"].decode([-1])
+
+
+@pytest.mark.parametrize("protocol", ["natural", "whitespace"])
+def test_a_vocabulary_that_could_not_be_read_again_is_refused(protocol, monkeypatch):
+    text = " ".join(f"word{i}" for i in range(100))
+    config = TokenizerConfig(level="word", words=protocol, min_count=1)
+    fitting = train_tokenizer([text], config.model_copy(update={"vocab_size": 50}))
+    size = len(serialization.to_bytes(fitting.to_dict()))
+    for limit, value in (("MAX_VOCABULARY", 60), ("MAX_BYTES", size + 100), ("MAX_VALUES", 60)):
+        with monkeypatch.context() as patch:
+            patch.setattr(serialization, limit, value)
+            with pytest.raises(UsageError, match="cannot be kept") as caught:
+                train_tokenizer([text], config)
+            assert "--vocab-size" in caught.value.hint
 
 
 def test_vocabulary_is_cut_by_count_and_size():

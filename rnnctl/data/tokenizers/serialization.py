@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnctl.data.cache import write_cached
-from rnnctl.errors import CorruptRunError
+from rnnctl.errors import CorruptRunError, UsageError
 
 if TYPE_CHECKING:
     from rnnctl.data.tokenizers.base import Tokenizer
@@ -117,11 +117,33 @@ def from_bytes(data: bytes) -> Tokenizer:
     return tokenizer
 
 
-def _parse(data: bytes) -> Any:
+def check_loads(tokenizer: Tokenizer) -> None:
+    """UsageError for a tokenizer that `load` would refuse, so that no training begins with it."""
+    data = to_bytes(tokenizer.to_dict())
+    try:
+        _check_size(data)
+    except _RefusedError as problem:
+        fits = int(0.9 * tokenizer.vocab_size * min(1, MAX_BYTES / len(data)))
+        raise UsageError(
+            f"a vocabulary of {tokenizer.vocab_size:,} tokens cannot be kept: {problem}",
+            hint=f"give a smaller --vocab-size, such as {fits}",
+        ) from None
+    if tokenizer.vocab_size > MAX_VOCABULARY:
+        raise UsageError(
+            f"a vocabulary of {tokenizer.vocab_size:,} tokens cannot be kept",
+            hint=f"--vocab-size {MAX_VOCABULARY} is the largest",
+        )
+
+
+def _check_size(data: bytes) -> None:
     if len(data) > MAX_BYTES:
-        raise _RefusedError(f"it is larger than {MAX_BYTES >> 20} MiB")
+        raise _RefusedError(f"its file is larger than {MAX_BYTES >> 20} MiB")
     if data.count(b",") > MAX_VALUES or data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
-        raise _RefusedError("it holds too many values")
+        raise _RefusedError("its file holds too many values")
+
+
+def _parse(data: bytes) -> Any:
+    _check_size(data)
     try:
         return json.loads(data.decode("utf-8"))
     except RecursionError:

@@ -18,7 +18,7 @@ from rnnctl.data.tokenizers import pattern
 from rnnctl.data.tokenizers.base import BOUNDARY, UNKNOWN, Tokenizer, check_surrogates
 from rnnctl.data.tokenizers.bpe import BpeTokenizer
 from rnnctl.data.tokenizers.characters import ByteTokenizer, CharTokenizer
-from rnnctl.data.tokenizers.serialization import MAX_VOCABULARY, byte_alphabet
+from rnnctl.data.tokenizers.serialization import MAX_VOCABULARY, byte_alphabet, check_loads
 from rnnctl.data.tokenizers.spelling import Spelling
 from rnnctl.data.tokenizers.words import NaturalWords, WhitespaceWords, whitespace_tokens
 from rnnctl.errors import CorruptRunError, DataError, UsageError
@@ -74,8 +74,15 @@ def train_tokenizer(
 
     running: `texts` are parts of one text; words cut by a part's end count as whole.
 
-    Raises: DataError where there is no text, UsageError for an impossible vocabulary size.
+    Raises: DataError where there is no text, UsageError for an impossible vocabulary size, and for
+    a vocabulary that is too large to be kept.
     """
+    tokenizer = _train(texts, config, running=running)
+    check_loads(tokenizer)
+    return tokenizer
+
+
+def _train(texts: Iterable[str], config: TokenizerConfig, *, running: bool) -> Tokenizer:
     if config.level == "byte":
         return ByteTokenizer()
     if config.level == "word" and config.words == "auto":

@@ -125,36 +125,62 @@ class TextUnits:
         )
 
     def read(self, indices: Indices) -> Iterator[Document]:
-        """The documents of these numbers, in this order."""
+        """The documents of these numbers, in this order.
+
+        Raises: DataError if one of them is not what it was.
+        """
         current, data = -1, b""
-        blocks = (self._table[:, part].T.tolist() for part in in_blocks(indices))
-        for number, start, end, line in chain.from_iterable(blocks):
+        blocks = (self._rows(part) for part in in_blocks(indices))
+        for number, start, end, line, expected in chain.from_iterable(blocks):
             file = self._files[number]
             if number != current:
-                current = number
-                handle = file.path.open("rb")
-                with handle:
-                    data = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)  # type: ignore[assignment]
+                current, data = number, _mapped(file)
+            text = _text(data[start:end], file)
+            if digest(text) != expected:
+                raise file.changed()
             label = self._labels[number] if self._labels else None
-            yield Document(data[start:end].decode("utf-8"), label, f"{file.name}:{line}")
+            yield Document(text, label, f"{file.name}:{line}")
+
+    def _rows(self, indices: Indices) -> Iterator[tuple[int, int, int, int, int]]:
+        """File, start, end, line and digest of each."""
+        columns = (*self._table[:, indices], self.digests[indices])
+        return zip(*(column.tolist() for column in columns), strict=True)
+
+
+def _mapped(file: TextFile) -> bytes:
+    try:
+        with file.path.open("rb") as raw:
+            data = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:  # gone, or empty by now
+        raise file.changed() from error
+    if len(data) < file.end:
+        raise file.changed()
+    return data  # type: ignore[return-value]
+
+
+def _text(data: bytes, file: TextFile) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise file.changed() from error
 
 
 def _units(file: TextFile, unit: Unit) -> Iterator[tuple[int, int, int, str]]:
     """Start, end, line number and text of every unit that is not blank."""
     if file.end <= file.start:
         return
-    with file.path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        start, line = file.start, 1
-        for start_next, end in _spans(data, file, unit):
-            low, high = _trim(data, start, end, unit)
-            text = data[low:high].decode("utf-8")
-            if text.strip():
-                yield low, high, line + data[start:low].count(b"\n"), text
-            line += data[start:start_next].count(b"\n")
-            start = start_next
+    data = _mapped(file)
+    start, line = file.start, 1
+    for start_next, end in _spans(data, file, unit):
+        low, high = _trim(data, start, end, unit)
+        text = _text(data[low:high], file)
+        if text.strip():
+            yield low, high, line + data[start:low].count(b"\n"), text
+        line += data[start:start_next].count(b"\n")
+        start = start_next
 
 
-def _spans(data: mmap.mmap, file: TextFile, unit: Unit) -> Iterator[tuple[int, int]]:
+def _spans(data: bytes, file: TextFile, unit: Unit) -> Iterator[tuple[int, int]]:
     """Where each unit ends, and where the next one starts before that."""
     if unit != "file":
         for match in _BREAKS[unit].finditer(data, file.start, file.end):
@@ -162,7 +188,7 @@ def _spans(data: mmap.mmap, file: TextFile, unit: Unit) -> Iterator[tuple[int, i
     yield file.end, file.end
 
 
-def _trim(data: mmap.mmap, start: int, end: int, unit: Unit) -> tuple[int, int]:
+def _trim(data: bytes, start: int, end: int, unit: Unit) -> tuple[int, int]:
     """Without newlines at a paragraph's ends and the carriage return at a line's end."""
     if unit == "file":
         return start, end

@@ -7,7 +7,8 @@ import re
 from collections import Counter
 from typing import Final
 
-from rnnctl.data.tables import FASTTEXT, lines
+from rnnctl.data.lines import lines
+from rnnctl.data.tables import FASTTEXT
 from rnnctl.data.textfile import TextFile
 from rnnctl.errors import DataError
 

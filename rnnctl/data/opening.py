@@ -18,12 +18,12 @@ from rnnctl.data.collections import Collection, Selection, TextUnits, combine, e
 from rnnctl.data.corpus import Corpus, bundled
 from rnnctl.data.documents import SPLITS
 from rnnctl.data.labelled import FIRST_WORD, labels_lines, no_labels
+from rnnctl.data.lines import lines
 from rnnctl.data.opentext import open_text, spool_stream
 from rnnctl.data.rows import Rows, read_parquet, read_text_tables
 from rnnctl.data.running import RunningText
 from rnnctl.data.sources import Layout, Source, arrange
 from rnnctl.data.splitting import Shares, assign, parse_split
-from rnnctl.data.tables import lines
 from rnnctl.data.textfile import TextFile, check_encoding
 from rnnctl.errors import DataError, UsageError
 from rnnctl.results.base import Warning_

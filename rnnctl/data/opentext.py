@@ -64,7 +64,7 @@ def open_text(path: Path, *, encoding: str, cache: Path, name: str | None = None
 
 
 def _note_name(path: Path, stat: os.stat_result, codec: str) -> str:
-    parts = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino, codec, 1)
+    parts = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino, codec, 2)
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
@@ -144,6 +144,7 @@ def read_unpacked(stream: BinaryIO, size: int, name: str) -> bytes:
 
 def _scan_in_place(file: BinaryIO, path: Path, name: str) -> TextFile:
     counter = Counter(name)
+    mtime_ns = os.fstat(file.fileno()).st_mtime_ns
     size = 0
     start = 0
     while data := read_unpacked(file, 4 * CHUNK, name):
@@ -152,7 +153,7 @@ def _scan_in_place(file: BinaryIO, path: Path, name: str) -> TextFile:
             start = 3 if data.startswith(codecs.BOM_UTF8) else 0
         counter.feed(data[start:] if not size else data)
         size += len(data)
-    return TextFile(name, path, start, size, counter.chars, counter.finish())
+    return TextFile(name, path, start, size, counter.chars, counter.finish(), mtime_ns)
 
 
 def spool(stream: BinaryIO, *, name: str, codec: str, cache: Path) -> TextFile:
@@ -169,7 +170,7 @@ def spool(stream: BinaryIO, *, name: str, codec: str, cache: Path) -> TextFile:
         sha = counter.finish()
         final = folder / f"{sha}.txt"
         new.become(final)
-    return TextFile(name, final, 0, size, counter.chars, sha)
+    return TextFile(name, final, 0, size, counter.chars, sha, final.stat().st_mtime_ns)
 
 
 def _transcode(stream: BinaryIO, out: Unfinished, name: str, codec: str) -> tuple[Counter, int]:

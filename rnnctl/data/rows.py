@@ -33,7 +33,7 @@ from rnnctl.data.collections import in_blocks
 from rnnctl.data.documents import Document
 from rnnctl.data.fields import pick_label, pick_text
 from rnnctl.data.splitting import Digests, Indices, digest
-from rnnctl.data.textfile import TextFile
+from rnnctl.data.textfile import TextFile, changed
 from rnnctl.errors import DataError, RnnctlError
 
 _BLOCK = 1000
@@ -152,12 +152,12 @@ def read_text_tables(
     return found
 
 
-def _convert(folder: Path, *, file: TextFile, kind: str, fields: dict[str, Any]) -> Any:
+def _convert(folder: Path, *, file: TextFile, kind: str, fields: dict[str, Any]) -> None:
     datasets = import_datasets()
     kinds = {"text": "large_string", "label": "large_string", "line": "int64"}
-    span = (str(file.path), file.start, file.end, file.chars, file.sha256)
+    span = (str(file.path), file.start, file.end, file.chars, file.sha256, file.mtime_ns)
     try:
-        return datasets.Dataset.from_generator(
+        datasets.Dataset.from_generator(
             _generator,
             features=datasets.Features({k: datasets.Value(v) for k, v in kinds.items()}),
             gen_kwargs={"name": file.name, "span": span, "kind": kind, **fields},
@@ -171,15 +171,21 @@ def _convert(folder: Path, *, file: TextFile, kind: str, fields: dict[str, Any])
 
 
 def _generator(
-    name: str, span: tuple[str, int, int, int, str], kind: str, **fields: Any
+    name: str, span: tuple[str, int, int, int, str, int], kind: str, **fields: Any
 ) -> Iterator[tables.Row]:
     """What `datasets` calls to fill its copy."""
-    path, start, end, chars, sha256 = span
-    found = tables.rows(TextFile(name, Path(path), start, end, chars, sha256), kind, **fields)
+    path, start, end, chars, sha256, mtime_ns = span
+    file = TextFile(name, Path(path), start, end, chars, sha256, mtime_ns)
+    found = tables.rows(file, kind, **fields)
     first = next(found, None)
     if first is None:
-        raise DataError(f"{name} holds no text", hint="give a table with records in it")
-    return chain([first], found)
+        raise _no_records(name)
+    yield from chain([first], found)
+    file.verify()
+
+
+def _no_records(name: object) -> DataError:
+    return DataError(f"{name} holds no text", hint="give a table with records in it")
 
 
 def read_parquet(
@@ -193,20 +199,28 @@ def read_parquet(
     """Parquet tables, one collection per file. Raises: DataError, UsageError, StorageError."""
     found = []
     for path in paths:
-        try:
-            with path.open("rb") as file:
-                content = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror}", hint="check the path") from error
-        data = _converted(cache, [content, "parquet"], partial(_load_parquet, path=path))
+        content = _sha256(path)
+        make = partial(_load_parquet, path=path, content=content)
+        data = _converted(cache, [content, "parquet"], make)
         found.append(rows_of(data, str(path), text_field, label_field, labelled=labelled))
     return found
 
 
-def _load_parquet(folder: Path, *, path: Path) -> Any:
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", hint="check the path") from error
+
+
+def _load_parquet(folder: Path, *, path: Path, content: str) -> None:
+    """Raises: DataError for a table that is none, has no rows or is not what was hashed."""
     datasets = import_datasets()
     try:
-        return datasets.Dataset.from_parquet(str(path), cache_dir=str(folder))
+        if _is_empty(path):
+            raise _no_records(path)
+        datasets.Dataset.from_parquet(str(path), cache_dir=str(folder))
     except (datasets.exceptions.DatasetGenerationError, ValueError) as error:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from None
@@ -214,10 +228,20 @@ def _load_parquet(folder: Path, *, path: Path) -> Any:
             f"{path} cannot be read as parquet: {error.__cause__ or error}",
             hint="write it again, or give csv or JSON lines",
         ) from error
+    if _sha256(path) != content:
+        raise changed(str(path))
 
 
-def _converted(cache: Path, what: list[Any], make: Callable[[Path], Any]) -> Any:
+def _is_empty(path: Path) -> bool:
+    import pyarrow.parquet
+
+    return bool(pyarrow.parquet.read_metadata(path).num_rows == 0)
+
+
+def _converted(cache: Path, what: list[Any], make: Callable[[Path], None]) -> Any:
     """A table as `datasets` keeps it, from the cache if the copy there is what was written.
+
+    The copy is found by its content: what `make` is given, such as paths, may differ.
 
     The copy is verified before it is opened: Arrow trusts its files, and a damaged one can bring
     the process down.
@@ -229,8 +253,10 @@ def _converted(cache: Path, what: list[Any], make: Callable[[Path], Any]) -> Any
             make(folder)
             files = {str(p.relative_to(folder)): described(p) for p in _files(folder)}
             write_cached(folder / _NOTE, json.dumps(files).encode())
+    datasets = import_datasets()
     with storage_errors(final):
-        return make(final)
+        parts = [p for p in _files(final) if p.suffix == ".arrow"]
+        return datasets.concatenate_datasets([datasets.Dataset.from_file(str(p)) for p in parts])
 
 
 def _files(folder: Path) -> list[Path]:

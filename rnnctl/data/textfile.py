@@ -5,11 +5,13 @@ from __future__ import annotations
 import codecs
 import hashlib
 import io
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from rnnctl.data.cache import ALWAYS_HASHED
 from rnnctl.errors import DataError, UsageError
 
 CHUNK = 1 << 20
@@ -31,7 +33,10 @@ _REFUSED_ENCODINGS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape"
 
 @dataclass(frozen=True, slots=True)
 class TextFile:
-    """UTF-8 text: bytes [start, end) of `path`. `sha256` is of exactly those bytes."""
+    """UTF-8 text: bytes [start, end) of `path`. `sha256` is of exactly those bytes.
+
+    mtime_ns: what the file's time was before it was hashed.
+    """
 
     name: str
     path: Path
@@ -39,39 +44,76 @@ class TextFile:
     end: int
     chars: int
     sha256: str
+    mtime_ns: int = 0
 
     def chunks(
         self, start: int | None = None, end: int | None = None, size: int = CHUNK
     ) -> Iterator[str]:
         """The text of bytes [start, end), in parts that end at a line's end where there is one.
 
-        Raises: DataError if the file was changed since it was opened.
+        Raises: DataError if the file was changed since it was opened; for a change that shows in
+        nothing but the content, after the last part.
         """
+        self.verify(always=False)
         left = (self.end if end is None else end) - (self.start if start is None else start)
         try:
             with self.path.open("rb") as file:
                 file.seek(self.start if start is None else start)
                 yield from self._decode(file, left, size)
         except (OSError, UnicodeDecodeError) as error:
-            raise self._changed() from error
+            raise self.changed() from error
+        self.verify()
+
+    def verify(self, *, always: bool = True) -> None:
+        """Raises: DataError if these are no longer the bytes that `sha256` was made of.
+
+        A large file is hashed again only if it was touched, a small one `always`.
+        """
+        try:
+            with self.path.open("rb") as file:
+                stat = os.fstat(file.fileno())
+                touched = (stat.st_size, stat.st_mtime_ns) != (self.end, self.mtime_ns)
+                if not touched and not (always and self.end <= ALWAYS_HASHED):
+                    return
+                file.seek(self.start)
+                found = _sha256(file, self.end - self.start)
+        except OSError as error:
+            raise self.changed() from error
+        if found != self.sha256:
+            raise self.changed()
 
     def _decode(self, file: BinaryIO, left: int, size: int) -> Iterator[str]:
         held = b""
         while left:
             data = file.read(min(size, left))
             if not data:
-                raise self._changed()
+                raise self.changed()
             left -= len(data)
             held += data
             cut = len(held) if not left else held.rfind(b"\n") + 1 or _whole_characters(held)
             yield held[:cut].decode("utf-8")
             held = held[cut:]
 
-    def _changed(self) -> DataError:
-        return DataError(
-            f"{self.name} was changed or removed while it was read",
-            hint="run the command again once nothing else writes to it",
-        )
+    def changed(self) -> DataError:
+        """What to say of a file that is not what it was."""
+        return changed(self.name)
+
+
+def changed(name: str) -> DataError:
+    """The error for a file that is not what it was when it was opened."""
+    return DataError(
+        f"{name} was changed or removed while it was read",
+        hint="run the command again once nothing else writes to it",
+    )
+
+
+def _sha256(file: BinaryIO, left: int) -> str:
+    """Of the next `left` bytes."""
+    sha = hashlib.sha256()
+    while data := file.read(min(CHUNK, left)):
+        sha.update(data)
+        left -= len(data)
+    return sha.hexdigest()
 
 
 def _whole_characters(data: bytes) -> int:

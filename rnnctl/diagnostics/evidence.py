@@ -95,7 +95,7 @@ def _swaps(
     settings: Settings,
     number: int,
 ) -> Swaps:
-    """Every pair in one draw of filler each (two, where there are few pairs)."""
+    """`settings.evidence` pairs, the same again where there are fewer, each in its own filler."""
     draw = np.random.default_rng((settings.seed, 40, number))
     pairs = np.resize(draw.permutation(len(evidence.pairs)), settings.evidence)
     fillers = [_fill(sentences, length, draw) for _ in pairs]

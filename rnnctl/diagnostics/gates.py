@@ -12,7 +12,6 @@ Axes: T time, B batch, H hidden, L layers, D documents, R bootstrap resamples of
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -224,8 +223,8 @@ def _estimate(
 
 
 def histogram(tau: FloatArray) -> Curve:
-    """Share of units per half-octave bin of τ from 0.25 tokens; x is the bin's lower edge."""
-    edges = 2.0 ** np.arange(-2, 2 * math.log2(4096) // 2 + 0.5, 0.5)
+    """Share of units per half-octave bin of τ, 0.25 to 4096 tokens; x is the bin's lower edge."""
+    edges = 2.0 ** np.arange(-2, 12.5, 0.5)
     clipped = np.clip(tau, edges[0], edges[-1] * 0.999)
     counts, _ = np.histogram(clipped, bins=edges)
     return Curve(

@@ -216,17 +216,6 @@ class CrossCheck(Record):
     text: str
 
 
-class InstrumentItem(Record):
-    """One known answer of ``rnnctl selftest``."""
-
-    id: str
-    name: str
-    expected: str
-    measured: str
-    tolerance: str
-    passed: bool
-
-
 class InstrumentCheck(Record):
     """The outcome of ``rnnctl selftest`` for this version, where it has been run."""
 

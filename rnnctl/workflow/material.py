@@ -196,8 +196,8 @@ class Material:
         logits = batched_logits(self.reference, self._sentences)
         texts = [self.loaded.tokenizer.decode(part) for part in self._sentences]
         names = (self.loaded.labels[first], self.loaded.labels[second])
-        lengths = [len(text.split()) for text in texts]
-        return item_files.mined(texts, logits[:, first] - logits[:, second], lengths, names)
+        words = [len(text.split()) for text in texts]
+        return item_files.mined(texts, logits[:, first] - logits[:, second], words, names)
 
     def _neutral(self, labels: tuple[int, int]) -> list[Ids]:
         """Sentences that neither the model nor the bag of words finds telling.

@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rnnctl.diagnostics import reach
+from rnnctl.inference.sampling import Sampling, Uniforms, choose
 from rnnctl.nn.models import LanguageModel
 from rnnctl.tasks.loading import load
 from rnnctl.training.events import GradientShare, Sample
 from rnnctl.workflow.preparation import Prepared
 
 SAMPLE_TOKENS = 70
+SAMPLING = Sampling(temperature=0.8)
 PROBE_STREAMS = 4
 MOST_DOCUMENTS, MOST_TOKENS = 64, 20_000
 HEADLINE_S = 10.0
@@ -35,13 +38,14 @@ def sample_line(prepared: Prepared) -> str:
     """Text of SAMPLE_TOKENS tokens that the model writes, in one line."""
     model, tokenizer = prepared.model, prepared.tokenizer
     assert isinstance(model, LanguageModel)
-    generator = torch.Generator().manual_seed(prepared.config.training.seed)
+    uniforms = Uniforms(prepared.config.training.seed, 1)
+    said = np.zeros((1, 0), dtype=np.int64)
     ids, state = [tokenizer.boundary_id], None
     for _ in range(SAMPLE_TOKENS):
         last = torch.tensor([[ids[-1]]], device=prepared.arithmetic.device)
         features, state = model.features(last, state)
-        shares = torch.softmax(model.logits(features)[0, 0].float().cpu() / 0.8, 0)
-        ids.append(int(torch.multinomial(shares, 1, generator=generator)))
+        logits = model.logits(features)[0].float().numpy(force=True)
+        ids.append(int(choose(logits, SAMPLING, said, uniforms.next())[0]))
     return " ".join(tokenizer.decode(ids[1:]).split())
 
 

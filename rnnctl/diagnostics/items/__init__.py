@@ -7,7 +7,7 @@ it ."], …], "neutral": ["The river flows south .", …]}`; `neutral` may be mi
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,16 +72,17 @@ def bare(labels: Sequence[str]) -> bool:
 def mined(
     sentences: Sequence[str],
     odds: NDArray[np.float64],
-    lengths: Sequence[int],
+    words: Sequence[int],
     labels: tuple[str, str],
     *,
     most: int = 64,
 ) -> Items:
-    """The sentences that a reference finds most telling, paired by length in tokens.
+    """The sentences that a reference finds most telling, paired by their number of words.
 
-    `odds` (N,): the reference's log-odds of the first label against the second.
+    `odds` (N,): the reference's log-odds of the first label against the second. `words` (N,): how
+    many each sentence has; those of 4 to 24 are taken.
     """
-    size = np.asarray(lengths)
+    size = np.asarray(words)
     usable = np.flatnonzero((size >= 4) & (size <= 24))
     order = usable[np.argsort(odds[usable], kind="stable")]
     second = [int(k) for k in order[: 2 * most] if odds[k] < 0]
@@ -93,6 +94,3 @@ def mined(
             second.remove(same[0])
             pairs.append((sentences[k], sentences[same[0]]))
     return Items(labels, tuple(pairs[:most]), (), "mined from held-out text by a bag of words")
-
-
-Encode = Callable[[str], NDArray[np.int64]]

@@ -139,13 +139,18 @@ class Silent:
         return
 
     def show(self, event: Event) -> None:
-        from rnnctl.training.events import Advice, SteppedBack
+        from rnnctl.training.events import Advice, NotFinite, SteppedBack
         from rnnctl.workflow.progress import Started
 
         if isinstance(event, Advice):
             console.warn(event.text)
         elif isinstance(event, SteppedBack):
             console.warn(stepped_back(event))
+        elif isinstance(event, NotFinite):
+            console.warn(
+                f"step {event.step}: the validation loss is not finite ({event.value}); it counts "
+                "as one without progress"
+            )
         elif isinstance(event, Started):
             for warning in event.warnings:
                 console.warn(warning.text)

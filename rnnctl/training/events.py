@@ -43,6 +43,15 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class NotFinite:
+    """A validation whose loss is no finite number; it counts as one without progress."""
+
+    step: int
+    value: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class SteppedBack:
     """A loss or gradient was not finite: back to the weights of `to_step` at a lower rate."""
 
@@ -96,4 +105,6 @@ class Stopped:
     elapsed_s: float
 
 
-LoopEvent = Step | Evaluated | SteppedBack | Advice | Saved | Sample | GradientShare | Stopped
+LoopEvent = (
+    Step | Evaluated | NotFinite | SteppedBack | Advice | Saved | Sample | GradientShare | Stopped
+)

@@ -18,6 +18,7 @@ from rnnctl.training import events
 from rnnctl.training.optimizer import clip
 from rnnctl.training.schedule import Plan
 from rnnctl.training.state import TrainingState, snapshot
+from rnnctl.wording import plural
 
 MAX_RETRIES = 5
 RETRY_RATE = 0.3  # factor on the learning rate at each return to the last good weights
@@ -94,6 +95,8 @@ class Loop:
             yield from self._step()
             self._memory.after_step()
             yield from self._save_when_due()
+        if counters.best_value is None:
+            raise self._never_finite()
         yield events.Stopped(counters.step, counters.stop_reason, counters.elapsed_s)
 
     def _synchronise(self) -> None:
@@ -179,6 +182,14 @@ class Loop:
             counters.step, counters.best_step, loss, norm, lr, counters.lr_scale
         )
 
+    def _never_finite(self) -> DivergenceError:
+        return DivergenceError(
+            f"no validation was finite in {plural(self.state.counters.step, 'step')}: there are no "
+            "weights worth keeping",
+            hint=f"try a lower --lr (this was {self.plan.settings.lr:g}), a smaller --clip, "
+            "--nonlinearity tanh, or --precision fp32",
+        )
+
     def _evaluate(self) -> Iterator[events.LoopEvent]:
         state, counters = self.state, self.state.counters
         before = counters.elapsed_s
@@ -197,7 +208,11 @@ class Loop:
         train = counters.loss_sum / counters.loss_tokens if counters.loss_tokens else None
         counters.loss_sum, counters.loss_tokens = 0.0, 0
         value = validation.value if validation is not None else train
-        if value is None or not math.isfinite(value):
+        if value is None:
+            return
+        if not math.isfinite(value):
+            self._no_progress()
+            yield events.NotFinite(counters.step, value, elapsed)
             return
         best = validation is None or counters.best_value is None or value < counters.best_value
         accuracy = validation.accuracy if validation is not None else None
@@ -215,7 +230,11 @@ class Loop:
             counters.without_progress = 0
             with self.state.averaged():
                 self.state.best = snapshot(self.state.task.model)
-            return
+        else:
+            self._no_progress()
+
+    def _no_progress(self) -> None:
+        counters = self.state.counters
         counters.without_progress += 1
         patience = self.plan.settings.patience
         if patience is not None and counters.without_progress >= patience:

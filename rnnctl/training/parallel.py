@@ -63,15 +63,15 @@ class Together:
 
     def validate(self, task: Task, interrupted: Interrupted) -> Validation | None:
         """The first process validates, with all threads while the others wait."""
-        found = [math.nan, math.nan]
+        found = [0.0, math.nan, math.nan]
         if self.leads:
             with threads(self.size if self.device.type == "cpu" else torch.get_num_threads()):
                 validation = task.validate(interrupted)
             if validation is not None:
                 accuracy = validation.accuracy
-                found = [validation.value, math.nan if accuracy is None else accuracy]
-        value, accuracy = self.agree(found)
-        if math.isnan(value):
+                found = [1.0, validation.value, math.nan if accuracy is None else accuracy]
+        made, value, accuracy = self.agree(found)
+        if not made:
             return None
         return Validation(value, None if math.isnan(accuracy) else accuracy)
 

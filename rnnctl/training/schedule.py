@@ -140,5 +140,6 @@ def schedule_share(progress: float, warmup: float, decay: str) -> float:
 def replay_of(events: Sequence[dict[str, object]]) -> Replay:
     """The replay that a log of step and evaluation events describes."""
     progress = [float(str(e["progress"])) for e in events if e.get("event") == "step"]
-    evaluations = {int(str(e["step"])) for e in events if e.get("event") == "evaluated"}
+    validations = ("evaluated", "not_finite")
+    evaluations = {int(str(e["step"])) for e in events if e.get("event") in validations}
     return Replay(tuple(progress), frozenset(evaluations))

@@ -19,6 +19,7 @@ SCHEDULE_NAME = "schedule.json"
 _NAMES: dict[type, str] = {
     events.Step: "step",
     events.Evaluated: "evaluated",
+    events.NotFinite: "not_finite",
     events.SteppedBack: "stepped_back",
     events.Advice: "advice",
 }

@@ -14,7 +14,15 @@ from torch import nn
 from rnnctl.config import TrainingConfig
 from rnnctl.errors import DivergenceError
 from rnnctl.tasks.base import Carry, StepLoss, Validation
-from rnnctl.training.events import Advice, Evaluated, LoopEvent, Step, SteppedBack, Stopped
+from rnnctl.training.events import (
+    Advice,
+    Evaluated,
+    LoopEvent,
+    NotFinite,
+    Step,
+    SteppedBack,
+    Stopped,
+)
 from rnnctl.training.loop import Loop, TrainingInterrupted
 from rnnctl.training.optimizer import AdamW, clip, make_optimizer
 from rnnctl.training.schedule import Plan, Replay
@@ -176,6 +184,22 @@ def test_patience_ends_it() -> None:
     assert state.counters.stop_reason == "patience"
     assert (state.counters.best_step, state.counters.best_value) == (10, 2.0)
     assert steps_of(events)[-1].step == 25
+
+
+def test_a_validation_that_is_not_finite_counts_as_no_progress() -> None:
+    task = Line()
+    task.validations = [3.0, math.nan, 2.0, math.inf, math.nan]
+    events, state = run(task, steps=100, evaluate_every=5, patience=2)
+    assert [e.step for e in events if isinstance(e, NotFinite)] == [10, 20, 25]
+    assert state.counters.stop_reason == "patience" and state.counters.best_step == 15
+
+
+def test_a_training_whose_every_validation_is_not_finite_fails() -> None:
+    task = Line()
+    task.validations = [math.nan] * 20
+    with pytest.raises(DivergenceError, match="no validation was finite in 15 steps") as caught:
+        run(task, steps=100, evaluate_every=5, patience=3)
+    assert "--lr" in caught.value.hint
 
 
 def test_a_model_that_learns_nothing_is_told_so_once() -> None:

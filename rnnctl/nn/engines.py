@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,6 +36,13 @@ from rnnctl.nn.cells import Cell, LayerWeights, Parts
 FUSED_FROM = {"lstm": 128, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
 # The same where `fused` goes step by step (no AVX-512): measured unpaired, on the machine above.
 STEPWISE_FROM = FUSED_FROM | {"lstm": 384}
+# A cell that is not in here runs on `closed`, which needs nothing but its `Cell`.
+STOCK: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "lstm": torch.lstm,
+    "gru": torch.gru,
+    "rnn_tanh": torch.rnn_tanh,
+    "rnn_relu": torch.rnn_relu,
+}
 Layer = Callable[
     [Cell, Tensor, Parts, LayerWeights, Tensor | None, torch.dtype], tuple[Tensor, Parts]
 ]
@@ -94,7 +100,8 @@ def choose(
     What an engine cannot do, `closed` does.
     """
     can_fuse = (
-        inputs.device.type == "cpu"
+        has_passes(cell)
+        and inputs.device.type == "cpu"
         and product_dtype(inputs) in (torch.float32, torch.bfloat16)
         and inputs.dtype != torch.float64
     )
@@ -103,7 +110,13 @@ def choose(
         if pays and (within or _fused_pays(cell, product_dtype(inputs), hidden_size)):
             return "fused"
         engine = "closed" if can_fuse and cell.name == "gru" else "torch"
-    return "closed" if engine == "fused" and not can_fuse else engine
+    cannot = (engine == "fused" and not can_fuse) or (engine == "torch" and cell.name not in STOCK)
+    return "closed" if cannot else engine
+
+
+def has_passes(cell: Cell) -> bool:
+    """Whether `kernels` knows how the parts of this cell lie in memory."""
+    return cell.name in FUSED_FROM
 
 
 def _fused_pays(cell: Cell, dtype: torch.dtype, hidden_size: int) -> bool:
@@ -187,18 +200,12 @@ def _kernel(
     cell: Cell, source: tuple[Tensor, ...], first: Parts, weights: LayerWeights
 ) -> tuple[Tensor, ...]:
     """`torch.nn`'s kernel over padded (inputs,) or packed (data, batch sizes) sequences."""
-    kernels: dict[str, Any] = {
-        "lstm": torch.lstm,
-        "gru": torch.gru,
-        "rnn_tanh": torch.rnn_tanh,
-        "rnn_relu": torch.rnn_relu,
-    }
     state = first if cell.name == "lstm" else first[0]
     # has_biases, num_layers, dropout, train, bidirectional; then batch_first for padded ones
     options = (True, 1, 0.0, True, False) + ((False,) if len(source) == 1 else ())
     results: tuple[Tensor, ...] = (
-        kernels[cell.name](source[0], state, weights, *options)
+        STOCK[cell.name](source[0], state, weights, *options)
         if len(source) == 1
-        else kernels[cell.name](*source, state, weights, *options)
+        else STOCK[cell.name](*source, state, weights, *options)
     )
     return results

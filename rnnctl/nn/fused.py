@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 
 from rnnctl.nn import sequence, tiles
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
-from rnnctl.nn.kernels import kernels
+from rnnctl.nn.kernels import has_extra, kernels
 from rnnctl.nn.lanes import as_array
 from rnnctl.nn.products import packed, transposed, weight_gradient
 
@@ -34,11 +34,6 @@ class Kept(NamedTuple):
     keep: Tensor  # (T+1, B) in fp32: 0 where the state is zeroed before the step
 
 
-def _has_extra(cell: Cell) -> bool:
-    """Whether `step` returns more than g gates, and u's gradient is not x's: the GRU."""
-    return cell.name == "gru"
-
-
 def _buffers(cell: Cell, inputs: Tensor, initial: Parts, starts: Tensor | None) -> Kept:
     """Room for a pass over inputs (T, B, E), with the initial state in its place."""
     (steps, batch), size = inputs.shape[:2], initial[0].shape[1]
@@ -50,7 +45,7 @@ def _buffers(cell: Cell, inputs: Tensor, initial: Parts, starts: Tensor | None) 
     if starts is not None:
         keep[:-1] = ~starts
     gates = inputs.new_empty(steps, batch, cell.gate_count, size)
-    extra = inputs.new_empty(steps, batch, size) if _has_extra(cell) else hidden
+    extra = inputs.new_empty(steps, batch, size) if has_extra(cell) else hidden
     return Kept(gates, extra, hidden, carried, keep)
 
 
@@ -94,7 +89,7 @@ def _pull_steps(
     steps, batch, _, size = kept.gates.shape
     if sequence.can_run(dh.dtype, size):
         return sequence.pull_steps(cell, kept, dh, dcarried, weights, inputs)
-    du = torch.empty_like(kept.gates) if _has_extra(cell) else kept.gates
+    du = torch.empty_like(kept.gates) if has_extra(cell) else kept.gates
     gradient = torch.zeros(batch, size)
     x, extra, _, carried, keep = (as_array(part) for part in kept)
     dh_, du_, gradient_ = as_array(dh), as_array(du), as_array(gradient)

@@ -296,6 +296,11 @@ def row_kernels(cell: Cell) -> Rows:
     )
 
 
+def has_extra(cell: Cell) -> bool:
+    """Whether `step` returns more than g gates, and u's gradient is not x's: the GRU."""
+    return cell.name == "gru"
+
+
 @cache
 def kernels(cell: Cell) -> Kernels:
     """The passes over a whole batch for one cell."""

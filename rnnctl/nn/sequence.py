@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rnnctl.nn import tiles
 from rnnctl.nn.cells import Cell, LayerWeights
-from rnnctl.nn.kernels import row_kernels
+from rnnctl.nn.kernels import has_extra, row_kernels
 from rnnctl.nn.lanes import Array, address, as_array, compile_bound, put
 from rnnctl.nn.team import Passes, compile_passes
 from rnnctl.nn.tiles import columns, multiplier, panels
@@ -197,7 +197,7 @@ def pull_steps(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """As `fused._pull_steps`, and the gradient of the inputs where they are given."""
     _, batch, _, size = kept.gates.shape
-    du = torch.empty_like(kept.gates) if cell.name == "gru" else kept.gates
+    du = torch.empty_like(kept.gates) if has_extra(cell) else kept.gates
     gradient, through = torch.zeros(batch, size), torch.zeros(batch, columns(size))
     nothing = torch.empty(0, 1, 1)
     dcarried = nothing if dcarried is None else dcarried.contiguous()

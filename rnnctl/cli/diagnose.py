@@ -74,7 +74,9 @@ def diagnose(
 
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
     loaded = load(run)
-    why_not = diagnose_kept.why_not(loaded.run, text=text, seed=seed, items=items)
+    why_not = diagnose_kept.why_not(
+        loaded.run, text=text, seed=seed, items=items, beyond=bool(beyond)
+    )
     result = measure(
         loaded,
         names=[name.lower() for name in names or ()],

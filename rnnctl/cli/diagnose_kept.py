@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from rnnctl.runs import Run
 
 
-def why_not(run: Run, *, text: str | None, seed: int, items: Path | None) -> str:
+def why_not(run: Run, *, text: str | None, seed: int, items: Path | None, beyond: bool) -> str:
     """Why what is about to be measured is not for the run to keep; "" if it is."""
     from rnnctl.workflow import kept_diagnosis
 
     other = text is not None and kept_diagnosis.has_own_text(run)
-    return kept_diagnosis.why_apart(other_text=other, seed=seed, items=items)
+    return kept_diagnosis.why_apart(other_text=other, seed=seed, items=items, beyond=beyond)
 
 
 def keep(run: Run, result: DiagnosticsResult, why_not: str) -> None:

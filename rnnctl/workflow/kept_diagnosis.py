@@ -29,12 +29,17 @@ def has_own_text(run: Run) -> bool:
     return HELDOUT_NAME in run.current.files
 
 
-def why_apart(*, other_text: bool, seed: int, items: Path | None) -> str:
-    """Why a diagnosis is not the one that a run keeps; "" if it is."""
+def why_apart(*, other_text: bool, seed: int, items: Path | None, beyond: bool) -> str:
+    """Why a diagnosis is not the one that a run keeps; "" if it is.
+
+    `beyond`: with more ways to alter the text, which shift what is drawn for the usual ones.
+    """
     if other_text:
         return "it is of another text than the run's own"
     if items is not None:
         return "it is of other evidence than the usual"
+    if beyond:
+        return "it is of more ways to alter the text than the usual"
     return f"it has another seed than the usual {USUAL_SEED}" if seed != USUAL_SEED else ""
 
 

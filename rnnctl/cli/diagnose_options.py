@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from rnnctl import catalog
+
 TEXT = "Text"
 WHAT = "What to measure"
 
@@ -20,6 +22,10 @@ class Spoilt(StrEnum):
     REPLACE = "replace"
 
 
+def _measurements(incomplete: str) -> list[str]:
+    return [name for name in catalog.DIAGNOSTICS if name.startswith(incomplete)]
+
+
 NamesArgument = Annotated[
     list[str] | None,
     typer.Argument(
@@ -27,6 +33,7 @@ NamesArgument = Annotated[
         help="use, effect, hold, reach, gates, position; all that suit the run by default. "
         "With --show: more runs.",
         show_default=False,
+        autocompletion=_measurements,
     ),
 ]
 PresetOption = Annotated[

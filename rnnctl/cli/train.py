@@ -103,7 +103,7 @@ def train(
     result = _follow(_start(settings, path, options))
     console.emit(result, format, output)
     for warning in result.warnings:
-        if warning.code == "not_diagnosed":
+        if warning.code == "not_diagnosed" and (format != "table" or output is not None):
             console.warn(warning.text)
     shows = f"rnnctl info {word(result.run)}"
     console.hint(f"`{result.next_command}` uses it; `{shows}` shows what it is")

@@ -241,7 +241,7 @@ def match_in_words(settings: Settings) -> str:
     limit = " ".join(settings.limit).removeprefix("--")
     if settings.match in ("parameters", "time"):
         apart = max(abs(value) for value in deviations(settings).values())
-        text = f"recurrent parameters within {apart:.2%} (hidden sizes {each})"
+        text = f"recurrent parameters within {100 * apart:.2f} % (hidden sizes {each})"
     elif settings.match == "hidden":
         text = f"hidden size ({each})"
     else:

@@ -86,14 +86,18 @@ def test_completion_script_names_the_program() -> None:
     assert done.stdout.decode().split() == ["train"]
 
 
-def test_completion_of_options_needs_no_torch() -> None:
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("train --ce", "--cell"), ("diagnose RUN ga", "gates"), ("diagnose RUN use h", "hold")],
+)
+def test_completion_of_options_and_names_needs_no_torch(words: str, found: str) -> None:
     environment = {
         **os.environ,
         "_RNNCTL_COMPLETE": "complete_bash",
-        "COMP_WORDS": "rnnctl train --ce",
-        "COMP_CWORD": "2",
+        "COMP_WORDS": f"rnnctl {words}",
+        "COMP_CWORD": str(len(words.split())),
     }
-    assert run(env=environment).stdout.decode().split() == ["--cell"]
+    assert run(env=environment).stdout.decode().split() == [found]
 
 
 # --- a command of our own, to fail in all ways --------------------------------------------------

@@ -59,7 +59,7 @@ def test_the_match_decides_the_sizes() -> None:
 
 def test_what_was_equal_is_said_with_its_deviation() -> None:
     said = match_in_words(Settings())
-    assert "recurrent parameters within 0.08" in said
+    assert "recurrent parameters within 0.08 % (" in said
     assert "rnn 284, lstm 128, gru 152" in said
     assert "steps 600" in said
     timed = match_in_words(Settings(match="time", limit=("--budget", "60s")))

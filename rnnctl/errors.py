@@ -51,6 +51,17 @@ class DivergenceError(RnnctlError):
     """The loss is not finite, and going back to the last good weights did not help."""
 
 
+class NotFiniteError(RnnctlError):
+    """A model's numbers overflow on a text: nothing can be said of it."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where}: the model's loss is not finite, for its numbers overflow",
+            hint="leave this text out, or train again with a lower --lr, a smaller --clip or "
+            "--nonlinearity tanh",
+        )
+
+
 class StorageError(RnnctlError):
     """Nothing can be written: the disk is full, the directory is read-only or gone."""
 

@@ -5,6 +5,7 @@ N texts, C classes, T tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnnctl.errors import RunError
+from rnnctl.errors import NotFiniteError, RunError
 from rnnctl.inference.engine import EngineChoice
 from rnnctl.inference.lines import Line
 from rnnctl.inference.records import Record, RecordReader
@@ -163,8 +164,14 @@ class Answer:
 def answers(
     predictor: Predictor, windows: Iterable[list[Line]], reader: RecordReader
 ) -> Iterator[list[Answer]]:
-    """Answers in the order of the lines, one window at a time."""
+    """Answers in the order of the lines, one window at a time. NotFiniteError."""
     for lines in windows:
         records = list(reader.read(lines))
         predictions = iter(predictor.predict([r.text for r in records if not r.error]))
-        yield [Answer(r, None if r.error else next(predictions)) for r in records]
+        yield [Answer(r, None if r.error else _finite(next(predictions), r)) for r in records]
+
+
+def _finite(prediction: Prediction, record: Record) -> Prediction:
+    if not math.isfinite(prediction.probability):
+        raise NotFiniteError(f"line {record.line}")
+    return prediction

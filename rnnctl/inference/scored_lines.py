@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from rnnctl.errors import NotFiniteError
 from rnnctl.inference.lines import Line
 from rnnctl.inference.records import Record, RecordReader
 from rnnctl.inference.score import Scored, Scorer, Tally
@@ -37,21 +39,27 @@ class ScoredLine:
 def scored_lines(
     scorer: Scorer, windows: Iterable[list[Line]], reader: RecordReader, *, per_token: bool = False
 ) -> Iterator[list[ScoredLine]]:
-    """Scores in the order of the lines, one window at a time."""
+    """Scores in the order of the lines, one window at a time. NotFiniteError."""
     for lines in windows:
         records = list(reader.read(lines))
         if per_token:
             yield [_token_by_token(scorer, record) for record in records]
             continue
         tallies = iter(scorer.tally_texts([r.text for r in records if not r.error]))
-        yield [ScoredLine(r, None if r.error else next(tallies)) for r in records]
+        yield [ScoredLine(r, None if r.error else _finite(next(tallies), r)) for r in records]
 
 
 def _token_by_token(scorer: Scorer, record: Record) -> ScoredLine:
     if record.error:
         return ScoredLine(record, None)
     tokens, tally = scorer.score_tokens(record.text)
-    return ScoredLine(record, tally, tokens)
+    return ScoredLine(record, _finite(tally, record), tokens)
+
+
+def _finite(tally: Tally, record: Record) -> Tally:
+    if not math.isfinite(tally.nats):
+        raise NotFiniteError(f"line {record.line}")
+    return tally
 
 
 def paragraphs(windows: Iterable[list[Line]], max_bytes: int) -> Iterator[list[Line]]:

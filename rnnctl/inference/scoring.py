@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from rnnctl.data.tokenizers import MalformedTextError
-from rnnctl.errors import DataError, StorageError
+from rnnctl.errors import DataError, NotFiniteError, StorageError
 from rnnctl.inference import state as states
 from rnnctl.inference.environment import environment
 from rnnctl.inference.lines import read_chunks
@@ -40,15 +42,18 @@ class TextReader:
         self.pending = 0
 
     def read(self, name: str, stream: BinaryIO, tally: Tally) -> Iterator[Scored]:
-        """Score a text as it comes; at the end its sums are added to `tally`. Raises DataError."""
+        """Score a text as it comes; at the end its sums are added to `tally`.
+
+        Raises DataError, NotFiniteError.
+        """
         reading = Reading(self._scorer, self._before)
         place = _Place(name)
         try:
             for data in read_chunks(stream):
                 place.note(data)
-                yield from reading.feed(data)
+                yield from place.finite(reading.feed(data))
             if self._out is None:
-                yield from reading.finish()
+                yield from place.finite(reading.finish())
         except MalformedTextError as problem:
             raise place.error(problem, len(self._before.pending) if self._before else 0) from None
         if self._out is not None:
@@ -58,12 +63,22 @@ class TextReader:
 
 
 class _Place:
-    """Counts lines, to say where a text is malformed."""
+    """Counts lines and tokens, to say where a text is malformed, or too much for the model."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._before = self._bytes = self._lines = 0
         self._data = b""
+        self._tokens = 0
+
+    def finite(self, parts: Iterable[Scored]) -> Iterator[Scored]:
+        """The same stretches; NotFiniteError at the first token that has no finite loss."""
+        for part in parts:
+            bad = np.flatnonzero(~np.isfinite(part.nats))
+            if len(bad):
+                raise NotFiniteError(f"{self._name}: token {self._tokens + bad[0] + 1:,}")
+            self._tokens += len(part.ids)
+            yield part
 
     def note(self, data: bytes) -> None:
         self._lines += self._data.count(b"\n")

@@ -56,7 +56,8 @@ def token_losses(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor
         logits = packed(w, rows)
         slices = zip(torch.split(f, rows), torch.split(targets, rows), strict=True)
         losses = [_exponentials(logits(part), wanted)[0] for part, wanted in slices]
-    return torch.cat(losses)
+    # An overflow at a place without a target, such as padding, is no concern of anyone's.
+    return torch.cat(losses).masked_fill(targets == NO_TARGET, 0.0)
 
 
 class _SlicedLoss(torch.autograd.Function):

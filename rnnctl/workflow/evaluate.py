@@ -20,7 +20,7 @@ from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.classification import classify_split, label_nats, measure
 from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.loading import Loaded
-from rnnctl.workflow.final import MOST_SUMS, STREAMS, loss_of, sums_of
+from rnnctl.workflow.final import MOST_SUMS, STREAMS, check_finite, loss_of, sums_of
 from rnnctl.workflow.judged import Material, Part, choose, kept
 
 EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start
@@ -96,6 +96,7 @@ class _Evaluation:
         labels = self._labels()
         logits = classify_split(model, self._split, self._boundary, self._arithmetic)
         assert logits is not None  # nothing interrupts it
+        check_finite(logits.sum(1), self._found.corpus.description)
         sums = self._sums(label_nats(logits, labels), labels, logits.argmax(1))
         found = measure(logits, labels, self._loaded.labels)
         return result.model_copy(update={"classification": found, "documents": sums})
@@ -126,6 +127,7 @@ class _Evaluation:
             model, self._split.ids, self._split.offsets, self._boundary, self._arithmetic
         )
         assert nats is not None  # nothing interrupts it
+        check_finite(nats, self._found.corpus.description)
         losses = [loss_of(self._split, len(nats), float(nats.sum()), "document")]
         if not self._loaded.config.training.reset:  # then it was trained on them as one text
             losses += self._running(model)
@@ -139,6 +141,7 @@ class _Evaluation:
         window = min(self._window, len(ids))
         cold = cold_nats(model, ids, boundary, arithmetic, window=window)
         assert streaming is not None and cold is not None  # nothing interrupts them
+        check_finite(np.array([streaming + cold]), self._found.corpus.description)
         yield loss_of(self._split, None, streaming, "streaming")
         yield loss_of(self._split, None, cold, "cold", window=window)
 

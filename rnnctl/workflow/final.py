@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl.data.ids import SplitIds
+from rnnctl.errors import NotFiniteError
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.training import DocumentSums, SplitResult
@@ -75,6 +76,7 @@ def _classified(
     if logits is None:
         raise FinalInterrupted
     assert split.labels is not None
+    check_finite(logits.sum(1), name)
     classification = measure(logits, split.labels, prepared.store.label_names)
     result = SplitResult(split=name, classification=classification, part=part)
     if name == "train" or split.count > MOST_SUMS:
@@ -82,6 +84,14 @@ def _classified(
     nats = label_nats(logits, split.labels)
     sums = sums_of(name, split, nats, split.labels, logits.argmax(1))
     return Measured(result, sums)
+
+
+def check_finite(nats: NDArray[np.float64], text: str) -> None:
+    """NotFiniteError for the first document (D,), or for a whole text, that has no finite loss."""
+    bad = np.flatnonzero(~np.isfinite(nats))
+    if len(bad):
+        of = f"document {bad[0] + 1:,} of " if len(nats) > 1 else ""
+        raise NotFiniteError(f"{of}{text}")
 
 
 def subset(split: SplitIds, chosen: NDArray[np.int64]) -> SplitIds:
@@ -139,6 +149,7 @@ def _language_model(
         )
         if nats is None:
             raise FinalInterrupted
+        check_finite(nats, name)
         part = "" if whole else f"the first {plural(len(offsets) - 1, 'document')}"
         extra = split.unknown_nats[: len(nats)]
         loss = loss_of(split, len(nats), float(nats.sum()), "document")
@@ -166,6 +177,7 @@ def _running(
     cold = cold_nats(model, ids, boundary, arithmetic, window=COLD_WINDOW, interrupted=interrupted)
     if streaming is None or cold is None:
         raise FinalInterrupted
+    check_finite(np.array([streaming + cold]), name)
     share = len(ids) / len(split.ids)
     part = "" if share == 1 else f"the first {plural(len(ids), 'token')}"
     losses = (

@@ -6,6 +6,7 @@ import platform
 from pathlib import Path
 
 from rnnctl import __version__
+from rnnctl.data.spread import places
 from rnnctl.results.base import Environment
 from rnnctl.results.comparison import ExchangeRecord, ExchangeResult
 from rnnctl.runs import Run
@@ -35,7 +36,8 @@ def measure(path: Path, *, seed: int = 0) -> bool:
 
 
 def _texts(run: Run) -> tuple[list[str], list[str | None]]:
-    documents = (run.heldout("valid") or run.heldout("test"))[:MOST_DOCUMENTS]
+    found = run.heldout("valid") or run.heldout("test")
+    documents = [found[k] for k in places(len(found), MOST_DOCUMENTS)]
     return [document.text for document in documents], [document.label for document in documents]
 
 

@@ -73,14 +73,13 @@ def _classifier_headline(effect: EffectRecord | None) -> HeadlineRecord:
     unit = found.unit or "words"
     if found.status == "ok" and found.estimate is not None:
         sentence = (
-            f"an opinion {distance(found.estimate, unit)} before the end counts half as much as "
-            "one in the last sentence"
+            f"a telling sentence {distance(found.estimate, unit)} before the end counts half as "
+            "much as at the end"
         )
     elif found.status == "censored":
         sentence = (
-            f"an opinion {distance(found.censored_at, unit)} before the end, the longest "
-            "distance measured here, still counts more than half as much as one in the last "
-            "sentence"
+            f"a telling sentence {distance(found.censored_at, unit)} before the end, the longest "
+            "distance measured here, still counts more than half as much as at the end"
         )
     else:
         sentence = f"not measured: {found.note}"

@@ -159,8 +159,8 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
             text = f"started from a zero state instead of a foreign text: {_with_unit(beside)}"
         else:
             text = (
-                f"at the start of a text of usual length an opinion counts {estimate(beside)} "
-                "times what it counts at the end"
+                "at the start of a text of usual length a telling sentence counts "
+                f"{estimate(beside)} times what it counts at the end"
             )
         yield Paragraph(text, "note")
 

@@ -63,9 +63,9 @@ def pick_label(
     return found
 
 
-def has_usual_name(columns: Sequence[str]) -> bool:
-    """Whether a first row reads like a header."""
-    return any(_usual([column], TEXT_NAMES + LABEL_NAMES) for column in columns)
+def usual_names(columns: Sequence[str]) -> int:
+    """How many cells of a first row are usual names of texts or labels."""
+    return sum(column.strip().lower() in TEXT_NAMES + LABEL_NAMES for column in columns)
 
 
 def _usual(columns: Sequence[str], names: Sequence[str]) -> str | None:

@@ -10,10 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
 from rnnctl.config import CorpusConfig
-from rnnctl.data import running
+from rnnctl.data import remarks, running
 from rnnctl.data.collections import Collection, Selection, TextUnits, combine, everything
 from rnnctl.data.corpus import Corpus, bundled
 from rnnctl.data.documents import SPLITS
@@ -194,15 +192,7 @@ class Opener:
         parts = dict(zip(SPLITS, (Selection(whole, i) for i in chosen), strict=True))
         parts |= {name: everything(c) for name, c in given.items() if name in ("valid", "test")}
         names = self._labels(parts)
-        found = (
-            *warnings,
-            *(
-                w
-                for name in ("test", "valid")
-                if name in given
-                for w in _shared(whole, parts, name)
-            ),
-        )
+        found = (*warnings, *remarks.on_documents(parts, given.keys(), labelled=self.task != "lm"))
         return self._corpus(parts, running=False, label_names=names, warnings=found)
 
     def _labels(self, parts: Mapping[str, Selection]) -> tuple[str, ...]:
@@ -272,19 +262,3 @@ def _content(collection: Collection) -> str:
 def _empty(names: object) -> DataError:
     listed = ", ".join(map(str, names)) if isinstance(names, list | tuple) else str(names)
     return DataError(f"{listed} holds no text", hint="give a file with something in it")
-
-
-def _shared(train: Collection, parts: Mapping[str, Selection], other: str) -> tuple[Warning_, ...]:
-    """A warning if texts of the training documents stand in another split too."""
-    second = parts[other]
-    both = np.intersect1d(train.digests, second.digests)
-    if not len(both):
-        return ()
-    where = np.flatnonzero(np.isin(second.digests, both))[:3]
-    examples = "; ".join(
-        f"{d.source} ({' '.join(d.text.split())[:40]}…)"
-        for d in second.collection.read(second.indices[where])
-    )
-    count = plural(len(both), "text stands", "texts stand")
-    text = f"{count} in both train and {other}, for instance {examples}"
-    return (Warning_(code=f"train_{other}_overlap", text=text),)

@@ -355,3 +355,12 @@ def test_the_imdb_folder_just_works(shared_data: Path, tmp_path_factory):
     assert [w.text.split(",")[0] for w in corpus.warnings] == [
         "123 texts stand in both train and test"
     ]
+
+
+def test_labels_that_are_no_classes_are_wondered_at(opened, write):
+    for different in (20, 30):
+        rows = "".join(f"text {i},number {i % different}\n" for i in range(50))
+        corpus = opened(write("t.csv", "text,label\n" + rows), task="sentiment", split="100/0")
+        said = [w.text for w in corpus.warnings if w.code == "many_labels"]
+        assert len(said) == (different == 30)
+    assert "the 50 training documents have 30 different labels" in said[0]

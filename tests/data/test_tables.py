@@ -230,3 +230,53 @@ def test_unicode_stress_files_are_read_or_refused(shared_data: Path, cache):
                 assert path.name in error.message
             else:
                 assert all(row["text"].encode() is not None for row in found)
+
+
+def test_a_table_without_header_is_understood_by_its_cells_not_its_commas(read):
+    records = [("01"[i % 2], f"well, this film, number {i}") for i in range(20)]
+    table = "".join(f'{label},"{text}"\n' for label, text in records)
+    assert read(table, ".csv") == [(text, label) for label, text in records]
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [(f"text number {i}", "yn"[i % 2]) for i in range(20)],
+        [(word, "ab"[i % 2]) for i, word in enumerate(["question", "run", "table", "say"] * 3)],
+        [(f"text number {i}", ["score", "goal", "foul"][i % 3]) for i in range(20)],
+    ],
+)
+def test_a_first_record_is_no_header_for_holding_a_usual_name(read, records):
+    assert read("".join(f"{text},{label}\n" for text, label in records), ".csv") == records
+    turned = "".join(f"{label}\t{text}\n" for text, label in records)
+    assert read(turned, ".tsv") == records
+
+
+def test_a_table_whose_columns_cannot_be_told_is_refused(read):
+    for labelled in (True, False):
+        with pytest.raises(DataError, match=r"table\.csv has no header, and which .* 2 diff") as it:
+            read("good,fine\nbad,poor\n", ".csv", labelled=labelled)
+        assert "such as text,label" in it.value.hint
+
+
+@pytest.mark.parametrize(
+    ("rows", "texts"),
+    [
+        (['"I love it"', '"so he said', "fine day", 'that was that"'], None),
+        (['"I love it"', '"so he said', "fine day"], None),
+        (['"I love it"', '5" nails', "fine day"], None),
+        (['"I love it"', "", '"so ""he"" said"', "fine day"], ["I love it", 'so "he" said']),
+        (['"I love it"', '"two\nlines"', "fine day"], ["I love it", "two\nlines"]),
+        (['"I love it"', '"a\ttab"', "fine day"], ["I love it", "a\ttab"]),
+    ],
+)
+def test_quotes_of_a_tab_separated_file_are_all_marks_or_none(read, rows, texts):
+    """texts: of the first cells when unquoted; None: they are taken as they stand."""
+    table = "\ntext\tlabel\n" + "".join(f"{row}\tx\n" if row else "\n" for row in rows)
+    found = [text for text, _ in read(table, ".tsv")]
+    assert found == ([*texts, "fine day"] if texts else rows)
+
+
+def test_a_row_that_is_too_long_is_named_among_stray_quotes(read):
+    with pytest.raises(DataError, match=r"table\.tsv:3: 3 cells, but the table has 2 columns"):
+        read('text\tlabel\n"open\tx\na\tb\tc\n', ".tsv")

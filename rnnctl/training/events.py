@@ -56,6 +56,7 @@ class SteppedBack:
     """A loss or gradient was not finite: back to the weights of `to_step` at a lower rate."""
 
     step: int
+    progress: float
     to_step: int
     loss_nats: float
     gradient_norm: float

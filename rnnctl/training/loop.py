@@ -128,7 +128,7 @@ class Loop:
         if good:
             yield self._count(loss, mean, norm, lr, progress)
         else:
-            yield self._step_back(mean, norm, lr)
+            yield self._step_back(mean, norm, lr, progress)
         self._decide()
 
     def _count(
@@ -165,7 +165,9 @@ class Loop:
             counters, progress, elapsed
         )
 
-    def _step_back(self, loss: float, norm: float, lr: float) -> events.SteppedBack:
+    def _step_back(
+        self, loss: float, norm: float, lr: float, progress: float
+    ) -> events.SteppedBack:
         counters = self.state.counters
         counters.retries += 1
         if counters.retries > MAX_RETRIES:
@@ -179,7 +181,7 @@ class Loop:
         counters.lr_scale *= RETRY_RATE
         self.state.step_back()
         return events.SteppedBack(
-            counters.step, counters.best_step, loss, norm, lr, counters.lr_scale
+            counters.step, progress, counters.best_step, loss, norm, lr, counters.lr_scale
         )
 
     def _never_finite(self) -> DivergenceError:

@@ -138,8 +138,18 @@ def schedule_share(progress: float, warmup: float, decay: str) -> float:
 
 
 def replay_of(events: Sequence[dict[str, object]]) -> Replay:
-    """The replay that a log of step and evaluation events describes."""
-    progress = [float(str(e["progress"])) for e in events if e.get("event") == "step"]
+    """The replay that a log of steps and validations describes.
+
+    A step that went back to earlier weights was one too; older logs have no progress of it, and it
+    gets that of the step before.
+    """
+    progress: list[float] = []
+    for event in events:
+        if event.get("event") == "step":
+            progress.append(float(str(event["progress"])))
+        elif event.get("event") == "stepped_back":
+            known = progress[-1] if progress else 0.0
+            progress.append(float(str(event.get("progress", known))))
     validations = ("evaluated", "not_finite")
     evaluations = {int(str(e["step"])) for e in events if e.get("event") in validations}
     return Replay(tuple(progress), frozenset(evaluations))

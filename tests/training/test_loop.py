@@ -25,8 +25,9 @@ from rnnctl.training.events import (
 )
 from rnnctl.training.loop import Loop, TrainingInterrupted
 from rnnctl.training.optimizer import AdamW, clip, make_optimizer
-from rnnctl.training.schedule import Plan, Replay
+from rnnctl.training.schedule import Plan, Replay, replay_of
 from rnnctl.training.state import TrainingState
+from rnnctl.workflow.recording import log_record
 
 
 class Points:
@@ -160,6 +161,22 @@ def test_a_replay_takes_the_recorded_steps_and_rates() -> None:
     assert [step.lr for step in steps_of(again)] == [step.lr for step in done]
     assert [s.loss_nats for s in steps_of(again)] == [s.loss_nats for s in done]
     assert {e.step for e in again if isinstance(e, Evaluated)} == validated
+
+
+def test_a_replay_goes_back_where_the_recorded_training_did() -> None:
+    def bad(step: int) -> bool:
+        return step in (1, 12)
+
+    usual: dict[str, Any] = {"budget_s": 50.0, "lr": 0.05}
+    events, state = run(Line(bad), clock=Clock(), **usual)
+    records = [record for event in events if (record := log_record(event)) is not None]
+    again, repeated = run(Line(bad), replay=replay_of(records), clock=lambda: 0.0, **usual)
+    assert [s.lr for s in steps_of(again)] == [s.lr for s in steps_of(events)]
+    assert repeated.counters.step == state.counters.step
+    for record in records:  # as older versions wrote them
+        if record["event"] == "stepped_back":
+            del record["progress"]
+    assert len(replay_of(records).progress) == state.counters.step
 
 
 def test_a_bad_step_goes_back_to_the_last_good_weights_at_a_lower_rate() -> None:

@@ -34,7 +34,8 @@ def vanishes(evidence: Evidence, *, lag: float) -> list[Finding]:
     grows = row.exploding_seeds
     if grows * 2 > max(1, len(row.seeds)):
         sentence = f"{row.name}: the gradient grows in {grows} of {plural(len(row.seeds), 'seed')}"
-        return [Finding(HOLDS, sentence + ": it explodes", {"reach_1pct": value})]
+        outcome = HOLDS if len(row.seeds) >= FEWEST_SEEDS else UNCLEAR
+        return [Finding(outcome, sentence + ": it explodes", {"reach_1pct": value})]
     half = row.numbers.get("gradient_half_life")
     text = f"{row.name}: 1 % of the gradient is left after {in_words(value)}"
     text += f", half of it after {in_words(half)}" if half else ""

@@ -26,8 +26,9 @@ gru-faster         training tokens per second at the same hidden size, batch and
 =================  ==========================================================================
 
 What two sources (text, recall) both decide differently is *not clear here*, and so is what nobody
-measured, or of cells that were not trained alike. Accuracies, lower bounds and intervals without
-width decide from three seeds on. Nothing in this module imports torch or reads a file.
+measured, or of cells that were not trained alike. Accuracies, lower bounds, intervals without
+width and gradients that grow decide from three seeds on. Nothing in this module imports torch or
+reads a file.
 """
 
 from __future__ import annotations

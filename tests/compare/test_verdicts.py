@@ -98,6 +98,8 @@ def test_an_exploding_gradient_counts_as_the_claim_says(grid: Grid) -> None:
     verdict = _said(members)["vanishes"]
     assert verdict.outcome == "holds"
     assert "explodes" in verdict.findings[0].sentence
+    two = _said([m for m in members if m.seed < 2])["vanishes"]
+    assert two.outcome == "not clear here" and "explodes" in two.findings[0].sentence
 
 
 def test_h_carrying_everything_refutes_the_cell_state(grid: Grid) -> None:

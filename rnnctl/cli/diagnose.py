@@ -74,9 +74,7 @@ def diagnose(
 
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
     loaded = load(run)
-    why_not = diagnose_kept.why_not(
-        loaded.run, text=text, seed=seed, items=items, beyond=bool(beyond)
-    )
+    why_not = diagnose_kept.why_not(loaded.run, text, seed, items, bool(beyond))
     result = measure(
         loaded,
         names=[name.lower() for name in names or ()],

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rnnctl.runs import Run
 
 
-def why_not(run: Run, *, text: str | None, seed: int, items: Path | None, beyond: bool) -> str:
+def why_not(run: Run, text: str | None, seed: int, items: Path | None, beyond: bool) -> str:
     """Why what is about to be measured is not for the run to keep; "" if it is."""
     from rnnctl.workflow import kept_diagnosis
 

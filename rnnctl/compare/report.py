@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from rnnctl import __version__
 from rnnctl.compare.alike import diagnosed_apart, different_tokens, measured_apart, trained_apart
 from rnnctl.compare.collect import check_comparable, quality_of
-from rnnctl.compare.contrasts import contrasts, family, named_pairs, seeds_needed
+from rnnctl.compare.contrasts import Apart, Pair, contrasts, family, named_pairs, seeds_needed
 from rnnctl.compare.evidence import Evidence
 from rnnctl.compare.groups import Groups, group
 from rnnctl.compare.measures import MEASURES, TOKEN_CURVES
@@ -33,27 +33,18 @@ def compare(
 ) -> Comparison:
     """Everything that can be said of these members. RunError where they cannot be compared.
 
-    Runs on bench tasks (``task:…``) stand beside the others and are compared with each other at
-    the same lag; if there are only such runs, they are the text. Cells are held against each other
-    where they were trained alike; with `any_size` their sizes are what was to be compared.
+    Runs on bench tasks (``task:…``) stand beside the others, compared at the same lag; if there are
+    only such runs, they are the text. Cells must have been trained alike, but with `any_size`.
     """
     text, bench = _parts(members)
     check_comparable(text)
-    unit = next((member.unit for member in text if member.unit), "words")
     warnings: list[Warning_] = [*noted, *diagnosed_apart(text)]
     groups = group(text, warnings)
     bench_groups = _bench_groups([m for m in (*text, *bench) if m.bench])
     rows, recall = (*rows_of(groups), *baselines), bench_rows(bench_groups)
     alike = _Alike(groups, bench_groups, any_size)
-    pairs = named_pairs(
-        rows, recall, text[0].corpus, trained=alike.trained, measured=alike.measured
-    )
-    tests, quality = contrasts(pairs), quality_of(text)
-    evidence = Evidence(
-        rows=rows, members=(*text, *bench), bench=recall, contrasts=tests, quality=quality,
-        unit=unit, seeds_needed=seeds_needed(sum(not pair.apart for pair in pairs)),
-        trained=alike.trained,
-    )  # fmt: skip
+    pairs = alike.pairs(rows, recall, text[0].corpus)
+    evidence = _evidence(text, bench, rows, recall, pairs, alike.trained)
     mixed = _mixed_tokens(text)
     return Comparison(
         environment=_environment(),
@@ -61,16 +52,16 @@ def compare(
         warnings=(*warnings, *_ambiguous(rows), *mixed),
         task=text[0].task,
         corpus=text[0].corpus,
-        quality="accuracy" if quality == "accuracy" else "bits_per_byte",
+        quality="accuracy" if evidence.quality == "accuracy" else "bits_per_byte",
         horizon_kind="use_neff" if text[0].task == "lm" else "effect_half",
-        distance_unit=unit,
+        distance_unit=evidence.unit,
         match=match,
         rates=rates or _rates(text),
         rows=tuple(without_tokens(row) for row in rows) if mixed else rows,
         bench=recall,
         family=len(family(pairs)),
         seeds_needed=evidence.seeds_needed,
-        contrasts=tests,
+        contrasts=tuple(evidence.contrasts),
         verdicts=verdicts(evidence),
         members=(*text, *bench),
         failures=tuple(failures),
@@ -82,6 +73,21 @@ def _parts(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
     text = [member for member in members if not member.bench]
     bench = [member for member in members if member.bench]
     return (text, bench) if text else (bench, [])
+
+
+def _evidence(
+    text: Sequence[Member], bench: Sequence[Member], rows: Sequence[Row],
+    recall: Sequence[BenchRow], pairs: Sequence[Pair], trained: Apart,
+) -> Evidence:  # fmt: skip
+    needed = seeds_needed(sum(not pair.apart for pair in pairs))
+    return Evidence(
+        rows=rows, members=(*text, *bench), bench=recall, contrasts=contrasts(pairs),
+        quality=quality_of(text), unit=_unit(text), seeds_needed=needed, trained=trained,
+    )  # fmt: skip
+
+
+def _unit(members: Sequence[Member]) -> str:
+    return next((member.unit for member in members if member.unit), "words")
 
 
 def _environment() -> Environment:
@@ -136,6 +142,10 @@ class _Alike:
 
     def __init__(self, text: Groups, bench: BenchGroups, any_size: bool) -> None:
         self._text, self._bench, self._any_size = text, bench, any_size
+
+    def pairs(self, rows: Sequence[Row], bench: Sequence[BenchRow], corpus: str) -> list[Pair]:
+        """The contrasts that were named beforehand."""
+        return named_pairs(rows, bench, corpus, trained=self.trained, measured=self.measured)
 
     def trained(self, first: Row | BenchRow, second: Row | BenchRow) -> str:
         """Why two rows cannot be held against each other, by how they were trained."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from rnnctl.reports import numbers
+from rnnctl.reports import bench, numbers
 from rnnctl.reports.blocks import table
 from rnnctl.reports.chart_curves import BAND_SEEDS, CURVES, curves
 from rnnctl.reports.chart_types import Axis, ChartData, Datum, Limit
-from rnnctl.reports.comparison import bench_tasks, bench_title, cell
 from rnnctl.results.comparison import BenchRow, Comparison, SeedSummary
 from rnnctl.wording import plural
 
@@ -44,13 +43,13 @@ def _ends(value: SeedSummary) -> tuple[float, float]:
 
 def _recall(result: Comparison) -> list[ChartData]:
     """A chart for each bench task."""
-    made = (_task(result, task, rows) for task, rows in bench_tasks(result.bench).items())
+    made = (_task(result, task, rows) for task, rows in bench.tasks(result.bench).items())
     return [chart for chart in made if chart is not None]
 
 
-def _task(result: Comparison, task: str, bench: Sequence[BenchRow]) -> ChartData | None:
+def _task(result: Comparison, task: str, rows: Sequence[BenchRow]) -> ChartData | None:
     values: list[Datum] = []
-    for row in bench:
+    for row in rows:
         if row.accuracy.estimate is None or row.lag is None:
             continue
         lo, hi = _ends(row.accuracy)
@@ -61,26 +60,26 @@ def _task(result: Comparison, task: str, bench: Sequence[BenchRow]) -> ChartData
         values += [{"row": row.name, "x": row.lag, "seed": seed} for seed in row.accuracy.seeds]
     if not values:
         return None
-    names = tuple(dict.fromkeys(row.name for row in bench))
-    guess, title = bench[0].chance, bench_title(task)
+    names = tuple(dict.fromkeys(row.name for row in rows))
+    guess, title = rows[0].chance, bench.title(task)
     text = table(
         ("", "lag", "accuracy", "solved"),
         [
-            (row.name, numbers.number(row.lag), cell(row.accuracy, 3),
+            (row.name, numbers.number(row.lag), numbers.over_seeds(row.accuracy, 3),
              f"{row.solved} of {len(row.accuracy.seeds)}")
-            for row in bench
+            for row in rows
         ],
     )  # fmt: skip
     what = "recalling a symbol after so many random ones" if task == "recall" else f"task:{task}"
     caption = f"Accuracy of {what}; chance is {numbers.number(guess)}."
     accuracy, name = Axis("accuracy", domain=(0.0, 1.0)), re.sub(r"[^\w-]+", "-", task)
-    if len({row.lag for row in bench}) == 1:
+    if len({row.lag for row in rows}) == 1:
         one = tuple(
             {"row": value["row"], "seed": value["seed"]} if "seed" in value
             else {**value, "x": value["y"]}
             for value in values
         )  # fmt: skip
-        title = f"{title} {plural(bench[0].lag or 0, 'token')} back"
+        title = f"{title} {plural(rows[0].lag or 0, 'token')} back"
         limits = (Limit("x", guess, "chance"),) if guess is not None else ()
         return ChartData(name, "interval", title, caption, accuracy, Axis(""), names, one,
                          text, _styles(result), limits)  # fmt: skip
@@ -158,7 +157,7 @@ def _forest(result: Comparison) -> ChartData | None:
     text = table(
         ("", f"memory horizon ({result.distance_unit})", "each seed"),
         [
-            (row.name, cell(row.numbers["horizon"], 3), ", ".join(
+            (row.name, numbers.over_seeds(row.numbers["horizon"], 3), ", ".join(
                 f"> {numbers.number(seed)}" if bound else numbers.number(seed)
                 for seed, bound in _seeds(row.numbers["horizon"])
             ))

@@ -238,8 +238,7 @@ def _intervals(data: ChartData) -> Any:
     )
     layers = [*_limits(data), rules]
     for bound in (False, True):
-        found = [value for value in seeds if ("open" in value) == bound]
-        if found:
+        if found := [value for value in seeds if ("open" in value) == bound]:
             layers.append(_seed_marks(found, data, rows, bound))
     if ends := [value for value in values if "open" in value]:
         arrows = _chart(ends).mark_point(filled=True, shape="triangle-right", size=90, opacity=1)
@@ -253,12 +252,9 @@ def _seed_marks(values: Sequence[Datum], data: ChartData, rows: Any, bound: bool
     import altair as alt
 
     base = _chart(values)
-    marks = (
-        base.mark_point(shape="triangle-right", filled=False, size=70)
-        if bound
-        else base.mark_tick(thickness=2, size=16)
-    )
-    title = "one seed, more than" if bound else "one seed"
+    triangle: dict[str, Any] = {"shape": "triangle-right", "filled": False, "size": 70}
+    marks = base.mark_point(**triangle) if bound else base.mark_tick(thickness=2, size=16)
+    title = f"one seed{', more than' * bound}"
     return marks.encode(
         x=alt.X("seed:Q", title=data.x.title, scale=_scale(data.x)), y=rows,
         color=_color(data), opacity=alt.value(0.75),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from rnnctl.reports import numbers
+from rnnctl.reports import bench, numbers
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -18,7 +18,7 @@ from rnnctl.reports.blocks import (
     table,
 )
 from rnnctl.results.base import Curve, Result
-from rnnctl.results.comparison import BenchRow, Comparison, Contrast, Row, SeedSummary, Verdict
+from rnnctl.results.comparison import Comparison, Contrast, Row, Verdict
 from rnnctl.wording import plural
 
 Column = tuple[str, str, int]
@@ -61,7 +61,12 @@ def blocks(result: Result) -> list[Block]:
     made: list[Block] = [Heading(title(result), 1), *facts(result)]
     made += _verdicts(result)
     made += [Heading("Quality and memory"), main_table(result)]
-    made += [*_bench(result), *_contrasts(result), *_exploratory(result), *_size_and_speed(result)]
+    made += [
+        *bench.blocks(result.bench),
+        *_contrasts(result),
+        *_exploratory(result),
+        *_size_and_speed(result),
+    ]
     made += [*_curves(result), *_grounds(result), *problems(result)]
     return made
 
@@ -122,69 +127,14 @@ def number_table(rows: Sequence[Row], columns: Sequence[Column], caption: str = 
     return table(
         ("", *(heading for _, heading, _ in used)),
         (
-            (row.name, *(cell(row.numbers.get(key), digits) for key, _, digits in used))
+            (
+                row.name,
+                *(numbers.over_seeds(row.numbers.get(key), digits) for key, _, digits in used),
+            )
             for row in kept
         ),
         caption=caption,
     )
-
-
-def cell(value: SeedSummary | None, digits: int) -> str:
-    """A number over seeds with its interval; ``>`` before one that contains lower bounds."""
-    if value is None:
-        return numbers.NOTHING
-    if digits < 0 and value.estimate is not None:
-        lo, hi = (numbers.fixed(end, -digits) for end in value.ci95)
-        text = numbers.fixed(value.estimate, -digits)
-        return text if None in value.ci95 else f"{text} [{lo}, {hi}]"
-    text = numbers.estimate(value, digits)
-    return f"> {text}" if value.censored and value.estimate is not None else text
-
-
-def bench_tasks(rows: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
-    """Rows by task, whatever the lag: ``recall``, or ``recall symbols=4`` where there are two."""
-    found: dict[tuple[str, str], list[BenchRow]] = {}
-    for row in rows:
-        kind, *options = row.task.removeprefix("task:").replace(",", ":").split(":")
-        others = " ".join(one for one in options if not one.startswith("lag="))
-        found.setdefault((kind, others), []).append(row)
-    kinds = [kind for kind, _ in found]
-    return {
-        f"{kind} {others}".strip() if kinds.count(kind) > 1 else kind: alike
-        for (kind, others), alike in found.items()
-    }
-
-
-def bench_title(task: str) -> str:
-    """``Temporal order`` for ``temporal-order``."""
-    kind, _, options = task.partition(" ")
-    said = kind.replace("-", " ").capitalize()
-    return f"{said} ({options})" if options else said
-
-
-def _bench(result: Comparison) -> list[Block]:
-    return [
-        block
-        for task, rows in bench_tasks(result.bench).items()
-        for block in (Heading(f"{bench_title(task)} by distance"), _bench_table(rows))
-    ]
-
-
-def _bench_table(bench: Sequence[BenchRow]) -> Table:
-    lags = sorted({row.lag or 0 for row in bench})
-    rows = []
-    for name in dict.fromkeys(row.name for row in bench):
-        mine = {row.lag or 0: row for row in bench if row.name == name}
-        cells = [cell(mine[lag].accuracy, 3) if lag in mine else numbers.NOTHING for lag in lags]
-        last = mine[max(mine)]
-        rows.append((name, *cells, f"{last.solved} of {len(last.accuracy.seeds)}"))
-    heads = ("", *(f"accuracy at lag {lag}" for lag in lags), f"solved at {lags[-1]}")
-    caption = f"chance {numbers.number(_chance(bench))}; solved means at least 95 %"
-    return table(heads, rows, caption=caption)
-
-
-def _chance(bench: Sequence[BenchRow]) -> float | None:
-    return next((row.chance for row in bench if row.chance is not None), None)
 
 
 def _contrasts(result: Comparison) -> list[Block]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rnnctl import wording
 from rnnctl.results.base import Estimate
+from rnnctl.results.comparison import SeedSummary
 
 NOTHING = "-"
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -94,6 +95,18 @@ def estimate(value: Estimate | None, digits: int = 3, *, with_unit: bool = False
     text = wording.with_unit(number(value.estimate, digits), unit)
     ends = interval(*value.ci95, digits)
     return f"{text} {ends}" if ends else text
+
+
+def over_seeds(value: SeedSummary | None, digits: int) -> str:
+    """A number over seeds with its interval; ``>`` before one that contains lower bounds."""
+    if value is None:
+        return NOTHING
+    if digits < 0 and value.estimate is not None:
+        lo, hi = (fixed(end, -digits) for end in value.ci95)
+        text = fixed(value.estimate, -digits)
+        return text if None in value.ci95 else f"{text} [{lo}, {hi}]"
+    text = estimate(value, digits)
+    return f"> {text}" if value.censored and value.estimate is not None else text
 
 
 def sparkline(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ from rnnctl.data import remarks, running
 from rnnctl.data.collections import Collection, Selection, TextUnits, combine, everything
 from rnnctl.data.corpus import Corpus, bundled
 from rnnctl.data.documents import SPLITS
+from rnnctl.data.labelfolders import in_label_folders
 from rnnctl.data.labelled import FIRST_WORD, labels_lines, no_labels
 from rnnctl.data.lines import lines
 from rnnctl.data.opentext import open_text, spool_stream
@@ -42,6 +43,7 @@ class Opener:
         self.hashes: dict[str, str] = {}
         self.spooled: dict[Path, TextFile] = {}
         self.unit = config.documents
+        self.warnings: list[Warning_] = []
 
     def open(self) -> Corpus:
         """See `open_corpus`."""
@@ -61,7 +63,7 @@ class Opener:
             return self._tables(layout)
         files = {name: [self._text(s) for s in group] for name, group in layout.items()}
         if self.task != "lm":
-            return self._labelled_text(files)
+            return self._labelled_text(layout, files)
         if self.unit == "none":
             return self._running(files)
         return self._documents({n: TextUnits(f, self.unit) for n, f in files.items()})
@@ -71,9 +73,12 @@ class Opener:
         if not sources:
             # The bundled text is paragraphs that have nothing to do with one another.
             self.unit = "paragraph" if self.unit == "none" else self.unit
-            return arrange([bundled("paragraphs" if self.task == "lm" else "reviews")])
+            return arrange([bundled("paragraphs" if self.task == "lm" else "reviews")]).files
         piped = [source for source in sources if source == "-" or _is_pipe(source)]
-        layout = arrange([Path(source).expanduser() for source in sources if source not in piped])
+        given = [Path(source).expanduser() for source in sources if source not in piped]
+        arrangement = arrange(given)
+        self.warnings += arrangement.warnings
+        layout = arrangement.files
         if piped and set(layout) - {"all"}:
             raise UsageError(
                 f"{piped[0]} cannot be added to a corpus with splits of its own",
@@ -120,23 +125,25 @@ class Opener:
 
         return self._documents_of_rows(hub.load(spec, **self._fields()))
 
-    def _labelled_text(self, files: Mapping[str, list[TextFile]]) -> Corpus:
-        everything = [file for group in files.values() for file in group]
+    def _labelled_text(self, layout: Layout, files: Mapping[str, list[TextFile]]) -> Corpus:
+        every = [file for group in files.values() for file in group]
         first = self.config.label_field == FIRST_WORD
-        if first or all(labels_lines(file) for file in everything):
+        if first or all(labels_lines(file) for file in every):
             read = {
                 name: read_text_tables([(f, "lines") for f in group], **self._fields())
                 for name, group in files.items()
             }
             return self._documents_of_rows(read)
-        if len({file.path.parent for file in everything}) > 1:
-            return self._documents(
-                {
-                    name: TextUnits(group, "file", [Path(f.name).parent.name for f in group])
-                    for name, group in files.items()
-                }
-            )
-        raise no_labels(everything[0])
+        if len({file.path.parent for file in every}) == 1:
+            raise no_labels(every[0])
+        within, left_out = in_label_folders(layout)
+        self.warnings += left_out
+        return self._documents({name: self._by_folder(files[name], within) for name in files})
+
+    def _by_folder(self, files: Sequence[TextFile], within: Container[str]) -> TextUnits:
+        """Whole files as documents, labelled by their folders."""
+        kept = [file for file in files if file.name in within]
+        return TextUnits(kept, "file", [Path(file.name).parent.name for file in kept])
 
     def _fields(self) -> dict[str, Any]:
         return {
@@ -151,8 +158,9 @@ class Opener:
         text = plural(
             blank, "record has no text and was left out", "records have no text and were left out"
         )
-        warnings = (Warning_(code="blank_texts", text=text),) if blank else ()
-        return self._documents({name: combine(group) for name, group in given.items()}, warnings)
+        if blank:
+            self.warnings.append(Warning_(code="blank_texts", text=text))
+        return self._documents({name: combine(group) for name, group in given.items()})
 
     def _running(self, files: Mapping[str, list[TextFile]]) -> Corpus:
         whole = files.get("all", files.get("train", []))
@@ -173,9 +181,7 @@ class Opener:
             parts = (train, valid, running.whole(files["test"]))
         return self._corpus(dict(zip(SPLITS, parts, strict=True)), running=True)
 
-    def _documents(
-        self, given: Mapping[str, Collection], warnings: tuple[Warning_, ...] = ()
-    ) -> Corpus:
+    def _documents(self, given: Mapping[str, Collection]) -> Corpus:
         """Splits as given; what is missing is held out of the training documents."""
         whole = given.get("all") or given["train"]
         if not len(whole.digests):
@@ -192,8 +198,8 @@ class Opener:
         parts = dict(zip(SPLITS, (Selection(whole, i) for i in chosen), strict=True))
         parts |= {name: everything(c) for name, c in given.items() if name in ("valid", "test")}
         names = self._labels(parts)
-        found = (*warnings, *remarks.on_documents(parts, given.keys(), labelled=self.task != "lm"))
-        return self._corpus(parts, running=False, label_names=names, warnings=found)
+        self.warnings += remarks.on_documents(parts, given.keys(), labelled=self.task != "lm")
+        return self._corpus(parts, running=False, label_names=names)
 
     def _labels(self, parts: Mapping[str, Selection]) -> tuple[str, ...]:
         if self.task == "lm":
@@ -213,7 +219,6 @@ class Opener:
         *,
         running: bool,
         label_names: tuple[str, ...] = (),
-        warnings: tuple[Warning_, ...] = (),
     ) -> Corpus:
         options = self.config.model_dump(
             include={"documents", "split", "split_seed", "text_field", "label_field"}
@@ -226,7 +231,7 @@ class Opener:
             or "the bundled corpus",
             fingerprint=hashlib.sha256(content.encode()).hexdigest(),
             label_names=label_names,
-            warnings=warnings,
+            warnings=tuple(self.warnings),
         )
 
     def _bench_task(self, spec: str) -> Corpus:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 import numpy as np
 
 from rnnctl.data.collections import Selection
+from rnnctl.data.sources import listed
 from rnnctl.results.base import Warning_
 from rnnctl.wording import plural
 
@@ -17,8 +18,10 @@ def on_documents(
     parts: Mapping[str, Selection], given: Collection[str], *, labelled: bool
 ) -> tuple[Warning_, ...]:
     """Of documents in splits, those of `given` being as they were given."""
-    found = [w for name in ("test", "valid") if name in given for w in _shared(parts, name)]
+    others = [name for name in ("test", "valid") if name in given]
+    found = [w for name in others for w in _shared(parts, name)]
     if labelled:
+        found += [w for name in others for w in _unlike_labels(parts, name)]
         found += _many_labels(parts["train"])
     return tuple(found)
 
@@ -37,6 +40,17 @@ def _shared(parts: Mapping[str, Selection], other: str) -> Iterator[Warning_]:
     count = plural(len(both), "text stands", "texts stand")
     text = f"{count} in both train and {other}, for instance {examples}"
     yield Warning_(code=f"train_{other}_overlap", text=text)
+
+
+def _unlike_labels(parts: Mapping[str, Selection], other: str) -> Iterator[Warning_]:
+    """If a split has labels that cannot be learnt, or lacks some that are."""
+    train, second = set(parts["train"].labels), set(parts[other].labels)
+    for has, lacks, names in (("train", other, train - second), (other, "train", second - train)):
+        if names:
+            which = listed([f"{name!r:.60}" for name in sorted(names)])
+            count = plural(len(names), "label")
+            text = f"{has} has {count} that {lacks} lacks: {which}"
+            yield Warning_(code=f"{lacks}_lacks_labels", text=text)
 
 
 def _many_labels(train: Selection) -> Iterator[Warning_]:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,23 +142,11 @@ def _plan(
 ) -> tuple[RunConfig, Path, Options]:
     """Settings, directory and options from what was called for."""
     from rnnctl.tasks.recipes import resolve
-    from rnnctl.workflow.train import Options, resumed
+    from rnnctl.workflow.again import repeated, resumed
+    from rnnctl.workflow.train import Options
 
     _with_torchrun(given)
-    if resume is not None and resume != "auto" and (run is not None or config is not None):
-        raise UsageError(
-            "--resume RUN goes with neither --run nor --config",
-            hint=f"leave them out: {resume} knows its place and its settings",
-        )
-    if resume not in (None, "auto") and overwrite:
-        raise UsageError(
-            f"--resume continues {resume}, and --overwrite replaces a run", hint="leave one out"
-        )
-    if resume == "auto" and run is None:
-        raise UsageError(
-            "--resume auto does not say which run to continue if it is there",
-            hint="name it: --run DIR",
-        )
+    _check_resume(run, config, resume, overwrite=overwrite)
     options = Options(
         overwrite=overwrite,
         stdin=_stdin(given),
@@ -167,26 +155,51 @@ def _plan(
     )
     path = run if resume in (None, "auto") else Path(str(resume))
     if resume is not None and path is not None and (resume != "auto" or _is_run(path)):
-        settings, notes = resumed(path, given)
-        return settings, path, replace(options, resume=True, notes=notes)
-    base = None
-    if config is not None:
-        base, replay = _repeated(config)
-        options = replace(options, replay=None if given.get("training") else replay)
-    settings = resolve(given, base)
+        settings, options = resumed(path, given, options)
+        return settings, path, options
+    if config is None:
+        settings = resolve(given)
+    else:
+        with _naming(config):
+            settings, options = repeated(_config_file(config), given, options)
     return settings, path or _new_path(settings), options
 
 
-def _repeated(config: Path) -> tuple[RunConfig, Any]:
-    """The settings in a `config.json`, or in a run's, and the schedule to follow."""
-    from rnnctl.workflow.recording import repeat
+def _check_resume(
+    run: Path | None, config: Path | None, resume: str | None, *, overwrite: bool
+) -> None:
+    """UsageError for options that contradict --resume."""
+    if resume is not None and resume != "auto" and (run is not None or config is not None):
+        raise UsageError(
+            "--resume RUN goes with neither --run nor --config",
+            hint=f"leave them out: {resume} knows its place and its settings",
+        )
+    if resume is not None and overwrite:
+        what = run if resume == "auto" else resume
+        raise UsageError(
+            f"--resume continues {what}, and --overwrite replaces a run", hint="leave one out"
+        )
+    if resume == "auto" and run is None:
+        raise UsageError(
+            "--resume auto does not say which run to continue if it is there",
+            hint="name it: --run DIR",
+        )
 
+
+def _config_file(config: Path) -> Path:
+    """The `config.json` itself, or that in a run."""
     path = config / "config.json" if config.is_dir() else config
     if not path.exists():
         what = f"the folder holds no {path.name}" if config.is_dir() else "there is no such file"
         raise RunError(f"--config {config}: {what}", hint=CONFIG_HINT)
+    return path
+
+
+@contextmanager
+def _naming(config: Path) -> Iterator[None]:
+    """A damaged file is the one that --config names."""
     try:
-        return repeat(path)
+        yield
     except CorruptRunError as problem:
         raise RunError(f"--config {config}: {problem.message}", hint=CONFIG_HINT) from problem
 

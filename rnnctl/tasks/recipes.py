@@ -73,6 +73,9 @@ DEFAULT_BUDGET_S = {"lm": 75.0, "sentiment": 600.0}
 BUNDLED_BUDGET_S = 60.0
 SHAPE = ("cell", "nonlinearity", "hidden_size", "embedding_size", "num_layers")
 LIMITS = ("steps", "epochs", "budget_s")
+# What says when a training ends and validates; with the rates and what a step is, all its course.
+COURSE = (*LIMITS, "evaluate_every", "evaluate_every_s")
+PACE = (*COURSE, "lr", "warmup", "decay", "batch_size", "bptt")
 # Documents longer than this say little more about their label, and cost as much as many short ones.
 # Their end is kept, for that is where reviews conclude.
 SENTIMENT_WORDS = 400

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
-from rnnctl.config import RunConfig, Settings, option_of
-from rnnctl.errors import Interrupted, RnnctlError, UsageError, word
+from rnnctl.config import RunConfig
+from rnnctl.errors import Interrupted, RnnctlError, word
 from rnnctl.results.base import Warning_
 from rnnctl.results.training import TrainResult
 from rnnctl.runs import Run
 from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes
 from rnnctl.tasks.loading import parameter_count
-from rnnctl.tasks.recipes import resolve
 from rnnctl.training import events
 from rnnctl.training.checkpoint import publish, restore, save_checkpoint, unpublish, use_best
 from rnnctl.training.loop import Alone, Loop, TrainingInterrupted
@@ -30,7 +29,12 @@ from rnnctl.workflow.outcome import train_result
 from rnnctl.workflow.parallel import team
 from rnnctl.workflow.preparation import Prepared, prepare, run_files
 from rnnctl.workflow.progress import Event, Finished, Preparing, Started
-from rnnctl.workflow.recording import log_record, read_schedule, write_schedule
+from rnnctl.workflow.recording import (
+    SCHEDULE_NAME,
+    log_record,
+    read_schedule,
+    write_schedule,
+)
 
 REPORT_NAME = "train"
 NO_VALIDATION = (
@@ -50,6 +54,7 @@ class Options:
     overwrite: bool = False
     resume: bool = False
     replay: Replay | None = None
+    reschedule: bool = False  # a resumed run no longer follows the schedule that it repeats
     stdin: BinaryIO | None = None
     probe: Probe | None = None
     headline: Callable[[Path], dict[str, Any] | None] | None = None
@@ -74,53 +79,6 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
         yield from _Training(run, prepared, options).events()
 
 
-def resumed(
-    path: Path, given: Mapping[str, Mapping[str, Any]]
-) -> tuple[RunConfig, tuple[Warning_, ...]]:
-    """Settings to continue the run at `path` with, and what no longer matches its own.
-
-    Training settings may change; UsageError for a change of corpus, tokenizer or model.
-    """
-    run = Run.open(path)
-    config = resolve(given, run.config)
-    for section in ("corpus", "tokenizer", "model"):
-        for name, old, new in _changes(getattr(run.config, section), getattr(config, section)):
-            raise UsageError(
-                f"{name} is {old} in {path} and cannot become {new} in the middle",
-                hint=f"leave it out, or start a new run with `--from {word(path)}`",
-            )
-    changes = list(_changes(run.config.training, config.training))
-    for name, old, new in changes:
-        if name == option_of("start_from"):
-            raise UsageError(
-                f"{name} is {old} in {path} and cannot become {new} in the middle",
-                hint="leave it out, or start a new run with --run DIR",
-            )
-    if not changes:
-        return config, ()
-    text = ", ".join(f"{name} {new} instead of {old}" for name, old, new in changes)
-    warning = f"goes on with {text}: not what it would have become without the change"
-    return config, (Warning_(code="settings_changed", text=warning),)
-
-
-def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str, str]]:
-    """The options whose values differ, with both values in words."""
-    for name in type(old).model_fields:
-        before, after = getattr(old, name), getattr(new, name)
-        if before != after:
-            unit = "s" if name.endswith("_s") else ""
-            yield option_of(name), _said(before, unit), _said(after, unit)
-
-
-def _said(value: object, unit: str = "") -> str:
-    """A setting as a person would say it."""
-    if isinstance(value, tuple):
-        return " ".join(map(str, value)) or "the bundled corpus"
-    if value is None:
-        return "not given"
-    return f"{value:g}{unit}" if isinstance(value, float) else str(value)
-
-
 def _create(path: Path, prepared: Prepared, options: Options) -> Run:
     files = dict(run_files(prepared))
     files |= write_schedule(options.replay)
@@ -139,7 +97,8 @@ class _Training:
         self.state = TrainingState.begin(prepared.task, optimizer, settings)
         self.team: Together | Alone = Alone()
         task = prepared.task
-        self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, read_schedule(run))
+        replay = None if options.reschedule else read_schedule(run)
+        self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, replay)
         self.warnings = [*options.notes, *prepared.corpus.warnings]
         self.validated = len(prepared.store.split("valid").ids) > 0
         if not self.validated:
@@ -163,6 +122,8 @@ class _Training:
             return
         if self.run.config != self.prepared.config:
             self.run.put_file(CONFIG_NAME, config_bytes(self.prepared.config))
+        if self.options.reschedule:
+            self.run.put_file(SCHEDULE_NAME, None)
         restored = restore(self.run, self.state)
         if restored is not None and restored.warning:
             self._warn("damaged_checkpoint", restored.warning)

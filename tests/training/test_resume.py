@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,9 @@ from rnnctl.runs.checkpoints import MANIFEST
 from rnnctl.runs.run import entry_of
 from rnnctl.tasks.loading import load, read_weights
 from rnnctl.training.events import Evaluated, Saved, Step
+from rnnctl.workflow.again import resumed
 from rnnctl.workflow.progress import Finished, Preparing, Started
-from rnnctl.workflow.train import Options, resumed, train
+from rnnctl.workflow.train import Options, train
 
 Settings = Callable[..., RunConfig]
 Follow = Callable[..., list[Any]]
@@ -110,9 +110,11 @@ def test_a_finished_run_goes_on_with_more_steps(
     settings: Settings, follow: Follow, tmp_path: Path
 ) -> None:
     follow(settings(), tmp_path / "a")
-    config, notes = resumed(tmp_path / "a", {"training": {"steps": 20, "lr": 1e-3}})
-    assert "lr 0.001 instead of 0.015" in notes[0].text and "steps 20" in notes[0].text
-    events = follow(config, tmp_path / "a", replace(AGAIN, notes=notes))
+    changes = {"training": {"steps": 20, "lr": 1e-3}}
+    config, options = resumed(tmp_path / "a", changes, AGAIN)
+    (note,) = options.notes
+    assert "lr 0.001 instead of 0.015" in note.text and "steps 20" in note.text
+    events = follow(config, tmp_path / "a", options)
     assert [e.step for e in events if isinstance(e, Step)] == list(range(13, 21))
     assert Run.open(tmp_path / "a").config.training.steps == 20
     assert Run.open(tmp_path / "a").current.finished
@@ -122,9 +124,9 @@ def test_another_batch_size_begins_a_new_pass(
     settings: Settings, follow: Follow, tmp_path: Path
 ) -> None:
     follow(settings(), tmp_path / "a", until=after_saving(6))
-    config, notes = resumed(tmp_path / "a", {"training": {"batch_size": 8}})
-    assert "batch-size 8 instead of 4" in notes[0].text
-    events = follow(config, tmp_path / "a", replace(AGAIN, notes=notes))
+    config, options = resumed(tmp_path / "a", {"training": {"batch_size": 8}}, AGAIN)
+    assert "batch-size 8 instead of 4" in options.notes[0].text
+    events = follow(config, tmp_path / "a", options)
     assert [e.step for e in events if isinstance(e, Step)] == list(range(7, 13))
 
 
@@ -133,7 +135,7 @@ def test_the_model_cannot_change_in_the_middle(
 ) -> None:
     follow(settings(), tmp_path / "a", until=after_saving(2))
     with pytest.raises(UsageError, match="--hidden-size is 12") as caught:
-        resumed(tmp_path / "a", {"model": {"hidden_size": 13}})
+        resumed(tmp_path / "a", {"model": {"hidden_size": 13}}, AGAIN)
     assert "--from" in caught.value.hint
 
 

@@ -1,0 +1,97 @@
+"""Settings to repeat a training with, or to resume it with, and what of them is another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rnnctl.config import RunConfig, Settings, option_of
+from rnnctl.errors import UsageError, word
+from rnnctl.results.base import Warning_
+from rnnctl.runs import Run
+from rnnctl.tasks.recipes import COURSE, PACE, resolve
+from rnnctl.workflow.recording import SCHEDULE_NAME, repeat
+from rnnctl.workflow.train import Options
+
+SETTLED = ("seed", "keep_text", "start_from")  # settings that have done their work at the start
+
+
+def repeated(
+    config: Path, given: Mapping[str, Mapping[str, Any]], options: Options
+) -> tuple[RunConfig, Options]:
+    """Settings and options to train again as that `config.json` says, but for what is `given`.
+
+    A budget run is repeated step by step, not by the clock, unless its pace is to be another.
+    """
+    base, replay = repeat(config)
+    pace = _given_names(given, PACE)
+    if replay is not None and pace:
+        text = (
+            f"{pace} given: trains anew by its settings, without the recorded schedule of "
+            f"{config.parent}"
+        )
+        notes = (*options.notes, Warning_(code="schedule_dropped", text=text))
+        return resolve(given, base), replace(options, notes=notes)
+    return resolve(given, base), replace(options, replay=replay)
+
+
+def resumed(
+    path: Path, given: Mapping[str, Mapping[str, Any]], options: Options
+) -> tuple[RunConfig, Options]:
+    """Settings and options to continue the run at `path` with; they note what is not its own.
+
+    Training settings may change; UsageError for a change of corpus, tokenizer or model, or of what
+    had its effect at the beginning.
+    """
+    run = Run.open(path)
+    config = resolve(given, run.config)
+    for section in ("corpus", "tokenizer", "model"):
+        _refuse(path, _changes(getattr(run.config, section), getattr(config, section)))
+    changes = list(_changes(run.config.training, config.training))
+    _refuse(path, (change for change in changes if change[0] in SETTLED))
+    notes = list(options.notes)
+    if changes:
+        text = ", ".join(f"{option_of(n)} {new} instead of {old}" for n, old, new in changes)
+        text = f"goes on with {text}: not what it would have become without the change"
+        notes.append(Warning_(code="settings_changed", text=text))
+    course = _given_names(given, COURSE) if SCHEDULE_NAME in run.current.files else ""
+    if course:
+        text = f"{course} given: goes on by its settings, without the schedule that it repeated"
+        notes.append(Warning_(code="schedule_dropped", text=text))
+    options = replace(options, resume=True, reschedule=bool(course), notes=tuple(notes))
+    return config, options
+
+
+def _given_names(given: Mapping[str, Mapping[str, Any]], fields: tuple[str, ...]) -> str:
+    """Those of the training settings that were given, as options."""
+    training = given.get("training", {})
+    return ", ".join(option_of(name) for name in fields if training.get(name) is not None)
+
+
+def _refuse(path: Path, changes: Iterable[tuple[str, str, str]]) -> None:
+    for name, old, new in changes:
+        begin = f"`--from {word(path)}`" if name not in SETTLED else "--run DIR"
+        raise UsageError(
+            f"{option_of(name)} is {old} in {path} and cannot become {new} in the middle",
+            hint=f"leave it out, or start a new run with {begin}",
+        )
+
+
+def _changes(old: Settings, new: Settings) -> Iterator[tuple[str, str, str]]:
+    """The names of settings whose values differ, with both values in words."""
+    for name in type(old).model_fields:
+        before, after = getattr(old, name), getattr(new, name)
+        if before != after:
+            unit = "s" if name.endswith("_s") else ""
+            yield name, _said(before, unit), _said(after, unit)
+
+
+def _said(value: object, unit: str = "") -> str:
+    """A setting as a person would say it."""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value)) or "the bundled corpus"
+    if value is None:
+        return "not given"
+    return f"{value:g}{unit}" if isinstance(value, float) else str(value)

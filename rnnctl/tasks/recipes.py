@@ -93,6 +93,8 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
         settings = _from_recipe(given)
     else:
         settings = base.model_dump(mode="python")
+        if given.get("training", {}).get("start_from") != base.training.start_from:
+            _merge(settings, _source_recipe(given, base.model.task))
         _merge(settings, given)
         if any(given.get("training", {}).get(name) is not None for name in LIMITS):
             _forget_other_limits(settings["training"], given["training"])
@@ -154,19 +156,21 @@ def _source_recipe(given: Mapping[str, Mapping[str, Any]], task: str) -> Setting
 
     Between language models the kind of output layer as well.
 
-    RunError if it is no run; UsageError for tokens of another level, since weights are of tokens.
+    RunError if it is no run; UsageError for other tokens, since weights are of tokens.
     """
     path = given.get("training", {}).get("start_from")
     if path is None:
         return {}
     source = Run.open(path).config
-    level = given.get("tokenizer", {}).get("level", source.tokenizer.level)
-    if level != source.tokenizer.level:
-        raise UsageError(
-            f"--level {level}: the tokens of {path} are of level {source.tokenizer.level}, "
-            "and its weights belong to them",
-            hint="leave out --level, or --from",
-        )
+    for name, value in given.get("tokenizer", {}).items():
+        known = getattr(source.tokenizer, name)
+        if value != known:
+            said = "not given" if known is None else known
+            raise UsageError(
+                f"{option_of(name)} {value}: the tokens of {path} were made with {said}, and its "
+                "weights belong to them",
+                hint=f"leave out {option_of(name)}, or --from",
+            )
     model = source.model.model_dump(include={*SHAPE})
     if source.model.task == "lm":  # a classifier's second direction would have nothing to take
         model["bidirectional"] = False

@@ -47,10 +47,10 @@ def resumed(
     """
     run = Run.open(path)
     config = resolve(given, run.config)
-    for section in ("corpus", "tokenizer", "model"):
-        _refuse(path, _changes(getattr(run.config, section), getattr(config, section)))
     changes = list(_changes(run.config.training, config.training))
     _refuse(path, (change for change in changes if change[0] in SETTLED))
+    for section in ("corpus", "tokenizer", "model"):
+        _refuse(path, _changes(getattr(run.config, section), getattr(config, section)))
     notes = list(options.notes)
     if changes:
         text = ", ".join(f"{option_of(n)} {new} instead of {old}" for n, old, new in changes)

@@ -72,7 +72,7 @@ def prepare(
     )
     if run is not None:
         check_same_corpus(run, corpus)
-    source = _source(config)
+    source = _source(config) if run is None else None
     tokenizer = find_tokenizer(config, corpus, run or source)
     store = build_store(
         corpus,
@@ -91,7 +91,7 @@ def prepare(
     ).to(arithmetic.device)
     if isinstance(model, LanguageModel) and config.model.init != "torch":
         start_from_frequencies(model, store.split("train").ids)
-    taken = transfer(model, source) if source is not None and run is None else []
+    taken = transfer(model, source) if source is not None else []
     task = make_task(config, tokenizer, store, model, arithmetic)
     return Prepared(config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken))
 

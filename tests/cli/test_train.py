@@ -219,7 +219,7 @@ def test_a_classifier_from_a_language_model_takes_its_words_and_layers(
     loaded = load(classifier)
     assert loaded.labels == ("bad", "good") and loaded.config.tokenizer.level == "word"
     outcome = rnnctl(*command, "--level", "char", "--overwrite")
-    assert outcome.code == 2 and "of level word" in outcome.err
+    assert outcome.code == 2 and "were made with word" in outcome.err
 
 
 def test_from_a_run_that_does_not_fit(

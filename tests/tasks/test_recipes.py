@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from rnnctl.config import RunConfig
+from rnnctl.errors import UsageError
 from rnnctl.tasks import recipes
 
 
@@ -43,3 +44,28 @@ def test_weights_bring_the_kind_of_their_output_layer(
     assert recipes.resolve(given).model.tied is not tied
     labelled = {"training": {"start_from": source}, "model": {"task": "sentiment"}}
     assert not recipes.resolve(labelled).model.tied
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("level", "char"), ("vocab_size", 9), ("words", "natural"), ("min_count", 2)],
+)
+def test_weights_are_of_their_own_tokens(
+    make_run: Callable[..., Path], name: str, value: Any
+) -> None:
+    source = str(make_run("a b c a b", level="word"))
+    given: dict[str, Any] = {"training": {"start_from": source}, "tokenizer": {name: value}}
+    for base in (None, words({"steps": 2})):
+        with pytest.raises(UsageError, match="were made with") as caught:
+            recipes.resolve(given, base)
+        assert "--from" in caught.value.hint
+    given["tokenizer"] = {"level": "word", "words": "auto"}
+    assert recipes.resolve(given).tokenizer.level == "word"
+
+
+def test_weights_bring_their_tokens_and_layers_to_settings_from_a_file(
+    make_run: Callable[..., Path],
+) -> None:
+    source = str(make_run("a b c a b", level="char", cell="gru"))
+    config = recipes.resolve({"training": {"start_from": source}}, words({"steps": 2}))
+    assert (config.tokenizer.level, config.model.cell, config.training.steps) == ("char", "gru", 2)

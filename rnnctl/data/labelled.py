@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Final
 
 from rnnctl.data.lines import lines
-from rnnctl.data.tables import FASTTEXT
+from rnnctl.data.tables import FASTTEXT, first_word
 from rnnctl.data.textfile import TextFile
 from rnnctl.errors import DataError
 
@@ -59,8 +59,8 @@ def _first_words(file: TextFile) -> Counter[str]:
     first: Counter[str] = Counter()
     for _, text in itertools.islice(lines(file), _SAMPLED_LINES):
         if text.strip():
-            label, _, rest = text.strip().partition(" ")
-            if not rest.strip():
+            label, rest = first_word(text)
+            if not rest:
                 return Counter()
             first[label] += 1
     return first

@@ -38,7 +38,7 @@ from rnnctl.errors import DataError, RnnctlError
 
 _BLOCK = 1000
 _NOTE = "files.json"
-_READER = 2  # raise when `tables` comes to read anything differently
+_READER = 3  # raise when `tables` comes to read anything differently
 
 
 @dataclass(frozen=True, slots=True)

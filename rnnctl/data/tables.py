@@ -181,7 +181,13 @@ def _objects(records: Iterator[tuple[int, Any]], name: str) -> Iterator[tuple[in
 def _labelled_lines(file: TextFile) -> Iterator[Row]:
     for number, text in lines(file):
         if text.strip():
-            label, _, rest = text.strip().partition(" ")
+            label, rest = first_word(text)
             where = f"{file.name}:{number}"
             label = label_text(label.removeprefix(FASTTEXT), where, "label")
-            yield {"text": rest.strip(), "label": label, "line": number}
+            yield {"text": rest, "label": label, "line": number}
+
+
+def first_word(text: str) -> tuple[str, str]:
+    """A line's first word, and what comes after the space or tab behind it."""
+    word, *rest = text.split(maxsplit=1)
+    return word, "".join(rest).strip()

@@ -21,6 +21,8 @@ STORY = "".join(f"{['He', 'She', 'Then'][i % 3]} went on, {i} steps.\n" for i in
         ("".join(f"{['pos', 'neg'][i % 2]} the text {i}\n" for i in range(20)), True),
         ("To be or not to be\nThat is the question\nWhether it is nobler\n", False),
         ("".join(f"{i} is a number\n" for i in range(20)), False),
+        ("".join(f"{['ham', 'spam'][i % 2]}\tthe text {i}\n" for i in range(20)), True),
+        ("".join(f"__label__{i % 2}\u3000the text {i}\n" for i in range(20)), True),
         (STORY, False),
         ("word\n" * 20, False),
         ("", False),
@@ -41,3 +43,12 @@ def test_first_words_are_labels_if_somebody_says_so(write, cache):
     config = CorpusConfig(sources=(str(write("t.txt", STORY)),), label_field="first-word")
     corpus = open_corpus(config, task="sentiment", cache=cache)
     assert corpus.label_names == ("He", "She", "Then")
+
+
+def test_labels_may_be_parted_from_their_texts_by_tabs(write, cache):
+    lines = [("spam" if i % 2 else "ham", f"the text\t{i} \u00a0 of it") for i in range(20)]
+    path = write("SMSSpamCollection", "".join(f"{x}\t {text}\n" for x, text in lines))
+    for field in (None, "first-word"):
+        config = CorpusConfig(sources=(str(path),), split="100/0/0", label_field=field)
+        corpus = open_corpus(config, task="sentiment", cache=cache)
+        assert [(d.label, d.text) for d in corpus.documents("train")] == lines

@@ -19,11 +19,40 @@ LABEL_NAMES = (
 )  # fmt: skip
 
 
-def pick_text(columns: Sequence[str], chosen: str | None, name: str) -> str:
-    """The text's column: the chosen one, one of a usual name, or the only one.
+def pick_fields(
+    columns: Sequence[str],
+    text_field: str | None,
+    label_field: str | None,
+    name: str,
+    *,
+    labelled: bool,
+) -> tuple[str, str | None]:
+    """The columns of text and label; None for the label if none is evident and none is needed.
 
-    Raises: UsageError for a chosen column that is not there, DataError if none is evident.
+    Each is the chosen one, one of a usual name, or the only other one.
+
+    Raises: UsageError for a chosen column that is not there, or one that is chosen for both,
+    DataError if none is evident, or two columns have its name.
     """
+    if label_field is not None and text_field == label_field:
+        raise UsageError(
+            f"--text-field and --label-field are both {label_field!r:.80}",
+            hint="the field of the label is another one than the field of the text",
+        )
+    others = [column for column in columns if column != label_field]
+    text = _pick_text(columns if text_field is not None else others, text_field, name)
+    label = _pick_label(columns, label_field, name, text=text, needed=labelled)
+    for field in (text, label):
+        if field is not None and list(columns).count(field) > 1:
+            raise DataError(
+                f"{name} has {list(columns).count(field)} columns that are called {field!r:.80}",
+                hint="give each a name of its own, and say which is meant: --text-field and "
+                "--label-field",
+            )
+    return text, label
+
+
+def _pick_text(columns: Sequence[str], chosen: str | None, name: str) -> str:
     if chosen is not None:
         return _chosen(columns, chosen, "--text-field", name)
     found = _usual(columns, TEXT_NAMES)
@@ -31,19 +60,16 @@ def pick_text(columns: Sequence[str], chosen: str | None, name: str) -> str:
         return columns[0]
     if found is None:
         raise DataError(
-            f"{name}: which of its fields is the text? It has {_listed(columns)}",
+            f"{name}: which of its fields is the text? "
+            + (f"It has {_listed(columns)}" if columns else "It has none beside the label"),
             hint="name it: --text-field FIELD",
         )
     return found
 
 
-def pick_label(
+def _pick_label(
     columns: Sequence[str], chosen: str | None, name: str, *, text: str, needed: bool
 ) -> str | None:
-    """The label's column: the chosen one, one of a usual name, or the only other one.
-
-    Raises: as `pick_text`; None if none is evident and none is `needed`.
-    """
     if chosen is not None:
         return _chosen(columns, chosen, "--label-field", name)
     if not needed:

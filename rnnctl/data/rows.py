@@ -31,7 +31,7 @@ from rnnctl.data.cache import (
 )
 from rnnctl.data.collections import in_blocks
 from rnnctl.data.documents import Document
-from rnnctl.data.fields import pick_label, pick_text
+from rnnctl.data.fields import pick_fields
 from rnnctl.data.splitting import Digests, Indices, digest
 from rnnctl.data.textfile import TextFile, changed
 from rnnctl.errors import DataError, RnnctlError
@@ -281,6 +281,5 @@ def rows_of(
 ) -> Rows:
     """A `datasets.Dataset` as a collection. Raises: DataError, UsageError."""
     columns = list(data.column_names)
-    text = pick_text(columns, text_field, name)
-    label = pick_label(columns, label_field, name, text=text, needed=labelled)
+    text, label = pick_fields(columns, text_field, label_field, name, labelled=labelled)
     return Rows(data, Columns(text, label if labelled else None), name)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
-from rnnctl.data.fields import pick_label, pick_text
+from rnnctl.data.fields import pick_fields
 from rnnctl.data.lines import lines
 from rnnctl.data.separated import separated
 from rnnctl.data.textfile import TextFile
@@ -56,8 +57,7 @@ def rows(
         columns, records = _json_columns(_json_records(file, kind), file.name)
     if not columns:
         return
-    text = pick_text(columns, text_field, file.name)
-    label = pick_label(columns, label_field, file.name, text=text, needed=labelled)
+    text, label = pick_fields(columns, text_field, label_field, file.name, labelled=labelled)
     for line, record in records:
         where = f"{file.name}:{line}"
         yield {
@@ -90,11 +90,12 @@ def label_text(value: object, where: str, field: str) -> str:
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, str | int | float) and str(value).strip():
+    number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if number or (isinstance(value, str) and value.strip()):
         label = str(value).strip()
         _check_label(label, where, field)
         return label
-    if value is None or value == "":
+    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         raise DataError(f"{where}: the label field {field!r} is empty", hint="label or remove it")
     raise DataError(
         f"{where}: {_short(value)} in the field {field!r} is no label",
@@ -125,7 +126,8 @@ def _short(value: object) -> str:
 
 
 def _json_records(file: TextFile, kind: str) -> Iterator[tuple[int, Any]]:
-    if kind == ".json" and next((t for _, t in lines(file) if t.strip()), "").startswith("["):
+    head = next((text.strip() for _, text in lines(file) if text.strip()), "")
+    if kind == ".json" and head.startswith("["):
         if file.end - file.start > _MAX_ARRAY:
             raise DataError(
                 f"{file.name} is one JSON array of over {_MAX_ARRAY >> 20} MB",

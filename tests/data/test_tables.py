@@ -128,6 +128,10 @@ def test_any_json_is_read_or_refused(read, content, labelled):
             '{"text": "a", "label": 1}\n{"text": "b"}\n',
             ":2: the label field 'label' is em",
         ),
+        (".jsonl", '{"text": "a", "label": NaN}\n', ":1: the label field 'label' is empty"),
+        (".jsonl", '{"text": "a", "label": Infinity}\n', ":1: inf in the field 'label' is no"),
+        (".csv", "label,text,text\n0,a,b\n", "has 2 columns that are called 'text'"),
+        (".csv", "text,label,label\na,b,c\n", "has 2 columns that are called 'label'"),
         (".jsonl", '{"text": "a", "label": []}\n', ":1: .* in the field 'label' is no label"),
         (".jsonl", '{"text": "a", "label": 1}\n{"text": "b",}\n', ":2: not JSON .*column 14"),
         (".jsonl", '{"text": "a", "label": 1}\n[1]\n', r":2: \[1\] is not an object"),
@@ -280,3 +284,18 @@ def test_quotes_of_a_tab_separated_file_are_all_marks_or_none(read, rows, texts)
 def test_a_row_that_is_too_long_is_named_among_stray_quotes(read):
     with pytest.raises(DataError, match=r"table\.tsv:3: 3 cells, but the table has 2 columns"):
         read('text\tlabel\n"open\tx\na\tb\tc\n', ".tsv")
+
+
+def test_one_field_is_not_both_text_and_label(read):
+    table = "text,label,title\na,b,c\n"
+    with pytest.raises(UsageError, match="--text-field and --label-field are both 'label'") as it:
+        read(table, ".csv", text_field="label", label_field="label")
+    assert "another" in it.value.hint
+    assert read(table, ".csv", label_field="text") == [("c", "a")]
+    with pytest.raises(DataError, match=r"which of its fields is the text\? .*none beside"):
+        read("text\na\n", ".csv", label_field="text")
+
+
+def test_a_json_array_may_be_indented(read):
+    array = ' \n  [\n{"text": "a", "label": 1}, {"text": "b", "label": 0}]'
+    assert read(array, ".json") == [("a", "1"), ("b", "0")]

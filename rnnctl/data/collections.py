@@ -111,17 +111,19 @@ class TextUnits:
         """labels: one for each file."""
         self._files = tuple(files)
         self._labels = labels
-        columns = array("q"), array("q"), array("q"), array("q")
+        place = "I" if all(file.end < 1 << 32 for file in files) else "q"
+        columns = array("i"), array(place), array(place), array(place)
         digests = array("Q")
         for number, file in enumerate(files):
             for start, end, line, text in _units(file, unit):
                 for column, value in zip(columns, (number, start, end, line), strict=True):
                     column.append(value)
                 digests.append(digest(text))
-        self._table = np.array(columns, dtype=np.int64)  # (4, D): file, start, end, line
-        self.digests: Digests = np.array(digests, dtype=np.uint64)
+        # Of short documents there may be tens of millions: what is here is not copied.
+        self._columns = [np.frombuffer(column, column.typecode) for column in columns]
+        self.digests: Digests = np.frombuffer(digests, np.uint64)
         self.label_names, self.strata = number_labels(
-            [labels[number] for number in self._table[0].tolist()] if labels else []
+            [labels[number] for number in columns[0]] if labels else []
         )
 
     def read(self, indices: Indices) -> Iterator[Document]:
@@ -143,8 +145,8 @@ class TextUnits:
 
     def _rows(self, indices: Indices) -> Iterator[tuple[int, int, int, int, int]]:
         """File, start, end, line and digest of each."""
-        columns = (*self._table[:, indices], self.digests[indices])
-        return zip(*(column.tolist() for column in columns), strict=True)
+        columns = (*self._columns, self.digests)
+        return zip(*(column[indices].tolist() for column in columns), strict=True)
 
 
 def _mapped(file: TextFile) -> bytes:

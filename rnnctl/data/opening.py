@@ -257,10 +257,10 @@ def _is_pipe(source: str) -> bool:
 
 def _content(collection: Collection) -> str:
     """What a collection holds, as a hash."""
-    sha = hashlib.sha256(collection.digests.tobytes())
+    sha = hashlib.sha256(collection.digests)
     sha.update(json.dumps(collection.label_names).encode())
     if collection.strata is not None:
-        sha.update(collection.strata.tobytes())
+        sha.update(collection.strata)
     return sha.hexdigest()
 
 

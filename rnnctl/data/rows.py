@@ -79,9 +79,9 @@ class Rows:
                 kept.append(row)
                 digests.append(digest(text))
                 codes.append(numbers.setdefault(label, len(numbers)))
-        self._kept: Indices = np.array(kept, dtype=np.int64)
+        self._kept: Indices = np.frombuffer(kept, np.int64)
         self.blank = len(data) - len(kept)
-        self.digests: Digests = np.array(digests, dtype=np.uint64)
+        self.digests: Digests = np.frombuffer(digests, np.uint64)
         self.label_names: tuple[str, ...] = tuple(sorted(numbers)) if columns.label else ()
         self.strata: NDArray[np.int32] | None = None
         if columns.label:

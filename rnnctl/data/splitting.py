@@ -68,24 +68,28 @@ def assign(
     whose proportions every split keeps. A split with a share gets at least one document of a
     stratum that has three.
     """
-    keys = _mix(digests ^ np.uint64(seed & (2**64 - 1)))
+    keys = digests ^ np.uint64(seed & (2**64 - 1))
+    _mix(keys)
     split = np.zeros(len(digests), dtype=np.int8)
     if strata is None:
-        _assign_stratum(np.arange(len(digests)), keys, shares, split)
+        _assign_stratum(slice(None), keys, shares, split)
     else:
         # A text that occurs under two labels counts to the first: equal texts stay together.
         _, first, group = np.unique(digests, return_index=True, return_inverse=True)
         together = strata[first[group]]
         for label in np.unique(together):
             _assign_stratum(np.flatnonzero(together == label), keys, shares, split)
-    train, valid, test = (np.flatnonzero(split == s).astype(np.int64) for s in range(3))
+    train, valid, test = (np.flatnonzero(split == s).astype(np.int64, copy=False) for s in range(3))
     return train, valid, test
 
 
 def _assign_stratum(
-    members: Indices, keys: Digests, shares: Shares, split: NDArray[np.int8]
+    members: Indices | slice, keys: Digests, shares: Shares, split: NDArray[np.int8]
 ) -> None:
-    ranked = members[np.argsort(keys[members], kind="stable")]
+    # Equal keys stay together below, so their order is of no account, nor a stable sort's memory.
+    ranked = np.argsort(keys[members])
+    if not isinstance(members, slice):
+        ranked = members[ranked]
     n = len(ranked)
     to_valid, to_test = (round(n * s) for s in (shares.train, shares.train + shares.valid))
     if n >= 3:
@@ -105,9 +109,11 @@ def _not_within_equals(cut: int, ranked: Indices, keys: Digests) -> int:
     return cut
 
 
-def _mix(values: Digests) -> Digests:
-    """splitmix64's finaliser (Steele, Lea & Flood 2014): a bijection that looks random."""
-    z = values + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+def _mix(z: Digests) -> None:
+    """splitmix64's finaliser (Steele, Lea & Flood 2014), in place: it looks random."""
+    z += np.uint64(0x9E3779B97F4A7C15)
+    z ^= z >> np.uint64(30)
+    z *= np.uint64(0xBF58476D1CE4E5B9)
+    z ^= z >> np.uint64(27)
+    z *= np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)

@@ -364,3 +364,17 @@ def test_labels_that_are_no_classes_are_wondered_at(opened, write):
         said = [w.text for w in corpus.warnings if w.code == "many_labels"]
         assert len(said) == (different == 30)
     assert "the 50 training documents have 30 different labels" in said[0]
+
+
+def test_short_documents_take_little_memory(opened, write):
+    import tracemalloc
+
+    n = 200_000
+    path = write("lines.txt", "".join(f"short line {i}\n" for i in range(n)))
+    tracemalloc.start()
+    corpus = opened(path, documents="line")
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 40 * n  # bytes; the text is not in memory
+    assert peak < 60 * n
+    assert sum(len(corpus.parts[split]) for split in SPLITS) == n

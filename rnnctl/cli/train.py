@@ -150,6 +150,7 @@ def _plan(
     options = Options(
         overwrite=overwrite,
         stdin=_stdin(given),
+        given=given,
         probe=_probe if _is_live() else None,
         headline=_headline if diagnose else None,
     )

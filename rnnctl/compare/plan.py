@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -188,10 +188,22 @@ def _member(
         *settings.sources, "--task", settings.task, "--cell", cell, "--init", init,
         "--hidden-size", str(hidden), "--embedding-size", str(settings.embedding_size),
         "--layers", str(settings.layers), "--lr", f"{lr:g}", *limit, "--seed", str(seed),
-        *_classifier(settings), *settings.options,
+        *_classifier(settings), *_concerning(settings.options, cell, init),
     )  # fmt: skip
     name = f"{stage}-{cell}-{init}-h{hidden}-lr{lr:g}-s{seed}"
     return Planned(name, row, cell, init, seed, hidden, lr, stage, arguments)
+
+
+def _concerning(options: Sequence[str], cell: str, init: str) -> Iterator[str]:
+    """The options without those that are for another cell or initialisation than this member's."""
+    others = {"--nonlinearity": cell != "rnn", "--horizon": init != "chrono"}
+    skip = False  # the value of what was left out
+    for option in options:
+        name, equals, _ = option.partition("=")
+        leave_out = not skip and others.get(name, False)
+        if not skip and not leave_out:
+            yield option
+        skip = leave_out and not equals
 
 
 def _classifier(settings: Settings) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rnnctl.config import RunConfig, option_of
+from rnnctl.config import ModelConfig, RunConfig, option_of
 from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
 from rnnctl.runs import Run
+from rnnctl.tasks.effects import check_effects
 
 Settings = dict[str, Any]
 SECTIONS = ("corpus", "tokenizer", "model", "training")
@@ -105,6 +106,7 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
             f"impossible settings: {_problems(error)}",
             hint="`rnnctl train --help` shows what each option takes",
         ) from None
+    check_effects(given, config)
     check(config)
     return config
 
@@ -209,13 +211,7 @@ def check(config: RunConfig) -> None:
     model, training = config.model, config.training
     if all(getattr(training, name) is None for name in LIMITS):
         raise UsageError("nothing limits the training", hint="give --steps, --epochs or --budget")
-    if model.task == "lm" and model.bidirectional:
-        raise UsageError(
-            "--bidirectional is for classifiers: a language model would see what it predicts",
-            hint="leave it out, or train with --task sentiment",
-        )
-    if model.task != "lm" and model.tied:
-        raise UsageError("--tied is for language models", hint="leave it out")
+    _check_task(model)
     if model.init == "chrono" and model.horizon is None:
         raise UsageError("--init chrono needs --horizon, in tokens", hint="try --horizon 100")
     if training.batch_size % training.workers:
@@ -223,6 +219,14 @@ def check(config: RunConfig) -> None:
             f"--workers {training.workers} cannot share a batch of {training.batch_size} equally",
             hint="use a --batch-size that the number of workers divides",
         )
+
+
+def _check_task(model: ModelConfig) -> None:
+    """UsageError for what a model of that task cannot be, also where a file says so."""
+    if model.task == "lm" and model.bidirectional:
+        raise UsageError("a language model cannot be bidirectional", hint="say --no-bidirectional")
+    if model.task != "lm" and model.tied:
+        raise UsageError("a classifier cannot be tied", hint="say --no-tied")
 
 
 def _problems(error: ValidationError) -> str:

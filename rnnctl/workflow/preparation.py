@@ -7,7 +7,7 @@ import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 
@@ -32,6 +32,7 @@ from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.machine import find_arithmetic, set_threads
 from rnnctl.tasks.recipes import settle
 from rnnctl.wording import plural
+from rnnctl.workflow.unused import check_unused
 
 
 @dataclass(slots=True)
@@ -57,8 +58,11 @@ def prepare(
     *,
     run: Run | None = None,
     stdin: BinaryIO | None = None,
+    given: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Prepared:
     """Open the corpus and make the model; with `run` its tokenizer is used instead of a new one.
+
+    `given`: settings that somebody asked for, which must not be idle.
 
     Raises DataError for a corpus that cannot be read or is too small, UsageError for a device that
     is not there, RunError where `run` was trained on another corpus.
@@ -67,11 +71,7 @@ def prepare(
     threads = set_threads(threads_of(config))
     arithmetic = find_arithmetic(config.training.device, config.training.precision)
     sentiment = config.model.task != "lm"
-    corpus = open_corpus(
-        config.corpus, task=config.model.task, cache=cache_directory(), stdin=stdin
-    )
-    if run is not None:
-        check_same_corpus(run, corpus)
+    corpus = _open(config, run, stdin, given or {})
     source = _source(config) if run is None else None
     tokenizer = find_tokenizer(config, corpus, run or source)
     store = build_store(
@@ -94,6 +94,23 @@ def prepare(
     taken = transfer(model, source) if source is not None else []
     task = make_task(config, tokenizer, store, model, arithmetic)
     return Prepared(config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken))
+
+
+def _open(
+    config: RunConfig,
+    run: Run | None,
+    stdin: BinaryIO | None,
+    given: Mapping[str, Mapping[str, Any]],
+) -> Corpus:
+    """The corpus, if it is the one that `run` was trained on, or suits what was `given`."""
+    corpus = open_corpus(
+        config.corpus, task=config.model.task, cache=cache_directory(), stdin=stdin
+    )
+    if run is not None:
+        check_same_corpus(run, corpus)
+    else:
+        check_unused(given.get("corpus", {}), config.corpus, corpus)
+    return corpus
 
 
 def threads_of(config: RunConfig) -> int | None:

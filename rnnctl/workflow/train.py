@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -49,13 +49,14 @@ Probe = Callable[[Prepared, int], Iterator[Event]]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to train, beside the settings that are saved."""
+    """How to train, beside the settings that are saved; `given` are those somebody asked for."""
 
     overwrite: bool = False
     resume: bool = False
     replay: Replay | None = None
     reschedule: bool = False  # a resumed run no longer follows the schedule that it repeats
     stdin: BinaryIO | None = None
+    given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     probe: Probe | None = None
     headline: Callable[[Path], dict[str, Any] | None] | None = None
     notes: tuple[Warning_, ...] = field(default=())
@@ -73,7 +74,7 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
         check_free(path, overwrite=options.overwrite)
     yield Preparing("reading the corpus")
     old = Run.open(path) if options.resume else None
-    prepared = prepare(config, run=old, stdin=options.stdin)
+    prepared = prepare(config, run=old, stdin=options.stdin, given=options.given)
     run = old or _create(path, prepared, options)
     with run.lock():
         yield from _Training(run, prepared, options).events()

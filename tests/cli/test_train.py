@@ -24,6 +24,7 @@ from rnnctl.training.state import counters_from
 
 CommandLine = Callable[..., Any]
 SMALL = ("--hidden-size", 12, "--embedding-size", 8, "--batch-size", 4, "--bptt", 16)
+LABELLED = (*SMALL[:-2], "--evaluate-every", 6, "--no-diagnose", "--threads", 1)
 QUICK = (*SMALL, "--evaluate-every", 6, "--no-diagnose", "--threads", 1, "--precision", "fp32")
 
 
@@ -65,7 +66,7 @@ def test_a_classifiers_learning_curve_is_of_its_accuracy(
     path = tmp_path / "classifier"
     rows = [f"{w} film number {k},{w}" for k in range(100) for w in ("good", "bad")]
     (tmp_path / "films.csv").write_text("text,label\n" + "\n".join(rows))
-    train = ("train", tmp_path / "films.csv", "--task", "sentiment", "--run", path, *QUICK)
+    train = ("train", tmp_path / "films.csv", "--task", "sentiment", "--run", path, *LABELLED)
     assert rnnctl(*train, "--steps", 12).code == 0
 
     def as_older(values: dict[str, Any]) -> Counters:
@@ -288,7 +289,7 @@ def test_what_could_not_be_opened_again_is_not_begun(
     monkeypatch.setattr(seal, "MAX_SMALL", 6000)
     table = tmp_path / "many.csv"
     table.write_text("text,label\n" + "".join(f"words,label of {n % 500}\n" for n in range(2000)))
-    command = ("--run", tmp_path / "r", "--quiet", "--steps", 2, *QUICK[2:])
+    command = ("--run", tmp_path / "r", "--quiet", "--steps", 2, *LABELLED)
     outcome = rnnctl("train", table, "--task", "sentiment", *command)
     assert outcome.code == 1 and "500 labels are too many" in outcome.err
     names = [tmp_path / f"{n:0100}.txt" for n in range(60)]
@@ -400,7 +401,7 @@ def test_labels_are_shown_before_training(
     rnnctl: CommandLine, reviews: Path, tmp_path: Path
 ) -> None:
     outcome = rnnctl(
-        "train", reviews, "--task", "sentiment", "--run", tmp_path / "r", "--steps", 2, *QUICK
+        "train", reviews, "--task", "sentiment", "--run", tmp_path / "r", "--steps", 2, *LABELLED
     )
     assert "2 labels: bad, good" in outcome.err
 
@@ -434,7 +435,7 @@ def test_labels_in_any_script_are_learnt_shown_and_given(
     rows = [{"text": f"one {k} two", "label": labels[k % 3]} for k in range(60)]
     corpus, run = tmp_path / "reviews.jsonl", tmp_path / "r"
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    outcome = rnnctl("train", corpus, "--task", "sentiment", "--run", run, "--steps", 2, *QUICK)
+    outcome = rnnctl("train", corpus, "--task", "sentiment", "--run", run, "--steps", 2, *LABELLED)
     assert outcome.code == 0, outcome.err
     assert all(label in outcome.err for label in labels)
     assert rnnctl("classify", run, stdin="one").out.split("\t")[0] in labels

@@ -46,6 +46,14 @@ def test_everything_but_cell_init_size_rate_and_seed_is_equal() -> None:
     assert (next(iter(seen))[0], next(iter(seen))[-1]) == ("a.txt", "word")
 
 
+def test_options_of_one_cell_or_initialisation_go_to_its_members_only() -> None:
+    options = ("--nonlinearity", "relu", "--horizon=50", "--level", "word")
+    for one in members(Settings(inits=("good", "chrono"), options=options, recall_lags=())):
+        assert ("relu" in one.arguments) == (one.cell == "rnn")
+        assert ("--horizon=50" in one.arguments) == (one.init == "chrono")
+        assert one.arguments[-2:] == ("--level", "word")
+
+
 def test_the_match_decides_the_sizes() -> None:
     assert hidden_sizes(Settings()) == {"rnn": 284, "lstm": 128, "gru": 152}
     assert max(map(abs, deviations(Settings()).values())) < 0.01

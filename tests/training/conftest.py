@@ -66,6 +66,7 @@ def settings(text_file: Path, review_file: Path) -> Callable[..., RunConfig]:
         tokenizer: dict[str, Any] = {}
         if kind == "sentiment":
             model |= {"task": "sentiment"}
+            training = {"bptt": None} | training
             corpus |= {"sources": (str(review_file),)}
         elif kind == "paragraphs":
             corpus |= {"documents": "line"}
@@ -75,6 +76,7 @@ def settings(text_file: Path, review_file: Path) -> Callable[..., RunConfig]:
             tokenizer |= {"level": "word"}
         chosen = {"steps": 12, "batch_size": 4, "bptt": 16, "evaluate_every": 4, "threads": 1}
         chosen |= {"checkpoint_every_s": 1e-9, "precision": "fp32", "seed": 5} | training
+        chosen = {name: value for name, value in chosen.items() if value is not None}
         given = {"model": model, "corpus": corpus, "tokenizer": tokenizer, "training": chosen}
         return resolve(given)
 

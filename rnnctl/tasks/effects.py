@@ -1,0 +1,98 @@
+"""Options that were given and can have no effect: a person who gives one expects something of it.
+
+Only what was given on the command line counts, and only a value that is not the usual one; a
+setting that a file brings along may be idle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rnnctl.config import RunConfig, option_of
+from rnnctl.errors import UsageError
+
+Given = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """When an option has an effect, in code and in words, and what to do otherwise."""
+
+    holds: Callable[[RunConfig], bool]
+    words: str
+    hint: str = "leave it out"
+
+
+def _levels(*names: str) -> Condition:
+    listed = " or ".join(names)
+    return Condition(
+        lambda config: config.tokenizer.level in names,
+        f"is for --level {listed}",
+        f"leave it out, or say --level {names[-1]}",
+    )
+
+
+_CLASSIFIERS = Condition(
+    lambda config: config.model.task != "lm",
+    "is for classifiers",
+    "leave it out, or train with --task sentiment",
+)
+CONDITIONS: Mapping[tuple[str, str], Condition] = {
+    ("tokenizer", "vocab_size"): _levels("char", "bpe", "word"),
+    ("tokenizer", "min_count"): _levels("char", "word"),
+    ("tokenizer", "words"): _levels("word"),
+    ("corpus", "keep"): Condition(
+        lambda config: config.corpus.max_tokens is not None,
+        "says which end of a cut document stays, and none is cut",
+        "say how long documents may be with --max-tokens, or leave it out",
+    ),
+    ("model", "nonlinearity"): Condition(
+        lambda config: config.model.cell == "rnn",
+        "is for --cell rnn",
+        "leave it out, or say --cell rnn",
+    ),
+    ("model", "pool"): _CLASSIFIERS,
+    ("model", "bidirectional"): Condition(
+        lambda config: config.model.task != "lm",
+        "is for classifiers: a language model would see what it predicts",
+        "leave it out, or train with --task sentiment",
+    ),
+    ("model", "tied"): Condition(
+        lambda config: config.model.task == "lm", "is for language models"
+    ),
+    ("model", "horizon"): Condition(
+        lambda config: config.model.init == "chrono",
+        "is for --init chrono",
+        "leave it out, or say --init chrono",
+    ),
+    ("model", "dropout_between"): Condition(
+        lambda config: config.model.num_layers > 1,
+        "is for several layers",
+        "leave it out, or say --layers 2",
+    ),
+    ("training", "bptt"): Condition(
+        lambda config: config.model.task == "lm",
+        "is for language models: a classifier's gradients reach every token of a document",
+        "leave it out; --max-tokens cuts documents",
+    ),
+}
+
+
+def check_effects(given: Given, config: RunConfig) -> None:
+    """UsageError for the first option that was `given` and does nothing in `config`."""
+    for (section, name), condition in CONDITIONS.items():
+        value = given.get(section, {}).get(name)
+        usual = type(getattr(config, section)).model_fields[name].default
+        if value is None or value == usual or condition.holds(config):
+            continue
+        if name == "dropout_between" and _is_common(given, value):
+            continue
+        raise UsageError(f"{option_of(name)} {condition.words}", hint=condition.hint)
+
+
+def _is_common(given: Given, dropout: float) -> bool:
+    """Whether all three kinds have one value, as ``--dropout`` gives it."""
+    model = given.get("model", {})
+    return model.get("dropout_input") == dropout == model.get("dropout_output")

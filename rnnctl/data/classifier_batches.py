@@ -84,11 +84,6 @@ class DocumentBatches:
         return self._pass + self._at / len(self._plan)
 
     @property
-    def documents_per_epoch(self) -> int:
-        """D."""
-        return self._split.count
-
-    @property
     def tokens_per_epoch(self) -> int:
         """Tokens of all documents."""
         return self._split.tokens

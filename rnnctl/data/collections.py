@@ -75,18 +75,6 @@ def everything(collection: Collection) -> Selection:
     return Selection(collection, np.arange(len(collection.digests), dtype=np.int64))
 
 
-class InMemory:
-    """A list of documents as a collection."""
-
-    def __init__(self, documents: Sequence[Document]) -> None:
-        self._documents = list(documents)
-        self.digests: Digests = np.array([digest(d.text) for d in documents], dtype=np.uint64)
-        self.label_names, self.strata = number_labels([d.label for d in documents])
-
-    def read(self, indices: Indices) -> Iterator[Document]:
-        return (self._documents[i] for i in indices.tolist())
-
-
 def number_labels(
     labels: Sequence[str | None],
 ) -> tuple[tuple[str, ...], NDArray[np.int32] | None]:

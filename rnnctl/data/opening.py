@@ -257,10 +257,10 @@ def _is_pipe(source: str) -> bool:
 
 def _content(collection: Collection) -> str:
     """What a collection holds, as a hash."""
-    sha = hashlib.sha256(collection.digests)
+    sha = hashlib.sha256(collection.digests.data)
     sha.update(json.dumps(collection.label_names).encode())
     if collection.strata is not None:
-        sha.update(collection.strata)
+        sha.update(collection.strata.data)
     return sha.hexdigest()
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.data.tokenizers.base import cut_ids
 
 Keep = Literal["head", "tail"]
 
@@ -135,14 +136,13 @@ class SplitWriter:
         for document in documents:
             text = document.text
             ids, unknown, nats = self._tokenizer.encode_charged(text)
-            if self._max_tokens is not None and len(ids) > self._max_tokens:
-                head = self._keep == "head"
-                ids = ids[: self._max_tokens] if head else ids[-self._max_tokens :]
-                text = self._tokenizer.cut(text, self._max_tokens, self._keep)
+            kept = cut_ids(ids, self._max_tokens, self._keep)
+            if len(kept) < len(ids):
+                text = self._tokenizer.cut(text, len(kept), self._keep)
                 if unknown:
                     unknown, nats = self._tokenizer.spelling_nats(text)
                 self.cut += 1
-            self._write(np.append(ids, np.int32(self._tokenizer.boundary_id)))
+            self._write(np.append(kept, np.int32(self._tokenizer.boundary_id)))
             label = self._numbers.get(document.label or "", -1)
             self._record(label, len(text), utf8_length(text), count_words(text), unknown, nats)
 

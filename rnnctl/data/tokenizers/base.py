@@ -77,9 +77,7 @@ class Tokenizer(ABC):
         self, text: str, max_tokens: int | None = None, keep: Literal["head", "tail"] = "head"
     ) -> Ids:
         """Ids (N + 1,) as the store holds a document: cut to `max_tokens`, boundary at the end."""
-        ids = self.encode(text)
-        if max_tokens is not None and len(ids) > max_tokens:
-            ids = ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
+        ids = cut_ids(self.encode(text), max_tokens, keep)
         return np.append(ids, np.int32(self.boundary_id))
 
     def decode(self, ids: Iterable[int] | NDArray[Any]) -> str:
@@ -139,6 +137,13 @@ class Tokenizer(ABC):
 
     def _join(self, ids: Sequence[int]) -> str:
         return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
+
+
+def cut_ids(ids: Ids, max_tokens: int | None, keep: Literal["head", "tail"]) -> Ids:
+    """The first or last `max_tokens` of a document's ids; all of them if there are no more."""
+    if max_tokens is None or len(ids) <= max_tokens:
+        return ids
+    return ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
 
 
 def _escape(character: str) -> str:

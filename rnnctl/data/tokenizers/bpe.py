@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from rnnctl.data.tokenizers import pattern
-from rnnctl.data.tokenizers.base import BOUNDARY, BOUNDARY_ID, Ids, Tokenizer, check_surrogates
+from rnnctl.data.tokenizers.base import (
+    BOUNDARY,
+    BOUNDARY_ID,
+    Ids,
+    Tokenizer,
+    check_surrogates,
+    cut_ids,
+)
 from rnnctl.data.tokenizers.characters import byte_level, merging
 from rnnctl.data.tokenizers.serialization import byte_alphabet, layout, own_block, split_by
 from rnnctl.data.tokenizers.words import PieceCache
@@ -49,7 +56,7 @@ class BpeTokenizer(Tokenizer):
 
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         ids = self.encode(text)
-        return self.decode(ids[:max_tokens] if keep == "head" else ids[-max_tokens:])
+        return self.decode(cut_ids(ids, max_tokens, keep))
 
     def to_dict(self) -> dict[str, Any]:
         vocab = {BOUNDARY: BOUNDARY_ID} | {token: i for i, token in enumerate(self.tokens, 1)}

@@ -16,6 +16,7 @@ from rnnctl.data.tokenizers.base import (
     UNKNOWN_ID,
     Ids,
     Tokenizer,
+    cut_ids,
     lone_surrogate,
 )
 from rnnctl.data.tokenizers.serialization import byte_alphabet, fused, layout, own_block
@@ -109,7 +110,7 @@ class ByteTokenizer(Tokenizer):
 
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         ids = self.encode(text)
-        return self.decode(ids[:max_tokens] if keep == "head" else ids[-max_tokens:])
+        return self.decode(cut_ids(ids, max_tokens, keep))
 
     def to_dict(self) -> dict[str, Any]:
         alphabet = byte_alphabet()

@@ -212,7 +212,7 @@ def _most_frequent(counts: dict[str, int], min_count: int, limit: int) -> set[st
 
 
 def _ordered(tokens: Iterable[str], counts: dict[str, int]) -> list[str]:
-    """Frequent ones first, which is what adaptive softmax layers and people expect."""
+    """Frequent ones first, as people expect."""
     return sorted(tokens, key=lambda token: (-counts[token], token))
 
 

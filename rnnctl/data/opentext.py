@@ -64,25 +64,24 @@ def open_text(path: Path, *, encoding: str, cache: Path, name: str | None = None
 
 
 def _note_name(path: Path, stat: os.stat_result, codec: str) -> str:
-    parts = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ino, codec, 2)
+    # The time of any change (ctime) shows what was written under a time that was then put back.
+    times = (stat.st_mtime_ns, stat.st_ctime_ns)
+    parts = (str(path.resolve()), stat.st_size, times, stat.st_ino, codec, 2)
     return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _known_scan(note: Path, name: str) -> TextFile | None:
     try:
         record = json.loads(note.read_bytes())
-        stamp = record.pop("stamp")
         found = TextFile(**(record | {"name": name, "path": Path(record["path"])}))
-        stat = found.path.stat()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        found.verify()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, DataError):
         return None
-    return found if [stat.st_size, stat.st_mtime_ns] == stamp else None
+    return found
 
 
 def _keep_scan(note: Path, found: TextFile) -> None:
-    stat = found.path.stat()
     record = asdict(found) | {"path": str(found.path.resolve())}
-    record["stamp"] = [stat.st_size, stat.st_mtime_ns]
     write_cached(note, json.dumps(record).encode())
 
 

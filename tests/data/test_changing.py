@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from rnnctl.config import CorpusConfig, TokenizerConfig
-from rnnctl.data import rows, textfile
+from rnnctl.data import opentext, rows, textfile
 from rnnctl.data.corpus import open_corpus
 from rnnctl.data.store import build_store
 from rnnctl.data.tokenizers import make_tokenizer
@@ -76,6 +76,19 @@ def test_a_large_text_is_hashed_again_only_if_it_was_touched(write, cache, monke
     path.write_text(GOOD.replace("good", "evil"))
     with pytest.raises(DataError, match="was changed"):
         next(corpus.documents("train"))
+
+
+@pytest.mark.parametrize("hashed", [0, 1 << 20])
+def test_a_text_that_changed_under_its_old_time_is_read_anew(write, cache, monkeypatch, hashed):
+    monkeypatch.setattr(opentext, "_SCAN_WORTH_KEEPING", 100)
+    monkeypatch.setattr(textfile, "ALWAYS_HASHED", hashed)
+    path = write("large.txt", GOOD)
+    os.utime(path, (1, 1))
+    assert built(path, cache, "none") == "good line"
+    assert list((cache / "scans").iterdir())
+    path.write_text(GOOD.replace("good", "evil"))
+    os.utime(path, (1, 1))
+    assert built(path, cache, "none") == "evil line"
 
 
 def test_a_table_is_kept_only_as_it_was_opened(write, cache, monkeypatch):

@@ -43,8 +43,14 @@ _OPTIONS = {
 }
 
 
+# Fields that only `config.json` sets: who knows that they want another value can edit a file.
+_OF_THE_FILE = {"split_seed", "beta1", "beta2", "average", "reset"}
+
+
 def option_of(field: str) -> str:
-    """How the setting of that name is given on the command line."""
+    """How the setting of that name is given: its option of `rnnctl train`, or the field itself."""
+    if field in _OF_THE_FILE or not any(field in part.model_fields for part in PARTS):
+        return field
     return _OPTIONS.get(field) or "--" + field.replace("_", "-")
 
 
@@ -143,3 +149,6 @@ class RunConfig(Settings):
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+
+
+PARTS: tuple[type[Settings], ...] = (CorpusConfig, TokenizerConfig, ModelConfig, TrainingConfig)

@@ -17,7 +17,7 @@ from rnnctl.cli.options import (
     RunArgument,
     ThreadsOption,
 )
-from rnnctl.errors import word
+from rnnctl.errors import UsageError, word
 
 if TYPE_CHECKING:
     from rnnctl.inference.classify import Answer
@@ -46,6 +46,10 @@ def classify(
     field of the input stays as it is: where it has such a name, the answer's is rnnctl_NAME.
     """
     console.configure(quiet=quiet)
+    if jsonl and input_format == "text":
+        raise UsageError(
+            "--jsonl and --input text exclude each other", hint="leave one of them out"
+        )
     sources = files or []
     inputs.check(sources, f"classify {word(run)}")
     from rnnctl.inference.classify import Predictor, answers

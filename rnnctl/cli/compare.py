@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from rnnctl.compare.experiment import Machine
     from rnnctl.compare.plan import Settings
     from rnnctl.results.comparison import Comparison
+
+# The options that have a meaning where nothing is trained.
+_FOR_RUNS = {"what", "measure", "html", "plot", "chart", "format", "output", "quiet"}
 
 
 def compare(
@@ -73,7 +78,8 @@ def _result(given: dict[str, Any]) -> Comparison | None:
     """The comparison of runs, or of what is trained now; None after a dry run."""
     runs = _runs(given["what"] or [])
     if runs is not None:
-        return _compare_runs(runs, given["measure"], given["dry_run"])
+        _refuse_training(given)
+        return _compare_runs(runs, given["measure"])
     from rnnctl.compare.plan import members
 
     settings = options.read_settings(given)
@@ -84,6 +90,17 @@ def _result(given: dict[str, Any]) -> Comparison | None:
         _print_members(settings, root, machine)
         return None
     return _experiment(settings, root, machine)
+
+
+def _refuse_training(given: Mapping[str, Any]) -> None:
+    """UsageError for an option of training where the runs are there already."""
+    for name, parameter in inspect.signature(compare).parameters.items():
+        if name not in _FOR_RUNS and given[name] != parameter.default:
+            option = "--no-recall" if name == "recall" else "--" + name.replace("_", "-")
+            raise UsageError(
+                f"{option} is for training, and these are runs",
+                hint="leave it out, or name a corpus to train on instead of the runs",
+            )
 
 
 def _check_plot(plot: Path | None, chart: str | None) -> None:
@@ -110,11 +127,9 @@ def _runs(what: list[str]) -> list[Path] | None:
     return folders
 
 
-def _compare_runs(folders: list[Path], measure: bool, dry_run: bool) -> Comparison:
+def _compare_runs(folders: list[Path], measure: bool) -> Comparison:
     from rnnctl.compare import collect, experiment, resolve
 
-    if dry_run:
-        raise UsageError("--dry-run is for training; these are runs", hint="leave it out")
     paths = [
         path
         for path in collect.find_members(folders)

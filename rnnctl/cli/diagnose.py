@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rnnctl.cli import console, diagnose_kept, inputs
@@ -61,11 +62,9 @@ def diagnose(
     if show is not None:
         from rnnctl.cli.diagnose_show import show_text
 
-        if format != "table":
-            raise UsageError(
-                f"--show is a picture in text, and cannot be written as {format}",
-                hint="leave out --format; `-o FILE` writes the picture",
-            )
+        measuring = {"--text": text, "--items": items, "--beyond": beyond}
+        changed = {"--preset": preset != "quick", "--seed": seed != 0}
+        _check_show(format, {**measuring, **changed})
         show_text([run, *(Path(name) for name in names or ())], show, output)
         return
     from rnnctl.tasks.loading import load
@@ -89,6 +88,21 @@ def diagnose(
         console.emit(result, format, output)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         diagnose_kept.keep(loaded.run, result, why_not)
+
+
+def _check_show(format: str, given: Mapping[str, object]) -> None:
+    """UsageError for what --show cannot be, or does not do."""
+    if format != "table":
+        raise UsageError(
+            f"--show is a picture in text, and cannot be written as {format}",
+            hint="leave out --format; `-o FILE` writes the picture",
+        )
+    for option, value in given.items():
+        if value:
+            raise UsageError(
+                f"{option} is for measuring, and --show measures nothing",
+                hint=f"leave out {option}, or --show",
+            )
 
 
 def _columns(text: str | None, **asked: str | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -15,9 +16,10 @@ from rnnctl.cli.options import (
     RunArgument,
     ThreadsOption,
 )
-from rnnctl.errors import word
+from rnnctl.errors import UsageError, word
 
 CORPUS = "Corpus"
+COLD = 64  # tokens of a window, unless something else is said
 
 Corpus = Annotated[
     list[str] | None,
@@ -60,7 +62,7 @@ def evaluate(
     run: RunArgument,
     corpus: Corpus = None,
     part: Part = None,
-    window: Window = 64,
+    window: Window = COLD,
     text_field: TextField = None,
     label_field: LabelField = None,
     encoding: Encoding = "utf-8",
@@ -86,7 +88,12 @@ def evaluate(
     set_threads(threads)
     sources = corpus or []
     stdin = inputs.stdin(f"evaluate {word(run)} -") if "-" in sources else None
+    _check_corpus(sources, text_field, label_field, encoding)
     loaded = load(run, device=device)
+    if loaded.labels and window != COLD:
+        raise UsageError(
+            "--window is for language models, and this is a classifier", hint="leave it out"
+        )
     result = measure(
         loaded,
         sources,
@@ -106,3 +113,17 @@ def evaluate(
         console.emit(shown, format, output)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         kept.keep(loaded.run, "evaluate", result)
+
+
+def _check_corpus(
+    sources: Sequence[str], text_field: str | None, label_field: str | None, encoding: str
+) -> None:
+    """UsageError for how to read a corpus where none is read."""
+    given = {"--text-field": text_field, "--label-field": label_field}
+    given["--encoding"] = encoding if encoding != "utf-8" else None
+    for option, value in given.items():
+        if value is not None and not sources:
+            raise UsageError(
+                f"{option} is about a corpus, and none is given",
+                hint=f"name a corpus, or leave out {option}",
+            )

@@ -11,6 +11,7 @@ from rnnctl.cli import generate_options as o
 from rnnctl.cli.filter_options import StateIn
 from rnnctl.cli.options import (
     DeviceOption,
+    Format,
     FormatOption,
     OutputOption,
     QuietOption,
@@ -64,6 +65,8 @@ def generate(
             "--lines takes its prompts from standard input, one continuation each",
             hint="leave out --count, --state-in and the prompt, or leave out --lines",
         )
+    if lines and copied:
+        raise UsageError("--lines looks for no copies", hint="leave out --copied, or --lines")
     text = "" if lines else _prompt(prompt)
     if lines:
         inputs.check([], f"generate {word(run)} --lines")
@@ -73,11 +76,11 @@ def generate(
     from rnnctl.tasks.machine import set_threads
 
     set_threads(threads)
-    session = Session(load(run, device=device), copied=copied or format != "table")
+    session = Session(load(run, device=device), copied=copied or (format != "table" and not lines))
     end = session.by_document if end is None else end
     wish = Wish(length, tuple(stop or ()), end, seed, sampling)
     if lines:
-        _continue_lines(session, wish, output, format == "json")
+        _continue_lines(session, wish, output, format)
         return
     start = session.read(text, state_in)
     if start.unknown:
@@ -124,14 +127,21 @@ def _speak(session: Session, start: Start, wish: Wish, count: int, write: inputs
         text = ""
 
 
-def _continue_lines(session: Session, wish: Wish, output: Path | None, as_json: bool) -> None:
-    from rnnctl.inference.records import as_json as to_json
+def _continue_lines(session: Session, wish: Wish, output: Path | None, format: Format) -> None:
+    """A continuation for every line; of one that cannot be read the error, beside or in it."""
+    from rnnctl.inference.records import as_json
+    from rnnctl.reports.as_markdown import table_head, table_row
 
     with inputs.output(output) as write, inputs.reading(inputs.STDIN):
+        if format == "markdown":
+            write(table_head(("line", "prompt", "continuation"), "rll") + "\n")
         for line in session.lines(inputs.stdin("generate RUN --lines"), wish):
-            if as_json:
-                write(to_json(line.fields()) + "\n")
+            if format == "json":
+                write(as_json(line.fields()) + "\n")
                 continue
             if line.error:
                 console.warn(f"line {line.line}: {line.error}")
-            write(inputs.one_line(line.text) + "\n")
+            text = inputs.one_line(line.text)
+            if format == "markdown":
+                text = table_row((str(line.line), inputs.one_line(line.prompt), text))
+            write(text + "\n")

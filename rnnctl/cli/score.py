@@ -63,6 +63,7 @@ def score(
     inputs.check(sources, command)
     unit = _unit(lines or jsonl or text_field is not None, documents)
     _check_state(unit, sources, wanted=bool(state_in or state_out))
+    _check_lines(unit, max_line, fail_fast)
     from rnnctl.inference.score import Scorer
     from rnnctl.inference.scoring import TextReader, score_streams
     from rnnctl.inference.training_text import by_document
@@ -96,6 +97,15 @@ def _unit(lines: bool, documents: Unit | None) -> Unit:
             f"--lines and --documents {documents} exclude each other", hint="leave one of them out"
         )
     return "line" if lines else documents or "file"
+
+
+def _check_lines(unit: Unit, max_line: int, fail_fast: bool) -> None:
+    if unit == "file" and (fail_fast or max_line != f.MAX_LINE):
+        option = "--fail-fast" if fail_fast else "--max-line"
+        raise UsageError(
+            f"{option} is about lines, and a file is one text",
+            hint="add --lines or --documents paragraph, or leave it out",
+        )
 
 
 def _check_state(unit: Unit, sources: Sequence[Path], *, wanted: bool) -> None:

@@ -210,7 +210,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _stdin(given: dict[str, dict[str, Any]]) -> Any:
-    return sys.stdin.buffer if "-" in given.get("corpus", {}).get("sources", ()) else None
+    return inputs.stdin("train -") if "-" in given.get("corpus", {}).get("sources", ()) else None
 
 
 def _probe(prepared: Prepared, step: int) -> Iterator[Event]:

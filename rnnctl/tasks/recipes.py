@@ -233,6 +233,7 @@ def _problems(error: ValidationError) -> str:
     found = error.errors(include_url=False, include_context=False)
     texts = []
     for problem in found[:6]:
-        option = option_of(str(problem["loc"][-1] if problem["loc"] else "?"))
+        names = [str(part) for part in problem["loc"] if isinstance(part, str)]
+        option = option_of(names[-1] if names else "?")
         texts.append(f"{option} {problem['input']}: {problem['msg'].lower()}")
     return "; ".join(texts)

@@ -197,3 +197,13 @@ def test_help_is_readable_and_needs_no_torch(rnnctl) -> None:  # type: ignore[no
     for word in ("--match", "--dry-run", "--html", "parameters", "finished runs"):
         assert word in outcome.out
     assert json.dumps(outcome.out).count("\\u001b") == 0
+
+
+@pytest.mark.parametrize(
+    "option", [("--cells", "gru"), ("--seeds", "9"), ("--no-recall",), ("--train", "--lr 3"),
+               ("--steps", "7"), ("--dry-run",), ("--jobs", "2")],
+)  # fmt: skip
+def test_options_of_training_are_refused_for_runs(rnnctl, make_run, option) -> None:  # type: ignore[no-untyped-def]
+    run = make_run("the cat sat on the mat")
+    outcome = rnnctl("compare", run, run, *option)
+    assert outcome.code == 2 and f"{option[0]} is for training" in outcome.err

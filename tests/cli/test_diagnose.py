@@ -248,3 +248,13 @@ def test_the_published_schema_is_the_record() -> None:
     published = json.loads(file.read_text(encoding="utf-8"))
     assert published == schema, "write it anew: `model_json_schema(mode='serialization')`"
     assert schema["properties"]["schema_id"]["const"] == "rnnctl.diagnostics/1"
+
+
+@pytest.mark.parametrize(
+    "option", [("--preset", "full"), ("--seed", 3), ("--text", "x.txt"), ("--beyond", "shuffle")]
+)
+def test_showing_takes_no_options_of_measuring(
+    rnnctl: Callable[..., Any], tmp_path: Path, option: tuple[object, ...]
+) -> None:
+    done = rnnctl("diagnose", tmp_path, "--show", "the key", *option)
+    assert done.code == 2 and f"{option[0]} is for measuring" in done.err and "hint: " in done.err

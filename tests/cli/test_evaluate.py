@@ -273,3 +273,14 @@ def test_errors_say_what_and_where(rnnctl: Command, make_run: Callable[..., Path
     assert (missing.code, "missing.txt does not exist" in missing.err) == (1, True)
     piped = evaluate(rnnctl, run, "-", stdin="the cat sat. " * 20)
     assert piped["losses"][0]["tokens"] == 260
+
+
+def test_what_would_do_nothing_is_refused(
+    rnnctl: Command, make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    done = rnnctl("evaluate", make_run(TEXT), "--text-field", "x")
+    assert done.code == 2 and "--text-field is about a corpus" in done.err
+    table = tmp_path / "table.csv"
+    table.write_text("text,label\nthe cat,good\n")
+    done = rnnctl("evaluate", make_run(TEXT, labels=("bad", "good")), table, "--window", 3)
+    assert done.code == 2 and "--window is for language models" in done.err

@@ -152,3 +152,15 @@ def test_text_is_printed_as_it_is_made_and_a_closed_pipe_is_quiet(run: Path) -> 
         process.stdout.close()
         assert process.wait(60) == 0
         assert process.stderr.read() == b""
+
+
+def test_lines_as_markdown_are_a_table(rnnctl: Command, run: Path) -> None:
+    greedy = ("--lines", "--length", 5, "--temperature", 0)
+    plain = rnnctl("generate", run, *greedy, stdin="the\nthe | cat\n").out.splitlines()
+    done = rnnctl("generate", run, *greedy, "--format", "markdown", stdin="the\nthe | cat\n")
+    head, rule, first, second = done.out.splitlines()
+    assert head == "| line | prompt | continuation |" and set(rule) <= set("|-: ")
+    assert first == f"| 1 | the | {plain[0]} |"
+    assert second.startswith("| 2 | the \\| cat | ")
+    done = rnnctl("generate", run, *greedy, "--copied", stdin="the\n")
+    assert done.code == 2 and "--copied" in done.err

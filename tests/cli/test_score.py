@@ -256,8 +256,9 @@ def test_errors_say_what_and_where(
 def test_any_bytes_get_an_answer_or_a_clear_error(
     rnnctl: Command, run: Path, data: bytes, how: str
 ) -> None:
-    done = rnnctl("score", run, how, "--max-line", 60, stdin=data)
-    if how in ("--lines", "--jsonl"):
+    lines = how in ("--lines", "--jsonl")
+    done = rnnctl("score", run, how, *(("--max-line", 60) if lines else ()), stdin=data)
+    if lines:
         assert done.code == 0
         assert done.out.count("\n") == (data.removesuffix(b"\n").count(b"\n") + 1 if data else 0)
     else:
@@ -287,3 +288,12 @@ def test_all_of_unicode_stress(rnnctl: Command, run: Path, shared_data: Path) ->
         assert one.code == (0 if _is_text(data) else 1)
         if one.code == 0:
             assert json.loads(one.out)["total"]["chars"] == len(data.decode())
+
+
+@pytest.mark.parametrize("option", [("--max-line", 3), ("--fail-fast",)])
+def test_what_is_about_lines_is_refused_for_whole_texts(
+    rnnctl: Command, run: Path, option: tuple[object, ...]
+) -> None:
+    done = rnnctl("score", run, *option, stdin=b"the cat\n")
+    assert done.code == 2 and f"{option[0]} is about lines" in done.err and "hint: " in done.err
+    assert rnnctl("score", run, *option, "--documents", "line", stdin=b"th\n").code == 0

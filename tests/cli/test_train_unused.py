@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from rnnctl.cli.train import _stdin
+from rnnctl.errors import UsageError
+
 CommandLine = Callable[..., Any]
 
 
@@ -58,3 +61,12 @@ def test_what_does_something_is_not(
     small = ("--hidden-size", 4, "--batch-size", 4, "--steps", 1, "--no-diagnose", "--quiet")
     outcome = rnnctl("train", corpora / corpus, "--run", tmp_path / "r", *small, *options)
     assert outcome.code == 0, outcome.err
+
+
+def test_standard_input_that_is_closed_is_nothing_to_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("rnnctl.cli.inputs.sys.stdin", None)
+    with pytest.raises(UsageError, match="standard input is closed") as caught:
+        _stdin({"corpus": {"sources": ("-",)}})
+    assert "rnnctl train -" in caught.value.hint

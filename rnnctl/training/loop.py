@@ -23,6 +23,7 @@ from rnnctl.wording import plural
 MAX_RETRIES = 5
 RETRY_RATE = 0.3  # factor on the learning rate at each return to the last good weights
 ADVICE_STEPS = 100
+NOT_BETTER = "not_better_than_unigram"
 ADVICE_PROGRESS = 0.3  # from here on a model should beat the one that looks at no context
 
 
@@ -244,24 +245,28 @@ class Loop:
 
     def _advise(self, value: float, what: str) -> Iterator[events.Advice]:
         counters = self.state.counters
-        trivial, spelling = self.state.task.trivial_nats, self.state.task.spelling_nats
         late = self.plan.progress(counters, counters.elapsed_s) >= ADVICE_PROGRESS
-        if (
-            counters.step >= ADVICE_STEPS
-            and late
-            and not counters.advised
-            and value - spelling > 0.99 * (trivial - spelling)
-        ):
+        trivial = not beats_trivial(self.state.task, value)
+        if counters.step >= ADVICE_STEPS and late and not counters.advised and trivial:
             counters.advised = True
-            yield events.Advice(
-                counters.step,
-                "not_better_than_unigram",
-                f"{what} loss {value:.3f} does not beat {trivial:.3f}, what a model reaches "
-                "that looks at no context; try another --lr, more steps or a larger --hidden-size",
-            )
+            text = advice(self.state.task, f"{what} loss {value:.3f}")
+            yield events.Advice(counters.step, NOT_BETTER, text)
 
     def _save_when_due(self) -> Iterator[events.Saved]:
         if self._save_due and not self.state.counters.stop_reason:
             yield events.Saved(self.state.counters.step, self.save(self.state))
             self._saved_at = self.clock()
             self._save_due = False
+
+
+def beats_trivial(task: Task, value: float) -> bool:
+    """Whether a validation is clearly better than a model that looks at no context."""
+    return value - task.spelling_nats <= 0.99 * (task.trivial_nats - task.spelling_nats)
+
+
+def advice(task: Task, loss: str) -> str:
+    """What to say where a loss, in words, does not beat that."""
+    return (
+        f"{loss} does not beat {task.trivial_nats:.3f}, what a model reaches that looks at no "
+        "context; try another --lr, more steps or a larger --hidden-size"
+    )

@@ -18,7 +18,14 @@ from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes
 from rnnctl.tasks.loading import parameter_count
 from rnnctl.training import events
 from rnnctl.training.checkpoint import publish, restore, save_checkpoint, unpublish, use_best
-from rnnctl.training.loop import Alone, Loop, TrainingInterrupted
+from rnnctl.training.loop import (
+    NOT_BETTER,
+    Alone,
+    Loop,
+    TrainingInterrupted,
+    advice,
+    beats_trivial,
+)
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together
 from rnnctl.training.schedule import Plan, Replay
@@ -211,12 +218,26 @@ class _Training:
         use_best(self.state)
         measured = list(measure_splits(self.prepared, stop))
         result = train_result(
-            self.run.path, self.prepared, self.state.counters, measured, tuple(self.warnings)
+            self.run.path, self.prepared, self.state.counters, measured, self._final_warnings()
         )
         self.run.drop_outdated_results()
         self.run.write_result(REPORT_NAME, result)
         publish(self.run, self.state)
         return result
+
+    def _final_warnings(self) -> tuple[Warning_, ...]:
+        """What was warned of, as it is in the end: a model may have learnt after the advice.
+
+        By the counters, so that a resumed training reports what an uninterrupted one does.
+        """
+        task, counters = self.prepared.task, self.state.counters
+        kept = [warning for warning in self.warnings if warning.code != NOT_BETTER]
+        best = counters.best_value
+        if counters.advised and best is not None and not beats_trivial(task, best):
+            what = "validation" if self.validated else "training"
+            text = advice(task, f"the best {what} loss {best:.3f}")
+            kept.append(Warning_(code=NOT_BETTER, text=text))
+        return tuple(kept)
 
     def _diagnosed(self, result: TrainResult) -> TrainResult:
         """The result with the headline of the quick diagnosis, kept in the run as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -63,3 +64,10 @@ def set_threads(threads: int | None) -> int:
         torch.set_num_threads(threads)
         threadpool_limits(threads, "blas")  # numpy's, which steps a single stream
     return torch.get_num_threads()
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(1, len(os.sched_getaffinity(0)))
+    return os.cpu_count() or 1

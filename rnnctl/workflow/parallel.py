@@ -32,12 +32,13 @@ from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import RunError
 from rnnctl.tasks.loading import build_model
-from rnnctl.tasks.machine import find_arithmetic, set_threads
+from rnnctl.tasks.machine import available_cores, find_arithmetic, set_threads
 from rnnctl.training.loop import Alone, Loop, TrainingInterrupted
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together, WorkerDiedError, joined, launched
 from rnnctl.training.schedule import Plan, Replay
 from rnnctl.training.state import TrainingState
+from rnnctl.wording import plural
 from rnnctl.workflow.preparation import Prepared, make_task
 
 HOST = "127.0.0.1"
@@ -75,6 +76,20 @@ def team(prepared: Prepared, replay: Replay | None) -> Iterator[Together | Alone
         raise WorkerDiedError(_obituary(followers), hint=error.hint) from error
     finally:
         _end(followers)
+
+
+def crowded(prepared: Prepared) -> str:
+    """What to say where the workers of this machine are more than its cores; "" where not."""
+    workers, cores = prepared.config.training.workers, available_cores()
+    wanted = workers * prepared.threads
+    here = workers > 1 and prepared.arithmetic.device.type == "cpu" and launched() is None
+    if not here or wanted <= cores:
+        return ""
+    return (
+        f"{plural(workers, 'worker')} of {plural(prepared.threads, 'thread')} share "
+        f"{plural(cores, 'core')} and wait for each other; as many threads in all as cores are "
+        "the fastest"
+    )
 
 
 def _start(rank: int, size: int, port: int) -> subprocess.Popen[bytes]:

@@ -33,7 +33,7 @@ from rnnctl.training.state import TrainingState
 from rnnctl.workflow.final import FinalInterrupted, measure_splits
 from rnnctl.workflow.interruption import StopRequest, stop_requests
 from rnnctl.workflow.outcome import train_result
-from rnnctl.workflow.parallel import team
+from rnnctl.workflow.parallel import crowded, team
 from rnnctl.workflow.preparation import Prepared, prepare, run_files
 from rnnctl.workflow.progress import Event, Finished, Preparing, Started
 from rnnctl.workflow.recording import (
@@ -111,6 +111,8 @@ class _Training:
         self.validated = len(prepared.store.split("valid").ids) > 0
         if not self.validated:
             self._warn("no_validation", NO_VALIDATION)
+        if crowd := crowded(prepared):
+            self._warn("more_workers_than_cores", crowd)
 
     def events(self) -> Iterator[Event]:
         with stop_requests() as stop:

@@ -27,6 +27,9 @@ from rnnctl.training.events import Step
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import WorkerDiedError
 from rnnctl.training.state import TrainingState, snapshot
+from rnnctl.workflow import parallel
+from rnnctl.workflow.parallel import crowded
+from rnnctl.workflow.preparation import prepare
 from rnnctl.workflow.train import Options, train
 
 Settings = Callable[..., RunConfig]
@@ -167,6 +170,16 @@ def test_a_worker_that_dies_ends_the_training_with_a_run_that_can_be_resumed(
 def test_a_batch_that_cannot_be_shared_is_refused(settings: Settings) -> None:
     with pytest.raises(UsageError, match="share a batch of 4"):
         settings(workers=3)
+
+
+def test_more_workers_than_cores_are_said_to_wait_for_each_other(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parallel, "available_cores", lambda: 2)
+    crowd = crowded(prepare(settings(workers=4, device="cpu")))
+    assert "4 workers of 1 thread share 2 cores" in crowd
+    for fitting in ({"workers": 2}, {"workers": 1, "threads": 1}):
+        assert crowded(prepare(settings(device="cpu", **fitting))) == ""
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ class CurvePoint(Record):
     """One validation: what was minimised, and what it had cost."""
 
     step: int
-    tokens: int
+    tokens: int = Field(description="trained on by then, from the mean number a step")
     value: float
     accuracy: float | None = None
 

@@ -160,7 +160,7 @@ class Loop:
         counters = self.state.counters
         elapsed = counters.elapsed_s
         progress = self.plan.progress(counters, elapsed)
-        if progress >= 1:
+        if self.plan.over(counters, elapsed):
             counters.stop_reason = self.plan.reason(counters)
         counters.evaluation_due = bool(counters.stop_reason) or self.plan.evaluation_due(
             counters, progress, elapsed

@@ -70,6 +70,16 @@ class Plan:
             return 1.0 if done else self.replay.progress[counters.step]
         return min(1.0, max(self._shares(counters, elapsed_s).values()))
 
+    def over(self, counters: Counters, elapsed_s: float) -> bool:
+        """Whether the training has reached its end.
+
+        A repeated one takes every step of the first, also one that began when its time was up: a
+        validation before it may have taken longer than was left for it.
+        """
+        if self.replay is not None:
+            return counters.step >= len(self.replay.progress)
+        return self.progress(counters, elapsed_s) >= 1
+
     def _shares(self, counters: Counters, elapsed_s: float) -> dict[str, float]:
         """How much of each limit is used up."""
         found = {}

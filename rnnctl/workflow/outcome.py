@@ -70,8 +70,9 @@ def _curve(counters: Counters) -> tuple[CurvePoint, ...]:
     """Every validation; the first have no accuracy where an older rnnctl made them."""
     unknown = len(counters.history) - len(counters.accuracies)
     accuracies = (*(None,) * unknown, *counters.accuracies)
+    per_step = counters.tokens / max(1, counters.step)
     return tuple(
-        CurvePoint(step=step, tokens=0, value=value, accuracy=accuracy)
+        CurvePoint(step=step, tokens=round(step * per_step), value=value, accuracy=accuracy)
         for (step, value), accuracy in zip(counters.history, accuracies, strict=True)
     )
 

@@ -146,7 +146,7 @@ class _Training:
         changed = self.run.config.training.patience != self.prepared.config.training.patience
         if counters.stop_reason == "patience" and not changed:
             return
-        if self.plan.progress(counters, counters.elapsed_s) < 1:
+        if not self.plan.over(counters, counters.elapsed_s):
             counters.stop_reason = ""
 
     def _warn(self, code: str, text: str) -> None:

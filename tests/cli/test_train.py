@@ -421,6 +421,7 @@ def test_losses_on_the_way_have_the_spelling_in_them_as_the_result_has(
     train, valid, _ = (split["losses"][0] for split in result["splits"])
     assert valid["unknown_rate"] > 0.3
     assert result["curve"][-1]["value"] == pytest.approx(valid["loss_nats"], rel=1e-4)
+    assert result["curve"][-1]["tokens"] == result["tokens"]
     assert f"valid {valid['loss_nats']:.3f}" in outcome.err
     last = [event for event in Run.open(tmp_path / "r").log() if event["event"] == "step"][-1]
     assert last["loss_nats"] == pytest.approx(train["loss_nats"], rel=0.1)

@@ -163,6 +163,14 @@ def test_a_replay_takes_the_recorded_steps_and_rates() -> None:
     assert {e.step for e in again if isinstance(e, Evaluated)} == validated
 
 
+def test_a_replay_takes_a_step_that_began_when_the_time_was_up() -> None:
+    """A validation took longer than the one before it, and left nothing of the budget."""
+    replay = Replay((0.0, 0.5, 0.9, 1.0, 1.0), frozenset({3, 5}))
+    again, state = run(Line(), budget_s=50.0, replay=replay, clock=lambda: 0.0)
+    assert [step.progress for step in steps_of(again)] == [0.0, 0.5, 0.9, 1.0, 1.0]
+    assert state.counters.stop_reason == "budget"
+
+
 def test_a_replay_goes_back_where_the_recorded_training_did() -> None:
     def bad(step: int) -> bool:
         return step in (1, 12)

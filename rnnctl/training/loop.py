@@ -207,7 +207,8 @@ class Loop:
         counters.evaluated_step = counters.step
         counters.evaluation_s = elapsed - before
         counters.evaluated_at_s = elapsed
-        counters.evaluated_progress = self.plan.progress(counters, elapsed)
+        over = bool(counters.stop_reason)  # even if the budget has a little left
+        counters.evaluated_progress = 1.0 if over else self.plan.progress(counters, elapsed)
         train = counters.loss_sum / counters.loss_tokens if counters.loss_tokens else None
         counters.loss_sum, counters.loss_tokens = 0.0, 0
         value = validation.value if validation is not None else train

@@ -18,6 +18,7 @@ from rnnctl.errors import DataError
 from rnnctl.wording import plural
 
 __all__ = [
+    "NO_TARGET",
     "ClassifierBatch",
     "DocumentBatches",
     "LanguageModelBatch",
@@ -26,12 +27,12 @@ __all__ = [
     "streaming_batches",
 ]
 
-NO_TARGET = -100
+NO_TARGET = -100  # in the place of a target: nothing is to be predicted there
 
 
 @dataclass(frozen=True, slots=True)
 class LanguageModelBatch:
-    """inputs, targets (T, B) int64; targets[t] is the token after inputs[t], -100 for none.
+    """inputs, targets (T, B) int64; targets[t] is the token after inputs[t], NO_TARGET for none.
 
     starts (T, B) bool or None: where the state is zeroed before the step. The first chunk of a pass
     has its whole first row set.
@@ -173,7 +174,7 @@ def streaming_batches(
     """Every token of `ids` as a target exactly once, in chunks of `length`, state carried over.
 
     The text is cut into `batch_size` streams that each begin with a zero state (starts); the last
-    is filled up with targets -100. offsets: documents, whose starts then zero the state too.
+    is filled up with NO_TARGET. offsets: documents, whose starts then zero the state too.
     """
     total = len(ids)
     if not total:

@@ -31,11 +31,11 @@ class ClassifierBatch:
 
 
 def pad_documents(
-    documents: Sequence[NDArray[np.int32]], boundary_id: int
+    documents: Sequence[NDArray[np.int32]], filler: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Side by side, filled up with the boundary: ids (T, B), lengths (B,)."""
+    """Side by side, filled up with `filler`: ids (T, B), lengths (B,)."""
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
-    ids = np.full((len(documents), int(lengths.max(initial=0))), boundary_id, dtype=np.int64)
+    ids = np.full((len(documents), int(lengths.max(initial=0))), filler, dtype=np.int64)
     for row, document in zip(ids, documents, strict=True):
         row[: len(document)] = document
     return np.ascontiguousarray(ids.T), lengths

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rnnctl.data.batches import pad_documents
 from rnnctl.errors import NotFiniteError, RunError
 from rnnctl.inference.engine import EngineChoice
 from rnnctl.inference.lines import Line
@@ -116,12 +117,11 @@ class Predictor:
     def _padded(self, documents: list[Ids], lengths: NDArray[np.int64]) -> NDArray[np.float64]:
         logits = np.zeros((len(documents), len(self.labels)))
         for some in batches_by_length(lengths):
-            ids = np.full((int(lengths[some].max()), len(some)), self._tokenizer.boundary_id)
-            for column, index in enumerate(some):
-                ids[: lengths[index], column] = documents[index]
+            texts = [documents[index] for index in some]
+            ids, read = pad_documents(texts, self._tokenizer.boundary_id)
             output = self._model(
-                torch.from_numpy(ids.astype(np.int64)).to(self._device),
-                torch.from_numpy(lengths[some]).to(self._device),
+                torch.from_numpy(ids).to(self._device),
+                torch.from_numpy(read).to(self._device),
             )
             logits[some] = output.double().cpu().numpy()
         return logits

@@ -153,7 +153,7 @@ class LanguageModel(_Reader):
     ) -> tuple[Tensor, State]:
         """Summed nats of the targets (T, B) given ids (T, B), with gradient; and the state.
 
-        Targets of -100 do not count. Divide by their number for the mean. Accumulated in fp32, or
+        Targets NO_TARGET do not count. Divide by their number for the mean. Accumulated in fp32, or
         float64 for a float64 model, also under autocast.
         """
         features, state = self.features(ids, state, starts)
@@ -190,7 +190,7 @@ class LanguageModel(_Reader):
         state: State | None = None,
         starts: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """As `loss`, but the nats of every target (T, B), 0 where it is -100; without gradient."""
+        """As `loss`, but the nats of every target (T, B), 0 for NO_TARGET; without gradient."""
         features, state = self.features(ids, state, starts)
         nats = softmax.token_losses(
             features.flatten(0, 1), self.decoder.weight, self.decoder.bias, targets.flatten()

@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy, linear, pad
 
+from rnnctl.data.batches import NO_TARGET
 from rnnctl.nn.engines import fused_available, product_dtype
 from rnnctl.nn.products import can_pack, packed, transposed, weight_gradient
 
-NO_TARGET = -100
 SLICE = 1 << 24  # bytes of logits held at once
 LARGE = 1 << 12  # vocabularies from which the sliced loss and compiled passes pay
 _ALIGN = 32  # features are padded to a multiple of this, for the vector units
@@ -30,7 +30,7 @@ _ALIGN = 32  # features are padded to a multiple of this, for the vector units
 def summed_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """features (N, F), weight (V, F), bias (V,), targets (N,) -> summed nats, a scalar in fp32.
 
-    Targets of -100 do not count. float64 stays float64. Products are in bf16 under autocast, sums
+    Targets NO_TARGET do not count. float64 stays float64. Products are in bf16 under autocast, sums
     in fp32 at least.
     """
     if len(weight) < LARGE and 4 * len(features) * len(weight) <= SLICE:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
 from rnnctl.config import TrainingConfig
-from rnnctl.data.batches import ClassifierBatch, DocumentBatches
+from rnnctl.data.batches import ClassifierBatch, DocumentBatches, pad_documents
 from rnnctl.data.ids import SplitIds
 from rnnctl.nn.models import Classifier
 from rnnctl.results.base import Classification
@@ -109,13 +109,11 @@ def classify_split(
     for some in batches_by_length(lengths):
         if interrupted():
             return None
-        ids = np.full((int(lengths[some].max()), len(some)), boundary_id, np.int64)
-        for column, d in enumerate(some):
-            ids[: lengths[d], column] = split.ids[split.offsets[d] : split.offsets[d + 1]]
+        ids, read = pad_documents([split.document(int(d)) for d in some], boundary_id)
         with arithmetic.context():
             output = model(
                 torch.from_numpy(ids).to(arithmetic.device),
-                torch.from_numpy(lengths[some]).to(arithmetic.device),
+                torch.from_numpy(read).to(arithmetic.device),
             )
         logits[some] = output.double().cpu().numpy()
     return logits

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rnnctl.data.batches import NO_TARGET, pad_documents
 from rnnctl.data.ids import IdArray
 from rnnctl.nn.models import LanguageModel
 from rnnctl.tasks.base import Arithmetic, Interrupted
 
-NO_TARGET = -100
 STREAMS = 64
 LEAD = 256  # tokens read before each part of a text that is evaluated in parallel
 CHUNK = 128
@@ -63,9 +63,13 @@ def streaming_nats(
         total += nats if start >= 0 else 0.0
         if stop == 0:
             # The first part has nothing before it.
-            first = torch.zeros(1, dtype=torch.long, device=state[0].device)
-            state = tuple(part.index_fill(1, first, 0.0) for part in state)
+            state = tuple(_without_first(part) for part in state)
     return total
+
+
+def _without_first(part: Tensor) -> Tensor:
+    """A state (L, B, H) that is zero for the first stream; the index must be where it is."""
+    return part.index_fill(1, torch.zeros(1, dtype=torch.long, device=part.device), 0.0)
 
 
 def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
@@ -182,11 +186,7 @@ def _padded(
     ids: IdArray, offsets: NDArray[np.int64], some: NDArray[np.int64], boundary_id: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Inputs and targets (T, B) of some documents, padded with boundary_id and NO_TARGET."""
-    longest = int((offsets[some + 1] - offsets[some]).max())
-    inputs = np.full((longest, len(some)), boundary_id, np.int64)
-    targets = np.full((longest, len(some)), NO_TARGET, np.int64)
-    for column, d in enumerate(some):
-        document = ids[offsets[d] : offsets[d + 1]]
-        targets[: len(document), column] = document
-        inputs[1 : len(document), column] = document[:-1]
+    targets, _ = pad_documents([ids[offsets[d] : offsets[d + 1]] for d in some], NO_TARGET)
+    inputs = np.full_like(targets, boundary_id)
+    inputs[1:] = np.where(targets[1:] == NO_TARGET, boundary_id, targets[:-1])
     return inputs, targets

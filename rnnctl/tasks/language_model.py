@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl.config import TrainingConfig
-from rnnctl.data.batches import LanguageModelBatch, StreamBatches
+from rnnctl.data.batches import NO_TARGET, LanguageModelBatch, StreamBatches
 from rnnctl.data.ids import IdArray, SplitIds
 from rnnctl.nn.models import LanguageModel
 from rnnctl.tasks.base import Arithmetic, Carry, Interrupted, StepLoss, Validation
@@ -79,7 +79,7 @@ class LanguageModelTask:
         starts, carry = self._starts(batch, carry)
         with self.arithmetic.context():
             total, state = self.model.loss(inputs, targets, carry, starts)
-        units = int((batch.targets != -100).sum())
+        units = int((batch.targets != NO_TARGET).sum())
         total = total + self._train_spelling * units / self.workers
         kept = tuple(part.detach() for part in state)
         return StepLoss(total, units, tokens=units, documents=0, carry=kept)

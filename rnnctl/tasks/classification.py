@@ -51,6 +51,10 @@ class ClassificationTask:
         shares = counts[counts > 0] / counts.sum()
         self.trivial_nats = float(-(shares * np.log(shares)).sum())
 
+    def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:
+        """Nothing: every document begins anew."""
+        return ()
+
     def next_batch(self) -> ClassifierBatch:
         """The next batch of documents."""
         return next(self._iterator)

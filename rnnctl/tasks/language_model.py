@@ -67,6 +67,10 @@ class LanguageModelTask:
             self.spelling_nats = spelling_per_token(valid, self._valid_offsets)
         self.trivial_nats = unigram_nats(train.ids, model.vocab_size) + self.spelling_nats
 
+    def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:
+        """The zero state of so many streams."""
+        return self.model.recurrent.initial_state(streams)
+
     def next_batch(self) -> LanguageModelBatch:
         """The next chunk of all streams."""
         return next(self.batches)

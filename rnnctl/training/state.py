@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from rnnctl.config import TrainingConfig
 from rnnctl.errors import CorruptRunError
-from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.tasks.base import Task
 from rnnctl.training.optimizer import AdamW
 from rnnctl.training.schedule import Counters
@@ -143,9 +142,7 @@ class TrainingState:
         """ValueError unless `carry` is a hidden state of this model for this worker's streams."""
         if not carry:
             return
-        model = self.task.model
-        assert isinstance(model, LanguageModel | Classifier)
-        own = model.recurrent.initial_state(self.batch_size // self.workers)
+        own = self.task.initial_carry(self.batch_size // self.workers)
         _check_shapes(carry, {str(i): part for i, part in enumerate(own)}, "carry")
 
     def _load_moments(self, tensors: Tensors) -> None:

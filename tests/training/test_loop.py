@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rnnctl.config import TrainingConfig
-from rnnctl.errors import DivergenceError
+from rnnctl.errors import CorruptRunError, DivergenceError
 from rnnctl.tasks.base import Carry, StepLoss, Validation
 from rnnctl.training.events import (
     Advice,
@@ -26,7 +26,7 @@ from rnnctl.training.events import (
 from rnnctl.training.loop import Loop, TrainingInterrupted
 from rnnctl.training.optimizer import AdamW, clip, make_optimizer
 from rnnctl.training.schedule import Plan, Replay, replay_of
-from rnnctl.training.state import TrainingState
+from rnnctl.training.state import TrainingState, snapshot
 from rnnctl.workflow.recording import log_record
 
 
@@ -64,6 +64,9 @@ class Line:
         self.batches = Points()
         self.bad = bad
         self.validations: list[float] | None = None
+
+    def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:
+        return (torch.zeros(streams),)
 
     def next_batch(self) -> int:
         return next(self.batches)
@@ -194,6 +197,21 @@ def test_a_bad_step_goes_back_to_the_last_good_weights_at_a_lower_rate() -> None
     assert math.isnan(back.loss_nats) and back.lr > 0
     assert state.counters.lr_scale == pytest.approx(0.3)
     assert all(math.isfinite(step.loss_nats) for step in steps_of(events))
+
+
+def test_any_task_can_carry_something_through_a_checkpoint() -> None:
+    settings = TrainingConfig(steps=5, batch_size=4)
+    states = []
+    for _ in range(2):
+        task = Line()
+        states.append(TrainingState.begin(task, make_optimizer(task.model, settings), settings))
+    states[0].carry = (torch.full((4,), 2.0),)
+    weights = snapshot(states[0].task.model)
+    states[1].load(weights, states[0].tensors(), states[0].values())
+    assert states[1].carry is not None and torch.equal(states[1].carry[0], torch.full((4,), 2.0))
+    wrong = {**states[0].tensors(), "carry.0": torch.zeros(7)}
+    with pytest.raises(CorruptRunError, match="carry"):
+        states[1].load(weights, wrong, states[0].values())
 
 
 def test_it_gives_up_when_going_back_does_not_help() -> None:

@@ -56,7 +56,7 @@ class NotFiniteError(RnnctlError):
 
     def __init__(self, where: str) -> None:
         super().__init__(
-            f"{where}: the model's loss is not finite, for its numbers overflow",
+            f"{where}: the model's numbers overflow, and are not finite",
             hint="leave this text out, or train again with a lower --lr, a smaller --clip or "
             "--nonlinearity tanh",
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnctl.errors import UsageError
+from rnnctl.errors import NotFiniteError, UsageError
 
 Logits = NDArray[np.float32]
 UNIFORMS_AT_ONCE = 256
@@ -155,12 +155,17 @@ def choose(
 
     logits (B, V), where minus infinity forbids a token; recent (B, W) the tokens that the
     repetition penalty counts; uniforms (B,) in [0, 1), one for each stream. Returns (B,).
+
+    NotFiniteError where a stream's logits say nothing.
     """
     logits = penalize(logits, recent, sampling.repetition_penalty)
+    highest = logits.max(axis=1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise NotFiniteError("the next token")
     if sampling.temperature == 0:
         greedy: NDArray[np.int64] = logits.argmax(axis=1)
         return greedy
-    logits = logits - logits.max(axis=1, keepdims=True)
+    logits = logits - highest
     if sampling.temperature != 1.0:
         with np.errstate(over="ignore"):  # to minus infinity: the token is as good as impossible
             logits /= np.float32(max(sampling.temperature, LEAST_TEMPERATURE))

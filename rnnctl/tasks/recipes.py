@@ -167,9 +167,9 @@ def _source_recipe(given: Mapping[str, Mapping[str, Any]], task: str) -> Setting
     for name, value in given.get("tokenizer", {}).items():
         known = getattr(source.tokenizer, name)
         if value != known:
-            said = "not given" if known is None else known
+            made = "without it" if known is None else f"with {known}"
             raise UsageError(
-                f"{option_of(name)} {value}: the tokens of {path} were made with {said}, and its "
+                f"{option_of(name)} {value}: the tokens of {path} were made {made}, and its "
                 "weights belong to them",
                 hint=f"leave out {option_of(name)}, or --from",
             )

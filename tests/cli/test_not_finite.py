@@ -37,11 +37,17 @@ def test_scoring_says_where(
     assert rnnctl(command, wild, *options, stdin=b"a b\n").code == 0
 
 
+@pytest.mark.parametrize("temperature", [0, 0.8])
+def test_generating_stops(rnnctl: Command, wild: Path, temperature: float) -> None:
+    outcome = rnnctl("generate", wild, TEXT, "--length", 5, "--temperature", temperature)
+    assert outcome.code == 1 and "the next token: the model's numbers overflow" in outcome.err
+
+
 def test_evaluating_says_where(rnnctl: Command, wild: Path, tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_text(TEXT)
     outcome = rnnctl("evaluate", wild, path)
-    assert outcome.code == 1 and "text.txt: the model's loss is not finite" in outcome.err
+    assert outcome.code == 1 and "text.txt: the model's numbers overflow" in outcome.err
 
 
 def test_classifying_says_where(
@@ -49,7 +55,7 @@ def test_classifying_says_where(
 ) -> None:
     run = make_run(TEXT, labels=("bad", "good"), **WILD)
     outcome = rnnctl("classify", run, stdin=f"a b\n{TEXT}\n".encode())
-    assert outcome.code == 1 and "line 2: the model's loss is not finite" in outcome.err
+    assert outcome.code == 1 and "line 2: the model's numbers overflow" in outcome.err
     path = tmp_path / "table.csv"
     path.write_text(f"text,label\na b,good\na c,bad\n{TEXT},bad\n")
     outcome = rnnctl("evaluate", run, path, "--text-field", "text", "--label-field", "label")

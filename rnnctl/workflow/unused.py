@@ -21,29 +21,31 @@ def check_unused(given: Mapping[str, Any], config: CorpusConfig, corpus: Corpus)
     paths = [Path(source) for source in sources]
     idle: dict[str, str] = {}
     if corpus.running:
-        why = "one running text has neither documents nor columns"
-        idle |= dict.fromkeys(("max_tokens", "keep", *_FIELDS), why)
+        idle |= dict.fromkeys(("max_tokens", "keep"), "one running text is no documents")
     if any(source.startswith("task:") for source in sources):
         names = (*_TEXT, *_FIELDS, "split")
         idle |= dict.fromkeys(names, "a memory task's documents and splits are its own")
     elif any(source.startswith("hub:") for source in sources):
         idle |= dict.fromkeys(_TEXT, "a hub corpus has records")
     elif paths and all(path.is_file() or path.is_dir() for path in paths):
-        idle |= _idle_for_files(arrange(paths).files)
+        idle |= _idle_for_files(arrange(paths).files, labelled=bool(corpus.label_names))
     for name, why in idle.items():
         if given.get(name) not in (None, CorpusConfig.model_fields[name].default):
-            cut = corpus.running and name != "split"
+            cut = corpus.running and name in ("max_tokens", "keep")
             raise UsageError(
                 f"{option_of(name)} does nothing here: {why}",
                 hint="leave it out, or cut the text with --documents" if cut else "leave it out",
             )
 
 
-def _idle_for_files(layout: Mapping[str, list[Source]]) -> dict[str, str]:
+def _idle_for_files(layout: Mapping[str, list[Source]], *, labelled: bool) -> dict[str, str]:
     files = [source for group in layout.values() for source in group]
     idle = {}
     if all(source.is_table for source in files):
         idle["documents"] = "a table's records are the documents"
+    elif not any(source.is_table for source in files):
+        names = _FIELDS[:1] if labelled else _FIELDS  # the first word of a line may be its label
+        idle |= dict.fromkeys(names, "plain text has no columns")
     if all(source.kind == ".parquet" for source in files):
         idle["encoding"] = "parquet files say how they are encoded"
     if "valid" in layout:

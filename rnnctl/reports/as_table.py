@@ -160,7 +160,7 @@ def _rich_table(block: Table, width: int) -> RichTable:
 
 def _folded(text: str, width: int) -> str:
     """Text whose words fit `width`; longer ones are cut, after a mark such as / or -."""
-    return " ".join(_folded_word(word, width) for word in text.strip().split(" "))
+    return " ".join(_folded_word(word, width) for word in text.split(" "))
 
 
 def _folded_word(word: str, width: int) -> str:
@@ -225,6 +225,7 @@ _BREAKS = re.compile(r"[^/_.:=-]*[/_.:=-]+|[^/_.:=-]+")
 # A line may not break inside "[31, 47]" or between a number and its sign: rich breaks at every
 # kind of space, so these are set with a private character that becomes a space at the very end.
 _GLUE = "\ue000"
+_FIRST_OR_NEXT = re.compile(r"^ *\S+|\S+")
 _UNBROKEN = re.compile(r"\[[^\[\]]{1,24}\]|(?<=\d) %|(?<=^[<>≤≥]) (?=\d)")
 
 
@@ -233,7 +234,8 @@ def _glued(text: str) -> str:
 
 
 def _least_width(cells: Sequence[str]) -> int:
-    words = (word for cell in cells for word in _glued(cell).split())
+    """The longest word; the first of a cell takes the spaces before it along."""
+    words = (word for cell in cells for word in _FIRST_OR_NEXT.findall(_glued(cell)))
     return max((cell_len(word) for word in words), default=1)
 
 

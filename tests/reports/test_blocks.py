@@ -72,6 +72,11 @@ def test_every_word_of_any_table_comes_out_whole(
                 assert word in text
 
 
+def test_rows_of_a_part_stay_indented() -> None:
+    made = table(["", "measured"], [["HOLD: what the state holds", ""], ["  half", "1.2 words"]])
+    assert "\n  half " in as_table([made], width=80)
+
+
 def test_columns_that_do_not_fit_are_continued_below_with_the_first_one_repeated() -> None:
     parts = split_columns(WIDE, 45)
     assert len(parts) > 1

@@ -40,7 +40,7 @@ def told(name, function):
 LanguageModelTask.validate = told("validate", LanguageModelTask.validate)
 LanguageModelTask.loss = told("train", LanguageModelTask.loss)
 work.measure_splits = told("measure", work.measure_splits)
-command._headline = lambda: told("diagnose", probes.headline)
+command._headline = told("diagnose", probes.headline)
 sys.exit(main())
 """
 

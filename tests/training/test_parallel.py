@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -48,11 +49,13 @@ def without_dropout(config: RunConfig) -> RunConfig:
 
 
 def followers() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "rnnctl.workflow.parallel" in child.cmdline()
-    ]
+    """Those that still run: a child may end between being listed and being asked."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "rnnctl.workflow.parallel" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def test_two_processes_give_the_losses_of_one(

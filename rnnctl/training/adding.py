@@ -52,16 +52,16 @@ class SharedMemory:
     def __init__(self, rank: int, size: int) -> None:
         self._rank, self._size = rank, size
         self._turn = 0
-        self._slots: Tensor | None = None  # (2, processes, values) float32
-        self._instead: Messages | None = None
+        self._asked_for_room = False
+        self._slots: Tensor | None = None  # (2, processes, values) float32; None without room
 
     def add(self, gradients: Sequence[Tensor], loss: Tensor) -> float:
         """See `Adder`."""
         values = sum(gradient.numel() for gradient in gradients)
-        if self._slots is None and self._instead is None:
-            self._open(values)
+        if not self._asked_for_room:
+            self._asked_for_room, self._slots = True, self._open(values)
         if self._slots is None or self._slots.shape[-1] != values:
-            return (self._instead or Messages()).add(gradients, loss)
+            return Messages().add(gradients, loss)
         slots = self._slots[self._turn]
         for gradient, own in zip(gradients, _pieces(slots[self._rank], gradients), strict=True):
             own.copy_(gradient)
@@ -75,19 +75,18 @@ class SharedMemory:
                 gradient.add_(other)
         return float(total)
 
-    def _open(self, values: int) -> None:
+    def _open(self, values: int) -> Tensor | None:
         count = 2 * self._size * values
         path = _make(4 * count) if self._rank == 0 else None
         name = _tell(str(path or ""))
         if not name:
-            self._instead = Messages()
-            return
+            return None
         memory = torch.from_file(name, shared=True, size=count, dtype=torch.float32)
         dist.barrier()
         if path:  # a killed training then leaves nothing; Windows keeps it until all have ended
             with contextlib.suppress(OSError):
                 path.unlink()
-        self._slots = memory.view(2, self._size, values)
+        return memory.view(2, self._size, values)
 
 
 def _tell(path: str) -> str:

@@ -7,7 +7,7 @@ setting that a file brings along may be idle.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rnnctl.config import RunConfig, option_of
@@ -54,10 +54,8 @@ CONDITIONS: Mapping[tuple[str, str], Condition] = {
         "leave it out, or say --cell rnn",
     ),
     ("model", "pool"): _CLASSIFIERS,
-    ("model", "bidirectional"): Condition(
-        lambda config: config.model.task != "lm",
-        "is for classifiers: a language model would see what it predicts",
-        "leave it out, or train with --task sentiment",
+    ("model", "bidirectional"): replace(
+        _CLASSIFIERS, words="is for classifiers: a language model would see what it predicts"
     ),
     ("model", "tied"): Condition(
         lambda config: config.model.task == "lm", "is for language models"

@@ -59,5 +59,8 @@ def test_what_a_file_brings_along_may_be_idle(option: str) -> None:
 
 def test_the_usual_value_and_dropout_for_all_are_no_contradiction() -> None:
     usual = {"nonlinearity": "tanh", "pool": "last", "bidirectional": False, "tied": False}
-    resolve({"model": usual})
-    resolve({"model": dict.fromkeys(("dropout_input", "dropout_between", "dropout_output"), 0.3)})
+    model = resolve({"model": usual}).model
+    assert {name: getattr(model, name) for name in usual} == usual
+    kinds = ("dropout_input", "dropout_between", "dropout_output")
+    model = resolve({"model": dict.fromkeys(kinds, 0.3)}).model
+    assert [getattr(model, kind) for kind in kinds] == [0.3] * 3

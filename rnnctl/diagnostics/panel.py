@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
     EffectRecord,
@@ -37,8 +38,7 @@ class Measured:
 
     def records(self) -> dict[str, Measurement]:
         """Those that were taken, by name."""
-        names = ("use", "effect", "hold", "reach", "gates", "position")
-        found = {name: getattr(self, name) for name in names}
+        found = {name: getattr(self, name) for name in DIAGNOSTICS}
         return {name: record for name, record in found.items() if record is not None}
 
 

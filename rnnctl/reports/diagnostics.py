@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.diagnostic_curves import curve_blocks
 from rnnctl.reports.numbers import estimate, fixed, interval, number
@@ -17,7 +18,7 @@ from rnnctl.results.diagnostics import (
 )
 from rnnctl.wording import plural, with_unit
 
-NAMES = ("use", "effect", "hold", "reach", "gates", "position")
+NAMES = tuple(DIAGNOSTICS)
 PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
 PHRASES = {
     "n_eff_foreign": "context for the last 1 % of perplexity",

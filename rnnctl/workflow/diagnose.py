@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.diagnostics import checks, panel
 from rnnctl.diagnostics.known_answers import remembered
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
@@ -29,7 +30,7 @@ from rnnctl.workflow.text import Text, heldout
 
 LANGUAGE_NAMES = ("use", "effect", "hold", "reach", "gates")
 CLASSIFIER_NAMES = ("effect", "position", "hold", "reach", "gates")
-NAMES = ("use", "effect", "hold", "reach", "gates", "position")
+NAMES = tuple(DIAGNOSTICS)
 Tell = Callable[[str], None]
 
 

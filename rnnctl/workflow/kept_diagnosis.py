@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.diagnostics import checks, panel
 from rnnctl.diagnostics.verdict import verdict
 from rnnctl.errors import RunError
@@ -19,7 +20,6 @@ from rnnctl.results.diagnostics import DiagnosticsResult
 from rnnctl.runs import Run
 from rnnctl.runs.heldout import HELDOUT_NAME
 
-SECTIONS = ("use", "effect", "hold", "reach", "gates", "position")
 USUAL_SEED = 0
 _OF_HEADLINE = {"use_neff": "use", "effect_half": "effect"}
 
@@ -79,12 +79,12 @@ def _made(result: DiagnosticsResult) -> dict[str, object]:
 
 def sections(result: DiagnosticsResult) -> set[str]:
     """Names of the measurements in a diagnosis."""
-    return {name for name in SECTIONS if getattr(result, name) is not None}
+    return {name for name in DIAGNOSTICS if getattr(result, name) is not None}
 
 
 def merged(old: DiagnosticsResult, new: DiagnosticsResult) -> DiagnosticsResult:
     """`old` with the measurements of `new`, and what follows from them together."""
-    records = {name: getattr(new, name) or getattr(old, name) for name in SECTIONS}
+    records = {name: getattr(new, name) or getattr(old, name) for name in DIAGNOSTICS}
     head = (new if _OF_HEADLINE[new.headline.kind] in sections(new) else old).headline
     measured = _measured(new, records)
     rest = dict.fromkeys([*_of_the_text(old), *_of_the_text(new)])
@@ -110,6 +110,6 @@ def _measured(result: DiagnosticsResult, records: dict[str, object]) -> panel.Me
 
 def _of_the_text(result: DiagnosticsResult) -> list[Warning_]:
     """Warnings that do not follow from the measurements."""
-    records = {name: getattr(result, name) for name in SECTIONS}
+    records = {name: getattr(result, name) for name in DIAGNOSTICS}
     follow = checks.warnings(result.model, _measured(result, records), result.headline)
     return [warning for warning in result.warnings if warning not in follow]

@@ -206,16 +206,18 @@ class _Batch:
         logits = self._stepper.step(self._last)
         if self._tokenizer.unknown_id is not None:
             logits[:, self._tokenizer.unknown_id] = -np.inf  # it stands for nothing one could say
-        uniforms = self._uniforms.next()[self._rows]
-        self._last = choose(logits, self._wish.sampling, self._recent, uniforms)
+        self._last = choose(logits, self._wish.sampling, self._recent, self._uniforms.next())
         if self._wish.sampling.repetition_penalty != 1.0:
             said = np.concatenate([self._recent, self._last[:, None]], axis=1)
             self._recent = said[:, -RECENT:]
-        told = zip(self._rows.tolist(), self._last.tolist(), strict=True)
-        pieces = [self._piece(row, token) for row, token in told]
-        if any(piece.ended for piece in pieces):
-            self._drop(np.array([not piece.ended for piece in pieces]))
-        yield from (piece for piece in pieces if piece.text or piece.ended)
+        alive = []
+        for row, token in zip(self._rows.tolist(), self._last.tolist(), strict=True):
+            piece = self._piece(row, token)
+            alive.append(not piece.ended)
+            if piece.text or piece.ended:
+                yield piece
+        if not all(alive):
+            self._drop(np.array(alive))
 
     def close(self) -> Iterator[Piece]:
         """Let the rows that are left say what they held back: their length is reached."""
@@ -232,4 +234,6 @@ class _Batch:
     def _drop(self, alive: NDArray[np.bool_]) -> None:
         self._rows, self._last = self._rows[alive], self._last[alive]
         self._recent = self._recent[alive]
-        self._stepper.keep(np.flatnonzero(alive))
+        kept = np.flatnonzero(alive)
+        self._stepper.keep(kept)
+        self._uniforms.keep(kept)

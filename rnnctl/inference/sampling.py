@@ -9,6 +9,7 @@ A filtered logit is minus infinity; at least one token of each stream always rem
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ Logits = NDArray[np.float32]
 UNIFORMS_AT_ONCE = 256
 BLOCK = 256  # tokens
 LEAST_TEMPERATURE = 1e-37  # what fp32 can divide by
+IMPOSSIBLE = np.float32(-1e37)  # fp32 holds a logit so far below the highest; its weight is 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,11 @@ class Uniforms:
         self._generators = [np.random.default_rng([seed, first + i]) for i in range(streams)]
         self._block = np.empty((streams, 0))
         self._next = 0
+
+    def keep(self, rows: NDArray[np.integer]) -> None:
+        """Go on with these streams only, in this order."""
+        self._generators = [self._generators[row] for row in rows]
+        self._block = self._block[rows]
 
     def next(self) -> NDArray[np.float64]:
         """(B,) one number for each stream."""
@@ -159,16 +166,18 @@ def choose(
     NotFiniteError where a stream's logits say nothing.
     """
     logits = penalize(logits, recent, sampling.repetition_penalty)
-    highest = logits.max(axis=1, keepdims=True)
-    if not np.isfinite(highest).all():
+    highest = np.maximum.reduce(logits, axis=1, keepdims=True)
+    if not all(map(math.isfinite, highest[:, 0].tolist())):
         raise NotFiniteError("the next token")
     if sampling.temperature == 0:
         greedy: NDArray[np.int64] = logits.argmax(axis=1)
         return greedy
     logits = logits - highest
     if sampling.temperature != 1.0:
-        with np.errstate(over="ignore"):  # to minus infinity: the token is as good as impossible
-            logits /= np.float32(max(sampling.temperature, LEAST_TEMPERATURE))
+        temperature = np.float32(max(sampling.temperature, LEAST_TEMPERATURE))
+        if temperature < 1:  # where a division could overflow
+            np.maximum(logits, IMPOSSIBLE * temperature, out=logits)
+        logits /= temperature
     logits = keep_top_k(logits, sampling.top_k)
     logits = keep_top_p(logits, sampling.top_p)
     logits = keep_min_p(logits, sampling.min_p)
@@ -182,7 +191,7 @@ def _invert(weights: NDArray[np.float32], uniforms: NDArray[np.float64]) -> NDAr
     """
     size = weights.shape[1]
     if size <= 2 * BLOCK:
-        running = weights.cumsum(axis=1, dtype=np.float64)
+        running = np.add.accumulate(weights, axis=1, dtype=np.float64)
         return _first_beyond(running, uniforms * running[:, -1])
     starts = np.arange(0, size, BLOCK)
     running = np.add.reduceat(weights, starts, axis=1, dtype=np.float64).cumsum(axis=1)
@@ -199,8 +208,12 @@ def _invert(weights: NDArray[np.float32], uniforms: NDArray[np.float64]) -> NDAr
 def _first_beyond(running: NDArray[np.float64], targets: NDArray[np.float64]) -> NDArray[np.int64]:
     """Where each row's running sum first exceeds its target: a place that has a weight.
 
-    A target that rounding has put at the whole sum is lowered to just below it.
+    A target that rounding has put at the whole sum is taken for one just below it.
     """
+    if len(running) == 1:  # searching takes a third of the time of comparing
+        row = running[0]
+        place: NDArray[np.int64] = row.searchsorted(targets, side="right")
+        return place if place[0] < len(row) else np.searchsorted(row, row[-1:])
     targets = np.minimum(targets, np.nextafter(running[:, -1], 0))
     places: NDArray[np.int64] = (running <= targets[:, None]).sum(axis=1)
     return places

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from rnnctl.nn import sequence, tiles
+from rnnctl.nn import outer, sequence, tiles
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 from rnnctl.nn.kernels import has_extra, kernels
 from rnnctl.nn.lanes import as_array
@@ -159,7 +159,7 @@ class FusedLayer(torch.autograd.Function):
 
 def _weight_gradients(dx: Tensor, du: Tensor, inputs: Tensor, before: Tensor) -> Parts:
     """Gradients of W, U, b_ih, b_hh in fp32, from dx and du (TB, gH)."""
-    product = tiles.weight_gradient if tiles.available(dx.dtype) else weight_gradient
+    product = outer.weight_gradient if tiles.available(dx.dtype) else weight_gradient
     dw_ih = product(dx, inputs.flatten(0, 1)).float()
     dw_hh = product(du, before.flatten(0, 1)).float()
     db_ih = dx.sum(0).float()  # in bf16 too the sum itself is in fp32

@@ -53,7 +53,7 @@ def compile_bound(function: Any, label: str, names: dict[str, Any], **options: A
 
 @cache
 def _digest() -> str:
-    names = ("cells", "kernels", "lanes", "sequence", "team", "tiles")
+    names = ("cells", "kernels", "lanes", "outer", "sequence", "team", "tiles")
     sources = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in names]
     return hashlib.sha256(b"".join(sources)).hexdigest()[:12]
 

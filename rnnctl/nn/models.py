@@ -177,8 +177,9 @@ class LanguageModel(_Reader):
         layout, outputs, state = self._read(inputs, lengths, state)
         wanted = torch.from_numpy(targets[layout.places].astype(np.int64))
         nats = np.empty(len(targets), np.float32)
+        features, decoder = self.projection(outputs), self.decoder
         nats[layout.places] = softmax.token_losses(
-            self.projection(outputs), self.decoder.weight, self.decoder.bias, wanted
+            features, decoder.weight, decoder.bias, wanted, compiled=True
         ).numpy()
         return nats, state
 

@@ -44,18 +44,21 @@ def summed_loss(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor)
     return nats
 
 
-def token_losses(features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+def token_losses(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, compiled: bool = False
+) -> Tensor:
     """As `summed_loss`, but the nats of every token (N,), 0 where there is no target. No gradient.
 
-    The logits are made for a slice of the tokens at a time.
+    The logits are made for a slice of the tokens at a time. `compiled`: by compiled passes even
+    where the vocabulary is too small to be worth loading them.
     """
     dtype = product_dtype(features)
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
-        w, f = _augmented(weight, bias, dtype), _with_one(features.detach(), dtype)
+        w, f = weight.detach().to(dtype), features.detach().to(dtype)
         rows = _slice_rows(f, w)
-        logits = packed(w, rows)
+        logits = packed(w, rows, bias.detach().to(dtype))
         slices = zip(torch.split(f, rows), torch.split(targets, rows), strict=True)
-        losses = [_exponentials(logits(part), wanted)[0] for part, wanted in slices]
+        losses = [_exponentials(logits(part), wanted, compiled)[0] for part, wanted in slices]
     # An overflow at a place without a target, such as padding, is no concern of anyone's.
     return torch.cat(losses).masked_fill(targets == NO_TARGET, 0.0)
 
@@ -136,12 +139,12 @@ def _with_one(features: Tensor, dtype: torch.dtype) -> Tensor:
     return f
 
 
-def _exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _exponentials(logits: Tensor, targets: Tensor, compiled: bool = False) -> tuple[Tensor, Tensor]:
     """logits (n, V), overwritten by exp(z - max z), targets (n,) -> nats (n,), 1 / row sum (n, 1).
 
     Both are 0 where there is no target.
     """
-    if _compiled(logits):
+    if compiled or _compiled(logits):
         from rnnctl.nn.softmax_rows import exponentials  # imports numba
 
         return exponentials(logits, targets)
@@ -157,10 +160,10 @@ def _exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 def _add_weight_gradient(total: Tensor, e: Tensor, features: Tensor) -> None:
     """total (V, F') += e^T features, in fp32 at least."""
     if _compiled(e):
-        from rnnctl.nn import tiles  # imports numba
+        from rnnctl.nn import outer, tiles  # imports numba
 
         if tiles.available(e.dtype):
-            tiles.add_weight_gradient(total, e, features)
+            outer.add_weight_gradient(total, e, features)
             return
     total += weight_gradient(e, features)
 

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from llvmlite import binding, ir  # type: ignore[import-untyped]
 from numba import types
@@ -24,13 +23,10 @@ from numba.extending import intrinsic
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rnnctl.nn.lanes import WORD, address, as_array, compile_bound
-from rnnctl.nn.team import Passes, compile_passes
+from rnnctl.nn.lanes import WORD, compile_bound
 
 WIDTH = 32  # columns of a tile, and of a panel
 ROWS = 8  # rows of a tile
-DEPTH = 128  # units of a sum over many rows that are packed at a time
-BREADTH = 1024  # columns of the transposed factor that are packed at a time
 _LANES, _VECTORS, _BYTES = 16, 2, 64
 _PANEL_UNIT = _BYTES * _VECTORS
 
@@ -135,12 +131,30 @@ def _generate_tile(builder: Any, arguments: Any, rows: int, half: bool) -> None:
         builder.store(value, target, align=4)
 
 
-def _tile(rows: int, half: bool) -> Any:
-    """c (rows, 32) = start + a b for one panel b; addresses, and strides in bytes."""
+def _generate_tiles(builder: Any, arguments: Any, half: bool) -> None:
+    """A tile for each number of rows, and a jump to the one that is wanted."""
+    rows, *places = arguments
+    ends = builder.append_basic_block("end")
+    switch = builder.switch(rows, ends)
+    for count in range(1, ROWS + 1):
+        block = builder.append_basic_block(f"rows{count}")
+        switch.add_case(ir.Constant(_ADDRESS, count), block)
+        builder.position_at_end(block)
+        _generate_tile(builder, places, count, half)
+        builder.branch(ends)
+    builder.position_at_end(ends)
+
+
+def _tile(half: bool) -> Any:
+    """c (rows, 32) = start + a b for one panel b and 1 to 8 rows.
+
+    What is not a number of rows or units is an address, or a stride in bytes.
+    """
 
     @intrinsic
     def tile(
         context: Any,
+        rows: Any,
         a: Any,
         a_row: Any,
         a_unit: Any,
@@ -152,21 +166,21 @@ def _tile(rows: int, half: bool) -> Any:
         units: Any,
     ) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            _generate_tile(builder, arguments, rows, half)
+            _generate_tiles(builder, arguments, half)
             return context.get_dummy_value()
 
-        return types.void(*[types.int64] * 9), generate
+        return types.void(*[types.int64] * 10), generate
 
     return tile
 
 
-# The loops around a tile; their free names are bound by `multiplier` and `products`.
+# The loops around a tile; their free names are bound by `multiplier`.
 
 if TYPE_CHECKING:
 
     def _unbound(*arguments: Any) -> Any: ...
 
-    tile1 = tile2 = tile4 = tile8 = multiply = pack = _unbound
+    tile = _unbound
 
 
 def _multiply(
@@ -186,18 +200,8 @@ def _multiply(
         b_panel = b + panel * units * _PANEL_UNIT
         from_, to, at, left = start + panel * _PANEL_UNIT, c + panel * _PANEL_UNIT, a, rows
         while left > 0:
-            if left >= 8:
-                tile8(at, a_row, a_unit, b_panel, from_, start_row, to, c_row, units)
-                done = 8
-            elif left >= 4:
-                tile4(at, a_row, a_unit, b_panel, from_, start_row, to, c_row, units)
-                done = 4
-            elif left >= 2:
-                tile2(at, a_row, a_unit, b_panel, from_, start_row, to, c_row, units)
-                done = 2
-            else:
-                tile1(at, a_row, a_unit, b_panel, from_, start_row, to, c_row, units)
-                done = 1
+            done = min(left, ROWS)
+            tile(done, at, a_row, a_unit, b_panel, from_, start_row, to, c_row, units)
             at, from_, to = at + done * a_row, from_ + done * start_row, to + done * c_row
             left -= done
 
@@ -209,87 +213,12 @@ def multiplier(half: bool) -> Any:
     `start` and `c` are (M, 32 P) in fp32, by address and bytes from row to row (0: one row for
     all). Strides of `a` are in bytes too, so that a transposed matrix serves as well.
     """
-    names = {f"tile{rows}": _tile(rows, half) for rows in (1, 2, 4, 8)}
-    return compile_bound(_multiply, label(half), names)
+    return compile_bound(_multiply, label(half), {"tile": _tile(half)})
 
 
 def label(half: bool) -> str:
     """What the compiled code for a dtype is called."""
     return "bf16" if half else "fp32"
-
-
-# The sum over many rows that a weight's gradient is: both factors are packed as it goes along.
-
-
-def _pack_floats(matrix: Any, first: Any, column: Any, width: Any, packed: Any) -> Any:
-    """Rows from `first` on, `width` columns -> packed (U, W) words; 0 beyond the columns."""
-    for k in range(packed.shape[0]):
-        row, out = matrix[first + k, column : column + width], packed[k]
-        for j in range(row.shape[0]):
-            out[j] = row[j]
-        for j in range(row.shape[0], out.shape[0]):
-            out[j] = 0
-
-
-def _pack_halves(matrix: Any, first: Any, column: Any, width: Any, packed: Any) -> Any:
-    """As `_pack_floats`, two rows at a time, interleaved; 0 beyond the rows too."""
-    for k in range(packed.shape[0]):
-        n, out = first + 2 * k, packed[k]
-        low = matrix[n, column : column + width]
-        if n + 1 < matrix.shape[0]:
-            high = matrix[n + 1, column : column + width]
-            for j in range(low.shape[0]):
-                out[j] = np.uint32(low[j]) | (np.uint32(high[j]) << np.uint32(16))
-        else:
-            for j in range(low.shape[0]):
-                out[j] = np.uint32(low[j])
-        for j in range(low.shape[0], out.shape[0]):
-            out[j] = 0
-
-
-def _add_products(first: Any, last: Any, a: Any, b: Any, c: Any, size: Any) -> Any:
-    """Blocks of 8 rows of c (M, 32 P) += a^T b: a (N, M), b (N, K); `size` of them make a word."""
-    count, stride = c.shape[1] // WIDTH, c.strides[0]
-    first, last = first * ROWS, min(last * ROWS, c.shape[0])
-    b_packed = np.empty(count * DEPTH * WIDTH, np.uint32)
-    # Rows longer than needed: powers of two would all fall on the same lines of the cache.
-    a_packed = np.empty((DEPTH, min(BREADTH, last - first) + WIDTH), np.uint32)
-    for n in range(0, a.shape[0], DEPTH * size):
-        units = min(DEPTH, (a.shape[0] - n + size - 1) // size)
-        panels = b_packed[: count * units * WIDTH].reshape((count, units, WIDTH))
-        for panel in range(count):
-            pack(b, n, panel * WIDTH, WIDTH, panels[panel])
-        for block in range(first, last, BREADTH):
-            end = min(block + BREADTH, last)
-            pack(a, n, block, end - block, a_packed[:units])
-            for m in range(block, end, ROWS):
-                at = address(c[m:])
-                multiply(
-                    *(address(a_packed) + 4 * (m - block), 4, a_packed.strides[0]),
-                    *(address(panels), at, stride, at, stride, min(ROWS, end - m), count, units),
-                )
-
-
-@cache
-def _adder(half: bool) -> Passes:
-    pack = compile_bound(_pack_halves if half else _pack_floats, label(half), {})
-    names = {"multiply": multiplier(half), "pack": pack}
-    return compile_passes(_add_products, label(half), names)
-
-
-def add_weight_gradient(total: Tensor, outer: Tensor, inner: Tensor) -> None:
-    """total (M, `columns(K)`) in fp32 += outer^T inner: outer (N, M), inner (N, K)."""
-    half = outer.dtype == torch.bfloat16
-    words = [as_array(part.contiguous()) for part in (outer, inner)]
-    words = words if half else [part.view(np.uint32) for part in words]
-    _adder(half)(-(-len(total) // ROWS), *words, as_array(total), 2 if half else 1)
-
-
-def weight_gradient(outer: Tensor, inner: Tensor) -> Tensor:
-    """outer (N, M), inner (N, K) -> outer^T inner (M, K) in fp32, the sum over N."""
-    total = torch.zeros(outer.shape[1], columns(inner.shape[1]))
-    add_weight_gradient(total, outer, inner)
-    return total[:, : inner.shape[1]]
 
 
 def columns(size: int) -> int:

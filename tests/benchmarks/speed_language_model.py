@@ -5,8 +5,8 @@
 Both: 33,278 types, two LSTM layers of 200, tied, dropout 0.2, 20 streams of 35 tokens. The other
 side is that example's model and loop written again from its source (`model.py`, `main.py`: fp32,
 all log-probabilities, NLLLoss, clipping at 0.25, SGD by hand); ours is the project's model, loss
-and optimizer (AdamW) in bf16. Ids are drawn by Zipf's law: the speed does not depend on the text. Peak
-memory is that of each whole process.
+and optimizer (AdamW) in bf16. Ids are drawn by Zipf's law: the speed does not depend on the text.
+Peak memory is that of each whole process.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def test_temperature_zero_takes_the_best() -> None:
     assert chosen.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("temperature", [1e-30, 1e-3, 1e30])
+@pytest.mark.parametrize("temperature", [1e-30, 1e-3, 1e30, 1e38])
 def test_extreme_temperatures_stay_numbers(temperature: float) -> None:
     logits = np.array([[0.1, 3.0, -np.inf]], dtype=np.float32)
     chosen = choose(logits, Sampling(temperature=temperature), NOTHING, np.array([0.999999]))
@@ -173,3 +173,21 @@ def test_a_tiny_temperature_takes_the_best() -> None:
     logits = np.array([[1.0, 3.0, -np.inf, 2.0]], dtype=np.float32)
     for temperature in (1e-6, 1e-40, 1e-300):
         assert choose(logits, Sampling(temperature=temperature), NOTHING, np.array([0.9])) == [1]
+
+
+@given(
+    hnp.arrays(
+        np.float32, (5, 9), elements=st.sampled_from([-30.0, -1.0, 0.0, 0.5, 1e-4, -np.inf])
+    ),
+    hnp.arrays(np.float64, 5, elements=st.sampled_from([0.0, 0.25, 0.5, np.nextafter(1.0, 0.0)])),
+    st.sampled_from([0.3, 1.0, 2.0]),
+)
+def test_streams_side_by_side_say_what_each_says_alone(
+    logits: np.ndarray, uniforms: np.ndarray, temperature: float
+) -> None:
+    logits[:, 4] = 0.0  # something can be said
+    how, none = Sampling(temperature=temperature), np.zeros((5, 0), dtype=np.int64)
+    alone = [
+        choose(logits[i : i + 1], how, NOTHING, uniforms[i : i + 1])[0] for i in range(len(logits))
+    ]
+    assert choose(logits, how, none, uniforms).tolist() == alone

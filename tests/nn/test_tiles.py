@@ -10,6 +10,7 @@ from rnnctl.nn.recurrent import Recurrent
 pytest.importorskip("numba")
 
 from rnnctl.nn import sequence, tiles
+from rnnctl.nn.outer import weight_gradient
 from rnnctl.nn.team import compile_passes
 
 HALF = pytest.param(
@@ -27,9 +28,11 @@ def draw(*shape: int, half: bool) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("half", [FULL, HALF])
-@pytest.mark.parametrize(("rows", "inner", "width"), [(15, 34, 70), (8, 2, 32), (1, 6, 1)])
+@pytest.mark.parametrize(
+    ("rows", "inner", "width"), [*((n, 10, 40) for n in range(1, 9)), (15, 34, 70), (1, 6, 1)]
+)
 def test_a_product_is_that_of_float64(half: bool, rows: int, inner: int, width: int) -> None:
-    """Every number of rows of a tile (8, 4, 2, 1), and columns that fill no panel."""
+    """Every number of rows of a tile, more than one tile, and columns that fill no panel."""
     torch.manual_seed(0)
     a, b = draw(rows, inner, half=half), draw(inner, width, half=half)
     start = torch.zeros(tiles.columns(width))
@@ -49,7 +52,7 @@ def test_a_sum_over_many_rows_is_that_of_float64(half: bool) -> None:
     torch.manual_seed(0)
     outer, inner = draw(1301, 21, half=half), draw(1301, 70, half=half)
     expected = outer.double().t() @ inner.double()
-    ours = tiles.weight_gradient(outer, inner)
+    ours = weight_gradient(outer, inner)
     assert ours.shape == expected.shape
     assert float((ours - expected).norm() / expected.norm()) < 2e-6
 

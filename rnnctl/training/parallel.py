@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -47,12 +47,14 @@ class Together:
     def leads(self) -> bool:
         return self.rank == 0
 
-    def reduce(self, model: nn.Module, loss: StepLoss) -> float:
+    def reduce(
+        self, model: nn.Module, loss: StepLoss, told: list[float]
+    ) -> tuple[float, list[float]]:
         """Add up gradients and losses of all processes."""
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         with watched():
-            total = self.adder.add(gradients, loss.total.detach().to(torch.float32))
-        return total / loss.units
+            total, told = self.adder.add(gradients, float(loss.total.detach()), told)
+        return total / loss.units, told
 
     def agree(self, values: list[float]) -> list[float]:
         """The first process's values, in all of them."""
@@ -152,13 +154,22 @@ def threads(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def joined(rank: int, size: int, device: torch.device, store: Any) -> Iterator[Together]:
-    """Join the others, who meet at `store`, or where `torchrun` says."""
+def joined(
+    rank: int,
+    size: int,
+    device: torch.device,
+    store: Any,
+    alive: Callable[[], bool] = lambda: True,
+) -> Iterator[Together]:
+    """Join the others, who meet at `store`, or where `torchrun` says.
+
+    `alive` says whether those that this process has started still run.
+    """
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
         near = store is not None and device.type == "cpu"
-        yield Together(rank, size, device, SharedMemory(rank, size) if near else Messages())
+        yield Together(rank, size, device, SharedMemory(rank, size, alive) if near else Messages())
     finally:
         dist.destroy_process_group()
 

@@ -69,11 +69,16 @@ def team(prepared: Prepared, replay: Replay | None) -> Iterator[Together | Alone
     followers = [_start(rank, workers, store.port) for rank in range(1, workers)]
     try:
         _wait_for(followers, store)
-        with joined(0, workers, device, store) as together:
+        with joined(0, workers, device, store, lambda: _all_run(followers)) as together:
             _introduce(together, prepared, replay)
             yield together
     except WorkerDiedError as error:
-        raise WorkerDiedError(_obituary(followers), hint=error.hint) from error
+        died = _obituary(followers)
+        _dismiss(followers)
+        raise WorkerDiedError(died, hint=error.hint) from error
+    except BaseException:
+        _dismiss(followers)
+        raise
     finally:
         _end(followers)
 
@@ -116,9 +121,13 @@ def _wait_for(followers: list[subprocess.Popen[bytes]], store: Any) -> None:
     """Until all are there. WorkerDiedError if one ends before."""
     names = [f"here{rank}" for rank in range(1, len(followers) + 1)]
     while not store.check(names):
-        if any(process.poll() is not None for process in followers):
+        if not _all_run(followers):
             raise WorkerDiedError("", hint="see its message above")
         time.sleep(0.02)
+
+
+def _all_run(followers: list[subprocess.Popen[bytes]]) -> bool:
+    return all(process.poll() is None for process in followers)
 
 
 def _obituary(followers: list[subprocess.Popen[bytes]]) -> str:
@@ -141,6 +150,12 @@ def _end(followers: list[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+    _dismiss(followers)
+
+
+def _dismiss(followers: list[subprocess.Popen[bytes]]) -> None:
+    """Let them end at once, whatever they wait for; see `_leave_with_the_leader`."""
+    for process in followers:
         if process.stdin is not None:
             process.stdin.close()
 

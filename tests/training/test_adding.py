@@ -30,28 +30,31 @@ from pathlib import Path
 import torch, torch.distributed as dist
 from rnnctl.training import adding
 
-kind, rank, size, port, room = sys.argv[1], *map(int, sys.argv[2:6])
+kind, rank, size, port, room, in_order = sys.argv[1], *map(int, sys.argv[2:7])
 store = dist.TCPStore("127.0.0.1", port, size, is_master=rank == 0)
 dist.init_process_group("gloo", store=store, rank=rank, world_size=size)
 if not room:
     adding._make = lambda size: None
+adding.STORES_IN_ORDER = bool(in_order)
 adder = adding.SharedMemory(rank, size) if kind == "memory" else adding.Messages()
 torch.manual_seed(rank)
 told = []
 for step in range(5):
     gradients = [torch.randn(3, 5), torch.randn(7), torch.randn(())]
-    loss = torch.tensor(rank + step + 0.25)
-    total = adder.add(gradients, loss)
-    assert loss == rank + step + 0.25
+    total, heard = adder.add(gradients, rank + step + 0.25, [100.0 * rank + step, 7.5])
+    assert heard == [step, 7.5]
     told.append([total, *[g.double().flatten().tolist() for g in gradients]])
 print(json.dumps(told))
 dist.destroy_process_group()
 """
 
 
-def summed(kind: str, size: int, port: int, room: bool = True) -> list[list[object]]:
+def summed(
+    kind: str, size: int, port: int, *, room: bool = True, in_order: bool = True
+) -> list[list[object]]:
     """What each of `size` processes has after five sums."""
-    places = [[kind, str(rank), str(size), str(port), str(int(room))] for rank in range(size)]
+    how = [str(port), str(int(room)), str(int(in_order))]
+    places = [[kind, str(rank), str(size), *how] for rank in range(size)]
     environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else ""}
     running = [
         subprocess.Popen(
@@ -79,18 +82,24 @@ def expected(size: int) -> list[list[object]]:
     return told
 
 
+IN_ORDER = pytest.param(
+    True, marks=pytest.mark.skipif(not adding.STORES_IN_ORDER, reason="another processor")
+)
+
+
+@pytest.mark.parametrize("in_order", [IN_ORDER, False])
 @pytest.mark.parametrize("size", [2, 3])
 def test_in_shared_memory_all_have_the_sum_in_the_order_of_the_ranks(
-    size: int, free_port: int
+    size: int, in_order: bool, free_port: int
 ) -> None:
-    assert summed("memory", size, free_port) == [expected(size)] * size
+    assert summed("memory", size, free_port, in_order=in_order) == [expected(size)] * size
 
 
 @pytest.mark.parametrize(("kind", "room"), [("messages", True), ("memory", False)])
 def test_messages_say_the_same_and_serve_where_there_is_no_room(
     kind: str, room: bool, free_port: int
 ) -> None:
-    assert summed(kind, 2, free_port, room) == [expected(2)] * 2
+    assert summed(kind, 2, free_port, room=room) == [expected(2)] * 2
 
 
 def test_no_file_is_left_where_there_is_no_room(

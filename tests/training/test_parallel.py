@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,18 @@ def test_a_worker_that_dies_ends_the_training_with_a_run_that_can_be_resumed(
     assert followers() == []
     run = Run.open(tmp_path / "run")
     assert run.current.newest is not None and run.verify() == []
+
+
+def test_an_abandoned_training_leaves_no_process_waiting(
+    settings: Settings, tmp_path: Path
+) -> None:
+    """The others watch for a meeting that does not come; they are told, not waited for."""
+    work = train(settings(steps=4000, workers=2, checkpoint_every_s=1000), tmp_path / "run")
+    next(event for event in work if isinstance(event, Step) and event.step == 5)
+    begin = time.monotonic()
+    work.close()
+    assert followers() == []
+    assert time.monotonic() - begin < parallel._LAST_WORDS_S / 2
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(settings: Settings) -> None:

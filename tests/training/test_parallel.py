@@ -155,10 +155,12 @@ def test_with_dropout_the_masks_differ_and_resuming_is_still_exact(
         assert losses(path) == losses(tmp_path / f"{kind}-whole")
 
 
+@pytest.mark.parametrize("checkpoint_every_s", [1e-9, 1000.0])
 def test_a_worker_that_dies_ends_the_training_with_a_run_that_can_be_resumed(
-    settings: Settings, follow: Follow, tmp_path: Path
+    settings: Settings, tmp_path: Path, checkpoint_every_s: float
 ) -> None:
-    config = settings(steps=40, workers=2)
+    """Whether the others wait for its message, as when saving, or watch for its gradients."""
+    config = settings(steps=40, workers=2, checkpoint_every_s=checkpoint_every_s)
     work = train(config, tmp_path / "run")
     with pytest.raises(WorkerDiedError, match=r"worker 1 .*signal 9") as caught:
         for event in work:
@@ -168,7 +170,8 @@ def test_a_worker_that_dies_ends_the_training_with_a_run_that_can_be_resumed(
     assert "--resume" in caught.value.hint
     assert followers() == []
     run = Run.open(tmp_path / "run")
-    assert run.current.newest is not None and run.verify() == []
+    assert (run.current.newest is not None) == (checkpoint_every_s < 1)
+    assert run.verify() == []
 
 
 def test_an_abandoned_training_leaves_no_process_waiting(

@@ -159,12 +159,17 @@ class FusedLayer(torch.autograd.Function):
 
 def _weight_gradients(dx: Tensor, du: Tensor, inputs: Tensor, before: Tensor) -> Parts:
     """Gradients of W, U, b_ih, b_hh in fp32, from dx and du (TB, gH)."""
-    product = outer.weight_gradient if tiles.available(dx.dtype) else weight_gradient
-    dw_ih = product(dx, inputs.flatten(0, 1)).float()
-    dw_hh = product(du, before.flatten(0, 1)).float()
-    db_ih = dx.sum(0).float()  # in bf16 too the sum itself is in fp32
-    same = du.data_ptr() == dx.data_ptr()
-    return dw_ih, dw_hh, db_ih, db_ih.clone() if same else du.sum(0).float()
+    inputs, before = inputs.flatten(0, 1), before.flatten(0, 1)
+    if not tiles.available(dx.dtype):
+        # In bf16 too the sums themselves are in fp32.
+        dw_ih, dw_hh = weight_gradient(dx, inputs), weight_gradient(du, before)
+        return tuple(part.float() for part in (dw_ih, dw_hh, dx.sum(0), du.sum(0)))
+    if du.data_ptr() == dx.data_ptr():
+        dw_ih, dw_hh, db = outer.weight_gradients(dx, inputs, before)
+        return dw_ih, dw_hh, db, db.clone()
+    dw_ih, db_ih = outer.weight_gradients(dx, inputs)
+    dw_hh, db_hh = outer.weight_gradients(du, before)
+    return dw_ih, dw_hh, db_ih, db_hh
 
 
 def fused(

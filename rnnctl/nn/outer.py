@@ -6,6 +6,7 @@ U units (N in fp32, N/2 in bf16).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnctl.nn.lanes import address, as_array, compile_bound
+from rnnctl.nn.lanes import address, as_array, compile_bound, get
 from rnnctl.nn.team import Passes, compile_passes
 from rnnctl.nn.tiles import ROWS, WIDTH, columns, label, multiplier
 
@@ -24,20 +25,26 @@ if TYPE_CHECKING:
 
     def _unbound(*arguments: Any) -> Any: ...
 
-    multiply = pack = _unbound
+    multiply = pack = pack_panels = _unbound
 
 
-def _pack_floats(matrix: Any, first: Any, column: Any, width: Any, packed: Any) -> Any:
-    """Rows from `first` on, `width` columns -> packed (U, W) words; 0 beyond the columns."""
+def _pack_floats(matrix: Any, first: Any, column: Any, width: Any, packed: Any, sums: Any) -> Any:
+    """Rows from `first` on, `width` columns -> packed (U, W) words; 0 beyond the columns.
+
+    Each column is added to its number in sums (width,), where there are any.
+    """
+    floats = packed.view(np.float32)
     for k in range(packed.shape[0]):
-        row, out = matrix[first + k, column : column + width], packed[k]
+        row, out = matrix[first + k, column : column + width], floats[k]
         for j in range(row.shape[0]):
             out[j] = row[j]
         for j in range(row.shape[0], out.shape[0]):
             out[j] = 0
+        for j in range(sums.shape[0]):
+            sums[j] += row[j]
 
 
-def _pack_halves(matrix: Any, first: Any, column: Any, width: Any, packed: Any) -> Any:
+def _pack_halves(matrix: Any, first: Any, column: Any, width: Any, packed: Any, sums: Any) -> Any:
     """As `_pack_floats`, two rows at a time, interleaved; 0 beyond the rows too."""
     for k in range(packed.shape[0]):
         n, out = first + 2 * k, packed[k]
@@ -46,53 +53,94 @@ def _pack_halves(matrix: Any, first: Any, column: Any, width: Any, packed: Any) 
             high = matrix[n + 1, column : column + width]
             for j in range(low.shape[0]):
                 out[j] = np.uint32(low[j]) | (np.uint32(high[j]) << np.uint32(16))
+            for j in range(sums.shape[0]):
+                sums[j] += get(low, j) + get(high, j)
         else:
             for j in range(low.shape[0]):
                 out[j] = np.uint32(low[j])
+            for j in range(sums.shape[0]):
+                sums[j] += get(low, j)
         for j in range(low.shape[0], out.shape[0]):
             out[j] = 0
 
 
-def _add_products(first: Any, last: Any, a: Any, b: Any, c: Any, size: Any) -> Any:
-    """Blocks of 8 rows of c (M, 32 P) += a^T b: a (N, M), b (N, K); `size` of them make a word."""
-    count, stride = c.shape[1] // WIDTH, c.strides[0]
+def _pack_panels(matrix: Any, n: Any, units: Any, count: Any, packed: Any) -> Any:
+    """Rows from n on -> panels (P, U, 32), one after the other in packed; their address."""
+    panels = packed[: count * units * WIDTH].reshape((count, units, WIDTH))
+    no_sums = np.empty(0, np.float32)
+    for panel in range(count):
+        pack(matrix, n, panel * WIDTH, WIDTH, panels[panel], no_sums)
+    return address(panels)
+
+
+def _add_products(
+    first: Any, last: Any, a: Any, b: Any, c: Any, b2: Any, c2: Any, sums: Any, size: Any
+) -> Any:
+    """Blocks of 8 rows of c (M, 32 P) += a^T b: a (N, M), b (N, K); `size` of them make a word.
+
+    The same for b2 and c2, and sums (M,) += the sum of a over N, where they are not empty.
+    """
+    count, count2 = c.shape[1] // WIDTH, c2.shape[1] // WIDTH
     first, last = first * ROWS, min(last * ROWS, c.shape[0])
     b_packed = np.empty(count * DEPTH * WIDTH, np.uint32)
+    b2_packed = np.empty(count2 * DEPTH * WIDTH, np.uint32)
     # Rows longer than needed: powers of two would all fall on the same lines of the cache.
     a_packed = np.empty((DEPTH, min(BREADTH, last - first) + WIDTH), np.uint32)
+    some = np.empty(min(BREADTH, last - first) if sums.shape[0] > 0 else 0, np.float32)
     for n in range(0, a.shape[0], DEPTH * size):
         units = min(DEPTH, (a.shape[0] - n + size - 1) // size)
-        panels = b_packed[: count * units * WIDTH].reshape((count, units, WIDTH))
-        for panel in range(count):
-            pack(b, n, panel * WIDTH, WIDTH, panels[panel])
+        panels = pack_panels(b, n, units, count, b_packed)
+        panels2 = pack_panels(b2, n, units, count2, b2_packed)
         for block in range(first, last, BREADTH):
             end = min(block + BREADTH, last)
-            pack(a, n, block, end - block, a_packed[:units])
+            # Sums of sums lose less: the whole is added up from what these few rows come to.
+            some[:] = 0
+            pack(a, n, block, end - block, a_packed[:units], some[: end - block])
+            for j in range(min(some.shape[0], end - block)):
+                sums[block + j] += some[j]
             for m in range(block, end, ROWS):
-                at = address(c[m:])
+                at, rows = address(a_packed) + 4 * (m - block), min(ROWS, end - m)
+                to, to2 = address(c[m:]), address(c2[m:])
                 multiply(
-                    *(address(a_packed) + 4 * (m - block), 4, a_packed.strides[0]),
-                    *(address(panels), at, stride, at, stride, min(ROWS, end - m), count, units),
+                    *(at, 4, a_packed.strides[0], panels),
+                    *(to, c.strides[0], to, c.strides[0], rows, count, units),
+                )
+                multiply(
+                    *(at, 4, a_packed.strides[0], panels2),
+                    *(to2, c2.strides[0], to2, c2.strides[0], rows, count2, units),
                 )
 
 
 @cache
 def _adder(half: bool) -> Passes:
     pack = compile_bound(_pack_halves if half else _pack_floats, label(half), {})
-    names = {"multiply": multiplier(half), "pack": pack}
+    pack_panels = compile_bound(_pack_panels, label(half), {"pack": pack})
+    names = {"multiply": multiplier(half), "pack": pack, "pack_panels": pack_panels}
     return compile_passes(_add_products, label(half), names)
+
+
+def _add(outer: Tensor, inners: Sequence[Tensor], into: Sequence[Tensor], sums: Tensor) -> None:
+    """`_add_products` for two inner factors and what their products are added to."""
+    a, b, b2 = (as_array(part.contiguous()) for part in (outer, *inners))
+    c, c2, total = (as_array(part) for part in (*into, sums))
+    size = 2 if outer.dtype == torch.bfloat16 else 1
+    _adder(size == 2)(-(-len(c) // ROWS), a, b, c, b2, c2, total, size)
 
 
 def add_weight_gradient(total: Tensor, outer: Tensor, inner: Tensor) -> None:
     """total (M, `columns(K)`) in fp32 += outer^T inner: outer (N, M), inner (N, K)."""
-    half = outer.dtype == torch.bfloat16
-    words = [as_array(part.contiguous()) for part in (outer, inner)]
-    words = words if half else [part.view(np.uint32) for part in words]
-    _adder(half)(-(-len(total) // ROWS), *words, as_array(total), 2 if half else 1)
+    nothing = total.new_empty(len(total), 0)
+    _add(outer, (inner, inner[:, :0]), (total, nothing), total.new_empty(0))
 
 
-def weight_gradient(outer: Tensor, inner: Tensor) -> Tensor:
-    """outer (N, M), inner (N, K) -> outer^T inner (M, K) in fp32, the sum over N."""
-    total = torch.zeros(outer.shape[1], columns(inner.shape[1]))
-    add_weight_gradient(total, outer, inner)
-    return total[:, : inner.shape[1]]
+def weight_gradients(outer: Tensor, inner: Tensor, *second: Tensor) -> tuple[Tensor, ...]:
+    """outer (N, M), inner (N, K) -> outer^T inner (M, K), the sum of outer over N (M,); in fp32.
+
+    With a second inner one its product stands between: outer is gone through once for both.
+    """
+    inners = (inner, *(second or (inner[:, :0],)))
+    into = [torch.zeros(outer.shape[1], columns(part.shape[1])) for part in inners]
+    sums = torch.zeros(outer.shape[1])
+    _add(outer, inners, into, sums)
+    products = [c[:, : part.shape[1]] for c, part in zip(into, inners, strict=True)]
+    return (*products[: 1 + len(second)], sums)

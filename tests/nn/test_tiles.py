@@ -10,7 +10,7 @@ from rnnctl.nn.recurrent import Recurrent
 pytest.importorskip("numba")
 
 from rnnctl.nn import sequence, tiles
-from rnnctl.nn.outer import weight_gradient
+from rnnctl.nn.outer import weight_gradients
 from rnnctl.nn.team import compile_passes
 
 HALF = pytest.param(
@@ -47,14 +47,17 @@ def test_a_product_is_that_of_float64(half: bool, rows: int, inner: int, width: 
 
 
 @pytest.mark.parametrize("half", [FULL, HALF])
-def test_a_sum_over_many_rows_is_that_of_float64(half: bool) -> None:
+def test_sums_over_many_rows_are_those_of_float64(half: bool) -> None:
     """More rows than are packed at a time, an odd number of them, and no whole panels."""
     torch.manual_seed(0)
-    outer, inner = draw(1301, 21, half=half), draw(1301, 70, half=half)
-    expected = outer.double().t() @ inner.double()
-    ours = weight_gradient(outer, inner)
-    assert ours.shape == expected.shape
-    assert float((ours - expected).norm() / expected.norm()) < 2e-6
+    outer, inner, other = (draw(1301, size, half=half) for size in (21, 70, 33))
+    for inners in ((inner,), (inner, other)):
+        *products, total = weight_gradients(outer, *inners)
+        wide = [*(factor.double() for factor in inners), torch.ones(1301, 1).double()]
+        expected = [outer.double().t() @ factor for factor in wide]
+        for ours, wanted in zip([*products, total[:, None]], expected, strict=True):
+            assert ours.shape == wanted.shape
+            assert float((ours - wanted).norm() / wanted.norm()) < 2e-6
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -4,7 +4,8 @@ B: streams, V: vocabulary. Plain numpy: a stream with a small vocabulary takes m
 here, less than the dispatch of the same operations on tensors.
 
 The order is that of Hugging Face `generate`: repetition penalty, temperature, top-k, top-p, min-p.
-A filtered logit is minus infinity; at least one token of each stream always remains.
+A filtered logit is minus infinity, or so low that its weight is 0; at least one token of each
+stream always remains.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from rnnctl.errors import NotFiniteError, UsageError
 Logits = NDArray[np.float32]
 UNIFORMS_AT_ONCE = 256
 BLOCK = 256  # tokens
-LEAST_TEMPERATURE = 1e-37  # what fp32 can divide by
-IMPOSSIBLE = np.float32(-1e37)  # fp32 holds a logit so far below the highest; its weight is 0
+TEMPERATURES = (1e-37, 1e37)  # what fp32 can divide by
+# The lowest logit once it is divided: fp32 holds it, and its weight is 0. Without that floor low
+# ones would overflow at low temperatures, which numpy warns of.
+IMPOSSIBLE = np.float32(-1e37)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +177,8 @@ def choose(
         return greedy
     logits = logits - highest
     if sampling.temperature != 1.0:
-        temperature = np.float32(max(sampling.temperature, LEAST_TEMPERATURE))
+        least, most = TEMPERATURES
+        temperature = np.float32(min(max(sampling.temperature, least), most))
         if temperature < 1:  # where a division could overflow
             np.maximum(logits, IMPOSSIBLE * temperature, out=logits)
         logits /= temperature

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     def _unbound(*arguments: Any) -> Any: ...
 
-    multiply = pack = pack_panels = _unbound
+    multiply = pack = pack_panels = add_block = _unbound
 
 
 def _pack_floats(matrix: Any, first: Any, column: Any, width: Any, packed: Any, sums: Any) -> Any:
@@ -73,6 +73,12 @@ def _pack_panels(matrix: Any, n: Any, units: Any, count: Any, packed: Any) -> An
     return address(panels)
 
 
+def _add_block(a: Any, a_unit: Any, b: Any, c: Any, m: Any, rows: Any, units: Any) -> Any:
+    """So many rows of c from m on += a^T b, a and b packed, by their addresses."""
+    to, stride = address(c[m:]), c.strides[0]
+    multiply(a, 4, a_unit, b, to, stride, to, stride, rows, c.shape[1] // WIDTH, units)
+
+
 def _add_products(
     first: Any, last: Any, a: Any, b: Any, c: Any, b2: Any, c2: Any, sums: Any, size: Any
 ) -> Any:
@@ -100,22 +106,16 @@ def _add_products(
                 sums[block + j] += some[j]
             for m in range(block, end, ROWS):
                 at, rows = address(a_packed) + 4 * (m - block), min(ROWS, end - m)
-                to, to2 = address(c[m:]), address(c2[m:])
-                multiply(
-                    *(at, 4, a_packed.strides[0], panels),
-                    *(to, c.strides[0], to, c.strides[0], rows, count, units),
-                )
-                multiply(
-                    *(at, 4, a_packed.strides[0], panels2),
-                    *(to2, c2.strides[0], to2, c2.strides[0], rows, count2, units),
-                )
+                add_block(at, a_packed.strides[0], panels, c, m, rows, units)
+                add_block(at, a_packed.strides[0], panels2, c2, m, rows, units)
 
 
 @cache
 def _adder(half: bool) -> Passes:
     pack = compile_bound(_pack_halves if half else _pack_floats, label(half), {})
     pack_panels = compile_bound(_pack_panels, label(half), {"pack": pack})
-    names = {"multiply": multiplier(half), "pack": pack, "pack_panels": pack_panels}
+    add_block = compile_bound(_add_block, label(half), {"multiply": multiplier(half)})
+    names = {"pack": pack, "pack_panels": pack_panels, "add_block": add_block}
     return compile_passes(_add_products, label(half), names)
 
 
@@ -133,14 +133,16 @@ def add_weight_gradient(total: Tensor, outer: Tensor, inner: Tensor) -> None:
     _add(outer, (inner, inner[:, :0]), (total, nothing), total.new_empty(0))
 
 
-def weight_gradients(outer: Tensor, inner: Tensor, *second: Tensor) -> tuple[Tensor, ...]:
+def weight_gradients(
+    outer: Tensor, inner: Tensor, second: Tensor | None = None
+) -> tuple[Tensor, ...]:
     """outer (N, M), inner (N, K) -> outer^T inner (M, K), the sum of outer over N (M,); in fp32.
 
     With a second inner one its product stands between: outer is gone through once for both.
     """
-    inners = (inner, *(second or (inner[:, :0],)))
+    inners = (inner, inner[:, :0] if second is None else second)
     into = [torch.zeros(outer.shape[1], columns(part.shape[1])) for part in inners]
     sums = torch.zeros(outer.shape[1])
     _add(outer, inners, into, sums)
     products = [c[:, : part.shape[1]] for c, part in zip(into, inners, strict=True)]
-    return (*products[: 1 + len(second)], sums)
+    return (products[0], sums) if second is None else (*products, sums)

@@ -49,8 +49,8 @@ def token_losses(
 ) -> Tensor:
     """As `summed_loss`, but the nats of every token (N,), 0 where there is no target. No gradient.
 
-    The logits are made for a slice of the tokens at a time. `compiled`: by compiled passes even
-    where the vocabulary is too small to be worth loading them.
+    The logits are made for a slice of the tokens at a time. `compiled`: by compiled passes, where
+    there are any, even if the vocabulary is too small to be worth loading them.
     """
     dtype = product_dtype(features)
     with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
@@ -58,7 +58,8 @@ def token_losses(
         rows = _slice_rows(f, w)
         logits = packed(w, rows, bias.detach().to(dtype))
         slices = zip(torch.split(f, rows), torch.split(targets, rows), strict=True)
-        losses = [_exponentials(logits(part), wanted, compiled)[0] for part, wanted in slices]
+        least = 0 if compiled else LARGE
+        losses = [_exponentials(logits(part), wanted, least)[0] for part, wanted in slices]
     # An overflow at a place without a target, such as padding, is no concern of anyone's.
     return torch.cat(losses).masked_fill(targets == NO_TARGET, 0.0)
 
@@ -85,7 +86,7 @@ class _SlicedLoss(torch.autograd.Function):
         for first in range(0, len(f), rows):
             part, wanted = f[first : first + rows], targets[first : first + rows]
             e = logits(part)
-            nats, inverse = _exponentials(e, wanted)
+            nats, inverse = _exponentials(e, wanted, LARGE)
             total += nats.sum()
             df[first : first + rows] = back(e).to(exact) * inverse
             _add_weight_gradient(dw, e, (part.to(exact) * inverse).to(dtype))
@@ -139,12 +140,12 @@ def _with_one(features: Tensor, dtype: torch.dtype) -> Tensor:
     return f
 
 
-def _exponentials(logits: Tensor, targets: Tensor, compiled: bool = False) -> tuple[Tensor, Tensor]:
+def _exponentials(logits: Tensor, targets: Tensor, least: int) -> tuple[Tensor, Tensor]:
     """logits (n, V), overwritten by exp(z - max z), targets (n,) -> nats (n,), 1 / row sum (n, 1).
 
-    Both are 0 where there is no target.
+    Both are 0 where there is no target. `least`: the vocabulary from which passes are compiled.
     """
-    if compiled or _compiled(logits):
+    if _compiled(logits, least):
         from rnnctl.nn.softmax_rows import exponentials  # imports numba
 
         return exponentials(logits, targets)
@@ -159,7 +160,7 @@ def _exponentials(logits: Tensor, targets: Tensor, compiled: bool = False) -> tu
 
 def _add_weight_gradient(total: Tensor, e: Tensor, features: Tensor) -> None:
     """total (V, F') += e^T features, in fp32 at least."""
-    if _compiled(e):
+    if _compiled(e, LARGE):
         from rnnctl.nn import outer, tiles  # imports numba
 
         if tiles.available(e.dtype):
@@ -168,9 +169,9 @@ def _add_weight_gradient(total: Tensor, e: Tensor, features: Tensor) -> None:
     total += weight_gradient(e, features)
 
 
-def _compiled(logits: Tensor) -> bool:
-    """Whether compiled passes exist and pay for logits (n, V)."""
-    return logits.shape[1] >= LARGE and fused_available() and can_pack(logits)
+def _compiled(logits: Tensor, least: int) -> bool:
+    """Whether compiled passes exist, and pay for logits (n, V) as they do from `least` on."""
+    return logits.shape[1] >= least and fused_available() and can_pack(logits)
 
 
 def _subtract_targets(df: Tensor, dw: Tensor, f: Tensor, w: Tensor, targets: Tensor) -> None:

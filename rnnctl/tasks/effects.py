@@ -65,6 +65,11 @@ CONDITIONS: Mapping[tuple[str, str], Condition] = {
         "is for --init chrono",
         "leave it out, or say --init chrono",
     ),
+    ("model", "init"): Condition(
+        lambda config: config.model.init != "chrono" or config.model.cell != "rnn",
+        "chrono sets gates, and a plain RNN has none",
+        "leave it out, or say --cell lstm",
+    ),
     ("model", "dropout_between"): Condition(
         lambda config: config.model.num_layers > 1,
         "is for several layers",

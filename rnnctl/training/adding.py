@@ -1,6 +1,7 @@
 """How the processes of one training add up their gradients: by messages, or in shared memory.
 
-Each sum leaves the same bits in all processes, because all add in the order of the ranks.
+Each sum leaves the same bits in all processes: in shared memory all add in the order of the ranks,
+by messages one sum goes to all.
 """
 
 from __future__ import annotations
@@ -22,107 +23,119 @@ from torch import Tensor
 
 # Only there may one process trust that what another wrote first is seen first.
 STORES_IN_ORDER = platform.machine().lower() in ("x86_64", "amd64")
-AWAKE_S = 0.005  # how long to watch; longer than processes of equal work are apart
+AWAKE_S = 0.005  # how long to watch without a nap: longer than equal work is apart
 LONGEST_NAP_S = 0.05
 _RAM_DISK = Path("/dev/shm")  # noqa: S108 - made by `mkstemp`, and unlinked once all have it open
 _BLOCK = bytes(1 << 20)
 _LONGEST_PATH = 4096
-_NOTE = 16  # numbers: two lines of the cache
+_NOTE = 16  # numbers: two lines of the cache, which no two processes write
 
 Floats = NDArray[np.float64]
 
 
 class Adder(Protocol):
-    """Adds up tensors over the processes, in place."""
+    """Adds up tensors over the processes, in place, and passes on what the first one says."""
 
-    def add(
-        self, gradients: Sequence[Tensor], loss: float, told: Sequence[float]
-    ) -> tuple[float, list[float]]:
-        """Every gradient becomes the sum over all processes.
+    def add(self, gradients: Sequence[Tensor], loss: float) -> float:
+        """Every gradient becomes the sum over all processes; returns the sum of the losses."""
+        ...
 
-        Returns the sum of the losses, and what the first process told.
-        """
+    def first(self, values: Sequence[float]) -> list[float]:
+        """The first process's values, in all of them."""
         ...
 
 
 class Messages:
-    """All-reduces: they work between machines and on every device."""
+    """By gloo or NCCL: works between machines and on every device."""
 
-    def add(
-        self, gradients: Sequence[Tensor], loss: float, told: Sequence[float]
-    ) -> tuple[float, list[float]]:
+    def add(self, gradients: Sequence[Tensor], loss: float) -> float:
         """See `Adder`."""
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         for gradient, sums in zip(gradients, _pieces(flat, gradients), strict=True):
             gradient.copy_(sums)
-        return _by_message(loss, told)
+        return _added(loss)
+
+    def first(self, values: Sequence[float]) -> list[float]:
+        """See `Adder`."""
+        shared = torch.tensor(values, dtype=torch.float64)
+        dist.broadcast(shared, 0)
+        return [float(value) for value in shared]
 
 
 class _Memory(NamedTuple):
-    """What the processes of one machine share, twice: for every second sum."""
+    """What the processes of one machine share, all of it twice: for every second meeting or sum."""
 
-    notes: Floats  # (2, processes, _NOTE): how many sums were asked for, the loss, what is told
+    notes: Floats  # (2, processes, _NOTE): the number of the meeting, and what is said there
     slots: Tensor  # (2, processes, values) in fp32: the gradients
 
 
 class SharedMemory:
-    """Processes of one machine write where the others read, and watch for each other there.
+    """Two or more processes of one machine write where the others read, and watch for each other.
 
     On two cores ten times faster than sending 5 MB of gradients through the loopback interface,
-    most of it because nobody sleeps: a process that was waiting to be woken comes late and with
-    cold caches. The memory is there twice: what is read after one meeting is written again only
-    after the next, when all have read it. Where there is no room for it, `Messages` serve.
+    most of it because nobody sleeps: who waits to be woken comes late and with cold caches. All
+    memory is there twice: what is read after one meeting is written again only after the next,
+    when all have read it. Where there is no room for it, `Messages` serve.
 
-    `alive` says whether the others that this process can see still run.
+    `alive` says whether those that this process has started still run. A process that has started
+    none learns of a death by being ended, see `workflow.parallel`.
     """
 
     def __init__(self, rank: int, size: int, alive: Callable[[], bool] = lambda: True) -> None:
         self._rank, self._size, self._alive = rank, size, alive
-        self._sums = 0
+        self._sums = self._meetings = 0
         self._asked_for_room = False
         self._memory: _Memory | None = None  # None without room
 
-    def add(
-        self, gradients: Sequence[Tensor], loss: float, told: Sequence[float]
-    ) -> tuple[float, list[float]]:
-        """See `Adder`. RuntimeError where another process has ended."""
+    def add(self, gradients: Sequence[Tensor], loss: float) -> float:
+        """See `Adder`. RuntimeError where another process has ended; ValueError where the gradients
+        are not as many as they were."""
         values = sum(gradient.numel() for gradient in gradients)
         if not self._asked_for_room:
             self._asked_for_room, self._memory = True, self._open(values)
-        if self._memory is None or self._memory.slots.shape[-1] != values:
-            return Messages().add(gradients, loss, told)
+        if self._memory is None:
+            return Messages().add(gradients, loss)
+        if self._memory.slots.shape[-1] != values:  # the others would wait for ever
+            raise ValueError(f"{values} gradients, and there is room for those of the first step")
         self._sums += 1
-        turn = self._sums % 2
-        slots = self._memory.slots[turn]
+        slots = self._memory.slots[self._sums % 2]
         for gradient, own in zip(gradients, _pieces(slots[self._rank], gradients), strict=True):
             own.copy_(gradient)
-        found = self._meet(self._memory.notes[turn], loss, told)
+        total = float(self._meet([loss])[:, 0].sum()) if STORES_IN_ORDER else _added(loss)
         parts = [_pieces(slot, gradients) for slot in slots]
-        for gradient, first, second, *others in zip(gradients, *parts, strict=True):
-            torch.add(first, second, out=gradient)
+        for gradient, one, two, *others in zip(gradients, *parts, strict=True):
+            torch.add(one, two, out=gradient)
             for other in others:
                 gradient.add_(other)
-        return found
+        return total
 
-    def _meet(self, notes: Floats, loss: float, told: Sequence[float]) -> tuple[float, list[float]]:
-        """Wait until all have written, and read their notes."""
-        if not STORES_IN_ORDER:
-            return _by_message(loss, told)
-        own, end = notes[self._rank], 2 + len(told)
-        own[1], own[2:end] = loss, told
-        own[0] = self._sums  # last: it says that all else is written
+    def first(self, values: Sequence[float]) -> list[float]:
+        """See `Adder`. Up to 15 values. RuntimeError where another process has ended."""
+        if self._memory is None or not STORES_IN_ORDER:
+            return Messages().first(values)
+        heard: list[float] = self._meet(values)[0].tolist()
+        return heard
+
+    def _meet(self, said: Sequence[float]) -> Floats:
+        """Wait until all have come here; returns what each has said (processes, values)."""
+        assert self._memory is not None
+        self._meetings += 1
+        notes, end = self._memory.notes[self._meetings % 2], 1 + len(said)
+        notes[self._rank, 1:end] = said
+        notes[self._rank, 0] = self._meetings  # last: it tells that all else is written
         for note in notes:
             self._await(note)
-        return float(notes[:, 1].sum()), notes[0, 2:end].tolist()
+        heard: Floats = notes[:, 1:end]
+        return heard
 
     def _await(self, note: Floats) -> None:
         begin = time.monotonic()
-        while note[0] < self._sums:
+        while note[0] < self._meetings:
             waited = time.monotonic() - begin
             if waited < AWAKE_S:
                 _let_others()
-            elif self._alive():
+            elif self._alive() or note[0] >= self._meetings:  # it may have come, and then ended
                 time.sleep(min(waited / 10, LONGEST_NAP_S))
             else:
                 raise RuntimeError("another process of this training has ended")
@@ -144,13 +157,11 @@ class SharedMemory:
         )
 
 
-def _by_message(loss: float, told: Sequence[float]) -> tuple[float, list[float]]:
-    """The sum of the losses and what the first process told, by one all-reduce."""
-    leads = dist.get_rank() == 0
-    both = torch.tensor([loss, *(told if leads else [0.0] * len(told))], dtype=torch.float64)
-    dist.all_reduce(both)
-    total, *others = both.tolist()
-    return total, others
+def _added(loss: float) -> float:
+    """The sum of the losses, by a message."""
+    total = torch.tensor([loss], dtype=torch.float64)
+    dist.all_reduce(total)
+    return float(total)
 
 
 def _let_others() -> None:

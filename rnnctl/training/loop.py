@@ -34,13 +34,8 @@ class TrainingInterrupted(Exception):  # noqa: N818 - an outcome, not a defect
 class Team(Protocol):
     """The processes that train together; `Alone` when there is one."""
 
-    def reduce(
-        self, model: nn.Module, loss: StepLoss, told: list[float]
-    ) -> tuple[float, list[float]]:
-        """Add up gradients over the processes.
-
-        Returns the mean loss of the whole batch, and what the first process told.
-        """
+    def reduce(self, model: nn.Module, loss: StepLoss) -> float:
+        """Add up gradients over the processes; return the mean loss of the whole batch."""
         ...
 
     def agree(self, values: list[float]) -> list[float]:
@@ -55,10 +50,8 @@ class Team(Protocol):
 class Alone:
     """One process."""
 
-    def reduce(
-        self, model: nn.Module, loss: StepLoss, told: list[float]
-    ) -> tuple[float, list[float]]:
-        return float(loss.total.detach()) / loss.units, told
+    def reduce(self, model: nn.Module, loss: StepLoss) -> float:
+        return float(loss.total.detach()) / loss.units
 
     def agree(self, values: list[float]) -> list[float]:
         return values
@@ -107,14 +100,12 @@ class Loop:
             raise self._never_finite()
         yield events.Stopped(counters.step, counters.stop_reason, counters.elapsed_s)
 
-    def _wishes(self) -> list[float]:
-        """The clock and the wishes from outside; the first process's are heeded by all."""
+    def _synchronise(self) -> None:
+        """Read the clock and the wishes from outside, once, for all processes."""
         now = self.clock()
         due = now - self._saved_at >= self.plan.settings.checkpoint_every_s
-        return [now - self._started, float(self.interrupted()), float(due)]
-
-    def _heed(self, wishes: list[float]) -> None:
-        elapsed, stop, save = wishes
+        wishes = [now - self._started, float(self.interrupted()), float(due)]
+        elapsed, stop, save = self.team.agree(wishes)
         self.state.counters.elapsed_s = elapsed
         self._stop, self._save_due = stop > 0, save > 0
 
@@ -126,15 +117,15 @@ class Loop:
         state.optimizer.zero_grad()
         loss = state.task.loss(state.task.next_batch(), state.carry)
         (loss.total / loss.units).backward()  # type: ignore[no-untyped-call]
-        counters.step += 1
-        mean, wishes = self.team.reduce(state.task.model, loss, self._wishes())
+        mean = self.team.reduce(state.task.model, loss)
         norm = clip(state.task.model.parameters(), self.plan.settings.clip)
+        counters.step += 1
         good = math.isfinite(mean) and math.isfinite(norm)
         if good:
             state.optimizer.step()
             state.update_average()
             state.carry = loss.carry
-        self._heed(wishes)
+        self._synchronise()
         if good:
             yield self._count(loss, mean, norm, lr, progress)
         else:
@@ -207,7 +198,7 @@ class Loop:
         before = counters.elapsed_s
         with state.averaged():
             validation = self.team.validate(state.task, self.interrupted)
-        self._heed(self.team.agree(self._wishes()))
+        self._synchronise()
         if self._stop and validation is None:
             raise TrainingInterrupted
         elapsed = counters.elapsed_s

@@ -47,21 +47,17 @@ class Together:
     def leads(self) -> bool:
         return self.rank == 0
 
-    def reduce(
-        self, model: nn.Module, loss: StepLoss, told: list[float]
-    ) -> tuple[float, list[float]]:
+    def reduce(self, model: nn.Module, loss: StepLoss) -> float:
         """Add up gradients and losses of all processes."""
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
         with watched():
-            total, told = self.adder.add(gradients, float(loss.total.detach()), told)
-        return total / loss.units, told
+            total = self.adder.add(gradients, float(loss.total.detach()))
+        return total / loss.units
 
     def agree(self, values: list[float]) -> list[float]:
         """The first process's values, in all of them."""
-        shared = torch.tensor(values, dtype=torch.float64)
         with watched():
-            dist.broadcast(shared, 0)
-        return [float(value) for value in shared]
+            return self.adder.first(values)
 
     def validate(self, task: Task, interrupted: Interrupted) -> Validation | None:
         """The first process validates, with all threads while the others wait."""

@@ -67,20 +67,17 @@ def team(prepared: Prepared, replay: Replay | None) -> Iterator[Together | Alone
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo" if sys.platform == "linux" else "")
     store = TCPStore(HOST, 0, workers, is_master=True, wait_for_workers=False, timeout=MEETING)
     followers = [_start(rank, workers, store.port) for rank in range(1, workers)]
+    done = False
     try:
         _wait_for(followers, store)
         with joined(0, workers, device, store, lambda: _all_run(followers)) as together:
             _introduce(together, prepared, replay)
             yield together
+        done = True
     except WorkerDiedError as error:
-        died = _obituary(followers)
-        _dismiss(followers)
-        raise WorkerDiedError(died, hint=error.hint) from error
-    except BaseException:
-        _dismiss(followers)
-        raise
+        raise WorkerDiedError(_obituary(followers), hint=error.hint) from error
     finally:
-        _end(followers)
+        _end(followers, done=done)
 
 
 def crowded(prepared: Prepared) -> str:
@@ -131,18 +128,22 @@ def _all_run(followers: list[subprocess.Popen[bytes]]) -> bool:
 
 
 def _obituary(followers: list[subprocess.Popen[bytes]]) -> str:
+    """Who died, and how; a connection may break a moment before the process is gone."""
+    deadline = time.monotonic() + 1.0
+    while _all_run(followers) and time.monotonic() < deadline:
+        time.sleep(0.01)
     for rank, process in enumerate(followers, 1):
-        try:
-            code = process.wait(timeout=1.0)
-        except subprocess.TimeoutExpired:
-            continue
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return f"worker {rank} of this training has died ({how})"
+        if process.returncode is not None:
+            code = process.returncode
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            return f"worker {rank} of this training has died ({how})"
     return "a worker of this training has died"
 
 
-def _end(followers: list[subprocess.Popen[bytes]]) -> None:
-    """No orphans: followers end by themselves when the training does, or are ended."""
+def _end(followers: list[subprocess.Popen[bytes]], *, done: bool) -> None:
+    """No orphans: followers end by themselves when the training is done, or are ended."""
+    if not done:
+        _dismiss(followers)
     deadline = time.monotonic() + _LAST_WORDS_S
     for process in followers:
         try:

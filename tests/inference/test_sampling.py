@@ -95,11 +95,15 @@ def test_temperature_zero_takes_the_best() -> None:
     assert chosen.tolist() == [1, 0]
 
 
-@pytest.mark.parametrize("temperature", [1e-30, 1e-3, 1e30, 1e38])
-def test_extreme_temperatures_stay_numbers(temperature: float) -> None:
-    logits = np.array([[0.1, 3.0, -np.inf]], dtype=np.float32)
-    chosen = choose(logits, Sampling(temperature=temperature), NOTHING, np.array([0.999999]))
-    assert chosen[0] == 1
+@pytest.mark.parametrize("streams", [1, 2])
+@pytest.mark.parametrize("temperature", [1e-300, 1e-30, 1e-3, 1e30, 1e38, 1e39, math.inf])
+def test_extreme_temperatures_stay_numbers(temperature: float, streams: int) -> None:
+    """What is forbidden stays so, wherever it stands."""
+    for forbidden, last in (([0.1, 3.0, -np.inf], 1), ([-np.inf, 0.1, 3.0], 2)):
+        logits = np.array([forbidden] * streams, dtype=np.float32)
+        none, uniforms = np.zeros((streams, 0), dtype=np.int64), np.full(streams, 0.999999)
+        chosen = choose(logits, Sampling(temperature=temperature), none, uniforms)
+        assert chosen.tolist() == [last] * streams
 
 
 @pytest.mark.parametrize("streams", [1, 3])
@@ -123,6 +127,10 @@ def test_a_stream_does_not_depend_on_its_neighbours() -> None:
         row = many.next()
         np.testing.assert_array_equal(row[:2], two.next())
         assert row[2] == third.next()[0]
+    many.keep(np.array([0, 2, 4]))
+    for _ in range(600):  # beyond what is drawn at once
+        row = many.next()
+        assert (row[0], row[1]) == (two.next()[0], third.next()[0])
     assert not np.array_equal(Uniforms(8, 2).next(), Uniforms(7, 2).next())
 
 
@@ -181,11 +189,14 @@ def test_a_tiny_temperature_takes_the_best() -> None:
     ),
     hnp.arrays(np.float64, 5, elements=st.sampled_from([0.0, 0.25, 0.5, np.nextafter(1.0, 0.0)])),
     st.sampled_from([0.3, 1.0, 2.0]),
+    st.booleans(),
 )
 def test_streams_side_by_side_say_what_each_says_alone(
-    logits: np.ndarray, uniforms: np.ndarray, temperature: float
+    logits: np.ndarray, uniforms: np.ndarray, temperature: float, wide: bool
 ) -> None:
     logits[:, 4] = 0.0  # something can be said
+    if wide:  # drawn from in blocks
+        logits = np.repeat(logits, 100, axis=1)
     how, none = Sampling(temperature=temperature), np.zeros((5, 0), dtype=np.int64)
     alone = [
         choose(logits[i : i + 1], how, NOTHING, uniforms[i : i + 1])[0] for i in range(len(logits))

@@ -59,10 +59,13 @@ def test_losses_and_gradients(
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
         total = softmax.summed_loss(f, w, b, targets)
         each = softmax.token_losses(f, w, b, targets)
+        compiled = softmax.token_losses(f, w, b, targets, compiled=True)
     ours = torch.autograd.grad(3 * total, (f, w, b))
     assert total.dtype == master
     assert close(total, nats.sum(), tolerance)
+    assert each.dtype == compiled.dtype == master
     assert close(each, nats, tolerance)
+    assert close(compiled, nats, tolerance)
     assert all(close(a, c, tolerance) for a, c in zip(ours, gradients, strict=True))
 
 
@@ -99,9 +102,9 @@ def test_only_a_slice_of_the_logits_exists(monkeypatch: pytest.MonkeyPatch) -> N
     sizes = []
     original = softmax._exponentials
 
-    def watched(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def watched(logits: Tensor, targets: Tensor, least: int) -> tuple[Tensor, Tensor]:
         sizes.append(logits.numel())
-        return original(logits, targets)
+        return original(logits, targets, least)
 
     monkeypatch.setattr(softmax, "_exponentials", watched)
     *exact, targets = problem(100, 3, 60, 0)

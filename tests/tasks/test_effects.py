@@ -23,6 +23,10 @@ CASES: dict[str, tuple[Given, Given]] = {  # option -> where it does nothing, wh
     "--bidirectional": ({"model": {"bidirectional": True}}, CLASSIFIER),
     "--tied": ({"model": {"tied": True, "task": "sentiment"}}, {"model": {"task": "lm"}}),
     "--horizon": ({"model": {"horizon": 50}}, {"model": {"init": "chrono"}}),
+    "--init": (
+        {"model": {"init": "chrono", "horizon": 9, "cell": "rnn"}},
+        {"model": {"cell": "gru"}},
+    ),
     "--dropout-between": ({"model": {"dropout_between": 0.5}}, {"model": {"num_layers": 2}}),
     "--bptt": ({"training": {"bptt": 5}, **CLASSIFIER}, {"model": {"task": "lm"}}),
 }

@@ -9,8 +9,10 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,8 +43,9 @@ torch.manual_seed(rank)
 told = []
 for step in range(5):
     gradients = [torch.randn(3, 5), torch.randn(7), torch.randn(())]
-    total, heard = adder.add(gradients, rank + step + 0.25, [100.0 * rank + step, 7.5])
-    assert heard == [step, 7.5]
+    assert adder.first([100.0 * rank + step, 7.5]) == [step, 7.5]
+    total = adder.add(gradients, rank + step + 0.25)
+    assert adder.first([float("nan") if rank else 3.0] * 15) == [3.0] * 15
     told.append([total, *[g.double().flatten().tolist() for g in gradients]])
 print(json.dumps(told))
 dist.destroy_process_group()
@@ -62,7 +65,11 @@ def summed(
         )
         for place in places
     ]
-    return [json.loads(process.communicate(timeout=60)[0]) for process in running]
+    try:
+        return [json.loads(process.communicate(timeout=60)[0]) for process in running]
+    finally:
+        for process in running:
+            process.kill()
 
 
 def expected(size: int) -> list[list[object]]:
@@ -127,3 +134,32 @@ def test_no_file_is_left_where_there_is_no_room(
     monkeypatch.setattr(os, "fdopen", Full)
     assert adding._make(100) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def alone(alive: Callable[[], bool]) -> adding.SharedMemory:
+    """The first of two processes, whose other one never comes."""
+    adder = adding.SharedMemory(0, 2, alive)
+    adder._asked_for_room = True
+    adder._memory = adding._Memory(np.zeros((2, 2, 16)), torch.zeros(2, 2, 3))
+    return adder
+
+
+@pytest.mark.skipif(not adding.STORES_IN_ORDER, reason="another processor")
+def test_who_has_ended_is_not_waited_for_unless_it_came_before() -> None:
+    with pytest.raises(RuntimeError, match="has ended"):
+        alone(lambda: False).first([1.0])
+    adder = alone(lambda: False)
+
+    def came() -> bool:
+        assert adder._memory is not None
+        adder._memory.notes[:, 1, 0] = 1
+        return False
+
+    adder._alive = came
+    assert adder.first([4.5]) == [4.5]
+
+
+def test_gradients_that_are_not_as_many_as_before_are_refused() -> None:
+    """The others would watch for this process for ever, which waits for their message."""
+    with pytest.raises(ValueError, match="2 gradients"):
+        alone(lambda: True).add([torch.ones(2)], 1.0)

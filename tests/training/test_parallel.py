@@ -174,6 +174,17 @@ def test_a_worker_that_dies_ends_the_training_with_a_run_that_can_be_resumed(
     assert run.verify() == []
 
 
+def test_the_one_of_several_workers_that_died_is_named(settings: Settings, tmp_path: Path) -> None:
+    config = settings(steps=4000, workers=3, batch_size=6, checkpoint_every_s=1000)
+    work = train(config, tmp_path / "run")
+    next(event for event in work if isinstance(event, Step) and event.step == 5)
+    (last,) = (p for p in followers() if p.cmdline()[-3] == "2")
+    last.kill()
+    with pytest.raises(WorkerDiedError, match=r"worker 2 .*signal 9"):
+        list(work)
+    assert followers() == []
+
+
 def test_an_abandoned_training_leaves_no_process_waiting(
     settings: Settings, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from rnnctl.nn.engines import fused_available, product_dtype
 from rnnctl.nn.products import can_pack, packed, transposed, weight_gradient
 
 SLICE = 1 << 24  # bytes of logits held at once
-LARGE = 1 << 12  # vocabularies from which the sliced loss and compiled passes pay
+LARGE = 1 << 10  # vocabularies from which the sliced loss and compiled passes pay
 _ALIGN = 32  # features are padded to a multiple of this, for the vector units
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 from rnnctl.nn import outer, sequence, tiles
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
@@ -53,7 +54,7 @@ def _run_steps(
     cell: Cell, inputs: Tensor, weights: LayerWeights, kept: Kept, starts: Tensor | None
 ) -> None:
     """The recurrence: inputs (T, B, E) and the initial state in `kept` -> all of `kept`."""
-    if sequence.can_run(inputs.dtype, weights.w_hh.shape[1]):
+    if sequence.can_run(inputs.dtype):
         sequence.run_steps(cell, inputs, weights, kept)
         return
     steps, batch, gates, size = kept.gates.shape
@@ -87,7 +88,7 @@ def _pull_steps(
     the inputs (T, B, E) where they are given.
     """
     steps, batch, _, size = kept.gates.shape
-    if sequence.can_run(dh.dtype, size):
+    if sequence.can_run(dh.dtype):
         return sequence.pull_steps(cell, kept, dh, dcarried, weights, inputs)
     du = torch.empty_like(kept.gates) if has_extra(cell) else kept.gates
     gradient = torch.zeros(batch, size)
@@ -172,6 +173,19 @@ def _weight_gradients(dx: Tensor, du: Tensor, inputs: Tensor, before: Tensor) ->
     return dw_ih, dw_hh, db_ih, db_hh
 
 
+def _with_one_more(cell: Cell, initial: Parts, weights: LayerWeights) -> tuple[Parts, LayerWeights]:
+    """The same layer with H + 1 units, the last of which has no weights: its state stays 0."""
+
+    def units(weight: Tensor, columns: int) -> Tensor:
+        parts = weight.view(cell.gate_count, -1, *weight.shape[1:])
+        new = (0, columns, 0, 1) if parts.ndim == 3 else (0, 1)
+        return pad(parts, new).flatten(0, 1)
+
+    w_ih, w_hh, b_ih, b_hh = weights
+    wider = LayerWeights(units(w_ih, 0), units(w_hh, 1), units(b_ih, 0), units(b_hh, 0))
+    return tuple(pad(part, (0, 1)) for part in initial), wider
+
+
 def fused(
     cell: Cell,
     inputs: Tensor,
@@ -181,8 +195,12 @@ def fused(
     dtype: torch.dtype,
 ) -> tuple[Tensor, Parts]:
     """As `bptt.closed_form`, with products in fp32 or bf16."""
+    size = weights.w_hh.shape[1]
+    if size % 2 and sequence.in_pairs(dtype):
+        initial, weights = _with_one_more(cell, initial, weights)
     products = LayerWeights(*(weight.detach().to(dtype) for weight in weights))
     h, carried = FusedLayer.apply(  # type: ignore[no-untyped-call]
         cell, starts, inputs.to(dtype), products, *initial, *weights
     )
+    h, carried = h[..., :size], carried[..., :size]
     return h, (h, carried) if len(initial) > 1 else (carried,)

@@ -126,10 +126,10 @@ def _read_layer(
     """vectors (M, E), index (N,) -> h (N, H), and the coordinate that is carried (B, H)."""
     from rnnctl.nn import sequence  # imports numba
 
-    texts, size = first[0].shape
+    texts = len(first[0])
     x = packed(weights.w_ih, len(vectors), weights.b_ih)(vectors)
     carried = first[-1].clone()
-    if texts > 1 and sequence.can_run(torch.float32, size):
+    if texts > 1 and sequence.can_run(torch.float32):
         sizes = np.array(layout.sizes)
         hidden = sequence.read_steps(cell, x, index, sizes, weights, first[0], carried)
         return hidden, carried

@@ -32,9 +32,14 @@ if TYPE_CHECKING:
     multiply = forward_row = read_row = backward_row = _unbound
 
 
-def can_run(dtype: torch.dtype, size: int) -> bool:
-    """Whether these passes serve for products in `dtype` and this hidden size."""
-    return tiles.available(dtype) and (dtype == torch.float32 or size % 2 == 0)
+def can_run(dtype: torch.dtype) -> bool:
+    """Whether these passes serve for products in `dtype`."""
+    return tiles.available(dtype)
+
+
+def in_pairs(dtype: torch.dtype) -> bool:
+    """Whether they take the units two by two, so that hidden sizes must be even: in bf16."""
+    return can_run(dtype) and dtype == torch.bfloat16
 
 
 def _forward(

@@ -27,7 +27,7 @@ IDS = np.random.default_rng(0).integers(23, size=LENGTHS.sum())
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiled pass over whole sequences, where this processor has it, and without it."""
     if request.param == "step by step":
-        monkeypatch.setattr(sequence, "can_run", lambda dtype, size: False)
+        monkeypatch.setattr(sequence, "can_run", lambda dtype: False)
 
 
 def padded(values: np.ndarray[Any, Any], filler: int) -> torch.Tensor:

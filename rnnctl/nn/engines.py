@@ -21,10 +21,10 @@ from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn.bptt import closed_form
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 
-# Where `fused` runs whole sequences (AVX-512) it is chosen for every size. Milliseconds for a
-# training step of two layers, fused / torch.nn in a process of its own, and torch.nn's time over
-# ours with its 95 % interval: 15 pairs of tests/benchmarks/speed_engines.py --engine fused, alone
-# on 2 cores of an AMD EPYC (Zen 5, avx512_bf16), torch 2.13, 2 threads.
+# From which hidden size on `fused` is chosen over `torch`. Milliseconds for a training step of two
+# layers, fused / torch.nn in a process of its own, and torch.nn's time over ours with its 95 %
+# interval: 15 pairs of tests/benchmarks/speed_engines.py --engine fused, alone on 2 cores of an AMD
+# EPYC (Zen 5, avx512_bf16), torch 2.13, 2 threads.
 #   T x B,H             LSTM                     GRU                      RNN
 #   128 x 32,128  fp32  22 / 46 1.9 [1.8, 2.1]   18 / 64 3.5 [3.3, 3.6]   7.5 / 24 3.2 [3.1, 3.3]
 #                 bf16  14 / 18 1.3 [1.2, 1.4]   11 / 56 4.9 [4.9, 5.0]   5.2 / 26 4.8 [4.4, 5.1]
@@ -32,12 +32,12 @@ from rnnctl.nn.cells import Cell, LayerWeights, Parts
 #                 bf16  38 / 64 1.7 [1.7, 1.7]   32 / 96 3.0 [2.9, 3.1]   13 / 34 2.7 [2.6, 2.7]
 #   64 x 64,512   fp32  234 / 351 1.5 [1.5, 1.5] 188 / 471 2.5 [2.5, 2.5] 67 / 163 2.5 [2.4, 2.5]
 #                 bf16  134 / 188 1.4 [1.4, 1.4] 103 / 169 1.6 [1.6, 1.7] 40 / 57 1.4 [1.4, 1.5]
-# Below, a step of a language model of one LSTM layer, 64 x 32 tokens (speed_growth.py), alone:
-#   H = 16, 32, 64, 96, 112: 1.1, 1.3, 1.3, 1.4, 1.3 times as fast in bf16; 1.04 to 1.25 in fp32.
+# A language model of one LSTM layer (a point of speed_growth.py), each in a process of its own:
+# 64 units 0.97 times as fast in bf16, 1.15 in fp32; 96 units 0.97 in bf16; 100 units 1.07 and 1.10.
 # Without numba `closed` is the faster one for the GRU (1.2 to 1.4 times), `torch` for the others.
-# The hidden size from which `fused` is chosen where it goes step by step: measured unpaired, on the
-# machine above.
-STEPWISE_FROM = {"lstm": 384, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
+FUSED_FROM = {"lstm": 96, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
+# The same where `fused` goes step by step (no AVX-512): measured unpaired, on the machine above.
+STEPWISE_FROM = FUSED_FROM | {"lstm": 384}
 # A cell that is not in here runs on `closed`, which needs nothing but its `Cell`.
 STOCK: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "lstm": torch.lstm,
@@ -118,13 +118,15 @@ def choose(
 
 def has_passes(cell: Cell) -> bool:
     """Whether `kernels` knows how the parts of this cell lie in memory."""
-    return cell.name in STEPWISE_FROM
+    return cell.name in FUSED_FROM
 
 
 def _fused_pays(cell: Cell, dtype: torch.dtype, hidden_size: int) -> bool:
     """Whether `fused`, which is there, is faster than `torch` (tables above)."""
     if hidden_size >= STEPWISE_FROM[cell.name]:
         return True
+    if hidden_size < FUSED_FROM[cell.name]:
+        return False
     from rnnctl.nn.sequence import can_run  # imports numba
 
     return can_run(dtype)

@@ -224,9 +224,10 @@ def test_choice_of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     gru, lstm = Recurrent("gru", 2, 2).cell, Recurrent("lstm", 2, 2).cell
     inputs = torch.zeros(3, 2, 2)
     assert engines.choose("auto", gru, inputs, 64) == "fused"
+    assert engines.choose("auto", lstm, inputs, 64) == "torch"
     assert engines.choose("auto", lstm, inputs, 512) == "fused"
     whole = pytest.importorskip("rnnctl.nn.sequence").can_run(inputs.dtype)
-    assert engines.choose("auto", lstm, inputs, 64) == ("fused" if whole else "torch")
+    assert engines.choose("auto", lstm, inputs, 128) == ("fused" if whole else "torch")
     assert engines.choose("auto", lstm, inputs, 64, within=True) == "fused"
     assert engines.choose("auto", gru, inputs.double(), 64) == "torch"
     assert engines.choose("fused", gru, inputs.double(), 64) == "closed"

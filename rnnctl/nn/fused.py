@@ -196,11 +196,13 @@ def fused(
 ) -> tuple[Tensor, Parts]:
     """As `bptt.closed_form`, with products in fp32 or bf16."""
     size = weights.w_hh.shape[1]
-    if size % 2 and sequence.in_pairs(dtype):
+    uneven = size % 2 == 1 and sequence.in_pairs(dtype)
+    if uneven:
         initial, weights = _with_one_more(cell, initial, weights)
     products = LayerWeights(*(weight.detach().to(dtype) for weight in weights))
     h, carried = FusedLayer.apply(  # type: ignore[no-untyped-call]
         cell, starts, inputs.to(dtype), products, *initial, *weights
     )
-    h, carried = h[..., :size], carried[..., :size]
+    if uneven:
+        h, carried = h[..., :size], carried[..., :size]
     return h, (h, carried) if len(initial) > 1 else (carried,)

@@ -73,10 +73,10 @@ class _Memory(NamedTuple):
 class SharedMemory:
     """Two or more processes of one machine write where the others read, and watch for each other.
 
-    On two cores ten times faster than sending 5 MB of gradients through the loopback interface,
-    most of it because nobody sleeps: who waits to be woken comes late and with cold caches. All
-    memory is there twice: what is read after one meeting is written again only after the next,
-    when all have read it. Where there is no room for it, `Messages` serve.
+    A sum of 5 MB of gradients takes two processes on two cores 1.1 ms. When they slept until a
+    message woke them it took 3.5 ms, and the next step 2 ms longer, with cold caches. All memory is
+    there twice: what is read after one meeting is written again only after the next, when all have
+    read it. Where there is no room for it, `Messages` serve.
 
     `alive` says whether those that this process has started still run. A process that has started
     none learns of a death by being ended, see `workflow.parallel`.

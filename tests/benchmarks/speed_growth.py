@@ -7,7 +7,8 @@ One step of a language model of one layer (model, loss, optimizer; the engine th
 each point in a process of its own: 32 streams of 64 tokens, 256 units, 100 characters, but for one
 of these. The corpus grows through whole trainings by the command line. Prints JSON: tokens a
 second, GFLOP/s of the matrix products, the peak of the process's memory, and for each axis the
-lowest ratio of a point's GFLOP/s to the point before it: a cliff is a low number.
+lowest ratio of a point's GFLOP/s (for the corpus, tokens a second) to the point before it: a cliff
+is a low number.
 """
 
 from __future__ import annotations

@@ -106,30 +106,3 @@ def test_nothing_swallows_everything(root: Path) -> None:
         and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
     ]
     assert found == []
-
-
-MOST_LINES = {"file": 320, "function": 45}
-
-
-def test_files_and_functions_stay_small(root: Path) -> None:
-    """A reader takes in a function at a glance and a file in one sitting.
-
-    These are the outer limits; 20 and 150 lines are the aim. Of a command's function the body
-    counts: its signature is a list, one line for each option that `--help` shows.
-    """
-    long = []
-    for path in _sources(root):
-        text = path.read_text("utf-8")
-        if text.count("\n") > MOST_LINES["file"]:
-            long.append(f"{path.relative_to(root)}: {text.count(chr(10))} lines")
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                first = node.body[0] if _is_command(root, path, node) else node
-                length = (node.end_lineno or 0) - first.lineno + 1
-                if length > MOST_LINES["function"]:
-                    long.append(f"{path.relative_to(root)}:{node.lineno} {node.name}: {length}")
-    assert long == []
-
-
-def _is_command(root: Path, path: Path, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    return path.parent == root / "rnnctl" / "cli" and node.name == path.stem

@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "info": ("rnnctl.cli.info:info", "Show what is in a run."),
     "runs": ("rnnctl.cli.runs:runs", "List the runs in a folder and check their files."),
     "selftest": ("rnnctl.cli.selftest:selftest", "Check the measurements on known answers."),
+    "help": ("rnnctl.cli.help:help", "Explain a topic, or a command."),
 }
 
 # Each attribute is a Cell: one step, and the derivative of one step.

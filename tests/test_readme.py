@@ -1,34 +1,26 @@
-"""Everything the README shows is run, in its order, in one directory; benchmarks are parsed.
+"""What README.md and the pages of `rnnctl help` show is run; benchmarks are parsed.
 
-A block ```` ```console ```` holds ``$ command`` lines and what they print. Each command is run by
-bash and must succeed, or, where the block shows an ``error:``, fail with that error. Trainings are
-cut short (`QUICK`), since the commands are tested here and not what the models learn. A block after
-``<!-- benchmark -->`` takes long and is only parsed; one after ``<!-- setup -->`` installs, and
-`.ci/run` runs that.
-
-``RNNCTL_README=1 pytest tests/test_readme.py`` runs everything at full length and writes what was
-printed into the README.
+How examples are written, found and run is said in `regenerate_examples.py`. Each command must
+succeed, or, where the page shows an ``error:``, fail with that error. Trainings are cut short
+(`QUICK`), since the commands are tested here and not what the models learn.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import stat
 import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from regenerate_examples import PAGES, ROOT, Example, examples, make_place, run
 
-ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-WRITING = bool(os.environ.get("RNNCTL_README"))
-BLOCK = re.compile(r"(<!-- (?P<kind>\w+) -->\n+)?```console\n(?P<body>.*?)```", re.DOTALL)
-MAX_LINES = 84  # of one command's output in the README
+RESULTS = ROOT / "tests" / "benchmarks" / "RESULTS.md"
+EXAMPLES = examples([*PAGES, RESULTS])
+RUN = [example for example in EXAMPLES if example.runs]
+MOST_LINES_OF_README = 200
 
 # Replaced in a command before it is run as a test: long trainings become short ones.
 QUICK = [
@@ -39,38 +31,7 @@ QUICK = [
     (re.compile(r"rnnctl selftest$"), "rnnctl selftest gt03"),
 ]  # fmt: skip
 
-
-@dataclass
-class Example:
-    """One command of the README, and what it shows below it."""
-
-    command: str
-    shown: str
-    kind: str
-    line: int
-
-
-def examples() -> Iterator[Example]:
-    text = README.read_text("utf-8")
-    for block in BLOCK.finditer(text):
-        kind = block["kind"] or "run"
-        line = text[: block.start("body")].count("\n") + 1
-        for part in re.split(r"^\$ ", block["body"], flags=re.MULTILINE)[1:]:
-            command, shown = _split(part)
-            yield Example(command, shown, kind, line)
-
-
-def _split(part: str) -> tuple[str, str]:
-    """The command (which may go on after a backslash) and its output."""
-    lines = part.split("\n")
-    end = next(i for i, line in enumerate(lines) if not line.endswith("\\"))
-    return "\n".join(lines[: end + 1]), "\n".join(lines[end + 1 :]).strip("\n")
-
-
-EXAMPLES = list(examples())
-RUN = [example for example in EXAMPLES if example.kind == "run"]
-
-pytestmark = pytest.mark.timeout(7200 if WRITING else 600)
+pytestmark = pytest.mark.timeout(600)
 
 
 def quick(command: str) -> str:
@@ -81,45 +42,24 @@ def quick(command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the checkout's data and examples, and `rnnctl` on the path."""
-    folder = tmp_path_factory.mktemp("readme")
-    (folder / "data").symlink_to(ROOT / "data")
-    tools = folder / ".bin"
-    tools.mkdir()
-    for name, module in (("rnnctl", "rnnctl"),):
-        script = tools / name
-        script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n')
-        script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def printed(place: Path) -> dict[int, subprocess.CompletedProcess[str]]:
-    """What every example printed, in the README's order."""
-    environment = {
-        **os.environ,
-        "PATH": f"{place / '.bin'}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "COLUMNS": "80",
-        "NO_COLOR": "1",
-    }
-    if not WRITING:
-        environment |= {"OMP_NUM_THREADS": "1"}
-    done = {}
-    for number, example in enumerate(RUN):
-        command = example.command if WRITING else quick(example.command)
-        done[number] = subprocess.run(
-            ["bash", "-o", "pipefail", "-c", command],
-            cwd=place, env=environment, capture_output=True, text=True, check=False,
-            stdin=subprocess.DEVNULL, timeout=1200,
-        )  # fmt: skip
+def printed(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, subprocess.CompletedProcess[str]]:
+    """What every command printed, in the pages' order."""
+    place = tmp_path_factory.mktemp("examples")
+    environment = make_place(place) | {"OMP_NUM_THREADS": "1"}
+    done: dict[str, subprocess.CompletedProcess[str]] = {}
+    for example in RUN:
+        if example.command not in done:
+            done[example.command] = run(quick(example.command), place, environment)
     return done
 
 
-@pytest.mark.parametrize("number", range(len(RUN)), ids=[f"line-{example.line}" for example in RUN])
-def test_an_example_runs(number: int, printed: dict[int, subprocess.CompletedProcess[str]]) -> None:
-    example, done = RUN[number], printed[number]
+@pytest.mark.parametrize("example", RUN, ids=lambda example: example.name)
+def test_an_example_runs(
+    example: Example, printed: dict[str, subprocess.CompletedProcess[str]]
+) -> None:
+    done = printed[example.command]
     failing = re.search(r"^error: .*", example.shown, re.MULTILINE)
     if failing:
         assert done.returncode in (1, 2), done.stdout + done.stderr
@@ -129,15 +69,15 @@ def test_an_example_runs(number: int, printed: dict[int, subprocess.CompletedPro
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("number", range(len(RUN)), ids=[f"line-{example.line}" for example in RUN])
+@pytest.mark.parametrize("example", RUN, ids=lambda example: example.name)
 def test_what_is_shown_has_the_shape_of_what_is_printed(
-    number: int, printed: dict[int, subprocess.CompletedProcess[str]]
+    example: Example, printed: dict[str, subprocess.CompletedProcess[str]]
 ) -> None:
     """The words at the left of each shown table stand in what was printed, numbers aside.
 
     Lines with tabs are a model's answers, and those of a model cut short may be others.
     """
-    example, done = RUN[number], printed[number]
+    done = printed[example.command]
     if "generate" in example.command or "error:" in example.shown:
         return
     words = set(re.findall(r"[a-z][a-z_]{3,}", done.stdout + done.stderr))
@@ -156,7 +96,7 @@ def _shape(text: str) -> str:
 @pytest.mark.parametrize(
     "example",
     [example for example in EXAMPLES if example.kind == "benchmark"],
-    ids=lambda example: f"line-{example.line}",
+    ids=lambda example: example.name,
 )
 def test_a_benchmark_command_is_understood(example: Example) -> None:
     for words in _simple_commands(example.command):
@@ -201,7 +141,7 @@ def _parse_script(words: list[str]) -> None:
 
 def test_the_two_commands_are_there() -> None:
     """One line installs and trains, one installs and tests; .ci/run runs the second."""
-    setup = [example.command for example in EXAMPLES if example.kind == "setup"]
+    setup = [e.command for e in EXAMPLES if e.kind == "setup" and e.page == README]
     assert len(setup) == 2
     train, tests = setup
     assert train.startswith("python3 -m venv .venv && .venv/bin/pip install")
@@ -211,17 +151,22 @@ def test_the_two_commands_are_there() -> None:
     assert "python3 -m venv .venv && .*pytest.*" in runner
 
 
-def test_links_lead_somewhere() -> None:
-    text = README.read_text("utf-8")
-    for target in re.findall(r"\]\(([^)#]+)", text):
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text("utf-8").splitlines()) <= MOST_LINES_OF_README
+
+
+@pytest.mark.parametrize("page", [*PAGES, RESULTS], ids=lambda page: page.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), f"the README links to {target}"
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_the_tree_is_the_tree() -> None:
     """Every path of the annotated tree exists, and every package of rnnctl is in it."""
-    block = re.search(r"```text\nrnnctl/\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
-    assert block, "the README has no annotated tree"
+    page = (ROOT / "rnnctl" / "docs" / "architecture.md").read_text("utf-8")
+    block = re.search(r"```text\nrnnctl/\n(.*?)```", page, re.DOTALL)
+    assert block, "the page has no annotated tree"
     parent, named = "rnnctl/", {"rnnctl/"}
     for indent, name in re.findall(r"^( *)([\w./]+)", block[1], re.MULTILINE):
         if len(indent) > 2:
@@ -235,31 +180,3 @@ def test_the_tree_is_the_tree() -> None:
             continue
         name = f"rnnctl/{path.name}" + ("/" if path.is_dir() else "")
         assert name in named, f"{name} is not in the tree"
-
-
-@pytest.mark.skipif(not WRITING, reason="RNNCTL_README=1 writes the output into the README")
-def test_write_the_output_into_the_readme(
-    printed: dict[int, subprocess.CompletedProcess[str]],
-) -> None:
-    text = README.read_text("utf-8")
-    for number, example in enumerate(RUN):
-        shown = _shorten(printed[number].stderr, printed[number].stdout, example.command)
-        old = f"$ {example.command}\n" + (f"{example.shown}\n" if example.shown else "")
-        assert old in text, example.command
-        text = text.replace(old, f"$ {example.command}\n{shown}", 1)
-    README.write_text(text, encoding="utf-8")
-
-
-def _shorten(errors: str, output: str, command: str) -> str:
-    """Progress is left out but for its start and end; long output is cut in the middle."""
-    notes = [line for line in errors.splitlines() if line.strip()]
-    if "error:" in errors:
-        notes = errors.rstrip("\n").splitlines()
-    elif "rnnctl train" not in command:
-        notes = []
-    elif len(notes) > 8:
-        notes = [*notes[:5], "  …", *notes[-3:]]
-    lines = [*notes, *output.rstrip("\n").splitlines()]
-    if len(lines) > MAX_LINES:
-        lines = [*lines[: MAX_LINES - 4], "…", *lines[-3:]]
-    return "".join(f"{line.rstrip()}\n" for line in lines)

@@ -45,8 +45,10 @@ def _run(argv: list[str]) -> int:
 
     from rnnctl.cli.app import run
     from rnnctl.errors import RnnctlError
+    from rnnctl.machine import cap_libraries
 
     try:
+        cap_libraries()
         return run(argv)
     except (RnnctlError, typer.TyperException, MemoryError, RuntimeError) as problem:
         return _report(problem, argv)

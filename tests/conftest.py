@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from rnnctl import machine
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Set before anything imports these libraries: a test never reaches the network.
@@ -21,9 +23,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
+# And before torch is: RNNCTL_CPU caps what the libraries use, in the commands' processes as here.
+machine.cap_libraries()
+
 # A shell starts its background jobs with SIGINT ignored, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str:
+    return f"processor: {machine.processor()}, used as {machine.described()}"
 
 
 @dataclass(frozen=True)

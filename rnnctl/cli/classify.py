@@ -55,8 +55,8 @@ def classify(
     from rnnctl.inference.classify import Predictor, answers
     from rnnctl.inference.lines import read_lines
     from rnnctl.inference.records import RecordReader
+    from rnnctl.machine import set_threads
     from rnnctl.tasks.loading import load
-    from rnnctl.tasks.machine import set_threads
 
     set_threads(threads)
     predictor = Predictor(load(run, device=device))

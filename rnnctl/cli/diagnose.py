@@ -55,7 +55,7 @@ def diagnose(
     """
     console.configure(quiet=quiet)
     console.check_output(output)
-    from rnnctl.tasks.machine import set_threads
+    from rnnctl.machine import set_threads
 
     set_threads(threads)
     columns = _columns(text, text_field=text_field, label_field=label_field, encoding=encoding)

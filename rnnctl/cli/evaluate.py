@@ -81,8 +81,8 @@ def evaluate(
     """
     console.configure(quiet=quiet)
     console.check_output(output)
+    from rnnctl.machine import set_threads
     from rnnctl.tasks.loading import load
-    from rnnctl.tasks.machine import set_threads
     from rnnctl.workflow.evaluate import evaluate as measure
 
     set_threads(threads)

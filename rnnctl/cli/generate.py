@@ -72,8 +72,8 @@ def generate(
         inputs.check([], f"generate {word(run)} --lines")
     from rnnctl.inference.generate import Wish
     from rnnctl.inference.session import Session
+    from rnnctl.machine import set_threads
     from rnnctl.tasks.loading import load
-    from rnnctl.tasks.machine import set_threads
 
     set_threads(threads)
     session = Session(load(run, device=device), copied=copied or (format != "table" and not lines))

@@ -67,8 +67,8 @@ def score(
     from rnnctl.inference.score import Scorer
     from rnnctl.inference.scoring import TextReader, score_streams
     from rnnctl.inference.training_text import by_document
+    from rnnctl.machine import set_threads
     from rnnctl.tasks.loading import load
-    from rnnctl.tasks.machine import set_threads
 
     set_threads(threads)
     loaded = load(run, device=device)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnctl import __version__
+from rnnctl import __version__, machine
 from rnnctl.errors import RnnctlError
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.comparison import BaselinesResult, Row, SeedSummary
@@ -28,7 +27,7 @@ def measure(path: Path) -> None:
     """
     run = Run.open(path)
     record = BaselinesResult(
-        environment=Environment(rnnctl=__version__, python=platform.python_version()), rows=()
+        environment=Environment(rnnctl=__version__, **machine.facts()), rows=()
     )
     try:
         fingerprint, row = _measured(run)

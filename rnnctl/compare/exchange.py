@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 
-from rnnctl import __version__
+from rnnctl import __version__, machine
 from rnnctl.data.spread import places
 from rnnctl.results.base import Environment
 from rnnctl.results.comparison import ExchangeRecord, ExchangeResult
@@ -30,7 +29,7 @@ def measure(path: Path, *, seed: int = 0) -> bool:
     record = _of_labels(loaded, seed) if loaded.labels else _of_language(loaded, seed)
     if record is None:
         return False
-    environment = Environment(rnnctl=__version__, python=platform.python_version())
+    environment = Environment(rnnctl=__version__, **machine.facts())
     kept = ExchangeResult(environment=environment, seed=seed, **dict(record))
     return loaded.run.keep_result("exchange", kept)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from collections.abc import Sequence
 
-from rnnctl import __version__
+from rnnctl import __version__, machine
 from rnnctl.compare.alike import diagnosed_apart, different_tokens, measured_apart, trained_apart
 from rnnctl.compare.collect import check_comparable, quality_of
 from rnnctl.compare.contrasts import Apart, Pair, contrasts, family, named_pairs, seeds_needed
@@ -91,9 +89,7 @@ def _unit(members: Sequence[Member]) -> str:
 
 
 def _environment() -> Environment:
-    return Environment(
-        rnnctl=__version__, python=sys.version.split()[0], platform=platform.platform()
-    )
+    return Environment(rnnctl=__version__, **machine.facts())
 
 
 def _rates(members: Sequence[Member]) -> str:

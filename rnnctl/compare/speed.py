@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnctl import __version__
+from rnnctl import __version__, machine
 from rnnctl.results.base import Environment
 from rnnctl.results.comparison import SpeedResult
 from rnnctl.runs import Run
@@ -170,13 +170,10 @@ def _keep(bench: _Bench, twin: _Bench | None, threads: int, rounds: int, session
 
 
 def _environment(threads: int) -> Environment:
-    import platform
-
     import torch
 
     return Environment(
-        rnnctl=__version__, python=platform.python_version(), torch=str(torch.__version__),
-        threads=threads, platform=platform.platform(),
+        rnnctl=__version__, torch=str(torch.__version__), threads=threads, **machine.facts(),
     )  # fmt: skip
 
 
@@ -184,10 +181,10 @@ def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
     """A fresh model like the run's: speed does not depend on what the weights are."""
     import torch
 
+    from rnnctl.machine import find_arithmetic
     from rnnctl.nn.allocator import keep_memory
     from rnnctl.nn.models import LanguageModel
     from rnnctl.tasks.loading import build_model, load
-    from rnnctl.tasks.machine import find_arithmetic
     from rnnctl.training.optimizer import make_optimizer
 
     keep_memory()
@@ -200,7 +197,7 @@ def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
         engine=loaded.config.training.engine,
     )  # fmt: skip
     settings = loaded.config.training
-    context = find_arithmetic("cpu", settings.precision).context
+    context = find_arithmetic("cpu", settings.precision, insist=False).context
     optimizer = make_optimizer(model, settings)
     draw = torch.Generator().manual_seed(0)
     language = isinstance(model, LanguageModel)

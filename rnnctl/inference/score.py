@@ -19,10 +19,10 @@ from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import RunError
 from rnnctl.inference.engine import EngineChoice
 from rnnctl.inference.state import RECENT, TextState, beginning
+from rnnctl.machine import Arithmetic
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.reading import can_read, each, groups
-from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.evaluation import document_nats
 from rnnctl.tasks.loading import Loaded
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from rnnctl import machine
 from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn.bptt import closed_form
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
@@ -112,8 +113,15 @@ def choose(
         if pays and (within or _fused_pays(cell, product_dtype(inputs), hidden_size)):
             return "fused"
         engine = "closed" if can_fuse and cell.name == "gru" else "torch"
-    cannot = (engine == "fused" and not can_fuse) or (engine == "torch" and cell.name not in STOCK)
-    return "closed" if cannot else engine
+    if (engine == "fused" and not can_fuse) or (engine == "torch" and not _has_stock(cell, inputs)):
+        return "closed"
+    return engine
+
+
+def _has_stock(cell: Cell, inputs: Tensor) -> bool:
+    """Whether `torch.nn` can run this: oneDNN's LSTM fails in bf16 where the CPU has none."""
+    half = inputs.device.type == "cpu" and product_dtype(inputs) == torch.bfloat16
+    return cell.name in STOCK and (not half or machine.has_fast_bf16())
 
 
 def has_passes(cell: Cell) -> bool:

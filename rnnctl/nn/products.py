@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import linear
 
+from rnnctl import machine
+
 Product = Callable[[Tensor], Tensor]
 Vector = NDArray[np.float32]
 FEW = 2  # so few rows are a matrix-vector product
@@ -34,9 +36,14 @@ def _onednn() -> Any:
 
 
 def can_pack(weight: Tensor) -> bool:
-    """Whether products with this weight go through oneDNN: fp32 or bf16 on a CPU."""
-    suitable = weight.dtype in (torch.float32, torch.bfloat16) and weight.device.type == "cpu"
-    return suitable and _onednn() is not None
+    """Whether products with this weight go through oneDNN: on a CPU fp32, and bf16 if it is fast.
+
+    Where it is not, oneDNN refuses to pack such weights; `linear` has a slow way for any processor.
+    """
+    if weight.device.type != "cpu" or _onednn() is None:
+        return False
+    half = weight.dtype == torch.bfloat16
+    return machine.has_fast_bf16() if half else weight.dtype == torch.float32
 
 
 def packed(weight: Tensor, rows: int, bias: Tensor | None = None) -> Product:

@@ -15,14 +15,16 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numba
 import torch
-from llvmlite import binding, ir  # type: ignore[import-untyped]
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from torch import Tensor
 from torch.nn.functional import pad
 
+from rnnctl import machine
 from rnnctl.nn.lanes import WORD, compile_bound
 
 WIDTH = 32  # columns of a tile, and of a panel
@@ -50,16 +52,17 @@ class _Half(ir.types.Type):  # type: ignore[misc]
 _HALVES = ir.VectorType(_Half(), 2 * _LANES)
 
 
-@cache
 def available(dtype: torch.dtype) -> bool:
     """Whether tiles are the fastest products here: AVX-512 for fp32; for bf16 its dot product.
 
     Where there are matrix units (AMX), oneDNN's bf16 products are faster.
     """
-    features = binding.get_host_cpu_features()
+    settings: Any = numba.config
+    if settings.CPU_NAME is not None:  # numba was told to compile for another processor
+        return False
     if dtype == torch.bfloat16:
-        return bool(features.get("avx512bf16")) and not features.get("amx-bf16")
-    return dtype == torch.float32 and bool(features.get("avx512f"))
+        return machine.has_fast_bf16() and not machine.has_matrix_units()
+    return dtype == torch.float32 and machine.level() in ("avx512", "avx512bf16")
 
 
 def _multiply_add(builder: Any, half: bool) -> Callable[[Any, Any, Any], Any]:

@@ -70,6 +70,7 @@ class Environment(Record):
     dtype: str | None = None
     engine: str | None = None
     platform: str = ""
+    cpu: str | None = Field(None, description="level of the processor, and whether it is capped")
 
 
 class LanguageModelLoss(Record):

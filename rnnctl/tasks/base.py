@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
 Carry = tuple[Tensor, ...] | None
@@ -71,21 +69,3 @@ class Task(Protocol):
     def validate(self, interrupted: Interrupted) -> Validation | None:
         """None when there is no validation text, or when interrupted."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Arithmetic:
-    """Where and in which precision a model computes."""
-
-    device: torch.device
-    bf16: bool
-
-    def context(self) -> AbstractContextManager[Any]:
-        """`torch.autocast` in bf16, or nothing."""
-        if not self.bf16:
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
-
-    @property
-    def dtype(self) -> str:
-        return "bfloat16 products, float32 weights" if self.bf16 else "float32"

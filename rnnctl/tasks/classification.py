@@ -10,11 +10,12 @@ from torch.nn.functional import cross_entropy
 from rnnctl.config import TrainingConfig
 from rnnctl.data.batches import ClassifierBatch, DocumentBatches, pad_documents
 from rnnctl.data.ids import SplitIds
+from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import Classifier
 from rnnctl.results.base import Classification
 from rnnctl.statistics import wilson
 from rnnctl.tasks import metrics
-from rnnctl.tasks.base import Arithmetic, Carry, Interrupted, StepLoss, Validation
+from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Validation
 from rnnctl.tasks.evaluation import batches_by_length, never
 
 

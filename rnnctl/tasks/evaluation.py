@@ -18,8 +18,9 @@ from torch import Tensor
 
 from rnnctl.data.batches import NO_TARGET, pad_documents
 from rnnctl.data.ids import IdArray
+from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import LanguageModel
-from rnnctl.tasks.base import Arithmetic, Interrupted
+from rnnctl.tasks.base import Interrupted
 
 STREAMS = 64
 LEAD = 256  # tokens read before each part of a text that is evaluated in parallel

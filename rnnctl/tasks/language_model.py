@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from rnnctl.config import TrainingConfig
 from rnnctl.data.batches import NO_TARGET, LanguageModelBatch, StreamBatches
 from rnnctl.data.ids import IdArray, SplitIds
+from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import LanguageModel
-from rnnctl.tasks.base import Arithmetic, Carry, Interrupted, StepLoss, Validation
+from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Validation
 from rnnctl.tasks.evaluation import document_nats, streaming_nats
 
 VALIDATION_TOKENS = 250_000  # read by the validations during a training

@@ -17,11 +17,11 @@ from torch import Tensor
 from rnnctl.config import ModelConfig, RunConfig
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import CorruptRunError, RunError, word
+from rnnctl.machine import find_device
 from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.recurrent import parameter_shapes
 from rnnctl.runs import Run, seal
-from rnnctl.tasks.machine import find_device
 
 _MAX_HEADER = 1 << 20
 CORPUS_NAME = "corpus.json"

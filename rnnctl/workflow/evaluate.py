@@ -11,12 +11,12 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError
 from rnnctl.inference.environment import environment
+from rnnctl.machine import Arithmetic
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.inference import EvaluateResult
 from rnnctl.results.training import DocumentSums
-from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.classification import classify_split, label_nats, measure
 from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.loading import Loaded

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from rnnctl.data.ids import SplitIds
 from rnnctl.errors import NotFiniteError
+from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.training import DocumentSums, SplitResult
-from rnnctl.tasks.base import Arithmetic, Interrupted
+from rnnctl.tasks.base import Interrupted
 from rnnctl.tasks.classification import classify_split, label_nats, measure
 from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.language_model import first_documents

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from rnnctl import __version__
+from rnnctl import __version__, machine
 from rnnctl.data import bench_tasks
 from rnnctl.errors import word
 from rnnctl.nn.engines import fused_available, threading_layer
@@ -91,7 +90,6 @@ def environment(prepared: Prepared) -> Environment:
     numba_version, layer = _numba(prepared.config.training.engine)
     return Environment(
         rnnctl=__version__,
-        python=platform.python_version(),
         torch=str(torch.__version__),
         numba=numba_version,
         threading_layer=layer,
@@ -99,7 +97,7 @@ def environment(prepared: Prepared) -> Environment:
         device=str(prepared.arithmetic.device),
         dtype=prepared.arithmetic.dtype,
         engine=prepared.config.training.engine,
-        platform=f"{platform.system()} {platform.machine()}",
+        **machine.facts(),
     )
 
 

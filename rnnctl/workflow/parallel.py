@@ -31,8 +31,8 @@ from rnnctl.data.store import Store, build_store, open_store
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import RunError
+from rnnctl.machine import available_cores, find_arithmetic, set_threads
 from rnnctl.tasks.loading import build_model
-from rnnctl.tasks.machine import available_cores, find_arithmetic, set_threads
 from rnnctl.training.loop import Alone, Loop, TrainingInterrupted
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together, WorkerDiedError, joined, launched
@@ -184,7 +184,9 @@ def follow(rank: int, size: int, store: Any) -> None:
     with joined(rank, size, torch.device("cpu"), store) as together:
         told = json.loads(together.tell(b""))
         config = RunConfig.model_validate_json(told["config"])
-        arithmetic = find_arithmetic(config.training.device, config.training.precision)
+        arithmetic = find_arithmetic(
+            config.training.device, config.training.precision, insist=False
+        )
         tokenizer = _tokenizer(told["tokenizer"])
         ids = _ids(config, tokenizer, Path(told["store"]), told["fingerprint"])
         torch.manual_seed(config.training.seed)

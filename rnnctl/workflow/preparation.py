@@ -20,16 +20,15 @@ from rnnctl.data.store import Store, build_store
 from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import DataError, RunError, UsageError, word
+from rnnctl.machine import Arithmetic, find_arithmetic, set_threads
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.runs import Run, seal
 from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
 from rnnctl.runs.run import TOKENIZER_NAME, config_bytes
-from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.classification import ClassificationTask
 from rnnctl.tasks.language_model import LanguageModelTask, start_from_frequencies
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
-from rnnctl.tasks.machine import find_arithmetic, set_threads
 from rnnctl.tasks.recipes import settle
 from rnnctl.wording import plural
 from rnnctl.workflow.unused import check_unused
@@ -69,7 +68,9 @@ def prepare(
     """
     keep_memory()
     threads = set_threads(threads_of(config))
-    arithmetic = find_arithmetic(config.training.device, config.training.precision)
+    arithmetic = find_arithmetic(
+        config.training.device, config.training.precision, insist=run is None
+    )
     sentiment = config.model.task != "lm"
     corpus = _open(config, run, stdin, given or {})
     source = _source(config) if run is None else None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rnnctl import __version__
+from rnnctl import __version__, machine
 from rnnctl.diagnostics.known_answers import answers, known_ids, remember
 from rnnctl.diagnostics.known_answers.run import Answer
 from rnnctl.errors import UsageError
@@ -87,10 +86,9 @@ def _environment() -> Environment:
 
     return Environment(
         rnnctl=__version__,
-        python=platform.python_version(),
         torch=torch.__version__,
         threads=1,
         device="cpu",
         dtype="float64",
-        platform=platform.platform(),
+        **machine.facts(),
     )

@@ -111,6 +111,8 @@ class _Training:
         self.validated = len(prepared.store.split("valid").ids) > 0
         if not self.validated:
             self._warn("no_validation", NO_VALIDATION)
+        if prepared.arithmetic.note:
+            self._warn("other_precision", prepared.arithmetic.note)
         if crowd := crowded(prepared):
             self._warn("more_workers_than_cores", crowd)
 

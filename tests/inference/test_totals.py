@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rnnctl.inference.score import Reading
 from rnnctl.inference.state import TextState
-from rnnctl.tasks.base import Arithmetic
+from rnnctl.machine import Arithmetic
 from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
 
 CPU = Arithmetic(torch.device("cpu"), bf16=False)

@@ -60,9 +60,10 @@ def gradients(
     return list(torch.autograd.grad(total, wanted))
 
 
-def relative(ours: Tensor, theirs: Tensor) -> float:
+def relative(ours: Tensor, theirs: Tensor, scale: float = 1e-3) -> float:
+    """The difference relative to the norm, or to `scale` where the norm is smaller."""
     ours, theirs = ours.detach(), theirs.detach()
-    return float((ours - theirs).norm() / theirs.norm().clamp_min(1e-3))
+    return float((ours - theirs).norm() / theirs.norm().clamp_min(scale))
 
 
 @st.composite
@@ -102,12 +103,11 @@ def compare(
     theirs = run_reference(module, inputs, state, starts)
     errors = [relative(ours[0], theirs[0])]
     errors += [relative(a, b) for a, b in zip(ours[1], theirs[1], strict=True)]
-    pairs = zip(
-        gradients(*ours, inputs, state, model),
-        gradients(*theirs, inputs, state, module),
-        strict=True,
-    )
-    return errors + [relative(a, b) for a, b in pairs]
+    wanted = gradients(*theirs, inputs, state, module)
+    # A gradient of a few numbers may cancel to almost nothing: then all gradients are the measure.
+    scale = 0.1 * float(torch.cat([part.flatten() for part in wanted]).norm())
+    pairs = zip(gradients(*ours, inputs, state, model), wanted, strict=True)
+    return errors + [relative(a, b, scale) for a, b in pairs]
 
 
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
@@ -119,6 +119,7 @@ def test_closed_form_is_torch_nn_in_float64(
     assert max(compare(cell, nonlinearity, "closed", case, torch.float64)) < 1e-12
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)
 @settings(max_examples=15, deadline=None)
 @given(case=cases())
@@ -128,6 +129,7 @@ def test_fused_is_torch_nn_in_float32(cell: str, nonlinearity: str, case: dict[s
     assert max(compare(cell, nonlinearity, "fused", case, torch.float32)) < 2e-5
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("engine", ["closed", "fused"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_long_sequences_agree_within_1e_6(cell: str, engine: str) -> None:
@@ -149,6 +151,7 @@ def test_long_sequences_agree_within_1e_6(cell: str, engine: str) -> None:
     assert max(relative(a, b) for a, b in pairs) < 1e-6
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("engine", ["closed", "fused"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_bf16_follows_fp32(cell: str, engine: str) -> None:
@@ -174,6 +177,7 @@ def test_bf16_follows_fp32(cell: str, engine: str) -> None:
     assert max(relative(a, b) for a, b in pairs) < 3e-2
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("engine", ["torch", "closed", "fused"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("bidirectional", [False, True])

@@ -33,6 +33,7 @@ def some_ids(steps: int = 12, batch: int = 3) -> Tensor:
     return torch.randint(11, (steps, batch))
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("engine", ["torch", "closed", "auto"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_whole_is_chunks(cell: str, engine: str) -> None:
@@ -135,6 +136,7 @@ def test_an_unknown_pool_is_refused() -> None:
         classifier(pool="median")
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("cell", CELLS)
 def test_each_cell_learns(cell: str) -> None:
     """The token three steps back is learnt: far below the ln 11 of guessing, and bf16 tracks it."""

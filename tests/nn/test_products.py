@@ -11,6 +11,7 @@ from rnnctl.nn import products
 DTYPES = [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)]
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 @pytest.mark.parametrize("rows", [1, 2, 33])
 @pytest.mark.parametrize("width", [5, 48])

@@ -37,6 +37,7 @@ def padded(values: np.ndarray[Any, Any], filler: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows, 1))
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -55,6 +56,7 @@ def test_a_classifier_reads_what_it_computes(
     torch.testing.assert_close(model.read(IDS, LENGTHS), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.usefixtures("ways")
 @pytest.mark.parametrize("options", [{}, {"tied": True}, {"tied": True, "embedding_size": 8}])
 @pytest.mark.parametrize(("cell", "nonlinearity"), CELLS)

@@ -39,6 +39,7 @@ def close(ours: Tensor, theirs: Tensor, tolerance: float) -> bool:
     return float((ours - theirs).norm()) <= tolerance * max(1.0, float(theirs.norm()))
 
 
+@pytest.mark.usefixtures("processor")
 @settings(max_examples=6, deadline=None)
 @given(
     tokens=st.integers(1, 40),
@@ -80,6 +81,7 @@ def test_without_numba_the_numbers_are_the_same(monkeypatch: pytest.MonkeyPatch)
     assert all(close(a, c, 1e-6) for a, c in zip(*results, strict=True))
 
 
+@pytest.mark.usefixtures("processor")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_extreme_logits(dtype: torch.dtype) -> None:
     """Logits of ±1000 neither overflow nor vanish; the certain token costs nothing."""

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from rnnctl.machine import Arithmetic
 from rnnctl.tasks import evaluation
-from rnnctl.tasks.base import Arithmetic
 
 
 class Model:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import LanguageModel
 from rnnctl.tasks import evaluation
-from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.evaluation import (
     batches_by_length,
     cold_nats,

@@ -21,8 +21,8 @@ import torch
 from rnnctl.config import ModelConfig, RunConfig, TrainingConfig
 from rnnctl.data.ids import SplitIds
 from rnnctl.errors import UsageError
+from rnnctl.machine import Arithmetic
 from rnnctl.runs import Run
-from rnnctl.tasks.base import Arithmetic
 from rnnctl.tasks.language_model import LanguageModelTask
 from rnnctl.tasks.loading import build_model
 from rnnctl.training.events import Step

@@ -12,11 +12,19 @@ import numpy as np
 
 from rnnctl import statistics
 from rnnctl.diagnostics.panel import Measured, distance, shown
+from rnnctl.diagnostics.reach import mean_misleads
 from rnnctl.diagnostics.swaps import rises
 from rnnctl.results.base import Curve, Warning_
-from rnnctl.results.diagnostics import CrossCheck, HeadlineRecord, ModelRecord
+from rnnctl.results.diagnostics import (
+    CrossCheck,
+    GatesRecord,
+    HeadlineRecord,
+    ModelRecord,
+    ReachRecord,
+)
 from rnnctl.wording import plural
 
+FEW_RESETS = 0.2  # share of stretches ended by a reset that is worth a word
 AGREE = 2.0  # a factor that two ways to measure one distance may differ by
 
 
@@ -166,6 +174,8 @@ def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[st
     reach = measured.reach
     if reach is not None and any(block.explodes for block in reach.blocks.values()):
         yield "EXPLODING", "gradients grow with distance: see REACH"
+    if reach is not None and mean_misleads(reach):
+        yield "RESETS", _resets(reach, measured.gates)
     use = measured.use
     if use is not None and use.sampling is not None and use.sampling.n < 20:
         yield (
@@ -173,6 +183,23 @@ def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[st
             f"only {plural(use.sampling.n, 'text (or block) is', 'texts (or blocks) are')} "
             "long enough: intervals are rough",
         )
+
+
+def _resets(reach: ReachRecord, gates: GatesRecord | None) -> str:
+    """Why the half-life of the mean logarithm does not describe a typical stretch of text."""
+    mean, median = reach.scalars["half_life"], reach.scalars["half_life_median"]
+    kept = median.estimate if median.estimate is not None else median.censored_at
+    text = (
+        f"the gradient's half-life of {distance(mean.estimate, 'tokens')} is a mean of "
+        f"logarithms; the median stretch of text keeps half for {distance(kept, 'tokens')}"
+    )
+    share = reach.scalars["reset_share"].estimate or 0.0
+    if share >= FEW_RESETS:
+        text += f"; {share:.0%} of the stretches are ended by a reset, within one step"
+    between = None if gates is None else gates.scalars.get("reset_interval")
+    if share >= FEW_RESETS and between is not None and between.estimate is not None:
+        text += f"; a unit is reset every {distance(between.estimate, 'tokens')} on average"
+    return text
 
 
 def _strange(model: ModelRecord, measured: Measured) -> bool:

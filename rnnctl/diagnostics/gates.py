@@ -1,4 +1,4 @@
-"""GATES: the time constants that gates suggest, and how far they are saturated (DIAGNOSTICS.md D5).
+"""GATES: the time constants that gates suggest, and how far they are saturated.
 
 Of a unit whose forget gate (LSTM) or keep gate (GRU) is f_t along a text, a memory is multiplied by
 f_t at each step, so it decays as exp(Σ ln f_t): ℓ = E[ln f], τ = −1/ℓ tokens, half-life τ ln 2. The
@@ -24,7 +24,7 @@ from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.traceable import State, TracedModel, TraceLike, final_state
 from rnnctl.results.base import Curve, Estimate
-from rnnctl.results.diagnostics import GateRecord, GatesRecord, Sampling
+from rnnctl.results.diagnostics import GateMode, GateRecord, GatesRecord, Sampling
 from rnnctl.statistics import percentiles, resampling_weights
 
 FloatArray = NDArray[np.float64]
@@ -44,6 +44,10 @@ BLOCK = 512
 """Tokens per resampled block of running text."""
 QUANTILES = {"tau_p10": 0.1, "tau_p50": 0.5, "tau_p90": 0.9}
 ABOVE = (10, 50, 100)
+VALLEY = 0.5
+"""How low the density between two groups of units has to sink, of the lower peak."""
+SMALLEST_MODE = 0.1
+"""Share of the units that make a group."""
 NOT_DEFINED = (
     "a plain RNN has no gates: the whole state is rewritten at every step, so there is nothing "
     "here to measure; see REACH and USE"
@@ -175,6 +179,48 @@ def endless(tau: float) -> bool:
     return tau > 0.999 * LONGEST
 
 
+def unit_at(tau: FloatArray, share: float) -> FloatArray:
+    """The quantile `share` over units (the first axis) as the value of one unit.
+
+    Of two neighbours the lower one: between a fast and a slow half of the units, their mean would
+    be a time constant that no unit has.
+    """
+    return np.asarray(np.quantile(tau, share, axis=0, method="lower"))
+
+
+def find_modes(tau: FloatArray) -> tuple[GateMode, ...]:
+    """Two groups of units (J,) with clearly different time constants; () where there is one.
+
+    The density of ln τ (Gaussian kernel, Silverman's width) has to sink below `VALLEY` of its lower
+    peak between them, and each group has to hold `SMALLEST_MODE` of the units. A group's τ is that
+    of its median unit.
+    """
+    logs = np.log(np.maximum(tau, 1e-3))
+    spread = float(logs.std())
+    if len(logs) < 4 or spread < 1e-9:
+        return ()
+    iqr = float(np.subtract(*np.quantile(logs, (0.75, 0.25)))) / 1.34
+    width = 0.9 * (min(spread, iqr) if iqr > 0 else spread) * len(logs) ** -0.2
+    grid = np.linspace(logs.min(), logs.max(), 200)
+    density = np.exp(-0.5 * ((grid[:, None] - logs) / width) ** 2).sum(axis=1)
+    best: tuple[float, float] | None = None
+    for k in range(1, len(grid) - 1):
+        peak = min(density[:k].max(), density[k:].max())
+        share = float((logs < grid[k]).mean())
+        if min(share, 1 - share) >= SMALLEST_MODE and density[k] < VALLEY * peak:
+            depth = float(density[k] / peak)
+            best = min(best, (depth, grid[k])) if best else (depth, grid[k])
+    if best is None:
+        return ()
+    sides = (tau[logs < best[1]], tau[logs >= best[1]])
+    return tuple(_mode(side, len(side) / len(tau)) for side in sides)
+
+
+def _mode(tau: FloatArray, share: float) -> GateMode:
+    middle = float(unit_at(tau, 0.5))
+    return GateMode(share=share, tau=None if endless(middle) else middle)
+
+
 def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesRecord:
     """Quantiles and shares over units, with intervals from resampled documents."""
     tokens, logs = sums.tokens, sums.log_keep
@@ -184,7 +230,7 @@ def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesReco
     tau = time_constants(logs.sum(axis=0).ravel() / tokens.sum())
     replicates = time_constants((weights @ logs.reshape(documents, -1)) / counts[:, None])
     scalars = {
-        name: _estimate(np.quantile(tau, q), np.quantile(replicates, q, axis=1), documents)
+        name: _estimate(float(unit_at(tau, q)), unit_at(replicates.T, q), documents)
         for name, q in QUANTILES.items()
     }
     for limit in ABOVE:
@@ -193,6 +239,7 @@ def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesReco
     resets = sums.resets.mean(axis=(1, 2))
     rate = _estimate(resets.sum() / tokens.sum(), weights @ resets / counts, documents, "")
     scalars["reset_rate"] = rate
+    scalars["reset_interval"] = _interval_between(rate)
     rows = [
         tuple(None if endless(value) else float(value) for value in layer)
         for layer in tau.reshape(layers, hidden)
@@ -202,7 +249,21 @@ def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesReco
         curves={"tau_histogram": histogram(tau)},
         gates=gate_records(sums.gates, tokens.sum()),
         tau_by_unit=tuple(rows),
+        modes=find_modes(tau),
     )
+
+
+def _interval_between(rate: Estimate) -> Estimate:
+    """Mean time between two resets of a unit: tokens per step whose gate is below 0.1."""
+    share, (low, high) = rate.estimate or 0.0, rate.ci95
+    if not share:
+        note = "no gate ever falls below 0.1"
+        return rate.model_copy(
+            update={"estimate": None, "ci95": (None, None), "unit": "tokens", "status": "censored",
+                    "note": note, "censored_at": None}
+        )  # fmt: skip
+    ends = (1 / high if high else None, 1 / low if low else None)
+    return rate.model_copy(update={"estimate": 1 / share, "ci95": ends, "unit": "tokens"})
 
 
 def _estimate(

@@ -1,4 +1,4 @@
-"""Lyapunov exponents of the full state along real text (DIAGNOSTICS.md D4, expert view).
+"""Lyapunov exponents of the full state along real text (an expert view of REACH).
 
 λ_i = lim (1/N) Σ_t ln |R_ii(t)|, where Q R is the QR decomposition of J_t Q, and J_t the Jacobian
 of one step with respect to the *whole* state: h and c of every layer (Benettin et al. 1980;
@@ -54,7 +54,8 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> Lyapuno
     growth = growth_rates(
         subject, ids, directions=settings.exponents, seed=settings.seed, burn_in=burn_in
     )
-    return record(growth, burn_in=burn_in)
+    size = sum(part[:, 0].numel() for part in final_state(subject.trace(ids[:1, None])))
+    return record(growth, burn_in=burn_in, whole=growth.shape[1] == size)
 
 
 def growth_rates(
@@ -114,33 +115,40 @@ def _unflatten(matrix: Tensor, like: State) -> State:
     )
 
 
-def record(growth: FloatArray, *, burn_in: int) -> LyapunovRecord:
-    """Exponents from (N, M) growth rates; the interval is Student's over `BLOCKS` stretches.
+def record(growth: FloatArray, *, burn_in: int, whole: bool) -> LyapunovRecord:
+    """Exponents from (N, M) growth rates; `whole`: M is all of the state, not some directions.
 
-    A direction that is forgotten outright has exponent −∞, which is None in the record.
+    The interval of the leading one is Student's over `BLOCKS` stretches of the text. A direction
+    that is forgotten outright, once or always, has exponent −∞, which is None in the record.
     """
-    exponents = np.sort(growth.mean(axis=0))[::-1]
-    pieces = [float(part[:, 0].mean()) for part in np.array_split(growth, BLOCKS)]
-    interval = t_interval(pieces)
+    means = np.where((growth <= math.log(SMALLEST)).any(axis=0), -math.inf, growth.mean(axis=0))
+    order = np.argsort(-means, kind="stable")
+    exponents, leading = means[order], growth[:, order[0]]
+    first = _finite(float(exponents[0]))
+    interval = t_interval([float(part.mean()) for part in np.array_split(leading, BLOCKS)])
     slow = int(np.sum(exponents > -1 / PARAGRAPH))
-    all_slow = slow == len(exponents)
+    more = slow == len(exponents) and not whole
+    ends: tuple[float | None, float | None] = (None, None)
+    if first is not None:  # blocks of unequal length: their mean is not quite the estimate
+        ends = (_finite(min(first, interval.lo)), _finite(max(first, interval.hi)))
     return LyapunovRecord(
-        exponents=tuple(_finite(value) for value in exponents),
+        exponents=tuple(_finite(float(value)) for value in exponents),
         leading=Estimate(
-            estimate=_finite(float(exponents[0])),
-            ci95=(_finite(interval.lo), _finite(interval.hi)),
+            estimate=first,
+            ci95=ends,
             n=BLOCKS,
             unit="1/token",
-            status="ok" if _finite(float(exponents[0])) is not None else "undefined",
+            status="ok" if first is not None else "undefined",
+            note="" if first is not None else "every direction is forgotten outright",
         ),
         n_slow=Estimate(
             estimate=float(slow),
             n=BLOCKS,
             unit="directions",
-            status="censored" if all_slow else "ok",
-            censored_at=float(slow) if all_slow else None,
+            status="censored" if more else "ok",
+            censored_at=float(slow) if more else None,
         ),
-        n_slow_text=f"≥{slow}" if all_slow else str(slow),
+        n_slow_text=f"≥{slow}" if more else str(slow),
         steps=len(growth),
         burn_in=burn_in,
     )

@@ -1,6 +1,4 @@
-"""REACH: how far back the learning signal gets (DIAGNOSTICS.md D4).
-
-Axes: T time, B batch (windows of text), H hidden, L layers, K largest lag, N windows, D documents.
+"""REACH: how far back the learning signal gets.
 
 The loss of **one** step is differentiated with respect to every earlier state. A sum of the losses
 of many steps would hide vanishing gradients: for h' = h/2 + x the summed ratio of lag 50 to lag 1
@@ -9,12 +7,30 @@ is 1.08 while the one-step ratio is 9e-16. Such gradients are refused (`one_step
 Each coordinate of a gradient is multiplied by the standard deviation of that coordinate of the
 state, so that the norm means "change of the loss per one-sigma change of the state" and does not
 depend on how a network scales its units. Curves are relative to lag 1, because the cell state of
-an LSTM has no direct path to the loss of its own step. How norms become curves and half-lives is
-in `reach_curves`.
+an LSTM has no direct path to the loss of its own step.
+
+Γ(k) = exp(mean over windows of ln‖g(k)‖ − ln‖g(1)‖) is the typical gradient k steps back relative
+to one step back; its root mean square is what an optimiser sees. They differ: for factors of 0.5
+or 1.4 with equal chance the typical product decays by 0.8367 a step and the rms grows by 1.0512.
+
+half_life         steps beyond lag 1 after which Γ is ½ (falling fit, linear in ln Γ between lags)
+half_life_median  the same for single windows, and of these the median. A state that is kept until
+                  something erases it is not described by a mean of logarithms: one erased window in
+                  ten pulls Γ down at once, while nine in ten have lost nothing.
+reach_1pct        steps beyond lag 1 after which Γ is 1 %
+tail_tau          −1 / slope of ln Γ over the second half of the lags above the floor; beyond ten
+                  times the window it is not told apart from "no decay"
+reset_share       share of windows that fall below ½ within one step, to a tenth or less
+explodes          Γ at the window's last lag exceeds 1.05, its whole interval does, and the gradient
+                  is not zero there
+
+Axes: T time, B batch (windows of text), H hidden, L layers, K lags 1…K, N windows, D documents,
+R bootstrap resamples of documents.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +40,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.diagnostics.reach_curves import FLOOR, GradientNorms, record
 from rnnctl.diagnostics.sample import REPRESENTATIVE, Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.traceable import ExactModel, TracedModel, TraceLike
 from rnnctl.nn.models import Classifier, LanguageModel
-from rnnctl.results.diagnostics import ReachRecord, Sampling
+from rnnctl.results.base import Curve, Estimate
+from rnnctl.results.diagnostics import ReachBlock, ReachRecord, Sampling
+from rnnctl.statistics import (
+    isotonic,
+    percentiles,
+    ratio_of_means,
+    resampling_weights,
+    t_quantile,
+)
 
 FloatArray = NDArray[np.float64]
 WARM_UP = 32
@@ -41,6 +64,16 @@ SHORTEST = 8
 """Lags below which there is nothing to fit."""
 
 SHARE_LAGS = (10, 30, 100)
+
+FLOOR = 1e-30
+"""Smaller ratios are rounding or exact zeros; curves end there."""
+QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
+GROWTH = 1.05
+"""Γ at the last lag from which on gradients are called exploding: growth that matters."""
+TAIL = 10
+"""Windows beyond which a time constant of the tail is not told apart from no decay."""
+ERASED = math.log(10)
+"""Fall of ln‖g‖ within one step that counts as a reset: to a tenth, as with a gate below 0.1."""
 
 
 class SummedLossError(ValueError):
@@ -57,6 +90,17 @@ class Windows:
 
     ids: Tensor
     targets: Tensor
+    groups: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class GradientNorms:
+    """Norms of the gradient of one-step losses, by block of the state.
+
+    blocks: name -> (K+1, N), row k being k steps back; groups: (N,) document of each window.
+    """
+
+    blocks: Mapping[str, FloatArray]
     groups: NDArray[np.int64]
 
 
@@ -229,6 +273,297 @@ def _ends(tokens: int, length: int, count: int, *, labelled: bool) -> list[int]:
     last = tokens - 1
     spread = np.linspace(length, last, num=min(count, last - length + 1))
     return sorted({int(end) for end in np.round(spread)})
+
+
+# -- from norms to curves, half-lives and intervals ----------------------------------------------
+
+
+@dataclass(frozen=True)
+class LagCurve:
+    """ln Γ at lags 1…K: `estimate` (K,), `replicates` (R, K); the same of the rms.
+
+    `log_ratios` (K, N) of the single windows, `groups` (N,) the document of each, numbered from 0,
+    `weights` (R, D) how often each document stands in each resample.
+    """
+
+    estimate: FloatArray
+    replicates: FloatArray
+    rms: FloatArray
+    rms_replicates: FloatArray
+    log_ratios: FloatArray
+    groups: NDArray[np.int64]
+    weights: FloatArray
+
+    @property
+    def documents(self) -> int:
+        """D, the resampling units."""
+        return int(self.weights.shape[1])
+
+    @property
+    def windows(self) -> int:
+        """N."""
+        return int(self.log_ratios.shape[1])
+
+
+def lag_curve(norms: FloatArray, groups: NDArray[np.int64], weights_of: int, seed: int) -> LagCurve:
+    """Average (K, N) norms from lag 1 on; windows without any gradient at lag 1 are left out.
+
+    `weights_of` is the number of bootstrap resamples. Raises ValueError if no window is left.
+    """
+    alive = norms[0] > 0
+    if not alive.any():
+        raise ValueError("no gradient reaches even the step before")
+    taken, documents = norms[:, alive], documents_of(groups[alive])
+    ratios = np.log(np.maximum(taken / taken[0], FLOOR))
+    count = int(documents.max()) + 1
+    member = np.zeros((count, taken.shape[1]))
+    member[documents, np.arange(taken.shape[1])] = 1
+    weights = resampling_weights(count, resamples=weights_of, seed=seed)
+    sizes = member.sum(axis=1, keepdims=True)
+    mean = ratio_of_means(member @ ratios.T, np.broadcast_to(sizes, (count, len(taken))), weights)
+    squares = member @ np.square(taken).T
+    rms = ratio_of_means(squares, np.broadcast_to(squares[:, :1], squares.shape), weights)
+    shown, drawn = (
+        np.log(np.maximum(part, FLOOR**2)) / 2 for part in (rms.estimate, rms.replicates)
+    )
+    wider = _small_sample(count)
+    return LagCurve(
+        mean.estimate,
+        mean.estimate + wider * (mean.replicates - mean.estimate),
+        shown,
+        shown + wider * (drawn - shown),
+        ratios,
+        documents,
+        weights,
+    )
+
+
+def _small_sample(units: int) -> float:
+    """What a bootstrap of few units has to be widened by: Student's quantile over the normal one.
+
+    The resamples of n units vary by (n − 1)/n of what they should, and their tails are a normal
+    distribution's (Hesterberg 2015, "What teachers should know about the bootstrap").
+    """
+    if units < 2:
+        return 1.0
+    return t_quantile(units - 1) / 1.959964 * math.sqrt(units / (units - 1))
+
+
+def documents_of(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) the resampling unit of each window, numbered from 0.
+
+    Windows of one document are alike; resampled singly they would feign precision.
+    """
+    units: NDArray[np.int64] = np.unique(groups, return_inverse=True)[1]
+    return units
+
+
+def lag_where(log_curve: FloatArray, level: float) -> float:
+    """The lag (from 1) where the falling fit of (K,) ln Γ crosses ln `level`; inf if it does not.
+
+    Interpolated linearly in ln Γ between lags.
+    """
+    fit = isotonic(log_curve)
+    below = np.flatnonzero(fit <= math.log(level))
+    if not len(below):
+        return math.inf
+    k = int(below[0])
+    if k == 0:
+        return 1.0
+    return k + float((fit[k - 1] - math.log(level)) / (fit[k - 1] - fit[k]))
+
+
+def tail_slope(log_curve: FloatArray, tail: tuple[int, int] | None = None) -> float:
+    """Least-squares slope of ln Γ per step over lags `tail` (inclusive), by default the second
+    half of those above the floor; NaN where fewer than two are.
+    """
+    if tail is None:
+        above = np.flatnonzero(log_curve > math.log(FLOOR) + 1)
+        last = int(above[-1]) + 1 if len(above) else 0
+        tail = (last // 2 + 1, last)
+    lags = np.arange(tail[0], tail[1] + 1, dtype=np.float64)
+    if len(lags) < 2:
+        return math.nan
+    heights = log_curve[tail[0] - 1 : tail[1]]
+    centred = lags - lags.mean()
+    return float(centred @ heights / (centred @ centred))
+
+
+def record(norms: GradientNorms, *, main: str, resamples: int = 1000, seed: int = 0) -> ReachRecord:
+    """Curves and scalars of every block; `main` gives the record's own scalars."""
+    blocks: dict[str, ReachBlock] = {}
+    for name, rows in norms.blocks.items():
+        if (rows[1] > 0).any():
+            curve = lag_curve(rows[1:], norms.groups, resamples, seed)
+            blocks[name] = block_record(curve)
+    if main not in blocks:
+        note = "no gradient reaches even the step before: the loss does not depend on the state"
+        return ReachRecord(status="undefined", note=note, main_block=main, blocks=blocks)
+    chosen = blocks[main]
+    scalars = {
+        "half_life": chosen.half_life,
+        "half_life_median": chosen.half_life_median,
+        "tail_tau": chosen.tail_tau,
+        "reach_1pct": chosen.reach_1pct,
+        "reset_share": chosen.reset_share,
+    }
+    return ReachRecord(
+        status="exploding" if chosen.explodes else "ok",
+        note="gradients grow with the lag" if chosen.explodes else "",
+        main_block=main,
+        blocks=blocks,
+        scalars=scalars,
+        curves={"geo": chosen.geo, "rms": chosen.rms},
+    )
+
+
+def mean_misleads(record: ReachRecord) -> bool:
+    """Whether the median window keeps its gradient for over twice, or under half, as long as Γ."""
+    mean, median = (record.scalars.get(name) for name in ("half_life", "half_life_median"))
+    if mean is None or median is None or mean.estimate is None:
+        return False  # beyond the window there is nothing to compare
+    if median.estimate is None:
+        return median.status == "censored" and (median.censored_at or 0.0) > 2 * mean.estimate
+    high, low = (pick(mean.estimate, median.estimate) for pick in (max, min))
+    return high > 2 * low and high > 1  # below one step both say "at once"
+
+
+def block_record(curve: LagCurve) -> ReachBlock:
+    """The record of one block of the state."""
+    last_low = float(percentiles(curve.replicates[:, -1])[0])
+    alive = curve.estimate[-1] > math.log(10 * FLOOR)
+    explodes = bool(alive and last_low > math.log(GROWTH))
+    bands = np.quantile(curve.log_ratios, list(QUANTILES.values()), axis=1)
+    return ReachBlock(
+        geo=_curve(curve.estimate, curve.replicates, curve.windows),
+        rms=_curve(curve.rms, curve.rms_replicates, curve.windows),
+        bands={
+            name: _curve(band, None, curve.windows)
+            for name, band in zip(QUANTILES, bands, strict=True)
+        },
+        half_life=_lag_estimate(curve, 0.5),
+        half_life_median=_median_estimate(curve),
+        tail_tau=_tau_estimate(curve, explodes=explodes),
+        reach_1pct=_lag_estimate(curve, 0.01),
+        reset_share=_reset_share(curve),
+        explodes=explodes,
+    )
+
+
+def _curve(logs: FloatArray, replicates: FloatArray | None, n: int) -> Curve:
+    values = np.exp(logs)
+    ends = () if replicates is None else tuple(np.exp(end) for end in percentiles(replicates))
+    shown = [_shown(part, values) for part in (values, *ends)]
+    lags = tuple(float(k) for k in range(1, len(logs) + 1))
+    lo, hi = (shown[1], shown[2]) if ends else ((), ())
+    return Curve(
+        x_unit="tokens",
+        y_unit="ratio to lag 1",
+        x=lags,
+        y=shown[0],
+        lo=lo,
+        hi=hi,
+        n=(n,) * len(lags),
+    )
+
+
+def _shown(part: FloatArray, values: FloatArray) -> tuple[float | None, ...]:
+    """None where the curve has sunk to the floor: what is there is rounding."""
+    return tuple(
+        float(y) if value > 10 * FLOOR else None for y, value in zip(part, values, strict=True)
+    )
+
+
+def _lag_estimate(curve: LagCurve, level: float) -> Estimate:
+    """Steps beyond lag 1, where Γ is 1, after which it is `level`."""
+    replicates = np.array([lag_where(row, level) - 1 for row in curve.replicates])
+    return _steps(curve, lag_where(curve.estimate, level) - 1, replicates, level)
+
+
+def _median_estimate(curve: LagCurve) -> Estimate:
+    """The median over windows of the steps beyond lag 1 after which a window's gradient is half."""
+    lives = np.array([lag_where(window, 0.5) - 1 for window in curve.log_ratios.T])
+    order = np.argsort(lives, kind="stable")
+    found = [
+        float(lives[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
+        for weights in (np.ones(len(lives)), *curve.weights[:, curve.groups])
+    ]
+    return _steps(curve, found[0], np.array(found[1:]), 0.5)
+
+
+def _steps(curve: LagCurve, found: float, replicates: FloatArray, level: float) -> Estimate:
+    """An estimate in steps beyond lag 1, censored at the window's last lag."""
+    low, high = (float(end) for end in percentiles(replicates))
+    limit = float(len(curve.estimate) - 1)
+    return Estimate(
+        estimate=found if math.isfinite(found) else None,
+        ci95=(low if math.isfinite(low) else limit, high if math.isfinite(high) else None),
+        n=curve.documents,
+        unit="tokens",
+        status="ok" if math.isfinite(found) else "censored",
+        censored_at=None if math.isfinite(found) and math.isfinite(high) else limit,
+        note="" if math.isfinite(found) else f"not below {level:.0%} within {limit:.0f} tokens",
+    )
+
+
+def _tau_estimate(curve: LagCurve, *, explodes: bool) -> Estimate:
+    """τ = −1/slope of the tail, censored at `TAIL` times the window: beyond, it is extrapolation.
+
+    A curve that ends at the floor without having decayed before (a delay line, whose gradient is
+    exactly 0 from some lag on) has no tail.
+    """
+    slope = tail_slope(curve.estimate)
+    slopes = np.array([tail_slope(row) for row in curve.replicates])
+    lags = len(curve.estimate)
+    limit = float(TAIL * lags)
+    named = {"n": curve.documents, "unit": "tokens"}
+    living = int(np.sum(curve.estimate > math.log(10 * FLOOR)))
+    if math.isnan(slope):
+        note = "the gradient is zero after one step"
+        return Estimate.model_validate(
+            {"estimate": None, "status": "undefined", "note": note, **named}
+        )
+    if living < lags and -slope < 1 / (TAIL * living):
+        note = f"the gradient is zero from {living} steps beyond lag 1 on, and has no tail"
+        return Estimate.model_validate(
+            {"estimate": None, "status": "undefined", "note": note, **named}
+        )
+    rates = -slopes[~np.isnan(slopes)]
+    low, high = (float(end) for end in percentiles(rates))
+    shortest = min(1 / high, limit) if high > 0 else limit
+    longest = 1 / low if low > 1 / limit else None
+    if -slope < 1 / limit:
+        grows = "no decay over the second half of the lags"
+        slow = f"a decay too slow to be told from none within {lags} tokens"
+        return Estimate.model_validate({
+            "estimate": None, "ci95": (shortest, None), "censored_at": limit,
+            "status": "exploding" if explodes else "censored",
+            "note": grows if slope >= 0 else slow, **named,
+        })  # fmt: skip
+    return Estimate.model_validate({
+        "estimate": -1 / slope, "ci95": (shortest, longest),
+        "censored_at": limit if longest is None else None, **named,
+    })  # fmt: skip
+
+
+def _reset_share(curve: LagCurve) -> Estimate:
+    """Share of windows whose gradient falls below ½ in one step that leaves a tenth or less."""
+    ended = np.zeros(curve.windows)
+    for k, window in enumerate(curve.log_ratios.T):
+        below = np.flatnonzero(window <= math.log(0.5))
+        if len(below) and below[0] > 0:
+            ended[k] = window[below[0] - 1] - window[below[0]] >= ERASED
+    per_window = curve.weights[:, curve.groups]
+    low, high = percentiles((per_window @ ended) / per_window.sum(1))
+    return Estimate(
+        estimate=float(ended.mean()),
+        ci95=(float(low), float(high)),
+        n=curve.documents,
+        unit="share",
+    )
+
+
+# -- a look at a model while it trains -----------------------------------------------------------
 
 
 def share_windows(

@@ -132,10 +132,20 @@ class ReachBlock(Record):
     bands: dict[str, Curve] = Field(
         default_factory=dict, description="quantiles of the ratio over sequences: p10, p50, p90"
     )
-    half_life: Estimate = Field(description="lag where Γ is ½, minus 1; tokens")
-    tail_tau: Estimate = Field(description="−1 / slope of ln Γ over the second half; tokens")
-    reach_1pct: Estimate = Field(description="lag where Γ falls to 1 %; tokens")
-    explodes: bool = Field(False, description="the interval of the tail slope lies above 0")
+    half_life: Estimate = Field(description="steps beyond lag 1 after which Γ is ½; tokens")
+    half_life_median: Estimate | None = Field(
+        None, description="the same of the median window, beside the log-mean that Γ is; tokens"
+    )
+    tail_tau: Estimate = Field(
+        description="−1 / slope of ln Γ over the second half, up to ten windows; tokens"
+    )
+    reach_1pct: Estimate = Field(description="steps beyond lag 1 after which Γ is 1 %; tokens")
+    reset_share: Estimate | None = Field(
+        None, description="share of windows that fall below ½ in one step, to a tenth or less"
+    )
+    explodes: bool = Field(
+        False, description="the interval of Γ at the last lag lies above 1.05, and it is not zero"
+    )
 
 
 class LyapunovRecord(Record):
@@ -144,7 +154,7 @@ class LyapunovRecord(Record):
     exponents: tuple[float | None, ...] = Field(description="per token, largest first; None: −inf")
     leading: Estimate
     n_slow: Estimate = Field(description="directions with exponent > −1/100")
-    n_slow_text: str = Field("", description="'≥16' where all measured ones count")
+    n_slow_text: str = Field("", description="'≥16' where all of 16 followed ones count, of more")
     steps: int = 0
     burn_in: int = 0
 
@@ -153,7 +163,8 @@ class ReachRecord(Measurement):
     """Does the learning signal get back there (D4)? Exact one-step-loss gradients, in float64.
 
     `blocks`: per part of the state ("h", "c", "l0.h", …, "input"). Scalars repeat the main block's
-    (`c` of an LSTM, else `h`) `half_life`, `tail_tau`, `reach_1pct`.
+    (`c` of an LSTM, else `h`) `half_life`, `half_life_median`, `tail_tau`, `reach_1pct`,
+    `reset_share`.
     """
 
     main_block: str = ""
@@ -171,16 +182,28 @@ class GateRecord(Record):
     mean: float
 
 
+class GateMode(Record):
+    """A group of units with similar time constants."""
+
+    share: float = Field(description="of all units")
+    tau: float | None = Field(description="of the group's median unit, tokens; None: never closes")
+
+
 class GatesRecord(Measurement):
     """What the gates suggest (D5): τ = −1/E[ln f], gate-implied and not measured memory.
 
-    Scalars: `tau_p10`, `tau_p50`, `tau_p90` (tokens), `share_tau_above_10`, `_50`, `_100`,
-    `reset_rate` (share of f < 0.1). Curve `tau_histogram`: share of units per log-binned τ.
+    Scalars: `tau_p10`, `tau_p50`, `tau_p90` (tokens; each the τ of one unit, the lower of two
+    neighbours), `share_tau_above_10`, `_50`, `_100`, `reset_rate` (share of f < 0.1),
+    `reset_interval` (mean tokens between two resets of a unit). Curve `tau_histogram`: share of
+    units per log-binned τ.
     """
 
     gates: tuple[GateRecord, ...] = ()
     tau_by_unit: tuple[tuple[float | None, ...], ...] = Field(
         (), description="per layer, per unit; None: the gate never closes"
+    )
+    modes: tuple[GateMode, ...] = Field(
+        (), description="a fast and a slow group of units, where τ falls into two"
     )
 
 

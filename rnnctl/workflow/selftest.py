@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from rnnctl import __version__, machine
 from rnnctl.diagnostics.known_answers import answers, known_ids, remember
 from rnnctl.diagnostics.known_answers.run import Answer
 from rnnctl.errors import UsageError
 from rnnctl.results.base import Environment, Warning_
+from rnnctl.results.diagnostics import DiagnosticsResult
 from rnnctl.results.selftest import KnownAnswer, KnownAnswerItem, SelftestResult
 
 
@@ -25,13 +27,21 @@ def selftest(ids: Sequence[str] = ()) -> Iterator[Answer | SelftestResult]:
         )
     found = []
     with _one_thread():
-        for answer in answers(ids):
+        for answer in answers(diagnose_run, ids):
             found.append(answer)
             yield answer
     result = as_result(found)
     if not ids:
         remember(result.passed, result.failed)
     yield result
+
+
+def diagnose_run(path: Path, names: Sequence[str], items: Path | None) -> DiagnosticsResult:
+    """Measure the run at `path` on the text that it keeps, as ``rnnctl diagnose`` does."""
+    from rnnctl.tasks.loading import load
+    from rnnctl.workflow.diagnose import diagnose
+
+    return diagnose(load(path), names, items=items)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from acceptance_models import Row, each, layer, spread
 from torch import Tensor
 
-from rnnctl.diagnostics import reach, reach_curves
+from rnnctl.diagnostics import reach
 from rnnctl.diagnostics.traceable import TracedModel
 from rnnctl.nn.recurrent import Recurrent
 
@@ -70,5 +70,5 @@ def half_life(model: TracedModel, seed: int) -> float:
     norms = reach.gradient_norms(model, windows, lags=60, scaled=False)
     parts = [norms.blocks[name] for name in ("h", "c") if name in norms.blocks]
     state = np.sqrt(sum(np.square(part) for part in parts))
-    curve = reach_curves.lag_curve(state[1:], norms.groups, 2, 0)
-    return -math.log(2) / reach_curves.tail_slope(curve.estimate)
+    curve = reach.lag_curve(state[1:], norms.groups, 2, 0)
+    return -math.log(2) / reach.tail_slope(curve.estimate)

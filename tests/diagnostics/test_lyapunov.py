@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,10 +34,11 @@ def test_slow_directions_are_counted_and_censored() -> None:
     matrix = torch.diag(torch.tensor([0.999, 0.995, 0.98, 0.1], dtype=torch.float64))
     found = lyapunov.measure(LinearModel(matrix[None]), random_text(1, 300), SETTINGS)
     assert (found.n_slow.estimate, found.n_slow.status) == (2, "ok")
-    all_slow = lyapunov.measure(
-        LinearModel(torch.eye(4, dtype=torch.float64)[None]), random_text(1, 300), SETTINGS
-    )
-    assert (all_slow.n_slow_text, all_slow.n_slow.status) == ("≥4", "censored")
+    eye = LinearModel(torch.eye(4, dtype=torch.float64)[None])
+    for followed, text, status in ((4, "4", "ok"), (3, "≥3", "censored")):
+        settings = replace(SETTINGS, exponents=followed)
+        all_slow = lyapunov.measure(eye, random_text(1, 300), settings)
+        assert (all_slow.n_slow_text, all_slow.n_slow.status) == (text, status)
 
 
 def test_the_longest_document_is_read_first(monkeypatch: pytest.MonkeyPatch) -> None:

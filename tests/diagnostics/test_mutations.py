@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnctl.diagnostics import curves, effect, gates, hold, lyapunov, reach, reach_curves
+from rnnctl.diagnostics import curves, effect, gates, hold, lyapunov, reach
 from rnnctl.diagnostics.known_answers import answers
 from rnnctl.nn import cells
+from rnnctl.workflow.selftest import diagnose_run
 
 Patch = pytest.MonkeyPatch
 
@@ -85,7 +86,7 @@ def shift_the_lag(patch: Patch) -> None:
 
 def resample_tokens(patch: Patch) -> None:
     """Resample windows as if those of one document were independent."""
-    patch.setattr(reach_curves, "documents_of", lambda groups: np.arange(len(groups)))
+    patch.setattr(reach, "documents_of", lambda groups: np.arange(len(groups)))
 
 
 MUTATIONS: list[tuple[str, Callable[[Patch], None]]] = [
@@ -109,7 +110,7 @@ def test_a_mutation_is_caught(
     name: str, mutate: Callable[[Patch], None], monkeypatch: Patch
 ) -> None:
     mutate(monkeypatch)
-    (answer,) = answers([name])
+    (answer,) = answers(diagnose_run, [name])
     assert not answer.passed, [check for check in answer.checks if check.passed]
 
 

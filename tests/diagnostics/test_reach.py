@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnctl.diagnostics import reach, reach_curves
+from rnnctl.diagnostics import reach
 from rnnctl.diagnostics.known_answers.toys import LinearModel, random_text
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
@@ -167,8 +167,8 @@ def test_documents_and_not_windows_make_the_interval() -> None:
     rates = rng.uniform(0.5, 0.9, 12)
     norms = rates[None, :] ** np.arange(8)[:, None]
     groups = np.arange(12)
-    once = reach_curves.lag_curve(norms, groups, 400, 0)
-    often = reach_curves.lag_curve(np.repeat(norms, 10, 1), np.repeat(groups, 10), 400, 0)
+    once = reach.lag_curve(norms, groups, 400, 0)
+    often = reach.lag_curve(np.repeat(norms, 10, 1), np.repeat(groups, 10), 400, 0)
     np.testing.assert_allclose(once.replicates, often.replicates)
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.diagnostics import lyapunov, reach, reach_curves
+from rnnctl.diagnostics import lyapunov, reach
 from rnnctl.diagnostics.known_answers.check import Check, close, holds
 from rnnctl.diagnostics.known_answers.toys import (
     GatedModel,
@@ -58,7 +58,7 @@ def orthogonal() -> Iterator[Check]:
     windows = reach.cut_windows(random_text(6, 134), lags=100, count=6, seed=0)
     assert windows is not None
     norms = reach.gradient_norms(model, windows, lags=100, scaled=False)
-    found = reach_curves.record(norms, main="h", resamples=50)
+    found = reach.record(norms, main="h", resamples=50)
     yield close("Γ(k)", 1, _geo(found.blocks["h"]), 1e-9)
     status = found.scalars["half_life"].status
     yield holds("half-life", "censored", status, status == "censored")
@@ -132,10 +132,10 @@ def jordan() -> Iterator[Check]:
     ids = torch.zeros(130, 2, dtype=torch.int64)
     windows = reach.Windows(ids, torch.arange(2), np.arange(2))
     norms = reach.gradient_norms(model, windows, lags=120, scaled=False)
-    curve = reach_curves.lag_curve(norms.blocks["h"][1:], norms.groups, 2, 0)
-    crossing = reach_curves.lag_where(curve.rms, 0.5)
+    curve = reach.lag_curve(norms.blocks["h"][1:], norms.groups, 2, 0)
+    crossing = reach.lag_where(curve.rms, 0.5)
     yield close("last lag above ½", 41, math.floor(crossing), 0)
-    slope = reach_curves.tail_slope(curve.rms, (80, 120))
+    slope = reach.tail_slope(curve.rms, (80, 120))
     yield close("half-life by the slope at 80–120", 7.3, -math.log(2) / slope, 0.073)
 
 
@@ -147,19 +147,19 @@ def random_products() -> Iterator[Check]:
         sequences, torch.zeros(sequences.shape[1], dtype=torch.int64), np.arange(4096)
     )
     norms = reach.gradient_norms(model, windows, lags=11, scaled=False)
-    curve = reach_curves.lag_curve(norms.blocks["h"][1:], norms.groups, 2, 0)
+    curve = reach.lag_curve(norms.blocks["h"][1:], norms.groups, 2, 0)
     lags = np.arange(11)
     yield close("geo(k), all 4096 sequences", math.sqrt(0.7) ** lags, np.exp(curve.estimate), 1e-9)
     yield close("rms(k), all 4096 sequences", math.sqrt(1.105) ** lags, np.exp(curve.rms), 1e-9)
-    slope = math.exp(reach_curves.tail_slope(_sampled(model, 200).estimate, (1, 60)))
+    slope = math.exp(reach.tail_slope(_sampled(model, 200).estimate, (1, 60)))
     yield close("geo per step, 200 sampled sequences", 0.8367, slope, 0.0167)
 
 
-def _sampled(model: LinearModel, count: int) -> reach_curves.LagCurve:
+def _sampled(model: LinearModel, count: int) -> reach.LagCurve:
     ids = torch.from_numpy(np.random.default_rng(7).integers(2, size=(62, count)))
     windows = reach.Windows(ids, torch.zeros(count, dtype=torch.int64), np.arange(count))
     norms = reach.gradient_norms(model, windows, lags=60, scaled=False)
-    return reach_curves.lag_curve(norms.blocks["h"][1:], norms.groups, 2, 0)
+    return reach.lag_curve(norms.blocks["h"][1:], norms.groups, 2, 0)
 
 
 def summed_loss() -> Iterator[Check]:

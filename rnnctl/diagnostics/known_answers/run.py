@@ -8,17 +8,23 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 from rnnctl import __version__
 from rnnctl.data.cache import cache_directory, write_cached
 from rnnctl.diagnostics.known_answers.check import Check
 from rnnctl.errors import StorageError
+from rnnctl.results.diagnostics import DiagnosticsResult
 
 GROUPS = ("flow", "parity", "context", "content", "gating", "classifiers", "trust")
+THROUGH_RUNS = "hand_made_runs"
 REMEMBERED = "selftest.json"
 
 Checks = dict[str, Callable[[], Iterator[Check]]]
+Diagnose = Callable[[Path, Sequence[str], Path | None], DiagnosticsResult]
+"""What measures a run directory as ``rnnctl diagnose`` does: path, names, file of evidence."""
 
 
 @dataclass(frozen=True)
@@ -36,27 +42,35 @@ class Answer:
         return bool(self.checks) and all(check.passed for check in self.checks)
 
 
-def table() -> Checks:
-    """All known answers by id, in order."""
+def table(diagnose: Diagnose) -> Checks:
+    """All known answers by id, in order; those that go through a run directory use `diagnose`."""
     found: Checks = {}
     for group in GROUPS:
         found |= import_module(f"{__package__}.{group}").CHECKS
+    for name, checks in import_module(f"{__package__}.{THROUGH_RUNS}").CHECKS.items():
+        found[name] = partial(checks, diagnose)
     return dict(sorted(found.items()))
 
 
 def known_ids() -> list[str]:
-    """GT01, GT02, …"""
-    return list(table())
+    """GT01, GT02, …, RD01, RD02, …"""
+    groups = (*GROUPS, THROUGH_RUNS)
+    return sorted(
+        name for group in groups for name in import_module(f"{__package__}.{group}").CHECKS
+    )
 
 
-def answers(ids: Sequence[str] = ()) -> Iterator[Answer]:
+def answers(diagnose: Diagnose, ids: Sequence[str] = ()) -> Iterator[Answer]:
     """Measure the known answers `ids` (all of them if empty), one by one."""
-    for name, checks in table().items():
+    for name, checks in table(diagnose).items():
         if ids and name not in ids:
             continue
-        title = (inspect.getdoc(checks) or "").split(": ", 1)[-1].rstrip(".")
+        described = checks.func if isinstance(checks, partial) else checks
+        title = (inspect.getdoc(described) or "").split("\n\n")[0].replace("\n", " ")
         began = time.perf_counter()
-        yield Answer(name, title, tuple(checks()), time.perf_counter() - began)
+        yield Answer(
+            name, title.split(": ", 1)[-1].rstrip("."), tuple(checks()), time.perf_counter() - began
+        )
 
 
 def remember(passed: int, failed: int) -> None:

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl import statistics
-from rnnctl.diagnostics import effect, gates, hold, lyapunov, reach, reach_curves, use
+from rnnctl.diagnostics import effect, gates, hold, lyapunov, reach, use
 from rnnctl.diagnostics.known_answers.check import Check, close, holds
 from rnnctl.diagnostics.known_answers.toys import (
     VOCABULARY,
@@ -44,7 +44,7 @@ def coverage() -> Iterator[Check]:
     truth = np.log(2) / DECAY
     for trial in range(TRIALS):
         norms, groups = _correlated(np.random.default_rng((19, trial)), lags)
-        found = reach_curves.block_record(reach_curves.lag_curve(norms, groups, 200, trial))
+        found = reach.block_record(reach.lag_curve(norms, groups, 200, trial))
         low, high = found.geo.lo[-1], found.geo.hi[-1]
         assert low is not None and high is not None
         curve_hits += low <= np.exp(-DECAY * (LAGS - 1)) <= high

@@ -4,12 +4,22 @@ A name in a table, not a decorator: ``"name": ("module:attribute", "one-line sum
 cell, a task, a reader, a diagnostic, a report format or a command, write one module and add one
 line here; ``tests/test_catalog.py`` loads every entry and the tests of that kind of thing run over
 it at once. Nothing is imported before it is asked for, so that ``--help`` stays fast.
+
+Another package adds an entry without touching this file: it declares an entry point in the group
+``rnnctl.KIND`` (``rnnctl.cell``, ``rnnctl.task``, …), in its own pyproject.toml
+
+    [project.entry-points."rnnctl.cell"]
+    minimal = "my_package.cells:MINIMAL"
+
+and the name works everywhere as soon as that package is installed, also in the processes that
+``rnnctl compare`` starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
@@ -104,21 +114,43 @@ TABLES: Final[dict[str, Table]] = {
 }
 
 
+@cache
+def _installed(kind: str) -> Table:
+    """What other installed packages add to the table of that kind; the first of a name counts."""
+    from importlib.metadata import entry_points
+
+    found: dict[str, tuple[str, str]] = {}
+    for point in entry_points(group=f"rnnctl.{kind}"):
+        origin = point.dist.name if point.dist is not None else point.module
+        found.setdefault(point.name, (point.value, f"Added by {origin}."))
+    return found
+
+
+def names(kind: str) -> list[str]:
+    """Everything of that kind that can be loaded: this package's own first, then what is added."""
+    return list(dict.fromkeys((*TABLES[kind], *_installed(kind))))
+
+
+def _entry(kind: str, name: str) -> tuple[str, str]:
+    """What the table lists under `name`. Raises UsageError with the nearest names."""
+    entry = TABLES[kind].get(name) or _installed(kind).get(name)
+    if entry is None:
+        raise UsageError(f"there is no {kind} {name!r}", hint=suggestion(name, names(kind)))
+    return entry
+
+
 def load(kind: str, name: str) -> Any:
-    """Import and return what the table of that kind lists under `name`.
+    """Import and return what is listed under `name`, here or by an installed package.
 
     Raises UsageError with the nearest names when there is no such entry.
     """
-    table = TABLES[kind]
-    if name not in table:
-        raise UsageError(f"there is no {kind} {name!r}", hint=suggestion(name, table))
-    module, _, attribute = table[name][0].partition(":")
+    module, _, attribute = _entry(kind, name)[0].partition(":")
     return getattr(import_module(module), attribute)
 
 
 def summary(kind: str, name: str) -> str:
-    """The one-line summary of an entry."""
-    return TABLES[kind][name][1]
+    """The one-line summary of an entry. Raises UsageError when there is none of that name."""
+    return _entry(kind, name)[1]
 
 
 def suggestion(wrong: str, right: Iterable[str]) -> str:

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from rnnctl import catalog
 
 CONFIG_SCHEMA = 1
 
 TaskName = Literal["lm", "sentiment"]
 Level = Literal["char", "byte", "word", "bpe"]
-CellName = Literal["rnn", "lstm", "gru"]
+
+
+def _listed_cell(name: str) -> str:
+    """`name`, if it is a cell of the catalog or of an installed package; else ValueError."""
+    if name not in catalog.CELLS and name not in (known := catalog.names("cell")):
+        raise ValueError(f"there is no such cell; {catalog.suggestion(name, known)}")
+    return name
+
+
+CellName = Annotated[str, AfterValidator(_listed_cell)]
 Nonlinearity = Literal["tanh", "relu"]
 Init = Literal["torch", "good", "chrono"]
 Pool = Literal["last", "mean", "max", "meanmax"]

@@ -47,7 +47,6 @@ def test_the_settings_allow_exactly_what_the_catalog_lists() -> None:
     from rnnctl import config
     from rnnctl.cli.options import Format
 
-    assert set(get_args(config.CellName)) == set(catalog.CELLS)
     assert set(get_args(config.TaskName)) == set(catalog.TASKS)
     assert set(get_args(config.Level)) == set(catalog.LEVELS)
     assert set(get_args(Format)) == set(catalog.FORMATS)

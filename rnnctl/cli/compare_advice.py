@@ -6,10 +6,10 @@ import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from rnnctl.nn.cells import find_cell
+
 if TYPE_CHECKING:
     from rnnctl.results.comparison import Comparison
-
-_OTHERS = {"rnn": ("lstm", "an LSTM")}  # whatever it is: with a plain RNN, and that with an LSTM
 
 
 def advice(result: Comparison) -> Iterator[str]:
@@ -17,7 +17,8 @@ def advice(result: Comparison) -> Iterator[str]:
     if len(result.members) != 1:
         return
     (member,) = result.members
-    cell, name = _OTHERS.get(member.cell, ("rnn", "a plain RNN"))
+    has_gates = find_cell(member.cell).has_gates
+    cell, name = ("rnn", "a plain RNN") if has_gates else ("lstm", "an LSTM")
     run, other = shlex.quote(member.path), shlex.quote(f"{member.path}-{cell}")
     yield (
         f"one run is no comparison: `rnnctl train --config {run} --cell {cell} --run {other}` "

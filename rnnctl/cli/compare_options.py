@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from rnnctl import catalog
 from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def read_settings(given: dict[str, Any]) -> Settings:
     settings = Settings(
         sources=what,
         task=given["task"],
-        cells=_list(given["cells"], ("rnn", "lstm", "gru"), "--cells"),
+        cells=_list(given["cells"], catalog.names("cell"), "--cells"),
         inits=_list(given["inits"], ("torch", "good"), "--inits"),
         match=given["match"],
         seeds=given["seeds"] or (SEEDS if what else BUNDLED_SEEDS),
@@ -94,7 +95,7 @@ def _options(text: str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _list(text: str, known: tuple[str, ...], option: str) -> tuple[str, ...]:
+def _list(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
         if name not in known:

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from rnnctl.config import (
-    CellName,
     Decay,
     DocumentUnit,
     Engine,
@@ -94,7 +93,10 @@ Words = Annotated[
 ]
 
 # -- model ----------------------------------------------------------------------------------------
-Cell = Annotated[CellName | None, _option("--cell", help="Recurrent cell; lstm.", panel=MODEL)]
+Cell = Annotated[
+    str | None,
+    _option("--cell", help="Recurrent cell; lstm.", panel=MODEL, metavar="[rnn|lstm|gru]"),
+]
 NonlinearityOption = Annotated[
     Nonlinearity | None, _option("--nonlinearity", help="Of the plain RNN; tanh.", panel=MODEL)
 ]

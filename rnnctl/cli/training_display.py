@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rnnctl.cli import console
+from rnnctl.reports.cells import display_name
 from rnnctl.reports.numbers import number, percent, seconds
 from rnnctl.wording import plural
 
@@ -176,7 +177,7 @@ def introduction(event: Started) -> str:
     return (
         f"{event.corpus}{_labels(event.labels)}\n"
         f"{plural(event.train_tokens, 'training token')}, vocabulary {event.vocab_size:,}{cut}\n"
-        f"{model.cell.upper()}, {layers}, {plural(event.parameters, 'parameter')}; "
+        f"{display_name(model.cell)}, {layers}, {plural(event.parameters, 'parameter')}; "
         f"{event.device}, {plural(event.threads, 'thread')}\n"
         f"{event.dtype}; {begun}"
     )

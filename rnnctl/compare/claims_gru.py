@@ -17,8 +17,8 @@ from rnnctl.compare.evidence import (
     below,
     in_words,
 )
-from rnnctl.compare.sizes import macs_per_token
 from rnnctl.compare.summary import COSTLY, finite
+from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import Member
 from rnnctl.statistics import difference_of_means, t_interval
@@ -73,7 +73,7 @@ def fewer_operations(evidence: Evidence) -> list[Finding]:
     lstm, gru = evidence.row("lstm", INITS), evidence.row("gru", INITS)
     hidden = (lstm.hidden_size if lstm else None) or 128
     width = next((m.embedding_size for m in evidence.members if m.cell == "lstm"), hidden)
-    counts = {cell: macs_per_token(cell, width, hidden) for cell in ("gru", "lstm")}
+    counts = {cell: find_cell(cell).macs_per_token(width, hidden) for cell in ("gru", "lstm")}
     text = (
         f"at hidden size {hidden}, {counts['gru']:,} against {counts['lstm']:,} multiply-adds per "
         f"token and layer: {100 * counts['gru'] / counts['lstm']:.0f} %"

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from rnnctl.compare.groups import recipe
 from rnnctl.compare.measures import QUALITY
 from rnnctl.compare.plan import UNTRAINED_LR
-from rnnctl.compare.sizes import macs_per_token, recurrent_parameters
 from rnnctl.data.bench_tasks import chance, parse
 from rnnctl.errors import RnnctlError, RunError, word
+from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Failure, Member, SpeedRecord
 from rnnctl.runs import Run, find_runs
@@ -66,7 +66,8 @@ def read_member(path: Path) -> Member:
     model = run.config.model
     embedding = model.embedding_size or model.hidden_size
     directions = 2 if model.bidirectional else 1
-    shape = (model.cell, embedding, model.hidden_size, model.num_layers, directions)
+    cell = find_cell(model.cell)
+    shape = (embedding, model.hidden_size, model.num_layers, directions)
     spec, diagnosed = _bench(run), _diagnosed(diagnosis)
     return Member(
         path=str(path),
@@ -86,8 +87,8 @@ def read_member(path: Path) -> Member:
         embedding_size=embedding,
         layers=model.num_layers,
         parameters=train.get("parameters"),
-        recurrent_parameters=train.get("recurrent_parameters") or recurrent_parameters(*shape),
-        macs_per_token=macs_per_token(*shape),
+        recurrent_parameters=train.get("recurrent_parameters") or cell.parameters(*shape),
+        macs_per_token=cell.macs_per_token(*shape),
         lr=run.config.training.lr,
         recipe=recipe(run.config),
         tokens_seen=train.get("tokens"),

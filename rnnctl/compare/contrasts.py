@@ -1,12 +1,12 @@
 """The confirmatory family: few tests, named before there is data, corrected together.
 
-Endpoint: the memory horizon on the text, and the accuracy on the recall task. Pairs: those that
-the verdicts name, LSTM against RNN at each initialisation they share, and GRU against LSTM. Each is
-an exact permutation test over seeds; Holm's correction is over all that can be tested. A pair with
-too few seeds to reach 5 % even in the best case is left out of the family by its number of seeds
-alone, and reported as "not enough seeds to claim"; one of cells that were not trained alike by its
-settings alone, and reported as "not alike". So the family does not depend on what was measured: a
-seed without a horizon counts, and leaves its contrast without a clear difference.
+Endpoints: the memory horizon on the text, and the accuracy on the recall task. Pairs: LSTM against
+RNN at each initialisation they share, and GRU, or any further cell, against LSTM. Each is an exact
+permutation test over seeds; Holm's correction is over all that can be tested. A pair with too few
+seeds to reach 5 % even in the best case is left out of the family by its number of seeds alone, and
+reported as "not enough seeds to claim"; one of cells that were not trained alike by its settings
+alone, and reported as "not alike". So the family does not depend on what was measured: a seed
+without a horizon counts, and leaves its contrast without a clear difference.
 
 A horizon counts as at least one unit (word, or character): how far below one it lies would decide
 on the size of a ratio, and means nothing.
@@ -137,10 +137,11 @@ def _named(rows: Sequence[Kind], apart: Apart) -> list[tuple[Kind, Kind]]:
     pairs = [
         pair for init in ("torch", "good") for pair in pair_at(rows, "lstm", "rnn", init, apart)
     ] or _nearest(rows, "lstm", "rnn", apart)
-    second = next(
-        (found for init in INITS if (found := pair_at(rows, "gru", "lstm", init, apart))), None
-    )
-    return pairs + (second or _nearest(rows, "gru", "lstm", apart))
+    cells = dict.fromkeys(row.cell for row in rows if row.cell not in (None, "rnn", "lstm"))
+    for cell in cells:
+        shared = [pair_at(rows, str(cell), "lstm", init, apart) for init in INITS]
+        pairs += next(filter(None, shared), _nearest(rows, str(cell), "lstm", apart))
+    return pairs
 
 
 def pair_at(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rnnctl import __version__, machine
 from rnnctl.data.spread import places
+from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Environment
 from rnnctl.results.comparison import ExchangeRecord, ExchangeResult
 from rnnctl.runs import Run
@@ -14,8 +15,8 @@ MOST_DOCUMENTS = 4000
 
 
 def can_be_exchanged(path: Path) -> bool:
-    """Whether a run is an LSTM that was trained."""
-    return Run.open(path).config.model.cell == "lstm"
+    """Whether the state of a run has two parts that can be exchanged apart."""
+    return find_cell(Run.open(path).config.model.cell).has_cell_state
 
 
 def measure(path: Path, *, seed: int = 0) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rnnctl import catalog
 from rnnctl.config import RunConfig, Settings, option_of
 from rnnctl.results.base import Warning_
 from rnnctl.results.comparison import Member
 
-CELL_ORDER = {"rnn": 0, "lstm": 1, "gru": 2}
 INIT_ORDER = {"torch": 0, "good": 1, "chrono": 2}
 Groups = dict[str, list[Member]]
 
@@ -66,8 +66,10 @@ def group(members: Sequence[Member], warnings: list[Warning_]) -> Groups:
 
 
 def _order(member: Member) -> tuple[object, ...]:
+    known = catalog.names("cell")
+    place = known.index(member.cell) if member.cell in known else len(known)
     return (
-        member.untrained, CELL_ORDER.get(member.cell, 9), INIT_ORDER.get(member.init, 9),
+        member.untrained, place, member.cell, INIT_ORDER.get(member.init, 9),
         member.hidden_size, member.lr, sorted(member.recipe.items()), member.seed,
     )  # fmt: skip
 

@@ -24,8 +24,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from rnnctl.compare.rates import GRID, TUNING_SEED, rate
-from rnnctl.compare.sizes import deviation, matched_hidden_size, recurrent_parameters
-from rnnctl.errors import UsageError
+from rnnctl.compare.sizes import REFERENCE, deviation, matched_hidden_size
+from rnnctl.nn.cells import find_cell
 
 Match = Literal["parameters", "time", "steps", "hidden"]
 MATCHES: tuple[Match, ...] = ("parameters", "time", "steps", "hidden")
@@ -98,15 +98,15 @@ class Planned:
 def hidden_sizes(settings: Settings, embedding: int | None = None) -> dict[str, int]:
     """The hidden size of each cell under the match. Raises UsageError for unknown cells."""
     given = dict(settings.sizes)
-    unknown = [cell for cell in (*settings.cells, *given) if cell not in ("rnn", "lstm", "gru", "")]
-    if unknown:
-        raise UsageError(f"there is no cell {unknown[0]!r}", hint="there are: rnn, lstm, gru")
-    reference = given.get("", given.get("lstm", 128))
+    for cell in (*settings.cells, *given):
+        if cell:
+            find_cell(cell)
+    reference = given.get("", given.get(REFERENCE, 128))
     if settings.match in ("steps", "hidden"):
         by_cell = given if settings.match == "steps" else {}
         return {cell: by_cell.get(cell, reference) for cell in settings.cells}
     width = settings.embedding_size if embedding is None else embedding
-    budget = recurrent_parameters("lstm", width, reference, settings.layers)
+    budget = find_cell(REFERENCE).parameters(width, reference, settings.layers)
     return {
         cell: matched_hidden_size(cell, budget, width, settings.layers) for cell in settings.cells
     }
@@ -117,11 +117,11 @@ def deviations(settings: Settings) -> dict[str, float]:
     sizes = hidden_sizes(settings)
     given = dict(settings.sizes)
     count = {
-        cell: recurrent_parameters(cell, settings.embedding_size, size, settings.layers)
+        cell: find_cell(cell).parameters(settings.embedding_size, size, settings.layers)
         for cell, size in sizes.items()
     }
-    reference = recurrent_parameters(
-        "lstm", settings.embedding_size, given.get("", given.get("lstm", 128)), settings.layers
+    reference = find_cell(REFERENCE).parameters(
+        settings.embedding_size, given.get("", given.get(REFERENCE, 128)), settings.layers
     )
     return {cell: deviation(value, reference) for cell, value in count.items()}
 
@@ -173,7 +173,7 @@ def trials(settings: Settings) -> list[Planned]:
 
 def _untrained(settings: Settings) -> Iterator[Planned]:
     sizes = hidden_sizes(settings)
-    cell = "lstm" if "lstm" in settings.cells else settings.cells[0]
+    cell = REFERENCE if REFERENCE in settings.cells else settings.cells[0]
     init = "good" if "good" in settings.inits else settings.inits[0]
     row = f"untrained {cell}"
     yield _member(settings, row, cell, init, 0, sizes[cell], UNTRAINED_LR, "untrained")
@@ -196,7 +196,7 @@ def _member(
 
 def _concerning(options: Sequence[str], cell: str, init: str) -> Iterator[str]:
     """The options without those that are for another cell or initialisation than this member's."""
-    others = {"--nonlinearity": cell != "rnn", "--horizon": init != "chrono"}
+    others = {"--nonlinearity": not find_cell(cell).variants, "--horizon": init != "chrono"}
     skip = False  # the value of what was left out
     for option in options:
         name, equals, _ = option.partition("=")

@@ -9,6 +9,9 @@ them anew on your own text, with the same grid for every cell.
 
 from __future__ import annotations
 
+from rnnctl import catalog
+from rnnctl.nn.cells import find_cell
+
 GRID = (2e-3, 4e-3, 8e-3, 1.6e-2)
 TUNING_SEED = 1000
 """The seed that rates are chosen on; never one of those that are reported."""
@@ -29,12 +32,17 @@ RATES: dict[tuple[str, str, str], float] = {
     ("recall", "gru", "good"): 1.6e-2,
 }
 
-FALLBACK = {"rnn": 2e-3, "lstm": 4e-3, "gru": 4e-3}
+CAUTIOUS = 4e-3
+"""Where nothing was searched: times the cell's own `rate_factor`."""
 
 
 def rate(kind: str, cell: str, init: str) -> float:
     """The shipped rate for "lm", "sentiment" or "recall"; a cautious one where none is."""
-    return RATES.get((kind, cell, init), FALLBACK[cell])
+    return RATES.get((kind, cell, init), _cautious(cell))
+
+
+def _cautious(cell: str) -> float:
+    return CAUTIOUS * find_cell(cell).rate_factor
 
 
 def provenance(task: str) -> str:
@@ -42,5 +50,5 @@ def provenance(task: str) -> str:
     if any(kind == task for kind, _, _ in RATES):
         searched = "best of 4 on the bundled paragraphs and on recall (rnnctl/compare/rates.py)"
         return f"from the shipped table: {searched}; --rates grid searches the same 4 on your text"
-    each = ", ".join(f"{cell} {lr:g}" for cell, lr in FALLBACK.items())
+    each = ", ".join(f"{cell} {_cautious(cell):g}" for cell in catalog.names("cell"))
     return f"not searched for this task: {each}; --rates grid searches 4 for every cell"

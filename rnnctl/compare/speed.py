@@ -4,9 +4,9 @@ One model at a time, nothing else running, in rounds: every round measures every
 that whatever slows the machine down for a while slows them all, and ratios are taken within
 rounds. What disturbs a computer makes it slower, never faster (and two threads that wait for each
 other fifty times slower): so of the steps within a round the quartile of the fastest counts, and
-of the rounds those where every model came nearest to its own best. GRUs are measured a second time
-at the LSTM's hidden size, because "the GRU is faster" is said of equal sizes, while members are
-matched in parameters.
+of the rounds those where every model came nearest to its own best. Gated cells are measured a
+second time at the LSTM's hidden size, because "the GRU is faster" is said of equal sizes, while
+members are matched in parameters.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnctl import __version__, machine
+from rnnctl.compare.sizes import REFERENCE
+from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Environment
 from rnnctl.results.comparison import SpeedResult
 from rnnctl.runs import Run
@@ -103,7 +105,7 @@ def measure(
         twins = {
             row: _from_run(path, hidden_size=size)
             for row, path in runs.items()
-            if size is not None and Run.open(path).config.model.cell == "gru"
+            if size is not None and _is_compared_at_one_size(Run.open(path).config.model.cell)
         }
         everyone = [*benches.items(), *((f"{row}, size {size}", b) for row, b in twins.items())]
         done = yield from _rounds(everyone, rounds, seconds, warm_up)
@@ -144,9 +146,13 @@ def undisturbed(speeds: Sequence[Sequence[float]]) -> list[float]:
     return [min(found) for found in zip(*shares, strict=True)]
 
 
+def _is_compared_at_one_size(cell: str) -> bool:
+    return cell != REFERENCE and find_cell(cell).has_gates
+
+
 def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int | None:
     for row, path in runs.items():
-        if Run.open(path).config.model.cell == "lstm":
+        if Run.open(path).config.model.cell == REFERENCE:
             return benches[row].hidden_size
     return None
 

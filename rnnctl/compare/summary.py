@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from rnnctl.compare.measures import MEASURES
-from rnnctl.compare.sizes import deviation
+from rnnctl.compare.sizes import REFERENCE, deviation
 from rnnctl.results.base import Curve, Estimate, Status
 from rnnctl.results.comparison import (
     BenchRow,
@@ -202,7 +202,7 @@ def rows_of(groups: dict[str, list[Member]], reference: int | None = None) -> tu
 
 def _reference(groups: dict[str, list[Member]]) -> int | None:
     members = [member for group in groups.values() for member in group]
-    lstm = [member for member in members if member.cell == "lstm"] or members
+    lstm = [member for member in members if member.cell == REFERENCE] or members
     return lstm[0].recurrent_parameters if lstm else None
 
 

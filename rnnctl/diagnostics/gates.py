@@ -23,15 +23,13 @@ from torch import Tensor
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.traceable import State, TracedModel, TraceLike, final_state
+from rnnctl.nn.cells import Cell
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import GateMode, GateRecord, GatesRecord, Sampling
 from rnnctl.statistics import percentiles, resampling_weights
 
 FloatArray = NDArray[np.float64]
 Ids = NDArray[np.int64]
-KEEPING = {"lstm": "forget", "gru": "keep"}
-"""The gate that multiplies the past, by cell."""
-SHOWN = {"lstm": ("forget", "input", "output"), "gru": ("keep", "reset")}
 LOW, HIGH = 0.1, 0.9
 SMALLEST = 1e-300
 LONGEST = 1e9
@@ -72,7 +70,7 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> GatesRe
     """Gate statistics over about ``settings.gate_tokens`` tokens of `sample`, each document read
     from the zero state. A plain RNN has status "not_applicable", never a zero.
     """
-    if subject.cell not in KEEPING:
+    if subject.cell is None or not subject.cell.has_gates:
         return GatesRecord(status="not_applicable", note=NOT_DEFINED)
     if sample.running:
         sample = sample.blocks(min(BLOCK, max(1, sample.tokens // 2)))
@@ -124,11 +122,13 @@ def _read(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
     inside = torch.from_numpy(np.arange(len(ids))[:, None] < lengths)  # (T, B)
     state: State | None = None
     parts: list[GateSums] = []
+    cell = subject.cell
+    assert cell is not None
     for first in range(0, len(ids), CHUNK):
         piece = slice(first, first + CHUNK)
         trace = subject.trace(torch.from_numpy(ids[piece]), state)
         state = final_state(trace)
-        parts.append(_sums_of(trace, subject.cell, inside[piece]))
+        parts.append(_sums_of(trace, cell, inside[piece]))
     return GateSums(
         log_keep=sum_of([part.log_keep for part in parts]),
         resets=sum_of([part.resets for part in parts]),
@@ -142,7 +142,7 @@ def sum_of(parts: Sequence[FloatArray]) -> FloatArray:
     return np.asarray(np.sum(parts, axis=0))
 
 
-def _sums_of(trace: TraceLike, cell: str, inside: Tensor) -> GateSums:
+def _sums_of(trace: TraceLike, cell: Cell, inside: Tensor) -> GateSums:
     """Sums over the steps that lie `inside` (T, B) their document."""
     counted = inside[None, :, :, None].double()  # (1, T, B, 1)
 
@@ -150,9 +150,11 @@ def _sums_of(trace: TraceLike, cell: str, inside: Tensor) -> GateSums:
         total: Tensor = (values * counted).sum(dim=1)  # (L, B, H)
         return np.asarray(total.transpose(0, 1).numpy(force=True))
 
-    keep = torch.stack([layer.values[KEEPING[cell]] for layer in trace.layers])  # (L, T, B, H)
+    keep = torch.stack(
+        [layer.values[cell.shown_gates[0]] for layer in trace.layers]
+    )  # (L, T, B, H)
     gates = {}
-    for gate in SHOWN[cell]:
+    for gate in cell.shown_gates:
         values = torch.stack([layer.values[gate] for layer in trace.layers])
         counts = (added((values < LOW).double()), added((values > HIGH).double()), added(values))
         gates[gate] = np.stack([count.mean(axis=2) for count in counts], axis=1)

@@ -26,19 +26,14 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.text import Text
 
-from rnnctl.diagnostics.gates import KEEPING, SHOWN
 from rnnctl.diagnostics.traceable import TracedModel
+from rnnctl.nn.cells import Cell
 
 FloatArray = NDArray[np.float64]
-MEANING = {
-    "kept": "what the gates leave of this token when the text ends (9: half or more, then half as "
-    "much per digit, 0: under 1/512)",
-    "forget": "open: the cell keeps what it held; shut: it is wiped",
-    "input": "open: this token is written into the cell",
-    "output": "open: the cell is shown to the rest of the network",
-    "keep": "open: the unit keeps its old value and ignores this token",
-    "reset": "shut: the candidate is computed as if there were no past",
-}
+KEPT = (
+    "what the gates leave of this token when the text ends (9: half or more, then half as "
+    "much per digit, 0: under 1/512)"
+)
 SHADES = (
     "#2b2b2b", "#3a2f4a", "#4a3468", "#5b3a86", "#7340a0", "#8f47a8", "#ab52a5", "#c66299",
     "#dd7a88", "#f0a07a",
@@ -56,7 +51,7 @@ class GateView:
     """
 
     name: str
-    cell: str
+    cell: Cell | None
     pieces: tuple[str, ...]
     rows: dict[str, FloatArray]
 
@@ -77,8 +72,8 @@ def look(
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     pieces = tuple(_visible(decoder.decode(token_bytes(int(token)))) for token in ids)
     rows: dict[str, FloatArray] = {}
-    if subject.cell in KEEPING and pieces:
-        rows = _rows(subject, torch.tensor([[int(token)] for token in ids]))
+    if subject.cell is not None and subject.cell.has_gates and pieces:
+        rows = _rows(subject.cell, subject, torch.tensor([[int(token)] for token in ids]))
     return GateView(name, subject.cell, pieces, rows)
 
 
@@ -88,13 +83,13 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() and cell_len(c) else signs.get(c, "�") for c in text)
 
 
-def _rows(subject: TracedModel, ids: torch.Tensor) -> dict[str, FloatArray]:
+def _rows(cell: Cell, subject: TracedModel, ids: torch.Tensor) -> dict[str, FloatArray]:
     values = subject.trace(ids).layers[-1].values
-    keep = values[KEEPING[subject.cell]][:, 0]  # (T, H)
-    written = values["input"][:, 0] if subject.cell == "lstm" else 1 - keep
+    keep = values[cell.shown_gates[0]][:, 0]  # (T, H)
+    written = cell.written(values)[:, 0]
     later = torch.cat([keep[1:], torch.ones_like(keep[:1])]).flip(0).cumprod(0).flip(0)
     rows = {"kept": (written * later).mean(1).numpy(force=True)}
-    for gate in SHOWN[subject.cell]:
+    for gate in cell.shown_gates:
         rows[gate] = values[gate][:, 0].mean(1).numpy(force=True)
     return rows
 
@@ -129,8 +124,8 @@ def _block(views: Sequence[GateView], width: int, *, color: bool) -> list[Text]:
 
 def _labels(view: GateView) -> list[str]:
     """The run's name beside its text, then the gates."""
-    cell = view.cell.partition("_")[0]  # a plain RNN's name says its nonlinearity too
-    return [f"{view.name} ({cell})", *(f"  {row}" for row in view.rows)]
+    cell = "" if view.cell is None else f" ({view.cell.display_name})"
+    return [f"{view.name}{cell}", *(f"  {row}" for row in view.rows)]
 
 
 def _shortened(name: str, width: int) -> str:
@@ -202,6 +197,12 @@ def _style(digit: int) -> str:
     return f"{front} on {SHADES[digit]}"
 
 
+def _meaning(gate: str, views: Sequence[GateView]) -> str:
+    """What a gate does, as the first cell that has it says; "" where none says it."""
+    cells = (view.cell for view in views if view.cell is not None)
+    return next((cell.meanings[gate] for cell in cells if gate in cell.meanings), "")
+
+
 def _legend(views: Sequence[GateView], width: int) -> list[str]:
     """One entry per row that was shown, with each run's mean; then what the digits are."""
     rows = dict.fromkeys(row for view in views for row in view.rows)
@@ -209,7 +210,8 @@ def _legend(views: Sequence[GateView], width: int) -> list[str]:
     for row in rows:
         means = [f"{view.name} {view.rows[row].mean():.2f}" for view in views if row in view.rows]
         mean = "" if row == "kept" else f" (mean: {', '.join(means)})"
-        entries.append(f"{row}: {MEANING[row]}{mean}")
+        meaning = KEPT if row == "kept" else _meaning(row, views)
+        entries.append(f"{row}: {meaning}{mean}" if meaning else f"{row}{mean}")
     entries += [f"{view.name}: {NO_GATES}" for view in views if not view.rows]
     if rows:
         entries.append("gates: 0 = below 0.1 … 9 = 0.9 and above, mean over the top layer's units")

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from rnnctl.nn.cells import Cell
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
 
@@ -62,8 +63,8 @@ class TracedModel(Protocol):
     """A model that can be traced over token ids and knows the loss of one step."""
 
     @property
-    def cell(self) -> str:
-        """ "rnn", "lstm", "gru", or what a toy calls itself."""
+    def cell(self) -> Cell | None:
+        """What the recurrent layers are made of; None for systems that are no such cell."""
 
     def trace(self, ids: Tensor, state: State | None = None) -> TraceLike:
         """Read ids (T, B) from `state` (zero where None)."""
@@ -88,7 +89,7 @@ class ExactModel:
 
     def __init__(self, model: LanguageModel | Classifier) -> None:
         self.model = copy.deepcopy(model).cpu().double().eval()
-        self.cell: str = model.recurrent.cell.name
+        self.cell: Cell = model.recurrent.cell
 
     @torch.no_grad()
     def trace(self, ids: Tensor, state: State | None = None) -> Trace:

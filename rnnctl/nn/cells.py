@@ -1,4 +1,9 @@
-"""The three cells: one step, and the derivative of one step. Each cell's mathematics is here only.
+"""The three cells, each with everything that is particular to it; nothing of a cell is elsewhere.
+
+A `Cell` is one step and the derivative of one step, and the facts that the rest of the package asks
+it for: which gates to show, which of them keeps the past, how many parameters and multiply-adds it
+has, which kernel of PyTorch computes it, which learning rate suits it, how charts draw it. So a new
+cell is one `Cell` and one line in the catalog, and no other module compares the name of a cell.
 
 Axes: T time, B batch, E inputs, H hidden, g gates (1 RNN, 4 LSTM, 3 GRU).
 
@@ -16,6 +21,7 @@ the step -> gradients of x, u and of the state before the step, not counting the
 The functions are plain arithmetic on anything that multiplies: `bptt` and `trace` evaluate them on
 tensors, `fused` compiles the very same functions for single floats. Hence they are written without
 literal numbers (`complement(z)` for 1 - z), which would change the precision of compiled floats.
+Nothing here imports torch, so that a comparison of finished runs can ask a cell without that.
 
 Weights are interchangeable with `torch.nn.RNN`, `LSTM` and `GRU` (the equations are those of their
 documentation): gate order i, f, g, o for the LSTM and r, z, n for the GRU.
@@ -23,17 +29,19 @@ documentation): gate order i, f, g, o for the LSTM and r, z, n for the GRU.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NamedTuple
-
-from torch import Tensor, relu, sigmoid, tanh
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from rnnctl import catalog
 from rnnctl.errors import UsageError
 
-Parts = tuple[Tensor, ...]
-State = tuple[Tensor, ...]  # per coordinate (L, B, H); nobody outside this package opens it
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Parts: TypeAlias = "tuple[Tensor, ...]"
+# Per coordinate (L, B, H); nobody outside this package opens it.
+State: TypeAlias = "tuple[Tensor, ...]"
 
 __all__ = [
     "GRU",
@@ -46,6 +54,21 @@ __all__ = [
     "State",
     "find_cell",
 ]
+
+
+def tanh(value: Any) -> Any:
+    """Hyperbolic tangent, elementwise."""
+    return value.tanh()
+
+
+def sigmoid(value: Any) -> Any:
+    """Logistic function 1 / (1 + exp(-value)), elementwise."""
+    return value.sigmoid()
+
+
+def relu(value: Any) -> Any:
+    """max(value, 0), elementwise."""
+    return value.relu()
 
 
 def complement(value: Any) -> Any:
@@ -210,12 +233,27 @@ class LayerWeights(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell by name: its state and gates, and the four functions above.
+    """Everything that is particular to one kind of cell. Only the first eleven fields are needed.
 
-    `direct` names the state coordinates that `pull` returns, those that reach the next step by
-    another way than the recurrent product. `gate_names` are the gates that `step` returns; what it
-    returns beyond them is for `factors` only. `keep_gate` is the row block of U, W and the biases
-    that decides what is kept (LSTM forget, GRU keep), `write_gate` its counterpart.
+    Mathematics: `step`, `factors`, `pull` and `push` are the four functions described at the top of
+    this module. `direct` names the state coordinates that `pull` returns, those that reach the next
+    step by another way than the recurrent product. `state_names` begins with "h".
+
+    Gates: `gate_names` are the gates that `step` returns, in the order of the row blocks of U, W
+    and the biases; what `step` returns beyond them is for `factors` only. "candidate" is the name
+    of new content, which is no gate. `keep_gate` is the row block that decides what is kept (LSTM
+    forget, GRU keep), `write_gate` the one that decides what is added; where there is no such gate,
+    what is added is what is not kept. `meanings` says of a gate what it does when it is open.
+
+    Speed: `stock` is the name of PyTorch's own kernel in `torch`, None where there is none.
+
+    Training: `rate_factor` is the learning rate that suits the cell, relative to the LSTM's.
+
+    Reports: `title` is the name that people read. `color`, `dash` (lengths of dash and gap) and
+    `markers` (Vega-Lite shapes; the second for PyTorch's initial weights) draw it, so that no two
+    cells are told apart by colour alone.
+
+    `variants` are cells of the same kind with another nonlinearity, by its name.
     """
 
     name: str
@@ -229,21 +267,73 @@ class Cell:
     factors: Callable[[Parts, Parts, Parts], Parts]
     pull: Callable[[Parts, Parts], tuple[Parts, Parts, Parts]]
     push: Callable[[Parts, Parts, Parts, Parts], Parts]
+    title: str = ""
+    meanings: Mapping[str, str] = field(default_factory=dict, hash=False)
+    stock: str | None = None
+    rate_factor: float = 1.0
+    color: str = "#7f3c8d"
+    dash: tuple[int, ...] = (6, 2, 1, 2)
+    markers: tuple[str, str] = ("triangle-right", "triangle-left")
+    variants: Mapping[str, Cell] = field(default_factory=dict, hash=False)
+
+    @property
+    def display_name(self) -> str:
+        """`title`, or the name in capitals: ``LSTM``."""
+        return self.title or self.name.upper()
+
+    @property
+    def has_gates(self) -> bool:
+        """Whether a gate decides what is kept. A plain RNN rewrites its whole state every step."""
+        return self.keep_gate is not None
+
+    @property
+    def has_cell_state(self) -> bool:
+        """Whether the state has a part that the rest of the network does not see (the LSTM's c)."""
+        return len(self.state_names) > 1
+
+    @property
+    def keeping(self) -> str | None:
+        """The name of the gate that multiplies the past; None without gates."""
+        return None if self.keep_gate is None else self.gate_names[self.keep_gate]
+
+    @property
+    def shown_gates(self) -> tuple[str, ...]:
+        """The gates to report, the one that keeps first; empty without gates."""
+        if self.keeping is None:
+            return ()
+        others = (name for name in self.gate_names if name not in (self.keeping, "candidate"))
+        return (self.keeping, *others)
+
+    def written(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The share of the candidate that each step adds, from the gates by name: any shape.
+
+        Only for cells with gates.
+        """
+        assert self.keeping is not None
+        if self.write_gate is None:
+            return complement(values[self.keeping])  # type: ignore[no-any-return]
+        return values[self.gate_names[self.write_gate]]
+
+    def parameters(
+        self, input_size: int, hidden_size: int, layers: int = 1, directions: int = 1
+    ) -> int:
+        """Weights and biases of the recurrent layers, as ``torch.nn`` counts them.
+
+        A layer and direction has g·H·E + g·H·H weights and two biases of g·H; every layer but the
+        first reads all directions of the one below, so there E is H times the directions.
+        """
+        products = self.macs_per_token(input_size, hidden_size, layers, directions)
+        return products + layers * directions * 2 * self.gate_count * hidden_size
+
+    def macs_per_token(
+        self, input_size: int, hidden_size: int, layers: int = 1, directions: int = 1
+    ) -> int:
+        """Multiply-adds of the recurrent layers' matrix products for one token, forward."""
+        widths = [input_size, *[hidden_size * directions] * (layers - 1)]
+        rows = directions * self.gate_count * hidden_size
+        return sum(rows * (width + hidden_size) for width in widths)
 
 
-RNN_TANH = Cell(
-    name="rnn_tanh",
-    gate_count=1,
-    state_names=("h",),
-    gate_names=(),
-    direct=(),
-    keep_gate=None,
-    write_gate=None,
-    step=rnn_tanh_step,
-    factors=rnn_tanh_factors,
-    pull=rnn_pull,
-    push=rnn_push,
-)
 RNN_RELU = Cell(
     name="rnn_relu",
     gate_count=1,
@@ -256,6 +346,32 @@ RNN_RELU = Cell(
     factors=rnn_relu_factors,
     pull=rnn_pull,
     push=rnn_push,
+    title="RNN",
+    stock="rnn_relu",
+    rate_factor=0.5,
+    color="#d55e00",
+    dash=(2, 2),
+    markers=("triangle-up", "triangle-down"),
+)
+RNN_TANH = Cell(
+    name="rnn_tanh",
+    gate_count=1,
+    state_names=("h",),
+    gate_names=(),
+    direct=(),
+    keep_gate=None,
+    write_gate=None,
+    step=rnn_tanh_step,
+    factors=rnn_tanh_factors,
+    pull=rnn_pull,
+    push=rnn_push,
+    title="RNN",
+    stock="rnn_tanh",
+    rate_factor=0.5,
+    color="#d55e00",
+    dash=(2, 2),
+    markers=("triangle-up", "triangle-down"),
+    variants={"relu": RNN_RELU},
 )
 LSTM = Cell(
     name="lstm",
@@ -269,6 +385,16 @@ LSTM = Cell(
     factors=lstm_factors,
     pull=lstm_pull,
     push=lstm_push,
+    title="LSTM",
+    meanings={
+        "forget": "open: the cell keeps what it held; shut: it is wiped",
+        "input": "open: this token is written into the cell",
+        "output": "open: the cell is shown to the rest of the network",
+    },
+    stock="lstm",
+    color="#3d8fd1",
+    dash=(1, 0),
+    markers=("circle", "diamond"),
 )
 GRU = Cell(
     name="gru",
@@ -282,20 +408,27 @@ GRU = Cell(
     factors=gru_factors,
     pull=gru_pull,
     push=gru_push,
+    title="GRU",
+    meanings={
+        "keep": "open: the unit keeps its old value and ignores this token",
+        "reset": "shut: the candidate is computed as if there were no past",
+    },
+    stock="gru",
+    color="#009e73",
+    dash=(5, 3),
+    markers=("square", "cross"),
 )
 
 
 def find_cell(name: str, nonlinearity: str = "tanh") -> Cell:
-    """The cell called `rnn`, `lstm` or `gru`; `nonlinearity` (tanh, relu) is the plain RNN's.
+    """The cell that the catalog lists as `name`; `nonlinearity` (tanh, relu) is the plain RNN's.
 
-    Raises UsageError for a name that is none of these.
+    A nonlinearity that the cell has no variant for leaves it as it is. Raises UsageError for a name
+    that is not in the catalog.
     """
-    if name not in catalog.CELLS or nonlinearity not in ("tanh", "relu"):
+    if nonlinearity not in ("tanh", "relu"):
         raise UsageError(
-            f"unknown cell or nonlinearity: {name}, {nonlinearity}",
-            hint=f"cells are {', '.join(catalog.CELLS)}; the rnn's nonlinearity is tanh or relu",
+            f"unknown nonlinearity: {nonlinearity}", hint="the RNN's nonlinearity is tanh or relu"
         )
-    if name == "rnn" and nonlinearity == "relu":
-        return RNN_RELU
     cell: Cell = catalog.load("cell", name)
-    return cell
+    return cell.variants.get(nonlinearity, cell)

@@ -39,13 +39,6 @@ from rnnctl.nn.cells import Cell, LayerWeights, Parts
 FUSED_FROM = {"lstm": 96, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
 # The same where `fused` goes step by step (no AVX-512): measured unpaired, on the machine above.
 STEPWISE_FROM = FUSED_FROM | {"lstm": 384}
-# A cell that is not in here runs on `closed`, which needs nothing but its `Cell`.
-STOCK: dict[str, Callable[..., tuple[Tensor, ...]]] = {
-    "lstm": torch.lstm,
-    "gru": torch.gru,
-    "rnn_tanh": torch.rnn_tanh,
-    "rnn_relu": torch.rnn_relu,
-}
 Layer = Callable[
     [Cell, Tensor, Parts, LayerWeights, Tensor | None, torch.dtype], tuple[Tensor, Parts]
 ]
@@ -121,7 +114,7 @@ def choose(
 def _has_stock(cell: Cell, inputs: Tensor) -> bool:
     """Whether `torch.nn` can run this: oneDNN's LSTM fails in bf16 where the CPU has none."""
     half = inputs.device.type == "cpu" and product_dtype(inputs) == torch.bfloat16
-    return cell.name in STOCK and (not half or machine.has_fast_bf16())
+    return cell.stock is not None and (not half or machine.has_fast_bf16())
 
 
 def has_passes(cell: Cell) -> bool:
@@ -210,12 +203,14 @@ def _kernel(
     cell: Cell, source: tuple[Tensor, ...], first: Parts, weights: LayerWeights
 ) -> tuple[Tensor, ...]:
     """`torch.nn`'s kernel over padded (inputs,) or packed (data, batch sizes) sequences."""
-    state = first if cell.name == "lstm" else first[0]
+    assert cell.stock is not None
+    kernel: Callable[..., tuple[Tensor, ...]] = getattr(torch, cell.stock)
+    state = first if cell.has_cell_state else first[0]
     # has_biases, num_layers, dropout, train, bidirectional; then batch_first for padded ones
     options = (True, 1, 0.0, True, False) + ((False,) if len(source) == 1 else ())
     results: tuple[Tensor, ...] = (
-        STOCK[cell.name](source[0], state, weights, *options)
+        kernel(source[0], state, weights, *options)
         if len(source) == 1
-        else STOCK[cell.name](*source, state, weights, *options)
+        else kernel(*source, state, weights, *options)
     )
     return results

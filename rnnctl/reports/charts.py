@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnctl.errors import StorageError, UsageError
+from rnnctl.reports.cells import listed
 from rnnctl.reports.chart_data import NAMES, charts
 from rnnctl.reports.chart_types import Axis, ChartData, Datum, Limit
 from rnnctl.results.comparison import Comparison
@@ -21,14 +22,9 @@ if TYPE_CHECKING:
     import altair as alt
 
 GREY = "#808080"
-HUES = {"rnn": "#d55e00", "lstm": "#3d8fd1", "gru": "#009e73", "": GREY}
-DASHES: dict[str, list[int]] = {"good": [1, 0], "torch": [5, 4], "chrono": [2, 2], "": [1, 3]}
-SHAPES = {
-    ("rnn", "good"): "triangle-up", ("rnn", "torch"): "triangle-down",
-    ("lstm", "good"): "circle", ("lstm", "torch"): "diamond",
-    ("gru", "good"): "square", ("gru", "torch"): "cross",
-}  # fmt: skip
-OTHER_SHAPE = "triangle-right"
+DASHES: dict[str, list[int]] = {"good": [1, 0], "torch": [5, 4], "chrono": [2, 2]}
+NO_CELL_DASH = [1, 3]
+NO_CELL_SHAPE = "triangle-right"
 HEIGHT = 280
 ROW_HEIGHT = 40
 WIDTH = 560  # of a still picture
@@ -72,7 +68,8 @@ def _look(page: bool) -> Spec:
 def _color(data: ChartData) -> alt.Color:
     import altair as alt
 
-    hues = [HUES[data.styles.get(row, ("", ""))[0]] for row in data.rows]
+    cells = [listed(data.styles.get(row, ("", ""))[0]) for row in data.rows]
+    hues = [GREY if cell is None else cell.color for cell in cells]
     scale = alt.Scale(domain=list(data.rows), range=hues)
     return alt.Color("row:N", scale=scale, title=None, legend=_legend(data))
 
@@ -93,17 +90,32 @@ def _legend(data: ChartData) -> alt.Legend | None:
 def _dash(data: ChartData) -> alt.StrokeDash:
     import altair as alt
 
-    dashes = [DASHES.get(data.styles.get(row, ("", ""))[1], [1, 3]) for row in data.rows]
+    styles = [data.styles.get(row, ("", "")) for row in data.rows]
+    one_init = len({init for _, init in styles if init}) == 1
+    dashes = [_dash_of(cell, init, by_cell=one_init) for cell, init in styles]
     scale = alt.Scale(domain=list(data.rows), range=dashes)
     return alt.StrokeDash("row:N", scale=scale, title=None, legend=_legend(data))
+
+
+def _dash_of(cell: str, init: str, *, by_cell: bool) -> list[int]:
+    """By initial weights where a chart has several, else by cell."""
+    found = listed(cell)
+    if found is None:
+        return NO_CELL_DASH
+    return list(found.dash) if by_cell else DASHES.get(init, NO_CELL_DASH)
 
 
 def _shape(data: ChartData) -> alt.Shape:
     import altair as alt
 
-    shapes = [SHAPES.get(data.styles.get(row, ("", "")), OTHER_SHAPE) for row in data.rows]
+    shapes = [_shape_of(*data.styles.get(row, ("", ""))) for row in data.rows]
     scale = alt.Scale(domain=list(data.rows), range=shapes)
     return alt.Shape("row:N", scale=scale, title=None, legend=_legend(data))
+
+
+def _shape_of(cell: str, init: str) -> str:
+    found = listed(cell)
+    return NO_CELL_SHAPE if found is None else str(found.markers[init == "torch"])
 
 
 def _pick() -> Any:

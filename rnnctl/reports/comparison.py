@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
-from rnnctl.reports import bench, numbers
+from rnnctl.reports import bench, cells, numbers
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -73,8 +73,8 @@ def blocks(result: Result) -> list[Block]:
 
 def title(result: Comparison) -> str:
     """``RNN, LSTM and GRU on tinyshakespeare``."""
-    cells = list(dict.fromkeys(row.cell.upper() for row in result.rows if row.cell))
-    listed = ", ".join(cells[:-1]) + (" and " if len(cells) > 1 else "") + "".join(cells[-1:])
+    names = list(dict.fromkeys(cells.display_name(row.cell) for row in result.rows if row.cell))
+    listed = ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + "".join(names[-1:])
     return f"{listed} on {result.corpus.rpartition('/')[2] or result.corpus}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, table
+from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostic_curves import curve_blocks
 from rnnctl.reports.numbers import estimate, fixed, interval, number
 from rnnctl.results.base import Estimate, Result
@@ -128,7 +129,7 @@ def _facts(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:
 def _model(model: ModelRecord) -> str:
     task = {"classifier": "classifier"}.get(model.task, f"{model.task[3:]} language model")
     layers = f"{plural(model.layers, 'layer')} of {model.hidden}"
-    cell = model.cell.upper() + (f" ({model.nonlinearity})" if model.nonlinearity else "")
+    cell = display_name(model.cell) + (f" ({model.nonlinearity})" if model.nonlinearity else "")
     both = ", both directions" if model.bidirectional else ""
     readout = "" if model.readout == "each step" else f", read from: {model.readout}"
     return f"{cell} {task}, {layers}{both}{readout}, {plural(model.parameters, 'parameter')}"

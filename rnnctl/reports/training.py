@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
+from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostics import headline_blocks
 from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
 from rnnctl.results.base import LanguageModelLoss, Result
@@ -30,7 +31,7 @@ def blocks(result: Result) -> list[Block]:
 
 
 def _training(result: TrainResult) -> Iterator[Block]:
-    yield Heading(f"{result.cell.upper()} trained: {result.run}", 1)
+    yield Heading(f"{display_name(result.cell)} trained: {result.run}", 1)
     yield KeyValues(tuple(_facts(result)))
     yield from _quality(result)
     if result.diagnosis is not None:

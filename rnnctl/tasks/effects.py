@@ -12,8 +12,13 @@ from typing import Any
 
 from rnnctl.config import RunConfig, option_of
 from rnnctl.errors import UsageError
+from rnnctl.nn.cells import Cell, find_cell
 
 Given = Mapping[str, Mapping[str, Any]]
+
+
+def _cell(config: RunConfig) -> Cell:
+    return find_cell(config.model.cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ CONDITIONS: Mapping[tuple[str, str], Condition] = {
         "say how long documents may be with --max-tokens, or leave it out",
     ),
     ("model", "nonlinearity"): Condition(
-        lambda config: config.model.cell == "rnn",
+        lambda config: bool(_cell(config).variants),
         "is for --cell rnn",
         "leave it out, or say --cell rnn",
     ),
@@ -66,7 +71,7 @@ CONDITIONS: Mapping[tuple[str, str], Condition] = {
         "leave it out, or say --init chrono",
     ),
     ("model", "init"): Condition(
-        lambda config: config.model.init != "chrono" or config.model.cell != "rnn",
+        lambda config: config.model.init != "chrono" or _cell(config).has_gates,
         "chrono sets gates, and a plain RNN has none",
         "leave it out, or say --cell lstm",
     ),

@@ -235,5 +235,6 @@ def _problems(error: ValidationError) -> str:
     for problem in found[:6]:
         names = [str(part) for part in problem["loc"] if isinstance(part, str)]
         option = option_of(names[-1] if names else "?")
-        texts.append(f"{option} {problem['input']}: {problem['msg'].lower()}")
+        said = problem["msg"].removeprefix("Value error, ")
+        texts.append(f"{option} {problem['input']}: {said.lower()}")
     return "; ".join(texts)

@@ -10,6 +10,7 @@ import numpy as np
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.errors import RunError
 from rnnctl.inference.training_text import by_document
+from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier
 from rnnctl.results.diagnostics import DataRecord, ModelRecord
 from rnnctl.tasks.loading import Loaded, parameter_count
@@ -23,14 +24,15 @@ def model_record(loaded: Loaded) -> ModelRecord:
     config, trained = loaded.config, _training(loaded)
     model, settings = config.model, config.training
     directions = 2 if model.bidirectional else 1
-    per_layer = (2 if model.cell == "lstm" else 1) * directions * model.hidden_size
+    cell = loaded.model.recurrent.cell
+    per_layer = len(cell.state_names) * directions * model.hidden_size
     task = "classifier" if loaded.labels else f"lm_{config.tokenizer.level}"
     return ModelRecord.model_validate(
         {
             "id": loaded.run.path.name,
             "task": task,
             "cell": model.cell,
-            "nonlinearity": model.nonlinearity if model.cell == "rnn" else None,
+            "nonlinearity": model.nonlinearity if find_cell(model.cell).variants else None,
             "layers": model.num_layers,
             "embedding": model.embedding_size or model.hidden_size,
             "hidden": model.hidden_size,

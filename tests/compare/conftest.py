@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from rnnctl import results
-from rnnctl.compare.sizes import macs_per_token, matched_hidden_size, recurrent_parameters
+from rnnctl.compare.sizes import matched_hidden_size
+from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import ExchangeRecord, Member, SpeedRecord
 
@@ -24,7 +25,7 @@ RECALL = {
     ("lstm", "good"): 0.99, ("gru", "torch"): 0.2, ("gru", "good"): 0.98,
 }  # fmt: skip
 SIZES = {
-    cell: matched_hidden_size(cell, recurrent_parameters("lstm", 64, 128), 64)
+    cell: matched_hidden_size(cell, find_cell("lstm").parameters(64, 128), 64)
     for cell in ("rnn", "gru", "lstm")
 }
 
@@ -49,8 +50,8 @@ def _text_member(cell: str, init: str, seed: int, draw: np.random.Generator) -> 
         path=f"runs/{cell}-{init}-{seed}", cell=cell, init=init, seed=seed, task="lm",
         level="char", corpus="paragraphs", fingerprint="f" * 64, split="test", unit="words",
         hidden_size=size, embedding_size=64, layers=1, parameters=110_000,
-        recurrent_parameters=recurrent_parameters(cell, 64, size),
-        macs_per_token=macs_per_token(cell, 64, size), lr=0.004, tokens_seen=400_000,
+        recurrent_parameters=find_cell(cell).parameters(64, size),
+        macs_per_token=find_cell(cell).macs_per_token(64, size), lr=0.004, tokens_seen=400_000,
         train_seconds=14.0 + draw.normal(),
         values={
             "bits_per_byte": Estimate(estimate=bits),

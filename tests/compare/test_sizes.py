@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnctl.compare.sizes import macs_per_token, matched_hidden_size, recurrent_parameters
+from rnnctl.compare.sizes import matched_hidden_size
+from rnnctl.nn.cells import find_cell
 
 KINDS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}
 
@@ -18,11 +19,11 @@ def test_parameters_are_those_of_torch(cell: str, layers: int, directions: int) 
 
     layer = getattr(torch.nn, KINDS[cell])(7, 5, num_layers=layers, bidirectional=directions == 2)
     count = sum(parameter.numel() for parameter in layer.parameters())
-    assert recurrent_parameters(cell, 7, 5, layers, directions) == count
+    assert find_cell(cell).parameters(7, 5, layers, directions) == count
 
 
 def test_the_sizes_of_the_specification() -> None:
-    budget = recurrent_parameters("lstm", 128, 128)
+    budget = find_cell("lstm").parameters(128, 128)
     assert budget == 132_096
     assert matched_hidden_size("gru", budget, 128) == 155  # 154 is 0.67 % off, 155 is 0.32 %
     assert matched_hidden_size("rnn", budget, 128) == 304
@@ -34,19 +35,21 @@ def test_parameters_match_within_one_per_cent_from_64_units_up(
     cell: str, hidden: int, width: int
 ) -> None:
     """Half a unit more or less is at most 1.01 % of a GRU that matches an LSTM of 64 units."""
-    budget = recurrent_parameters("lstm", width, hidden)
+    budget = find_cell("lstm").parameters(width, hidden)
     size = matched_hidden_size(cell, budget, width)
-    assert recurrent_parameters(cell, width, size) == pytest.approx(budget, rel=0.0101)
+    assert find_cell(cell).parameters(width, size) == pytest.approx(budget, rel=0.0101)
 
 
 @given(st.sampled_from(list(KINDS)), st.integers(1, 10**6), st.integers(1, 300))
 def test_no_other_whole_number_is_nearer(cell: str, budget: int, width: int) -> None:
     size = matched_hidden_size(cell, budget, width)
-    off = abs(recurrent_parameters(cell, width, size) - budget)
-    assert off <= abs(recurrent_parameters(cell, width, size + 1) - budget)
-    assert size == 1 or off <= abs(recurrent_parameters(cell, width, size - 1) - budget)
+    off = abs(find_cell(cell).parameters(width, size) - budget)
+    assert off <= abs(find_cell(cell).parameters(width, size + 1) - budget)
+    assert size == 1 or off <= abs(find_cell(cell).parameters(width, size - 1) - budget)
 
 
 def test_a_gru_does_three_quarters_of_an_lstms_work_at_the_same_size() -> None:
-    assert macs_per_token("gru", 64, 128) / macs_per_token("lstm", 64, 128) == 0.75
-    assert macs_per_token("rnn", 3, 2) == 2 * (3 + 2)
+    assert (
+        find_cell("gru").macs_per_token(64, 128) / find_cell("lstm").macs_per_token(64, 128) == 0.75
+    )
+    assert find_cell("rnn").macs_per_token(3, 2) == 2 * (3 + 2)

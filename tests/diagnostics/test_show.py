@@ -115,8 +115,8 @@ def test_runs_of_different_tokens_stand_one_after_the_other() -> None:
     model = frozen("gru", (0.5,))
     one = show.look(model, [1, 2], lambda token: [b"", b"the ", b"<unk>"][token], name="words")
     lines = plain([one, view("gru", "the x", name="bytes")])
-    first = next(i for i, line in enumerate(lines) if line.startswith("words (gru)"))
-    second = next(i for i, line in enumerate(lines) if line.startswith("bytes (gru)"))
+    first = next(i for i, line in enumerate(lines) if line.startswith("words (GRU)"))
+    second = next(i for i, line in enumerate(lines) if line.startswith("bytes (GRU)"))
     assert "<unk>" in lines[first]
     assert second - first == 5  # text, three rows, an empty line
 

@@ -1,11 +1,16 @@
-"""A cell that is not one of the three: one `Cell` and a line in the catalog are enough to use it.
+"""A cell that another package adds: one `Cell` and an entry point are enough to use it everywhere.
 
-The minimal gated unit without a reset gate (Zhou et al. 2016, simplified), whose equations and
-derivatives are all that is written here.
+``tests/plugin`` stands for that package; nothing of rnnctl names its cell.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,43 +18,20 @@ import pytest
 import torch
 
 from rnnctl import catalog
-from rnnctl.nn.cells import Cell, complement, sigmoid, sigmoid_slope, tanh, tanh_slope
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.stepping import Stepper
 
-
-def step(x: Any, u: Any, state: Any) -> Any:
-    """f = sigmoid(x_f + u_f), n = tanh(x_n + u_n), h' = (1 - f) n + f h."""
-    f, n = sigmoid(x[0] + u[0]), tanh(x[1] + u[1])
-    return (n + f * (state[0] - n),), (f, n)
-
-
-def factors(gates: Any, state: Any, new: Any) -> Any:
-    f, n = gates
-    return (state[0] - n) * sigmoid_slope(f), complement(f) * tanh_slope(n), f
-
-
-def pull(factors: Any, gradient: Any) -> Any:
-    to_f, to_n, f = factors
-    da = to_f * gradient[0], to_n * gradient[0]
-    return da, da, (f * gradient[0],)
-
-
-def push(factors: Any, dx: Any, du: Any, tangent: Any) -> Any:
-    to_f, to_n, f = factors
-    return (f * tangent[0] + to_f * (dx[0] + du[0]) + to_n * (dx[1] + du[1]),)
-
-
-MINIMAL = Cell(
-    name="minimal", gate_count=2, state_names=("h",), gate_names=("forget", "candidate"),
-    direct=(0,), keep_gate=0, write_gate=None, step=step, factors=factors, pull=pull, push=push,
-)  # fmt: skip
+PLUGIN = Path(__file__).parents[1] / "plugin"
 
 
 @pytest.fixture(autouse=True)
-def _in_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = (f"{__name__}:MINIMAL", "Minimal gated unit.")
-    monkeypatch.setitem(catalog.CELLS, "minimal", entry)  # type: ignore[misc]
+def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The other package is installed: on this process's path, and on that of its children."""
+    monkeypatch.syspath_prepend(str(PLUGIN))
+    monkeypatch.setenv("PYTHONPATH", str(PLUGIN), prepend=os.pathsep)
+    catalog._installed.cache_clear()
+    yield
+    catalog._installed.cache_clear()
 
 
 def model() -> LanguageModel:
@@ -71,7 +53,7 @@ def by_autograd(made: LanguageModel, ids: torch.Tensor, targets: torch.Tensor) -
                 for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
             parts = (below @ w.T + b).chunk(2, 1), (h[k] @ u.T + c).chunk(2, 1)
-            ((h[k],), _) = step(*parts, (h[k],))
+            ((h[k],), _) = made.recurrent.cell.step(*parts, (h[k],))
             below = h[k]
         logits = below @ made.decoder.weight.T + made.decoder.bias
         nats.append(torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
@@ -120,3 +102,115 @@ def test_it_classifies_and_can_be_looked_into() -> None:
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-6)
     trace = made.double().recurrent.trace(made.embed(ids))
     assert trace.layers[0].values["forget"].shape == (8, 4, 9)
+
+
+def test_the_catalog_says_where_it_comes_from() -> None:
+    assert catalog.names("cell") == [*catalog.CELLS, "minimal"]
+    assert catalog.summary("cell", "minimal") == "Added by minimal-unit."
+
+
+def test_what_it_says_of_itself_follows_from_its_equations() -> None:
+    cell = catalog.load("cell", "minimal")
+    assert cell.shown_gates == ("forget",)
+    assert cell.parameters(7, 5, 2) == sum(
+        weight.numel() for weight in _layers(7, 5, 2).parameters()
+    )
+    assert cell.macs_per_token(7, 5) == 2 * 5 * (7 + 5)
+    written = cell.written({"forget": torch.tensor([0.25])})
+    torch.testing.assert_close(written, torch.tensor([0.75]))
+
+
+def _layers(width: int, hidden: int, layers: int) -> torch.nn.Module:
+    return LanguageModel(
+        vocab_size=3, embedding_size=width, hidden_size=hidden, num_layers=layers, cell="minimal"
+    ).recurrent
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """Short paragraphs, some words of which come again."""
+    file = tmp_path / "text.txt"
+    lines = [f"{who} has a {what} and the {what} is {how}. " * 8 for who, what, how in _WORDS]
+    file.write_text("\n\n".join(lines * 4))
+    return file
+
+
+_WORDS = [
+    (who, what, how)
+    for who in ("Anna", "Otto", "Ida")
+    for what, how in (("cat", "black"), ("house", "old"), ("song", "long"))
+]
+
+
+def _train(rnnctl: Any, text: Path, cell: str, steps: int, *more: str) -> Path:
+    run = text.with_name(cell)
+    outcome = rnnctl(
+        "train", text, "--documents", "paragraph", "--cell", cell, "--hidden-size", "16",
+        "--embedding-size", "8", "--steps", steps, "--bptt", "16", "--run", run, "--no-diagnose",
+        *more,
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    return run
+
+
+def test_every_command_works_with_it(rnnctl: Any, text: Path) -> None:
+    run = _train(rnnctl, text, "minimal", 8)
+    more = rnnctl("train", "--resume", run, "--steps", "16", "--no-diagnose")
+    assert more.code == 0, more.err
+    written = rnnctl("generate", run, "--length", "20", "--seed", "1")
+    assert written.code == 0 and len(written.out) > 10, written.err
+    scored = rnnctl("score", run, "--format", "json", stdin="Anna has a cat")
+    assert scored.code == 0 and '"bits_per_byte"' in scored.out, scored.err
+    diagnosed = rnnctl("diagnose", run, "--preset", "quick", "--format", "json")
+    assert diagnosed.code == 0, diagnosed.err
+    gates = json.loads(diagnosed.out)["gates"]
+    assert gates["status"] == "ok"
+    assert [gate["gate"] for gate in gates["gates"]] == ["forget"]
+    shown = rnnctl("diagnose", run, "--show", "Anna has a cat.")
+    assert "(MINIMAL)" in shown.out and "  forget" in shown.out
+    lstm = _train(rnnctl, text, "lstm", 16)
+    compared = rnnctl(
+        "compare", run, lstm, "--measure", "--html", text.with_name("page.html"),
+        "--format", "json",
+    )  # fmt: skip
+    assert compared.code == 0, compared.err
+    rows = {row["name"]: row for row in json.loads(compared.out)["rows"]}
+    assert rows["minimal good"]["macs_per_token"] == 2 * 16 * (8 + 16)
+    assert rows["minimal good"]["numbers"]["train_tokens_per_s"]["estimate"] > 0
+    assert "MINIMAL" in text.with_name("page.html").read_text(encoding="utf-8")
+
+
+def test_a_comparison_plans_it_at_a_matched_size(rnnctl: Any) -> None:
+    planned = rnnctl("compare", "--cells", "lstm,minimal", "--seeds", "1", "--dry-run")
+    assert planned.code == 0, planned.err
+    assert "--cell minimal" in planned.out
+
+
+@pytest.mark.slow
+def test_a_comparison_trains_it(rnnctl: Any, text: Path) -> None:
+    """In processes of its own, which find the other package by themselves."""
+    outcome = rnnctl(
+        "compare", text, "--cells", "lstm,minimal", "--inits", "good", "--steps", "5", "--seeds",
+        "1", "--no-recall", "--hidden-size", "16", "--run-root", text.with_name("root"),
+        "--format", "json",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    result = json.loads(outcome.out)
+    assert not result["failures"]
+    assert [row["name"] for row in result["rows"]][:2] == ["lstm good", "minimal good"]
+
+
+def test_facts_about_cells_need_no_torch() -> None:
+    """So that a comparison of finished runs starts fast."""
+    code = (
+        "import sys; from rnnctl.nn.cells import find_cell; "
+        "print(find_cell('gru').macs_per_token(64, 128), 'torch' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [str(3 * 128 * (64 + 128)), "False"]
+
+
+def test_a_name_that_is_no_cell_gets_the_nearest(rnnctl: Any) -> None:
+    outcome = rnnctl("train", "--cell", "minimul")
+    assert outcome.code == 2
+    assert "--cell minimul: there is no such cell; did you mean `minimal`?" in outcome.err

@@ -70,7 +70,7 @@ class LinearModel:
     per token.
     """
 
-    cell = "linear"
+    cell = None
 
     def __init__(self, matrices: Tensor, *, readout: Tensor | None = None, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -101,7 +101,7 @@ class GatedModel:
     def __init__(self, recurrent: Recurrent, *, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
         self.recurrent = recurrent.double()
-        self.cell = recurrent.cell.name
+        self.cell = recurrent.cell
         shape = (VOCABULARY, recurrent.input_size)
         self.embedding = torch.randn(shape, generator=generator, dtype=torch.float64)
 

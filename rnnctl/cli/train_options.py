@@ -95,7 +95,7 @@ Words = Annotated[
 # -- model ----------------------------------------------------------------------------------------
 Cell = Annotated[
     str | None,
-    _option("--cell", help="Recurrent cell; lstm.", panel=MODEL, metavar="[rnn|lstm|gru]"),
+    _option("--cell", help="Recurrent cell; lstm.", panel=MODEL, metavar="<rnn|lstm|gru>"),
 ]
 NonlinearityOption = Annotated[
     Nonlinearity | None, _option("--nonlinearity", help="Of the plain RNN; tanh.", panel=MODEL)

@@ -10,6 +10,8 @@ import sys
 import traceback
 from types import FrameType, TracebackType
 
+from rnnctl.openmp import set_up_threads
+
 DONE, FAILED, INTERRUPTED, TERMINATED = 0, 1, 130, 143
 # New objects between two collections. Python's 700 makes it look 200 times for garbage while it
 # imports torch, a tenth of the time until a command starts to work.
@@ -100,6 +102,7 @@ def _discard_stdout() -> None:
 
 
 def _set_up_process() -> None:
+    set_up_threads()
     gc.set_threshold(_COLLECT_AFTER)
     signal.signal(signal.SIGTERM, _terminate)
     sys.excepthook = _report_defect

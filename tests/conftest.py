@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from rnnctl import machine
+from rnnctl.openmp import set_up_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -25,6 +26,7 @@ os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
 # And before torch is: RNNCTL_CPU caps what the libraries use, in the commands' processes as here.
 machine.cap_libraries()
+set_up_threads()  # as the command line does, before anything imports PyTorch
 
 # A shell starts its background jobs with SIGINT ignored, and children inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -18,6 +18,8 @@ import sys
 import threading
 from typing import TextIO
 
+from rnnctl.openmp import set_up_threads
+
 INTERRUPTED = (130, 143)
 
 
@@ -61,6 +63,7 @@ def _perform(arguments: list[str], log: str, busy: threading.Event) -> int:
 
 
 def _main() -> int:
+    set_up_threads()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     # A shell starts its background jobs with interrupts ignored, and children inherit that; but
     # only the one who asks, or its end, interrupts a worker.

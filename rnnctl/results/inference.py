@@ -45,6 +45,16 @@ class GenerateResult(Result):
     copied_note: str = Field("", description="why copies are not known, where they are not")
 
 
+class ClassifiedText(Record):
+    """The label of one text, and how probable the model finds each label."""
+
+    prediction: str
+    probability: float = Field(description="of the prediction, 0 to 1")
+    probabilities: dict[str, float]
+    unknown: int = Field(description="tokens that the model does not know")
+    cut: bool = Field(description="whether the text was longer than --max-tokens")
+
+
 class ScoredText(Record):
     """How likely one text is. Unknown tokens are charged with their spelling.
 

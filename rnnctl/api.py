@@ -36,12 +36,12 @@ from rnnctl.inference.score import Scorer, Tally
 from rnnctl.inference.scoring import scored_text
 from rnnctl.inference.session import Session
 from rnnctl.inference.training_text import by_document
+from rnnctl.machine import set_threads
 from rnnctl.results.diagnostics import DiagnosticsResult
 from rnnctl.results.inference import ClassifiedText, GenerateResult, ScoreResult
 from rnnctl.results.training import TrainResult
 from rnnctl.tasks.loading import Loaded
 from rnnctl.tasks.loading import load as open_run
-from rnnctl.tasks.machine import set_threads
 
 if TYPE_CHECKING:
     from rnnctl.workflow.progress import Event

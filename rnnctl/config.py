@@ -30,6 +30,7 @@ Nonlinearity = Literal["tanh", "relu"]
 Init = Literal["torch", "good", "chrono"]
 Pool = Literal["last", "mean", "max", "meanmax"]
 DocumentUnit = Literal["none", "paragraph", "line", "file"]
+SourceKind = Literal["text", "lines", "csv", "tsv", "json", "jsonl"]
 WordProtocol = Literal["auto", "natural", "whitespace"]
 Precision = Literal["auto", "fp32", "bf16"]
 Engine = Literal["auto", "torch", "closed", "fused"]
@@ -46,6 +47,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 # Fields whose option of `rnnctl train` is called something else.
 _OPTIONS = {
     "sources": "CORPUS",
+    "read_as": "--as",
     "num_layers": "--layers",
     "budget_s": "--budget",
     "evaluate_every_s": "--evaluate-every",
@@ -79,7 +81,9 @@ class CorpusConfig(Settings):
     split: str = Field("90/5/5", description="train/valid/test in per cent")
     text_field: str | None = None
     label_field: str | None = None
+    read_as: SourceKind | None = Field(None, description="None: decided by the content")
     encoding: str = "utf-8"
+    new_labels: Literal["error", "drop"] = "error"
     max_tokens: Positive | None = Field(None, description="documents are cut to this length")
     keep: Literal["head", "tail"] = "head"
     split_seed: Seed = Field(0, description="which documents go into which split")

@@ -16,6 +16,7 @@ from rnnctl.config import (
     Nonlinearity,
     Pool,
     Precision,
+    SourceKind,
     TaskName,
     WordProtocol,
 )
@@ -54,22 +55,52 @@ Split = Annotated[
     str | None,
     _option("--split", help="train/valid/test in per cent: 90/5/5.", panel=CORPUS, metavar="A/B/C"),
 ]
+ReadAs = Annotated[
+    SourceKind | None,
+    _option(
+        "--as",
+        help="What the files are; by default, what their content looks like. lines: one document "
+        "per line, after its label for a classifier.",
+        panel=CORPUS,
+    ),
+]
 TextField = Annotated[
     str | None,
-    _option("--text-field", help="Column that holds the text.", panel=CORPUS, metavar="NAME"),
+    _option(
+        "--text-field",
+        help="Column that holds the text: its name, or its number from 1. By default, found by "
+        "the usual names and the content.",
+        panel=CORPUS,
+        metavar="NAME",
+    ),
 ]
 LabelField = Annotated[
     str | None,
     _option(
         "--label-field",
-        help="Column that holds the label; first-word in lines of plain text.",
+        help="Column that holds the label: its name, or its number from 1. first-word: the first "
+        "word of each line of plain text.",
         panel=CORPUS,
         metavar="NAME",
     ),
 ]
 Encoding = Annotated[
     str | None,
-    _option("--encoding", help="Of plain text; utf-8 by default.", panel=CORPUS, metavar="NAME"),
+    _option(
+        "--encoding",
+        help="Encoding of files without a byte order mark; utf-8 by default.",
+        panel=CORPUS,
+        metavar="NAME",
+    ),
+]
+NewLabels = Annotated[
+    Literal["error", "drop"] | None,
+    _option(
+        "--new-labels",
+        help="Validation or test documents whose label the training documents lack: an error "
+        "(default), or drop them.",
+        panel=CORPUS,
+    ),
 ]
 MaxTokens = Annotated[
     int | None,

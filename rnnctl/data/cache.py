@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -94,3 +95,36 @@ def unaltered(path: Path, said: dict[str, Any], *, always: bool) -> bool:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_CONTENTS = "files.json"
+
+
+def kept_folder(final: Path, make: Callable[[Path], None]) -> Path:
+    """A folder of the cache that `make` fills: made once, then found again while it is unaltered.
+
+    Raises: StorageError, and what `make` raises.
+    """
+    if not _intact(final):
+        with building(final, _intact) as folder, storage_errors(folder):
+            make(folder)
+            files = {str(p.relative_to(folder)): described(p) for p in files_below(folder)}
+            write_cached(folder / _CONTENTS, json.dumps(files).encode())
+    return final
+
+
+def files_below(folder: Path) -> list[Path]:
+    """All that was made, but not what `datasets` locks."""
+    found = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.suffix != ".lock"]
+    return [p for p in found if p != folder / _CONTENTS]
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        said = json.loads((folder / _CONTENTS).read_bytes())
+        always = sum(file["size"] for file in said.values()) <= ALWAYS_HASHED
+        return [str(p.relative_to(folder)) for p in files_below(folder)] == list(said) and all(
+            unaltered(folder / name, file, always=always) for name, file in said.items()
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False

@@ -5,8 +5,8 @@ from __future__ import annotations
 import mmap
 import re
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal, Protocol
 
@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl.data.documents import Document
+from rnnctl.data.labels import in_order
 from rnnctl.data.splitting import Digests, Indices, digest
-from rnnctl.data.textfile import TextFile
+from rnnctl.data.text import TextFile
 
 Unit = Literal["paragraph", "line", "file"]
 _BLOCK = 10_000
@@ -57,12 +58,12 @@ class Selection:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that occur, sorted."""
+        """The labels that occur, in order."""
         strata = self.collection.strata
         if strata is None:
             return ()
         names = self.collection.label_names
-        return tuple(sorted({names[i] for i in np.unique(strata[self.indices]).tolist()}))
+        return in_order(names[i] for i in np.unique(strata[self.indices]).tolist())
 
 
 def in_blocks(indices: Indices) -> Iterator[Indices]:
@@ -78,10 +79,10 @@ def everything(collection: Collection) -> Selection:
 def number_labels(
     labels: Sequence[str | None],
 ) -> tuple[tuple[str, ...], NDArray[np.int32] | None]:
-    """Sorted names, and each document's number; None unless every document has a label."""
+    """The names in order, and each document's number; None unless every document has a label."""
     if not labels or any(label is None for label in labels):
         return (), None
-    names = tuple(sorted({label for label in labels if label is not None}))
+    names = in_order(label for label in labels if label is not None)
     numbers = {name: i for i, name in enumerate(names)}
     strata = np.array([numbers[label] for label in labels if label is not None], dtype=np.int32)
     return names, strata
@@ -197,7 +198,7 @@ class Combined:
         self._parts = list(parts)
         self._ends = np.cumsum([len(part.digests) for part in parts])
         self.digests: Digests = np.concatenate([part.digests for part in parts])
-        self.label_names = tuple(sorted({name for part in parts for name in part.label_names}))
+        self.label_names = in_order(name for part in parts for name in part.label_names)
         numbers = {name: i for i, name in enumerate(self.label_names)}
         self.strata: NDArray[np.int32] | None = None
         if all(part.strata is not None for part in parts):
@@ -222,3 +223,26 @@ class Combined:
 def combine(parts: Sequence[Collection]) -> Collection:
     """One collection of several."""
     return parts[0] if len(parts) == 1 else Combined(parts)
+
+
+class Relabelled:
+    """A collection whose labels are written as other collections write them."""
+
+    def __init__(self, collection: Collection, same: Mapping[str, str]) -> None:
+        """same: the labels that become another."""
+        self._collection = collection
+        self._same = same
+        self.digests = collection.digests
+        names = [same.get(name, name) for name in collection.label_names]
+        self.label_names = in_order(names)
+        numbers = {name: i for i, name in enumerate(self.label_names)}
+        new = np.array([numbers[name] for name in names], dtype=np.int32)
+        self.strata = None if collection.strata is None else new[collection.strata]
+
+    def read(self, indices: Indices) -> Iterator[Document]:
+        """The documents of these numbers, in this order."""
+        for document in self._collection.read(indices):
+            label = document.label
+            yield (
+                document if label is None else replace(document, label=self._same.get(label, label))
+            )

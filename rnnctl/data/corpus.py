@@ -1,19 +1,75 @@
-"""From what the user named to documents in three splits."""
+"""From what the user named to documents in three splits.
+
+`Opener.open` is the way of every corpus: sources by split, what each of them is, collections of
+documents, splits. What was decided on the way is said in `Corpus.notes` and kept in
+`Corpus.reading`, so that a run's other commands read the same things alike.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+import numpy as np
 
 from rnnctl.config import CorpusConfig
-from rnnctl.data.cache import cache_directory
+from rnnctl.data import running
+from rnnctl.data.cache import cache_directory, storage_errors
+from rnnctl.data.collections import (
+    Collection,
+    Relabelled,
+    Selection,
+    TextUnits,
+    combine,
+    everything,
+)
+from rnnctl.data.columns import FIRST_WORD, Columns, find_column, looks_labelled, pick_columns
 from rnnctl.data.documents import SPLITS, Document
-from rnnctl.errors import DataError
+from rnnctl.data.labels import in_order, nearest, one_writing, resembling, said, unify
+from rnnctl.data.packing import Reads, archive_kind, compression, copy_stream
+from rnnctl.data.recognition import few_first_words
+from rnnctl.data.running import RunningText
+from rnnctl.data.sources import Files, Source, arrange, in_label_folders, listed
+from rnnctl.data.splitting import Shares, assign, parse_split
+from rnnctl.data.tables import Rows, Table, parquet_table, text_table
+from rnnctl.data.text import TextFile, beginning, check_encoding, open_text, spool_stream
+from rnnctl.errors import DataError, UsageError
 from rnnctl.results.base import Warning_
+from rnnctl.wording import plural
+
+_MANY_LABELS = 20
+_SHOWN_LABELS = 12
+_SHOWN_LINES = 3
+_SHOWN_TABLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a corpus was read, which its run remembers.
+
+    kind: "text", "lines", "csv", "tsv", "json", "jsonl", "parquet", "hub" or "task". unit: what a
+    document was: "none" (one running text), "paragraph", "line", "file" or "record". text, label:
+    the names of the columns, numbers where there is no header.
+    """
+
+    kind: str
+    unit: str
+    encoding: str = "utf-8"
+    header: bool = True
+    columns: int = 0
+    text: str | None = None
+    label: str | None = None
+    own_splits: bool = False
+
+    def as_facts(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -22,7 +78,7 @@ class Corpus:
 
     running: every split is one running text; `documents` then gives consecutive parts of it, which
     are no documents. `fingerprint` is the SHA-256 of the content and how it was cut. `label_names`
-    are sorted, () for language models.
+    are in order, () for language models. `notes` say what was decided about the sources.
     """
 
     parts: Mapping[str, Iterable[Document]]
@@ -31,6 +87,8 @@ class Corpus:
     fingerprint: str
     label_names: tuple[str, ...] = ()
     warnings: tuple[Warning_, ...] = ()
+    notes: tuple[str, ...] = ()
+    reading: Reading | None = None
 
     def documents(self, split: str) -> Iterator[Document]:
         """The documents of a split, or the parts of its running text, in order."""
@@ -46,7 +104,7 @@ class Corpus:
             for d in splits.get(name, []):
                 content.update(json.dumps([name, d.text, d.label]).encode())
         labels = {d.label for documents in splits.values() for d in documents}
-        names = () if None in labels else tuple(sorted(map(str, labels)))
+        names = () if None in labels else in_order(map(str, labels))
         return cls(splits, False, description, content.hexdigest(), names)
 
 
@@ -73,6 +131,576 @@ def open_corpus(
 
     Raises: DataError, UsageError or StorageError, each saying what and where.
     """
-    from rnnctl.data.opening import Opener
+    return _Opener(config, task, cache or cache_directory(), stdin).open()
 
-    return Opener(config, task, cache or cache_directory(), stdin).open()
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A source that was looked into: a table, or else a text."""
+
+    source: Source
+    file: TextFile | None
+    table: Table | None
+
+
+class _Opener:
+    """Makes one `Corpus` of one `CorpusConfig`."""
+
+    def __init__(
+        self, config: CorpusConfig, task: str, cache: Path, stdin: BinaryIO | None
+    ) -> None:
+        self.config = config
+        self.task = task
+        self.labelled = task != "lm"
+        self.cache = cache
+        self.stdin = stdin
+        self.shares = parse_split(config.split)
+        self.hashes: dict[str, str] = {}
+        self.spooled: dict[Path, TextFile] = {}
+        self.unit = config.documents
+        self.warnings: list[Warning_] = []
+        self.notes: list[str] = []
+        self.reading = Reading("text", config.documents, config.encoding)
+
+    def open(self) -> Corpus:
+        """See `open_corpus`."""
+        sources = self.config.sources
+        for prefix in ("task:", "hub:"):
+            if any(source.startswith(prefix) for source in sources) and len(sources) > 1:
+                raise UsageError(f"a {prefix} corpus stands alone", hint="give it as the only one")
+        if sources and sources[0].startswith("task:"):
+            return self._bench_task(sources[0])
+        if sources and sources[0].startswith("hub:"):
+            return self._hub(sources[0])
+        opened = self._look_into(self._files())
+        every = [one for group in opened.values() for one in group]
+        if all(one.table for one in every):
+            tables = {n: [o.table for o in group if o.table] for n, group in opened.items()}
+            return self._tables(tables)
+        if any(one.table for one in every):
+            raise _mixed(every)
+        files = {n: [o.file for o in group if o.file] for n, group in opened.items()}
+        if self.labelled:
+            return self._labelled_by_folder(opened, files)
+        if self.config.read_as == "lines" and self.unit == "none":
+            self.unit = "line"
+        self._say_texts([file for group in files.values() for file in group])
+        self.reading = Reading("text", self.unit, self.config.encoding)
+        if self.unit == "none":
+            return self._running(files)
+        return self._documents({n: TextUnits(f, self.unit) for n, f in files.items()})
+
+    # -- sources ---------------------------------------------------------------------------------
+
+    def _files(self) -> Files:
+        sources = self.config.sources
+        if not sources:
+            # The bundled text is paragraphs that have nothing to do with one another.
+            self.unit = "paragraph" if self.unit == "none" else self.unit
+            return arrange([bundled("reviews" if self.labelled else "paragraphs")]).files
+        piped = [source for source in sources if source == "-" or _is_pipe(source)]
+        given = [Path(source).expanduser() for source in sources if source not in piped]
+        arrangement = arrange(given, self.cache)
+        self.warnings += arrangement.warnings
+        files = arrangement.files
+        if piped and set(files) - {"all"}:
+            raise UsageError(
+                f"{piped[0]} cannot be added to a corpus with splits of its own",
+                hint="leave one of them out, or add the text to the training file",
+            )
+        for source in reversed(piped):
+            came = self._piped(source)
+            if set(came) - {"all"} and (given or len(piped) > 1):
+                raise UsageError(
+                    f"{source} has splits of its own and cannot be added to a corpus",
+                    hint="leave the others out",
+                )
+            if set(came) - {"all"}:
+                return came
+            files.setdefault("all", [])[:0] = came["all"]
+        return files
+
+    def _piped(self, source: str) -> Files:
+        """Standard input or a pipe, as a file or what an archive holds."""
+        if source != "-":
+            with Path(source).open("rb") as pipe:
+                return self._spooled(Reads(pipe), source)
+        if self.stdin is None:
+            raise UsageError("there is no standard input to read", hint="name a file instead of -")
+        return self._spooled(Reads(self.stdin), "standard input")
+
+    def _spooled(self, stream: Reads, name: str) -> Files:
+        kind = compression(stream.peek(10))
+        if archive_kind(stream, kind, name):
+            with storage_errors(self.cache):
+                (self.cache / "archives").mkdir(parents=True, exist_ok=True)
+                folder = tempfile.mkdtemp(dir=self.cache / "archives", prefix="piped-")
+            path = Path(folder) / "archive"
+            copy_stream(stream, path)
+            found = arrange([path], self.cache)
+            self.warnings += found.warnings
+            path.unlink()
+            Path(folder).rmdir()
+            return {
+                split: [replace(s, name=s.name.replace(str(path), name)) for s in group]
+                for split, group in found.files.items()
+            }
+        codec = check_encoding(self.config.encoding)
+        file = spool_stream(stream, name=name, codec=codec, cache=self.cache)
+        self.spooled[file.path] = file
+        return {"all": [Source(file.path, name, "")]}
+
+    def _look_into(self, files: Files) -> dict[str, list[_Opened]]:
+        """What each file is. In a folder of texts the first one stands for the others."""
+        found: dict[str, list[_Opened]] = {}
+        text_folders: set[Path] = set()
+        for split, group in files.items():
+            found[split] = []
+            for source in group:
+                if source.suffix == ".parquet":
+                    table: Table | None = parquet_table(source.path, source.name, self.cache)
+                    found[split].append(_Opened(source, None, table))
+                    continue
+                file = self._text(source)
+                table = None
+                if source.folder is None or source.is_table or source.folder not in text_folders:
+                    table = self._table(source, file)
+                    if table is None and source.folder is not None and not source.is_table:
+                        text_folders.add(source.folder)
+                found[split].append(_Opened(source, file, table))
+        return found
+
+    def _table(self, source: Source, file: TextFile) -> Table | None:
+        given = self.config.read_as
+        if self.config.label_field == FIRST_WORD:
+            given = "lines"
+        if given == "lines" and not self.labelled:
+            given = None
+        return text_table(
+            file,
+            self.cache,
+            suffix=source.suffix,
+            given=given,
+            fields=[f for f in (self.config.text_field, self.config.label_field) if f],
+            labelled=self.labelled,
+        )
+
+    def _text(self, source: Source) -> TextFile:
+        if source.path in self.spooled:
+            return self.spooled[source.path]
+        return open_text(
+            source.path, encoding=self.config.encoding, cache=self.cache, name=source.name
+        )
+
+    # -- tables ----------------------------------------------------------------------------------
+
+    def _tables(self, tables: Mapping[str, Sequence[Table]]) -> Corpus:
+        first = tables.get("all") or tables["train"]
+        columns = self._pick(first[0])
+        given: dict[str, list[Collection]] = {}
+        described: list[str] = []
+        for split in sorted(tables, key=lambda name: name not in ("all", "train")):
+            for table in tables[split]:
+                own = columns if table is first[0] else self._like(table, first[0], columns, split)
+                if own is None:
+                    self._warn("no_labels", f"{table.name} has no labels and was left out")
+                    continue
+                rows = table.rows(own)
+                given.setdefault(split, []).append(rows)
+                described.append(_described(table, own, rows, labelled=self.labelled))
+        self._say_tables(described, given, first[0], columns)
+        format = first[0].format
+        self.reading = Reading(
+            format.kind if format else "parquet",
+            "record",
+            self.config.encoding,
+            header=format.header if format else True,
+            columns=len(first[0].columns),
+            text=columns.text,
+            label=columns.label,
+        )
+        return self._documents({n: combine(group) for n, group in self._unified(given).items()})
+
+    def _pick(self, table: Table, *, labelled: bool | None = None) -> Columns:
+        return pick_columns(
+            table.columns,
+            table.sample,
+            self.config.text_field,
+            None if self.config.label_field == FIRST_WORD else self.config.label_field,
+            table.name,
+            labelled=self.labelled if labelled is None else labelled,
+        )
+
+    def _like(self, table: Table, first: Table, columns: Columns, split: str) -> Columns | None:
+        """The columns of another table than the `first`; None if it lacks labels and may."""
+        text, label = _same_column(table, first, columns.text), None
+        if columns.label is not None:
+            label = _same_column(table, first, columns.label)
+        trained = split in ("all", "train")
+        if self.labelled and label is None and trained:
+            return self._pick(table)
+        if self.labelled and not trained and (label is None or not _has_labels(table, label)):
+            return None
+        return Columns(text or self._pick(table, labelled=False).text, label)
+
+    def _say_tables(
+        self,
+        described: Sequence[str],
+        given: Mapping[str, Sequence[Collection]],
+        first: Table,
+        columns: Columns,
+    ) -> None:
+        self.notes += described[:_SHOWN_TABLES]
+        if len(described) > _SHOWN_TABLES:
+            self.notes.append(f"and {plural(len(described) - _SHOWN_TABLES, 'table')} more alike")
+        every = [rows for group in given.values() for rows in group]
+        blank = sum(len(rows.blank_lines) for rows in every if isinstance(rows, Rows))
+        if blank:
+            each = "record has no text and was left out"
+            text = plural(blank, each, "records have no text and were left out")
+            where = [line for rows in every if isinstance(rows, Rows) for line in rows.blank_lines]
+            self._warn("blank_texts", f"{text} ({_lines(where, blank)})")
+        if not self.labelled and looks_labelled(first.columns, first.sample, columns.text):
+            self.notes.append(
+                f"{first.name} has labels, which a language model does not read: "
+                "--task sentiment trains a classifier on them"
+            )
+
+    def _hub(self, spec: str) -> Corpus:
+        from rnnctl.data import hub
+
+        corpus = self._tables(hub.load(spec, self.cache))
+        assert corpus.reading is not None
+        return replace(corpus, reading=replace(corpus.reading, kind="hub"))
+
+    # -- text ------------------------------------------------------------------------------------
+
+    def _labelled_by_folder(
+        self, opened: Mapping[str, Sequence[_Opened]], files: Mapping[str, Sequence[TextFile]]
+    ) -> Corpus:
+        """Whole files as documents, labelled by their folders. DataError if there are none."""
+        every = [file for group in files.values() for file in group]
+        if len({one.source.path.parent for group in opened.values() for one in group}) == 1:
+            raise _no_labels(every[0])
+        sources = {name: [one.source for one in group] for name, group in opened.items()}
+        within, left_out = in_label_folders(sources)
+        self.warnings += left_out
+        self.reading = Reading("text", "file", self.config.encoding)
+        self._say_texts(every)
+        given: dict[str, list[Collection]] = {}
+        for name, group in files.items():
+            kept = [file for file in group if file.name in within]
+            labels = [Path(file.name).parent.name for file in kept]
+            given[name] = [TextUnits(kept, "file", labels)]
+        return self._documents({n: combine(group) for n, group in self._unified(given).items()})
+
+    def _say_texts(self, files: Sequence[TextFile]) -> None:
+        if not self.config.sources:
+            return
+        chars = sum(file.chars for file in files)
+        what = files[0].name if len(files) == 1 else plural(len(files), "file")
+        unit = {
+            "none": "one running text",
+            "paragraph": "every paragraph is a document",
+            "line": "every line is a document",
+            "file": "every file is a document",
+        }["file" if self.labelled else self.unit]
+        label = ", label = its folder" if self.labelled else ""
+        self.notes.append(f"{what}: text, {unit}{label}; {plural(chars, 'character')}")
+
+    def _running(self, files: Mapping[str, list[TextFile]]) -> Corpus:
+        whole = files.get("all", files.get("train", []))
+        if not any(file.chars for file in whole):
+            raise _empty([file.name for file in whole])
+        for name, group in files.items():
+            self.hashes[name] = " ".join(file.sha256 for file in group)
+        if len(files) == 1:
+            parts = running.cut(whole, self.shares)
+        elif "valid" in files:
+            parts = (
+                running.whole(whole),
+                running.whole(files["valid"]),
+                running.whole(files.get("test", [])),
+            )
+        else:
+            train, valid, _ = running.cut(whole, self.shares.without_test())
+            parts = (train, valid, running.whole(files["test"]))
+        return self._corpus(dict(zip(SPLITS, parts, strict=True)), running=True)
+
+    # -- labels and splits -----------------------------------------------------------------------
+
+    def _unified(
+        self, given: Mapping[str, Sequence[Collection]]
+    ) -> Mapping[str, Sequence[Collection]]:
+        """The same with one writing of every label, the training documents' first."""
+        if not self.labelled:
+            return given
+        known: list[str] = []
+        found: dict[str, list[Collection]] = {}
+        for split, group in given.items():
+            found[split] = []
+            for collection in group:
+                same = one_writing(collection.label_names)
+                names = in_order(same.get(n, n) for n in collection.label_names)
+                if known:
+                    other = unify(known, names)
+                    same = {n: other.get(same.get(n, n), same.get(n, n)) for n in (*same, *other)}
+                if same:
+                    self._warn("same_labels", f"the same label in two writings: {said(same)}")
+                    collection = Relabelled(collection, same)
+                known += [name for name in collection.label_names if name not in known]
+                found[split].append(collection)
+        pairs = resembling(known)
+        if pairs:
+            text = ", ".join(f"{a!r:.60} and {b!r:.60}" for a, b in pairs)
+            self._warn("resembling_labels", f"labels that look alike, and are two: {text}")
+        return found
+
+    def _documents(self, given: Mapping[str, Collection]) -> Corpus:
+        """Splits as given; what is missing is held out of the training documents."""
+        whole = given.get("all") or given["train"]
+        if not len(whole.digests):
+            raise _empty(self.config.sources)
+        for name, collection in given.items():
+            self.hashes[name] = _content(collection)
+        if len(given) == 1:
+            shares = self.shares
+        elif "valid" in given:
+            shares = Shares(Fraction(1), Fraction(0), Fraction(0))
+        else:
+            shares = self.shares.without_test()
+        chosen = assign(whole.digests, whole.strata, shares, self.config.split_seed)
+        parts = dict(zip(SPLITS, (Selection(whole, i) for i in chosen), strict=True))
+        parts |= {name: everything(c) for name, c in given.items() if name in ("valid", "test")}
+        names = self._check_labels(parts) if self.labelled else ()
+        self.warnings += _remarks(parts, given, labelled=self.labelled)
+        return self._corpus(parts, running=False, label_names=names)
+
+    def _check_labels(self, parts: dict[str, Selection]) -> tuple[str, ...]:
+        """The labels of the training documents. DataError where other splits have more, unless
+        they are dropped."""
+        names = parts["train"].labels
+        if len(names) < 2:
+            which = f"only the label {names[0]!r}" if names else "no label"
+            raise DataError(
+                f"the training documents have {which}: a classifier needs two",
+                hint="check --label-field, or give a corpus with more classes",
+            )
+        for split in ("valid", "test"):
+            new = [name for name in parts[split].labels if name not in names]
+            if not new:
+                continue
+            if self.config.new_labels != "drop":
+                raise _new_labels(split, new, names)
+            before = len(parts[split])
+            parts[split] = _without(parts[split], new)
+            gone = plural(before - len(parts[split]), "document")
+            text = f"{gone} of {split} with labels that train lacks left out: {_shown(new)}"
+            self._warn("new_labels", text)
+        return names
+
+    def _corpus(
+        self,
+        parts: Mapping[str, RunningText] | Mapping[str, Selection],
+        *,
+        running: bool,
+        label_names: tuple[str, ...] = (),
+    ) -> Corpus:
+        options = self.config.model_dump(
+            include={"documents", "split", "split_seed", "text_field", "label_field"}
+        )
+        if self.config.new_labels != "error":
+            options["new_labels"] = self.config.new_labels
+        content = json.dumps([self.hashes, options, self.unit, self.task, running], sort_keys=True)
+        return Corpus(
+            parts=parts,
+            running=running,
+            description=", ".join("standard input" if s == "-" else s for s in self.config.sources)
+            or "the bundled corpus",
+            fingerprint=hashlib.sha256(content.encode()).hexdigest(),
+            label_names=label_names,
+            warnings=tuple(self.warnings),
+            notes=tuple(self.notes),
+            reading=replace(self.reading, own_splits="valid" in self.hashes),
+        )
+
+    def _warn(self, code: str, text: str) -> None:
+        self.warnings.append(Warning_(code=code, text=text))
+
+    def _bench_task(self, spec: str) -> Corpus:
+        from rnnctl.data.bench_tasks import is_running, task_documents, trained_as
+
+        if trained_as(spec) != self.task:
+            raise DataError(
+                f"{spec} is a corpus for --task {trained_as(spec)}, not for {self.task}",
+                hint="leave --task out: the corpus sets it",
+            )
+        corpus = Corpus.from_documents(task_documents(spec), description=spec)
+        unit = "none" if is_running(spec) else "line"
+        return replace(corpus, running=is_running(spec), reading=Reading("task", unit))
+
+
+def _is_pipe(source: str) -> bool:
+    """Such as the shell makes of ``<(command)``."""
+    path = Path(source)
+    try:
+        return path.exists() and not path.is_file() and not path.is_dir()
+    except OSError:
+        return False
+
+
+def _same_column(table: Table, first: Table, wanted: str) -> str | None:
+    """The column that is called as in the `first` table, or stands in its place."""
+    found = find_column(table.columns, wanted)
+    headless = any(t.format is not None and not t.format.header for t in (table, first))
+    if found is None and headless and len(table.columns) == len(first.columns):
+        return table.columns[first.columns.index(wanted)]
+    return found
+
+
+def _has_labels(table: Table, label: str) -> bool:
+    """Whether the sampled rows have something in the column of labels."""
+    values = (cells.get(label) for cells in table.sample)
+    return any(value is not None and str(value).strip() for value in values)
+
+
+def _described(table: Table, columns: Columns, rows: Rows, *, labelled: bool) -> str:
+    """One line: ``reviews.csv: csv, comma, header; text = review, label = stars (5 labels); …``."""
+    how = str(table.format) if table.format else "table"
+    which = f"text = {columns.text}"
+    if labelled and columns.label is not None:
+        which += f", label = {columns.label} ({plural(len(rows.label_names), 'label')})"
+    count = plural(len(rows.digests), "row")
+    blank = len(rows.blank_lines)
+    if blank:
+        count += f", {blank:,} without text left out ({_lines(rows.blank_lines, blank)})"
+    return f"{table.name}: {how}; {which}; {count}"
+
+
+def _lines(where: Sequence[int], count: int) -> str:
+    shown = ", ".join(map(str, where[:_SHOWN_LINES]))
+    more = f" and {count - _SHOWN_LINES:,} more" if count > _SHOWN_LINES else ""
+    return f"{'line' if count == 1 else 'lines'} {shown}{more}"
+
+
+def _without(selection: Selection, labels: Sequence[str]) -> Selection:
+    """The documents that have none of these labels."""
+    strata, names = selection.collection.strata, selection.collection.label_names
+    assert strata is not None
+    numbers = [names.index(label) for label in labels]
+    kept = ~np.isin(strata[selection.indices], numbers)
+    return Selection(selection.collection, selection.indices[kept])
+
+
+def _new_labels(split: str, new: Sequence[str], known: Sequence[str]) -> DataError:
+    meant = [(name, nearest(name, known)) for name in new]
+    near = [f"{name!r:.40} for {other!r:.40}" for name, other in meant if other]
+    mean = f"did you mean {near[0].split(' for ')[1]}? " if len(near) == 1 else ""
+    return DataError(
+        f"{split} has {plural(len(new), 'label')} that train lacks: {_shown(new)}; "
+        f"train has {_shown(known)}",
+        hint=f"{mean}correct them, or leave these documents out with --new-labels drop",
+    )
+
+
+def _shown(labels: Sequence[str]) -> str:
+    names = ", ".join(f"{name!r:.60}" for name in labels[:_SHOWN_LABELS])
+    more = len(labels) - _SHOWN_LABELS
+    return names + (f" and {more} more" if more > 0 else "")
+
+
+def _content(collection: Collection) -> str:
+    """What a collection holds, as a hash."""
+    sha = hashlib.sha256(collection.digests.data)
+    sha.update(json.dumps(collection.label_names).encode())
+    if collection.strata is not None:
+        sha.update(collection.strata.data)
+    return sha.hexdigest()
+
+
+# -- errors and remarks ----------------------------------------------------------------------
+
+
+def _empty(names: object) -> DataError:
+    shown = ", ".join(map(str, names)) if isinstance(names, list | tuple) else str(names)
+    return DataError(f"{shown} holds no text", hint="give a file with something in it")
+
+
+def _mixed(opened: Sequence[_Opened]) -> DataError:
+    table = next(one.source.name for one in opened if one.table)
+    text = next(one.source.name for one in opened if not one.table)
+    return DataError(
+        f"text and tables are mixed: {table} is a table, {text} is text",
+        hint="give one kind at a time, or say what all of them are: --as text",
+    )
+
+
+def _no_labels(file: TextFile) -> DataError:
+    """What to say of a text without labels, or of one whose first words may be labels.
+
+    "He …", "She …", "Then …": so do lines begin in a story, too.
+    """
+    first = few_first_words([text for text in beginning(file) if text.strip()])
+    if not first:
+        return DataError(
+            f"{file.name} has no labels, and a classifier needs them",
+            hint='give a table (.csv, .tsv, .jsonl, .parquet) with a label field, lines "label '
+            'text", or a folder with one folder of files per label',
+        )
+    words = [repr(word) for word in first[:4]]
+    more = f" and {len(first) - 4} more" if len(first) > 4 else ""
+    return DataError(
+        f"{file.name}: its lines begin with few different words, {', '.join(words)}{more}: "
+        "are they labels?",
+        hint=f"if so, say `--label-field {FIRST_WORD}`; if not, a classifier cannot be trained "
+        "on this text, for it has no labels",
+    )
+
+
+def _remarks(
+    parts: Mapping[str, Selection], given: Mapping[str, Collection], *, labelled: bool
+) -> Iterator[Warning_]:
+    """What should be said of documents in splits, those of `given` being as they were given."""
+    others = [name for name in ("test", "valid") if name in given]
+    for name in others:
+        yield from _shared(parts, name)
+    if labelled:
+        for name in others:
+            yield from _missing_labels(parts, name)
+        yield from _many_labels(parts["train"])
+
+
+def _shared(parts: Mapping[str, Selection], other: str) -> Iterator[Warning_]:
+    """If texts of the training documents stand in another split too."""
+    second = parts[other]
+    both = np.intersect1d(parts["train"].collection.digests, second.digests)
+    if not len(both):
+        return
+    where = np.flatnonzero(np.isin(second.digests, both))[:3]
+    examples = "; ".join(
+        f"{d.source} ({' '.join(d.text.split())[:40]}…)"
+        for d in second.collection.read(second.indices[where])
+    )
+    count = plural(len(both), "text stands", "texts stand")
+    text = f"{count} in both train and {other}, for instance {examples}"
+    yield Warning_(code=f"train_{other}_overlap", text=text)
+
+
+def _missing_labels(parts: Mapping[str, Selection], other: str) -> Iterator[Warning_]:
+    """If a split lacks labels that are learnt."""
+    lacked = set(parts["train"].labels) - set(parts[other].labels)
+    if lacked:
+        which = listed([f"{name!r:.60}" for name in in_order(lacked)])
+        text = f"train has {plural(len(lacked), 'label')} that {other} lacks: {which}"
+        yield Warning_(code=f"{other}_lacks_labels", text=text)
+
+
+def _many_labels(train: Selection) -> Iterator[Warning_]:
+    """If nearly every document has a label of its own, as no classes are."""
+    labels, documents = len(train.labels), len(train)
+    if labels > _MANY_LABELS and labels * 2 > documents:
+        text = (
+            f"the {documents} training documents have {labels} different labels, the first is "
+            f"{train.labels[0]!r:.60}: is another column the label? --label-field FIELD names it"
+        )
+        yield Warning_(code="many_labels", text=text)

@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
-from rnnctl.data.rows import Rows, import_datasets, rows_of
-from rnnctl.data.sources import split_name
+from rnnctl.data.sources import exact_split
+from rnnctl.data.tables import DatasetTable, import_datasets
 from rnnctl.errors import DataError, UsageError
 
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
@@ -42,15 +42,8 @@ def location(name: str) -> str:
     return name
 
 
-def load(
-    spec: str,
-    *,
-    text_field: str | None,
-    label_field: str | None,
-    labelled: bool,
-    cache: Path,
-) -> dict[str, list[Rows]]:
-    """Collections by split ("train", "valid", "test"), or "all" for a single split.
+def load(spec: str, cache: Path) -> dict[str, list[DatasetTable]]:
+    """Tables by split ("train", "valid", "test"), or "all" for a single split.
 
     Raises: DataError if the hub has no such data set or split, or cannot be reached.
     """
@@ -63,7 +56,7 @@ def load(
             )
         chosen = {"all": found[split]}
     else:
-        named = {split_name(str(key)): data for key, data in found.items()}
+        named = {exact_split(str(key)): data for key, data in found.items()}
         chosen = {key: data for key, data in named.items() if key}
         if "train" not in chosen:
             if len(found) != 1:
@@ -72,10 +65,7 @@ def load(
                     hint=f"name one: hub:{name}:SPLIT",
                 )
             chosen = {"all": next(iter(found.values()))}
-    return {
-        key: [rows_of(data, f"hub:{name}", text_field, label_field, labelled=labelled)]
-        for key, data in chosen.items()
-    }
+    return {key: [DatasetTable(data, f"hub:{name}")] for key, data in chosen.items()}
 
 
 def stay_offline_without_names() -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from rnnctl.data.documents import Document
+from rnnctl.data.packing import CHUNK
 from rnnctl.data.splitting import Shares, cut_positions
-from rnnctl.data.textfile import CHUNK, TextFile
+from rnnctl.data.text import TextFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,93 +1,173 @@
-"""Which files make up which split: what a folder holds, what the names say."""
+"""Which files make up which split: what folders and archives hold, and what the names say.
+
+A name says its split where one of its parts does: ``ptb.train.txt``, ``train_part1.csv``,
+``20news-bydate-test/``. Names count only if one of them says train and another something else, so
+that a single ``train.txt`` is a corpus like any other.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
-from rnnctl.data.opentext import SUFFIXES
+from rnnctl.data.cache import cache_directory, kept_folder
+from rnnctl.data.packing import SUFFIXES, is_archive, unpack_archive
+from rnnctl.data.recognition import TABLE_SUFFIXES
+from rnnctl.data.text import check_text, is_utf8
 from rnnctl.errors import DataError
 from rnnctl.results.base import Warning_
+from rnnctl.wording import plural
 
-TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"}
+TABLES = {*TABLE_SUFFIXES, ".parquet"}
 _TEXTS = {".txt", ".text", ".md", ".rst", ".tex", ""}
-_ABOUT = re.compile(r"readme|licen[cs]e|copying|notice|changelog|citation", re.IGNORECASE)
-_NAMES = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "val": "valid",
-    "dev": "valid",
-    "test": "test",
+# Files about a corpus, by the whole name: a chapter may be called "Notice" or "License to kill".
+_ABOUT = re.compile(r"readme|licen[cs]e|copying|changelog|citation|NOTICE", re.IGNORECASE)
+_NOTICE = re.compile(r"NOTICE(\.txt|\.md)?")
+_SPLIT_WORDS = {
+    "train": "train training trn",
+    "valid": "valid validation val dev devel development heldout holdout eval",
+    "test": "test testing tst",
 }
+_SPLITS = {word: split for split, words in _SPLIT_WORDS.items() for word in words.split()}
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}")
+_SHARD = re.compile(r"([-_]?(part|shard|fold)?[-_]?\d+)?(-of-\d+)?$")
 _LISTED = 5
-_SHARD = re.compile(r"-\d+(-of-\d+)?$")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file, what to call it, and its kind: ".jsonl", ".txt", … (also of a.jsonl.gz).
+    """A file, what to call it, and how its name ends: ".jsonl", ".txt", … (also of a.jsonl.gz).
 
     folder: the one that was given, or stands for a split, where the file was found below it.
     """
 
     path: Path
     name: str
-    kind: str
+    suffix: str
     folder: Path | None = None
 
     @property
     def is_table(self) -> bool:
-        """Whether it has records with fields."""
-        return self.kind in TABLES
+        """Whether its name says that it has records with fields."""
+        return self.suffix in TABLES
 
 
-Layout = dict[str, list[Source]]
+Files = dict[str, list[Source]]
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """Files by split, and what should be said of how they were chosen."""
+    """Files by split, or under "all", and what should be said of how they were chosen."""
 
-    files: Layout
+    files: Files
     warnings: tuple[Warning_, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file and the names that may say its split: its own, then those of the folders above."""
+
+    source: Source
+    names: tuple[str, ...]
+    given: bool = False
+
+    @property
+    def split(self) -> str | None:
+        exact = (exact_split(name) for name in self.names)
+        within = (_split_within(name) for name in self.names)
+        return next((s for s in (*exact, *within) if s), None)
+
+    def of_its_split(self) -> Source:
+        """The source with the folder that stands for its split, if one above it does."""
+        for above in self.source.path.parents:
+            if above == self.source.folder or self.source.folder is None:
+                break
+            if exact_split(above.name) or _split_within(above.name):
+                return replace(self.source, folder=above)
+        return self.source
+
+
+@dataclass(slots=True)
+class _LeftOut:
+    """What of a folder is not read, by the reason."""
+
+    endings: Counter[str] = field(default_factory=Counter)
+    about: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
+    no_split: Counter[str] = field(default_factory=Counter)
+
+    def warning(self, used: int) -> tuple[Warning_, ...]:
+        """One warning that names them by kind; none if there are none."""
+        said = []
+        if self.endings:
+            count = plural(self.endings.total(), "file")
+            said.append(f"{count} with unknown endings ({listed(sorted(self.endings))})")
+        if self.no_split:
+            count = plural(self.no_split.total(), "file")
+            said.append(f"{count} whose names say no split ({listed(list(self.no_split))})")
+        if self.about:
+            said.append(f"about the corpus, by the name: {listed(self.about)}")
+        if self.runs:
+            said.append(f"{plural(len(self.runs), 'run')} of rnnctl: {listed(self.runs)}")
+        if not said:
+            return ()
+        text = f"{plural(used, 'file')} used; left out: {'; '.join(said)}"
+        return (Warning_(code="left_out", text=text),)
 
 
 def source(path: Path, folder: Path | None = None) -> Source:
     """A file by its name."""
-    return Source(path, str(path), _kind(path), folder)
+    return Source(path, str(path), suffix_of(path), folder)
 
 
-def _kind(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in SUFFIXES:
-        suffixes.pop()
-    return suffixes[-1] if suffixes else ""
+def suffix_of(path: Path) -> str:
+    """How the name ends, without what says how the file is packed; "" for no letters."""
+    ending = path.suffix
+    if ending.lower() in SUFFIXES:
+        ending = path.with_suffix("").suffix
+    return ending.lower() if _ENDING.fullmatch(ending) else ""
 
 
-def split_name(name: str) -> str | None:
-    """ "train", "valid" or "test" for the names in use for them."""
-    return _NAMES.get(name.lower())
+def exact_split(name: str) -> str | None:
+    """The split that a name, or what stands between its dots, is: ptb.train.txt, test-00001.csv."""
+    parts = [_SHARD.sub("", part.lower(), count=1) for part in name.split(".")]
+    found = {_SPLITS[part] for part in parts if part in _SPLITS}
+    return found.pop() if len(found) == 1 else None
 
 
-def arrange(paths: Sequence[Path]) -> Arrangement:
-    """Files by split, or under "all" where neither folder nor names say which split.
+def _split_within(name: str) -> str | None:
+    """The split that a word of the name is: 20news-bydate-train, myTestData.csv."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    found = {_SPLITS[word.lower()] for word in words if word.lower() in _SPLITS}
+    if re.search(r"held[-_ ]out", name, re.IGNORECASE):
+        found.add("valid")
+    return found.pop() if len(found) == 1 else None
 
-    Raises: DataError for a path that does not exist, a folder without text, splits without train.
+
+def arrange(paths: Sequence[Path], cache: Path | None = None) -> Arrangement:
+    """Files by split, or under "all" where neither folders nor names say which split.
+
+    Archives are unpacked into the cache and read as folders.
+
+    Raises: DataError for a path that does not exist, a folder without text.
     """
     try:
-        return _arrange(paths)
+        check_there(paths)
+        left = _LeftOut()
+        found = [one for path in paths for one in _found(path, cache or cache_directory(), left)]
+        layout = _by_split(found, left)
+        for files in layout.values():
+            _check_one_kind(files)
+        used = sum(map(len, layout.values()))
+        return _once(Arrangement(layout, (*_said_splits(found, layout), *left.warning(used))))
     except OSError as error:
         raise _unreadable(error) from error
-
-
-def _arrange(paths: Sequence[Path]) -> Arrangement:
-    check_there(paths)
-    alone = len(paths) == 1 and paths[0].is_dir()
-    return _once(_folder(paths[0]) if alone else _several(paths))
 
 
 def check_there(paths: Sequence[Path]) -> None:
@@ -119,84 +199,77 @@ def _nearby(path: Path) -> str:
     return "check the path"
 
 
-def _split_in(name: str) -> str | None:
-    """The split that a part of the name says: stsa.binary.train, my-test.csv."""
-    parts = re.split(r"[._-]", name.lower())
-    found = {_NAMES[part] for part in parts if part in _NAMES}
-    return found.pop() if len(found) == 1 else None
+# -- splits ----------------------------------------------------------------------------------
 
 
-def _says_split(name: str) -> bool:
-    """Whether it says so beyond doubt: ptb.train.txt does, train_timetable.txt does not."""
-    return any(split_name(_SHARD.sub("", part)) for part in name.split("."))
-
-
-def _grouped(files: Sequence[Source], names: Sequence[str | None]) -> Layout:
-    layout: Layout = {}
-    for file, name in zip(files, names, strict=True):
-        if name:
-            layout.setdefault(name, []).append(file)
+def _by_split(found: Sequence[_Found], left: _LeftOut) -> Files:
+    """By what the names say, if one says train and another something else, or is no part of it."""
+    splits = [one.split for one in found]
+    files = [one.source for one in found]
+    others = set(splits) - {"train", None}
+    trains = [one for one, split in zip(found, splits, strict=True) if split == "train"]
+    if trains:
+        _check_one_each(found)
+    alone = not others and not _is_the_train_part(found, trains)
+    if not trains or alone or len(found) == 1:
+        return {"all": files}
+    layout: Files = {}
+    for one, split in zip(found, splits, strict=True):
+        if split is None and not one.given:
+            left.no_split[one.names[-2]] += 1
+            continue
+        layout.setdefault(split or "train", []).append(one.of_its_split())
     return layout
 
 
-def _several(paths: Sequence[Path]) -> Arrangement:
-    files = [
-        file for path in paths for file in ([source(path)] if path.is_file() else _texts(path))
-    ]
-    names = [_split_in(file.path.name) for file in files]
-    if len(files) == 1 or "train" not in names or None in names:
-        return Arrangement({"all": files})
-    if all(_says_split(file.path.name) for file in files):
-        return Arrangement(_grouped(files, names))
-    which = listed([f"{file.path.name} is {name}" for file, name in zip(files, names, strict=True)])
-    text = f"the files' names say their splits: {which}; in one folder they would be one corpus"
-    return Arrangement(_grouped(files, names), (Warning_(code="splits_by_name", text=text),))
+def _is_the_train_part(found: Sequence[_Found], trains: Sequence[_Found]) -> bool:
+    """Whether a folder has files or a folder called train, and others that are no part of it."""
+    exact = [one for one in trains if any(map(exact_split, one.names[:-1] or one.names))]
+    return bool(exact) and len(exact) < len(found) and not any(one.given for one in found)
 
 
-def _folder(folder: Path) -> Arrangement:
-    entries = [p for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
-    files = [p for p in entries if p.is_file() and _readable(p)]
-    folders = [p for p in entries if p.is_dir()]
-    stems = [_SHARD.sub("", file.name.split(".")[0]) for file in files]
-    if "train" in map(split_name, stems):
-        named = {file: stem for file, stem in zip(files, stems, strict=True) if split_name(stem)}
-        found = {file: [source(file)] for file in named}
-    elif "train" in (split_name(p.name) for p in folders):
-        named = {p: p.name for p in folders if split_name(p.name)}
-        found = {path: _texts(path) for path in named}
-    else:
-        return Arrangement({"all": _texts(folder)})
-    _check_one_each(folder, named)
-    left = [p for p in (*files, *folders) if p not in named and (p.is_file() or _holds_text(p))]
-    layout: Layout = {}
-    for path, stem in named.items():
-        layout.setdefault(split_name(stem) or "", []).extend(found[path])
-    return Arrangement(layout, _left_out(folder, named, left))
+def _said_splits(found: Sequence[_Found], layout: Files) -> tuple[Warning_, ...]:
+    """Which split every file is, where a name says it among other words."""
+    loose = [one for one in found if one.split and not any(map(exact_split, one.names))]
+    unnamed = [one for one in found if not one.split and one.given]
+    if set(layout) == {"all"} or not (loose or unnamed):
+        return ()
+    each = [f"{Path(s.name).name} is {name}" for name, group in layout.items() for s in group]
+    text = f"the names say the splits: {listed(each)}"
+    return (Warning_(code="splits_by_name", text=text),)
 
 
-def _check_one_each(folder: Path, named: Mapping[Path, str]) -> None:
-    """Raises: DataError where one split has two names, or files of two kinds."""
-    for split in dict.fromkeys(map(split_name, named.values())):
-        paths = [path for path, stem in named.items() if split_name(stem) == split]
-        kinds = {(named[path].lower(), path.is_file() and _kind(path)) for path in paths}
-        if len(kinds) > 1:
+def _check_one_each(found: Sequence[_Found]) -> None:
+    """Raises: DataError where one split of a folder has two names, or files of two kinds."""
+    kinds: dict[tuple[Path, str | None, str], dict[tuple[str, str], str]] = {}
+    for one in found:
+        for above, name in enumerate(one.names):
+            if exact_split(name):
+                folder = one.source.path.parents[above]
+                words = [_SHARD.sub("", part, count=1) for part in name.lower().split(".")]
+                word = next(part for part in words if part in _SPLITS)
+                rest = ".".join(part for part in words[:-1] if part not in _SPLITS)
+                kind = (word, "" if above else f"{rest} {one.source.suffix}")
+                kinds.setdefault((folder, one.split, rest), {}).setdefault(kind, name)
+                break
+    for (folder, split, _), names in kinds.items():
+        if len(names) > 1:
             raise DataError(
-                f"{folder} has {split} twice: {', '.join(path.name for path in paths)}",
+                f"{folder} has {split} twice: {', '.join(names.values())}",
                 hint="name the files that you mean",
             )
 
 
-def _left_out(
-    folder: Path, named: Mapping[Path, str], left: Sequence[Path]
-) -> tuple[Warning_, ...]:
-    if not left:
-        return ()
-    which = listed([f"{path.name} is {split_name(stem)}" for path, stem in named.items()])
-    text = (
-        f"{folder}: {which}, by the names; left out, for their names say no split: "
-        f"{listed([path.name for path in left])}"
-    )
-    return (Warning_(code="left_out", text=text),)
+def _check_one_kind(files: Sequence[Source]) -> None:
+    """Raises: DataError for a folder with both texts and tables."""
+    texts = [file for file in files if file.folder and not file.is_table]
+    tables = [file for file in files if file.folder and file.is_table]
+    if texts and tables and texts[0].folder == tables[0].folder:
+        raise DataError(
+            f"{texts[0].folder} holds both text ({texts[0].path.name}) and tables "
+            f"({tables[0].path.name})",
+            hint="name the files you mean",
+        )
 
 
 def listed(names: Sequence[str]) -> str:
@@ -205,43 +278,93 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:_LISTED]) + more
 
 
-def _readable(path: Path) -> bool:
-    return not _ABOUT.search(path.name) and _kind(path) in _TEXTS | TABLES
+# -- what folders and archives hold ----------------------------------------------------------
 
 
-def _readable_below(folder: Path) -> Iterator[Path]:
-    """But for what is hidden, and what lies in hidden folders."""
-    for path in folder.rglob("*"):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and _readable(path) and path.is_file():
-            yield path
+def _found(path: Path, cache: Path, left: _LeftOut) -> Iterator[_Found]:
+    if path.is_dir():
+        yield from _in_folder(path, str(path), left)
+    elif is_archive(path):
+        yield from _in_folder(_unpacked(path, cache), str(path), left)
+    else:
+        yield _Found(source(path), (path.name,), given=True)
 
 
-def _holds_text(folder: Path) -> bool:
-    return next(_readable_below(folder), None) is not None
+def _unpacked(path: Path, cache: Path) -> Path:
+    """The folder of the cache that holds what the archive does."""
+    stat = path.stat()
+    what = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    key = hashlib.sha256(repr(what).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    make = partial(unpack_archive, path, name=str(path))
+    return kept_folder(cache / "archives" / key, make)
 
 
-def _texts(folder: Path) -> list[Source]:
-    """All text files below a folder, or all its tables."""
-    found = sorted(_readable_below(folder))
-    texts = [p for p in found if _kind(p) not in TABLES]
-    if texts and len(texts) < len(found):
+def _in_folder(folder: Path, name: str, left: _LeftOut) -> list[_Found]:
+    """Everything below a folder that is text or a table. `name` is what to call the folder."""
+    paths = sorted(_below(folder, left))
+    known = [p for p in paths if suffix_of(p) in _TEXTS | TABLES]
+    if not known:
+        known = [p for p in paths if _is_text(p)]
+    used = [p for p in known if not _is_about(p)]
+    left.about += [p.name for p in known if p not in set(used)]
+    left.endings.update(suffix_of(p) for p in paths if p not in set(known))
+    if not used:
         raise DataError(
-            f"{folder} holds both text ({texts[0].name}) and tables", hint="name the files you mean"
-        )
-    if not found:
-        raise DataError(
-            f"{folder} holds no text and no table",
-            hint="text files end in .txt or .md (or .gz .bz2 .xz after it), tables in "
+            f"{name} holds no text and no table",
+            hint="text files end in .txt or .md (or .gz .bz2 .xz .zst after it), tables in "
             + " ".join(sorted(TABLES)),
         )
-    return [source(path, folder) for path in found]
+    return [_named(path, folder, name) for path in used]
+
+
+def _named(path: Path, folder: Path, name: str) -> _Found:
+    inside = path.relative_to(folder)
+    names = (*reversed(inside.parts), Path(name).name)
+    return _Found(Source(path, str(Path(name) / inside), suffix_of(path), folder), names)
+
+
+def _below(folder: Path, left: _LeftOut) -> Iterator[Path]:
+    """All files, also behind links; not what is hidden, and no runs of this program."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        here = Path(place)
+        stat = here.stat()
+        if (stat.st_dev, stat.st_ino) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        if here != folder and "current.json" in files and "config.json" in files:
+            left.runs.append(here.name)
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and name != "files.json" and (here / name).is_file():
+                yield here / name
+
+
+def _is_about(path: Path) -> bool:
+    stem = path.name.partition(".")[0]
+    if stem.lower() == "notice":
+        return _NOTICE.fullmatch(path.name) is not None
+    return _ABOUT.fullmatch(stem) is not None
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file with an unknown ending begins like text in UTF-8."""
+    try:
+        with path.open("rb") as file:
+            sample = file.read(1 << 12)
+        check_text(sample, str(path))
+    except (OSError, DataError):
+        return False
+    return bool(sample.strip()) and is_utf8(sample)
 
 
 def _once(given: Arrangement) -> Arrangement:
     """Without files that are given twice for one split; those given for two are named."""
     first: dict[tuple[int, int], tuple[str, Source]] = {}
-    layout: Layout = {split: [] for split in given.files}
+    layout: Files = {split: [] for split in given.files}
     twice: list[str] = []
     both: list[str] = []
     for split, file in ((split, file) for split, group in given.files.items() for file in group):
@@ -262,3 +385,33 @@ def _once(given: Arrangement) -> Arrangement:
         text = f"one file stands for two splits: {listed(both)}"
         said.append(Warning_(code="split_twice", text=text))
     return Arrangement(layout, tuple(said))
+
+
+# -- folders whose names are labels ----------------------------------------------------------
+
+# IMDb's archive keeps texts without labels beside pos/ and neg/.
+_NO_LABEL = re.compile(r"unsup(ervised)?|unlabell?ed", re.IGNORECASE)
+
+
+def in_label_folders(
+    layout: Mapping[str, Sequence[Source]],
+) -> tuple[set[str], tuple[Warning_, ...]]:
+    """The names of the files that lie in folders of labels, and what is said of the others.
+
+    Where a folder has folders of files, those are the labels, and files beside them have none.
+    """
+    files = [file for group in layout.values() for file in group]
+    parents = {file.folder for file in files if not _is_direct(file)}
+    beside = [file for file in files if _is_direct(file) and file.folder in parents]
+    without = [file for file in files if _NO_LABEL.fullmatch(file.path.parent.name)]
+    left = {file.name for file in (*beside, *without)}
+    folders = dict.fromkeys(f"{Path(file.name).parent}/" for file in without)
+    names = [*folders, *(file.name for file in beside)]
+    text = f"left out, for they are in no folder of a label: {listed(names)}"
+    warnings = (Warning_(code="no_label_folder", text=text),) if left else ()
+    return {file.name for file in files} - left, warnings
+
+
+def _is_direct(file: Source) -> bool:
+    """Whether it lies in the very folder that was given."""
+    return file.path.parent == file.folder

@@ -1,195 +1,319 @@
-"""Rows of csv, tsv and JSON-lines files and of labelled lines, read strictly.
+"""Tables as collections, kept by `datasets`: on disk, mapped into memory, converted once.
 
-Every fault names its line. A record never ends at U+0085 or U+2028: lines end at ``\\n``.
+Everything here works without a network; only ``hub:`` corpora (`rnnctl.data.hub`) use it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
-import math
-import unicodedata
-from collections.abc import Iterator
-from typing import Any
+import logging
+import os
+from array import array
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from itertools import chain
+from pathlib import Path
+from typing import Any, Protocol
 
-from rnnctl.data.fields import pick_fields
-from rnnctl.data.lines import lines
-from rnnctl.data.separated import separated
-from rnnctl.data.textfile import TextFile
-from rnnctl.errors import DataError
+import numpy as np
+from numpy.typing import NDArray
 
-_MAX_ARRAY = 64 << 20
-FASTTEXT = "__label__"
-_FIELDS_WITHIN = 20
+from rnnctl.config import SourceKind
+from rnnctl.data import records
+from rnnctl.data.cache import files_below, kept_folder, storage_errors
+from rnnctl.data.collections import in_blocks
+from rnnctl.data.columns import Columns
+from rnnctl.data.documents import Document
+from rnnctl.data.labels import in_order, label_text
+from rnnctl.data.recognition import Format, recognise
+from rnnctl.data.splitting import Digests, Indices, digest
+from rnnctl.data.text import TextFile, beginning, changed
+from rnnctl.errors import DataError, RnnctlError
 
-# Kinds of characters that no label holds, by Unicode's names for them.
-_UNFIT = {
-    "Cc": "a control character",
-    "Cs": "a lone surrogate",
-    "Zl": "a line separator",
-    "Zp": "a paragraph separator",
-}
-_NAMES = {"\t": "a tab", "\n": "a line break", "\r": "a carriage return", "\x1b": "an escape"}
-
-Row = dict[str, Any]  # text: str, label: str, line: int
+SAMPLED_RECORDS = 1000
+_SAMPLED_CHARS = 1 << 20
+_BLOCK = 1000
+_READER = 4  # raise when `records` comes to read anything differently
 
 
-def rows(
+class Table(Protocol):
+    """A source with records: what its columns are called, a sample of its rows, all of them."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def sample(self) -> Sequence[Mapping[str, Any]]: ...
+
+    @property
+    def format(self) -> Format | None:
+        """How a table of text is written; None for any other."""
+        ...
+
+    def rows(self, columns: Columns) -> Rows:
+        """The records that have text. Raises: DataError, StorageError."""
+        ...
+
+
+def import_datasets() -> Any:
+    """The `datasets` module, silent and without telemetry."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every retry
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.utils.logging.set_verbosity_error()
+    return datasets
+
+
+class Rows:
+    """The rows of a data set that have text. `blank_lines` are the lines of those without.
+
+    Raises: DataError for a text that is none, or a missing label.
+    """
+
+    def __init__(self, data: Any, columns: Columns, name: str, line: str | None = None) -> None:
+        """line: the column that says where a row stands; by default they are counted."""
+        self._data = data
+        self._columns = columns
+        self._line = line
+        self._name = name
+        self._names = getattr(data.features.get(columns.label), "names", None)
+        kept, digests, codes, blank = array("q"), array("Q"), array("i"), array("q")
+        numbers: dict[str, int] = {}
+        for row, (text, label, place) in enumerate(self._blocks(range(0, len(data), _BLOCK))):
+            if text.strip():
+                kept.append(row)
+                digests.append(digest(text))
+                codes.append(numbers.setdefault(label, len(numbers)))
+            else:
+                blank.append(place)
+        self._kept: Indices = np.frombuffer(kept, np.int64)
+        self.blank_lines: Sequence[int] = blank
+        self.digests: Digests = np.frombuffer(digests, np.uint64)
+        self.label_names: tuple[str, ...] = in_order(numbers) if columns.label else ()
+        self.strata: NDArray[np.int32] | None = None
+        if columns.label:
+            order = {label: i for i, label in enumerate(self.label_names)}
+            new = np.array([order[label] for label in numbers], dtype=np.int32)
+            self.strata = new[np.array(codes, dtype=np.int64)] if len(codes) else np.empty(0, "i4")
+
+    def read(self, indices: Indices) -> Iterator[Document]:
+        """The documents of these numbers, in this order."""
+        loaded, block = -1, []
+        rows = chain.from_iterable(self._kept[part].tolist() for part in in_blocks(indices))
+        for row in rows:
+            if row // _BLOCK != loaded:
+                loaded = row // _BLOCK
+                block = list(self._blocks([loaded * _BLOCK]))
+            text, label, line = block[row % _BLOCK]
+            yield Document(text, label if self._columns.label else None, f"{self._name}:{line}")
+
+    def _blocks(self, starts: Sequence[int]) -> Iterator[tuple[str, str, int]]:
+        """Text, label and line of the rows of the blocks that begin at `starts`."""
+        c = self._columns
+        for start in starts:
+            block = self._data[start : start + _BLOCK]
+            texts = block[c.text]
+            labels = block[c.label] if c.label else [""] * len(texts)
+            counted = range(start + 1, start + 1 + len(texts))
+            lines = block[self._line] if self._line else counted
+            for text, label, line in zip(texts, labels, lines, strict=True):
+                yield self._text(text, line), self._label(text, label, line), line
+
+    def _text(self, value: object, line: int) -> str:
+        return records.cell_text(value, f"{self._name}:{line}", self._columns.text)
+
+    def _label(self, text: object, value: Any, line: int) -> str:
+        if not self._columns.label or not text or not str(text).strip():
+            return ""
+        if self._names is not None and isinstance(value, int):
+            if not 0 <= value < len(self._names):
+                value = None
+            else:
+                return str(self._names[value])
+        return label_text(value, f"{self._name}:{line}", self._columns.label)
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table that is written as text: csv, tsv, JSON, labelled lines."""
+
+    file: TextFile
+    format: Format
+    cache: Path
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @cached_property
+    def sample(self) -> Sequence[Mapping[str, Any]]:
+        """The first records. Raises: DataError at the first that is none."""
+        found: list[Mapping[str, Any]] = []
+        chars = 0
+        for entry in itertools.islice(records.entries(self.file, self.format), SAMPLED_RECORDS):
+            if entry.cells is None:
+                raise DataError(f"{self.name}:{entry.line}: {entry.problem}", hint=entry.hint)
+            found.append(entry.cells)
+            chars += sum(len(cell) for cell in entry.cells.values() if isinstance(cell, str))
+            if chars > _SAMPLED_CHARS:
+                break
+        return found
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        if self.format.kind in ("json", "jsonl"):
+            return tuple(dict.fromkeys(key for cells in self.sample for key in cells))
+        return self.format.columns
+
+    def rows(self, columns: Columns) -> Rows:
+        """See `Table`. A copy is kept under the content of the file and how it was read."""
+        format = asdict(self.format)
+        what = [self.file.sha256, format, asdict(columns), self.file.name, _READER]
+        make = partial(_convert, file=self.file, format=self.format, columns=columns)
+        data = _converted(self.cache, what, make)
+        kept = Columns("text", None if columns.label is None else "label")
+        return Rows(data, kept, self.name, "line")
+
+
+def text_table(
     file: TextFile,
-    kind: str,
+    cache: Path,
     *,
-    text_field: str | None,
-    label_field: str | None,
-    labelled: bool,
-) -> Iterator[Row]:
-    """``{"text", "label", "line"}`` of every record; "" for no label.
-
-    kind: ".csv", ".tsv", ".jsonl" (".ndjson"), ".json" or "lines" ("label text").
-
-    Raises: DataError with path and line; UsageError for a field that is not there.
-    """
-    if kind == "lines":
-        yield from _labelled_lines(file)
-        return
-    if kind in (".csv", ".tsv"):
-        columns, records = separated(file, kind, {text_field, label_field})
-    else:
-        columns, records = _json_columns(_json_records(file, kind), file.name)
-    if not columns:
-        return
-    text, label = pick_fields(columns, text_field, label_field, file.name, labelled=labelled)
-    for line, record in records:
-        where = f"{file.name}:{line}"
-        yield {
-            "text": _text(record.get(text), where, text),
-            "label": label_text(record.get(label), where, label) if label and labelled else "",
-            "line": line,
-        }
+    suffix: str = "",
+    given: SourceKind | None = None,
+    fields: Collection[str] = (),
+    labelled: bool = False,
+) -> TextTable | None:
+    """The table that a file is, by a sample of what it holds; None for text. See `recognise`."""
+    sample = beginning(file)
+    format = recognise(
+        sample,
+        whole=sum(len(text) + 1 for text in sample) >= file.chars,
+        suffix=suffix,
+        given=given,
+        fields=fields,
+        labelled=labelled,
+    )
+    return TextTable(file, format, cache) if format.is_table else None
 
 
-def _text(value: object, where: str, field: str) -> str:
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise DataError(
-            f"{where}: the field {field!r} is no text but {_short(value)}",
-            hint="name the right one: --text-field FIELD",
+def _convert(folder: Path, *, file: TextFile, format: Format, columns: Columns) -> None:
+    datasets = import_datasets()
+    kinds = {"text": "large_string", "label": "large_string", "line": "int64"}
+    arguments = {"span": asdict(file), "format": asdict(format), "columns": asdict(columns)}
+    try:
+        datasets.Dataset.from_generator(
+            _generator,
+            features=datasets.Features({k: datasets.Value(v) for k, v in kinds.items()}),
+            gen_kwargs=arguments,
+            cache_dir=str(folder),
         )
+    except datasets.exceptions.DatasetGenerationError as error:
+        cause = error.__cause__
+        if isinstance(cause, RnnctlError | OSError):
+            raise cause from None
+        raise
+
+
+def _generator(
+    span: dict[str, Any], format: dict[str, Any], columns: dict[str, Any]
+) -> Iterator[records.Row]:
+    """What `datasets` calls to fill its copy."""
+    file = TextFile(**span)
+    found = records.rows(file, Format(**format), Columns(**columns))
+    first = next(found, None)
+    if first is None:
+        raise _no_records(file.name)
+    yield from chain([first], found)
+    file.verify()
+
+
+def _no_records(name: object) -> DataError:
+    return DataError(f"{name} holds no text", hint="give a table with records in it")
+
+
+@dataclass(frozen=True)
+class DatasetTable:
+    """A table of the `datasets` library."""
+
+    data: Any
+    name: str
+    format: None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.data.column_names)
+
+    @cached_property
+    def sample(self) -> Sequence[Mapping[str, Any]]:
+        """The first rows."""
+        columns = self.data[:SAMPLED_RECORDS]
+        names = list(columns)
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def rows(self, columns: Columns) -> Rows:
+        """See `Table`."""
+        return Rows(self.data, columns, self.name)
+
+
+def parquet_table(path: Path, name: str, cache: Path) -> DatasetTable:
+    """A parquet file. Raises: DataError, StorageError."""
+    content = _sha256(path)
+    make = partial(_load_parquet, path=path, content=content)
+    return DatasetTable(_converted(cache, [content, "parquet"], make), name)
+
+
+def _sha256(path: Path) -> str:
     try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}", hint="check the path") from error
+
+
+def _load_parquet(folder: Path, *, path: Path, content: str) -> None:
+    """Raises: DataError for a table that is none, has no rows or is not what was hashed."""
+    datasets = import_datasets()
+    try:
+        if _is_empty(path):
+            raise _no_records(path)
+        datasets.Dataset.from_parquet(str(path), cache_dir=str(folder))
+    except (datasets.exceptions.DatasetGenerationError, ValueError) as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
         raise DataError(
-            f"{where}: the text holds a lone surrogate", hint="remove or repair that record"
-        ) from None
-    return value
+            f"{path} cannot be read as parquet: {error.__cause__ or error}",
+            hint="write it again, or give csv or JSON lines",
+        ) from error
+    if _sha256(path) != content:
+        raise changed(str(path))
 
 
-def label_text(value: object, where: str, field: str) -> str:
-    """A label as text. Raises: DataError if there is none, or it is no single line of text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-    if number or (isinstance(value, str) and value.strip()):
-        label = str(value).strip()
-        _check_label(label, where, field)
-        return label
-    if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
-        raise DataError(f"{where}: the label field {field!r} is empty", hint="label or remove it")
-    raise DataError(
-        f"{where}: {_short(value)} in the field {field!r} is no label",
-        hint="name the right one: --label-field FIELD",
-    )
+def _is_empty(path: Path) -> bool:
+    import pyarrow.parquet
+
+    return bool(pyarrow.parquet.read_metadata(path).num_rows == 0)
 
 
-def _check_label(label: str, where: str, field: str) -> None:
-    """Raises: DataError for a character that would break the lines that labels are written in.
+def _converted(cache: Path, what: list[Any], make: Callable[[Path], None]) -> Any:
+    """A table as `datasets` keeps it, from the cache if the copy there is what was written.
 
-    Everything else may be part of how a language or an emoji is written: U+200C, U+200D, U+00A0.
+    The copy is found by its content: what `make` is given, such as paths, may differ.
+
+    The copy is verified before it is opened: Arrow trusts its files, and a damaged one can bring
+    the process down.
     """
-    bad = next((char for char in label if unicodedata.category(char) in _UNFIT), None)
-    if bad is None:
-        return
-    name = _NAMES.get(bad) or _UNFIT[unicodedata.category(bad)]
-    raise DataError(
-        f"{where}: the label {_short(label)} in the field {field!r} holds {name} "
-        f"(U+{ord(bad):04X})",
-        hint="write a space or nothing in its place; or is another field the label? "
-        "--label-field FIELD",
-    )
-
-
-def _short(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:60]}…"
-
-
-def _json_records(file: TextFile, kind: str) -> Iterator[tuple[int, Any]]:
-    head = next((text.strip() for _, text in lines(file) if text.strip()), "")
-    if kind == ".json" and head.startswith("["):
-        if file.end - file.start > _MAX_ARRAY:
-            raise DataError(
-                f"{file.name} is one JSON array of over {_MAX_ARRAY >> 20} MB",
-                hint="write one object per line (.jsonl): `jq -c '.[]'` does it",
-            )
-        whole = _parse("".join(file.chunks()), file.name)
-        yield from enumerate(whole, 1)
-        return
-    for number, text in lines(file):
-        if text.strip():
-            yield number, _parse(text, f"{file.name}:{number}")
-
-
-def _parse(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise DataError(f"{where}: the JSON is nested too deeply") from None
-    except ValueError as error:
-        raise DataError(
-            f"{where}: not JSON ({_reason(error)})", hint="a .jsonl file has one object per line"
-        ) from None
-
-
-def _reason(error: ValueError) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
-    return str(error)
-
-
-def _json_columns(
-    records: Iterator[tuple[int, Any]], name: str
-) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
-    """The fields of the first records, and all records."""
-    checked = _objects(records, name)
-    first = list(itertools.islice(checked, _FIELDS_WITHIN))
-    columns = dict.fromkeys(key for _, record in first for key in record)
-    return list(columns), itertools.chain(first, checked)
-
-
-def _objects(records: Iterator[tuple[int, Any]], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, record in records:
-        if isinstance(record, str):
-            record = {"text": record}
-        if not isinstance(record, dict):
-            raise DataError(
-                f"{name}:{line}: {_short(record)} is not an object",
-                hint='records look like {"text": "…", "label": "…"}',
-            )
-        yield line, record
-
-
-def _labelled_lines(file: TextFile) -> Iterator[Row]:
-    for number, text in lines(file):
-        if text.strip():
-            label, rest = first_word(text)
-            where = f"{file.name}:{number}"
-            label = label_text(label.removeprefix(FASTTEXT), where, "label")
-            yield {"text": rest, "label": label, "line": number}
-
-
-def first_word(text: str) -> tuple[str, str]:
-    """A line's first word, and what comes after the space or tab behind it."""
-    word, *rest = text.split(maxsplit=1)
-    return word, "".join(rest).strip()
+    name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+    final = kept_folder(cache / "tables" / name, make)
+    datasets = import_datasets()
+    with storage_errors(final):
+        parts = [p for p in files_below(final) if p.suffix == ".arrow"]
+        return datasets.concatenate_datasets([datasets.Dataset.from_file(str(p)) for p in parts])

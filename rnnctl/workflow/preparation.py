@@ -210,6 +210,7 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
         "description": corpus.description,
         "running": corpus.running,
         "labels": list(prepared.store.label_names),
+        "reading": corpus.reading.as_facts() if corpus.reading else None,
         "heldout": {name: _size(prepared.store.split(name)) for name in ("valid", "test")},
     }
     known = (json.dumps(facts, indent=2) + "\n").encode("ascii")

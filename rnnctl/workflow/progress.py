@@ -34,6 +34,7 @@ class Started:
     labels: tuple[str, ...] = ()
     validated: bool = True
     warnings: tuple[Warning_, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

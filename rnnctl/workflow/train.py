@@ -173,6 +173,7 @@ class _Training:
             labels=prepared.store.label_names if prepared.config.model.task != "lm" else (),
             validated=self.validated,
             warnings=tuple(self.warnings),
+            notes=prepared.corpus.notes,
         )
 
     def _train(self, stop: StopRequest) -> Iterator[Event]:

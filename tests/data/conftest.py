@@ -42,6 +42,34 @@ def tokenizers() -> dict[str, Tokenizer]:
     return {name: train_tokenizer([SAMPLE], config) for name, config in kinds.items()}
 
 
+def read_rows(file, kind, *, cache, text_field=None, label_field=None, labelled=False):
+    """The rows of a text file as a corpus has them. kind: a suffix, or "lines"."""
+    from rnnctl.data.columns import pick_columns
+    from rnnctl.data.records import rows
+    from rnnctl.data.tables import text_table
+
+    table = text_table(
+        file,
+        cache,
+        suffix="" if kind == "lines" else kind,
+        given="lines" if kind == "lines" else None,
+        fields=[field for field in (text_field, label_field) if field],
+        labelled=labelled,
+    )
+    if table is None or not table.columns:
+        return
+    columns = pick_columns(
+        table.columns, table.sample, text_field, label_field, file.name, labelled=labelled
+    )
+    yield from rows(file, table.format, columns)
+
+
+@pytest.fixture(scope="session")
+def table_rows():
+    """`read_rows`, for the tests of this folder."""
+    return read_rows
+
+
 WriteFile = Callable[[str, str | bytes], Path]
 
 

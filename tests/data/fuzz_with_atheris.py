@@ -20,11 +20,12 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["rnnctl.data", "rnnctl.runs", "json", "csv"]):
+    from rnnctl.data.labelled import labels_lines
+
     from rnnctl.config import CorpusConfig, TokenizerConfig
     from rnnctl.data.corpus import open_corpus
-    from rnnctl.data.labelled import labels_lines
-    from rnnctl.data.opentext import open_text
     from rnnctl.data.tables import rows
+    from rnnctl.data.text import open_text
     from rnnctl.data.tokenizers import Tokenizer, train_tokenizer
     from rnnctl.data.tokenizers.serialization import to_bytes
     from rnnctl.inference.lines import read_lines

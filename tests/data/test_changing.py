@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from rnnctl.config import CorpusConfig, TokenizerConfig
-from rnnctl.data import opentext, rows, textfile
+from rnnctl.data import cache as caching
+from rnnctl.data import tables, text
 from rnnctl.data.corpus import open_corpus
 from rnnctl.data.store import build_store
 from rnnctl.data.tokenizers import make_tokenizer
@@ -65,11 +66,11 @@ def test_a_text_that_only_grew_is_read_as_it_was(write, cache, documents):
 
 
 def test_a_large_text_is_hashed_again_only_if_it_was_touched(write, cache, monkeypatch):
-    monkeypatch.setattr(textfile, "ALWAYS_HASHED", 100)
+    monkeypatch.setattr(text, "ALWAYS_HASHED", 100)
     path = write("large.txt", GOOD)
     corpus = opened(path, cache)
     with monkeypatch.context() as patch:
-        patch.setattr(textfile, "_sha256", None)  # hashing would fail
+        patch.setattr(text, "_sha256", None)  # hashing would fail
         assert list(corpus.documents("train"))
     os.utime(path, (1, 1))
     assert list(corpus.documents("train"))
@@ -80,8 +81,8 @@ def test_a_large_text_is_hashed_again_only_if_it_was_touched(write, cache, monke
 
 @pytest.mark.parametrize("hashed", [0, 1 << 20])
 def test_a_text_that_changed_under_its_old_time_is_read_anew(write, cache, monkeypatch, hashed):
-    monkeypatch.setattr(opentext, "_SCAN_WORTH_KEEPING", 100)
-    monkeypatch.setattr(textfile, "ALWAYS_HASHED", hashed)
+    monkeypatch.setattr(text, "_SCAN_WORTH_KEEPING", 100)
+    monkeypatch.setattr(text, "ALWAYS_HASHED", hashed)
     path = write("large.txt", GOOD)
     os.utime(path, (1, 1))
     assert built(path, cache, "none") == "good line"
@@ -98,9 +99,9 @@ def test_a_table_is_kept_only_as_it_was_opened(write, cache, monkeypatch):
         path.write_text("text,label\n" + "evil,x\nbad,y\n" * 9)
         return convert(*arguments, **options)
 
-    convert = rows._convert
+    convert = tables._convert
     with monkeypatch.context() as patch:
-        patch.setattr(rows, "_convert", later)
+        patch.setattr(tables, "_convert", later)
         with pytest.raises(DataError, match=r"t\.csv was changed"):
             opened(path, cache, task="sentiment")
     assert not list((cache / "tables").iterdir())
@@ -108,13 +109,13 @@ def test_a_table_is_kept_only_as_it_was_opened(write, cache, monkeypatch):
 
 def test_a_parquet_table_is_kept_only_as_it_was_opened(tmp_path, cache, monkeypatch):
     path, other = parquet(tmp_path / "t.parquet", "good"), parquet(tmp_path / "u.parquet", "evil")
-    load = rows._load_parquet
+    load = tables._load_parquet
 
     def later(*arguments, **options):
         shutil.copy(other, path)
         load(*arguments, **options)
 
-    monkeypatch.setattr(rows, "_load_parquet", later)
+    monkeypatch.setattr(tables, "_load_parquet", later)
     with pytest.raises(DataError, match=r"t\.parquet was changed"):
         opened(path, cache)
     assert not list((cache / "tables").iterdir())
@@ -124,7 +125,7 @@ def test_one_table_under_two_names_is_converted_once(tmp_path, cache, monkeypatc
     path = parquet(tmp_path / "t.parquet", "good")
     again = shutil.copy(path, tmp_path / "u.parquet")
     opened(path, cache)
-    monkeypatch.setattr(rows, "building", None)  # converting again would fail
+    monkeypatch.setattr(caching, "building", None)  # converting again would fail
     corpus = opened(again, cache)
     assert {d.source.rsplit(":")[0] for d in corpus.documents("train")} == {str(again)}
     opened(path, cache)

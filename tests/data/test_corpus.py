@@ -247,7 +247,7 @@ def test_blank_records_are_left_out_and_counted(opened, write):
     path = write("t.csv", "text,label\na,x\n ,y\n,y\nb,y\n")
     corpus = opened(path, task="sentiment", split="100/0")
     assert sorted(d.text for d in corpus.documents("train")) == ["a", "b"]
-    assert corpus.warnings[0].text == "2 records have no text and were left out"
+    assert corpus.warnings[0].text == "2 records have no text and were left out (lines 3, 4)"
 
 
 def test_one_class_is_not_enough(opened, write):

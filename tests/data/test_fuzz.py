@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from rnnctl.config import CorpusConfig
 from rnnctl.data.corpus import open_corpus
-from rnnctl.data.labelled import labels_lines
-from rnnctl.data.opentext import open_text
-from rnnctl.data.tables import rows
+from rnnctl.data.recognition import labels_lines
+from rnnctl.data.text import beginning, open_text
 from rnnctl.data.tokenizers import MalformedTextError, Tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import CorruptRunError, RnnctlError
@@ -73,11 +72,11 @@ ENCODINGS = st.sampled_from(["utf-8", "utf-8", "utf-16", "utf-32", "cp1252", "sh
 
 @FUZZ
 @given(data=CONTENT, kind=st.sampled_from(KINDS), encoding=ENCODINGS, labelled=st.booleans())
-def test_tables(write, cache, data, kind, encoding, labelled, part):
+def test_tables(write, cache, table_rows, data, kind, encoding, labelled, part):
     try:
         file = open_text(write(f"table{kind}", data), encoding=encoding, cache=cache)
-        labels_lines(file)
-        for row in rows(file, kind, text_field=None, label_field=None, labelled=labelled):
+        labels_lines(beginning(file))
+        for row in table_rows(file, kind, cache=cache, labelled=labelled):
             (row["text"] + row["label"]).encode()
     except RnnctlError as error:
         assert error.message

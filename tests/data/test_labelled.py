@@ -6,8 +6,7 @@ import pytest
 
 from rnnctl.config import CorpusConfig
 from rnnctl.data.corpus import open_corpus
-from rnnctl.data.labelled import labels_lines
-from rnnctl.data.opentext import open_text
+from rnnctl.data.recognition import labels_lines
 from rnnctl.errors import DataError
 
 STORY = "".join(f"{['He', 'She', 'Then'][i % 3]} went on, {i} steps.\n" for i in range(60))
@@ -28,8 +27,8 @@ STORY = "".join(f"{['He', 'She', 'Then'][i % 3]} went on, {i} steps.\n" for i in
         ("", False),
     ],
 )
-def test_labels_are_recognised_where_there_is_no_doubt(write, cache, content, labels):
-    assert labels_lines(open_text(write("t", content), encoding="utf-8", cache=cache)) is labels
+def test_labels_are_recognised_where_there_is_no_doubt(content, labels):
+    assert labels_lines([line for line in content.split("\n") if line]) is labels
 
 
 def test_a_story_is_no_labelled_corpus(write, cache):

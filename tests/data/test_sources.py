@@ -50,7 +50,11 @@ def test_the_imdb_archive_as_it_is_unpacked_has_two_classes(opened, write, tmp_p
     counts = {split: Counter(d.label for d in corpus.documents(split)) for split in SPLITS}
     assert counts["test"] == {"neg": 12, "pos": 12}
     assert counts["train"] + counts["valid"] == {"neg": 12, "pos": 12}
-    (warning,) = corpus.warnings
+    others, warning = corpus.warnings
+    assert others.text == (
+        "65 files used; left out: 3 files with unknown endings (.feat, .vocab); "
+        "about the corpus, by the name: README"
+    )
     assert warning.text.startswith("left out, for they are in no folder of a label: ")
     assert all(f"{root}/{name}" in warning.text for name in ("train/unsup/,", "test/urls_neg.txt"))
 
@@ -58,11 +62,17 @@ def test_the_imdb_archive_as_it_is_unpacked_has_two_classes(opened, write, tmp_p
 def test_labels_that_one_split_lacks_are_named(opened, write, tmp_path):
     reviews(write, "set/train", ("pos", "neg", "odd"))
     reviews(write, "set/test", ("pos", "neg", "new", "newer"))
-    corpus = opened(tmp_path / "set", task="sentiment")
+    with pytest.raises(DataError, match="test has 2 labels that train lacks: 'new', 'newer'") as it:
+        opened(tmp_path / "set", task="sentiment")
+    assert "train has 'neg', 'odd', 'pos'" in it.value.message
+    assert "--new-labels drop" in it.value.hint
+    config = CorpusConfig(sources=(str(tmp_path / "set"),), new_labels="drop")
+    corpus = open_corpus(config, task="sentiment", cache=tmp_path / "cache")
     assert [w.text for w in corpus.warnings] == [
+        "24 documents of test with labels that train lacks left out: 'new', 'newer'",
         "train has 1 label that test lacks: 'odd'",
-        "test has 2 labels that train lacks: 'new', 'newer'",
     ]
+    assert {d.label for d in corpus.documents("test")} == {"pos", "neg"}
 
 
 def test_a_folder_that_is_given_may_itself_be_a_label(opened, write, tmp_path):
@@ -87,8 +97,8 @@ def test_what_a_folder_with_splits_holds_besides_is_named(write, tmp_path):
     files, said = arranged(root)
     assert files == {"valid": ["dev.txt"], "train": ["train.txt"]}
     assert said == {
-        "left_out": f"{root}: dev.txt is valid, train.txt is train, by the names; left out, for "
-        "their names say no split: car.txt, plane.txt, more"
+        "left_out": "2 files used; left out: 1 file with unknown endings (.png); "
+        "3 files whose names say no split (car.txt, more, plane.txt)"
     }
 
 
@@ -97,7 +107,7 @@ def test_what_lies_beside_folders_of_splits_is_named(write, tmp_path):
         write(f"set/{name}", "text")
     files, said = arranged(tmp_path / "set")
     assert files == {"test": ["b.txt"], "train": ["a.txt"]}
-    assert said["left_out"].endswith("say no split: d.txt, other")
+    assert said["left_out"].endswith("whose names say no split (d.txt, other)")
 
 
 def test_two_folders_for_one_split_are_refused(write, tmp_path):

@@ -1,0 +1,181 @@
+"""Labels: as text, in order, and which of two writings of one label is meant."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rnnctl.errors import DataError
+
+# Kinds of characters that no label holds, by Unicode's names for them.
+_UNFIT = {
+    "Cc": "a control character",
+    "Cs": "a lone surrogate",
+    "Zl": "a line separator",
+    "Zp": "a paragraph separator",
+}
+_NAMES = {"\t": "a tab", "\n": "a line break", "\r": "a carriage return", "\x1b": "an escape"}
+_NUMBERED = re.compile(r"([^\d+-]*)([+-]?\d+(?:[.,]\d+)?)(\D*)")
+_NO_LABEL = "label that record, or remove it"
+_TRUTH = {"true": "1", "false": "0"}
+
+
+class NoLabelError(DataError):
+    """A record whose label field is empty."""
+
+
+def label_text(value: object, where: str, field: str) -> str:
+    """A label as text. Raises: NoLabelError for none, DataError for what is no single label."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if number or (isinstance(value, str) and value.strip()):
+        label = str(value).strip()
+        _check(label, where, field)
+        return label
+    if isinstance(value, str) and value:
+        raise NoLabelError(f"{where}: the label field {field!r} is blank", hint=_NO_LABEL)
+    if value in (None, "", []) or (isinstance(value, float) and math.isnan(value)):
+        raise NoLabelError(f"{where}: the label field {field!r} is empty", hint=_NO_LABEL)
+    if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
+        raise several_labels(where, [str(one) for one in value])
+    raise DataError(
+        f"{where}: {short(value)} in the field {field!r} is no label",
+        hint="name the right one: --label-field FIELD",
+    )
+
+
+def several_labels(where: str, labels: Sequence[str]) -> DataError:
+    """What to say of a text that has more than one label."""
+    return DataError(
+        f"{where}: {len(labels)} labels ({', '.join(labels)[:80]}): a text has one label here",
+        hint="keep one label of each text, or make one of several by joining them with a hyphen "
+        f"({'-'.join(labels)[:60]})",
+    )
+
+
+def _check(label: str, where: str, field: str) -> None:
+    """Raises: DataError for a character that would break the lines that labels are written in.
+
+    Everything else may be part of how a language or an emoji is written: U+200C, U+200D, U+00A0.
+    """
+    bad = next((char for char in label if unicodedata.category(char) in _UNFIT), None)
+    if bad is None:
+        return
+    name = _NAMES.get(bad) or _UNFIT[unicodedata.category(bad)]
+    raise DataError(
+        f"{where}: the label {short(label)} in the field {field!r} holds {name} (U+{ord(bad):04X})",
+        hint="write a space or nothing in its place; or is another field the label? "
+        "--label-field FIELD",
+    )
+
+
+def short(value: object) -> str:
+    """A value of a stranger's file, for a message."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:60]}…"
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Labels by number where all are numbers, or one word with a number ("4 stars"), or rows of
+    one sign (★★★); by alphabet otherwise."""
+    names = sorted(set(labels))
+    parts = [_NUMBERED.fullmatch(name.strip()) for name in names]
+    words = {(_singular(part[1]), _singular(part[3])) for part in parts if part}
+    if names and all(parts) and len(words) == 1:
+        found = [float(part[2].replace(",", ".")) for part in parts if part]
+        return tuple(name for _, name in sorted(zip(found, names, strict=True)))
+    if all(len(set(name)) == 1 and not name.isalnum() for name in names) and (
+        len({name[0] for name in names}) == 1
+    ):
+        return tuple(sorted(names, key=len))
+    return tuple(names)
+
+
+def _singular(word: str) -> str:
+    return word.strip().casefold().removesuffix("s")
+
+
+def unify(known: Sequence[str], found: Sequence[str]) -> dict[str, str]:
+    """Which of the `known` labels each of the `found` ones is, where that is beyond doubt.
+
+    It is for numbers (1, 1.0), for truth values in any case (true, True), for capital and small
+    letters where each writes them in one way, and for 1 and 0 where the others are true and false.
+    """
+    same: dict[str, str] = {}
+    by_form: dict[str, list[str]] = {}
+    for name in known:
+        by_form.setdefault(_form(name), []).append(name)
+    forms = [_form(name) for name in found]
+    for name, form in zip(found, forms, strict=True):
+        meant = by_form.get(form, [])
+        if name not in known and len(meant) == 1 and forms.count(form) == 1:
+            same[name] = meant[0]
+    left = [name for name in found if name not in known and name not in same]
+    if left and not same and set(map(_bit, found)) <= {"0", "1"}:
+        bits = {_bit(name): name for name in known}
+        if set(bits) == {"0", "1"} and len(known) == 2:
+            same = {name: bits[_bit(name)] for name in found if name != bits[_bit(name)]}
+    return same
+
+
+def one_writing(found: Sequence[str]) -> dict[str, str]:
+    """Labels of one column that are the same beyond doubt (true and True, 1 and 1.0), each with
+    the writing that comes first."""
+    first: dict[str, str] = {}
+    same: dict[str, str] = {}
+    for name in found:
+        form = _form(name)
+        if form not in _TRUTH and not _is_number(form):
+            continue
+        meant = first.setdefault(form, name)
+        if meant != name:
+            same[name] = meant
+    return same
+
+
+def resembling(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of labels that differ only in their capital letters or spaces."""
+    first: dict[str, str] = {}
+    found = []
+    for name in labels:
+        form = " ".join(name.casefold().split())
+        if form in first:
+            found.append((first[form], name))
+        first.setdefault(form, name)
+    return found
+
+
+def nearest(wrong: str, known: Sequence[str]) -> str | None:
+    """The known label that may have been meant."""
+    near = difflib.get_close_matches(wrong.casefold(), [name.casefold() for name in known], 1, 0.6)
+    return next((name for name in known if near and name.casefold() == near[0]), None)
+
+
+def said(same: Mapping[str, str]) -> str:
+    """Which labels were taken for which, in words."""
+    return ", ".join(f"{new!r:.60} is {old!r:.60}" for new, old in same.items())
+
+
+def _form(name: str) -> str:
+    plain = " ".join(name.casefold().split())
+    if not _is_number(plain):
+        return plain
+    value = float(plain)
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[+-]?\d{1,15}(\.\d{1,15})?", text) is not None
+
+
+def _bit(name: str) -> Any:
+    return _TRUTH.get(_form(name), _form(name))

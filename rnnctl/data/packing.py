@@ -1,0 +1,262 @@
+"""How a file is packed: compressed streams, and archives with files in them.
+
+What a file is, is told by its first bytes; its name is only checked against them.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from rnnctl.data.cache import storage_errors
+from rnnctl.errors import DataError
+
+CHUNK = 1 << 20
+SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstandard"}
+ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tzst"}
+OFFICE_SUFFIXES = {".xlsx", ".xls", ".ods", ".docx", ".doc", ".odt", ".pptx", ".odp"}
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstandard",
+}
+_BZIP2_BLOCKS = {b"1AY&SY", b"\x17rE8P\x90"}
+_ZIP = b"PK\x03\x04"
+_TAR_BLOCK = 512
+_SMALL = 512  # reads up to this size are filled: they are headers, not content
+_SHEETS = {".xlsx", ".xls", ".ods"}
+
+UNPACKING_ERRORS = (EOFError, zlib.error, lzma.LZMAError, OSError)
+
+
+class Reads:
+    """A stream of bytes that gives what is readable now, after a look at its beginning.
+
+    Not through the stream's own buffer where there is a file behind it: a thread that still waits
+    would hold the buffer's lock when the process wants to end.
+    """
+
+    def __init__(self, stream: BinaryIO | Reads) -> None:
+        self._next = _reader(stream)
+        self._held = b""
+
+    def peek(self, size: int = 1) -> bytes:
+        """What is held of the beginning: at least `size` bytes, fewer only at the end."""
+        while len(self._held) < size:
+            data = self._next(CHUNK >> 4)
+            if not data:
+                break
+            self._held += data
+        return self._held
+
+    def read(self, size: int = -1) -> bytes:
+        """One read's worth, at most `size` bytes; everything for a negative size."""
+        if size < 0:
+            return b"".join(iter(lambda: self.read(CHUNK), b""))
+        if size <= _SMALL:
+            self.peek(size)
+        if self._held:
+            data, self._held = self._held[:size], self._held[size:]
+            return data
+        return self._next(size)
+
+
+def _reader(stream: BinaryIO | Reads) -> Callable[[int], bytes]:
+    if isinstance(stream, Reads):
+        return stream.read
+    try:
+        descriptor = stream.fileno()
+    except (AttributeError, io.UnsupportedOperation):
+        read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
+        return read
+    return lambda size: os.read(descriptor, size)
+
+
+def compression(head: bytes) -> str | None:
+    """How a stream that begins so is packed; None if it is not. 10 bytes are enough."""
+    kind = next((kind for magic, kind in _COMPRESSED.items() if head.startswith(magic)), None)
+    return None if kind == "bzip2" and head[4:10] not in _BZIP2_BLOCKS else kind
+
+
+def check_suffix(path: Path, head: bytes, name: str) -> None:
+    """Raises: DataError if the name says that the file is packed, and it is packed otherwise."""
+    said = SUFFIXES.get(path.suffix.lower())
+    if said and said != compression(head) and head:
+        raise DataError(f"{name} is not a {said} file", hint="rename it to what it is")
+
+
+def unpacked(stream: BinaryIO | Reads, kind: str | None) -> BinaryIO:
+    """The content of a compressed stream, as it can be unpacked."""
+    if kind == "gzip":
+        import gzip
+
+        return gzip.GzipFile(fileobj=stream)  # type: ignore[return-value,arg-type]
+    if kind == "bzip2":
+        import bz2
+
+        return bz2.BZ2File(stream)  # type: ignore[return-value,arg-type]
+    if kind == "xz":
+        return lzma.LZMAFile(stream)  # type: ignore[return-value,arg-type]
+    if kind == "zstandard":
+        return _Zstandard(stream)  # type: ignore[return-value]
+    return stream  # type: ignore[return-value]
+
+
+class _Zstandard:
+    """A zstandard stream, by the library that `datasets` brings."""
+
+    def __init__(self, stream: BinaryIO | Reads) -> None:
+        import pyarrow
+
+        source = pyarrow.PythonFile(_Closable(stream), mode="r")
+        self._stream = pyarrow.CompressedInputStream(source, "zstd")
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._stream.read(None if size < 0 else size)
+        return data
+
+
+class _Closable:
+    """What `pyarrow` asks of a file beside `read`."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO | Reads) -> None:
+        self.read = stream.read
+
+    def close(self) -> None:
+        """It is not ours to close."""
+
+
+def read_unpacked(stream: BinaryIO | Reads, size: int, name: str) -> bytes:
+    """Up to `size` bytes. Raises: DataError for a damaged file."""
+    try:
+        return stream.read(size)
+    except UNPACKING_ERRORS as error:
+        raise damaged(name, error) from error
+
+
+def damaged(name: str, error: BaseException) -> DataError:
+    """What to say of a packed file that cannot be unpacked."""
+    return DataError(f"{name} is damaged or cut off ({error})", hint="fetch or pack the file again")
+
+
+# -- archives --------------------------------------------------------------------------------
+
+
+def archive_kind(stream: Reads, kind: str | None, name: str) -> str | None:
+    """ "zip", "tar", or None for a stream that is no archive; `kind` is its compression."""
+    if kind is None:
+        head = stream.peek()
+        if head.startswith(_ZIP):
+            return "zip"
+        # A tape archive is written in blocks, so that its first header comes in one read.
+        return "tar" if _is_tar(head) else None
+    try:
+        with io.BytesIO(stream.peek(1 << 16)) as beginning:
+            head = unpacked(beginning, kind).read(_TAR_BLOCK)
+    except UNPACKING_ERRORS:  # cut off, as the beginning of a large file is, or damaged
+        return None
+    return "tar" if _is_tar(head) else None
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file at `path` is a zip or tape archive, compressed or not. Raises: OSError."""
+    with path.open("rb") as file:
+        stream = Reads(file)
+        return archive_kind(stream, compression(stream.peek(_TAR_BLOCK)), str(path)) is not None
+
+
+def unpack_archive(path: Path, folder: Path, name: str) -> None:
+    """Write the files of an archive below `folder`.
+
+    Links, devices, hidden files and names that lead outside are passed over.
+
+    Raises: DataError for an office document, a locked or a damaged archive; StorageError.
+    """
+    refuse_office(path, name)
+    try:
+        opened = _zipped(path, name) if zipfile.is_zipfile(path) else _taped(path)
+        for member, content in opened:
+            place = _place(member, folder)
+            if place is None:
+                continue
+            with storage_errors(place):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                target = place.open("wb")
+            with target:
+                while data := content.read(CHUNK):
+                    with storage_errors(place):
+                        target.write(data)
+    except (*UNPACKING_ERRORS, tarfile.TarError, zipfile.BadZipFile, RuntimeError) as error:
+        raise damaged(name, error) from error
+
+
+def _zipped(path: Path, name: str) -> Iterator[tuple[str, BinaryIO]]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if member.flag_bits & 1:
+                raise DataError(f"{name} is locked with a password", hint="unpack it first")
+            if not member.is_dir():
+                with archive.open(member) as content:
+                    yield member.filename, content  # type: ignore[misc]
+
+
+def _taped(path: Path) -> Iterator[tuple[str, BinaryIO]]:
+    with path.open("rb") as file:
+        stream = Reads(file)
+        source = unpacked(stream, compression(stream.peek(_TAR_BLOCK)))
+        with tarfile.open(fileobj=source, mode="r|") as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.isfile() else None
+                if content is not None:
+                    yield member.name, content  # type: ignore[misc]
+
+
+def _place(member: str, folder: Path) -> Path | None:
+    """Where a member goes; None for one that is not wanted or would go somewhere else."""
+    parts = [part for part in PurePosixPath(member.replace("\\", "/")).parts if part != "/"]
+    unwanted = any(part.startswith(".") or part == "__MACOSX" or ":" in part for part in parts)
+    return None if unwanted or not parts else folder.joinpath(*parts)
+
+
+def refuse_office(path: Path, name: str) -> None:
+    """Raises: DataError for a file of an office program, with the way to a text or a table."""
+    suffix = Path(name).suffix.lower()
+    sheet = suffix in _SHEETS
+    inside = False
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile as error:
+            raise damaged(name, error) from error
+        inside = "[Content_Types].xml" in names or "mimetype" in names
+        sheet = sheet or any(one.startswith("xl/") for one in names)
+    if suffix in OFFICE_SUFFIXES or inside:
+        what = "a spreadsheet" if sheet else "a document of an office program"
+        way = "CSV (UTF-8)" if sheet else "plain text (UTF-8)"
+        raise DataError(
+            f"{name} is {what}, not text", hint=f"save it as {way} there: File, Save as, {way}"
+        )
+
+
+def copy_stream(stream: Reads, path: Path) -> None:
+    """Write what comes to a file. Raises: StorageError, OSError from reading."""
+    with storage_errors(path):
+        target = path.open("wb")
+    with target:
+        shutil.copyfileobj(stream, target, CHUNK)

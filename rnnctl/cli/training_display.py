@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -174,8 +176,10 @@ def introduction(event: Started) -> str:
     begun = f"going on after step {event.step:,}" if event.step else f"run {event.run}"
     if event.ended:
         begun = f"ended at step {event.step:,}: nothing is left to train"
+    here = f"{Path.cwd()}{os.sep}"
+    read = "".join(f"{note.removeprefix(here)}\n" for note in event.notes)
     return (
-        f"{event.corpus}{_labels(event.labels)}\n"
+        f"{read}{event.corpus}{_labels(event.labels)}\n"
         f"{plural(event.train_tokens, 'training token')}, vocabulary {event.vocab_size:,}{cut}\n"
         f"{display_name(model.cell)}, {layers}, {plural(event.parameters, 'parameter')}; "
         f"{event.device}, {plural(event.threads, 'thread')}\n"

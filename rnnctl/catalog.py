@@ -65,9 +65,9 @@ LEVELS: Final[dict[str, tuple[str, str]]] = {
 
 # Each attribute reads one kind of source.
 READERS: Final[dict[str, tuple[str, str]]] = {
-    "text": ("rnnctl.data.opentext:open_text", "Plain text, packed or not, in any encoding."),
-    "table": ("rnnctl.data.rows:read_text_tables", "csv, tsv, json, jsonl: texts and labels."),
-    "parquet": ("rnnctl.data.rows:read_parquet", "Parquet files, memory-mapped."),
+    "text": ("rnnctl.data.text:open_text", "Plain text, packed or not, in any encoding."),
+    "table": ("rnnctl.data.tables:text_table", "csv, tsv, json, jsonl: texts and labels."),
+    "parquet": ("rnnctl.data.tables:parquet_table", "Parquet files, memory-mapped."),
     "hub": ("rnnctl.data.hub:load", "hub:NAME[:SPLIT] through the datasets library."),
     "task": ("rnnctl.data.bench_tasks:task_documents", "task:NAME, memory tasks made of symbols."),
 }

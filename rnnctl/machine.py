@@ -106,14 +106,25 @@ def _cap() -> str | None:
     return name or None
 
 
-def cap_libraries() -> None:
-    """Make PyTorch and its libraries keep to `RNNCTL_CPU` as well. Call before they are loaded.
+def library_caps() -> dict[str, str]:
+    """Variables of the environment that make the libraries keep to `RNNCTL_CPU` as well.
 
-    Variables that are set already are left alone. Raises UsageError as `level` does.
+    They must be set before PyTorch is loaded. Raises UsageError as `level` does.
     """
-    if capped() and "torch" not in sys.modules:
-        for name, value in _LIBRARY_CAPS.get(level(), {}).items():
+    return dict(_LIBRARY_CAPS.get(level(), {})) if capped() else {}
+
+
+def cap_libraries() -> None:
+    """Set `library_caps`, but for those that are set already; nothing where it is too late."""
+    caps = library_caps()
+    if "torch" not in sys.modules:
+        for name, value in caps.items():
             os.environ.setdefault(name, value)
+
+
+def compiled_for() -> str | None:
+    """The processor that numba compiles for where it is capped, in LLVM's name; else None."""
+    return library_caps().get("NUMBA_CPU_NAME")
 
 
 @cache

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_report_header() -> str:
     return f"processor: {machine.processor()}, used as {machine.described()}"
+
+
+# For tests that run on every engine: the one that needs numba is left out where there is none.
+FUSED = pytest.param(
+    "fused", marks=pytest.mark.skipif(find_spec("numba") is None, reason="numba is not installed")
+)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def _has_stock(cell: Cell, inputs: Tensor) -> bool:
 
 
 def has_passes(cell: Cell) -> bool:
-    """Whether `kernels` knows how the parts of this cell lie in memory."""
+    """Whether `cpu.steps` knows how the parts of this cell lie in memory."""
     return cell.name in FUSED_FROM
 
 
@@ -128,9 +128,9 @@ def _fused_pays(cell: Cell, dtype: torch.dtype, hidden_size: int) -> bool:
         return True
     if hidden_size < FUSED_FROM[cell.name]:
         return False
-    from rnnctl.nn.sequence import can_run  # imports numba
+    from rnnctl.nn.cpu.tiles import shape_for  # imports numba
 
-    return can_run(dtype)
+    return shape_for(dtype) is not None
 
 
 def run(
@@ -164,7 +164,7 @@ def run(
 
 
 def _fused() -> Layer:
-    from rnnctl.nn.fused import fused  # imports numba
+    from rnnctl.nn.cpu.layer import fused  # imports numba
 
     return fused
 

@@ -124,14 +124,16 @@ def _read_layer(
     first: Parts,
 ) -> tuple[Tensor, Tensor]:
     """vectors (M, E), index (N,) -> h (N, H), and the coordinate that is carried (B, H)."""
-    from rnnctl.nn import sequence  # imports numba
+    from rnnctl.nn.cpu.sequence import read_steps  # imports numba
+    from rnnctl.nn.cpu.tiles import shape_for
 
     texts = len(first[0])
     x = packed(weights.w_ih, len(vectors), weights.b_ih)(vectors)
     carried = first[-1].clone()
-    if texts > 1 and sequence.can_run(torch.float32):
+    shape = shape_for(torch.float32)
+    if texts > 1 and shape is not None:
         sizes = np.array(layout.sizes)
-        hidden = sequence.read_steps(cell, x, index, sizes, weights, first[0], carried)
+        hidden = read_steps(cell, shape, x, index, sizes, weights, first[0], carried)
         return hidden, carried
     return _read_stepwise(cell, x, index, layout, weights, first[0], carried), carried
 
@@ -145,8 +147,8 @@ def _read_stepwise(
     initial: Tensor,
     carried: Tensor,
 ) -> Tensor:
-    """As `sequence.read_steps`: one product and one compiled pass a step, for any processor."""
-    from rnnctl.nn.kernels import kernels
+    """As `cpu.sequence.read_steps`: one product and one compiled pass a step, for any processor."""
+    from rnnctl.nn.cpu.steps import kernels
 
     texts, size = initial.shape
     x_parts = x.numpy().reshape(len(x), cell.gate_count, size)

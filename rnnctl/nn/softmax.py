@@ -146,7 +146,7 @@ def _exponentials(logits: Tensor, targets: Tensor, least: int) -> tuple[Tensor, 
     Both are 0 where there is no target. `least`: the vocabulary from which passes are compiled.
     """
     if _compiled(logits, least):
-        from rnnctl.nn.softmax_rows import exponentials  # imports numba
+        from rnnctl.nn.cpu.softmax import exponentials  # imports numba
 
         return exponentials(logits, targets)
     z = _at_least_float(logits)
@@ -161,10 +161,12 @@ def _exponentials(logits: Tensor, targets: Tensor, least: int) -> tuple[Tensor, 
 def _add_weight_gradient(total: Tensor, e: Tensor, features: Tensor) -> None:
     """total (V, F') += e^T features, in fp32 at least."""
     if _compiled(e, LARGE):
-        from rnnctl.nn import outer, tiles  # imports numba
+        from rnnctl.nn.cpu.tiles import shape_for  # imports numba
+        from rnnctl.nn.cpu.weight_gradients import add_weight_gradient
 
-        if tiles.available(e.dtype):
-            outer.add_weight_gradient(total, e, features)
+        shape = shape_for(e.dtype)
+        if shape is not None:
+            add_weight_gradient(shape, total, e, features)
             return
     total += weight_gradient(e, features)
 

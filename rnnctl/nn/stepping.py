@@ -78,7 +78,7 @@ class _Passes:
 
     def step(self, x: Values, u: Values, state: tuple[Values, ...]) -> tuple[Any, tuple[()]]:
         """As `Cell.step`, without the gates."""
-        from rnnctl.nn.kernels import kernels  # imports numba
+        from rnnctl.nn.cpu.steps import kernels  # imports numba
 
         hidden, carried = np.empty_like(state[0]), state[-1].copy()
         kernels(self._cell).read(0, x, self._numbers, u, carried, hidden)

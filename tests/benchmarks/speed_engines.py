@@ -8,6 +8,7 @@ Same weights and inputs on both sides; loss and gradients are compared first. Pr
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from speed_harness import Other, compare, report, serve, timed
 from torch import Tensor, nn
 
+from rnnctl.machine import described, has_fast_bf16
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.products import packed
 from rnnctl.nn.recurrent import Recurrent
@@ -103,6 +105,7 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--cells", default="lstm,gru,rnn")
     parser.add_argument("--sizes", default="0,1,2", help="which of the sizes, by number")
+    parser.add_argument("--dtypes", default="fp32,bf16")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--patience", type=float, default=60, help="seconds per row")
     args = parser.parse_args()
@@ -114,8 +117,12 @@ def main() -> None:
     args.pairs = 5 if args.quick else args.pairs
     sizes = SIZES[:1] if args.quick else [SIZES[int(k)] for k in args.sizes.split(",")]
     cells = args.cells.split(",")
-    rows = [row(c, size, dtype, args) for size in sizes for c in cells for dtype in DTYPES]
-    rates = {name: round(product_rate(dtype)) for name, dtype in DTYPES.items()}
+    dtypes = {name: dtype for name, dtype in DTYPES.items() if name in args.dtypes.split(",")}
+    if "bf16" in dtypes and not has_fast_bf16():
+        print(f"no rows in bf16: this machine is used as {described()}", file=sys.stderr)
+        del dtypes["bf16"]
+    rows = [row(c, size, dtype, args) for size in sizes for c in cells for dtype in dtypes]
+    rates = {name: round(product_rate(dtype)) for name, dtype in dtypes.items()}
     report("engines", rows, product_gflops=rates, engine=args.engine)
 
 

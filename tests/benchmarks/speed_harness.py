@@ -20,6 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rnnctl import machine
+
+if caps := {k: v for k, v in machine.library_caps().items() if k not in os.environ}:
+    # RNNCTL_CPU caps both sides of a comparison; PyTorch may have been loaded without knowing it.
+    os.execve(sys.executable, sys.orig_argv, {**os.environ, **caps})
+
 T_95 = {5: 2.776, 10: 2.262, 15: 2.145, 20: 2.093, 30: 2.045}  # two-sided, by number of pairs
 SAMPLE_SECONDS = 0.15
 OTHERS = 0.10
@@ -137,20 +143,16 @@ def ratios(pairs: list[tuple[float, float]]) -> dict[str, Any]:
     }
 
 
-def machine() -> dict[str, Any]:
+def surroundings() -> dict[str, Any]:
     """Where and with what: processor, cores, versions, commit."""
     import torch
 
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":", 1)[1].strip() if names else cpu
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
     return {
-        "cpu": cpu,
+        "cpu": machine.processor(),
+        "level": machine.described(),
         "cpus": os.cpu_count(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "torch_threads": torch.get_num_threads(),
@@ -165,4 +167,6 @@ def machine() -> dict[str, Any]:
 
 
 def report(name: str, rows: list[dict[str, Any]], **more: Any) -> None:
-    print(json.dumps({"benchmark": name, "machine": machine(), "rows": rows, **more}, indent=2))
+    print(
+        json.dumps({"benchmark": name, "machine": surroundings(), "rows": rows, **more}, indent=2)
+    )

@@ -17,6 +17,7 @@ from rnnctl.inference.classify import Predictor, answers
 from rnnctl.inference.lines import Line
 from rnnctl.inference.records import RecordReader
 from rnnctl.tasks.loading import load
+from tests.conftest import FUSED
 
 TEXT = "good film, bad film, a film so long that nobody knows how it ends: naïve 猫. " * 3
 LABELS = ("bad", "good", "so so")
@@ -31,14 +32,14 @@ MODELS = [
 TEXTS = ["good film", "", "bad", "a film so long that nobody knows", "Ж猫\x00\x85\u2028", TEXT]
 
 
-@pytest.fixture(scope="module", params=["auto", "fused"])
+@pytest.fixture(scope="module", params=["auto", FUSED])
 def predictor(make_run: Make, request: pytest.FixtureRequest) -> Predictor:
     """At the start of a filter, and once it has read so much that it reads side by side."""
     run = make_run(TEXT, labels=LABELS, bidirectional=True, pool="meanmax")
     return Predictor(load(run, engine=request.param))
 
 
-@pytest.mark.parametrize("engine", ["auto", "fused"])
+@pytest.mark.parametrize("engine", ["auto", FUSED])
 @pytest.mark.parametrize("model", MODELS)
 def test_probabilities_are_those_of_torch(
     make_run: Make,

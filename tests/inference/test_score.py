@@ -22,6 +22,7 @@ from rnnctl.inference.score import Reading, Scorer, Tally
 from rnnctl.inference.scored_lines import paragraphs
 from rnnctl.inference.scoring import TextReader
 from rnnctl.tasks.loading import load
+from tests.conftest import FUSED
 
 TEXT = "the cat sat on the mat. «ça va?» the dog ate the hat, and naïve 猫 slept.\n\n" * 3
 MODELS = [
@@ -46,13 +47,13 @@ def scorers(make_run: Make) -> dict[str, Scorer]:
     return make_scorers(make_run, "auto")
 
 
-@pytest.fixture(scope="module", params=["auto", "fused"])
+@pytest.fixture(scope="module", params=["auto", FUSED])
 def both(make_run: Make, request: pytest.FixtureRequest) -> dict[str, Scorer]:
     """At the start of a filter, and once it has read so much that it reads side by side."""
     return make_scorers(make_run, request.param)
 
 
-@pytest.mark.parametrize("engine", ["auto", "fused"])
+@pytest.mark.parametrize("engine", ["auto", FUSED])
 @pytest.mark.parametrize("settings_", MODELS)
 def test_every_token_costs_what_torch_says(
     make_run: Make,

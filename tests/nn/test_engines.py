@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn import engines
 from rnnctl.nn.recurrent import Recurrent, State
+from tests.conftest import FUSED
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
 
@@ -130,11 +131,10 @@ def test_fused_is_torch_nn_in_float32(cell: str, nonlinearity: str, case: dict[s
 
 
 @pytest.mark.usefixtures("processor")
-@pytest.mark.parametrize("engine", ["closed", "fused"])
+@pytest.mark.parametrize("engine", ["closed", FUSED])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_long_sequences_agree_within_1e_6(cell: str, engine: str) -> None:
     """At real sizes the norms say 1e-6 in fp32."""
-    pytest.importorskip("numba")
     torch.manual_seed(0)
     inputs = torch.randn(40, 16, 48, requires_grad=True)
     model = Recurrent(cell, 48, 64, 2, engine=engine)
@@ -152,11 +152,10 @@ def test_long_sequences_agree_within_1e_6(cell: str, engine: str) -> None:
 
 
 @pytest.mark.usefixtures("processor")
-@pytest.mark.parametrize("engine", ["closed", "fused"])
+@pytest.mark.parametrize("engine", ["closed", FUSED])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_bf16_follows_fp32(cell: str, engine: str) -> None:
     """Under autocast outputs and gradients stay within bf16's rounding, the state is in fp32."""
-    pytest.importorskip("numba")
     torch.manual_seed(0)
     model = Recurrent(cell, 24, 32, 2, engine=engine)
     inputs = torch.randn(60, 8, 24, requires_grad=True)
@@ -178,7 +177,7 @@ def test_bf16_follows_fp32(cell: str, engine: str) -> None:
 
 
 @pytest.mark.usefixtures("processor")
-@pytest.mark.parametrize("engine", ["torch", "closed", "fused"])
+@pytest.mark.parametrize("engine", ["torch", "closed", FUSED])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_lengths_are_those_of_packed_sequences(cell: str, engine: str, bidirectional: bool) -> None:
@@ -230,7 +229,8 @@ def test_choice_of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert engines.choose("auto", gru, inputs, 64) == "fused"
     assert engines.choose("auto", lstm, inputs, 64) == "torch"
     assert engines.choose("auto", lstm, inputs, 512) == "fused"
-    whole = pytest.importorskip("rnnctl.nn.sequence").can_run(inputs.dtype)
+    tiles = pytest.importorskip("rnnctl.nn.cpu.tiles")
+    whole = tiles.shape_for(inputs.dtype) is not None
     assert engines.choose("auto", lstm, inputs, 128) == ("fused" if whole else "torch")
     assert engines.choose("auto", lstm, inputs, 64, within=True) == "fused"
     assert engines.choose("auto", gru, inputs.double(), 64) == "torch"

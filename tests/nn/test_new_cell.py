@@ -20,6 +20,7 @@ import torch
 from rnnctl import catalog
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.stepping import Stepper
+from tests.conftest import FUSED
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 
@@ -60,7 +61,7 @@ def by_autograd(made: LanguageModel, ids: torch.Tensor, targets: torch.Tensor) -
     return torch.stack(nats).sum()
 
 
-@pytest.mark.parametrize("engine", ["auto", "closed", "fused", "torch"])
+@pytest.mark.parametrize("engine", ["auto", "closed", FUSED, "torch"])
 def test_it_learns_as_its_equations_say(engine: str) -> None:
     made = model()
     made.recurrent.engine = engine

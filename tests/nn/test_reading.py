@@ -15,7 +15,7 @@ from rnnctl.nn.models import POOLS, Classifier, LanguageModel
 from rnnctl.nn.reading import Layout, can_read, each, groups
 
 pytest.importorskip("numba")
-from rnnctl.nn import sequence
+from rnnctl.nn.cpu import tiles
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
 SIZES: dict[str, Any] = {"vocab_size": 23, "embedding_size": 6, "hidden_size": 8}
@@ -27,7 +27,7 @@ IDS = np.random.default_rng(0).integers(23, size=LENGTHS.sum())
 def ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """The compiled pass over whole sequences, where this processor has it, and without it."""
     if request.param == "step by step":
-        monkeypatch.setattr(sequence, "can_run", lambda dtype: False)
+        monkeypatch.setattr(tiles, "shape_for", lambda dtype: None)
 
 
 def padded(values: np.ndarray[Any, Any], filler: int) -> torch.Tensor:

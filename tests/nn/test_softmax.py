@@ -71,6 +71,7 @@ def test_losses_and_gradients(
 
 
 def test_without_numba_the_numbers_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
     *exact, targets = problem(30, 7, 50, 0)
     f, w, b = (part.detach().float().requires_grad_() for part in exact)
     results = []

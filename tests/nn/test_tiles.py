@@ -9,17 +9,23 @@ from rnnctl.nn.recurrent import Recurrent
 
 pytest.importorskip("numba")
 
-from rnnctl.nn import sequence, tiles
-from rnnctl.nn.outer import BREADTH, weight_gradients
-from rnnctl.nn.team import compile_passes
+from rnnctl import machine
+from rnnctl.nn.cpu import layer, tiles
+from rnnctl.nn.cpu.compiling import compile_passes
+from rnnctl.nn.cpu.tiles import HALF_SHAPE, SHAPES, Shape
+from rnnctl.nn.cpu.weight_gradients import BREADTH, weight_gradients
 
-HALF = pytest.param(
-    True,
-    marks=pytest.mark.skipif(not tiles.available(torch.bfloat16), reason="no AVX-512 bf16"),
-)
-FULL = pytest.param(
-    False, marks=pytest.mark.skipif(not tiles.available(torch.float32), reason="no AVX-512")
-)
+
+def tile(name: str, shape: Shape) -> object:
+    """Tiles of lesser processors run on any: so Arm's arithmetic is tested here, not its speed."""
+    needed = "avx512bf16" if shape.half else "avx512" if shape.lanes == 16 else "generic"
+    missing = needed not in machine.levels() or machine.outranks(needed, machine.level())
+    reason = f"no {needed} here: {machine.described()}"
+    return pytest.param(shape, id=name, marks=pytest.mark.skipif(missing, reason=reason))
+
+
+TILES = [tile(name, SHAPES[name]) for name in ("avx512", "avx2", "neon")]
+TILES.append(tile("bf16", HALF_SHAPE))
 
 
 def draw(*shape: int, half: bool) -> torch.Tensor:
@@ -27,33 +33,33 @@ def draw(*shape: int, half: bool) -> torch.Tensor:
     return values.bfloat16() if half else values
 
 
-@pytest.mark.parametrize("half", [FULL, HALF])
+@pytest.mark.parametrize("shape", TILES)
 @pytest.mark.parametrize(
     ("rows", "inner", "width"), [*((n, 10, 40) for n in range(1, 9)), (15, 34, 70), (1, 6, 1)]
 )
-def test_a_product_is_that_of_float64(half: bool, rows: int, inner: int, width: int) -> None:
+def test_a_product_is_that_of_float64(shape: Shape, rows: int, inner: int, width: int) -> None:
     """Every number of rows of a tile, more than one tile, and columns that fill no panel."""
     torch.manual_seed(0)
-    a, b = draw(rows, inner, half=half), draw(inner, width, half=half)
-    start = torch.zeros(tiles.columns(width))
+    a, b = draw(rows, inner, half=shape.half), draw(inner, width, half=shape.half)
+    start = torch.zeros(shape.columns(width))
     start[:width] = torch.randn(width)
     result = torch.zeros(rows, len(start))
-    blocks = tiles.panels(b)
+    blocks = shape.panels(b)
     places = (a.data_ptr(), inner * a.itemsize, 4, blocks.data_ptr(), start.data_ptr(), 0)
-    shape = (rows, blocks.shape[0], blocks.shape[1])
-    tiles.multiplier(half)(*places, result.data_ptr(), 4 * len(start), *shape)
+    sizes = (rows, blocks.shape[0], blocks.shape[1])
+    tiles.multiplier(shape)(*places, result.data_ptr(), 4 * len(start), *sizes)
     expected = a.double() @ b.double() + start[:width]
     assert float((result[:, :width] - expected).norm() / expected.norm()) < 1e-6
 
 
-@pytest.mark.parametrize("half", [FULL, HALF])
+@pytest.mark.parametrize("shape", TILES)
 @pytest.mark.parametrize(("rows", "width"), [(1301, 21), (3, 2 * BREADTH + 1), (1, 5), (0, 5)])
-def test_sums_over_many_rows_are_those_of_float64(half: bool, rows: int, width: int) -> None:
+def test_sums_over_many_rows_are_those_of_float64(shape: Shape, rows: int, width: int) -> None:
     """More rows or columns than are packed at a time, odd numbers of them, no whole panels."""
     torch.manual_seed(0)
-    outer, inner, other = (draw(rows, size, half=half) for size in (width, 70, 33))
+    outer, inner, other = (draw(rows, size, half=shape.half) for size in (width, 70, 33))
     for inners in ((inner,), (inner, other)):
-        *products, total = weight_gradients(outer, *inners)
+        *products, total = weight_gradients(shape, outer, *inners)
         wide = [*(factor.double() for factor in inners), torch.ones(rows, 1).double()]
         expected = [outer.double().t() @ factor for factor in wide]
         for ours, wanted in zip([*products, total[:, None]], expected, strict=True):
@@ -62,7 +68,7 @@ def test_sums_over_many_rows_are_those_of_float64(half: bool, rows: int, width: 
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-@pytest.mark.skipif(not sequence.can_run(torch.float32), reason="no AVX-512")
+@pytest.mark.skipif(tiles.shape_for(torch.float32) is None, reason="no tiles here")
 def test_the_number_of_threads_changes_no_bit(cell: str) -> None:
     """Streams do not touch each other, and every sum over them is in one order."""
     torch.manual_seed(0)
@@ -94,7 +100,7 @@ def test_step_by_step_gives_the_same(
     found = []
     for whole in (True, False):
         if not whole:
-            monkeypatch.setattr(tiles, "available", lambda dtype: False)
+            monkeypatch.setattr(layer, "shape_for", lambda dtype: None)
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
             outputs, final = model(inputs, state, starts)
         total = outputs.float().square().sum() + sum(part.sum() for part in final)

@@ -1,4 +1,4 @@
-"""The elementwise part of a softmax over a large vocabulary, compiled by numba: see `softmax`."""
+"""The elementwise part of a softmax over a large vocabulary, compiled: see `nn.softmax`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.extending import intrinsic
 from torch import Tensor
 
-from rnnctl.nn.lanes import OPTIONS, WORD, as_array, get, inline, put
-from rnnctl.nn.team import Passes, compile_passes
+from rnnctl.nn.cpu.arithmetic import WORD, get, put
+from rnnctl.nn.cpu.compiling import OPTIONS, Passes, as_array, compile_passes, inline
 
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
@@ -141,7 +141,7 @@ def _passes() -> Passes:
 
 
 def exponentials(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """As `softmax._exponentials`, for fp32 and bf16 on a CPU, spread over torch's threads."""
+    """As `nn.softmax._exponentials`, for fp32 and bf16 on a CPU, spread over torch's threads."""
     nats, inverse = torch.empty(len(logits)), torch.empty(len(logits), 1)
     results = as_array(nats), as_array(inverse)[:, 0]
     _passes()(len(logits), as_array(logits), as_array(targets), *results)

@@ -1,75 +1,18 @@
 """Arithmetic for numba: the functions that `cells` needs, on single floats, and bf16 storage.
 
-Everything is inlined into the passes of `kernels`, where LLVM makes vector instructions of it.
+Everything is inlined into the passes of `steps`, where LLVM makes vector instructions of it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import types
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
-import torch
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.extending import intrinsic, overload
-from numpy.typing import NDArray
-from torch import Tensor
 
-from rnnctl.nn.numba_start import spare_scipy
-
-Array = NDArray[Any]
-OPTIONS: Any = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
-def inline(function: _Function) -> _Function:
-    """Compile the function into whatever compiled function calls it."""
-    compiled: _Function = numba.njit(inline="always", **OPTIONS)(function)
-    return compiled
-
-
-def bound(function: Any, label: str, names: dict[str, Any]) -> Any:
-    """The same code with other meanings for its free names, and a name of its own.
-
-    The name ends in a digest of the sources, so that a changed cell never finds old compiled code.
-    """
-    free = {**function.__globals__, **names}
-    made = types.FunctionType(function.__code__, free, function.__name__)
-    made.__qualname__ = f"{label}{function.__name__}_{_digest()}"
-    made.__module__ = function.__module__
-    return made
-
-
-def compile_bound(function: Any, label: str, names: dict[str, Any], **options: Any) -> Any:
-    """The function with its free names bound, compiled on first use and cached on disk."""
-    spare_scipy()
-    return numba.njit(cache=True, **OPTIONS, **options)(bound(function, label, names))
-
-
-@cache
-def _digest() -> str:
-    names = ("cells", "kernels", "lanes", "outer", "sequence", "team", "tiles")
-    sources = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in names]
-    return hashlib.sha256(b"".join(sources)).hexdigest()[:12]
-
-
-def as_array(values: Tensor) -> Array:
-    """The same memory as a numpy array; bf16 is seen as uint16."""
-    values = values.view(torch.uint16) if values.dtype == torch.bfloat16 else values
-    array: Array = values.numpy()
-    return array
-
-
-@inline
-def address(array: Any) -> Any:
-    """Where the array's first number is."""
-    return np.int64(array.ctypes.data)
-
+from rnnctl.nn.cpu.compiling import OPTIONS, inline
 
 ONE = np.float32(1)
 HALF = np.float32(0.5)

@@ -1,8 +1,8 @@
 """The closed form in compiled passes: the fastest on a CPU.
 
-The same algorithm as `bptt`. Where the processor has AVX-512 a whole sequence is one compiled pass
-each way (`sequence`); elsewhere a step is a product of oneDNN's (`products`) and a compiled
-elementwise pass (`kernels`).
+The same algorithm as `bptt`. Where there are tiles for the processor (`tiles.shape_for`) a whole
+sequence is one compiled pass each way (`sequence`); elsewhere a step is a product of oneDNN's
+(`products`) and a compiled elementwise pass (`steps`).
 What the forward pass keeps is overwritten by the gradients in the backward pass, so that a graph
 can be gone through once only. fp32 and bf16, on a CPU.
 
@@ -11,28 +11,21 @@ Axes: T time, B batch, E inputs, g gates, H hidden.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from rnnctl.nn import outer, sequence, tiles
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
-from rnnctl.nn.kernels import has_extra, kernels
-from rnnctl.nn.lanes import as_array
+from rnnctl.nn.cpu import sequence
+from rnnctl.nn.cpu.compiling import as_array
+from rnnctl.nn.cpu.sequence import Kept
+from rnnctl.nn.cpu.steps import has_extra, kernels
+from rnnctl.nn.cpu.tiles import shape_for
+from rnnctl.nn.cpu.weight_gradients import weight_gradients
 from rnnctl.nn.products import packed, transposed, weight_gradient
-
-
-class Kept(NamedTuple):
-    """What the backward pass needs of the forward pass."""
-
-    gates: Tensor  # (T, B, g, H); pre-activations before the step, gradients of x after it
-    extra: Tensor  # (T, B, H), the GRU's u_n; for other cells anything of that shape
-    hidden: Tensor  # (T+1, B, H), h before and after every step
-    carried: Tensor  # (T+1, B, H) in fp32: h, or the LSTM's c
-    keep: Tensor  # (T+1, B) in fp32: 0 where the state is zeroed before the step
 
 
 def _buffers(cell: Cell, inputs: Tensor, initial: Parts, starts: Tensor | None) -> Kept:
@@ -54,8 +47,9 @@ def _run_steps(
     cell: Cell, inputs: Tensor, weights: LayerWeights, kept: Kept, starts: Tensor | None
 ) -> None:
     """The recurrence: inputs (T, B, E) and the initial state in `kept` -> all of `kept`."""
-    if sequence.can_run(inputs.dtype):
-        sequence.run_steps(cell, inputs, weights, kept)
+    shape = shape_for(inputs.dtype)
+    if shape is not None:
+        sequence.run_steps(cell, shape, inputs, weights, kept)
         return
     steps, batch, gates, size = kept.gates.shape
     x_all = packed(weights.w_ih, steps * batch, weights.b_ih)(inputs.flatten(0, 1))
@@ -88,8 +82,9 @@ def _pull_steps(
     the inputs (T, B, E) where they are given.
     """
     steps, batch, _, size = kept.gates.shape
-    if sequence.can_run(dh.dtype):
-        return sequence.pull_steps(cell, kept, dh, dcarried, weights, inputs)
+    shape = shape_for(dh.dtype)
+    if shape is not None:
+        return sequence.pull_steps(cell, shape, kept, dh, dcarried, weights, inputs)
     du = torch.empty_like(kept.gates) if has_extra(cell) else kept.gates
     gradient = torch.zeros(batch, size)
     x, extra, _, carried, keep = (as_array(part) for part in kept)
@@ -161,15 +156,16 @@ class FusedLayer(torch.autograd.Function):
 def _weight_gradients(dx: Tensor, du: Tensor, inputs: Tensor, before: Tensor) -> Parts:
     """Gradients of W, U, b_ih, b_hh in fp32, from dx and du (TB, gH)."""
     inputs, before = inputs.flatten(0, 1), before.flatten(0, 1)
-    if not tiles.available(dx.dtype):
+    shape = shape_for(dx.dtype)
+    if shape is None:
         # In bf16 too the sums themselves are in fp32.
         dw_ih, dw_hh = weight_gradient(dx, inputs), weight_gradient(du, before)
         return tuple(part.float() for part in (dw_ih, dw_hh, dx.sum(0), du.sum(0)))
     if du.data_ptr() == dx.data_ptr():
-        dw_ih, dw_hh, db = outer.weight_gradients(dx, inputs, before)
+        dw_ih, dw_hh, db = weight_gradients(shape, dx, inputs, before)
         return dw_ih, dw_hh, db, db.clone()
-    dw_ih, db_ih = outer.weight_gradients(dx, inputs)
-    dw_hh, db_hh = outer.weight_gradients(du, before)
+    dw_ih, db_ih = weight_gradients(shape, dx, inputs)
+    dw_hh, db_hh = weight_gradients(shape, du, before)
     return dw_ih, dw_hh, db_ih, db_hh
 
 
@@ -196,7 +192,8 @@ def fused(
 ) -> tuple[Tensor, Parts]:
     """As `bptt.closed_form`, with products in fp32 or bf16."""
     size = weights.w_hh.shape[1]
-    uneven = size % 2 == 1 and sequence.in_pairs(dtype)
+    shape = shape_for(dtype)
+    uneven = size % 2 == 1 and shape is not None and shape.half  # units are pairs of numbers
     if uneven:
         initial, weights = _with_one_more(cell, initial, weights)
     products = LayerWeights(*(weight.detach().to(dtype) for weight in weights))

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnctl.nn.lanes import address, as_array, compile_bound, get
-from rnnctl.nn.team import Passes, compile_passes
-from rnnctl.nn.tiles import ROWS, WIDTH, columns, label, multiplier
+from rnnctl.nn.cpu.arithmetic import get
+from rnnctl.nn.cpu.compiling import Passes, address, as_array, compile_bound, compile_passes
+from rnnctl.nn.cpu.tiles import Shape, multiplier
 
 DEPTH = 128  # units that are packed at a time
 BREADTH = 1024  # columns of the transposed factor that are packed at a time
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     def _unbound(*arguments: Any) -> Any: ...
 
     multiply = pack = pack_panels = add_block = _unbound
+    ROWS = WIDTH = 0
 
 
 def _pack_floats(matrix: Any, first: Any, column: Any, width: Any, packed: Any, sums: Any) -> Any:
@@ -65,7 +66,7 @@ def _pack_halves(matrix: Any, first: Any, column: Any, width: Any, packed: Any, 
 
 
 def _pack_panels(matrix: Any, n: Any, units: Any, count: Any, packed: Any) -> Any:
-    """Rows from n on -> panels (P, U, 32), one after the other in packed; their address."""
+    """Rows from n on -> panels (P, U, W), one after the other in packed; their address."""
     panels = packed[: count * units * WIDTH].reshape((count, units, WIDTH))
     no_sums = np.empty(0, np.float32)
     for panel in range(count):
@@ -82,7 +83,7 @@ def _add_block(a: Any, a_unit: Any, b: Any, c: Any, m: Any, rows: Any, units: An
 def _add_products(
     first: Any, last: Any, a: Any, b: Any, c: Any, b2: Any, c2: Any, sums: Any, size: Any
 ) -> Any:
-    """Blocks of 8 rows of c (M, 32 P) += a^T b: a (N, M), b (N, K); `size` of them make a word.
+    """Blocks of `ROWS` rows of c (M, W P) += a^T b: a (N, M), b (N, K); `size` of them make a word.
 
     The same for b2 and c2, and sums (M,) += the sum of a over N, where they are not empty.
     """
@@ -111,38 +112,44 @@ def _add_products(
 
 
 @cache
-def _adder(half: bool) -> Passes:
-    pack = compile_bound(_pack_halves if half else _pack_floats, label(half), {})
-    pack_panels = compile_bound(_pack_panels, label(half), {"pack": pack})
-    add_block = compile_bound(_add_block, label(half), {"multiply": multiplier(half)})
+def _adder(shape: Shape) -> Passes:
+    sizes = {"ROWS": shape.rows, "WIDTH": shape.width}
+    pack = compile_bound(_pack_halves if shape.half else _pack_floats, shape.label, {})
+    pack_panels = compile_bound(_pack_panels, shape.label, {"pack": pack, **sizes})
+    add_block = compile_bound(_add_block, shape.label, {"multiply": multiplier(shape), **sizes})
     names = {"pack": pack, "pack_panels": pack_panels, "add_block": add_block}
-    return compile_passes(_add_products, label(half), names)
+    return compile_passes(_add_products, shape.label, {**names, **sizes})
 
 
-def _add(outer: Tensor, inners: Sequence[Tensor], into: Sequence[Tensor], sums: Tensor) -> None:
+def _add(
+    shape: Shape, outer: Tensor, inners: Sequence[Tensor], into: Sequence[Tensor], sums: Tensor
+) -> None:
     """`_add_products` for two inner factors and what their products are added to."""
     a, b, b2 = (as_array(part.contiguous()) for part in (outer, *inners))
     c, c2, total = (as_array(part) for part in (*into, sums))
-    size = 2 if outer.dtype == torch.bfloat16 else 1
-    _adder(size == 2)(-(-len(c) // ROWS), a, b, c, b2, c2, total, size)
+    size = 2 if shape.half else 1
+    _adder(shape)(-(-len(c) // shape.rows), a, b, c, b2, c2, total, size)
 
 
-def add_weight_gradient(total: Tensor, outer: Tensor, inner: Tensor) -> None:
-    """total (M, `columns(K)`) in fp32 += outer^T inner: outer (N, M), inner (N, K)."""
+def add_weight_gradient(shape: Shape, total: Tensor, outer: Tensor, inner: Tensor) -> None:
+    """total (M, K) in fp32 += outer^T inner: outer (N, M), inner (N, K).
+
+    K must be a number of whole panels: `shape.columns(K)` is K.
+    """
     nothing = total.new_empty(len(total), 0)
-    _add(outer, (inner, inner[:, :0]), (total, nothing), total.new_empty(0))
+    _add(shape, outer, (inner, inner[:, :0]), (total, nothing), total.new_empty(0))
 
 
 def weight_gradients(
-    outer: Tensor, inner: Tensor, second: Tensor | None = None
+    shape: Shape, outer: Tensor, inner: Tensor, second: Tensor | None = None
 ) -> tuple[Tensor, ...]:
     """outer (N, M), inner (N, K) -> outer^T inner (M, K), the sum of outer over N (M,); in fp32.
 
     With a second inner one its product stands between: outer is gone through once for both.
     """
     inners = (inner, inner[:, :0] if second is None else second)
-    into = [torch.zeros(outer.shape[1], columns(part.shape[1])) for part in inners]
+    into = [torch.zeros(outer.shape[1], shape.columns(part.shape[1])) for part in inners]
     sums = torch.zeros(outer.shape[1])
-    _add(outer, inners, into, sums)
+    _add(shape, outer, inners, into, sums)
     products = [c[:, : part.shape[1]] for c, part in zip(into, inners, strict=True)]
     return (products[0], sums) if second is None else (*products, sums)

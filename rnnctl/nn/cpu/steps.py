@@ -2,8 +2,8 @@
 
 Nothing of a cell is repeated here. The functions of `cells` are arithmetic on anything that
 multiplies; numba compiles the very same functions for single floats, with the `tanh` and its like
-of `lanes` in place of PyTorch's, into one pass over a step that the vector units take. State and
-arithmetic are in fp32; in bf16 only what the products read and write is rounded (h,
+of `arithmetic` in place of PyTorch's, into one pass over a step that the vector units take. The
+state and all arithmetic are in fp32; in bf16 only what the products read and write is rounded (h,
 pre-activations, and the gates kept for the backward pass).
 
 Each pass is serial and releases the interpreter lock; no threads are started here.
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from rnnctl.nn.cells import Cell
-from rnnctl.nn.lanes import ARITHMETIC, bound, compile_bound, get, inline, put
+from rnnctl.nn.cpu.arithmetic import ARITHMETIC, get, put
+from rnnctl.nn.cpu.compiling import bound, compile_bound, inline
 
 # How g parts of a row (g, H) become a tuple, and back.
 

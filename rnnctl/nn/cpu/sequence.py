@@ -2,7 +2,7 @@
 
 Streams of a batch do not touch each other, so each thread takes some of them through all steps,
 and there is neither a barrier nor Python per step. The products are `tiles`, the elementwise part
-is the rows of `kernels`.
+is the rows of `steps`.
 
 Axes: T time, B batch, E inputs, g gates, H hidden.
 """
@@ -17,29 +17,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnctl.nn import tiles
 from rnnctl.nn.cells import Cell, LayerWeights
-from rnnctl.nn.kernels import has_extra, row_kernels
-from rnnctl.nn.lanes import Array, address, as_array, compile_bound, put
-from rnnctl.nn.team import Passes, compile_passes
-from rnnctl.nn.tiles import columns, multiplier, panels
+from rnnctl.nn.cpu.arithmetic import put
+from rnnctl.nn.cpu.compiling import (
+    Array,
+    Passes,
+    address,
+    as_array,
+    compile_bound,
+    compile_passes,
+)
+from rnnctl.nn.cpu.steps import has_extra, row_kernels
+from rnnctl.nn.cpu.tiles import Shape, multiplier
 
 if TYPE_CHECKING:
-    from rnnctl.nn.fused import Kept
 
     def _unbound(*arguments: Any) -> Any: ...
 
     multiply = forward_row = read_row = backward_row = _unbound
 
 
-def can_run(dtype: torch.dtype) -> bool:
-    """Whether these passes serve for products in `dtype`."""
-    return tiles.available(dtype)
+class Kept(NamedTuple):
+    """What the backward pass needs of the forward pass."""
 
-
-def in_pairs(dtype: torch.dtype) -> bool:
-    """Whether they take the units two by two, so that hidden sizes must be even: in bf16."""
-    return can_run(dtype) and dtype == torch.bfloat16
+    gates: Tensor  # (T, B, g, H); pre-activations before the step, gradients of x after it
+    extra: Tensor  # (T, B, H), the GRU's u_n; for other cells anything of that shape
+    hidden: Tensor  # (T+1, B, H), h before and after every step
+    carried: Tensor  # (T+1, B, H) in fp32: h, or the LSTM's c
+    keep: Tensor  # (T+1, B) in fp32: 0 where the state is zeroed before the step
 
 
 def _forward(
@@ -155,10 +160,10 @@ class _Sequence(NamedTuple):
 
 
 @cache
-def _passes(cell: Cell, half: bool) -> _Sequence:
+def _passes(cell: Cell, shape: Shape) -> _Sequence:
     rows = row_kernels(cell)
-    names = {"multiply": multiplier(half), "_round": _round, "_add": _add}
-    label = f"{cell.name}_{tiles.label(half)}"
+    names = {"multiply": multiplier(shape), "_round": _round, "_add": _add}
+    label = f"{cell.name}_{shape.label}"
     return _Sequence(
         compile_passes(_forward, label, {**names, "forward_row": rows.forward}),
         compile_passes(_backward, label, {**names, "backward_row": rows.backward}),
@@ -166,27 +171,27 @@ def _passes(cell: Cell, half: bool) -> _Sequence:
 
 
 @cache
-def _reading_pass(cell: Cell) -> Any:
-    names = {"multiply": multiplier(False), "read_row": row_kernels(cell).read}
-    return compile_bound(_read, cell.name, names)
+def _reading_pass(cell: Cell, shape: Shape) -> Any:
+    names = {"multiply": multiplier(shape), "read_row": row_kernels(cell).read}
+    return compile_bound(_read, f"{cell.name}_{shape.label}", names)
 
 
-def _padded(bias: Tensor) -> Array:
+def _padded(shape: Shape, bias: Tensor) -> Array:
     """(gH,) -> fp32, as many as the panels have columns."""
-    padded = torch.zeros(columns(len(bias)))
+    padded = torch.zeros(shape.columns(len(bias)))
     padded[: len(bias)] = bias
     return as_array(padded)
 
 
-def run_steps(cell: Cell, inputs: Tensor, weights: LayerWeights, kept: Kept) -> None:
+def run_steps(cell: Cell, shape: Shape, inputs: Tensor, weights: LayerWeights, kept: Kept) -> None:
     """The recurrence: inputs (T, B, E) and the initial state in `kept` -> all of `kept`."""
-    if inputs.dtype == torch.bfloat16 and inputs.shape[2] % 2:
+    if shape.half and inputs.shape[2] % 2:
         inputs = torch.nn.functional.pad(inputs, (0, 1))
-    half = inputs.dtype == torch.bfloat16
-    _passes(cell, half).forward(
+    _passes(cell, shape).forward(
         inputs.shape[1],
-        *(as_array(inputs.contiguous()), as_array(panels(weights.w_ih.t()))),
-        *(as_array(panels(weights.w_hh.t())), _padded(weights.b_ih), _padded(weights.b_hh)),
+        *(as_array(inputs.contiguous()), as_array(shape.panels(weights.w_ih.t()))),
+        as_array(shape.panels(weights.w_hh.t())),
+        *(_padded(shape, bias) for bias in (weights.b_ih, weights.b_hh)),
         *(as_array(part) for part in (kept.carried, kept.hidden, kept.gates, kept.extra)),
         as_array(kept.keep),
     )
@@ -194,24 +199,25 @@ def run_steps(cell: Cell, inputs: Tensor, weights: LayerWeights, kept: Kept) -> 
 
 def pull_steps(
     cell: Cell,
+    shape: Shape,
     kept: Kept,
     dh: Tensor,
     dcarried: Tensor | None,
     weights: LayerWeights,
     inputs: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """As `fused._pull_steps`, and the gradient of the inputs where they are given."""
+    """As `layer._pull_steps`, and the gradient of the inputs where they are given."""
     _, batch, _, size = kept.gates.shape
     du = torch.empty_like(kept.gates) if has_extra(cell) else kept.gates
-    gradient, through = torch.zeros(batch, size), torch.zeros(batch, columns(size))
+    gradient, through = torch.zeros(batch, size), torch.zeros(batch, shape.columns(size))
     nothing = torch.empty(0, 1, 1)
     dcarried = nothing if dcarried is None else dcarried.contiguous()
     dinputs = None if inputs is None else torch.empty(inputs.shape, dtype=inputs.dtype)
     dsource = nothing.to(kept.gates.dtype) if dinputs is None else dinputs
-    zeros = np.zeros(max(columns(size), columns(weights.w_ih.shape[1])), np.float32)
-    _passes(cell, kept.gates.dtype == torch.bfloat16).backward(
+    zeros = np.zeros(shape.columns(max(size, weights.w_ih.shape[1])), np.float32)
+    _passes(cell, shape).backward(
         batch,
-        *(as_array(panels(weights.w_ih)), as_array(panels(weights.w_hh)), zeros),
+        *(as_array(shape.panels(weights.w_ih)), as_array(shape.panels(weights.w_hh)), zeros),
         *(as_array(part) for part in (kept.gates, kept.extra, kept.carried, dh, dcarried)),
         *(as_array(part) for part in (du, kept.keep, gradient, through, dsource)),
     )
@@ -220,6 +226,7 @@ def pull_steps(
 
 def read_steps(
     cell: Cell,
+    shape: Shape,
     x: Tensor,
     index: Array,
     sizes: Array,
@@ -235,8 +242,9 @@ def read_steps(
     """
     hidden = torch.empty(len(index), initial.shape[1])
     x_parts = as_array(x).reshape(len(x), cell.gate_count, initial.shape[1])
-    _reading_pass(cell)(
-        *(sizes, x_parts, index, as_array(panels(weights.w_hh.t())), _padded(weights.b_hh)),
+    _reading_pass(cell, shape)(
+        *(sizes, x_parts, index, as_array(shape.panels(weights.w_hh.t()))),
+        _padded(shape, weights.b_hh),
         *(as_array(part) for part in (initial.contiguous(), carried, hidden)),
     )
     return hidden

@@ -1,0 +1,114 @@
+"""How functions become compiled passes, and how passes are shared out among threads.
+
+numba compiles a Python function when it is first called and keeps the machine code on disk. Here
+functions are templates: the loops are written once, with free names (`step`, `multiply`), and
+`compile_bound` compiles them with a meaning for each name, a cell's equations or a tile.
+
+numba's `omp` layer runs on the same OpenMP threads as PyTorch (both load one `libgomp`), which are
+awake then: no thread waits for another one's core. Without that layer, and with one thread, a pass
+is serial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Array = NDArray[Any]
+OPTIONS: Any = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+Passes = Callable[..., None]  # (number of rows, what the pass takes after first and last)
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_SETTINGS: Any = numba.config
+
+
+def inline(function: _Function) -> _Function:
+    """Compile the function into whatever compiled function calls it."""
+    compiled: _Function = numba.njit(inline="always", **OPTIONS)(function)
+    return compiled
+
+
+def bound(function: Any, label: str, names: dict[str, Any]) -> Any:
+    """The same code with other meanings for its free names, and a name of its own.
+
+    The name ends in a digest of the sources, so that a changed cell never finds old compiled code.
+    """
+    free = {**function.__globals__, **names}
+    made = types.FunctionType(function.__code__, free, function.__name__)
+    made.__qualname__ = f"{label}{function.__name__}_{_digest()}"
+    made.__module__ = function.__module__
+    return made
+
+
+def compile_bound(function: Any, label: str, names: dict[str, Any], **options: Any) -> Any:
+    """The function with its free names bound, compiled on first use and cached on disk."""
+    return numba.njit(cache=True, **OPTIONS, **options)(bound(function, label, names))
+
+
+@cache
+def _digest() -> str:
+    here = Path(__file__).parent
+    sources = [here.parent / "cells.py", *sorted(here.glob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
+def as_array(values: Tensor) -> Array:
+    """The same memory as a numpy array; bf16 is seen as uint16."""
+    values = values.view(torch.uint16) if values.dtype == torch.bfloat16 else values
+    array: Array = values.numpy()
+    return array
+
+
+@inline
+def address(array: Any) -> Any:
+    """Where the array's first number is."""
+    return np.int64(array.ctypes.data)
+
+
+if TYPE_CHECKING:
+
+    def _unbound(*arguments: Any) -> Any: ...
+
+    rows_pass = _unbound
+
+
+@cache
+def _can_share() -> bool:
+    try:
+        import numba.np.ufunc.omppool  # noqa: F401
+    except ImportError:  # not built, or no OpenMP library to load
+        return False
+    _SETTINGS.THREADING_LAYER = "omp"
+    return True
+
+
+def _shared(parts: Any, rows: Any, *arguments: Any) -> None:
+    for part in numba.prange(parts):
+        rows_pass(rows * part // parts, rows * (part + 1) // parts, *arguments)
+
+
+def compile_passes(function: Any, label: str, names: dict[str, Any]) -> Passes:
+    """`function(first, last, *arguments)` over rows -> the same over all rows, on all threads."""
+    serial = compile_bound(function, label, names)
+    shared = compile_bound(
+        _shared, f"{label}{function.__name__}", {"rows_pass": serial}, parallel=True
+    )
+
+    def run(rows: int, *arguments: Any) -> None:
+        parts = min(torch.get_num_threads(), rows)
+        if parts == 1 or not _can_share():
+            serial(0, rows, *arguments)
+            return
+        numba.set_num_threads(min(parts, _SETTINGS.NUMBA_NUM_THREADS))
+        shared(parts, rows, *arguments)
+
+    return run

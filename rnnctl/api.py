@@ -44,7 +44,7 @@ from rnnctl.tasks.loading import Loaded
 from rnnctl.tasks.loading import load as open_run
 
 if TYPE_CHECKING:
-    from rnnctl.workflow.progress import Event
+    from rnnctl.training.events import Event
 
 # Parameters of `rnnctl train` that are arguments of `train` here, or are about a command's output.
 _NOT_SETTINGS = {
@@ -250,11 +250,11 @@ def train(
     best weights are kept).
     """
     from rnnctl.cli.train import _new_path
+    from rnnctl.cli.training_probes import headline
     from rnnctl.tasks.recipes import resolve
-    from rnnctl.workflow.probes import headline
-    from rnnctl.workflow.progress import Finished
-    from rnnctl.workflow.train import Options
-    from rnnctl.workflow.train import train as work
+    from rnnctl.training.events import Finished
+    from rnnctl.training.train import Options
+    from rnnctl.training.train import train as work
 
     given = settings_given(_options(corpus, settings))
     config = resolve(given)

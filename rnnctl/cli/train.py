@@ -18,10 +18,12 @@ from rnnctl.errors import CorruptRunError, RunError, UsageError, word
 
 if TYPE_CHECKING:
     from rnnctl.config import RunConfig
+    from rnnctl.data.ids import SplitIds
+    from rnnctl.data.tokenizers import Tokenizer
+    from rnnctl.nn.models import Classifier, LanguageModel
     from rnnctl.results.training import TrainResult
-    from rnnctl.workflow.preparation import Prepared
-    from rnnctl.workflow.progress import Event
-    from rnnctl.workflow.train import Options
+    from rnnctl.training.events import Event
+    from rnnctl.training.train import Options
 
 CONFIG_HINT = "it takes the config.json of a run, or the run"
 
@@ -123,7 +125,7 @@ def _follows() -> bool:
     """Whether `torchrun` started this process to help another one; then that is done here."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return False
-    from rnnctl.workflow.parallel import follow_torchrun
+    from rnnctl.training.workers import follow_torchrun
 
     return follow_torchrun()
 
@@ -144,8 +146,8 @@ def _plan(
 ) -> tuple[RunConfig, Path, Options]:
     """Settings, directory and options from what was called for."""
     from rnnctl.tasks.recipes import resolve
-    from rnnctl.workflow.again import repeated, resumed
-    from rnnctl.workflow.train import Options
+    from rnnctl.training.resume import repeated, resumed
+    from rnnctl.training.train import Options
 
     _with_torchrun(given)
     _check_resume(run, config, resume, overwrite=overwrite)
@@ -215,11 +217,13 @@ def _stdin(given: dict[str, dict[str, Any]]) -> Any:
     return inputs.stdin("train -") if "-" in given.get("corpus", {}).get("sources", ()) else None
 
 
-def _probe(prepared: Prepared, step: int) -> Iterator[Event]:
+def _probe(
+    model: LanguageModel | Classifier, tokenizer: Tokenizer, valid: SplitIds, step: int
+) -> Iterator[Event]:
     """Sample lines and gradient shares, for a display that somebody looks at."""
-    from rnnctl.workflow.probes import probe
+    from rnnctl.cli.training_probes import probe
 
-    return probe(prepared, step)
+    return probe(model, tokenizer, valid, step)
 
 
 def _is_live() -> bool:
@@ -231,7 +235,7 @@ def _is_live() -> bool:
 
 def _headline(path: Path) -> dict[str, Any] | None:
     """The quick diagnosis; what it needs is loaded at the end of the training."""
-    from rnnctl.workflow.probes import headline
+    from rnnctl.cli.training_probes import headline
 
     return headline(path)
 
@@ -250,7 +254,7 @@ def _new_path(settings: RunConfig) -> Path:
 
 
 def _start(settings: RunConfig, path: Path, options: Options) -> Iterator[Event]:
-    from rnnctl.workflow.train import train as work
+    from rnnctl.training.train import train as work
 
     return work(settings, path, options)
 
@@ -258,7 +262,7 @@ def _start(settings: RunConfig, path: Path, options: Options) -> Iterator[Event]
 def _follow(events: Iterator[Event]) -> TrainResult:
     """Show the events as they come; return the result."""
     from rnnctl.cli.training_display import make_display
-    from rnnctl.workflow.progress import Finished
+    from rnnctl.training.events import Finished
 
     with make_display(live=_is_live(), quiet=console.is_quiet()) as display:
         for event in events:

@@ -18,8 +18,7 @@ from rnnctl.wording import plural
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rnnctl.training.events import Evaluated, Step
-    from rnnctl.workflow.progress import Event, Started
+    from rnnctl.training.events import Evaluated, Event, Started, Step
 
 REFRESH_S = 0.25
 LINE_S = 5.0
@@ -69,7 +68,7 @@ class Picture:
 
     def take(self, event: Event) -> None:
         from rnnctl.training import events
-        from rnnctl.workflow.progress import Preparing, Started
+        from rnnctl.training.events import Preparing, Started
 
         if isinstance(event, events.Step):
             self._step(event)
@@ -142,8 +141,7 @@ class Silent:
         return
 
     def show(self, event: Event) -> None:
-        from rnnctl.training.events import Advice, NotFinite, SteppedBack
-        from rnnctl.workflow.progress import Started
+        from rnnctl.training.events import Advice, NotFinite, Started, SteppedBack
 
         if isinstance(event, Advice):
             console.warn(event.text)
@@ -204,8 +202,7 @@ class Plain(Silent):
         self._last = -math.inf
 
     def show(self, event: Event) -> None:
-        from rnnctl.training.events import Evaluated, Step
-        from rnnctl.workflow.progress import Preparing, Started
+        from rnnctl.training.events import Evaluated, Preparing, Started, Step
 
         super().show(event)
         self._picture.take(event)
@@ -244,8 +241,7 @@ class Live(Silent):
         self._live.stop()
 
     def show(self, event: Event) -> None:
-        from rnnctl.training.events import Step
-        from rnnctl.workflow.progress import Started
+        from rnnctl.training.events import Started, Step
 
         super().show(event)
         self._picture.take(event)

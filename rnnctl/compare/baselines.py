@@ -48,7 +48,7 @@ def _measured(run: Run) -> tuple[str, Row]:
     """The fingerprint of the corpus, and what the baseline that suits the task makes of it."""
     from rnnctl.data.cache import cache_directory
     from rnnctl.data.corpus import open_corpus
-    from rnnctl.workflow.preparation import check_same_corpus
+    from rnnctl.training.prepare import check_same_corpus
 
     corpus = open_corpus(run.config.corpus, task=run.config.model.task, cache=cache_directory())
     check_same_corpus(run, corpus)

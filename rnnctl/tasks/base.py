@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from rnnctl.data.ids import SplitIds
+from rnnctl.tasks.split_results import Measured, SplitName
+
 Carry = tuple[Tensor, ...] | None
 Interrupted = Callable[[], bool]
 
@@ -68,4 +71,8 @@ class Task(Protocol):
     def loss(self, batch: Any, carry: Carry) -> StepLoss: ...
     def validate(self, interrupted: Interrupted) -> Validation | None:
         """None when there is no validation text, or when interrupted."""
+        ...
+
+    def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
+        """The final numbers of a split. FinalInterrupted when asked to stop."""
         ...

@@ -13,10 +13,22 @@ from rnnctl.data.ids import SplitIds
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import Classifier
 from rnnctl.results.base import Classification
+from rnnctl.results.training import SplitResult
 from rnnctl.statistics import wilson
 from rnnctl.tasks import metrics
 from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Validation
 from rnnctl.tasks.evaluation import batches_by_length, never
+from rnnctl.tasks.split_results import (
+    MOST_SUMS,
+    FinalInterrupted,
+    Measured,
+    SplitName,
+    check_finite,
+    subset,
+    sums_of,
+)
+
+MEASURED_TRAIN_DOCUMENTS = 2_500  # of the training text are read for the final numbers
 
 
 class ClassificationTask:
@@ -34,10 +46,12 @@ class ClassificationTask:
         arithmetic: Arithmetic,
         *,
         boundary_id: int,
+        label_names: tuple[str, ...],
         rank: int = 0,
         workers: int = 1,
     ) -> None:
         assert train.labels is not None
+        self.label_names = label_names
         self.model = model
         self.arithmetic = arithmetic
         self.boundary_id = boundary_id
@@ -97,6 +111,30 @@ class ClassificationTask:
         losses = label_nats(logits, self.valid.labels)
         hits = logits.argmax(1) == self.valid.labels
         return Validation(float(losses.mean()), float(hits.mean()))
+
+    def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
+        """All metrics of a split. FinalInterrupted when asked to stop.
+
+        In fp32 whatever the training used, so that the numbers are those of `evaluate`.
+        """
+        part = ""
+        if name == "train" and split.count > MEASURED_TRAIN_DOCUMENTS:
+            chosen = np.linspace(0, split.count - 1, MEASURED_TRAIN_DOCUMENTS).astype(np.int64)
+            split, part = subset(split, chosen), f"a sample of {len(chosen):,} documents"
+        arithmetic = Arithmetic(self.arithmetic.device, bf16=False)
+        logits = classify_split(
+            self.model, split, self.boundary_id, arithmetic, interrupted=interrupted
+        )
+        if logits is None:
+            raise FinalInterrupted
+        assert split.labels is not None
+        check_finite(logits.sum(1), name)
+        classification = measure(logits, split.labels, self.label_names)
+        result = SplitResult(split=name, classification=classification, part=part)
+        if name == "train" or split.count > MOST_SUMS:
+            return Measured(result)
+        nats = label_nats(logits, split.labels)
+        return Measured(result, sums_of(name, split, nats, split.labels, logits.argmax(1)))
 
 
 @torch.no_grad()

@@ -15,10 +15,24 @@ from rnnctl.data.batches import NO_TARGET, LanguageModelBatch, StreamBatches
 from rnnctl.data.ids import IdArray, SplitIds
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import LanguageModel
+from rnnctl.results.training import SplitResult
 from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Validation
-from rnnctl.tasks.evaluation import document_nats, streaming_nats
+from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
+from rnnctl.tasks.split_results import (
+    MOST_SUMS,
+    FinalInterrupted,
+    Measured,
+    SplitName,
+    check_finite,
+    loss_of,
+    sums_of,
+)
+from rnnctl.wording import plural
 
 VALIDATION_TOKENS = 250_000  # read by the validations during a training
+COLD_WINDOW = 64  # tokens, of the cold protocol
+MEASURED_TOKENS = 2_500_000  # of a split are read for the final numbers
+MEASURED_TRAIN_TOKENS = 250_000
 _COUNTED_TOKENS = 20_000_000
 
 
@@ -129,6 +143,73 @@ class LanguageModelTask:
             interrupted=interrupted,
         )
         return None if sums is None else float(sums.sum() / (offsets[-1] - offsets[0]))
+
+    def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
+        """The losses of a split by the protocols that suit it. FinalInterrupted when asked to stop.
+
+        In fp32 whatever the training used, so that the numbers are those of `evaluate` and `score`.
+        """
+        most = MEASURED_TRAIN_TOKENS if name == "train" else MEASURED_TOKENS
+        arithmetic = Arithmetic(self.arithmetic.device, bf16=False)
+        if self.by_document:
+            return self._measure_documents(name, split, most, arithmetic, interrupted)
+        return self._measure_running(name, split, most, arithmetic, interrupted)
+
+    def _measure_documents(
+        self,
+        name: SplitName,
+        split: SplitIds,
+        most: int,
+        arithmetic: Arithmetic,
+        interrupted: Interrupted,
+    ) -> Measured:
+        """The loss of the first documents with at most `most` tokens in all."""
+        offsets = first_documents(split.offsets, most)
+        whole = len(offsets) == len(split.offsets)
+        nats = document_nats(
+            self.model, split.ids, offsets, self.boundary_id, arithmetic, interrupted=interrupted
+        )
+        if nats is None:
+            raise FinalInterrupted
+        check_finite(nats, name)
+        part = "" if whole else f"the first {plural(len(offsets) - 1, 'document')}"
+        loss = loss_of(split, len(nats), float(nats.sum()), "document")
+        result = SplitResult(split=name, losses=(loss,), part=part)
+        if name == "train" or not whole or len(nats) > MOST_SUMS:
+            return Measured(result)
+        return Measured(result, sums_of(name, split, nats + split.unknown_nats[: len(nats)]))
+
+    def _measure_running(
+        self,
+        name: SplitName,
+        split: SplitIds,
+        most: int,
+        arithmetic: Arithmetic,
+        interrupted: Interrupted,
+    ) -> Measured:
+        """Streaming and cold loss of the first `most` tokens of a running text."""
+        ids = split.ids[:most]
+        streaming = streaming_nats(
+            self.model, ids, self.boundary_id, arithmetic, streams=STREAMS, interrupted=interrupted
+        )
+        cold = cold_nats(
+            self.model,
+            ids,
+            self.boundary_id,
+            arithmetic,
+            window=COLD_WINDOW,
+            interrupted=interrupted,
+        )
+        if streaming is None or cold is None:
+            raise FinalInterrupted
+        check_finite(np.array([streaming + cold]), name)
+        share = len(ids) / len(split.ids)
+        part = "" if share == 1 else f"the first {plural(len(ids), 'token')}"
+        losses = (
+            loss_of(split, None, streaming, "streaming", share=share),
+            loss_of(split, None, cold, "cold", share=share, window=COLD_WINDOW),
+        )
+        return Measured(SplitResult(split=name, losses=losses, part=part))
 
 
 def spelling_per_token(split: SplitIds, offsets: NDArray[np.int64]) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -23,7 +23,6 @@ from torch import nn
 
 from rnnctl.errors import RnnctlError
 from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation
-from rnnctl.training.adding import Adder, Messages, SharedMemory
 from rnnctl.training.state import Tensors, TrainingState, snapshot
 
 # Longer than any validation; a process that dies is noticed at once, by its closed connection.
@@ -41,7 +40,6 @@ class Together:
     rank: int
     size: int
     device: torch.device
-    adder: Adder
 
     @property
     def leads(self) -> bool:
@@ -50,14 +48,22 @@ class Together:
     def reduce(self, model: nn.Module, loss: StepLoss) -> float:
         """Add up gradients and losses of all processes."""
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        total = loss.total.detach().double().cpu()
         with watched():
-            total = self.adder.add(gradients, float(loss.total.detach()))
-        return total / loss.units
+            dist.all_reduce(flat)
+            dist.all_reduce(total)
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, summed in zip(gradients, parts, strict=True):
+            gradient.copy_(summed.view_as(gradient))
+        return float(total) / loss.units
 
     def agree(self, values: list[float]) -> list[float]:
         """The first process's values, in all of them."""
+        shared = torch.tensor(values, dtype=torch.float64)
         with watched():
-            return self.adder.first(values)
+            dist.broadcast(shared, 0)
+        return [float(value) for value in shared]
 
     def validate(self, task: Task, interrupted: Interrupted) -> Validation | None:
         """The first process validates, with all threads while the others wait."""
@@ -150,22 +156,12 @@ def threads(number: int) -> Iterator[None]:
 
 
 @contextmanager
-def joined(
-    rank: int,
-    size: int,
-    device: torch.device,
-    store: Any,
-    alive: Callable[[], bool] = lambda: True,
-) -> Iterator[Together]:
-    """Join the others, who meet at `store`, or where `torchrun` says.
-
-    `alive` says whether those that this process has started still run.
-    """
+def joined(rank: int, size: int, device: torch.device, store: Any) -> Iterator[Together]:
+    """Join the others, who meet at `store`, or where `torchrun` says."""
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
     try:
-        near = store is not None and device.type == "cpu"
-        yield Together(rank, size, device, SharedMemory(rank, size, alive) if near else Messages())
+        yield Together(rank, size, device)
     finally:
         dist.destroy_process_group()
 

@@ -18,9 +18,9 @@ from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.inference import EvaluateResult
 from rnnctl.results.training import DocumentSums
 from rnnctl.tasks.classification import classify_split, label_nats, measure
-from rnnctl.tasks.evaluation import cold_nats, document_nats, streaming_nats
+from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.loading import Loaded
-from rnnctl.workflow.final import MOST_SUMS, STREAMS, check_finite, loss_of, sums_of
+from rnnctl.tasks.split_results import MOST_SUMS, check_finite, loss_of, sums_of
 from rnnctl.workflow.judged import Material, Part, choose, kept
 
 EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start

@@ -80,7 +80,7 @@ def work(cell: str, size: int, folder: str, *, policy: bool) -> None:
         set_up_threads()
     from rnnctl.tasks.recipes import resolve
     from rnnctl.training.events import Step
-    from rnnctl.workflow.train import train
+    from rnnctl.training.train import train
 
     settings = resolve(
         {

@@ -16,7 +16,7 @@ from rnnctl.__main__ import main
 from rnnctl.inference.classify import Predictor
 from rnnctl.runs import Run, heldout
 from rnnctl.tasks.loading import load
-from rnnctl.workflow import preparation
+from rnnctl.training import prepare as preparation
 
 Command = Callable[..., object]
 TEXT = "the cat sat on the mat. the dog ate the hat.\n\n" * 4

@@ -31,7 +31,7 @@ import sys
 import rnnctl.cli.train as command
 from rnnctl.__main__ import main
 from rnnctl.tasks.language_model import LanguageModelTask
-from rnnctl.workflow import probes, train as work
+from rnnctl.cli import training_probes as probes
 def told(name, function):
     def call(*arguments, **named):
         print("doing", name, file=sys.stderr, flush=True)
@@ -39,7 +39,7 @@ def told(name, function):
     return call
 LanguageModelTask.validate = told("validate", LanguageModelTask.validate)
 LanguageModelTask.loss = told("train", LanguageModelTask.loss)
-work.measure_splits = told("measure", work.measure_splits)
+LanguageModelTask.measure = told("measure", LanguageModelTask.measure)
 command._headline = told("diagnose", probes.headline)
 sys.exit(main())
 """

@@ -9,7 +9,7 @@ import pytest
 from rnnctl.cli.training_display import Picture, filled, introduction
 from rnnctl.config import RunConfig
 from rnnctl.training import events
-from rnnctl.workflow.progress import Started
+from rnnctl.training.events import Started
 
 STARTED = Started(
     run=Path("runs/a"),

@@ -13,8 +13,8 @@ import torch
 from rnnctl.config import RunConfig
 from rnnctl.runs import Run
 from rnnctl.tasks.recipes import resolve
-from rnnctl.workflow.progress import Event, Finished
-from rnnctl.workflow.train import Options, train
+from rnnctl.training.events import Event, Finished
+from rnnctl.training.train import Options, train
 
 NEUTRAL = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
 WORDS = [*NEUTRAL, "nine", "ten", "good", "bad", "fine", "awful"]

@@ -10,9 +10,9 @@ import pytest
 
 from rnnctl.config import RunConfig
 from rnnctl.training import loop
+from rnnctl.training.events import Finished
 from rnnctl.training.loop import NOT_BETTER
-from rnnctl.workflow.progress import Finished
-from rnnctl.workflow.train import train
+from rnnctl.training.train import train
 
 
 @pytest.mark.parametrize(("rate", "warned"), [(0.03, False), (1e-6, True)])

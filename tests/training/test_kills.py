@@ -42,7 +42,7 @@ import json, os, sys, traceback
 from pathlib import Path
 from rnnctl.errors import RnnctlError
 from rnnctl.runs.run import read_config
-from rnnctl.workflow.train import Options, train
+from rnnctl.training.train import Options, train
 for line in sys.stdin:
     config, path, cache, log = json.loads(line)
     child = os.fork()
@@ -64,7 +64,7 @@ for line in sys.stdin:
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-FOLLOWER = "rnnctl.workflow.parallel"
+FOLLOWER = "rnnctl.training.workers"
 PATIENCE_S = 600.0
 
 

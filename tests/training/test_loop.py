@@ -23,11 +23,11 @@ from rnnctl.training.events import (
     SteppedBack,
     Stopped,
 )
+from rnnctl.training.log import log_record
 from rnnctl.training.loop import Loop, TrainingInterrupted
 from rnnctl.training.optimizer import AdamW, clip, make_optimizer
 from rnnctl.training.schedule import Plan, Replay, replay_of
 from rnnctl.training.state import TrainingState, snapshot
-from rnnctl.workflow.recording import log_record
 
 
 class Points:

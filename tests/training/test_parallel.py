@@ -25,14 +25,13 @@ from rnnctl.machine import Arithmetic
 from rnnctl.runs import Run
 from rnnctl.tasks.language_model import LanguageModelTask
 from rnnctl.tasks.loading import build_model
+from rnnctl.training import workers as parallel
 from rnnctl.training.events import Step
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import WorkerDiedError
 from rnnctl.training.state import TrainingState, snapshot
-from rnnctl.workflow import parallel
-from rnnctl.workflow.parallel import crowded
-from rnnctl.workflow.preparation import prepare
-from rnnctl.workflow.train import Options, train
+from rnnctl.training.train import Options, train
+from rnnctl.training.workers import crowded
 
 Settings = Callable[..., RunConfig]
 Follow = Callable[..., list[Any]]
@@ -54,7 +53,7 @@ def followers() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "rnnctl.workflow.parallel" in child.cmdline():
+            if "rnnctl.training.workers" in child.cmdline():
                 found.append(child)
     return found
 
@@ -124,7 +123,7 @@ def test_a_batch_of_fewer_documents_than_processes_is_counted_by_all_of_them(
 
 LEADER = """
 import sys, time
-from rnnctl.workflow.parallel import _start
+from rnnctl.training.workers import _start
 print(_start(1, 2, int(sys.argv[1])).pid, flush=True)
 time.sleep(600)
 """
@@ -203,13 +202,12 @@ def test_a_batch_that_cannot_be_shared_is_refused(settings: Settings) -> None:
 
 
 def test_more_workers_than_cores_are_said_to_wait_for_each_other(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(parallel, "available_cores", lambda: 2)
-    crowd = crowded(prepare(settings(workers=4, device="cpu")))
-    assert "4 workers of 1 thread share 2 cores" in crowd
-    for fitting in ({"workers": 2}, {"workers": 1, "threads": 1}):
-        assert crowded(prepare(settings(device="cpu", **fitting))) == ""
+    cpu = torch.device("cpu")
+    assert "4 workers of 1 thread share 2 cores" in crowded(4, 1, cpu)
+    assert crowded(2, 1, cpu) == crowded(1, 1, cpu) == ""
 
 
 @pytest.mark.slow

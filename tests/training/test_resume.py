@@ -20,10 +20,9 @@ from rnnctl.runs import Run, seal, summarize
 from rnnctl.runs.checkpoints import MANIFEST
 from rnnctl.runs.run import entry_of
 from rnnctl.tasks.loading import load, read_weights
-from rnnctl.training.events import Evaluated, Saved, Step
-from rnnctl.workflow.again import resumed
-from rnnctl.workflow.progress import Finished, Preparing, Started
-from rnnctl.workflow.train import Options, train
+from rnnctl.training.events import Evaluated, Finished, Preparing, Saved, Started, Step
+from rnnctl.training.resume import resumed
+from rnnctl.training.train import Options, train
 
 Settings = Callable[..., RunConfig]
 Follow = Callable[..., list[Any]]

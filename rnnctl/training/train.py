@@ -10,14 +10,20 @@ from typing import Any, BinaryIO
 import torch
 
 from rnnctl.config import RunConfig
+from rnnctl.data.ids import SplitIds
+from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import Interrupted, RnnctlError, word
+from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import Warning_
 from rnnctl.results.training import TrainResult
 from rnnctl.runs import Run
 from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes
 from rnnctl.tasks.loading import parameter_count
+from rnnctl.tasks.split_results import FinalInterrupted, SplitName
 from rnnctl.training import events
 from rnnctl.training.checkpoint import publish, restore, save_checkpoint, unpublish, use_best
+from rnnctl.training.events import Event, Finished, Preparing, Started
+from rnnctl.training.log import SCHEDULE_NAME, log_record, read_schedule, write_schedule
 from rnnctl.training.loop import (
     NOT_BETTER,
     Alone,
@@ -28,30 +34,24 @@ from rnnctl.training.loop import (
 )
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together
+from rnnctl.training.prepare import Prepared, prepare, run_files
+from rnnctl.training.result import train_result
 from rnnctl.training.schedule import Plan, Replay
+from rnnctl.training.signals import StopRequest, stop_requests
 from rnnctl.training.state import TrainingState
-from rnnctl.workflow.final import FinalInterrupted, measure_splits
-from rnnctl.workflow.interruption import StopRequest, stop_requests
-from rnnctl.workflow.outcome import train_result
-from rnnctl.workflow.parallel import crowded, team
-from rnnctl.workflow.preparation import Prepared, prepare, run_files
-from rnnctl.workflow.progress import Event, Finished, Preparing, Started
-from rnnctl.workflow.recording import (
-    SCHEDULE_NAME,
-    log_record,
-    read_schedule,
-    write_schedule,
-)
+from rnnctl.training.workers import crowded, team
 
 REPORT_NAME = "train"
+SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 NO_VALIDATION = (
     "no text is left to validate with: nothing says how good the model is on new text, and the "
     "last weights count as the best"
 )
 
 
-# Called with the prepared training now and then; yields Sample and GradientShare events.
-Probe = Callable[[Prepared, int], Iterator[Event]]
+# Called after each validation with the model in eval mode, its tokenizer, the validation text and
+# the step; yields Sample and GradientShare events.
+Probe = Callable[[LanguageModel | Classifier, Tokenizer, SplitIds, int], Iterator[Event]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,59 +79,58 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
     path = Path(path)
     if not options.resume:
         check_free(path, overwrite=options.overwrite)
-    yield Preparing("reading the corpus")
     old = Run.open(path) if options.resume else None
-    prepared = prepare(config, run=old, stdin=options.stdin, given=options.given)
-    run = old or _create(path, prepared, options)
+    prepared = yield from prepare(config, run=old, stdin=options.stdin, given=options.given)
+    run = old or Run.create(
+        path,
+        prepared.config,
+        files={**run_files(prepared), **write_schedule(options.replay)},
+        overwrite=options.overwrite,
+    )
     with run.lock():
-        yield from _Training(run, prepared, options).events()
-
-
-def _create(path: Path, prepared: Prepared, options: Options) -> Run:
-    files = dict(run_files(prepared))
-    files |= write_schedule(options.replay)
-    return Run.create(path, prepared.config, files=files, overwrite=options.overwrite)
+        training = _Training(run, prepared, options)
+        with stop_requests() as stop:
+            if options.resume:
+                training.restore()
+            yield training.started()
+            try:
+                yield from training.steps(stop)
+                yield Preparing("measuring the best weights")
+                result = training.finish(stop)
+            except (TrainingInterrupted, FinalInterrupted):
+                raise _interrupted(run.path, training.state.counters.step, stop) from None
+        if options.headline is not None:
+            result = _with_headline(run, result, options.headline)
+        yield Finished(result)
 
 
 class _Training:
-    """One session of training a run that is locked."""
+    """One session of training a run that is locked: the state, what is planned, the warnings."""
 
     def __init__(self, run: Run, prepared: Prepared, options: Options) -> None:
+        run.refresh()
         self.run = run
         self.prepared = prepared
         self.options = options
-        settings = prepared.config.training
-        optimizer = make_optimizer(prepared.model, settings)
-        self.state = TrainingState.begin(prepared.task, optimizer, settings)
+        settings, task = prepared.config.training, prepared.task
+        self.state = TrainingState.begin(task, make_optimizer(task.model, settings), settings)
         self.team: Together | Alone = Alone()
-        task = prepared.task
         replay = None if options.reschedule else read_schedule(run)
         self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, replay)
         self.warnings = [*options.notes, *prepared.corpus.warnings]
+        if prepared.arithmetic.note:
+            self._warn("other_precision", prepared.arithmetic.note)
         self.validated = len(prepared.store.split("valid").ids) > 0
         if not self.validated:
             self._warn("no_validation", NO_VALIDATION)
-        if prepared.arithmetic.note:
-            self._warn("other_precision", prepared.arithmetic.note)
-        if crowd := crowded(prepared):
+        if crowd := crowded(settings.workers, prepared.threads, prepared.arithmetic.device):
             self._warn("more_workers_than_cores", crowd)
 
-    def events(self) -> Iterator[Event]:
-        with stop_requests() as stop:
-            self.run.refresh()
-            self._restore()
-            yield self._started()
-            try:
-                yield from self._train(stop)
-                yield Preparing("measuring the best weights")
-                result = self._finish(stop)
-            except (TrainingInterrupted, FinalInterrupted):
-                raise self._interrupted(stop) from None
-        yield Finished(self._diagnosed(result))
+    def _warn(self, code: str, text: str) -> None:
+        self.warnings.append(Warning_(code=code, text=text))
 
-    def _restore(self) -> None:
-        if not self.options.resume:
-            return
+    def restore(self) -> None:
+        """Go back to the newest checkpoint of the run, with the settings as they are now."""
         if self.run.config != self.prepared.config:
             self.run.put_file(CONFIG_NAME, config_bytes(self.prepared.config))
         if self.options.reschedule:
@@ -139,22 +138,16 @@ class _Training:
         restored = restore(self.run, self.state)
         if restored is not None and restored.warning:
             self._warn("damaged_checkpoint", restored.warning)
-        self._go_on_if_there_is_more()
-        unpublish(self.run)
-
-    def _go_on_if_there_is_more(self) -> None:
-        """A training that had reached its end goes on if the settings now ask for more."""
+        # A training that had reached its end goes on if the settings now ask for more.
         counters = self.state.counters
         changed = self.run.config.training.patience != self.prepared.config.training.patience
-        if counters.stop_reason == "patience" and not changed:
-            return
-        if not self.plan.over(counters, counters.elapsed_s):
+        ended_by_patience = counters.stop_reason == "patience" and not changed
+        if not ended_by_patience and not self.plan.over(counters, counters.elapsed_s):
             counters.stop_reason = ""
+        unpublish(self.run)
 
-    def _warn(self, code: str, text: str) -> None:
-        self.warnings.append(Warning_(code=code, text=text))
-
-    def _started(self) -> Started:
+    def started(self) -> Started:
+        """What is trained on what, for whoever watches."""
         prepared = self.prepared
         return Started(
             run=self.run.path,
@@ -176,55 +169,50 @@ class _Training:
             notes=prepared.corpus.notes,
         )
 
-    def _train(self, stop: StopRequest) -> Iterator[Event]:
+    def steps(self, stop: StopRequest) -> Iterator[Event]:
         """The loop, with as many processes as asked for, up to the last checkpoint."""
         with team(self.prepared, self.plan.replay) as self.team:
             if isinstance(self.team, Together):
                 self.team.share(self.state)
             try:
-                yield from self._loop(stop)
+                for event in Loop(self.state, self.plan, self._save, stop, self.team).run():
+                    record = log_record(event)
+                    if record is not None:
+                        self.run.append_log(record)
+                    if isinstance(event, events.Advice):
+                        self._warn(event.code, event.text)
+                    yield event
+                    if isinstance(event, events.Evaluated) and self.options.probe is not None:
+                        yield from self._probe(self.options.probe, event.step)
             except TrainingInterrupted:
                 self._save(self.state)
                 raise
             self._save(self.state)
 
-    def _loop(self, stop: StopRequest) -> Iterator[Event]:
-        for event in Loop(self.state, self.plan, self._save, stop, self.team).run():
-            record = log_record(event)
-            if record is not None:
-                self.run.append_log(record)
-            if isinstance(event, events.Advice):
-                self._warn(event.code, event.text)
-            yield event
-            if isinstance(event, events.Evaluated) and self.options.probe is not None:
-                yield from self._probe(event.step)
-
-    def _probe(self, step: int) -> Iterator[Event]:
-        assert self.options.probe is not None
-        self.prepared.model.eval()
+    def _probe(self, probe: Probe, step: int) -> Iterator[Event]:
+        model, valid = self.prepared.model, self.prepared.store.split("valid")
+        model.eval()
         with torch.random.fork_rng(devices=[]):
-            yield from self.options.probe(self.prepared, step)
-        self.prepared.model.train()
+            yield from probe(model, self.prepared.tokenizer, valid, step)
+        model.train()
 
     def _save(self, state: TrainingState) -> str:
         if isinstance(self.team, Together):
             self.team.gather(state)
         return save_checkpoint(self.run, state)
 
-    def _interrupted(self, stop: StopRequest) -> Interrupted:
-        step = self.state.counters.step
-        return Interrupted(
-            f"stopped after step {step}; the best weights and a checkpoint are in {self.run.path}",
-            hint=f"`rnnctl train --resume {word(self.run.path)}` goes on from here",
-            exit_code=stop.exit_code,
-        )
+    def finish(self, stop: StopRequest) -> TrainResult:
+        """Measure the best weights on every split, write the result, publish the run.
 
-    def _finish(self, stop: StopRequest) -> TrainResult:
+        FinalInterrupted when asked to stop.
+        """
         use_best(self.state)
-        measured = list(measure_splits(self.prepared, stop))
-        result = train_result(
-            self.run.path, self.prepared, self.state.counters, measured, self._final_warnings()
-        )
+        task, store = self.prepared.task, self.prepared.store
+        task.model.eval()
+        splits = {name: store.split(name) for name in SPLITS}
+        measured = [task.measure(n, split, stop) for n, split in splits.items() if len(split.ids)]
+        counters, warnings = self.state.counters, self._final_warnings()
+        result = train_result(self.run.path, self.prepared, counters, measured, warnings)
         self.run.drop_outdated_results()
         self.run.write_result(REPORT_NAME, result)
         publish(self.run, self.state)
@@ -244,16 +232,25 @@ class _Training:
             kept.append(Warning_(code=NOT_BETTER, text=text))
         return tuple(kept)
 
-    def _diagnosed(self, result: TrainResult) -> TrainResult:
-        """The result with the headline of the quick diagnosis, kept in the run as well."""
-        if self.options.headline is None:
-            return result
-        try:
-            headline = self.options.headline(self.run.path)
-        except RnnctlError as error:
-            warning = Warning_(code="not_diagnosed", text=f"not diagnosed: {error.message}")
-            result = result.model_copy(update={"warnings": (*result.warnings, warning)})
-        else:
-            result = result.model_copy(update={"diagnosis": headline})
-        self.run.write_result(REPORT_NAME, result)
-        return result
+
+def _interrupted(path: Path, step: int, stop: StopRequest) -> Interrupted:
+    return Interrupted(
+        f"stopped after step {step}; the best weights and a checkpoint are in {path}",
+        hint=f"`rnnctl train --resume {word(path)}` goes on from here",
+        exit_code=stop.exit_code,
+    )
+
+
+def _with_headline(
+    run: Run, result: TrainResult, headline: Callable[[Path], dict[str, Any] | None]
+) -> TrainResult:
+    """The result with the headline of the quick diagnosis, kept in the run as well."""
+    try:
+        found = headline(run.path)
+    except RnnctlError as error:
+        warning = Warning_(code="not_diagnosed", text=f"not diagnosed: {error.message}")
+        result = result.model_copy(update={"warnings": (*result.warnings, warning)})
+    else:
+        result = result.model_copy(update={"diagnosis": found})
+    run.write_result(REPORT_NAME, result)
+    return result

@@ -36,10 +36,10 @@ from rnnctl.tasks.loading import build_model
 from rnnctl.training.loop import Alone, Loop, TrainingInterrupted
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together, WorkerDiedError, joined, launched
+from rnnctl.training.prepare import Prepared, make_task
 from rnnctl.training.schedule import Plan, Replay
 from rnnctl.training.state import TrainingState
 from rnnctl.wording import plural
-from rnnctl.workflow.preparation import Prepared, make_task
 
 HOST = "127.0.0.1"
 MEETING = timedelta(minutes=5)
@@ -70,7 +70,7 @@ def team(prepared: Prepared, replay: Replay | None) -> Iterator[Together | Alone
     done = False
     try:
         _wait_for(followers, store)
-        with joined(0, workers, device, store, lambda: _all_run(followers)) as together:
+        with joined(0, workers, device, store) as together:
             _introduce(together, prepared, replay)
             yield together
         done = True
@@ -80,15 +80,17 @@ def team(prepared: Prepared, replay: Replay | None) -> Iterator[Together | Alone
         _end(followers, done=done)
 
 
-def crowded(prepared: Prepared) -> str:
-    """What to say where the workers of this machine are more than its cores; "" where not."""
-    workers, cores = prepared.config.training.workers, available_cores()
-    wanted = workers * prepared.threads
-    here = workers > 1 and prepared.arithmetic.device.type == "cpu" and launched() is None
-    if not here or wanted <= cores:
+def crowded(workers: int, threads: int, device: torch.device) -> str:
+    """What to say where the workers of this machine are more than its cores; "" where not.
+
+    `threads`: those of each worker.
+    """
+    cores = available_cores()
+    here = workers > 1 and device.type == "cpu" and launched() is None
+    if not here or workers * threads <= cores:
         return ""
     return (
-        f"{plural(workers, 'worker')} of {plural(prepared.threads, 'thread')} share "
+        f"{plural(workers, 'worker')} of {plural(threads, 'thread')} share "
         f"{plural(cores, 'core')} and wait for each other; as many threads in all as cores are "
         "the fastest"
     )
@@ -101,7 +103,7 @@ def _start(rank: int, size: int, port: int) -> subprocess.Popen[bytes]:
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _python_path()}
     return subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", "rnnctl.workflow.parallel", str(rank), str(size), str(port)],
+        [sys.executable, "-m", "rnnctl.training.workers", str(rank), str(size), str(port)],
         stdin=subprocess.PIPE,  # never written to: it closes when the leader is gone
         stdout=subprocess.DEVNULL,
         env=environment,
@@ -266,7 +268,7 @@ def _leave_with_the_leader() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """`python -m rnnctl.workflow.parallel RANK SIZE PORT`: a follower that a leader started."""
+    """`python -m rnnctl.training.workers RANK SIZE PORT`: a follower that a leader started."""
     threading.Thread(target=_leave_with_the_leader, daemon=True).start()
     rank, size, port = map(int, arguments)
     store = TCPStore(HOST, port, size, is_master=False, timeout=MEETING)

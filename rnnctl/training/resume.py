@@ -12,8 +12,8 @@ from rnnctl.errors import UsageError, word
 from rnnctl.results.base import Warning_
 from rnnctl.runs import Run
 from rnnctl.tasks.recipes import COURSE, PACE, resolve
-from rnnctl.workflow.recording import SCHEDULE_NAME, repeat
-from rnnctl.workflow.train import Options
+from rnnctl.training.log import SCHEDULE_NAME, repeat
+from rnnctl.training.train import Options
 
 SETTLED = ("seed", "keep_text", "start_from")  # settings that have done their work at the start
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -30,13 +30,18 @@ from rnnctl.tasks.classification import ClassificationTask
 from rnnctl.tasks.language_model import LanguageModelTask, start_from_frequencies
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.recipes import settle
+from rnnctl.tasks.unused import check_unused
+from rnnctl.training.events import Preparing
+from rnnctl.training.warm_up import WarmUp
 from rnnctl.wording import plural
-from rnnctl.workflow.unused import check_unused
+
+PATIENCE_S = 0.3  # until it is said that something is being compiled
+COMPILING = "compiling the inner loops for this processor (only once per machine)"
 
 
 @dataclass(slots=True)
 class Prepared:
-    """All parts of a training, before its first step."""
+    """All parts of a training, before its first step. `taken`: weights that `--from` gave."""
 
     config: RunConfig
     corpus: Corpus
@@ -58,7 +63,7 @@ def prepare(
     run: Run | None = None,
     stdin: BinaryIO | None = None,
     given: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Prepared:
+) -> Generator[Preparing, None, Prepared]:
     """Open the corpus and make the model; with `run` its tokenizer is used instead of a new one.
 
     `given`: settings that somebody asked for, which must not be idle.
@@ -66,15 +71,28 @@ def prepare(
     Raises DataError for a corpus that cannot be read or is too small, UsageError for a device that
     is not there, RunError where `run` was trained on another corpus.
     """
+    yield Preparing("reading the corpus")
     keep_memory()
     threads = set_threads(threads_of(config))
     arithmetic = find_arithmetic(
         config.training.device, config.training.precision, insist=run is None
     )
-    sentiment = config.model.task != "lm"
-    corpus = _open(config, run, stdin, given or {})
-    source = _source(config) if run is None else None
-    tokenizer = find_tokenizer(config, corpus, run or source)
+    warm_up = WarmUp(config, arithmetic, threads)
+
+    corpus = open_corpus(
+        config.corpus, task=config.model.task, cache=cache_directory(), stdin=stdin
+    )
+    if run is not None:
+        check_same_corpus(run, corpus)
+    else:
+        check_unused((given or {}).get("corpus", {}), config.corpus, corpus)
+    started_from = config.training.start_from if run is None else None
+    source = None if started_from is None else Run.open(started_from)
+    known = run or source
+    if known is not None:
+        tokenizer = Tokenizer.load(known.tokenizer_path)
+    else:
+        tokenizer = make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
     store = build_store(
         corpus,
         tokenizer,
@@ -82,12 +100,16 @@ def prepare(
         max_tokens=config.corpus.max_tokens,
         keep=config.corpus.keep,
     )
+
+    if not warm_up.done_within(PATIENCE_S):
+        yield Preparing(COMPILING)
+        warm_up.wait()
     config = settle(config, store.split("train").count)
     torch.manual_seed(config.training.seed)
     model = build_model(
         config.model,
         vocab_size=tokenizer.vocab_size,
-        num_classes=len(store.label_names) if sentiment else 0,
+        num_classes=len(store.label_names) if config.model.task != "lm" else 0,
         engine=config.training.engine,
     ).to(arithmetic.device)
     if isinstance(model, LanguageModel) and config.model.init != "torch":
@@ -97,39 +119,10 @@ def prepare(
     return Prepared(config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken))
 
 
-def _open(
-    config: RunConfig,
-    run: Run | None,
-    stdin: BinaryIO | None,
-    given: Mapping[str, Mapping[str, Any]],
-) -> Corpus:
-    """The corpus, if it is the one that `run` was trained on, or suits what was `given`."""
-    corpus = open_corpus(
-        config.corpus, task=config.model.task, cache=cache_directory(), stdin=stdin
-    )
-    if run is not None:
-        check_same_corpus(run, corpus)
-    else:
-        check_unused(given.get("corpus", {}), config.corpus, corpus)
-    return corpus
-
-
 def threads_of(config: RunConfig) -> int | None:
     """Threads of this process: as asked, or one where several processes share the machine."""
     several = config.training.workers > 1
     return config.training.threads or (1 if several else None)
-
-
-def _source(config: RunConfig) -> Run | None:
-    path = config.training.start_from
-    return None if path is None else Run.open(path)
-
-
-def find_tokenizer(config: RunConfig, corpus: Corpus, source: Run | None) -> Tokenizer:
-    """The tokenizer of `source` (a resumed run, or the one weights come from), or a new one."""
-    if source is not None:
-        return Tokenizer.load(source.tokenizer_path)
-    return make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
 
 
 def make_task(
@@ -153,6 +146,7 @@ def make_task(
             config.training,
             arithmetic,
             boundary_id=tokenizer.boundary_id,
+            label_names=store.label_names,
             rank=rank,
             workers=workers,
         )

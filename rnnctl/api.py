@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl import catalog
-from rnnctl.cli.train_settings import settings_given
+from rnnctl.cli.options import settings_given
 from rnnctl.errors import RunError, UsageError
 from rnnctl.inference.classify import Predictor
 from rnnctl.inference.environment import environment

@@ -1,18 +1,20 @@
 """The extension tables: what there is, by name, and where it is.
 
 A name in a table, not a decorator: ``"name": ("module:attribute", "one-line summary")``. To add a
-cell, a task, a reader, a diagnostic, a report format or a command, write one module and add one
-line here; ``tests/test_catalog.py`` loads every entry and the tests of that kind of thing run over
-it at once. Nothing is imported before it is asked for, so that ``--help`` stays fast.
+cell, a task, a reader, a diagnostic, a report format or a command to rnnctl itself, write one
+module and add one line here; ``tests/test_catalog.py`` loads every entry and the tests of that kind
+of thing run over it at once. Nothing is imported before it is asked for, so that ``--help`` stays
+fast.
 
-Another package adds an entry without touching this file: it declares an entry point in the group
-``rnnctl.KIND`` (``rnnctl.cell``, ``rnnctl.task``, …), in its own pyproject.toml
+To add one from another package, name it as an entry point of the group ``rnnctl.KIND`` (KIND is a
+key of `TABLES`, such as ``cell``). In that package's ``pyproject.toml``::
 
     [project.entry-points."rnnctl.cell"]
-    minimal = "my_package.cells:MINIMAL"
+    mgu = "my_cells:MGU"
 
-and the name works everywhere as soon as that package is installed, also in the processes that
-``rnnctl compare`` starts.
+Once that package is installed, ``--cell mgu`` works in every command, also in the processes that
+``rnnctl compare`` starts. Commands themselves are not
+looked up in this way: finding the installed packages would double the time of ``rnnctl --help``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
-from rnnctl.errors import UsageError
+from rnnctl.errors import MissingExtraError, UsageError
 
 Table = Mapping[str, tuple[str, str]]
 
@@ -95,11 +97,11 @@ REPORTS: Final[dict[str, tuple[str, str]]] = {
     "rnnctl.comparison/1": ("rnnctl.reports.comparison:blocks", "Runs compared, and verdicts."),
 }
 
-# --format: each attribute renders blocks, or for json the result itself.
+# --format: each attribute writes a result on a page: (Result, reports.Page) -> str.
 FORMATS: Final[dict[str, tuple[str, str]]] = {
-    "table": ("rnnctl.reports.as_table:as_table", "For a terminal."),
-    "json": ("rnnctl.reports.as_json:as_json", "For programs: everything, with units."),
-    "markdown": ("rnnctl.reports.as_markdown:as_markdown", "For documents."),
+    "table": ("rnnctl.reports.as_table:render", "For a terminal."),
+    "json": ("rnnctl.reports.as_json:render", "For programs: everything, with units."),
+    "markdown": ("rnnctl.reports.as_markdown:render", "For documents."),
 }
 
 TABLES: Final[dict[str, Table]] = {
@@ -114,43 +116,58 @@ TABLES: Final[dict[str, Table]] = {
 }
 
 
-@cache
-def _installed(kind: str) -> Table:
-    """What other installed packages add to the table of that kind; the first of a name counts."""
-    from importlib.metadata import entry_points
-
-    found: dict[str, tuple[str, str]] = {}
-    for point in entry_points(group=f"rnnctl.{kind}"):
-        origin = point.dist.name if point.dist is not None else point.module
-        found.setdefault(point.name, (point.value, f"Added by {origin}."))
-    return found
-
-
 def names(kind: str) -> list[str]:
-    """Everything of that kind that can be loaded: this package's own first, then what is added."""
-    return list(dict.fromkeys((*TABLES[kind], *_installed(kind))))
-
-
-def _entry(kind: str, name: str) -> tuple[str, str]:
-    """What the table lists under `name`. Raises UsageError with the nearest names."""
-    entry = TABLES[kind].get(name) or _installed(kind).get(name)
-    if entry is None:
-        raise UsageError(f"there is no {kind} {name!r}", hint=suggestion(name, names(kind)))
-    return entry
+    """All names of that kind, those of rnnctl first, then those of other packages."""
+    return [*TABLES[kind], *_extensions(kind)]
 
 
 def load(kind: str, name: str) -> Any:
-    """Import and return what is listed under `name`, here or by an installed package.
+    """Import and return what is listed under `name`.
 
-    Raises UsageError with the nearest names when there is no such entry.
+    Raises UsageError with the nearest names when there is no such entry, MissingExtraError when
+    the entry of another package cannot be imported.
     """
-    module, _, attribute = _entry(kind, name)[0].partition(":")
-    return getattr(import_module(module), attribute)
+    check(kind, name)
+    own = TABLES[kind].get(name)
+    if own is not None:
+        module, _, attribute = own[0].partition(":")
+        return getattr(import_module(module), attribute)
+    target, package = _extensions(kind)[name]
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as problem:
+        raise MissingExtraError(
+            f"the {kind} {name!r} of the package {package} cannot be loaded: {problem}",
+            hint=f"reinstall {package}, or correct the entry point {name!r} in its pyproject.toml",
+        ) from problem
 
 
 def summary(kind: str, name: str) -> str:
-    """The one-line summary of an entry. Raises UsageError when there is none of that name."""
-    return _entry(kind, name)[1]
+    """The one-line summary of an entry."""
+    own = TABLES[kind].get(name)
+    return own[1] if own is not None else f"Added by {_extensions(kind)[name][1]}."
+
+
+def check(kind: str, name: str) -> None:
+    """UsageError, with the nearest names, when there is no `name` of that kind."""
+    if name not in TABLES[kind] and name not in _extensions(kind):
+        raise UsageError(f"there is no {kind} {name!r}", hint=suggestion(name, names(kind)))
+
+
+@cache
+def _extensions(kind: str) -> dict[str, tuple[str, str]]:
+    """name -> ("module:attribute", package) of the installed packages' entry points."""
+    if kind == "command":
+        return {}
+    from importlib.metadata import entry_points  # takes as long as all of `rnnctl --help`
+
+    found = entry_points(group=f"rnnctl.{kind}")
+    return {
+        point.name: (point.value, point.dist.name if point.dist else point.module)
+        for point in found
+        if point.name not in TABLES[kind]  # what rnnctl itself calls so cannot be replaced
+    }
 
 
 def suggestion(wrong: str, right: Iterable[str]) -> str:

@@ -1,31 +1,77 @@
-"""What a user may set: names, ranges, defaults; read from and written to ``config.json``.
+"""Every setting of a training, declared once: its type and range, its default, its option and help.
 
-One frozen record per part. Every field carries its unit and range; an impossible value is reported
-with all others at once by pydantic. Nothing here imports torch, so that ``--help`` stays fast.
+There is one frozen record for each part of ``config.json``. A field that carries an `Option` is an
+option of ``rnnctl train``: the commands make their options from these fields (in `cli.options`),
+error messages take the option's name from here, and ``rnnctl compare`` passes the same options on
+to its members. A field without one can only be set in ``config.json``.
+
+`RECIPES` holds the defaults that depend on the task and the level. A field's own default applies
+where no recipe gives another.
+
+Nothing here imports torch, so that ``--help`` stays fast.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from rnnctl import catalog
+from rnnctl.wording import either
 
 CONFIG_SCHEMA = 1
 
-TaskName = Literal["lm", "sentiment"]
-Level = Literal["char", "byte", "word", "bpe"]
+# What depends on the task where nobody says it. Seconds of training, if nothing else limits it.
+DEFAULT_LEVEL = {"lm": "char", "sentiment": "word"}
+DEFAULT_BUDGET_S = {"lm": 75.0, "sentiment": 600.0}
+BUNDLED_BUDGET_S = 60.0
+
+# The panels of `rnnctl train --help`.
+CORPUS, TOKENS, MODEL = "Corpus", "Tokens", "Model"
+TRAINING, MACHINE, RUN = "Training", "Machine", "Run"
 
 
-def _listed_cell(name: str) -> str:
-    """`name`, if it is a cell of the catalog or of an installed package; else ValueError."""
-    if name not in catalog.CELLS and name not in (known := catalog.names("cell")):
-        raise ValueError(f"there is no such cell; {catalog.suggestion(name, known)}")
-    return name
+@dataclass(frozen=True, slots=True)
+class Option:
+    """How a setting is given on the command line.
+
+    `help` says what it does, with its unit. `name` is empty where it is the field's name with
+    dashes. `default` says what happens without the option where the field's default and the recipes
+    do not say it. `task` and `levels` name the only ones that it has an effect on. Two fields may
+    share an option: the second one then takes a time, and has no help.
+    """
+
+    panel: str
+    help: str = ""
+    name: str = ""
+    metavar: str = ""
+    default: str = ""
+    task: str = ""
+    levels: tuple[str, ...] = ()
 
 
-CellName = Annotated[str, AfterValidator(_listed_cell)]
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Marks a field whose value is one of the names that the catalog lists under `kind`."""
+
+    kind: str
+
+    def check(self, name: str) -> str:
+        """`name` if it is listed. Raises what pydantic reports as an impossible value."""
+        known = catalog.names(self.kind)
+        if name not in known:
+            raise PydanticCustomError("listed", "must be {known}", {"known": either(known)})
+        return name
+
+
+TaskName = Annotated[str, AfterValidator(Listed("task").check), Listed("task")]
+Level = Annotated[str, AfterValidator(Listed("level").check), Listed("level")]
+CellName = Annotated[str, AfterValidator(Listed("cell").check), Listed("cell")]
 Nonlinearity = Literal["tanh", "relu"]
 Init = Literal["torch", "good", "chrono"]
 Pool = Literal["last", "mean", "max", "meanmax"]
@@ -37,34 +83,12 @@ Engine = Literal["auto", "torch", "closed", "fused"]
 Decay = Literal["linear", "cosine", "constant"]
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+AboveZero = Annotated[float, Field(gt=0)]
 # Upper bounds are where numbers of other libraries overflow, far beyond what any machine can do.
 Positive = Annotated[int, Field(ge=1, le=10**12)]
 Size = Annotated[int, Field(ge=1, le=10**6)]
 Few = Annotated[int, Field(ge=1, le=10**3)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
-
-# Fields whose option of `rnnctl train` is called something else.
-_OPTIONS = {
-    "sources": "CORPUS",
-    "read_as": "--as",
-    "num_layers": "--layers",
-    "budget_s": "--budget",
-    "evaluate_every_s": "--evaluate-every",
-    "checkpoint_every_s": "--checkpoint-every",
-    "start_from": "--from",
-}
-
-
-# Fields that only `config.json` sets: who knows that they want another value can edit a file.
-_OF_THE_FILE = {"split_seed", "beta1", "beta2", "average", "reset"}
-
-
-def option_of(field: str) -> str:
-    """How the setting of that name is given: its option of `rnnctl train`, or the field itself."""
-    if field in _OF_THE_FILE or not any(field in part.model_fields for part in PARTS):
-        return field
-    return _OPTIONS.get(field) or "--" + field.replace("_", "-")
 
 
 class Settings(BaseModel):
@@ -74,86 +98,283 @@ class Settings(BaseModel):
 
 
 class CorpusConfig(Settings):
-    """Where the text comes from and how it is cut into documents and splits."""
+    """Where the text comes from, and how it is cut into documents and splits."""
 
     sources: tuple[str, ...] = Field((), description="files, folders, hub:NAME[:SPLIT], task:…, -")
-    documents: DocumentUnit = Field("none", description="none = one running text")
-    split: str = Field("90/5/5", description="train/valid/test in per cent")
-    text_field: str | None = None
-    label_field: str | None = None
-    read_as: SourceKind | None = Field(None, description="None: decided by the content")
-    encoding: str = "utf-8"
-    new_labels: Literal["error", "drop"] = "error"
-    max_tokens: Positive | None = Field(None, description="documents are cut to this length")
-    keep: Literal["head", "tail"] = "head"
+    documents: Annotated[
+        DocumentUnit,
+        Option(
+            CORPUS,
+            "How plain text is cut into documents: not at all (none: one running text), at blank "
+            "lines (paragraph), into lines, or one document per file.",
+        ),
+    ] = "none"
+    split: Annotated[
+        str,
+        Option(
+            CORPUS,
+            "Shares of the text for training, validation and test, in per cent.",
+            metavar="A/B/C",
+        ),
+    ] = "90/5/5"
+    text_field: Annotated[
+        str | None,
+        Option(
+            CORPUS,
+            "Column of a table that holds the text: its name, or its number from 1.",
+            metavar="NAME",
+            default="found by its name and content",
+        ),
+    ] = None
+    label_field: Annotated[
+        str | None,
+        Option(
+            CORPUS,
+            "Column of a table that holds the label: its name, or its number from 1. In plain "
+            "text, first-word takes the first word of each line.",
+            metavar="NAME",
+            default="found by its name and content",
+        ),
+    ] = None
+    read_as: Annotated[
+        SourceKind | None,
+        Option(
+            CORPUS,
+            "What the files are. With lines, each line is a document, after its label for a "
+            "classifier.",
+            name="--as",
+            default="what their content looks like",
+        ),
+    ] = None
+    encoding: Annotated[
+        str,
+        Option(
+            CORPUS,
+            "Character encoding of files without a byte order mark, such as utf-8 or cp1252.",
+            metavar="NAME",
+        ),
+    ] = "utf-8"
+    new_labels: Annotated[
+        Literal["error", "drop"],
+        Option(
+            CORPUS,
+            "What to do with validation and test documents whose label does not occur in the "
+            "training documents.",
+        ),
+    ] = "error"
+    max_tokens: Annotated[
+        Positive | None,
+        Option(CORPUS, "Cut each document to at most N tokens.", default="no limit"),
+    ] = None
+    keep: Annotated[
+        Literal["head", "tail"], Option(CORPUS, "Which end of a document is kept when it is cut.")
+    ] = "head"
     split_seed: Seed = Field(0, description="which documents go into which split")
 
 
 class TokenizerConfig(Settings):
     """How text becomes ids. The vocabulary comes from the training split only."""
 
-    level: Level = "char"
-    vocab_size: Positive | None = Field(None, description="largest vocabulary (word, bpe)")
-    min_count: Positive | None = Field(
-        None, description="rarer words become <unk>; None: 2 for long natural text, else 1"
-    )
-    words: WordProtocol = Field(
-        "auto",
-        description="whitespace = the WikiText protocol; auto: where the text has <unk>",
-    )
+    level: Annotated[
+        Level,
+        Option(
+            TOKENS, "What one token is: a character, a byte, a word, or a piece of a word (bpe)."
+        ),
+    ] = "char"
+    vocab_size: Annotated[
+        Positive | None,
+        Option(
+            TOKENS,
+            "Largest number of different tokens.",
+            default="no limit",
+            levels=("char", "word", "bpe"),
+        ),
+    ] = None
+    min_count: Annotated[
+        Positive | None,
+        Option(
+            TOKENS,
+            "Words or characters that occur less often than N times become the unknown token.",
+            default="2 for long natural text, else 1",
+            levels=("char", "word"),
+        ),
+    ] = None
+    words: Annotated[
+        WordProtocol,
+        Option(
+            TOKENS,
+            "How words are cut: natural separates punctuation, whitespace cuts at spaces only (as "
+            "for WikiText), auto takes whitespace where the text contains <unk>.",
+            levels=("word",),
+        ),
+    ] = "auto"
 
 
 class ModelConfig(Settings):
     """Sizes and cell. `embedding_size` None means `hidden_size`."""
 
-    task: TaskName = "lm"
-    cell: CellName = "lstm"
-    nonlinearity: Nonlinearity = Field("tanh", description="of the plain RNN only")
-    hidden_size: Size = 512
-    embedding_size: Size | None = None
-    num_layers: Few = 1
-    tied: bool = Field(False, description="the output layer shares the embedding's weights")
-    bidirectional: bool = Field(False, description="classifiers only")
-    pool: Pool = Field("last", description="classifiers only: how states become one vector")
-    init: Init = "good"
-    horizon: Positive | None = Field(None, description="tokens, for init = chrono")
-    dropout_input: Fraction = 0.0
-    dropout_between: Fraction = 0.0
-    dropout_output: Fraction = 0.0
-    dropout_embedding: Fraction = Field(0.0, description="whole words (tokens) dropped")
+    task: Annotated[
+        TaskName, Option(MODEL, "What to learn: the next token (lm) or a label (sentiment).")
+    ] = "lm"
+    cell: Annotated[CellName, Option(MODEL, "Recurrent cell.")] = "lstm"
+    nonlinearity: Annotated[
+        Nonlinearity, Option(MODEL, "Activation function of the plain RNN.")
+    ] = "tanh"
+    hidden_size: Annotated[Size, Option(MODEL, "Units in each recurrent layer.")] = 512
+    embedding_size: Annotated[
+        Size | None, Option(MODEL, "Length of a token's embedding vector.", default="hidden size")
+    ] = None
+    num_layers: Annotated[Few, Option(MODEL, "Number of recurrent layers.", name="--layers")] = 1
+    tied: Annotated[
+        bool, Option(MODEL, "Use the embedding's weights in the output layer too.", task="lm")
+    ] = False
+    bidirectional: Annotated[
+        bool, Option(MODEL, "Read the text in both directions.", task="sentiment")
+    ] = False
+    pool: Annotated[
+        Pool,
+        Option(
+            MODEL,
+            "How the states of a document become one vector: the last state, their mean, their "
+            "maximum, or mean and maximum side by side.",
+            task="sentiment",
+        ),
+    ] = "last"
+    init: Annotated[
+        Init,
+        Option(
+            MODEL,
+            "Initial weights: good (orthogonal, gates that keep), torch (PyTorch's own) or chrono "
+            "(gates that keep for about --horizon tokens).",
+        ),
+    ] = "good"
+    horizon: Annotated[
+        Positive | None,
+        Option(MODEL, "Tokens that the gates keep at first, for --init chrono.", default="none"),
+    ] = None
+    dropout_input: Annotated[
+        Fraction, Option(MODEL, "Dropout at the input of the recurrent layers.")
+    ] = 0.0
+    dropout_between: Annotated[Fraction, Option(MODEL, "Dropout between recurrent layers.")] = 0.0
+    dropout_output: Annotated[
+        Fraction, Option(MODEL, "Dropout at the output of the last recurrent layer.")
+    ] = 0.0
+    dropout_embedding: Annotated[
+        Fraction, Option(MODEL, "Share of the vocabulary that is left out of each step's input.")
+    ] = 0.0
 
 
 class TrainingConfig(Settings):
     """The loop. It ends by `steps`, `epochs` or `budget_s`, whichever comes first."""
 
-    seed: Seed = 0
-    steps: Positive | None = None
-    epochs: Annotated[float, Field(gt=0)] | None = None
-    budget_s: Annotated[float, Field(gt=0)] | None = Field(None, description="seconds of training")
-    lr: Annotated[float, Field(gt=0)] = Field(8e-3, description="peak learning rate")
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    seed: Annotated[Seed, Option(MACHINE, "Seed of all random numbers.")] = 0
+    steps: Annotated[
+        Positive | None, Option(TRAINING, "Stop after N optimizer steps.", default="no limit")
+    ] = None
+    epochs: Annotated[
+        AboveZero | None,
+        Option(
+            TRAINING,
+            "Stop after X passes over the training text.",
+            default="lm: no limit; sentiment: 4 to 60, by the size of the corpus",
+        ),
+    ] = None
+    budget_s: Annotated[
+        AboveZero | None,
+        Option(
+            TRAINING,
+            "Stop after this time, the last validation included.",
+            name="--budget",
+            default=f"lm: {DEFAULT_BUDGET_S['lm']:g}s, or {BUNDLED_BUDGET_S:g}s for the bundled "
+            f"text; sentiment: {DEFAULT_BUDGET_S['sentiment']:g}s; with --steps or --epochs: no "
+            "limit",
+        ),
+    ] = None
+    lr: Annotated[AboveZero, Option(TRAINING, "Peak learning rate.")] = 8e-3
+    weight_decay: Annotated[
+        Annotated[float, Field(ge=0)], Option(TRAINING, "AdamW weight decay (matrices only).")
+    ] = 0.1
     beta1: Fraction = Field(0.9, description="AdamW's memory of gradients")
     beta2: Fraction = Field(0.99, description="AdamW's memory of their squares")
     average: Fraction = Field(
         0.0, description="share that a running average of weights keeps a step"
     )
-    warmup: Fraction = Field(0.02, description="share of the progress")
-    decay: Decay = "linear"
-    clip: Annotated[float, Field(gt=0)] = Field(1.0, description="largest gradient norm")
-    batch_size: Size = Field(32, description="parallel streams, or documents a step")
-    bptt: Size = Field(64, description="tokens per truncated chunk (language models)")
+    warmup: Annotated[
+        Fraction, Option(TRAINING, "Share of the training in which the learning rate rises.")
+    ] = 0.02
+    decay: Annotated[Decay, Option(TRAINING, "How the learning rate falls after the warm-up.")] = (
+        "linear"
+    )
+    clip: Annotated[
+        AboveZero, Option(TRAINING, "Gradients with a larger norm are scaled down to it.")
+    ] = 1.0
+    batch_size: Annotated[
+        Size, Option(TRAINING, "Streams of text read in parallel (lm) or documents per step.")
+    ] = 32
+    bptt: Annotated[
+        Size, Option(TRAINING, "Tokens that gradients flow back through.", task="lm")
+    ] = 64
     reset: bool = Field(True, description="zero the state at document starts")
-    evaluate_every_s: Annotated[float, Field(gt=0)] | None = None
-    evaluate_every: Positive | None = Field(None, description="steps between validations")
-    patience: Positive | None = Field(None, description="validations without progress before stop")
-    precision: Precision = "auto"
-    engine: Engine = "auto"
-    threads: Few | None = None
-    workers: Few = 1
-    device: str = "auto"
-    checkpoint_every_s: Annotated[float, Field(gt=0)] = 60.0
-    keep_text: bool = Field(True, description="keep held-out documents in the run")
-    start_from: str | None = Field(None, description="a run whose weights are taken")
+    evaluate_every: Annotated[
+        Positive | None,
+        Option(
+            TRAINING,
+            "Validate every N steps, such as 200, or at intervals of time, such as 30s.",
+            metavar="N|TIME",
+            default="about ten times",
+        ),
+    ] = None
+    evaluate_every_s: Annotated[AboveZero | None, Option(TRAINING, name="--evaluate-every")] = None
+    patience: Annotated[
+        Positive | None,
+        Option(TRAINING, "Stop after N validations without an improvement.", default="no limit"),
+    ] = None
+    precision: Annotated[
+        Precision,
+        Option(MACHINE, "Number format: fp32, bf16, or auto (bf16 where the machine has it)."),
+    ] = "auto"
+    engine: Annotated[
+        Engine,
+        Option(
+            MACHINE,
+            "What computes the recurrent layers: PyTorch's kernels (torch), closed-form "
+            "back-propagation (closed), the same compiled by numba (fused), or the fastest (auto).",
+        ),
+    ] = "auto"
+    threads: Annotated[Few | None, Option(MACHINE, "CPU threads.", default="one for each core")] = (
+        None
+    )
+    workers: Annotated[
+        Few,
+        Option(
+            MACHINE,
+            "Processes that share each batch. For several machines, write "
+            "`torchrun … -m -- rnnctl train …`, with the two dashes.",
+        ),
+    ] = 1
+    device: Annotated[
+        str, Option(MACHINE, "Where to compute: auto, cpu, cuda, cuda:1, mps.", metavar="NAME")
+    ] = "auto"
+    checkpoint_every_s: Annotated[
+        AboveZero, Option(RUN, "Time between two checkpoints.", name="--checkpoint-every")
+    ] = 60.0
+    keep_text: Annotated[
+        bool,
+        Option(
+            RUN,
+            "Keep the validation and test text in the run, so that diagnosing it needs no corpus.",
+        ),
+    ] = True
+    start_from: Annotated[
+        str | None,
+        Option(
+            RUN,
+            "Start from the weights of this run, with its tokens and its sizes.",
+            name="--from",
+            metavar="RUN",
+            default="random weights",
+        ),
+    ] = None
 
 
 class RunConfig(Settings):
@@ -166,4 +387,225 @@ class RunConfig(Settings):
     training: TrainingConfig = TrainingConfig()
 
 
-PARTS: tuple[type[Settings], ...] = (CorpusConfig, TokenizerConfig, ModelConfig, TrainingConfig)
+SECTIONS: Final[dict[str, type[Settings]]] = {
+    "corpus": CorpusConfig,
+    "tokenizer": TokenizerConfig,
+    "model": ModelConfig,
+    "training": TrainingConfig,
+}
+
+# An option that stands for several: its help, and the fields that it sets.
+DROPOUT = Option(
+    MODEL,
+    "Shorthand for --dropout-input, --dropout-between and --dropout-output.",
+    name="--dropout",
+    default="see these",
+)
+DROPOUT_FIELDS = ("dropout_input", "dropout_between", "dropout_output")
+
+
+# -- defaults that depend on the task and the level ----------------------------------------------
+# The numbers were tuned on validation text of the corpora that the benchmarks name.
+
+Recipe = dict[str, dict[str, Any]]  # section -> field -> value
+_CHARACTERS: Recipe = {
+    "model": {"cell": "lstm", "hidden_size": 512, "num_layers": 1, "embedding_size": 128},
+    "training": {"lr": 1.5e-2, "beta1": 0.8, "weight_decay": 0.1, "batch_size": 32, "bptt": 64},
+}
+_WORDS: Recipe = {
+    "model": {
+        "cell": "lstm",
+        "hidden_size": 200,
+        "num_layers": 2,
+        "tied": True,
+        "dropout_input": 0.1,
+        "dropout_between": 0.1,
+        "dropout_output": 0.1,
+    },
+    "training": {"lr": 8e-3, "weight_decay": 0.01, "batch_size": 32, "bptt": 35},
+}
+# Documents longer than this say little more about their label, and cost as much as many short ones.
+# Their end is kept, for that is where reviews conclude.
+_CLASSIFIER: Recipe = {
+    "corpus": {"max_tokens": 400, "keep": "tail"},
+    "model": {
+        "cell": "lstm",
+        "hidden_size": 128,
+        "embedding_size": 128,
+        "bidirectional": True,
+        "pool": "meanmax",
+        "dropout_embedding": 0.3,
+        "dropout_output": 0.5,
+    },
+    "training": {
+        "lr": 3e-3,
+        "weight_decay": 0.01,
+        "warmup": 0.05,
+        "batch_size": 64,
+        "average": 0.998,
+        "patience": 4,
+    },
+}
+_CHARACTERS_LABELLED: Recipe = _CLASSIFIER | {"corpus": {"max_tokens": 2000, "keep": "tail"}}
+# By task and level.
+RECIPES: dict[tuple[str, str], Recipe] = {
+    ("lm", "char"): _CHARACTERS,
+    ("lm", "byte"): _CHARACTERS,
+    ("lm", "word"): _WORDS,
+    ("lm", "bpe"): _WORDS | {"tokenizer": {"vocab_size": 4096}},
+    ("sentiment", "char"): _CHARACTERS_LABELLED,
+    ("sentiment", "byte"): _CHARACTERS_LABELLED,
+    ("sentiment", "word"): _CLASSIFIER | {"tokenizer": {"vocab_size": 30_000, "min_count": 2}},
+    ("sentiment", "bpe"): _CLASSIFIER | {"tokenizer": {"vocab_size": 8192}},
+}
+
+
+# -- settings in words ---------------------------------------------------------------------------
+
+
+def settings() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Section, name and field of every setting, in the order of ``config.json``."""
+    for section, part in SECTIONS.items():
+        for name, field in part.model_fields.items():
+            yield section, name, field
+
+
+def option(name: str, field: FieldInfo) -> Option | None:
+    """The option of a setting, its name filled in; None for one that only a file sets."""
+    for mark in field.metadata:
+        if isinstance(mark, Option):
+            return replace(mark, name=mark.name or "--" + name.replace("_", "-"))
+    return None
+
+
+def option_of(name: str) -> str:
+    """How the setting of that name is given: its option of `rnnctl train`, or the field itself."""
+    if name == "sources":
+        return "CORPUS"
+    for _, known, field in settings():
+        if known == name and (found := option(name, field)) is not None:
+            return found.name
+    return name
+
+
+_BOUNDS = ("ge", "gt", "le", "lt")
+
+
+def kind_of(field: FieldInfo) -> tuple[Any, str]:
+    """The type of a setting without "or None", its choices as a Literal; and its range in words."""
+    return _kind(field.annotation, list(field.metadata))
+
+
+def _kind(annotation: Any, marks: list[Any]) -> tuple[Any, str]:
+    inner = [one for one in get_args(annotation) if one is not type(None)]
+    if get_origin(annotation) is Annotated:
+        return _kind(inner[0], [*marks, *inner[1:]])
+    if type(None) in get_args(annotation):
+        return _kind(inner[0], marks)
+    for mark in marks:
+        if isinstance(mark, Listed):
+            return Literal[tuple(catalog.names(mark.kind))], ""
+    limits: dict[str, Any] = {}
+    for mark in marks:
+        for limit in mark.metadata if isinstance(mark, FieldInfo) else [mark]:
+            limits |= {
+                key: getattr(limit, key) for key in ("ge", "gt", "lt") if hasattr(limit, key)
+            }
+    return annotation, range_in_words(**limits)
+
+
+def range_in_words(
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+) -> str:
+    """``0 to 1``, ``0 to less than 1``; "" for what anybody expects, such as a count above 0."""
+    near = 10**9  # no person comes near greater bounds
+    low, high = (gt if ge is None else ge), (lt if le is None else le)
+    if low is None or high is None or high > near:
+        return ""
+    return f"{low:g} to {'less than ' if le is None else ''}{high:g}"
+
+
+def default_in_words(section: str, name: str, field: FieldInfo) -> str:
+    """What a setting is without its option: ``64``, or ``lm: 64 (char, byte), 35 (word, bpe)``."""
+    known = option(name, field) or Option("")
+    by_task: dict[str, str] = {}
+    for task, level in DEFAULT_LEVEL.items():
+        if known.task in ("", task):
+            by_task[task] = level if name == "level" else _by_level(task, section, name, field)
+    if len(set(by_task.values())) == 1:
+        return next(iter(by_task.values()))
+    return "; ".join(f"{task}: {said}" for task, said in by_task.items())
+
+
+def _by_level(task: str, section: str, name: str, field: FieldInfo) -> str:
+    known = option(name, field) or Option("")
+    levels: dict[str, list[str]] = {}
+    for (of, level), recipe in RECIPES.items():
+        if of == task and (not known.levels or level in known.levels):
+            value = recipe.get(section, {}).get(name, field.default)
+            said = known.default if value is None else value_in_words(name, value)
+            levels.setdefault(said, []).append(level)
+    if len(levels) == 1:
+        return next(iter(levels))
+    return ", ".join(f"{value} ({', '.join(names)})" for value, names in levels.items())
+
+
+def value_in_words(name: str, value: object) -> str:
+    """The value of a setting as a person would write it."""
+    if value is None:
+        return "not given"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return " ".join(map(str, value))
+    return f"{value:g}{'s' * name.endswith('_s')}" if isinstance(value, float) else str(value)
+
+
+UNCLEAR = "is not possible"
+_PROBLEMS = {
+    "extra_forbidden": "is not a setting",
+    "missing": "is missing",
+    "finite_number": "must be a finite number",
+    "listed": "must be {known}",
+}
+_EXPECTED = {
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "bool": "must be true or false",
+    "string": "must be a text",
+    "tuple": "must be a list",
+    "dict": "must be an object",
+    "model": "must be an object",
+}
+
+
+def problem_in_words(problem: ErrorDetails) -> str:
+    """What is wrong with a value, as the end of a sentence: ``must be at least 1``.
+
+    For every validation of records and settings: pydantic's own sentences name its types, which
+    mean nothing to a user.
+    """
+    kind, context = problem["type"], problem.get("ctx", {})
+    limits = {
+        "greater_than_equal": "must be at least {ge}",
+        "greater_than": "must be more than {gt}",
+        "less_than_equal": "must be at most {le}",
+        "less_than": "must be less than {lt}",
+        "literal_error": "must be {expected}",
+    }
+    if sentence := (_PROBLEMS | limits).get(kind):
+        known = {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
+        return sentence.format(**known).replace("'", "")
+    return _EXPECTED.get(kind.partition("_")[0], UNCLEAR)
+
+
+def problems_in_words(error: ValidationError, most: int = 5) -> list[tuple[str, Any, str]]:
+    """Where (``training.lr``), the value that was given, and what is wrong with it."""
+    found = error.errors(include_url=False)
+    return [
+        (".".join(map(str, one["loc"])), one["input"], problem_in_words(one))
+        for one in found[:most]
+    ]

@@ -1,6 +1,8 @@
-"""Counts in sentences: ``1 word``, ``1,200 words``."""
+"""Counts and lists in sentences: ``1 word``, ``1,200 words``, ``a, b or c``."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def plural(count: int, thing: str, things: str = "") -> str:
@@ -12,3 +14,10 @@ def with_unit(shown: str, unit: str) -> str:
     """A number as it is shown and its unit, a plural: ``1 word``, ``> 1 word``, ``0.5 words``."""
     one = shown.removeprefix("> ") == "1" and unit.isalpha()
     return f"{shown} {unit.removesuffix('s') if one else unit}".strip()
+
+
+def either(names: Sequence[str]) -> str:
+    """``a``, ``a or b``, ``a, b or c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from pydantic import ValidationError
 
-from rnnctl import catalog
+from rnnctl import catalog, config
 from rnnctl.errors import UsageError
+from rnnctl.wording import either
 
 ENTRIES = [(kind, name) for kind, table in catalog.TABLES.items() for name in table]
 
@@ -41,15 +43,28 @@ def test_an_unknown_name_gets_the_nearest() -> None:
     assert caught.value.hint.startswith("did you mean `generate`")
 
 
-def test_the_settings_allow_exactly_what_the_catalog_lists() -> None:
-    from typing import get_args
+@pytest.mark.parametrize(
+    ("section", "field", "kind"),
+    [("model", "cell", "cell"), ("model", "task", "task"), ("tokenizer", "level", "level")],
+)
+def test_the_settings_allow_exactly_what_the_catalog_lists(
+    section: str, field: str, kind: str
+) -> None:
+    part = config.SECTIONS[section]
+    for name in catalog.TABLES[kind]:
+        assert getattr(part.model_validate({field: name}), field) == name
+    with pytest.raises(ValidationError) as caught:
+        part.model_validate({field: "none-such"})
+    ((where, _, problem),) = config.problems_in_words(caught.value)
+    assert where == field and problem == f"must be {either(list(catalog.TABLES[kind]))}"
 
-    from rnnctl import config
-    from rnnctl.cli.options import Format
 
-    assert set(get_args(config.TaskName)) == set(catalog.TASKS)
-    assert set(get_args(config.Level)) == set(catalog.LEVELS)
-    assert set(get_args(Format)) == set(catalog.FORMATS)
+def test_every_recipe_is_of_a_task_and_a_level_that_are_listed() -> None:
+    for task, level in config.RECIPES:
+        assert task in catalog.TASKS and level in catalog.LEVELS
+    for recipe in config.RECIPES.values():
+        for section, fields in recipe.items():
+            config.SECTIONS[section].model_validate(fields)
 
 
 def test_diagnose_measures_exactly_what_the_catalog_lists() -> None:

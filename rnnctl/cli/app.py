@@ -15,6 +15,7 @@ from rnnctl.cli import console
 from rnnctl.errors import UsageError
 
 ARGUMENTS = "Arguments"
+LAST = ("Run", "Output", "Machine", "Options")  # panels, in this order, after those before them
 PLACEHOLDERS = {
     "<int range>": "N",
     "<float range>": "X",
@@ -23,6 +24,8 @@ PLACEHOLDERS = {
     "<str>": "TEXT",
     "<path>": "PATH",
 }
+UNBROKEN = {" ": "\u00a0", "-": "\u2011"}  # a space and a hyphen at which no line may end
+BROKEN_AGAIN = {ord(unbroken): plain for plain, unbroken in UNBROKEN.items()}
 CONTEXT = {"help_option_names": ["--help", "-h"]}
 
 
@@ -53,20 +56,25 @@ class GroupedHelp(TyperCommand):
             re.sub(r"^\{(.*)\}$|^\[(\[.*\](?:\.\.\.)?)\](?:\.\.\.)?$", r"\1\2", p) for p in pieces
         ]
 
+    def get_help(self, ctx: Any) -> str:
+        """The page, with ordinary characters where none may be broken."""
+        return str(super().get_help(ctx)).translate(BROKEN_AGAIN)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Arguments first, then each panel in order of appearance, then the rest."""
+        """Arguments first, then the panels; those that many commands have come last."""
         sections: dict[str, list[tuple[str, str]]] = {ARGUMENTS: []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
                 section = _section(parameter)
                 names = _plain(record[0], argument=section == ARGUMENTS)
-                sections.setdefault(section, []).append((names, record[1]))
-        rest = sections.pop("Options", [])
-        for title, records in [*sections.items(), ("Options", rest)]:
-            if records:
+                said = _unbroken(_plain_facts(record[1]))
+                sections.setdefault(section, []).append((names, said))
+        place = {title: rank for rank, title in enumerate(LAST)}
+        for title in sorted(sections, key=lambda title: place.get(title, -1)):
+            if sections[title]:
                 with formatter.section(title):
-                    formatter.write_dl(records)
+                    formatter.write_dl(sections[title])
 
 
 def _plain(names: str, *, argument: bool) -> str:
@@ -77,6 +85,28 @@ def _plain(names: str, *, argument: bool) -> str:
     for written, placeholder in PLACEHOLDERS.items():
         names = names.replace(written, placeholder)
     return names
+
+
+def _unbroken(text: str) -> str:
+    """The text with options and short defaults in one piece: `BROKEN_AGAIN` undoes it."""
+    text = re.sub(r"--[a-z-]+", lambda found: found[0].replace("-", UNBROKEN["-"]), text)
+    return re.sub(
+        r"\[default: [^\]]{1,20}\]", lambda found: found[0].replace(" ", UNBROKEN[" "]), text
+    )
+
+
+def _plain_facts(text: str) -> str:
+    """``[default: 1; 0 to 1]`` for ``[default: 1; 0<=x<=1]``; no brackets in brackets.
+
+    A range without an end, such as ``x>=1``, is left out: nobody expects a count below it.
+    """
+    said, bracket, facts = text.rpartition("  [")
+    if not bracket:
+        return text
+    facts = re.sub(r"^default: \((.*?)\)(?=[;\]])", r"default: \1", facts)
+    facts = re.sub(r"([^\s;]+)<=x<=([^\s\]]+)", r"\1 to \2", facts)
+    facts = re.sub(r"(; |\b)x[<>]=?[^\s\];]+", "", facts).removeprefix("]")
+    return said + (bracket + facts if facts else "")
 
 
 def _section(parameter: Any) -> str:

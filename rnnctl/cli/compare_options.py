@@ -133,7 +133,7 @@ def _sizes(text: str) -> tuple[tuple[str, int], ...]:
 
 
 def _limit(given: dict[str, Any]) -> tuple[str, str]:
-    from rnnctl.cli.train_settings import seconds
+    from rnnctl.cli.options import seconds
 
     named = [name for name in ("steps", "epochs", "budget") if given[name] is not None]
     if len(named) > 1:
@@ -181,7 +181,7 @@ def check_members(planned: Sequence[Planned], *, corpus: bool) -> None:
     With `corpus` their corpus is opened too. Raises what `rnnctl train` would.
     """
     from rnnctl.cli.app import load_command
-    from rnnctl.cli.train_settings import settings_given
+    from rnnctl.cli.options import settings_given
 
     first = next((one for one in planned if one.stage != "recall"), None)
     if first is None:

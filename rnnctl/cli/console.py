@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rnnctl.errors import StorageError
 
@@ -88,7 +88,7 @@ def error(text: str, hint: str = "") -> None:
 
 def emit(
     result: Result,
-    format: Literal["table", "json", "markdown"] = "table",
+    format: str = "table",
     output: Path | None = None,
 ) -> None:
     """Render a result and write it to standard output, or whole or not at all to a file."""
@@ -101,7 +101,6 @@ def emit(
         width=stdout_width() if to_screen else PIPE_WIDTH,
         color=to_screen and wants_color(sys.stdout),
     )
-    text = text if text.endswith("\n") else text + "\n"
     if output is None or str(output) == "-":
         stdout_write(text, flush=True)
     else:

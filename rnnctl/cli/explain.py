@@ -71,11 +71,48 @@ def _is_out_of_memory(problem: BaseException) -> bool:
 
 def _explain_usage(problem: Any) -> Explanation:
     """Typer's errors in our words, with what was meant."""
-    message = problem.format_message() if _parameter(problem) else problem.message
-    message = message.replace("Value error, ", "").rstrip(".")
-    message = re.sub(r"\s*\n\s*", " ", message)
     hint = _meant(problem) or _see_help(problem)
-    return Explanation(message[:1].lower() + message[1:], hint, problem.exit_code)
+    return Explanation(_in_plain_words(problem), hint, problem.exit_code)
+
+
+def _in_plain_words(problem: Any) -> str:
+    impossible = problem.__cause__
+    if _is_validation_error(impossible):
+        from rnnctl.config import UNCLEAR, problems_in_words
+
+        ((_, value, what),) = problems_in_words(impossible, most=1)
+        if what != UNCLEAR:
+            return f"{_name_of(problem)} {value} {what}"
+    message = problem.format_message() if _parameter(problem) else problem.message
+    message = re.sub(r"\s*\n\s*", " ", message.replace("Value error, ", "")).rstrip(".")
+    for written, plain in _PLAIN:
+        message = re.sub(written, plain, message)
+    return message[:1].lower() + message[1:]
+
+
+def _is_validation_error(problem: BaseException | None) -> bool:
+    """Whether pydantic raised it; asked without importing pydantic, which takes a while."""
+    return type(problem).__name__ == "ValidationError"
+
+
+def _name_of(problem: Any) -> str:
+    """``--steps`` or ``RUN``: how the help calls the parameter that is wrong."""
+    parameter = _parameter(problem)
+    if parameter.param_type_name == "argument":
+        return str(parameter.human_readable_name)
+    return str(max(parameter.opts, key=len))
+
+
+# What typer says -> what is said here.
+_PLAIN = (
+    (r"^Invalid value for (?:argument )?'([^']*)'(?: / '[^']*')*: ", r"\1 "),
+    (r" '([^']*)' is not one of (.*)$", r" \1 must be one of: \2"),
+    (r"^Missing (?:argument|option) '([^']*)'", r"\1 is missing"),
+    (r"^Option '([^']*)' requires an argument$", r"\1 needs a value"),
+    (r"^Option '([^']*)' does not take a value$", r"\1 takes no value"),
+    (r"^No such option: (\S+).*$", r"there is no option \1"),
+    (r"^Got unexpected extra argument(?:s|\(s\))? \((.*)\)$", r"the command does not take: \1"),
+)
 
 
 def _parameter(problem: Any) -> Any:

@@ -1,24 +1,69 @@
-"""The options that mean the same in every command, as annotated types.
+"""The options of the commands.
 
-Use them as ``format: FormatOption = "table"``. The long help of a command groups its options by
-`rich_help_panel`; what concerns the output stands in the panel named OUTPUT.
+The options of settings are made from the fields of `rnnctl.config`: a command that takes them ends
+its parameters with ``**given: Any`` and is decorated with `takes_settings`. The other options that
+several commands share stand here as annotated types: ``format: FormatOption = "table"``.
+
+The help of a command groups its options by their `rich_help_panel`.
 """
 
 from __future__ import annotations
 
+import inspect
+import keyword
+import os
+import re
+from collections.abc import Callable, Container, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
+
+from rnnctl import catalog
+from rnnctl.errors import UsageError
+from rnnctl.wording import either
 
 OUTPUT: Final = "Output"
 MACHINE: Final = "Machine"
 
-Format = Literal["table", "json", "markdown"]
+Format = str  # a name that the catalog lists
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+# -- options that several commands share ----------------------------------------------------------
+
+
+def listed(kind: str) -> Callable[[str], str]:
+    """Checks that a value is a name which the catalog lists under `kind`."""
+
+    def check(value: str) -> str:
+        catalog.check(kind, value)
+        return value
+
+    return check
+
+
+def completed(kind: str) -> Callable[[str], list[str]]:
+    """Completes a half-written name of that kind in a shell."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in catalog.names(kind) if name.startswith(incomplete)]
+
+    return complete
+
 
 FormatOption = Annotated[
-    Format,
-    typer.Option("--format", help="How to write the result.", rich_help_panel=OUTPUT),
+    str,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="How the result is written: table (for people), json (for programs) or markdown.",
+        rich_help_panel=OUTPUT,
+        callback=listed("format"),
+        autocompletion=completed("format"),
+    ),
 ]
 OutputOption = Annotated[
     Path | None,
@@ -35,27 +80,178 @@ QuietOption = Annotated[
     typer.Option(
         "--quiet",
         "-q",
-        help="No progress, notes or hints; warnings and errors still come.",
+        help="Print no progress, notes and hints. Warnings and errors are still printed.",
         rich_help_panel=OUTPUT,
     ),
 ]
 SeedOption = Annotated[
     int,
-    typer.Option("--seed", min=0, help="Start of all randomness.", rich_help_panel=MACHINE),
+    typer.Option(
+        "--seed", min=0, metavar="N", help="Seed of all random numbers.", rich_help_panel=MACHINE
+    ),
 ]
 DeviceOption = Annotated[
     str,
     typer.Option(
-        "--device", help="auto, cpu, cuda, cuda:1, mps, …", rich_help_panel=MACHINE, metavar="NAME"
+        "--device",
+        metavar="NAME",
+        help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
+        rich_help_panel=MACHINE,
     ),
 ]
 ThreadsOption = Annotated[
     int | None,
     typer.Option(
-        "--threads", min=1, help="CPU threads; all cores by default.", rich_help_panel=MACHINE
+        "--threads",
+        min=1,
+        metavar="N",
+        help="CPU threads.",
+        show_default="one for each core",
+        rich_help_panel=MACHINE,
     ),
 ]
 RunArgument = Annotated[
     Path,
-    typer.Argument(metavar="RUN", help="The directory of a trained run.", show_default=False),
+    typer.Argument(metavar="RUN", help="The folder of a trained run.", show_default=False),
 ]
+
+
+# -- options made from settings -------------------------------------------------------------------
+
+
+def takes_settings(
+    *, without: Container[str] = (), hidden: bool = False
+) -> Callable[[_Command], _Command]:
+    """Give a command an option for every setting, in the place of its last parameter (`**given`).
+
+    `without` are fields that the command sets by itself. `hidden` options work and are left out of
+    the help.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        signature = inspect.signature(command, eval_str=True)
+        *own, last = signature.parameters.values()
+        assert last.kind is inspect.Parameter.VAR_KEYWORD
+        made = list(_setting_parameters(without, hidden))
+        positional = [one for one in own if one.kind is not inspect.Parameter.KEYWORD_ONLY]
+        rest = [one for one in own if one.kind is inspect.Parameter.KEYWORD_ONLY]
+        parameters = [*positional, *rest, *made]
+        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        return command
+
+    return decorate
+
+
+def _setting_parameters(without: Container[str], hidden: bool) -> Iterator[inspect.Parameter]:
+    from rnnctl import config
+
+    seen: set[str] = set()
+    for section, name, field in config.settings():
+        option = config.option(name, field)
+        if option is None or name in without or option.name in seen:
+            continue
+        seen.add(option.name)
+        if name == config.DROPOUT_FIELDS[0]:
+            yield _parameter("dropout", float, config.DROPOUT, config.DROPOUT.default, "", hidden)
+        kind, limits = config.kind_of(field)
+        if name.endswith("_s"):
+            option = replace(option, metavar=option.metavar or "TIME")
+        if "TIME" in option.metavar:
+            kind, limits = str, ""
+        default = config.default_in_words(section, name, field)
+        yield _parameter(parameter_of(name, option.name), kind, option, default, limits, hidden)
+
+
+def _parameter(
+    name: str, kind: Any, option: Any, default: str, limits: str, hidden: bool
+) -> inspect.Parameter:
+    placeholder = {int: "N", float: "X", str: "TEXT"}.get(kind)
+    concerns = {"lm": " For language models.", "sentiment": " For classifiers."}
+    help = option.help + concerns.get(option.task, "")
+    if option.levels:
+        help += f" For --level {either(option.levels)}."
+    flag = option.name.removeprefix("--")
+    made = typer.Option(
+        f"--{flag}/--no-{flag}" if kind is bool else option.name,
+        metavar=option.metavar or placeholder,
+        help=f"{help}  [default: {default}{f'; {limits}' if limits else ''}]",
+        show_default=False,
+        rich_help_panel=option.panel,
+        hidden=hidden,
+    )
+    annotation = Annotated[kind | None, made]
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+    )
+
+
+Given = dict[str, dict[str, Any]]  # section -> field -> value
+
+
+def parameter_of(field: str, option: str) -> str:
+    """What a setting is called in Python: as its option, or as its field where Python forbids it.
+
+    ``layers`` for --layers, ``start_from`` for --from.
+    """
+    name = option.removeprefix("--").replace("-", "_")
+    return field if keyword.iskeyword(name) else name
+
+
+def settings_given(values: Mapping[str, Any]) -> Given:
+    """The settings among a command's parameters that were given: section -> field -> value."""
+    from rnnctl import config
+
+    given: Given = {}
+    if values.get("sources"):
+        given["corpus"] = {"sources": tuple(map(_absolute, values["sources"]))}
+    for section, name, field in config.settings():
+        option = config.option(name, field)
+        if option is None:
+            continue
+        value = values.get(parameter_of(name, option.name))
+        if value is None and name in config.DROPOUT_FIELDS:
+            value = values.get("dropout")
+        if value is not None:
+            _put(given.setdefault(section, {}), name, option.name, value)
+    return given
+
+
+def _put(into: dict[str, Any], name: str, option: str, value: Any) -> None:
+    if name == "start_from":
+        into[name] = str(Path(value).absolute())
+    elif name == "evaluate_every":
+        into[name] = int(value) if _is_count(value) else None
+    elif name == "evaluate_every_s":
+        hint = "write a number of steps, such as 200, or a time, such as 30s"
+        into[name] = None if _is_count(value) else seconds(value, option, hint)
+    elif name.endswith("_s"):
+        into[name] = seconds(value, option)
+    else:
+        into[name] = value
+
+
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and int(text) > 0
+
+
+def _absolute(source: str) -> str:
+    """A path as it is seen from anywhere, so that the run can be resumed from anywhere."""
+    path = Path(source)
+    try:
+        return os.path.normpath(path.absolute()) if path.exists() else source
+    except OSError:  # the opening of the corpus says what is wrong with it
+        return source
+
+
+_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)\Z")
+
+
+def seconds(text: str, option: str, hint: str = "write it like 75s, 10m or 2h") -> float:
+    """Seconds of `75s`, `10m`, `1.5h` or `75`. UsageError for anything else, and for nothing."""
+    match = _TIME.match(text.strip())
+    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if value <= 0:
+        raise UsageError(f"{option} {text} is not a time", hint=hint)
+    return value

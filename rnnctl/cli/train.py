@@ -8,12 +8,19 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from rnnctl.cli import console, inputs
-from rnnctl.cli import train_options as o
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
-from rnnctl.cli.train_settings import settings_given
+from rnnctl.cli.options import (
+    FormatOption,
+    Given,
+    OutputOption,
+    QuietOption,
+    settings_given,
+    takes_settings,
+)
 from rnnctl.errors import CorruptRunError, RunError, UsageError, word
 
 if TYPE_CHECKING:
@@ -25,85 +32,95 @@ if TYPE_CHECKING:
     from rnnctl.training.events import Event
     from rnnctl.training.train import Options
 
-CONFIG_HINT = "it takes the config.json of a run, or the run"
+RUN = "Run"
+CONFIG_HINT = "it takes the config.json of a run, or the folder of a run"
+
+Sources = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[CORPUS]...",
+        help="Text to train on: files, folders, hub:NAME[:SPLIT], task:NAME, or - for standard "
+        "input.",
+        show_default="the bundled paragraphs",
+    ),
+]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--run",
+        metavar="DIR",
+        help="Folder to keep the run in.",
+        show_default="runs/CORPUS-CELL-TIME",
+        rich_help_panel=RUN,
+    ),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN|auto",
+        help="Continue the training of this run. With auto, continue the run at --run if there is "
+        "one, and start it if there is none.",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="Repeat the training of a run: take all settings from this config.json or run. "
+        "Options that are given as well take precedence.",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace the run at --run if there is one.", rich_help_panel=RUN
+    ),
+]
+Diagnose = Annotated[
+    bool,
+    typer.Option(
+        "--diagnose/--no-diagnose",
+        help="Measure the memory horizon at the end (about 10 seconds).",
+        rich_help_panel=RUN,
+    ),
+]
 
 
+@takes_settings()
 def train(
-    sources: o.Sources = None,
-    task: o.Task = None,
-    level: o.LevelOption = None,
-    documents: o.Documents = None,
-    split: o.Split = None,
-    read_as: o.ReadAs = None,
-    text_field: o.TextField = None,
-    label_field: o.LabelField = None,
-    encoding: o.Encoding = None,
-    new_labels: o.NewLabels = None,
-    max_tokens: o.MaxTokens = None,
-    keep: o.Keep = None,
-    vocab_size: o.VocabSize = None,
-    min_count: o.MinCount = None,
-    words: o.Words = None,
-    cell: o.Cell = None,
-    nonlinearity: o.NonlinearityOption = None,
-    hidden_size: o.HiddenSize = None,
-    embedding_size: o.EmbeddingSize = None,
-    layers: o.Layers = None,
-    tied: o.Tied = None,
-    bidirectional: o.Bidirectional = None,
-    pool: o.PoolOption = None,
-    init: o.InitOption = None,
-    horizon: o.Horizon = None,
-    dropout: o.Dropout = None,
-    dropout_input: o.DropoutInput = None,
-    dropout_between: o.DropoutBetween = None,
-    dropout_output: o.DropoutOutput = None,
-    dropout_embedding: o.DropoutEmbedding = None,
-    steps: o.Steps = None,
-    epochs: o.Epochs = None,
-    budget: o.Budget = None,
-    lr: o.Lr = None,
-    weight_decay: o.WeightDecay = None,
-    warmup: o.Warmup = None,
-    decay: o.DecayOption = None,
-    clip: o.Clip = None,
-    batch_size: o.BatchSize = None,
-    bptt: o.Bptt = None,
-    evaluate_every: o.EvaluateEvery = None,
-    patience: o.Patience = None,
-    precision: o.PrecisionOption = None,
-    engine: o.EngineOption = None,
-    threads: o.Threads = None,
-    workers: o.Workers = None,
-    device: o.Device = None,
-    seed: o.Seed = None,
-    run: o.RunDirectory = None,
-    checkpoint_every: o.CheckpointEvery = None,
-    resume: o.Resume = None,
-    start_from: o.From = None,
-    config: o.ConfigFile = None,
-    overwrite: o.Overwrite = False,
-    keep_text: o.KeepText = None,
-    diagnose: o.Diagnose = True,
+    sources: Sources = None,
+    *,
+    run: RunFolder = None,
+    resume: Resume = None,
+    config: ConfigFile = None,
+    overwrite: Overwrite = False,
+    diagnose: Diagnose = True,
     format: FormatOption = "table",
     output: OutputOption = None,
     quiet: QuietOption = False,
+    **given: Any,
 ) -> None:
     """Train a model on text and keep it as a run.
 
     Without a corpus it trains for a minute on the bundled paragraphs. Progress goes to standard
-    error, the result to standard output. Ctrl-C keeps the best weights so far, and `--resume RUN`
-    goes on exactly where it stopped.
+    error, the result to standard output. Ctrl-C stops the training and keeps the best weights;
+    `--resume RUN` continues exactly where it stopped.
     """
-    given = settings_given(locals())
     console.configure(quiet=quiet)
     console.check_output(output)
     if _follows():
         return
+    asked = settings_given({**given, "sources": sources})
     _check_sources(sources or ())
     if not sources and resume is None and config is None and inputs.stdin_has_text():
-        console.hint("standard input is not read; `rnnctl train -` would train on it")
-    settings, path, options = _plan(given, run, config, resume, overwrite, diagnose)
+        console.hint("standard input is not read; `rnnctl train -` trains on it")
+    settings, path, options = _plan(asked, run, config, resume, overwrite, diagnose)
     result = _follow(_start(settings, path, options))
     console.emit(result, format, output)
     for warning in result.warnings:
@@ -130,14 +147,14 @@ def _follows() -> bool:
     return follow_torchrun()
 
 
-def _with_torchrun(given: dict[str, dict[str, Any]]) -> None:
+def _with_torchrun(given: Given) -> None:
     """Under `torchrun` there are as many workers as it started."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         given.setdefault("training", {})["workers"] = int(os.environ["WORLD_SIZE"])
 
 
 def _plan(
-    given: dict[str, dict[str, Any]],
+    given: Given,
     run: Path | None,
     config: Path | None,
     resume: str | None,
@@ -213,7 +230,7 @@ def _is_run(path: Path) -> bool:
     return (path / "current.json").is_file()
 
 
-def _stdin(given: dict[str, dict[str, Any]]) -> Any:
+def _stdin(given: Given) -> Any:
     return inputs.stdin("train -") if "-" in given.get("corpus", {}).get("sources", ()) else None
 
 

@@ -7,16 +7,25 @@ every command has every format and the library never prints.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, cast
+from dataclasses import dataclass
+from typing import cast
 
 from rnnctl import catalog
-from rnnctl.reports.as_json import as_json
-from rnnctl.reports.as_markdown import as_markdown
-from rnnctl.reports.as_table import as_table
 from rnnctl.reports.blocks import Block
 from rnnctl.results.base import Result
 
-Format = Literal["table", "json", "markdown"]
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a report is written on.
+
+    `width` is in terminal columns. `color` allows escape sequences (the caller obeys NO_COLOR and
+    knows whether it is a terminal). `ascii` spells symbols out for terminals without UTF-8.
+    """
+
+    width: int = 80
+    color: bool = False
+    ascii: bool = False
 
 
 def blocks_of(result: Result) -> list[Block]:
@@ -28,21 +37,16 @@ def blocks_of(result: Result) -> list[Block]:
 
 def render(
     result: Result,
-    format: Format = "table",
+    format: str = "table",
     width: int = 80,
     color: bool = False,
     *,
     ascii: bool = False,
 ) -> str:
-    """`result` as text that ends with a newline.
+    """`result` in a format that the catalog lists, as text that ends with a newline.
 
-    `width` is in terminal columns; `color` allows escape sequences (the caller obeys NO_COLOR and
-    knows whether a terminal listens); `ascii` spells symbols out for terminals without UTF-8.
-    Only tables look at the last three.
+    A format is a function of the result and the `Page`; most of them write `blocks_of(result)`.
     """
-    if format == "json":
-        return as_json(result)
-    made = blocks_of(result)
-    if format == "markdown":
-        return as_markdown(made)
-    return as_table(made, width=width, color=color, ascii=ascii)
+    write = cast(Callable[[Result, Page], str], catalog.load("format", format))
+    text = write(result, Page(width, color, ascii))
+    return text if text.endswith("\n") else text + "\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rnnctl.reports import Page, blocks_of
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -16,10 +17,16 @@ from rnnctl.reports.blocks import (
     Verbatim,
 )
 from rnnctl.reports.plain import visible
+from rnnctl.results.base import Result
 
 _RULES = {"l": ":--", "r": "--:", "c": ":-:"}
 _LABELS = {"warning": "**Warning:** ", "note": "*Note:* ", "hint": "*Hint:* "}
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#&~])")
+
+
+def render(result: Result, page: Page) -> str:
+    """`result` as Markdown."""
+    return as_markdown(blocks_of(result))
 
 
 def as_markdown(blocks: Sequence[Block]) -> str:

@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from rnnctl.reports import Page, blocks_of
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -24,6 +25,7 @@ from rnnctl.reports.blocks import (
     Verbatim,
 )
 from rnnctl.reports.plain import ascii_only, visible
+from rnnctl.results.base import Result
 
 _GAP = 2  # columns between two columns of a table
 _NAME = 16  # names of rows up to this width are not wrapped
@@ -31,6 +33,11 @@ _LONG = 24  # a longer word in a column of text, such as a path, may be cut
 _JUSTIFY: dict[str, JustifyMethod] = {"l": "left", "r": "right", "c": "center"}
 _PREFIX = {"warning": "warning: ", "note": "note: ", "hint": "hint: "}
 _STYLE = {"warning": "yellow", "note": "dim", "hint": "cyan", "strong": "bold", "plain": ""}
+
+
+def render(result: Result, page: Page) -> str:
+    """`result` as text for a terminal."""
+    return as_table(blocks_of(result), width=page.width, color=page.color, ascii=page.ascii)
 
 
 def as_table(

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
 
 from rnnctl import __version__, storage
+from rnnctl.config import problems_in_words
 from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.runs import seal
 
@@ -108,13 +108,8 @@ def migrate(
 
 
 def first_problem(error: ValidationError) -> str:
-    """All problems of a validation in one line: `field: what`."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, p['loc']))}: {_what(p)}" for p in found[:5])
-
-
-def _what(problem: ErrorDetails) -> str:
-    return "there is no such field" if problem["type"] == "extra_forbidden" else problem["msg"]
+    """The first problems of a validation in one line: ``training.lr must be more than 0``."""
+    return "; ".join(f"{where} {problem}" for where, _, problem in problems_in_words(error))
 
 
 def _check_names(current: Current, path: Path) -> None:

@@ -6,11 +6,11 @@ setting that a file brings along may be idle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from rnnctl.config import RunConfig, option_of
+from rnnctl.config import RunConfig, option, option_of, settings
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import Cell, find_cell
 
@@ -30,24 +30,24 @@ class Condition:
     hint: str = "leave it out"
 
 
-def _levels(*names: str) -> Condition:
-    listed = " or ".join(names)
+def _of_levels(names: tuple[str, ...]) -> Condition:
     return Condition(
         lambda config: config.tokenizer.level in names,
-        f"is for --level {listed}",
+        f"is for --level {' or '.join(names)}",
         f"leave it out, or say --level {names[-1]}",
     )
 
 
-_CLASSIFIERS = Condition(
-    lambda config: config.model.task != "lm",
-    "is for classifiers",
-    "leave it out, or train with --task sentiment",
-)
+def _of_task(name: str) -> Condition:
+    models = "language models" if name == "lm" else "classifiers"
+    return Condition(
+        lambda config: config.model.task == name,
+        f"is for {models}",
+        f"leave it out, or train with --task {name}",
+    )
+
+
 CONDITIONS: Mapping[tuple[str, str], Condition] = {
-    ("tokenizer", "vocab_size"): _levels("char", "bpe", "word"),
-    ("tokenizer", "min_count"): _levels("char", "word"),
-    ("tokenizer", "words"): _levels("word"),
     ("corpus", "keep"): Condition(
         lambda config: config.corpus.max_tokens is not None,
         "says which end of a cut document stays, and none is cut",
@@ -57,13 +57,6 @@ CONDITIONS: Mapping[tuple[str, str], Condition] = {
         lambda config: bool(_cell(config).variants),
         "is for --cell rnn",
         "leave it out, or say --cell rnn",
-    ),
-    ("model", "pool"): _CLASSIFIERS,
-    ("model", "bidirectional"): replace(
-        _CLASSIFIERS, words="is for classifiers: a language model would see what it predicts"
-    ),
-    ("model", "tied"): Condition(
-        lambda config: config.model.task == "lm", "is for language models"
     ),
     ("model", "horizon"): Condition(
         lambda config: config.model.init == "chrono",
@@ -80,17 +73,24 @@ CONDITIONS: Mapping[tuple[str, str], Condition] = {
         "is for several layers",
         "leave it out, or say --layers 2",
     ),
-    ("training", "bptt"): Condition(
-        lambda config: config.model.task == "lm",
-        "is for language models: a classifier's gradients reach every token of a document",
-        "leave it out; --max-tokens cuts documents",
-    ),
 }
+
+
+def conditions() -> Iterator[tuple[str, str, Condition]]:
+    """Section, name and condition of every setting that does not always have an effect."""
+    for section, name, field in settings():
+        known = option(name, field)
+        if known is not None and known.task:
+            yield section, name, _of_task(known.task)
+        if known is not None and known.levels:
+            yield section, name, _of_levels(known.levels)
+        if (section, name) in CONDITIONS:
+            yield section, name, CONDITIONS[section, name]
 
 
 def check_effects(given: Given, config: RunConfig) -> None:
     """UsageError for the first option that was `given` and does nothing in `config`."""
-    for (section, name), condition in CONDITIONS.items():
+    for section, name, condition in conditions():
         value = given.get(section, {}).get(name)
         usual = type(getattr(config, section)).model_fields[name].default
         if value is None or value == usual or condition.holds(config):

@@ -1,8 +1,7 @@
-"""The default settings of each task and level, in one place, and how they are filled in.
+"""How the recipes of `rnnctl.config` fill in the settings that nobody gave.
 
-What a person gives always wins; a recipe fills in the rest, and the result is explicit: it is saved
-as `config.json`, so that later changes of the recipes leave old runs alone. The numbers were tuned
-on the corpora named beside them, their test parts never looked at.
+What a person gives always wins. The result is explicit: it is saved as `config.json`, so that later
+changes of the recipes leave old runs alone.
 """
 
 from __future__ import annotations
@@ -13,74 +12,28 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rnnctl.config import ModelConfig, RunConfig, option_of
+from rnnctl.config import (
+    BUNDLED_BUDGET_S,
+    DEFAULT_BUDGET_S,
+    DEFAULT_LEVEL,
+    RECIPES,
+    SECTIONS,
+    ModelConfig,
+    RunConfig,
+    option_of,
+    problems_in_words,
+)
 from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
 from rnnctl.runs import Run
 from rnnctl.tasks.effects import check_effects
 
 Settings = dict[str, Any]
-SECTIONS = ("corpus", "tokenizer", "model", "training")
-
-# Part of the settings -> field -> value, for each (task, level).
-_CHARACTERS: Settings = {
-    "model": {"cell": "lstm", "hidden_size": 512, "num_layers": 1, "embedding_size": 128},
-    "training": {"lr": 1.5e-2, "beta1": 0.8, "weight_decay": 0.1, "batch_size": 32, "bptt": 64},
-}
-_WORDS: Settings = {
-    "model": {
-        "cell": "lstm",
-        "hidden_size": 200,
-        "num_layers": 2,
-        "tied": True,
-        "dropout_input": 0.1,
-        "dropout_between": 0.1,
-        "dropout_output": 0.1,
-    },
-    "training": {"lr": 8e-3, "weight_decay": 0.01, "batch_size": 32, "bptt": 35},
-}
-_SENTIMENT: Settings = {
-    "tokenizer": {"vocab_size": 30_000, "min_count": 2},
-    "model": {
-        "cell": "lstm",
-        "hidden_size": 128,
-        "embedding_size": 128,
-        "bidirectional": True,
-        "pool": "meanmax",
-        "dropout_embedding": 0.3,
-        "dropout_output": 0.5,
-    },
-    "training": {
-        "lr": 3e-3,
-        "weight_decay": 0.01,
-        "warmup": 0.05,
-        "batch_size": 64,
-        "average": 0.998,
-        "patience": 4,
-    },
-}
-RECIPES: dict[tuple[str, str], Settings] = {
-    ("lm", "char"): _CHARACTERS,
-    ("lm", "byte"): _CHARACTERS,
-    ("lm", "word"): _WORDS,
-    ("lm", "bpe"): _WORDS | {"tokenizer": {"vocab_size": 4096}},
-    ("sentiment", "char"): _SENTIMENT | {"tokenizer": {}},
-    ("sentiment", "byte"): _SENTIMENT | {"tokenizer": {}},
-    ("sentiment", "word"): _SENTIMENT,
-    ("sentiment", "bpe"): _SENTIMENT | {"tokenizer": {"vocab_size": 8192}},
-}
-DEFAULT_LEVEL = {"lm": "char", "sentiment": "word"}
-DEFAULT_BUDGET_S = {"lm": 75.0, "sentiment": 600.0}
-BUNDLED_BUDGET_S = 60.0
 SHAPE = ("cell", "nonlinearity", "hidden_size", "embedding_size", "num_layers")
 LIMITS = ("steps", "epochs", "budget_s")
 # What says when a training ends and validates; with the rates and what a step is, all its course.
 COURSE = (*LIMITS, "evaluate_every", "evaluate_every_s")
 PACE = (*COURSE, "lr", "warmup", "decay", "batch_size", "bptt")
-# Documents longer than this say little more about their label, and cost as much as many short ones.
-# Their end is kept, for that is where reviews conclude.
-SENTIMENT_WORDS = 400
-TOKENS_PER_WORD = {"char": 5, "byte": 5}
 CLASSIFIER_STEPS = 1200
 
 
@@ -103,7 +56,7 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
         config = RunConfig.model_validate(settings)
     except ValidationError as error:
         raise UsageError(
-            f"impossible settings: {_problems(error)}",
+            _problems(error),
             hint="`rnnctl train --help` shows what each option takes",
         ) from None
     check_effects(given, config)
@@ -123,9 +76,6 @@ def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     _merge(settings, RECIPES.get((task, level), {}))
     if task == "lm" and (given.get("training", {}).get("epochs") or math.inf) <= 1:
         _forget_dropout(settings["model"])
-    if task == "sentiment":
-        most = SENTIMENT_WORDS * TOKENS_PER_WORD.get(level, 1)
-        settings["corpus"] |= {"max_tokens": most, "keep": "tail"}
     _merge(settings, bench)
     _merge(settings, source)
     _merge(settings, given)
@@ -230,11 +180,8 @@ def _check_task(model: ModelConfig) -> None:
 
 
 def _problems(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_context=False)
-    texts = []
-    for problem in found[:6]:
-        names = [str(part) for part in problem["loc"] if isinstance(part, str)]
-        option = option_of(names[-1] if names else "?")
-        said = problem["msg"].removeprefix("Value error, ")
-        texts.append(f"{option} {problem['input']}: {said.lower()}")
-    return "; ".join(texts)
+    """``--lr -1 must be more than 0; …``."""
+    return "; ".join(
+        f"{option_of(where.rpartition('.')[2])} {value} {problem}"
+        for where, value, problem in problems_in_words(error)
+    )

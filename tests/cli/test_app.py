@@ -135,16 +135,16 @@ def raiser(problem: BaseException) -> Fail:
 USAGE = [
     (["trian"], "there is no command 'trian'", "did you mean `train`?"),
     (["xyzzy"], "there is no command 'xyzzy'", "there are: train, generate"),
-    (["--verson"], "no such option: --verson", "did you mean `--version`?"),
-    (["probe"], "missing argument 'path'", "`rnnctl probe --help` shows what it takes"),
-    (["probe", "x", "--hiden-size", "3"], "no such option: --hiden-size", "`--hidden-size`?"),
-    (["probe", "x", "--zzz"], "no such option: --zzz", "`rnnctl probe --help` shows"),
-    (["probe", "x", "--cell", "lsmt"], "'--cell': 'lsmt' is not one of", "mean `lstm`?"),
-    (["probe", "x", "--cell", "42"], "'--cell': '42' is not one of 'rnn', 'lstm', 'gru'", "--help"),
-    (["probe", "x", "--cell"], "option '--cell' requires an argument", "--help"),
-    (["probe", "x", "--hidden-size", "0"], "'--hidden-size'", "--help"),
-    (["probe", "x", "--hidden-size", "many"], "'--hidden-size'", "--help"),
-    (["probe", "x", "y"], "unexpected extra argument", "--help"),
+    (["--verson"], "there is no option --verson", "did you mean `--version`?"),
+    (["probe"], "path is missing", "`rnnctl probe --help` shows what it takes"),
+    (["probe", "x", "--hiden-size", "3"], "no option --hiden-size", "`--hidden-size`?"),
+    (["probe", "x", "--zzz"], "there is no option --zzz", "`rnnctl probe --help` shows"),
+    (["probe", "x", "--cell", "lsmt"], "--cell lsmt must be one of: ", "mean `lstm`?"),
+    (["probe", "x", "--cell", "42"], "--cell 42 must be one of: 'rnn', 'lstm', 'gru'", "--help"),
+    (["probe", "x", "--cell"], "--cell needs a value", "--help"),
+    (["probe", "x", "--hidden-size", "0"], "--hidden-size 0 must be at least 1", "--help"),
+    (["probe", "x", "--hidden-size", "many"], "--hidden-size many must be a whole", "--help"),
+    (["probe", "x", "y"], "the command does not take: y", "--help"),
 ]
 
 

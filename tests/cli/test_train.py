@@ -362,7 +362,7 @@ def test_settings_that_do_not_exist_are_named(
     (tmp_path / "other.json").write_text(json.dumps(settings))
     outcome = rnnctl("train", "--config", tmp_path / "other.json", "--run", tmp_path / "r")
     assert outcome.code == 1
-    assert "training.learnrate: there is no such field" in outcome.err
+    assert "training.learnrate is not a setting" in outcome.err
     outcome = rnnctl("train", "--config", tmp_path, "--run", tmp_path / "r")
     assert outcome.code == 1 and "the folder holds no config.json" in outcome.err
 

@@ -13,7 +13,8 @@ import pytest
 
 from rnnctl.compare.report import compare
 from rnnctl.errors import UsageError
-from rnnctl.reports import as_markdown, render
+from rnnctl.reports import render
+from rnnctl.reports.as_markdown import as_markdown
 from rnnctl.reports.chart_data import NAMES, SMALLEST, charts
 from rnnctl.reports.charts import save_plots, specification
 from rnnctl.reports.comparison import blocks, title

@@ -184,6 +184,20 @@ class LanguageModel(_Reader):
         return nats, state
 
     @torch.no_grad()
+    def text_features(
+        self, inputs: NDArray[np.integer], lengths: NDArray[np.int64], state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """What the decoder reads (N, F) at every token of joined texts, (N,), (B,); and the state.
+
+        Needs `can_read(self.recurrent)`.
+        """
+        layout, outputs, state = self._read(inputs, lengths, state)
+        outputs = self.projection(outputs)
+        features = torch.empty_like(outputs)
+        features[torch.from_numpy(layout.places)] = outputs
+        return features, state
+
+    @torch.no_grad()
     def token_losses(
         self,
         ids: Tensor,

@@ -54,6 +54,13 @@ class Tokenizer(ABC):
     def token_bytes(self, token_id: int) -> bytes:
         """What the token writes, as UTF-8 (possibly a part of a character)."""
 
+    def spans(self, text: str, ids: Ids) -> NDArray[np.int64]:
+        """Where each token of `ids` = `encode(text)` stands: first byte and end, (N, 2), in UTF-8.
+
+        Where a token is not the bytes that it writes (unknown ones), a level says how long it is.
+        """
+        return _spans([len(self.token_bytes(token)) for token in ids.tolist()])
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """The content of ``tokenizer.json``."""
@@ -144,6 +151,16 @@ def cut_ids(ids: Ids, max_tokens: int | None, keep: Literal["head", "tail"]) -> 
     if max_tokens is None or len(ids) <= max_tokens:
         return ids
     return ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
+
+
+def joined_spans(tokens: Iterable[str]) -> NDArray[np.int64]:
+    """First byte and end of each of `tokens`, which joined are the text: (N, 2), in UTF-8."""
+    return _spans([len(token.encode("utf-8")) for token in tokens])
+
+
+def _spans(sizes: Sequence[int]) -> NDArray[np.int64]:
+    ends = np.cumsum(np.array(sizes, dtype=np.int64))
+    return np.stack([ends - np.array(sizes, dtype=np.int64), ends], axis=1)
 
 
 def _escape(character: str) -> str:

@@ -17,6 +17,7 @@ from rnnctl.data.tokenizers.base import (
     Ids,
     Tokenizer,
     cut_ids,
+    joined_spans,
     lone_surrogate,
 )
 from rnnctl.data.tokenizers.serialization import byte_alphabet, fused, layout, own_block
@@ -74,6 +75,9 @@ class CharTokenizer(Tokenizer):
         for place in np.flatnonzero(ids == UNKNOWN_ID).tolist():
             charges[place] = self._spelling.charge_character(text[place])
         return charges
+
+    def spans(self, text: str, ids: Ids) -> NDArray[np.int64]:
+        return joined_spans(text)
 
     def token_bytes(self, token_id: int) -> bytes:
         if token_id == self.boundary_id:

@@ -22,6 +22,7 @@ from rnnctl.data.tokenizers.base import (
     Ids,
     Tokenizer,
     check_surrogates,
+    joined_spans,
 )
 from rnnctl.data.tokenizers.serialization import fused, layout, own_block, split_by
 from rnnctl.data.tokenizers.spelling import Spelling
@@ -180,6 +181,9 @@ class NaturalWords(WordTokenizer):
     def spelling_by_token(self, text: str) -> NDArray[np.float64]:
         return self.charges_each(pattern.find_tokens(text))
 
+    def spans(self, text: str, ids: Ids) -> NDArray[np.int64]:
+        return joined_spans(pattern.find_tokens(text))
+
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         if keep == "tail":
             return "".join(pattern.find_tokens(text)[-max_tokens:])
@@ -231,6 +235,11 @@ class WhitespaceWords(WordTokenizer):
 
     def spelling_by_token(self, text: str) -> NDArray[np.float64]:
         return self.charges_each(whitespace_tokens(text))
+
+    def spans(self, text: str, ids: Ids) -> NDArray[np.int64]:
+        # What stands between the tokens is dropped, so it is looked for and counted as a piece.
+        pieces = re.split(f"(\n|{_dark.pattern})", text)
+        return joined_spans(pieces)[1::2]
 
     def token_bytes(self, token_id: int) -> bytes:
         word = super().token_bytes(token_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rnnctl.cli import console
+from rnnctl.errors import DataError
 from rnnctl.wording import plural
 
 if TYPE_CHECKING:
@@ -21,13 +22,18 @@ class Answered:
     records: int = 0
     unread: int = 0
     empty: int = 0
+    blank: int = 0
+    strange: int = 0
     warned: bool = False
 
-    def count(self, record: Record) -> None:
-        """One record more."""
+    def count(self, record: Record, *, tokens: int = 0, unknown: int = 0) -> None:
+        """One record more; of how many tokens its text is, and how many of them are unknown."""
         self.records += 1
         self.unread += record.is_unread
         self.empty += bool(record.error) and not record.is_unread
+        if not record.error:
+            self.blank += not record.text.strip()
+            self.strange += bool(record.text.strip()) and 0 < tokens == unknown
 
     def as_json(self, record: Record, answer: Mapping[str, object]) -> str:
         """The record with its answer; a warning the first time that names had to give way."""
@@ -35,7 +41,7 @@ class Answered:
             self.warned = True
             listed = ", ".join(f"{old} is {new}" for old, new in names.items())
             console.warn(
-                f"line {record.line} has fields of its own with names of the answer's; they are "
+                f"{record.where} has fields of its own with names of the answer's; they are "
                 f"kept, and of the answer {listed}"
             )
         return record.with_answer(answer)
@@ -49,3 +55,33 @@ class Answered:
             verb = "holds" if self.empty == 1 else "hold"
             said.append(f"{self.empty:,} {'' if said else of}{verb} no text")
         return ", ".join(said)
+
+    @property
+    def remark(self) -> str:
+        """What of the texts says nothing to the model; "" if all do."""
+        said = []
+        if self.blank:
+            said.append(f"{plural(self.blank, self.thing)} {_are(self.blank)} blank")
+        if self.strange:
+            verb = "holds" if self.strange == 1 else "hold"
+            said.append(f"{plural(self.strange, self.thing)} {verb} no token that the model knows")
+        whose = "its answer says" if self.blank + self.strange == 1 else "their answers say"
+        return f"{', '.join(said)}: {whose} nothing" if said else ""
+
+    def report(self) -> None:
+        """Say at the end what a person should know. DataError if no record could be answered."""
+        if self.remark:
+            console.note(self.remark)
+        failed = self.unread + self.empty
+        if failed and failed == self.records:
+            raise DataError(
+                f"{self.problem}: nothing was answered",
+                hint="the error of each is in the output; --as, --text-field and --encoding say "
+                "how to read the input",
+            )
+        if self.problem:
+            console.warn(self.problem)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

@@ -17,7 +17,7 @@ from rnnctl.cli.options import (
     RunArgument,
     ThreadsOption,
 )
-from rnnctl.errors import UsageError, word
+from rnnctl.errors import word
 
 if TYPE_CHECKING:
     from rnnctl.inference.classify import Answer
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 def classify(
     run: RunArgument,
     files: f.Files = None,
+    read_as: f.ReadAs = None,
     input_format: f.Input = "auto",
     jsonl: f.Jsonl = False,
+    documents: f.ClassifiedDocuments = None,
     text_field: f.TextField = None,
+    encoding: f.Encoding = None,
     max_line: f.MaxLine = f.MAX_LINE,
     fail_fast: f.FailFast = False,
     format: FormatOption = "table",
@@ -39,35 +42,45 @@ def classify(
 ) -> None:
     """Give every input text a label.
 
-    One text per line, or one JSON object per line, whose fields are passed through. Answers come
-    in the same order, as soon as their line is there. `--format table` writes
-    LABEL<tab>PROBABILITY, and for a line without a text <tab><tab>ERROR; `--format json` one
-    object per line with `prediction`, `probability` and `probabilities`, or `error` and `line`. A
-    field of the input stays as it is: where it has such a name, the answer's is rnnctl_NAME.
+    Reads what `train` reads: text (by lines, or by files where the run was trained on files),
+    tables, JSON, packed or not; of tables and JSON the fields are passed through. Answers come in
+    the same order, as soon as their text is there. `--format table` writes LABEL<tab>PROBABILITY
+    (and <tab>FILE for the files of a folder), and for a record without a text <tab><tab>ERROR;
+    `--format json` one object per text with `prediction`, `probability`, `probabilities`, `tokens`
+    and `unknown`, or `error` and `line`. A field of the input stays as it is: where it has such a
+    name, the answer's is rnnctl_NAME.
     """
     console.configure(quiet=quiet)
-    if jsonl and input_format == "text":
-        raise UsageError(
-            "--jsonl and --input text exclude each other", hint="leave one of them out"
-        )
+    kind = f.source_kind(read_as, input_format, jsonl)
     sources = files or []
-    inputs.check(sources, f"classify {word(run)}")
+    command = f"classify {word(run)}"
+    inputs.check(sources, command)
     from rnnctl.inference.classify import Predictor, answers
-    from rnnctl.inference.lines import read_lines
     from rnnctl.inference.records import RecordReader
     from rnnctl.machine import set_threads
     from rnnctl.tasks.loading import load
 
     set_threads(threads)
-    predictor = Predictor(load(run, device=device))
-    as_lines: f.LineFormat = "jsonl" if jsonl else input_format
+    loaded = load(run, device=device)
+    predictor = Predictor(loaded)
+    wanted = f.wanted(
+        loaded,
+        kind=kind,
+        text_field=text_field,
+        unit=documents,
+        max_line=max_line,
+        encoding=encoding,
+    )
     with inputs.output(output) as write:
-        writer = _Writer(write, format, predictor.labels, fail_fast)
-        for source in inputs.opened(sources, f"classify {word(run)}"):
-            reader = RecordReader(as_lines, text_field or predictor.text_field)
+        answered = Answered("file" if wanted.unit == "file" else "line")
+        writer = _Writer(write, format, predictor.labels, answered, fail_fast)
+        for source in inputs.opened(sources, command):
+            named = source.is_one_of_many or wanted.unit == "file"
+            file = source.name if named else ""
+            reader = RecordReader(wanted, source.name, source.suffix, file)
             with inputs.reading(source.name):
-                lines = read_lines(source.stream, max_line=max_line)
-                for window in answers(predictor, lines, reader):
+                for window in answers(predictor, reader.windows(source.stream)):
+                    inputs.say_once(reader)
                     writer.add(window, source.name)
     writer.report()
 
@@ -76,7 +89,12 @@ class _Writer:
     """Writes answers as they come, and counts what was wrong."""
 
     def __init__(
-        self, write: inputs.Write, format: Format, labels: Sequence[str], fail_fast: bool
+        self,
+        write: inputs.Write,
+        format: Format,
+        labels: Sequence[str],
+        answered: Answered,
+        fail_fast: bool,
     ) -> None:
         self._write = write
         self._labels = labels
@@ -84,7 +102,7 @@ class _Writer:
         self._line = {"table": self._as_table, "json": self._as_json, "markdown": _as_markdown}[
             format
         ]
-        self._answered = Answered("line")
+        self._answered = answered
         if format == "markdown":
             from rnnctl.reports.as_markdown import table_head
 
@@ -97,7 +115,9 @@ class _Writer:
             good = next((i for i, a in enumerate(window) if a.record.error), good)
         self._write("".join(self._line(answer) + "\n" for answer in window[:good]))
         for answer in window[:good]:
-            self._answered.count(answer.record)
+            found = answer.prediction
+            tokens, unknown = (found.tokens - 1, found.unknown) if found else (0, 0)
+            self._answered.count(answer.record, tokens=tokens, unknown=unknown)
         if good < len(window):
             from rnnctl.inference.records import failure
 
@@ -107,13 +127,15 @@ class _Writer:
         """Say on stderr what a person should know at the end."""
         if self._answered.records == 0:
             console.note("the input is empty: nothing to classify")
-        if self._answered.problem:
-            console.warn(self._answered.problem)
+        self._answered.report()
 
     def _as_table(self, answer: Answer) -> str:
+        record = answer.record
         if answer.prediction is None:
-            return f"\t\tline {answer.record.line}: {inputs.one_line(answer.record.error)}"
-        return f"{inputs.one_line(answer.prediction.label)}\t{answer.prediction.probability:.6f}"
+            return f"\t\t{inputs.one_line(f'{record.where}: {record.error}')}"
+        file = f"\t{inputs.one_line(record.file)}" if record.file else ""
+        label = inputs.one_line(answer.prediction.label)
+        return f"{label}\t{answer.prediction.probability:.6f}{file}"
 
     def _as_json(self, answer: Answer) -> str:
         return self._answered.as_json(answer.record, answer.fields(self._labels))
@@ -122,7 +144,7 @@ class _Writer:
 def _as_markdown(answer: Answer) -> str:
     from rnnctl.reports.as_markdown import table_row
 
-    line, found = answer.record.line, answer.prediction
+    place, found = answer.record.file or str(answer.record.line), answer.prediction
     if found is None:
-        return table_row((str(line), "", answer.record.error))
-    return table_row((str(line), found.label, f"{found.probability:.4f}"))
+        return table_row((place, "", answer.record.error))
+    return table_row((place, found.label, f"{found.probability:.4f}"))

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
+
+from rnnctl.config import SourceKind
+from rnnctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from rnnctl.inference.records import Wanted
+    from rnnctl.tasks.loading import Loaded
 
 INPUT: Final = "Input"
 STATE: Final = "Reading on"
@@ -20,22 +27,44 @@ Files = Annotated[
         metavar="[FILE]...", help="Texts; `-` or none: standard input.", show_default=False
     ),
 ]
+ReadAs = Annotated[
+    SourceKind | None,
+    typer.Option(
+        "--as",
+        help="What the input is; by default, what its content looks like.",
+        show_default=False,
+        rich_help_panel=INPUT,
+    ),
+]
 Input = Annotated[
     LineFormat,
     typer.Option(
-        "--input", help="text, jsonl, or auto: the first line decides.", rich_help_panel=INPUT
+        "--input", help="The same as --as; auto decides by the content.", rich_help_panel=INPUT
     ),
 ]
 Jsonl = Annotated[
     bool,
-    typer.Option("--jsonl", help="Every line is a JSON object.", rich_help_panel=INPUT),
+    typer.Option("--jsonl", help="The same as --as jsonl: JSON lines.", rich_help_panel=INPUT),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        metavar="NAME",
+        help="Encoding of input without a byte order mark; by default UTF-8, or the encoding of "
+        "the run's corpus.",
+        show_default=False,
+        rich_help_panel=INPUT,
+    ),
 ]
 TextField = Annotated[
     str | None,
     typer.Option(
         "--text-field",
         metavar="NAME",
-        help="The JSON field that holds the text; the usual names are found.",
+        help="The column that holds the text, by name or number; by default the one on which the "
+        "run was trained.",
+        show_default=False,
         rich_help_panel=INPUT,
     ),
 ]
@@ -62,7 +91,20 @@ Lines = Annotated[
 Documents = Annotated[
     Unit | None,
     typer.Option(
-        "--documents", help="What a text of its own is; by default a file.", rich_help_panel=INPUT
+        "--documents",
+        help="What counts as one text where the input is plain text; by default a file.",
+        show_default=False,
+        rich_help_panel=INPUT,
+    ),
+]
+ClassifiedDocuments = Annotated[
+    Unit | None,
+    typer.Option(
+        "--documents",
+        help="What counts as one text where the input is plain text; by default a line, or a file "
+        "if the run was trained on whole files.",
+        show_default=False,
+        rich_help_panel=INPUT,
     ),
 ]
 PerToken = Annotated[
@@ -87,3 +129,50 @@ StateOut = Annotated[
         rich_help_panel=STATE,
     ),
 ]
+
+
+def source_kind(
+    read_as: SourceKind | None, input_format: LineFormat, jsonl: bool
+) -> SourceKind | None:
+    """What the options say that the input is. UsageError where they contradict each other."""
+    said: dict[str, SourceKind] = {}
+    if read_as is not None:
+        said[f"--as {read_as}"] = read_as
+    if input_format != "auto":
+        said[f"--input {input_format}"] = input_format
+    if jsonl:
+        said["--jsonl"] = "jsonl"
+    if len(set(said.values())) > 1:
+        second, first = sorted(said, reverse=True)[:2]
+        raise UsageError(f"{second} and {first} exclude each other", hint="leave one of them out")
+    return next(iter(said.values()), None)
+
+
+def wanted(
+    loaded: Loaded,
+    *,
+    kind: SourceKind | None,
+    text_field: str | None,
+    unit: Unit | None,
+    max_line: int,
+    encoding: str | None,
+) -> Wanted:
+    """What is read and how: as the options say, or else as the run's corpus was read.
+
+    Raises: UsageError for an encoding that does not exist.
+    """
+    from rnnctl.data.text import check_encoding
+    from rnnctl.inference.lines import Encoding as Bytes
+    from rnnctl.inference.records import Wanted
+    from rnnctl.inference.training_text import trained
+
+    before = trained(loaded)
+    codec = check_encoding(encoding or before.codec)
+    return Wanted(
+        kind=kind,
+        text_field=text_field,
+        unit=unit or ("file" if before.unit == "file" else "line"),
+        max_line=max_line,
+        encoding=Bytes(codec, guessed=encoding is None and codec != "utf-8"),
+        trained=before,
+    )

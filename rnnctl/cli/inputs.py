@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from rnnctl.cli import console
 from rnnctl.cli.console import ELSEWHERE
+from rnnctl.data.packing import (
+    OFFICE_SUFFIXES,
+    Reads,
+    Unpacked,
+    archive_kind,
+    compression,
+    copy_stream,
+    is_archive,
+    refuse_office,
+    unpack_archive,
+)
+from rnnctl.data.sources import check_there, files_in, suffix_of
+from rnnctl.data.text import check_known
 from rnnctl.errors import DataError, UsageError
 from rnnctl.storage import remove_leftovers, storing, unfinished
+
+if TYPE_CHECKING:
+    from rnnctl.inference.records import RecordReader
 
 STDIN = "standard input"
 Write = Callable[[str], None]
@@ -23,10 +41,15 @@ Write = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A stream of bytes and what to call it in messages."""
+    """A stream of bytes, unpacked, and what to call it in messages.
+
+    suffix: how its name ends (".csv"). is_one_of_many: it lay in a folder or an archive.
+    """
 
     name: str
-    stream: BinaryIO
+    stream: Reads
+    suffix: str = ""
+    is_one_of_many: bool = False
 
 
 def check(files: Sequence[Path], command: str) -> None:
@@ -36,10 +59,8 @@ def check(files: Sequence[Path], command: str) -> None:
     for path in files:
         if str(path) == "-":
             stdin(command)
-        elif path.is_dir():
-            raise DataError(f"{path} is a folder, not a file", hint=f"name its files: {path}/*")
-        elif not path.exists():
-            raise DataError(f"{path} does not exist", hint="check the path")
+        else:
+            check_there([path])
 
 
 def stdin(command: str) -> BinaryIO:
@@ -64,16 +85,95 @@ def stdin_has_text() -> bool:
 
 
 def opened(files: Sequence[Path], command: str) -> Iterator[Input]:
-    """Each file in turn, `-` and none at all being standard input. Raises DataError."""
+    """Each source in turn: files, what folders and archives hold, and standard input for `-` or
+    where none is named. What is compressed is unpacked as it is read.
+
+    Raises: DataError.
+    """
     for path in files or [Path("-")]:
         if str(path) == "-":
-            yield Input(STDIN, stdin(command))
-            continue
+            yield from _streamed(STDIN, Reads(stdin(command)), "")
+        elif path.is_dir() or (path.is_file() and _is_archive(path)):
+            found, left_out = files_in(path)
+            for warning in left_out:
+                console.warn(warning.text)
+            for source in found:
+                yield from _file(source.path, source.name, is_one_of_many=True)
+        else:
+            yield from _file(path, str(path))
+
+
+def _is_archive(path: Path) -> bool:
+    with reading(str(path)):
+        return is_archive(path)
+
+
+def _file(path: Path, name: str, *, is_one_of_many: bool = False) -> Iterator[Input]:
+    suffix = suffix_of(path)
+    if suffix in OFFICE_SUFFIXES:
+        refuse_office(path, name)
+    try:
+        with path.open("rb") as stream:
+            if suffix == ".parquet":
+                yield Input(name, Reads(_ParquetLines(path, name)), ".jsonl", is_one_of_many)
+            else:
+                yield from _streamed(name, Reads(stream), suffix, is_one_of_many=is_one_of_many)
+    except OSError as problem:
+        raise _unreadable(name, problem) from problem
+
+
+def _streamed(
+    name: str, stream: Reads, suffix: str, *, is_one_of_many: bool = False
+) -> Iterator[Input]:
+    """One source, or those of an archive that comes through a pipe."""
+    with reading(name):
+        head = stream.peek()
+        kind = compression(head)
+        archive = archive_kind(stream, kind, name)
+    if archive:
+        with tempfile.TemporaryDirectory(prefix="rnnctl-") as folder:
+            path = Path(folder) / "archive"
+            copy_stream(stream, path)
+            unpack_archive(path, Path(folder) / "files", name)
+            for source in files_in(Path(folder) / "files")[0]:
+                inside = source.path.relative_to(Path(folder) / "files")
+                yield from _file(source.path, f"{name}/{inside}", is_one_of_many=True)
+        return
+    check_known(head, name)
+    if kind:
+        stream = Reads(Unpacked(stream, kind, name))
+    yield Input(name, stream, suffix, is_one_of_many)
+
+
+def say_once(reader: RecordReader) -> None:
+    """Say what a source was found to be, if it is no plain text."""
+    if reader.note:
+        console.note(reader.note)
+        reader.note = ""
+
+
+class _ParquetLines:
+    """The rows of a parquet file as JSON lines, some at a time."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._rows = self._lines(path, name)
+
+    def read(self, size: int = -1) -> bytes:
+        """Some rows; nothing at the end."""
+        return next(self._rows, b"")
+
+    def _lines(self, path: Path, name: str) -> Iterator[bytes]:
+        import pyarrow
+        import pyarrow.parquet
+
         try:
-            with path.open("rb") as stream:
-                yield Input(str(path), stream)
-        except OSError as problem:
-            raise _unreadable(str(path), problem) from problem
+            for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=256):
+                rows = (json.dumps(row, default=str) for row in batch.to_pylist())
+                yield "".join(f"{row}\n" for row in rows).encode()
+        except (pyarrow.ArrowException, ValueError) as error:
+            raise DataError(
+                f"{name} cannot be read as parquet: {error}", hint="write it again"
+            ) from error
 
 
 @contextmanager

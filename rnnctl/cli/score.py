@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
@@ -24,11 +26,10 @@ from rnnctl.errors import UsageError, word
 from rnnctl.wording import plural
 
 if TYPE_CHECKING:
-    from rnnctl.inference.lines import Line
-    from rnnctl.inference.records import RecordReader
+    from rnnctl.config import SourceKind
+    from rnnctl.inference.records import Wanted
     from rnnctl.inference.score import Scorer
     from rnnctl.inference.scoring import TextReader
-    from rnnctl.tasks.loading import Loaded
 
 
 def score(
@@ -37,8 +38,10 @@ def score(
     lines: f.Lines = False,
     documents: f.Documents = None,
     per_token: f.PerToken = False,
+    read_as: f.ReadAs = None,
     jsonl: f.Jsonl = False,
     text_field: f.TextField = None,
+    encoding: f.Encoding = None,
     max_line: f.MaxLine = f.MAX_LINE,
     fail_fast: f.FailFast = False,
     state_in: f.StateIn = None,
@@ -51,17 +54,19 @@ def score(
 ) -> None:
     """Say how likely given text is: nats, bits per byte and character, perplexity.
 
-    A file, or standard input, is one text from its first byte to its last; with --lines or
-    --documents every line or paragraph gets a record of its own, in order, as soon as it is there:
-    NATS<tab>TOKENS<tab>BITS PER BYTE<tab>PERPLEXITY, and for one without a text four tabs and the
-    error; or one JSON object, where a field of the input with the name of one of the answer's keeps
-    it, and the answer's is rnnctl_NAME. Unknown tokens are charged with their spelling. With
-    --state-out and --state-in, scoring a and then b equals scoring a+b.
+    A file, or standard input, is one text from its first byte to its last. With --lines or
+    --documents every line or paragraph, and always every record of a table or of JSON, gets a
+    record of its own, in order, as soon as it is there: NATS<tab>TOKENS<tab>BITS PER
+    BYTE<tab>PERPLEXITY, and for one without a text four tabs and the error; or one JSON object,
+    where a field of the input with the name of one of the answer's keeps it, and the answer's is
+    rnnctl_NAME. Unknown tokens are charged with their spelling. With --state-out and --state-in,
+    scoring a and then b equals scoring a+b.
     """
     console.configure(quiet=quiet)
     sources, command = files or [], f"score {word(run)}"
+    kind = f.source_kind(read_as, "auto", jsonl)
     inputs.check(sources, command)
-    unit = _unit(lines or jsonl or text_field is not None, documents)
+    unit = _unit(lines, documents, kind, text_field)
     _check_state(unit, sources, wanted=bool(state_in or state_out))
     _check_lines(unit, max_line, fail_fast)
     from rnnctl.inference.score import Scorer
@@ -73,15 +78,26 @@ def score(
     set_threads(threads)
     loaded = load(run, device=device)
     scorer = Scorer(loaded, ends=by_document(loaded))
+    opened = inputs.opened(sources, command)
+    if unit == "file" and kind is None and not (state_in or state_out):
+        first = next(opened)
+        opened = chain([first], opened)
+        unit = "line" if _has_records(first, text_field) else unit
+    wanted = f.wanted(
+        loaded,
+        kind=kind,
+        text_field=text_field,
+        unit=unit,
+        max_line=max_line,
+        encoding=encoding,
+    )
     rows: Rows = "tokens" if unit == "file" else "tokens of texts" if per_token else "texts"
     printer = Printer(format, scorer.tokenizer.token_text, rows, Answered(unit))
     if unit != "file":
-        reader = _reader(loaded, jsonl, text_field, documents)
-        windows = _windows(sources, command, unit, max_line)
-        _lines(scorer, windows, reader, printer, output, fail_fast=fail_fast)
+        _lines(scorer, opened, wanted, printer, output, fail_fast=fail_fast)
         return
     text_reader = TextReader(scorer, state_in, state_out)
-    streams = _streams(sources, command)
+    streams = _texts(opened, wanted)
     if per_token:
         _tokens(text_reader, streams, printer, output)
         return
@@ -91,10 +107,28 @@ def score(
     console.emit(result, format, output)
 
 
-def _unit(lines: bool, documents: Unit | None) -> Unit:
+def _has_records(source: inputs.Input, text_field: str | None) -> bool:
+    """Whether the beginning of a source shows that it is a table or JSON, not running text."""
+    from rnnctl.data.recognition import recognise
+    from rnnctl.inference.lines import Lines
+
+    with inputs.reading(source.name):
+        begun = source.stream.peek()
+    window = next(iter(Lines(BytesIO(begun))), [])
+    sample = [line.text for line in window if not line.problem]
+    fields = [text_field] if text_field else []
+    return recognise(sample, whole=False, suffix=source.suffix, fields=fields).is_table
+
+
+def _unit(
+    lines: bool, documents: Unit | None, kind: SourceKind | None, text_field: str | None
+) -> Unit:
+    """What gets a record of its own."""
+    lines = lines or kind not in (None, "text") or text_field is not None
     if lines and documents not in (None, "line"):
         raise UsageError(
-            f"--lines and --documents {documents} exclude each other", hint="leave one of them out"
+            f"--documents {documents} and lines or records exclude each other",
+            hint="leave out --documents, or --lines, --as, --jsonl and --text-field",
         )
     return "line" if lines else documents or "file"
 
@@ -120,36 +154,20 @@ def _check_state(unit: Unit, sources: Sequence[Path], *, wanted: bool) -> None:
         )
 
 
-def _reader(
-    loaded: Loaded, jsonl: bool, text_field: str | None, documents: Unit | None
-) -> RecordReader:
-    """What finds the text in a line: JSON where that is asked for, else by the first line."""
-    from rnnctl.inference.records import RecordReader
+def _texts(opened: Iterable[inputs.Input], wanted: Wanted) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The name and the content of each source, as UTF-8 with newlines."""
+    from rnnctl.inference.lines import read_text
 
-    lines_are: f.LineFormat = "jsonl" if jsonl or text_field else "text" if documents else "auto"
-    return RecordReader(lines_are, text_field or loaded.config.corpus.text_field)
-
-
-def _streams(sources: Sequence[Path], command: str) -> Iterator[tuple[str, BinaryIO]]:
-    for source in inputs.opened(sources, command):
+    for source in opened:
         with inputs.reading(source.name):
-            yield source.name, source.stream
-
-
-def _windows(
-    sources: Sequence[Path], command: str, unit: Unit, max_line: int
-) -> Iterator[tuple[str, Iterator[list[Line]]]]:
-    """The lines of each source, or its paragraphs."""
-    from rnnctl.inference.lines import read_lines
-    from rnnctl.inference.scored_lines import paragraphs
-
-    for name, stream in _streams(sources, command):
-        lines = read_lines(stream, max_line=max_line)
-        yield name, paragraphs(lines, max_line) if unit == "paragraph" else lines
+            yield source.name, read_text(source.stream, source.name, wanted.encoding)
 
 
 def _tokens(
-    reader: TextReader, streams: Iterator[tuple[str, BinaryIO]], printer: Printer, out: Path | None
+    reader: TextReader,
+    streams: Iterator[tuple[str, Iterator[bytes]]],
+    printer: Printer,
+    out: Path | None,
 ) -> None:
     """The tokens of whole texts, as they are read; their sums on stderr."""
     from rnnctl.inference.score import Tally
@@ -175,31 +193,37 @@ def _table(printer: Printer, out: Path | None) -> Iterator[inputs.Write]:
 
 def _lines(
     scorer: Scorer,
-    sources: Iterator[tuple[str, Iterator[list[Line]]]],
-    reader: RecordReader,
+    sources: Iterable[inputs.Input],
+    wanted: Wanted,
     printer: Printer,
     out: Path | None,
     *,
     fail_fast: bool,
 ) -> None:
-    """A record for each line or paragraph; the sums on stderr."""
-    from rnnctl.inference.records import failure
+    """A record for each line, paragraph or record; the sums on stderr."""
+    from rnnctl.inference.records import RecordReader, failure
     from rnnctl.inference.score import Tally
     from rnnctl.inference.scored_lines import scored_lines
 
     total, answered = Tally(), printer.answered
     per_token = printer.rows == "tokens of texts"
     with _table(printer, out) as write:
-        for name, windows in sources:
-            for window in scored_lines(scorer, windows, reader.fresh(), per_token=per_token):
-                bad = next((i for i, s in enumerate(window) if s.tally is None), len(window))
-                good = window[:bad] if fail_fast else window
-                write("".join(printer.line(scored) for scored in good))
-                if len(good) < len(window):
-                    raise failure(window[bad].record, name)
-                for scored in window:
-                    answered.count(scored.record)
-                    total.add(scored.tally or Tally())
+        for source in sources:
+            file = source.name if source.is_one_of_many else ""
+            reader = RecordReader(wanted, source.name, source.suffix, file)
+            with inputs.reading(source.name):
+                windows = reader.windows(source.stream)
+                for window in scored_lines(scorer, windows, per_token=per_token):
+                    inputs.say_once(reader)
+                    bad = next((i for i, s in enumerate(window) if s.tally is None), len(window))
+                    good = window[:bad] if fail_fast else window
+                    write("".join(printer.line(scored) for scored in good))
+                    if len(good) < len(window):
+                        raise failure(window[bad].record, source.name)
+                    for scored in window:
+                        tally = scored.tally or Tally()
+                        own = tally.tokens - scorer.ends
+                        answered.count(scored.record, tokens=own, unknown=tally.unknown)
+                        total.add(tally)
     console.note(f"{plural(answered.records, 'text')}: {summary(total)}")
-    if answered.problem:
-        console.warn(answered.problem)
+    answered.report()

@@ -72,7 +72,7 @@ class Printer:
         """A line for each text; its tokens in its place where they are wanted."""
         if self.format == "json":
             return self.answered.as_json(scored.record, self._fields(scored)) + "\n"
-        number = str(scored.record.line)
+        number = scored.record.file or str(scored.record.line)
         if self.format == "markdown":
             return "".join(self._row([number, *cells]) for cells in self._cells(scored))
         end = "\n" if self.rows == "tokens of texts" else ""
@@ -98,7 +98,7 @@ class Printer:
         none = [""] if self.format == "markdown" else []
         if scored.tally is None:
             error = scored.record.error
-            said = error if none else f"line {scored.record.line}: {inputs.one_line(error)}"
+            said = error if none else inputs.one_line(f"{scored.record.where}: {error}")
             yield [*[""] * (len(COLUMNS[self.rows]) - 1), said]
         elif scored.tokens is not None:
             yield from ([*cells, *none] for cells in self._token_cells(scored.tokens))

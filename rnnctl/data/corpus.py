@@ -65,6 +65,7 @@ class Reading:
     columns: int = 0
     text: str | None = None
     label: str | None = None
+    place: int = 0
     own_splits: bool = False
 
     def as_facts(self) -> dict[str, Any]:
@@ -318,6 +319,7 @@ class _Opener:
             columns=len(first[0].columns),
             text=columns.text,
             label=columns.label,
+            place=list(first[0].columns).index(columns.text),
         )
         return self._documents({n: combine(group) for n, group in self._unified(given).items()})
 

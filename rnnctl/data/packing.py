@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from rnnctl.data.cache import storage_errors
 from rnnctl.errors import DataError
@@ -38,6 +38,10 @@ _SHEETS = {".xlsx", ".xls", ".ods"}
 UNPACKING_ERRORS = (EOFError, zlib.error, lzma.LZMAError, OSError)
 
 
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
 class Reads:
     """A stream of bytes that gives what is readable now, after a look at its beginning.
 
@@ -45,7 +49,7 @@ class Reads:
     would hold the buffer's lock when the process wants to end.
     """
 
-    def __init__(self, stream: BinaryIO | Reads) -> None:
+    def __init__(self, stream: _Readable) -> None:
         self._next = _reader(stream)
         self._held = b""
 
@@ -70,11 +74,9 @@ class Reads:
         return self._next(size)
 
 
-def _reader(stream: BinaryIO | Reads) -> Callable[[int], bytes]:
-    if isinstance(stream, Reads):
-        return stream.read
+def _reader(stream: _Readable) -> Callable[[int], bytes]:
     try:
-        descriptor = stream.fileno()
+        descriptor = stream.fileno()  # type: ignore[attr-defined]
     except (AttributeError, io.UnsupportedOperation):
         read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         return read
@@ -122,6 +124,23 @@ class _Zstandard:
 
     def read(self, size: int = -1) -> bytes:
         data: bytes = self._stream.read(None if size < 0 else size)
+        return data
+
+
+class Unpacked:
+    """The content of a compressed stream that is called `name` in errors."""
+
+    def __init__(self, stream: BinaryIO | Reads, kind: str, name: str) -> None:
+        self._name = name
+        self._stream = unpacked(stream, kind)
+        self._read = getattr(self._stream, "read1", self._stream.read)
+
+    def read(self, size: int = -1) -> bytes:
+        """What can be unpacked of what is there. Raises: DataError for a damaged stream."""
+        try:
+            data: bytes = self._read(size)
+        except UNPACKING_ERRORS as error:
+            raise damaged(self._name, error) from error
         return data
 
 

@@ -193,7 +193,9 @@ class _JsonParser:
                 break  # a number may go on
             self._count += 1
             source = self._text[at:end] if not self._strange else json.dumps(value)
-            yield _object(self._count, value, " ".join(source.split("\n")))
+            if "\n" in source:  # a record is written on one line
+                source = json.dumps(value, ensure_ascii=False)
+            yield _object(self._count, value, source)
             at = end
         self._text = self._text[at:]
 
@@ -212,7 +214,7 @@ class _JsonParser:
             for number, one in enumerate(held[0], 1):
                 yield _object(number, one, json.dumps(one, ensure_ascii=False))
             return
-        yield _object(1, value, " ".join(source.split("\n")))
+        yield _object(1, value, json.dumps(value, ensure_ascii=False) if "\n" in source else source)
 
 
 def _is_broken(text: str, at: int, error: ValueError) -> bool:

@@ -170,6 +170,20 @@ def arrange(paths: Sequence[Path], cache: Path | None = None) -> Arrangement:
         raise _unreadable(error) from error
 
 
+def files_in(path: Path, cache: Path | None = None) -> tuple[list[Source], tuple[Warning_, ...]]:
+    """What `path` holds, in order: the file itself, or the texts and tables of a folder or an
+    archive; and what is said of the others.
+
+    Raises: DataError for a folder without text.
+    """
+    left = _LeftOut()
+    try:
+        found = [one.source for one in _found(path, cache or cache_directory(), left)]
+    except OSError as error:
+        raise _unreadable(error) from error
+    return found, left.warning(len(found))
+
+
 def check_there(paths: Sequence[Path]) -> None:
     """DataError for the first path that does not exist, with the nearest one that does."""
     for path in paths:

@@ -215,12 +215,17 @@ def decoding_error(
     )
 
 
+def check_known(sample: bytes, name: str) -> None:
+    """Raises: DataError if a file begins as a well-known kind of file does that is no text."""
+    what = next((what for magic, what in _MAGIC.items() if sample.startswith(magic)), None)
+    if what and (b"\0" in sample or not is_utf8(sample)):
+        raise DataError(f"{name} is {what}, not text", hint="give text, a table or a folder")
+
+
 def check_text(sample: bytes, name: str) -> None:
     """Raises: DataError if the beginning of a file shows that it is no text in one-byte units."""
+    check_known(sample, name)
     nulls = sample.count(0)
-    what = next((what for magic, what in _MAGIC.items() if sample.startswith(magic)), None)
-    if what and (nulls or not is_utf8(sample)):
-        raise DataError(f"{name} is {what}, not text", hint="give text, a table or a folder")
     if nulls * 10 <= len(sample) and (nulls * 200 <= len(sample) or is_utf8(sample)):
         _check_control(sample, name)
         return

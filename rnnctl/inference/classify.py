@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from rnnctl.data.batches import pad_documents
 from rnnctl.errors import NotFiniteError, RunError
 from rnnctl.inference.engine import EngineChoice
-from rnnctl.inference.lines import Line
-from rnnctl.inference.records import Record, RecordReader
+from rnnctl.inference.records import Record
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier
 from rnnctl.nn.reading import can_read, each, groups
@@ -63,7 +62,6 @@ class Predictor:
             )
         keep_memory()
         self.labels = loaded.labels
-        self.text_field = loaded.config.corpus.text_field
         self._model = loaded.model
         self._engine = EngineChoice(loaded.model)
         self._tokenizer = loaded.tokenizer
@@ -150,28 +148,26 @@ class Answer:
     def fields(self, labels: Sequence[str]) -> dict[str, Any]:
         """What is added to the record in JSON."""
         if self.prediction is None:
-            return {"line": self.record.line, "error": self.record.error}
+            return {"error": self.record.error, "line": self.record.line}
         chances = [round(chance, 6) for chance in self.prediction.probabilities]
         return {
             "prediction": self.prediction.label,
             "probability": round(self.prediction.probability, 6),
             "probabilities": dict(zip(labels, chances, strict=True)),
+            "tokens": self.prediction.tokens - 1,
             "unknown": self.prediction.unknown,
             "cut": self.prediction.cut,
         }
 
 
-def answers(
-    predictor: Predictor, windows: Iterable[list[Line]], reader: RecordReader
-) -> Iterator[list[Answer]]:
-    """Answers in the order of the lines, one window at a time. NotFiniteError."""
-    for lines in windows:
-        records = list(reader.read(lines))
+def answers(predictor: Predictor, windows: Iterable[list[Record]]) -> Iterator[list[Answer]]:
+    """Answers in the order of the records, one window at a time. NotFiniteError."""
+    for records in windows:
         predictions = iter(predictor.predict([r.text for r in records if not r.error]))
         yield [Answer(r, None if r.error else _finite(next(predictions), r)) for r in records]
 
 
 def _finite(prediction: Prediction, record: Record) -> Prediction:
     if not math.isfinite(prediction.probability):
-        raise NotFiniteError(f"line {record.line}")
+        raise NotFiniteError(record.where)
     return prediction

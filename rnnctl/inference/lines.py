@@ -1,20 +1,24 @@
 """Lines as they arrive: what is readable now comes at once, and nothing waits for more.
 
 A thread reads, so that this works for pipes, files and terminals on every system. Only the newline
-byte ends a line: NUL, carriage returns and Unicode's own separators are content. Memory is bounded
-by the longest line allowed, whatever comes in.
+ends a line (and the carriage return before it, or alone in an old Macintosh text): NUL and
+Unicode's own separators are content. Memory is bounded by the longest line allowed, whatever comes
+in.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
-import io
-import os
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
+
+from rnnctl.data.packing import Reads
+from rnnctl.data.text import SAMPLE, LineEnds, is_utf8, marked_encoding
+from rnnctl.errors import DataError
 
 CHUNK_BYTES = 1 << 16
 CHUNKS_AHEAD = 16
@@ -22,63 +26,180 @@ WINDOW_LINES = 2048
 WINDOW_BYTES = 1 << 20
 MAX_LINE = 16_000_000
 _LOOK_AGAIN_S = 0.1
+_WIDE = ("utf-16", "utf-32")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line without its newline. `problem` says why there is no content, if there is none."""
+    """One line without its newline. `problem` says why there is no text, if there is none."""
 
     number: int
-    data: bytes
+    text: str
     problem: str = ""
 
 
-def read_chunks(stream: BinaryIO, size: int = CHUNK_BYTES) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How bytes become text, where no byte order mark says it.
+
+    guessed: nobody asked for it here, so that a text that is UTF-8 is read as such.
+    """
+
+    codec: str = "utf-8"
+    guessed: bool = False
+
+
+UTF_8 = Encoding()
+
+
+def read_chunks(stream: BinaryIO | Reads, size: int = CHUNK_BYTES) -> Iterator[bytes]:
     """What the stream has, as soon as it has something; ends with the stream. Raises OSError."""
-    read = _reader(stream, size)
-    while data := read():
+    reads = stream if isinstance(stream, Reads) else Reads(stream)
+    while data := reads.read(size):
         yield data
 
 
-def read_lines(stream: BinaryIO, *, max_line: int = MAX_LINE) -> Iterator[list[Line]]:
-    """Windows of lines: all that can be read without waiting, at most WINDOW_LINES.
+class Plain:
+    """Bytes of a text without byte order mark and with newlines, as they pass.
 
-    A line of more than `max_line` bytes comes as a `Line` with a problem. A missing newline at the
-    end changes nothing. Raises OSError.
+    What is in two or four bytes a character becomes UTF-8; `codec` says what the rest is in.
     """
-    with _Pump(stream) as pump:
-        splitter = _Splitter(max_line)
-        for data in pump.gather():
-            yield from _windows(splitter.feed(data))
-        yield from _windows(splitter.finish())
+
+    def __init__(self, encoding: Encoding = UTF_8) -> None:
+        self.codec = encoding.codec
+
+    def chunks(self, given: Iterator[bytes]) -> Iterator[bytes]:
+        """The same text."""
+        first = next(given, b"")
+        codec = marked_encoding(first[:4], self.codec)
+        decoder = (
+            codecs.getincrementaldecoder(codec)("replace") if codec.startswith(_WIDE) else None
+        )
+        self.codec = "utf-8" if decoder else codec
+        ends: LineEnds | None = None
+        data, last = first, not first
+        while True:
+            if decoder:
+                data = decoder.decode(data, last).encode("utf-8", "replace")
+            if ends is None:
+                data = data.removeprefix(codecs.BOM_UTF8) if self.codec == "utf-8" else data
+                ends = LineEnds(data[:SAMPLE])
+            data = ends.feed(data, last=last)
+            if data:
+                yield data
+            if last:
+                return
+            data = next(given, b"")
+            last = not data
 
 
-def _windows(lines: list[Line]) -> Iterator[list[Line]]:
-    for start in range(0, len(lines), WINDOW_LINES):
-        yield lines[start : start + WINDOW_LINES]
+class Lines:
+    """The lines of a stream, in windows. `open_end`: the last one had no newline."""
+
+    def __init__(
+        self,
+        stream: BinaryIO | Reads,
+        *,
+        max_line: int = MAX_LINE,
+        encoding: Encoding = UTF_8,
+    ) -> None:
+        self._stream = stream
+        self._max_line = max_line
+        self._encoding = encoding
+        self.open_end = False
+
+    def __iter__(self) -> Iterator[list[Line]]:
+        """Windows of lines: all that can be read without waiting, at most WINDOW_LINES.
+
+        A line of more than `max_line` bytes comes as a `Line` with a problem, and one that is
+        wrongly encoded too. Raises OSError, DataError.
+        """
+        plain = Plain(self._encoding)
+        with _Pump(plain.chunks(read_chunks(self._stream, CHUNK_BYTES))) as pump:
+            splitter = _Splitter(self._max_line)
+            decoder = _Decoder(self._encoding.guessed)
+            for data in pump.gather():
+                yield from _windows(splitter.feed(data), decoder, plain.codec)
+            rest = splitter.finish()
+            self.open_end = bool(rest)
+            yield from _windows(rest, decoder, plain.codec)
 
 
-def _reader(stream: BinaryIO, size: int) -> Callable[[], bytes]:
-    """One system call's worth of bytes.
+def read_lines(
+    stream: BinaryIO | Reads, *, max_line: int = MAX_LINE, encoding: Encoding = UTF_8
+) -> Iterator[list[Line]]:
+    """See `Lines`. A missing newline at the end changes nothing."""
+    return iter(Lines(stream, max_line=max_line, encoding=encoding))
 
-    Not through the stream's buffer where there is a file: its lock would be held by a thread that
-    still waits when the process wants to end.
+
+def read_text(stream: BinaryIO | Reads, name: str, encoding: Encoding = UTF_8) -> Iterator[bytes]:
+    """A whole text as UTF-8 with newlines, in parts as they come. What is malformed stays so, for
+    whoever reads it to say where.
+
+    Raises: DataError for bytes that are not in a named encoding, OSError.
     """
-    try:
-        descriptor = stream.fileno()
-    except (AttributeError, io.UnsupportedOperation):
-        read1: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
-        return lambda: read1(size)
-    return lambda: os.read(descriptor, size)
+    plain = Plain(encoding)
+    decoder: codecs.IncrementalDecoder | None = None
+    for data in plain.chunks(read_chunks(stream)):
+        if plain.codec == "utf-8":
+            yield data
+            continue
+        if decoder is None:
+            if encoding.guessed and is_utf8(data) and not data.isascii():
+                plain.codec = "utf-8"
+                yield data
+                continue
+            decoder = codecs.getincrementaldecoder(plain.codec)()
+        try:
+            yield decoder.decode(data).encode("utf-8")
+        except UnicodeError as error:
+            raise DataError(
+                f"{name} is not {plain.codec}: {error}", hint="name another: --encoding"
+            ) from None
+
+
+_Piece = tuple[int, bytes, str]  # number, content, problem
+
+
+def _windows(pieces: list[_Piece], decoder: _Decoder, codec: str) -> Iterator[list[Line]]:
+    for start in range(0, len(pieces), WINDOW_LINES):
+        some = pieces[start : start + WINDOW_LINES]
+        yield [decoder.line(number, data, problem, codec) for number, data, problem in some]
+
+
+class _Decoder:
+    """Bytes of a line to its text. A guessed encoding gives way to UTF-8 where that fits."""
+
+    def __init__(self, guessed: bool) -> None:
+        self._undecided = guessed
+
+    def line(self, number: int, data: bytes, problem: str, codec: str) -> Line:
+        if problem:
+            return Line(number, "", problem)
+        if data.isascii():
+            return Line(number, data.decode("ascii"))
+        if self._undecided and codec != "utf-8":
+            try:
+                return Line(number, data.decode("utf-8"))
+            except UnicodeDecodeError:
+                self._undecided = False
+        try:
+            return Line(number, data.decode(codec))
+        except UnicodeError as error:
+            name = "UTF-8" if codec == "utf-8" else codec
+            at = error.start if isinstance(error, UnicodeDecodeError) else 0
+            reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+            found = f"malformed {name}: byte {at + 1} is 0x{data[at]:02x} ({reason})"
+            return Line(number, "", found)
 
 
 class _Pump:
     """The reading thread and the queue of chunks between it and us."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._chunks: queue.Queue[bytes | OSError | None] = queue.Queue(CHUNKS_AHEAD)
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks: queue.Queue[bytes | OSError | DataError | None] = queue.Queue(CHUNKS_AHEAD)
         self._stopped = threading.Event()
-        self._stream = stream
+        self._source = chunks
         self._thread = threading.Thread(target=self._work, name="rnnctl-reader", daemon=True)
 
     def __enter__(self) -> _Pump:
@@ -103,21 +224,21 @@ class _Pump:
                 item = self._chunks.get()
             if parts:
                 yield b"".join(parts)
-            if isinstance(item, OSError):
+            if isinstance(item, OSError | DataError):
                 raise item
             open_ended = item is not None
 
     def _work(self) -> None:
         try:
-            for data in read_chunks(self._stream):
+            for data in self._source:
                 if not self._put(data):
                     return
-        except OSError as problem:
+        except (OSError, DataError) as problem:
             self._put(problem)
         else:
             self._put(None)
 
-    def _put(self, item: bytes | OSError | None) -> bool:
+    def _put(self, item: bytes | OSError | DataError | None) -> bool:
         while not self._stopped.is_set():
             with contextlib.suppress(queue.Full):
                 self._chunks.put(item, timeout=_LOOK_AGAIN_S)
@@ -134,16 +255,16 @@ class _Splitter:
         self._size = 0  # bytes of the unfinished line so far, kept or not
         self._number = 0
 
-    def feed(self, data: bytes) -> list[Line]:
+    def feed(self, data: bytes) -> list[_Piece]:
         *ended, rest = data.split(b"\n")
-        lines = []
+        pieces = []
         for part in ended:
             self._hold(part)
-            lines.append(self._end())
+            pieces.append(self._end())
         self._hold(rest)
-        return lines
+        return pieces
 
-    def finish(self) -> list[Line]:
+    def finish(self) -> list[_Piece]:
         return [self._end()] if self._size else []
 
     def _hold(self, part: bytes) -> None:
@@ -153,12 +274,12 @@ class _Splitter:
         elif part:
             self._held.append(part)
 
-    def _end(self) -> Line:
+    def _end(self) -> _Piece:
         self._number += 1
         data, size = b"".join(self._held), self._size
         self._held.clear()
         self._size = 0
         if size > self._max_line:
             problem = f"line of {size:,} bytes; --max-line allows {self._max_line:,}"
-            return Line(self._number, b"", problem)
-        return Line(self._number, data)
+            return self._number, b"", problem
+        return self._number, data, ""

@@ -1,42 +1,60 @@
-"""From a line to a text: plain or JSON, and back to a line with the answer added.
+"""From a source to its records, as they come, and back to lines with the answers added.
 
-A line that holds no text (malformed UTF-8, bad JSON, a lone surrogate) becomes a record with an
-`error`, so that its neighbours still get their answers. An object's own fields come out byte for
-byte as they went in: the answer is written in before the closing brace, under another name where
-the object has a field of the answer's.
+`RecordReader` reads what `rnnctl.data` reads for a corpus, in the same way: plain text by lines,
+paragraphs or files, csv and tsv, JSON lines and arrays, labelled lines. Which of them a source is,
+is decided on what of it can be read at first. A record that holds no text (malformed UTF-8, bad
+JSON, no such column) has an `error`, so that its neighbours still get their answers. The fields of
+a JSON object come out byte for byte as they went in: the answer is written in before the closing
+brace, under another name where the object has a field of the answer's.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, Literal
 
-from rnnctl.errors import DataError
-from rnnctl.inference.lines import Line
+from rnnctl.config import SourceKind
+from rnnctl.data.columns import find_column, pick_columns
+from rnnctl.data.packing import Reads
+from rnnctl.data.recognition import Format, labels_lines, recognise
+from rnnctl.data.records import Entry, Parser, parser
+from rnnctl.errors import DataError, UsageError
+from rnnctl.inference.lines import MAX_LINE, UTF_8, Encoding, Line, Lines
+from rnnctl.wording import plural
 
-TEXT_FIELDS = ("text", "sentence", "review", "content", "document", "body", "comment", "message")
-LineFormat = Literal["auto", "text", "jsonl"]
-_BOM = b"\xef\xbb\xbf"
+Unit = Literal["file", "paragraph", "line"]
 OURS = "rnnctl_"  # before the name of an answer's field, where the input has one of that name
 _MAX_SHOWN = 120
+_FEWEST_LABELLED = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One input: its text, or why there is none. `source` is the JSON object as it was written."""
+    """One input: its text, or why there is none.
+
+    line: where it begins, of a JSON array which element it is. file: the source, where answers say
+    it. source: the JSON object as it was written; fields: what it holds, or a row of a table.
+    """
 
     line: int
     text: str = ""
     error: str = ""
     source: str | None = None
     fields: Mapping[str, Any] | None = None
+    file: str = ""
 
     @property
     def is_unread(self) -> bool:
-        """Whether it holds an error because the line is no text and no object at all."""
-        return bool(self.error) and self.source is None
+        """Whether it holds an error because the line is no text and no record at all."""
+        return bool(self.error) and self.fields is None
+
+    @property
+    def where(self) -> str:
+        """Its place for a person: the file, or the line."""
+        return self.file or f"line {self.line}"
 
     def renamed(self, answer: Iterable[str]) -> dict[str, str]:
         """Names of the answer's fields that the input has taken, and what they become."""
@@ -45,74 +63,256 @@ class Record:
 
     def with_answer(self, answer: Mapping[str, Any]) -> str:
         """The record as a line of JSON, without a newline; the input's own fields come first."""
-        if self.source is None or self.fields is None:
-            return as_json({"line": self.line, **answer})
+        if self.file:
+            answer = {"file": self.file, **answer}
+        if self.fields is None:
+            return as_json({**({} if self.file else {"line": self.line}), **answer})
         names = self.renamed(answer)
         added = as_json({names.get(name, name): value for name, value in answer.items()})[1:]
-        return self.source.rstrip()[:-1].rstrip() + (", " if self.fields else "") + added
+        source = self.source or as_json(self.fields)
+        return source.rstrip()[:-1].rstrip() + (", " if self.fields else "") + added
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How the corpus of a run was read: what its filters read by default.
+
+    kind, unit, text, columns, place: as in `data.corpus.Reading`; "" and None where the run does
+    not say. labels: the run's, () for language models.
+    """
+
+    kind: str = ""
+    unit: str = ""
+    text: str | None = None
+    columns: int = 0
+    place: int = 0
+    codec: str = "utf-8"
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the options of a filter say of its input. kind None: decided by the content."""
+
+    kind: SourceKind | None = None
+    text_field: str | None = None
+    unit: Unit = "line"
+    max_line: int = MAX_LINE
+    encoding: Encoding = UTF_8
+    trained: Trained = field(default_factory=Trained)
 
 
 class RecordReader:
-    """Turns lines into records. In `auto`, the first line decides: a JSON object means JSONL."""
+    """Reads one source. `note` says what it was found to be, once that is decided."""
 
-    def __init__(self, format: LineFormat = "auto", text_field: str | None = None) -> None:
-        self.format = self._wanted = format
-        self._text_field = text_field
+    def __init__(
+        self,
+        wanted: Wanted | None = None,
+        name: str = "the input",
+        suffix: str = "",
+        file: str = "",
+    ) -> None:
+        """suffix: how the name ends (".csv"). file: a name that the answers carry."""
+        self._wanted = wanted or Wanted()
+        self._name = name
+        self._suffix = suffix
+        self._file = file
+        self._parser: Parser | None = None
+        self._column: str | None = None
+        self.note = ""
 
-    def fresh(self) -> RecordReader:
-        """A reader for the next file, as this one was at first."""
-        return RecordReader(self._wanted, self._text_field)
+    def windows(self, stream: BinaryIO | Reads) -> Iterator[list[Record]]:
+        """The records that can be read without waiting, in order, one window at a time.
 
-    def read(self, lines: Iterable[Line]) -> Iterator[Record]:
-        """One record for each line, in order."""
-        for line in lines:
-            yield self._record(line)
+        Raises: DataError for a table without the column of the training, UsageError for an option
+        that has no effect on such a source, OSError.
+        """
+        lines = Lines(stream, max_line=self._wanted.max_line, encoding=self._wanted.encoding)
+        windows = iter(lines)
+        begun: list[list[Line]] = []
+        for window in windows:
+            begun.append(window)
+            if any(line.text.strip() for line in window):
+                self._decide([line for one in begun for line in one])
+                break
+            if self._wanted.unit == "line" and self._wanted.kind is None:
+                # Blank lines decide nothing, and get their answers at once.
+                yield [self._record(line) for line in begun.pop()]
+        rest = itertools.chain(begun, windows)
+        if self._parser is not None:
+            yield from self._parsed(self._parser, rest)
+        elif self._wanted.unit == "file":
+            yield [self._whole(rest, lines)]
+        else:
+            units: Iterable[Sequence[Line]] = rest
+            if self._wanted.unit == "paragraph":
+                units = paragraphs(rest, self._wanted.max_line)
+            for some in units:
+                yield [self._record(line) for line in some]
 
-    def _record(self, line: Line) -> Record:
-        if line.problem:
-            return Record(line.number, error=line.problem)
-        data = line.data.removesuffix(b"\r")
-        if line.number == 1:
-            data = data.removeprefix(_BOM)
+    def _decide(self, window: Sequence[Line]) -> None:
+        wanted, trained = self._wanted, self._wanted.trained
+        sample = [line.text for line in window if not line.problem]
+        fields = [name for name in (wanted.text_field, trained.text) if name]
+        given = None if wanted.kind == "lines" else wanted.kind
+        found = recognise(sample, whole=False, suffix=self._suffix, given=given, fields=fields)
+        if not found.is_table and self._begin_with_labels(sample):
+            found = Format("lines", columns=("label", "text"))
+        if not found.is_table:
+            if wanted.text_field is not None:
+                raise UsageError(
+                    f"--text-field does nothing here: {self._name} is plain text",
+                    hint="leave it out, or say what the source is: --as csv, tsv, jsonl or json",
+                )
+            return
+        self._parser = parser(found)
+        entries = list(parser(found).feed((line.number, line.text) for line in window))
+        cells = [entry.cells for entry in entries if entry.cells is not None]
+        self._column = self._pick(found, cells)
+        self.note = f"{self._name}: {found}" + (f"; text = {self._column}" if self._column else "")
+
+    def _begin_with_labels(self, sample: Sequence[str]) -> bool:
+        """Whether the lines of a plain text begin with labels, as those of the training did."""
+        trained, kind = self._wanted.trained, self._wanted.kind
+        filled = [text for text in sample if text.strip()]
+        if kind == "text" or not filled:
+            return False
+        first = {text.split(maxsplit=1)[0] for text in filled}
+        fit = trained.kind == "lines" and first <= set(trained.labels)
+        enough = len(filled) >= _FEWEST_LABELLED or kind == "lines"
+        return (fit and enough) or labels_lines(filled, weak=False)
+
+    def _pick(self, format: Format, cells: Sequence[Mapping[str, Any]]) -> str | None:
+        """The column of the text: the one asked for, that of the training, or an evident one."""
+        wanted, trained = self._wanted, self._wanted.trained
+        if format.kind == "lines":
+            return "text"
+        is_json = format.kind in ("json", "jsonl")
+        columns = list(dict.fromkeys(key for one in cells for key in one))
+        columns = columns if is_json else list(format.columns)
+        name = wanted.text_field or (None if trained.kind == "lines" else trained.text)
+        if name is not None:
+            found = find_column(columns, name)
+            if found is not None or is_json:
+                return found or name
+            if wanted.text_field is None and len(columns) == 1:
+                return columns[0]
+            if wanted.text_field is None and not format.header and len(columns) == trained.columns:
+                return columns[trained.place]
+            raise self._missing(name, columns)
         try:
-            text = data.decode("utf-8")
-        except UnicodeDecodeError as problem:
-            found = f"malformed UTF-8: byte {problem.start + 1} is 0x{data[problem.start]:02x}"
-            return Record(line.number, error=f"{found} ({problem.reason})")
-        if self.format == "auto":
-            self.format = "jsonl" if _is_object(text) else "text"
-        return (
-            self._parse(line.number, text) if self.format == "jsonl" else Record(line.number, text)
+            return pick_columns(columns, cells, None, None, self._name, labelled=False).text
+        except DataError:
+            if is_json:
+                return None
+            raise
+
+    def _missing(self, name: str, columns: Sequence[str]) -> DataError | UsageError:
+        has = f"it has {shorten(', '.join(columns))}"
+        if self._wanted.text_field is not None:
+            return UsageError(
+                f"--text-field {name!r:.80}: {self._name} has no such field", hint=has
+            )
+        return DataError(
+            f"{self._name} has no column {name!r:.80}, on which the run was trained; {has}",
+            hint="name the column of the text, or say its number: --text-field NAME",
         )
 
-    def _parse(self, number: int, source: str) -> Record:
-        try:
-            value = parse_json(source)
-        except (ValueError, RecursionError) as failure:
-            return Record(number, error=f"bad JSON: {_reason(failure)}")
-        if not isinstance(value, dict):
-            return Record(number, error=f"bad JSON: an object was expected, not {_kind(value)}")
-        name = self._field(value)
+    def _parsed(self, found: Parser, windows: Iterable[Sequence[Line]]) -> Iterator[list[Record]]:
+        for window in windows:
+            records: list[Record] = []
+            for bad, some in itertools.groupby(window, key=lambda line: bool(line.problem)):
+                if bad:
+                    records += map(self._record, some)
+                else:
+                    read = ((line.number, line.text) for line in some)
+                    records += map(self._of_entry, found.feed(read))
+            if records:
+                yield records
+        last = list(map(self._of_entry, found.finish()))
+        if last:
+            yield last
+
+    def _record(self, line: Line) -> Record:
+        return Record(line.number, line.text, line.problem, file=self._file)
+
+    def _of_entry(self, entry: Entry) -> Record:
+        if entry.cells is None:
+            return Record(entry.line, error=entry.problem, file=self._file)
+
+        def record(text: str, error: str) -> Record:
+            return Record(entry.line, text, error, entry.source, entry.cells, self._file)
+
+        name = self._column
+        if name is not None and name not in entry.cells:
+            name = find_column(list(entry.cells), name) if not name.isdecimal() else None
         if name is None:
-            return Record(number, error=self._no_text(value), source=source, fields=value)
-        text = value[name]
+            return record("", self._no_text(entry.cells))
+        text = entry.cells[name]
         if not isinstance(text, str):
             problem = f"field {name!r} holds {_kind(text)}, not text"
         else:
             problem = _surrogate(text)
-        if problem:
-            return Record(number, error=problem, source=source, fields=value)
-        return Record(number, text, source=source, fields=value)
+        return record("" if problem else text, problem)
 
-    def _field(self, value: Mapping[str, Any]) -> str | None:
-        if self._text_field is not None:
-            return self._text_field if self._text_field in value else None
-        return next((name for name in TEXT_FIELDS if name in value), None)
+    def _no_text(self, cells: Mapping[str, Any]) -> str:
+        there = shorten(", ".join(cells) or "none")
+        if self._column is None:
+            return f"no field of text (name it by --text-field); fields: {there}"
+        trained = self._wanted.text_field is None and self._wanted.trained.text is not None
+        why = ", on which the run was trained (name another by --text-field)" if trained else ""
+        return f"no field {self._column!r}{why}; fields: {there}"
 
-    def _no_text(self, value: Mapping[str, Any]) -> str:
-        there = shorten(", ".join(value) or "none")
-        wanted = repr(self._text_field) if self._text_field else "of text (name it by --text-field)"
-        return f"no field {wanted}; fields: {there}"
+    def _whole(self, windows: Iterable[Sequence[Line]], lines: Lines) -> Record:
+        """All of the source as one text."""
+        most = self._wanted.max_line
+        texts: list[str] = []
+        size, problem = 0, ""
+        for line in itertools.chain.from_iterable(windows):
+            problem = problem or (line.problem and f"line {line.number}: {line.problem}")
+            size += len(line.text) + 1
+            if size <= most:
+                texts.append(line.text)
+        if size > most + 1 and not problem:
+            problem = f"file of more than {plural(most, 'byte')}; --max-line allows no more"
+        text = "" if problem else "\n".join(texts) + ("" if lines.open_end or not texts else "\n")
+        return Record(1, text, problem, file=self._file)
+
+
+def paragraphs(windows: Iterable[Sequence[Line]], max_bytes: int) -> Iterator[list[Line]]:
+    """Lines between blank lines, joined; a paragraph has the number of its first line.
+
+    One that is longer than `max_bytes`, or holds a line with a problem, has a problem.
+    """
+    held, size = list[Line](), 0
+    for window in windows:
+        whole = []
+        for line in window:
+            if line.problem or line.text.strip():
+                held.append(line)
+                size += _length(line.text) + 1
+                if size > max_bytes + 1:  # keep that it is too long, not what it holds
+                    held = [_joined(held, max_bytes)]
+            elif held:
+                whole.append(_joined(held, max_bytes))
+                held, size = [], 0
+        if whole:
+            yield whole
+    if held:
+        yield [_joined(held, max_bytes)]
+
+
+def _joined(lines: Sequence[Line], max_bytes: int) -> Line:
+    problem = next((line.problem for line in lines if line.problem), "")
+    size = sum(_length(line.text) + 1 for line in lines) - 1
+    if size > max_bytes and not problem:
+        problem = f"paragraph of more than {plural(max_bytes, 'byte')}"
+    text = "" if problem else "\n".join(line.text for line in lines)
+    return Line(lines[0].number, text, problem)
+
+
+def _length(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
 def failure(record: Record, source: str) -> DataError:
@@ -121,11 +321,6 @@ def failure(record: Record, source: str) -> DataError:
         f"{source}:{record.line}: {record.error}",
         hint="without --fail-fast such a line gets an error record and the others their answers",
     )
-
-
-def parse_json(source: str) -> Any:
-    """JSON, strictly: no NaN, no Infinity. Raises ValueError and RecursionError."""
-    return json.loads(source, parse_constant=_refuse)
 
 
 def as_json(value: Mapping[str, Any]) -> str:
@@ -139,27 +334,10 @@ def shorten(text: str) -> str:
     return text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "…"
 
 
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
 def _free(name: str, taken: Container[str]) -> str:
     while name in taken:
         name = f"{OURS}{name}"
     return name
-
-
-def _is_object(text: str) -> bool:
-    if not text.lstrip().startswith("{"):
-        return False
-    try:
-        return isinstance(parse_json(text), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _reason(problem: Exception) -> str:
-    return "nested too deep" if isinstance(problem, RecursionError) else shorten(str(problem))
 
 
 def _kind(value: Any) -> str:

@@ -103,7 +103,7 @@ class Scorer:
         self.model = loaded.model
         self.tokenizer: Tokenizer = loaded.tokenizer
         self._arithmetic = Arithmetic(next(loaded.model.parameters()).device, bf16=False)
-        self._ends = ends
+        self.ends = ends
         self.engine = EngineChoice(loaded.model)
 
     def tally_texts(self, texts: Sequence[str]) -> list[Tally]:
@@ -131,7 +131,7 @@ class Scorer:
     def _encode(self, text: str) -> tuple[Ids, Tally]:
         """Ids, and a tally that lacks the model's nats."""
         ids, unknown, spelling = self.tokenizer.encode_charged(text)
-        if self._ends:
+        if self.ends:
             ids = np.append(ids, np.int32(self.tokenizer.boundary_id))
         size = len(text.encode("utf-8"))
         return ids, Tally(spelling, len(ids), len(text), size, unknown, spelling)

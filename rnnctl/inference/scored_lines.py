@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rnnctl.errors import NotFiniteError
-from rnnctl.inference.lines import Line
-from rnnctl.inference.records import Record, RecordReader
+from rnnctl.inference.records import Record
 from rnnctl.inference.score import Scored, Scorer, Tally
-from rnnctl.wording import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class ScoredLine:
     def fields(self) -> dict[str, Any]:
         """What is added to the record in JSON."""
         if self.tally is None:
-            return {"line": self.record.line, "error": self.record.error}
+            return {"error": self.record.error, "line": self.record.line}
         return {
             "nats": round(self.tally.nats, 6),
             "tokens": self.tally.tokens,
@@ -37,11 +35,10 @@ class ScoredLine:
 
 
 def scored_lines(
-    scorer: Scorer, windows: Iterable[list[Line]], reader: RecordReader, *, per_token: bool = False
+    scorer: Scorer, windows: Iterable[list[Record]], *, per_token: bool = False
 ) -> Iterator[list[ScoredLine]]:
-    """Scores in the order of the lines, one window at a time. NotFiniteError."""
-    for lines in windows:
-        records = list(reader.read(lines))
+    """Scores in the order of the records, one window at a time. NotFiniteError."""
+    for records in windows:
         if per_token:
             yield [_token_by_token(scorer, record) for record in records]
             continue
@@ -58,40 +55,8 @@ def _token_by_token(scorer: Scorer, record: Record) -> ScoredLine:
 
 def _finite(tally: Tally, record: Record) -> Tally:
     if not math.isfinite(tally.nats):
-        raise NotFiniteError(f"line {record.line}")
+        raise NotFiniteError(record.where)
     return tally
-
-
-def paragraphs(windows: Iterable[list[Line]], max_bytes: int) -> Iterator[list[Line]]:
-    """Lines between blank lines, joined; a paragraph has the number of its first line.
-
-    One that is longer than `max_bytes`, or holds a line with a problem, has a problem.
-    """
-    held, size = list[Line](), 0
-    for window in windows:
-        whole = []
-        for line in window:
-            if line.problem or line.data.strip():
-                held.append(line)
-                size += len(line.data) + 1
-                if size > max_bytes + 1:  # keep that it is too long, not what it holds
-                    held = [_joined(held, max_bytes)]
-            elif held:
-                whole.append(_joined(held, max_bytes))
-                held, size = [], 0
-        if whole:
-            yield whole
-    if held:
-        yield [_joined(held, max_bytes)]
-
-
-def _joined(lines: list[Line], max_bytes: int) -> Line:
-    problem = next((line.problem for line in lines if line.problem), "")
-    size = sum(len(line.data) + 1 for line in lines) - 1
-    if size > max_bytes and not problem:
-        problem = f"paragraph of more than {plural(max_bytes, 'byte')}"
-    data = b"" if problem else b"\n".join(line.data for line in lines)
-    return Line(lines[0].number, data, problem)
 
 
 def _rounded(value: float | None) -> float | None:

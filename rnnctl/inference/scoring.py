@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -12,7 +11,6 @@ from rnnctl.data.tokenizers import MalformedTextError
 from rnnctl.errors import DataError, NotFiniteError, StorageError
 from rnnctl.inference import state as states
 from rnnctl.inference.environment import environment
-from rnnctl.inference.lines import read_chunks
 from rnnctl.inference.score import Reading, Scored, Scorer, Tally
 from rnnctl.results.inference import ScoredText, ScoreResult
 from rnnctl.tasks.loading import Loaded
@@ -41,7 +39,7 @@ class TextReader:
         self.read_before = self._before.tokens if self._before else 0
         self.pending = 0
 
-    def read(self, name: str, stream: BinaryIO, tally: Tally) -> Iterator[Scored]:
+    def read(self, name: str, chunks: Iterable[bytes], tally: Tally) -> Iterator[Scored]:
         """Score a text as it comes; at the end its sums are added to `tally`.
 
         Raises DataError, NotFiniteError.
@@ -49,7 +47,7 @@ class TextReader:
         reading = Reading(self._scorer, self._before)
         place = _Place(name)
         try:
-            for data in read_chunks(stream):
+            for data in chunks:
                 place.note(data)
                 yield from place.finite(reading.feed(data))
             if self._out is None:
@@ -92,18 +90,19 @@ class _Place:
         return DataError(
             f"{self._name}:{line}: byte {offset + 1} of the text is not valid UTF-8 "
             f"({problem.reason})",
-            hint="convert the text to UTF-8 first, for instance with `iconv -f LATIN1 -t UTF-8`",
+            hint="if the text is in another encoding, name it: --encoding cp1252 (Windows), "
+            "latin-1, shift_jis, gb18030, …",
         )
 
 
 def score_streams(
-    loaded: Loaded, reader: TextReader, sources: Iterable[tuple[str, BinaryIO]]
+    loaded: Loaded, reader: TextReader, sources: Iterable[tuple[str, Iterable[bytes]]]
 ) -> ScoreResult:
     """Every source as one text, and the sum of all. Raises DataError."""
     texts, total = [], Tally()
-    for name, stream in sources:
+    for name, chunks in sources:
         tally = Tally()
-        for _ in reader.read(name, stream, tally):
+        for _ in reader.read(name, chunks, tally):
             pass
         texts.append(scored_text(name, tally))
         total.add(tally)

@@ -10,8 +10,7 @@ from typing import Any, BinaryIO
 from rnnctl.inference import state as states
 from rnnctl.inference.environment import environment
 from rnnctl.inference.generate import STREAMS, Continuation, Ending, Generator, Piece, Wish
-from rnnctl.inference.lines import read_lines
-from rnnctl.inference.records import RecordReader
+from rnnctl.inference.records import RecordReader, Wanted
 from rnnctl.inference.score import Scorer
 from rnnctl.inference.state import TextState
 from rnnctl.inference.training_text import NOT_KNOWN, CopyFinder, by_document
@@ -114,10 +113,9 @@ class Session:
 
     def lines(self, stream: BinaryIO, wish: Wish) -> Iterator[LineContinuation]:
         """Every line is a prompt; those that can be read at once are continued together."""
-        reader = RecordReader("text")
+        reader = RecordReader(Wanted(kind="text"))
         done = 0
-        for window in read_lines(stream):
-            records = list(reader.read(window))
+        for records in reader.windows(stream):
             for begin in range(0, len(records), STREAMS):
                 some = records[begin : begin + STREAMS]
                 starts = [self.read(record.text) for record in some]

@@ -13,6 +13,7 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.store import Store, open_store
 from rnnctl.errors import CorruptRunError
 from rnnctl.inference.copied import longest_copy
+from rnnctl.inference.records import Trained
 from rnnctl.results.inference import CopiedStretch
 from rnnctl.runs import seal
 from rnnctl.tasks.loading import CORPUS_NAME, Loaded
@@ -27,6 +28,26 @@ def corpus_facts(loaded: Loaded) -> dict[str, Any]:
     path = loaded.run.file(CORPUS_NAME)
     facts: dict[str, Any] = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
     return facts
+
+
+def trained(loaded: Loaded) -> Trained:
+    """How the run's corpus was read; what an older run does not say is left open."""
+    facts = corpus_facts(loaded).get("reading") or {}
+    settings = loaded.config.corpus
+
+    def known(name: str, kind: type, default: Any) -> Any:
+        value = facts.get(name)
+        return value if isinstance(value, kind) else default
+
+    return Trained(
+        kind=known("kind", str, ""),
+        unit=known("unit", str, settings.documents),
+        text=known("text", str, settings.text_field),
+        columns=known("columns", int, 0),
+        place=known("place", int, 0),
+        codec=settings.encoding,
+        labels=loaded.labels,
+    )
 
 
 def heldout_size(loaded: Loaded, split: str) -> tuple[int, int] | None:

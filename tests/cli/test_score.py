@@ -176,7 +176,12 @@ def test_what_was_wrong_is_said_at_the_end(
     rnnctl: Command, run: Path, data: bytes, warning: str
 ) -> None:
     done = rnnctl("score", run, "--jsonl", stdin=data)
-    assert done.err.splitlines()[-1] == f"warning: {warning}"
+    assert (done.code, done.err.splitlines()[-3]) == (
+        1,
+        f"error: {warning}: nothing was answered",
+    )
+    done = rnnctl("score", run, "--jsonl", stdin=data + b'\n{"text": "the cat"}\n')
+    assert done.code == 0 and done.err.splitlines()[-1].startswith("warning: ")
 
 
 def test_one_is_no_plural(rnnctl: Command, run: Path) -> None:
@@ -259,14 +264,19 @@ def test_any_bytes_get_an_answer_or_a_clear_error(
     lines = how in ("--lines", "--jsonl")
     done = rnnctl("score", run, how, *(("--max-line", 60) if lines else ()), stdin=data)
     if lines:
-        assert done.code == 0
-        assert done.out.count("\n") == (data.removesuffix(b"\n").count(b"\n") + 1 if data else 0)
+        answers = done.out.split("\n")[:-1]
+        failed = all(line.startswith("\t\t\t\t") for line in answers)
+        assert done.code == (1 if answers and failed else 0)
+        if not {0x0D, 0xFE, 0xFF} & set(data):
+            assert len(answers) == (data.removesuffix(b"\n").count(b"\n") + 1 if data else 0)
     else:
         assert done.code == (0 if _is_text(data) else 1)
         assert ("is not valid UTF-8" in done.err) == (done.code == 1)
 
 
 def _is_text(data: bytes) -> bool:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return True  # a byte order mark: UTF-16, of which everything can be read
     try:
         data.decode("utf-8")
     except UnicodeDecodeError:

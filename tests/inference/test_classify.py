@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,7 @@ from hypothesis import strategies as st
 from rnnctl.errors import RunError
 from rnnctl.inference import classify as classify_module
 from rnnctl.inference.classify import Predictor, answers
-from rnnctl.inference.lines import Line
-from rnnctl.inference.records import RecordReader
+from rnnctl.inference.records import RecordReader, Wanted
 from rnnctl.tasks.loading import load
 from tests.conftest import FUSED
 
@@ -105,8 +105,8 @@ def test_unknown_tokens_are_counted(predictor: Predictor) -> None:
 
 
 def test_errors_stand_in_their_place(predictor: Predictor) -> None:
-    window = [Line(1, b"good"), Line(2, b"\xff"), Line(3, b"", "too long"), Line(4, b"bad")]
-    (found,) = answers(predictor, [window], RecordReader())
+    reader = RecordReader(Wanted(max_line=5))
+    (found,) = answers(predictor, reader.windows(io.BytesIO(b"good\n\xff\ntoo long\nbad\n")))
     assert [a.prediction is None for a in found] == [False, True, True, False]
     assert [a.record.line for a in found] == [1, 2, 3, 4]
     assert found[3].prediction is not None

@@ -18,8 +18,8 @@ from rnnctl.inference import engine as engine_module
 from rnnctl.inference import score as scoring_module
 from rnnctl.inference import state as states
 from rnnctl.inference.lines import read_lines
+from rnnctl.inference.records import paragraphs
 from rnnctl.inference.score import Reading, Scorer, Tally
-from rnnctl.inference.scored_lines import paragraphs
 from rnnctl.inference.scoring import TextReader
 from rnnctl.tasks.loading import load
 from tests.conftest import FUSED
@@ -174,19 +174,19 @@ def test_the_place_of_malformed_text_after_a_state(
     scorers: dict[str, Scorer], tmp_path: Path
 ) -> None:
     path = tmp_path / "s"
-    list(TextReader(scorers["char"], None, path).read("a", io.BytesIO(b"ab\xc3"), Tally()))
+    list(TextReader(scorers["char"], None, path).read("a", [b"ab\xc3"], Tally()))
     with pytest.raises(DataError, match=r"b:2: byte 4 of the text"):
         reader = TextReader(scorers["char"], path, None)
-        list(reader.read("b", io.BytesIO(b"\xa9\nc\xff"), Tally()))
+        list(reader.read("b", [b"\xa9\nc\xff"], Tally()))
 
 
 def test_paragraphs_lie_between_blank_lines() -> None:
     data = b"\n a\nb\r\n \t\nc\n\n\nlong long\nlong\n\nend"
     found = [p for window in paragraphs(read_lines(io.BytesIO(data)), 12) for p in window]
-    assert [(p.number, p.data) for p in found if not p.problem] == [
-        (2, b" a\nb\r"),
-        (5, b"c"),
-        (11, b"end"),
+    assert [(p.number, p.text) for p in found if not p.problem] == [
+        (2, " a\nb"),
+        (5, "c"),
+        (11, "end"),
     ]
     assert [p.number for p in found if p.problem] == [8]
 

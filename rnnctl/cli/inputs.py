@@ -139,7 +139,8 @@ def _streamed(
                 inside = source.path.relative_to(Path(folder) / "files")
                 yield from _file(source.path, f"{name}/{inside}", is_one_of_many=True)
         return
-    check_known(head, name)
+    if b"\0" in head:  # other strange bytes are errors of their lines
+        check_known(head, name)
     if kind:
         stream = Reads(Unpacked(stream, kind, name))
     yield Input(name, stream, suffix, is_one_of_many)

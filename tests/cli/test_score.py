@@ -263,6 +263,8 @@ def test_any_bytes_get_an_answer_or_a_clear_error(
 ) -> None:
     lines = how in ("--lines", "--jsonl")
     done = rnnctl("score", run, how, *(("--max-line", 60) if lines else ()), stdin=data)
+    if "is damaged" in done.err or "not text" in done.err:
+        return  # it begins as a packed file or a picture does
     if lines:
         answers = done.out.split("\n")[:-1]
         failed = all(line.startswith("\t\t\t\t") for line in answers)

@@ -67,10 +67,10 @@ def test_words_add_up_to_the_text(
     level: str, text: str, space: str, end: bool, scorers: dict[str, Scorer]
 ) -> None:
     scorer = scorers[level]
-    scorer._ends = end
+    scorer.ends = end
     (found,) = WordScorer(scorer, Plan(space=space, end=end)).score([text])  # type: ignore[arg-type]
     (tally,) = scorer.tally_texts([text])
-    scorer._ends = False
+    scorer.ends = False
     if isinstance(found, DataError):
         reason = "no word" if not text.split() else "no token"
         assert reason in found.message

@@ -77,6 +77,10 @@ READERS: Final[dict[str, tuple[str, str]]] = {
 # Each attribute measures one aspect of memory: (subject, sample, settings) -> record.
 DIAGNOSTICS: Final[dict[str, tuple[str, str]]] = {
     "use": ("rnnctl.diagnostics.use:measure", "How far back text still improves the prediction."),
+    "first_last": (
+        "rnnctl.diagnostics.first_last:measure",
+        "Whether a document's first sentence still counts in its last.",
+    ),
     "effect": ("rnnctl.diagnostics.effect:measure", "What one early word changes at a distance."),
     "hold": ("rnnctl.diagnostics.hold:measure", "What a linear probe can read from the state."),
     "reach": ("rnnctl.diagnostics.reach:measure", "How far back a gradient arrives."),

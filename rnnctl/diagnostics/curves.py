@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,9 +77,7 @@ class Sums:
     @cached_property
     def weights(self) -> Floats:
         """The resamples, the same for every curve of equal seed and units."""
-        return statistics.resampling_weights(
-            len(self.sums), resamples=self.resamples, seed=self.seed
-        )
+        return _weights(len(self.sums), self.resamples, self.seed)
 
     @cached_property
     def means(self) -> statistics.Bootstrapped:
@@ -91,6 +89,14 @@ class Sums:
         """Units that contribute at each distance."""
         contributing: NDArray[np.int64] = np.count_nonzero(self.counts, axis=0)
         return contributing
+
+
+@lru_cache(maxsize=4)
+def _weights(units: int, resamples: int, seed: int) -> Floats:
+    """Drawing them takes longer than using them, and many curves have the same."""
+    weights = statistics.resampling_weights(units, resamples=resamples, seed=seed)
+    weights.flags.writeable = False
+    return weights
 
 
 def number(value: float) -> float | None:
@@ -158,18 +164,17 @@ def falling_horizons(
 ) -> tuple[float, Floats]:
     """`find(x, fit)` on the falling isotonic fit of the estimate and of every replicate.
 
-    `heavy` (K,) weighs the fit. Points without observations are left out.
+    `heavy` (K,) weighs the fit. Points without observations, of the estimate or of a replicate, are
+    left out of it.
     """
-    known = np.isfinite(means.estimate)
-    if not known.any():
-        return math.nan, np.full(len(means.replicates), math.nan)
-    at, weight = x[known], heavy[known]
-    fits = [means.estimate[known], *means.replicates[:, known]]
-    found = [
-        find(at, statistics.isotonic(fit, weight)) if np.isfinite(fit).all() else math.nan
-        for fit in fits
-    ]
-    return found[0], np.array(found[1:])
+
+    def found(row: Floats) -> float:
+        known = np.isfinite(row)
+        if not known.any():
+            return math.nan
+        return find(x[known], statistics.isotonic(row[known], heavy[known]))
+
+    return found(means.estimate), np.array([found(row) for row in means.replicates])
 
 
 def missing(status: str, note: str, *, unit: str = "") -> Estimate:

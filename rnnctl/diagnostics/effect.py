@@ -18,11 +18,11 @@ from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import LanguageSubject
 from rnnctl.diagnostics.swaps import (
-    NEAR_WORDS,
     Swaps,
     distances,
     draw_pairs,
     fit_window,
+    near_words,
     summarise,
 )
 from rnnctl.results.diagnostics import EffectRecord
@@ -33,8 +33,8 @@ PREFIX = 32  # tokens of natural text before the swapped word
 BATCH = 128  # swaps side by side
 ONE = {"words": "word", "chars": "character"}
 ADVICE = (
-    "this model does not expect a {one} that it read 4 to 8 {unit} ago to return; USE and HOLD "
-    "measure its memory all the same, and a larger or longer trained model may have an effect"
+    "a {one} read 4 to 8 {unit} ago moves the chance of the same {one} by less than this can "
+    "measure; USE and HOLD measure the model's memory in other ways"
 )
 
 
@@ -48,7 +48,7 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Eff
         items = f"pairs of {ONE[sample.unit]}s of the text, equally frequent and long"
     if isinstance(found, str):
         return EffectRecord(status="insufficient_data", note=found, items=items)
-    near = (found.x >= NEAR_WORDS[0]) & (found.x <= NEAR_WORDS[1])
+    near = near_words(found.x)
     advice = ADVICE.format(one=ONE[sample.unit], unit=sample.unit)
     record = summarise(found, near, sample, settings, advice=advice)
     return record.model_copy(update={"items": items, "near": f"mean over 4 to 8 {sample.unit}"})

@@ -11,6 +11,7 @@ from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
     EffectRecord,
+    FirstLastRecord,
     GatesRecord,
     HeadlineRecord,
     HoldRecord,
@@ -29,6 +30,7 @@ class Measured:
     """The records of one diagnosis; None where a measurement was not asked for."""
 
     use: UseRecord | None = None
+    first_last: FirstLastRecord | None = None
     effect: EffectRecord | None = None
     hold: HoldRecord | None = None
     reach: ReachRecord | None = None
@@ -131,6 +133,10 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "use": (
         "how much text does the loss really need?",
         ("n_eff_foreign", "n_eff_zero", "early_gain_50", "overtakes_reference"),
+    ),
+    "first_last": (
+        "does the first sentence of a document still count in its last?",
+        ("rise", "rise_percent", "worse", "distance"),
     ),
     "effect": (
         "does early evidence still push the answer the right way?",

@@ -27,6 +27,8 @@ class Settings:
     epsilon: float = 0.01
     arms: tuple[Arm, ...] = ("foreign", "zero")
     reference: bool = True
+    # FIRST→LAST: documents whose first sentence is exchanged
+    exchanges: int = 512
     # EFFECT: swaps (language models) or evidence pairs (classifiers), longest distance in words
     swaps: int = 800
     distance_words: int = 128
@@ -53,6 +55,7 @@ FULL = Settings(
     resets=1536,
     n_max=512,
     per_bin=6,
+    exchanges=2048,
     swaps=4000,
     distance_words=256,
     evidence=256,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.subject import LanguageSubject, State, merge, select
+from rnnctl.diagnostics.subject import LanguageSubject, State, merge, read_until, select
 from rnnctl.diagnostics.swaps import Swaps, distances, draw_pairs, fit_window
 
 Floats = NDArray[np.float64]
@@ -232,7 +232,7 @@ def _deltas(
     lengths = np.array([len(pair[0]) for pair in pairs])
     odds = []
     for arm in (0, 1):
-        features, at_word = _read_word(subject, state, spellings[arm], lengths)
+        features, at_word = read_until(subject, spellings[arm], lengths, state)
         found = _looks(subject, items, features, at_word)
         chances = [
             _spelled(subject, *found, spellings[word], lengths, len(items)) for word in (0, 1)
@@ -245,30 +245,6 @@ def _padded(words: list[tuple[int, ...]]) -> Tensor:
     """Spellings as (M, N), the last token repeated."""
     longest = max(map(len, words))
     return torch.tensor([word + word[-1:] * (longest - len(word)) for word in words]).T
-
-
-def _read_word(
-    subject: LanguageSubject, state: State, spelling: Tensor, lengths: Ids
-) -> tuple[Tensor, State]:
-    """Features (N, F) and state after each sequence has read its own, differently long, word."""
-    return _capture(subject, state, spelling, lengths)
-
-
-def _capture(
-    subject: LanguageSubject, state: State, ids: Tensor, stops: Ids
-) -> tuple[Tensor, State]:
-    """Read ids (T, N); what each sequence held after its own number of tokens `stops` (N,) ≥ 1."""
-    rows: list[Tensor] = []
-    states, order, at = [], [], 0
-    for stop in np.unique(stops):
-        features, state = subject.advance(ids[at : int(stop)], state)
-        at = int(stop)
-        here = torch.from_numpy(np.flatnonzero(stops == stop))
-        rows.append(features[-1][here])
-        states.append(select(state, here))
-        order.append(here)
-    back = torch.argsort(torch.cat(order))
-    return torch.cat(rows)[back], select(merge(states), back)
 
 
 def _looks(

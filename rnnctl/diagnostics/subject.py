@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 State = tuple[Tensor, ...]
@@ -74,3 +76,23 @@ def select(state: State, index: Tensor | Sequence[int]) -> State:
 def merge(states: Sequence[State]) -> State:
     """Several states side by side, as one batch."""
     return tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
+
+
+def read_until(
+    subject: LanguageSubject, ids: Tensor, stops: NDArray[np.int64], state: State
+) -> tuple[Tensor, State]:
+    """Read ids (T, B); what each sequence held after its own number of tokens `stops` (B,) >= 1.
+
+    Returns features (B, F) and the state. What stands behind a sequence's stop is read and ignored.
+    """
+    rows: list[Tensor] = []
+    states, order, at = [], [], 0
+    for stop in np.unique(stops):
+        features, state = subject.advance(ids[at : int(stop)], state)
+        at = int(stop)
+        here = torch.from_numpy(np.flatnonzero(stops == stop))
+        rows.append(features[-1][here])
+        states.append(select(state, here))
+        order.append(here)
+    back = torch.argsort(torch.cat(order))
+    return torch.cat(rows)[back], select(merge(states), back)

@@ -25,6 +25,7 @@ Ids = NDArray[np.int64]
 NEAR_WORDS = (4, 8)
 PAIRS = 64
 READ_AT = (10, 30, 100)  # words, for the panel
+FLOOR = 0.001  # nats: a smaller near effect of a language model is no effect
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,14 @@ def summarise(
     settings: Settings,
     *,
     advice: str = "",
-    floor: float = 0.0,
+    floor: float = FLOOR,
     also: Mapping[str, float] = MappingProxyType({}),
 ) -> EffectRecord:
     """Curves B and R and their summaries. `near` (K,) marks the distances behind B_near.
 
-    `also` names further distances to read R at. Texts and pairs are resampled crossed. Where the
-    interval of B_near reaches 0 (or B_near stays below `floor`) there is no ratio, and `advice`
-    ends the sentence that says so.
+    `also` names further distances to read R at. Texts and pairs are resampled crossed. Where
+    B_near is below `floor` nats, below twice its standard error, or has an interval that reaches 0,
+    there is no ratio, and `advice` ends the sentence that says so.
     """
     weights = statistics.crossed_weights(
         swaps.deltas, swaps.texts, swaps.pairs, resamples=settings.resamples, seed=settings.seed
@@ -101,7 +102,8 @@ def summarise(
         curves={"b": curves.curve(swaps.x, b, n, x_unit=sample.unit, y_unit="nats")},
     )
     low = b_near.ci95[0]
-    if low is None or low <= 0 or near_value < floor:
+    least = max(floor, 2 * float(np.std(near_replicates)))
+    if low is None or low <= 0 or near_value < least:
         return _undefined(record, near_value, b_near, advice)
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = b.replicates / near_replicates[:, None]
@@ -118,7 +120,7 @@ def _undefined(record: EffectRecord, near: float, b_near: Estimate, advice: str)
     low, high = (f"{end:.2g}" if end is not None else "?" for end in b_near.ci95)
     size = f"{near:.2g} nats [{low}, {high}]"
     note = (
-        f"no measurable effect even when near ({size}), so nothing whose fall could be timed; "
+        f"no measurable effect even when near ({size}): too small for its decay to be measured; "
         if near >= 0 or (b_near.ci95[1] or 0) >= 0
         else f"the near effect has the wrong sign ({size}), so there is no ratio; "
     ) + advice
@@ -172,6 +174,12 @@ def _half(x: Floats, r: Floats, near: NDArray[np.bool_]) -> float:
     fit = statistics.isotonic(r[:least])
     begin = statistics.crossing(x, fit, 1.0, decay=True) if near.sum() > 1 else float(x[0])
     return statistics.crossing(x[:least], fit, 0.5, decay=True) - begin
+
+
+def near_words(x: Floats) -> NDArray[np.bool_]:
+    """Which distances (K,) count as near: those that round to 4 to 8 words (or characters)."""
+    found: NDArray[np.bool_] = (np.round(x) >= NEAR_WORDS[0]) & (np.round(x) <= NEAR_WORDS[1])
+    return found
 
 
 def rises(curve: Curve) -> tuple[float, float] | None:

@@ -1,37 +1,83 @@
 """USE (D2): how much text does the loss need?
 
 δ(n) = mean loss with only the last n tokens as context − mean loss with all of them, on the same
-target tokens. Khandelwal et al. (2018) rerun the model for every target and every n. Here a *reset
-sweep* gets all n from one pass: at a random position r the state is replaced and the model reads
-on; the token at r + n is then predicted with n tokens of true context. Paired, token by token, with
-the state carried from the document's start.
+target tokens, which are all tokens that have n tokens before them in their document. Khandelwal et
+al. (2018) run the model again for every target and every n. Here a *reset sweep* gets all n from
+one pass: at a random token of the text the state is replaced and the model reads on; the token n
+further is then predicted with n tokens of true context. It is paired, token by token, with the
+state carried on from the document's start.
 
-What the state is replaced by separates memory from a cold start: *foreign* is the state after an
-equally long piece of another document (a state as the model knows it, with the wrong content),
-*zero* the zero state (the literature's). `shuffle`, `reverse` and `replace` start from the same
-document with the order, or the words, of the text before r destroyed.
+Every token of the text is equally likely to be the place of a reset, and every document is read to
+its end, so that a mean over targets is a mean over tokens, first and last ones included. At a
+document's very first token nothing can be missing: δ is 0 there by definition.
+
+There are two ways to replace the state, and they answer two questions:
+
+* *foreign* start: the state after about as much text of another document. How much does wrong
+  context hurt? The state is one that the model knows, with the wrong content.
+* *zero* start: the zero state. How much does missing context cost? This is the number of the
+  literature; it includes what the unusual state itself costs.
+
+`shuffle`, `reverse` and `replace` start from the same document, with the order (or the words) of
+the text before the reset destroyed.
+
+The text is read twice. The first pass finds where δ falls to the threshold ε, in bins of n that
+are a quarter of an octave wide. Where it falls so steeply that the bins would blur it, a second
+pass with resets of its own measures single n around that place.
+
+Axes: T time, B resets side by side, M scored targets, U resampling units, K points of a curve,
+R bootstrap resamples.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rnnctl import statistics
 from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Arm, Settings
-from rnnctl.diagnostics.subject import LanguageSubject, State, select
-from rnnctl.diagnostics.use_plan import Plan, make_plan, too_short
-from rnnctl.diagnostics.use_reference import Reference, ReferenceSums
-from rnnctl.diagnostics.use_summary import Totals, summarise
-from rnnctl.results.diagnostics import UseRecord
+from rnnctl.diagnostics.subject import LanguageSubject, State, merge, read_until, select
+from rnnctl.results.base import Estimate
+from rnnctl.results.diagnostics import NONE_MEASURABLE, Sampling, UseRecord
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Bins = list[tuple[int, int]]
 
 BATCH = 64  # resets side by side: bounds the memory
+SHORTEST = 8  # tokens: no curve below this longest context
+BLOCKS = 16  # resampling units wanted of a running text
+READ_BEFORE = 2  # longest contexts that are read before a reset in running text
+LONGEST_START = 8  # longest contexts: what lies further back in a long document is not read
+MORE_RESETS = 8  # at most so many times as many where documents are short
+USUAL_VOCABULARY = 8192  # a smaller one is so cheap that more targets are scored
+GAIN_WORDS = 50  # what context beyond so many words is worth
+ALIKE = 1.25  # a document that is longer than the next by a larger factor stands alone
+FEWEST = 8  # units behind a bin that may testify to a horizon
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model without recurrence that the loss is held against, as a rule an n-gram model.
+
+    A model that is bad with little context gains much from more of it, and its context curve alone
+    looks like a long memory. An n-gram says what a few tokens of context are worth without any
+    recurrence. `losses` takes a text's ids (T,) to the nats of each token (T,); `name` says what
+    the reference is.
+    """
+
+    name: str
+    losses: Callable[[Ids], Floats]
 
 
 def measure(
@@ -40,159 +86,671 @@ def measure(
     settings: Settings,
     reference: Reference | None = None,
 ) -> UseRecord:
-    """The context-ablation curves of a language model on `sample`, held against a `reference`."""
+    """The context-ablation curves of a language model on `sample`, held against a `reference`.
+
+    A text that is too short has the status "insufficient_data" and a note that says what it takes.
+    """
     plan = make_plan(sample, settings)
     if plan is None:
-        return UseRecord(status="insufficient_data", note=too_short(sample, settings))
-    totals = _sweep(subject, plan, settings, reference)
-    record = summarise(plan, totals, sample, settings)
+        return UseRecord(status="insufficient_data", note=too_short(sample))
+    draw = np.random.default_rng((settings.seed, 2))
+    wanted = Wanted(plan, settings, subject.vocab_size)
+    scored = [sweep(subject, plan, plan.resets(draw, wanted.resets), wanted.all_n, settings, draw)]
+    first = ContextCurves(plan, scored[0], settings)
+    steep = wanted.around(first)
+    if steep.size:
+        resets = plan.resets(draw, wanted.resets)
+        scored.append(
+            sweep(subject, plan, resets, lambda lots: wanted.thinned(steep, lots), settings, draw)
+        )
+    nats = None if reference is None else [reference.losses(ids) for ids in plan.documents]
+    found = ContextCurves(plan, Scored.joined(scored), settings, steep, nats)
+    record = _record(found, wanted, settings)
     return record if reference is None else record.model_copy(update={"reference": reference.name})
 
 
-def _sweep(
-    subject: LanguageSubject, plan: Plan, settings: Settings, reference: Reference | None
-) -> Totals:
-    shape = (len(plan.units.ids), len(plan.fine))
+@dataclass(frozen=True)
+class Plan:
+    """Which text is read, up to which context length, and what intervals resample.
 
-    def empty() -> curves.Sums:
-        return curves.Sums.empty(*shape, seed=settings.seed, resamples=settings.resamples)
-
-    totals = Totals(empty(), {arm: empty() for arm in settings.arms})
-    if reference is not None:
-        totals.reference = ReferenceSums(
-            reference, plan, seed=settings.seed, resamples=settings.resamples
-        )
-    draw = np.random.default_rng((settings.seed, 2))
-    for members in _batches(plan):
-        for positions, start in _carried(subject, plan, members, draw):
-            _one_reset(subject, plan, settings, members, positions, start, totals, draw)
-    return totals
-
-
-def _batches(plan: Plan) -> Iterator[NDArray[np.int64]]:
-    """Units of similar length side by side, at least two in every batch."""
-    order = np.argsort(plan.units.lengths, kind="stable")
-    yield from np.array_split(order, max(1, math.ceil(len(order) / BATCH)))
-
-
-def _carried(
-    subject: LanguageSubject, plan: Plan, members: NDArray[np.int64], draw: np.random.Generator
-) -> Iterator[tuple[int, tuple[Tensor, State]]]:
-    """(r, (features before r, state before r)) for the reset positions of one batch, rising.
-
-    Between one and three times `n_max` tokens have been read before r in running text; in
-    documents at least as many as their shortest allows.
+    `documents` are the texts; running text is one. `block`: tokens of a resampling unit of running
+    text; None where documents are resampled.
     """
-    shortest = int(plan.units.lengths[members].min())
-    last = shortest - plan.n_max - 1
-    first = min(plan.n_max, last)
-    positions = np.sort(draw.integers(first, last + 1, plan.resets_per_unit))
-    ids = _stack([plan.units.ids[int(u)][: last + 1] for u in members])
-    state = subject.initial_state(len(members))
-    features, at = None, 0
-    if not plan.carried or first == 0:  # a document begins with its boundary token
-        boundary = torch.full((1, len(members)), subject.boundary_id)
-        features, state = subject.advance(boundary, state)
-    for position in positions:
-        if position > at:
-            features, state = subject.advance(ids[at:position], state)
-            at = int(position)
-        assert features is not None
-        features = features[-1:]
-        yield at, (features[-1], state)
+
+    sample: Sample
+    documents: tuple[Ids, ...]
+    n_max: int
+    block: int | None
+
+    @property
+    def running(self) -> bool:
+        """Whether there is one text, in which the state is carried on from anywhere."""
+        return self.block is not None
+
+    @cached_property
+    def lengths(self) -> Ids:
+        """Tokens of each document: (D,)."""
+        return np.array([len(ids) for ids in self.documents], dtype=np.int64)
+
+    @property
+    def unit(self) -> str:
+        """What intervals resample, in words."""
+        return f"stretch of {self.block:,} tokens" if self.block else "document"
+
+    @property
+    def before(self) -> int:
+        """Tokens that are read before a reset, at most."""
+        return (READ_BEFORE if self.running else LONGEST_START) * self.n_max
+
+    def span(self) -> float:
+        """How many tokens follow a reset on average, n_max at most."""
+        lengths = self.lengths.astype(np.float64)
+        within = np.minimum(lengths, self.n_max)
+        # 1 + 2 + … to n_max at the end of a document, n_max anywhere before that
+        ends = within * (within + 1) / 2 + (lengths - within) * self.n_max
+        return float(ends.sum() / lengths.sum())
+
+    def resets(self, draw: np.random.Generator, count: int) -> Resets:
+        """`count` tokens of the text, each as likely as any other and spread evenly over it.
+
+        One is drawn from each of `count` equally long stretches, so that no place in documents of
+        equal lengths is preferred.
+        """
+        starts = np.concatenate([[0], np.cumsum(self.lengths)])
+        total = int(starts[-1])
+        count = min(count, total)
+        places = ((np.arange(count) + draw.random(count)) * (total / count)).astype(np.int64)
+        document = np.searchsorted(starts, places, side="right") - 1
+        position = places - starts[document]
+        unit = document if self.block is None else position // self.block
+        return Resets(document, position, unit)
 
 
-def _one_reset(
+@dataclass(frozen=True)
+class Resets:
+    """Where the state is replaced: documents, places in them and resampling units, all (B,)."""
+
+    document: Ids
+    position: Ids
+    unit: Ids
+
+    def __getitem__(self, chosen: Ids) -> Resets:
+        return Resets(self.document[chosen], self.position[chosen], self.unit[chosen])
+
+
+def make_plan(sample: Sample, settings: Settings) -> Plan | None:
+    """The longest context that the text has room for; None where even a short one does not fit.
+
+    Documents need two that are longer than a context; running text is resampled in stretches of
+    four contexts, and has at least two of them, sixteen if it is long enough.
+    """
+    if sample.running or len(sample.ids) == 1:
+        total = sample.tokens
+        if total < 8 * SHORTEST:
+            return None
+        n_max = max(SHORTEST, min(settings.n_max, total // (4 * BLOCKS)))
+        joined = np.concatenate(sample.ids)
+        return Plan(sample, (joined,), n_max, 4 * n_max)
+    documents = tuple(ids for ids in sample.ids if len(ids))
+    lengths = sorted(map(len, documents), reverse=True)
+    if len(lengths) < 2:
+        return None
+    # a single document that is far longer than all others does not decide
+    longest = lengths[0] if lengths[0] <= ALIKE * lengths[1] else lengths[1]
+    n_max = min(settings.n_max, longest - 1)
+    return Plan(sample, documents, n_max, None) if n_max >= SHORTEST else None
+
+
+def too_short(sample: Sample) -> str:
+    """What USE would need of a text that `make_plan` has no plan for."""
+    if sample.running or len(sample.ids) == 1:
+        return f"USE needs a text of at least {8 * SHORTEST} tokens; this one has {sample.tokens}"
+    enough = int((sample.lengths > SHORTEST).sum())
+    return f"USE needs two documents of more than {SHORTEST} tokens; here are {enough}"
+
+
+class Wanted:
+    """Which n are scored after each reset, and how many resets there are.
+
+    In every half octave of n so many are drawn that all cost about as much; with a small
+    vocabulary, whose softmax is cheap, more of them. Short documents leave time for more resets.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, vocabulary: int) -> None:
+        self.plan = plan
+        self.bins = _bins(settings, plan.n_max, 2)
+        self.per_bin = settings.per_bin * max(1, USUAL_VOCABULARY // vocabulary)
+        self.seed = settings.seed
+        span = plan.span()
+        scored = self._per_reset(span) / self._per_reset(float(settings.n_max))
+        spare = min(settings.n_max / span, 1 / max(scored, 1e-9))
+        self.resets = math.ceil(settings.resets * min(MORE_RESETS, max(1.0, spare)))
+
+    def _per_reset(self, span: float) -> float:
+        bins = curves.octave_bins(max(1, round(span)))
+        return float(sum(min(high - low + 1, self.per_bin) for low, high in bins))
+
+    @property
+    def gain_at(self) -> tuple[int, int]:
+        """The single n that say what context beyond 50 words (or characters) is worth."""
+        first = math.ceil(GAIN_WORDS / self.plan.sample.units_per_token - 1e-6)
+        return first, first + max(2, first // 16)
+
+    def all_n(self, draw: np.random.Generator) -> Ids:
+        """The n to score after some resets, rising: `per_bin` of each bin and of `gain_at`."""
+        low, high = self.gain_at
+        gain = np.arange(low, high + 1)
+        gain = gain if len(gain) <= self.per_bin else draw.choice(gain, self.per_bin, replace=False)
+        chosen = [low + draw.permutation(high - low + 1)[: self.per_bin] for low, high in self.bins]
+        n = np.unique(np.concatenate([*chosen, gain]))
+        return n[n <= self.plan.n_max].astype(np.int64)
+
+    def thinned(self, n: Ids, draw: np.random.Generator) -> Ids:
+        """As many of some single n as four bins have, rising."""
+        most = 4 * self.per_bin
+        return n if len(n) <= most else np.sort(draw.choice(n, most, replace=False))
+
+    def around(self, first: ContextCurves) -> Ids:
+        """The single n that a second pass is to measure: where δ falls steeply to ε."""
+        wanted: set[int] = set()
+        for arm in first.arms:
+            bracket = first.steep(arm)
+            if bracket is not None:
+                wanted.update(range(bracket[0], bracket[1] + 1))
+        return np.array(sorted(wanted), dtype=np.int64)
+
+
+def _bins(settings: Settings, n_max: int, per_octave: int) -> Bins:
+    if settings.bins == "each":
+        return [(n, n) for n in range(n_max + 1)]
+    return curves.octave_bins(n_max, per_octave)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Every scored target: its resampling unit, n, document and place in it, all (M,).
+
+    `full` is its loss with all of the context, `excess` of each start what is lost, in nats.
+    `tries` (n_max + 1,): after how many resets each n was looked at, documents' ends aside.
+    """
+
+    unit: Ids
+    n: Ids
+    document: Ids
+    place: Ids
+    full: Floats
+    excess: Mapping[Arm, Floats]
+    tries: Floats
+    resets: int
+
+    @classmethod
+    def joined(cls, parts: Sequence[Scored]) -> Scored:
+        """Several passes as one."""
+        arms = parts[0].excess
+        return cls(
+            unit=np.concatenate([part.unit for part in parts]),
+            n=np.concatenate([part.n for part in parts]),
+            document=np.concatenate([part.document for part in parts]),
+            place=np.concatenate([part.place for part in parts]),
+            full=np.concatenate([part.full for part in parts]),
+            excess={arm: np.concatenate([part.excess[arm] for part in parts]) for arm in arms},
+            tries=np.sum([part.tries for part in parts], axis=0),
+            resets=sum(part.resets for part in parts),
+        )
+
+    def per_token(self) -> Floats:
+        """Weights (M,) with which the mean over targets is the mean over the text's tokens.
+
+        The token at place t of a document is met after every reset at most t tokens before it.
+        """
+        met = np.cumsum(self.tries)
+        weights: Floats = 1 / met[np.minimum(self.place, len(met) - 1)]
+        return weights
+
+
+def sweep(
     subject: LanguageSubject,
     plan: Plan,
+    resets: Resets,
+    choose: Callable[[np.random.Generator], Ids],
     settings: Settings,
-    members: NDArray[np.int64],
-    r: int,
-    carried: tuple[Tensor, State],
-    totals: Totals,
     draw: np.random.Generator,
-) -> None:
-    """Score r … r + n_max with every start, at the same sampled targets."""
-    window = _stack([plan.units.ids[int(u)][r : r + plan.n_max + 1] for u in members])
-    chosen = [
-        np.sort(low + draw.permutation(high - low + 1)[: settings.per_bin])
-        for low, high in plan.bins
-    ]
-    at = np.concatenate(chosen)
-    targets = window[torch.from_numpy(at)]  # (N, B)
-    full = _losses(subject, carried, window[:-1], at, targets)
-    bins = np.searchsorted([high for _, high in plan.fine], at)
-    others = {
-        arm: _losses(
-            subject, _start(arm, subject, plan, members, r, carried, draw), window[:-1], at, targets
-        )
-        for arm in settings.arms
-    }
-    for row, k in enumerate(bins):
-        totals.full.add(members, int(k), full[row])
-        for arm, losses in others.items():
-            totals.arms[arm].add(members, int(k), losses[row] - full[row])
-    if totals.reference is not None:
-        nats, short = totals.reference.at(members, r + at), others[settings.arms[0]]
-        for row, k in enumerate(bins):
-            totals.reference.add(members, int(k), nats[row], full[row], short[row])
-    totals.resets += len(members)
+) -> Scored:
+    """Read on from every reset with every start and score the n that `choose` gives."""
+    parts = []
+    for members in _batches(plan, resets, draw):
+        n = choose(draw)
+        rest = plan.lengths[resets.document[members]] - resets.position[members]
+        if n[0] >= rest.max():
+            continue  # these documents end before the first n
+        tries = np.zeros(plan.n_max + 1)
+        tries[n] = len(members)
+        part = _score(subject, plan, resets[members], n[n < rest.max()], settings.arms, draw)
+        parts.append(replace(part, tries=tries))
+    return Scored.joined(parts)
 
 
-def _losses(
+def _batches(plan: Plan, resets: Resets, draw: np.random.Generator) -> Iterator[Ids]:
+    """Resets to read side by side: in documents those with equally much before them."""
+    count = len(resets.position)
+    order = draw.permutation(count)
+    if not plan.running:
+        order = order[np.argsort(resets.position[order], kind="stable")]
+    yield from np.array_split(order, max(1, math.ceil(count / BATCH)))
+
+
+Start = tuple[Tensor, State]  # features (B, F) that predict the token at the reset, and the state
+
+
+def _score(
     subject: LanguageSubject,
-    start: tuple[Tensor, State],
-    inputs: Tensor,
-    at: NDArray[np.int64],
-    targets: Tensor,
-) -> NDArray[np.float64]:
-    """Nats of targets (N, B), the n-th of which follows n tokens read from `start`."""
-    features, _ = subject.advance(inputs, start[1])
-    rows = torch.cat([start[0][None], features])[torch.from_numpy(at)]  # (N, B, F)
-    losses = subject.losses(rows.flatten(0, 1), targets.reshape(-1))
-    return losses.reshape(targets.shape).double().cpu().numpy()
+    plan: Plan,
+    batch: Resets,
+    n: Ids,
+    arms: Sequence[Arm],
+    draw: np.random.Generator,
+) -> Scored:
+    """The targets n (N,) tokens after each reset, as far as its document has them."""
+    rest = plan.lengths[batch.document] - batch.position
+    last = int(n[-1])
+    window = np.full((last + 1, len(rest)), subject.boundary_id, dtype=np.int64)
+    for b, (document, position) in enumerate(zip(batch.document, batch.position, strict=True)):
+        ids = plan.documents[document][position : position + last + 1]
+        window[: len(ids), b] = ids
+    which, column = np.nonzero(n[:, None] < rest)
+    at = n[which]
+    targets = torch.from_numpy(window[at, column])
+
+    carried = _carried(subject, plan, batch)
+    starts = [carried, *(_start(arm, subject, plan, batch, carried, draw) for arm in arms)]
+    inputs = torch.from_numpy(window[:-1]).repeat(1, len(starts))
+    read, _ = subject.advance(inputs, merge([state for _, state in starts]))
+    features = torch.cat([torch.cat([first for first, _ in starts])[None], read])
+    losses = []
+    for k in range(len(starts)):
+        rows = features[torch.from_numpy(at), torch.from_numpy(column + k * len(rest))]
+        losses.append(subject.losses(rows, targets).double().cpu().numpy())
+    full, *others = losses
+    return Scored(
+        unit=batch.unit[column],
+        n=at,
+        document=batch.document[column],
+        place=batch.position[column] + at,
+        full=full,
+        excess={arm: found - full for arm, found in zip(arms, others, strict=True)},
+        tries=np.zeros(0),
+        resets=len(rest),
+    )
+
+
+def _carried(subject: LanguageSubject, plan: Plan, batch: Resets) -> Start:
+    """What the model has read before each reset: its document from the start.
+
+    Of running text, and of documents longer than `Plan.before`, the last tokens of that.
+    """
+    pieces = [
+        plan.documents[document][max(0, position - plan.before) : position]
+        for document, position in zip(batch.document, batch.position, strict=True)
+    ]
+    return _read(subject, pieces, batch.position <= plan.before)
+
+
+def _read(subject: LanguageSubject, pieces: Sequence[Ids], begun: NDArray[np.bool_]) -> Start:
+    """Read pieces from the zero state; `begun` (B,): after the boundary that begins a text."""
+    whole = [
+        np.concatenate([[subject.boundary_id], piece]) if first else piece
+        for piece, first in zip(pieces, begun, strict=True)
+    ]
+    stops = np.array([len(piece) for piece in whole])
+    ids = np.full((int(stops.max()), len(whole)), subject.boundary_id, dtype=np.int64)
+    for column, piece in enumerate(whole):
+        ids[: len(piece), column] = piece
+    return read_until(subject, torch.from_numpy(ids), stops, subject.initial_state(len(whole)))
 
 
 def _start(
     arm: Arm,
     subject: LanguageSubject,
     plan: Plan,
-    members: NDArray[np.int64],
-    r: int,
-    carried: tuple[Tensor, State],
+    batch: Resets,
+    carried: Start,
     draw: np.random.Generator,
-) -> tuple[Tensor, State]:
-    """What the state before r is replaced by: features (B, F) that predict the token at r, state.
+) -> Start:
+    """What the carried state is replaced by; nothing, where nothing was read before.
 
-    For *zero* they come from a boundary token read from the zero state, which is used at n = 0
-    only: from n = 1 on the zero state has read nothing but the n tokens.
+    For *zero* the features come from a boundary token read from the zero state, which is used at
+    n = 0 only: from n = 1 on the model has read nothing but the n tokens.
     """
-    batch = len(members)
+    count = len(batch.position)
+    beginning = batch.position == 0
     if arm == "foreign":
-        shift = int(draw.integers(1, batch)) if batch > 1 else 0
-        other = np.roll(np.arange(batch), shift)
-        return carried[0][torch.from_numpy(other)], select(carried[1], torch.from_numpy(other))
-    zero = subject.initial_state(batch)
+        chosen = torch.from_numpy(np.where(beginning, np.arange(count), _other(plan, batch, draw)))
+        return carried[0][chosen], select(carried[1], chosen)
     if arm == "zero":
-        features, _ = subject.advance(torch.full((1, batch), subject.boundary_id), zero)
-        return features[-1], zero
-    pieces = [plan.units.ids[int(u)][max(0, r - plan.n_max) : r] for u in members]
-    spoilt = [_spoil(arm, piece, plan, draw) for piece in pieces]
-    features, state = subject.advance(_stack(spoilt), zero)
-    return features[-1], state
+        zero = subject.initial_state(count)
+        features, _ = subject.advance(torch.full((1, count), subject.boundary_id), zero)
+        found: Start = features[-1], zero
+    else:
+        found = _spoilt(arm, subject, plan, batch, draw)
+    # column k of the second half is reset k as it was, for those at a document's beginning
+    chosen = torch.from_numpy(np.arange(count) + count * beginning)
+    both = torch.cat([found[0], carried[0]]), merge([found[1], carried[1]])
+    return both[0][chosen], select(both[1], chosen)
 
 
-def _spoil(
-    arm: Arm, ids: NDArray[np.int64], plan: Plan, draw: np.random.Generator
-) -> NDArray[np.int64]:
-    if arm == "shuffle":
-        return draw.permutation(ids)
-    if arm == "reverse":
-        return ids[::-1].copy()
-    other = plan.units.ids[int(draw.integers(len(plan.units.ids)))]
-    return draw.choice(other, len(ids))  # words of another document, without order
+def _other(plan: Plan, batch: Resets, draw: np.random.Generator) -> Ids:
+    """For every reset another one, in another document or far away in running text: (B,)."""
+    if plan.running:
+        apart = np.abs(batch.position[:, None] - batch.position)
+        usable = apart > plan.before
+    else:
+        apart = (batch.document[:, None] != batch.document).astype(np.int64)
+        usable = apart > 0
+    lots = draw.random(apart.shape)
+    # the farthest one where none is far enough
+    chosen: Ids = np.where(usable, 1 + lots, apart / (1 + apart.max())).argmax(1)
+    return chosen
 
 
-def _stack(rows: list[NDArray[np.int64]]) -> Tensor:
-    """Equally long id rows as (T, B)."""
-    return torch.from_numpy(np.ascontiguousarray(np.stack(rows, axis=1)))
+def _spoilt(
+    arm: Arm, subject: LanguageSubject, plan: Plan, batch: Resets, draw: np.random.Generator
+) -> Start:
+    """What the model holds after the same text with its order, or its words, destroyed."""
+    pieces = []
+    for document, position in zip(batch.document, batch.position, strict=True):
+        piece = plan.documents[document][max(0, position - plan.n_max) : position]
+        if arm == "shuffle":
+            piece = draw.permutation(piece)
+        elif arm == "reverse":
+            piece = piece[::-1]
+        else:  # words of another document, without order
+            other = plan.documents[int(draw.integers(len(plan.documents)))]
+            piece = draw.choice(other, len(piece))
+        pieces.append(piece)
+    return _read(subject, pieces, batch.position <= plan.n_max)
+
+
+class ContextCurves:
+    """What the scored targets say: δ by n and start, with intervals over resampling units.
+
+    `single` are n that are kept apart where bins would blur a steep fall; `reference` the losses
+    (T,) of a reference, per document.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        scored: Scored,
+        settings: Settings,
+        single: Ids | None = None,
+        reference: Sequence[Floats] | None = None,
+    ) -> None:
+        self.plan, self.scored, self.settings = plan, scored, settings
+        self.arms: tuple[Arm, ...] = tuple(scored.excess)
+        self.epsilon = settings.epsilon * plan.sample.units_per_token  # nats per token
+        self.shown = _bins(settings, plan.n_max, 2)
+        self.fine = _apart(_bins(settings, plan.n_max, 4), single)
+        members, self._unit = np.unique(scored.unit, return_inverse=True)
+        self.units = len(members)
+        self.reference: Floats | None = None
+        if reference is not None:
+            self.reference = np.array(
+                [reference[d][t] for d, t in zip(scored.document, scored.place, strict=True)]
+            )
+
+    def sums(self, values: Floats, bins: Bins, weights: Floats | None = None) -> curves.Sums:
+        """Values (M,) by unit and bin of n, a target as often as its weight; outside: left out."""
+        heavy = np.ones(len(values)) if weights is None else weights
+        lows, highs = np.array(bins).T
+        k = np.searchsorted(highs, self.scored.n)
+        inside = k < len(bins)
+        inside[inside] = self.scored.n[inside] >= lows[k[inside]]
+        shape = (self.units, len(bins))
+        cell = self._unit[inside] * len(bins) + k[inside]
+        total, count = (
+            np.bincount(cell, part[inside], minlength=shape[0] * shape[1]).reshape(shape)
+            for part in (heavy * values, heavy)
+        )
+        return curves.Sums(
+            total.astype(np.float64),
+            count.astype(np.float64),
+            self.settings.seed,
+            self.settings.resamples,
+        )
+
+    def steep(self, arm: Arm) -> tuple[int, int] | None:
+        """The single n among which δ falls to ε, where the bins say so and could say it better.
+
+        None where δ never gets there, is there from the start, or falls so slowly that sampling
+        error is larger than the bins.
+        """
+        sums = self.sums(self.scored.excess[arm], self.fine)
+        places = np.arange(len(self.fine), dtype=np.float64)
+        k, replicates = curves.falling_horizons(
+            places, sums.means, sums.counts.sum(0), self._first_below
+        )
+        low, high = (float(end[0]) for end in statistics.percentiles(replicates[:, None]))
+        if not math.isfinite(k) or k == 0 or not (low >= k - 1 and high <= k + 1):
+            return None
+        first, last = self.fine[max(0, int(low) - 1)][0], self.fine[int(high)][1]
+        return None if last - first < 2 else (first, last)
+
+    def _first_below(self, x: Floats, fit: Floats) -> float:
+        return statistics.stays_below(x, fit, self.epsilon)
+
+    def horizon(self, arm: Arm) -> Estimate:
+        """n_eff: the context length from which on the falling fit of δ stays at or below ε.
+
+        Among single n this is the exact smallest n. Between wider bins it is interpolated as if δ
+        decayed exponentially, and the interval includes the bin. There is a horizon only where the
+        interval of δ in some bin lies above ε: else it is 0 and the note says "none measurable".
+        """
+        sums = self.sums(self.scored.excess[arm], self.fine)
+        x = np.array([curves.centre(*edges) for edges in self.fine])
+        narrow = np.array([low == high for low, high in self.fine])
+        index = {float(place): k for k, place in enumerate(x)}
+
+        def find(at: Floats, fit: Floats) -> float:
+            exact = statistics.stays_below(at, fit, self.epsilon)
+            if math.isinf(exact) or exact == at[0]:
+                return exact
+            k = index[exact]
+            if narrow[k] and narrow[k - 1]:
+                return exact
+            floor = self.epsilon / 100  # of a curve that ends all at once
+            return statistics.crossing(at, fit, self.epsilon, decay=True, floor=floor)
+
+        value, replicates = curves.falling_horizons(x, sums.means, sums.counts.sum(0), find)
+        found = self._distance(value, replicates)
+        if not measurable(
+            self.sums(self.scored.excess[arm], self.shown), self.epsilon
+        ) and not math.isnan(value):
+            return found.model_copy(
+                update={
+                    "estimate": 0.0,
+                    "ci95": (0.0, found.ci95[1]),
+                    "status": "ok",
+                    "censored_at": None,
+                    "note": NONE_MEASURABLE,
+                }
+            )
+        return self._with_its_bin(found, value)
+
+    def _with_its_bin(self, found: Estimate, value: float) -> Estimate:
+        """The interval extended to the bin in which the horizon lies."""
+        low, high = found.ci95
+        if found.estimate is None or low is None:
+            return found
+        for first, last in self.fine:
+            if first < last and first <= value <= last:
+                low = min(low, self.plan.sample.distance(first))
+                high = None if high is None else max(high, self.plan.sample.distance(last))
+        return found.model_copy(update={"ci95": (low, high)})
+
+    def _distance(self, value: float, replicates: Floats) -> Estimate:
+        """A context length in tokens as an estimate in words (or characters)."""
+        sample = self.plan.sample
+        return curves.estimate(
+            sample.distance(value),
+            replicates * sample.units_per_token,
+            n=self.units,
+            unit=sample.unit,
+            largest=sample.distance(self.plan.n_max),
+        )
+
+    def gain(self, arm: Arm, between: tuple[int, int]) -> Estimate:
+        """What context beyond some single n buys: 100·(exp δ − 1) % of perplexity per word."""
+        sample = self.plan.sample
+        unit = f"% perplexity per {sample.unit[:-1]}"
+        sums = self.sums(self.scored.excess[arm], [between])
+        if not sums.counts.sum():
+            note = f"the text has no context of {GAIN_WORDS} {sample.unit}"
+            return curves.missing("insufficient_data", note, unit="%")
+        mean, per_token = sums.means, sample.units_per_token
+        return curves.estimate(
+            _per_cent(float(mean.estimate[0]) / per_token),
+            _per_cent(mean.replicates[:, 0] / per_token),
+            n=int(sums.n[0]),
+            unit=unit,
+        )
+
+    def half_width(self, arm: Arm, found: Estimate) -> Estimate:
+        """Half the interval of δ at the horizon, nats per word, and how much text 0.01 takes."""
+        sample = self.plan.sample
+        words = found.estimate if found.estimate is not None else sample.distance(self.plan.n_max)
+        sums = self.sums(self.scored.excess[arm], self.shown)
+        x = np.array([curves.centre(*edges) for edges in self.shown]) * sample.units_per_token
+        k = int(np.argmin(np.abs(x - words)))
+        half = float(sums.means.hi[k] - sums.means.lo[k]) / 2 / sample.units_per_token
+        if not math.isfinite(half):
+            return curves.missing("insufficient_data", "one unit only")
+        note = ""
+        if half > 0.01:
+            more = math.ceil(self.units * ((half / 0.01) ** 2 - 1))
+            note = f"±0.01 would take about {more:,} more units (each a {self.plan.unit})"
+        unit = f"nats per {sample.unit[:-1]}"
+        return Estimate(estimate=half, n=self.units, unit=unit, note=note)
+
+    def _of_the_text(self, values: Floats) -> tuple[float, Floats]:
+        """Mean over the tokens of the text of values (M,), and its bootstrap replicates (R,)."""
+        means = self.sums(values, [(0, self.plan.n_max)], self.scored.per_token()).means
+        return float(means.estimate[0]), means.replicates[:, 0]
+
+    def loss(self) -> Estimate:
+        """Nats per token of the text, with all of the context."""
+        return curves.estimate(
+            *self._of_the_text(self.scored.full), n=self.units, unit="nats per token"
+        )
+
+    def against_reference(self) -> dict[str, Estimate]:
+        """`reference_loss`, `reference_gain` and `overtakes_reference`; nothing without one.
+
+        The last is the context length with which the model does as well as the reference:
+        L_full + δ(n) ≤ L_ref.
+        """
+        if self.reference is None:
+            return {}
+        sample = self.plan.sample
+        gain, replicates = self._of_the_text(self.reference - self.scored.full)
+        per_token = sample.units_per_token
+        found = {
+            "reference_loss": curves.estimate(
+                *self._of_the_text(self.reference), n=self.units, unit="nats per token"
+            ),
+            "reference_gain": curves.estimate(
+                _per_cent(gain / per_token),
+                _per_cent(replicates / per_token),
+                n=self.units,
+                unit=f"% perplexity per {sample.unit[:-1]}",
+            ),
+        }
+        if gain <= 0:
+            worse = "with all of its context the model is no better than the n-gram"
+            return {**found, "overtakes_reference": curves.missing("undefined", worse)}
+        behind = self.scored.full + self.scored.excess[self.arms[0]] - self.reference
+        sums = self.sums(behind, self.fine)
+        x = np.array([curves.centre(*edges) for edges in self.fine])
+        value, others = curves.falling_horizons(
+            x, sums.means, sums.counts.sum(0), lambda at, fit: statistics.crossing(at, fit, 0.0)
+        )
+        return {**found, "overtakes_reference": self._distance(value, others)}
+
+
+def _apart(bins: Bins, single: Ids | None) -> Bins:
+    """The same bins with some single n as bins of their own."""
+    if single is None or not single.size:
+        return bins
+    found: Bins = []
+    for low, high in bins:
+        start = low
+        for n in single[(single >= low) & (single <= high)]:
+            if start < n:
+                found.append((start, int(n) - 1))
+            found.append((int(n), int(n)))
+            start = int(n) + 1
+        if start <= high:
+            found.append((start, high))
+    return found
+
+
+def measurable(sums: curves.Sums, epsilon: float) -> bool:
+    """Whether some bin's excess is above ε beyond what chance does to the most extreme of them.
+
+    One-sided at 2.5 % for all bins together: the bootstrap distribution of the largest studentised
+    deviation (max-t; Westfall & Young 1993). Bins with few units behind them do not testify.
+    """
+    fewest = min(FEWEST, int(sums.n.max(initial=0)))
+    known = np.isfinite(sums.means.estimate) & (sums.n >= fewest)
+    if not known.any():
+        return False
+    estimate, replicates = sums.means.estimate[known], sums.means.replicates[:, known]
+    error = np.nanstd(replicates, axis=0)
+    certain = error <= 1e-12
+    if bool(np.any(estimate[certain] > epsilon)):
+        return True
+    if certain.all():
+        return False
+    estimate, replicates, error = estimate[~certain], replicates[:, ~certain], error[~certain]
+    extreme = np.nanmax((replicates - estimate) / error, axis=1)
+    critical = float(np.nanquantile(extreme, 0.975))
+    return bool(np.any((estimate - epsilon) / error > critical))
+
+
+def _record(found: ContextCurves, wanted: Wanted, settings: Settings) -> UseRecord:
+    """The record of a sweep: curves per start, horizons, and what further context buys."""
+    plan, scored, main = found.plan, found.scored, found.arms[0]
+    everything: dict[str, Floats] = {str(arm): scored.excess[arm] for arm in found.arms}
+    everything["full"] = scored.full
+    shown = {name: found.sums(values, found.shown) for name, values in everything.items()}
+    scalars = {
+        f"n_eff_{arm}": found.horizon(arm) for arm in found.arms if arm in ("foreign", "zero")
+    }
+    scalars["loss"] = found.loss()
+    scalars["early_gain_50"] = found.gain(main, wanted.gain_at)
+    scalars["half_width"] = found.half_width(main, scalars[f"n_eff_{main}"])
+    return UseRecord(
+        sampling=Sampling(
+            unit=plan.unit,
+            n=found.units,
+            items=scored.resets,
+            documents_long_enough=len(plan.documents) if not plan.running else found.units,
+        ),
+        scalars={**scalars, **found.against_reference()},
+        curves={
+            name: curves.curve(
+                [curves.centre(*edges) * plan.sample.units_per_token for edges in found.shown],
+                sums.means,
+                sums.n,
+                x_unit=plan.sample.unit,
+                y_unit=f"nats per {plan.sample.unit[:-1]}",
+                scale=1 / plan.sample.units_per_token,
+            )
+            for name, sums in shown.items()
+        },
+        epsilon_nats=settings.epsilon,
+        n_max_tokens=plan.n_max,
+    )
+
+
+def _per_cent(nats: float | Floats) -> Any:
+    return 100 * np.expm1(np.minimum(50.0, nats))

@@ -14,7 +14,10 @@ from pydantic import Field
 
 from rnnctl.results.base import Curve, Estimate, Record, Result, Status
 
-DiagnosticName = Literal["use", "effect", "hold", "reach", "gates", "position"]
+NONE_MEASURABLE = "none measurable: no context length has an excess whose interval lies above 1 %"
+"""Note of a memory horizon of 0: nothing that was taken away made the loss measurably worse."""
+
+DiagnosticName = Literal["use", "first_last", "effect", "hold", "reach", "gates", "position"]
 
 
 class ModelRecord(Record):
@@ -97,6 +100,17 @@ class UseRecord(Measurement):
     train_bptt_words: float | None = None
     n_max_tokens: int | None = None
     reference: str = Field("", description="the n-gram model, or why there is none")
+
+
+class FirstLastRecord(Measurement):
+    """Does the first sentence of a document still count in its last? (language models)
+
+    The first sentence is exchanged for that of another document. Scalars: `rise` (nats per token
+    that the loss of the last sentence rises by), `rise_percent` (the same in per cent of its
+    perplexity), `rise_per_sentence` (nats of the whole sentence), `worse` (share of documents whose
+    last sentence is predicted worse), `distance` (words, or characters, between the two sentences
+    in the median document).
+    """
 
 
 class EffectRecord(Measurement):
@@ -265,6 +279,7 @@ class DiagnosticsResult(Result):
     verdict: str = Field("", description="the measurements in two or three sentences")
     panel: tuple[PanelRow, ...] = ()
     use: UseRecord | None = None
+    first_last: FirstLastRecord | None = None
     effect: EffectRecord | None = None
     hold: HoldRecord | None = None
     reach: ReachRecord | None = None

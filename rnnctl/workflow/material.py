@@ -16,7 +16,7 @@ from rnnctl.diagnostics import sentences
 from rnnctl.diagnostics.evidence import Evidence, batched_logits
 from rnnctl.diagnostics.model_subject import ClassifierModelSubject
 from rnnctl.diagnostics.sample import Sample, from_texts
-from rnnctl.diagnostics.use_reference import Reference
+from rnnctl.diagnostics.use import Reference
 from rnnctl.errors import DataError
 from rnnctl.nn.models import Classifier
 from rnnctl.results.base import Warning_

@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from rnnctl.diagnostics import effect, evidence, gates, hold, lyapunov, position, reach, use
+from rnnctl.diagnostics import (
+    effect,
+    evidence,
+    first_last,
+    gates,
+    hold,
+    lyapunov,
+    position,
+    reach,
+    use,
+)
 from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
@@ -14,6 +24,7 @@ from rnnctl.diagnostics.traceable import ExactModel
 from rnnctl.nn.models import LanguageModel
 from rnnctl.results.diagnostics import (
     EffectRecord,
+    FirstLastRecord,
     GatesRecord,
     HoldRecord,
     PositionRecord,
@@ -43,6 +54,14 @@ def _use(material: Material, settings: Settings) -> UseRecord:
         record = use.measure(subject, material.sample, settings)
         return record.model_copy(update={"reference": f"not known: {found}"})
     return use.measure(subject, material.sample, settings, found)
+
+
+def _first_last(material: Material, settings: Settings) -> FirstLastRecord:
+    subject = _language(material)
+    if subject is None:
+        note = "FIRST→LAST is about the loss of language models"
+        return FirstLastRecord(status="not_applicable", note=note)
+    return first_last.measure(subject, material.sample, settings)
 
 
 def _effect(material: Material, settings: Settings) -> EffectRecord:
@@ -106,6 +125,7 @@ def _both_ways(material: Material) -> bool:
 
 MEASURES: dict[str, Callable[[Material, Settings], Any]] = {
     "use": _use,
+    "first_last": _first_last,
     "effect": _effect,
     "hold": _hold,
     "reach": _reach,

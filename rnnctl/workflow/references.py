@@ -12,7 +12,7 @@ from rnnctl.baselines.linear import NaiveBayesLinear
 from rnnctl.baselines.ngram import trained_on
 from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import Tokenizer
-from rnnctl.diagnostics.use_reference import Reference
+from rnnctl.diagnostics.use import Reference
 from rnnctl.inference.training_text import NOT_KNOWN, training_store
 from rnnctl.tasks.loading import Loaded
 from rnnctl.wording import plural

@@ -10,7 +10,7 @@ from rnnctl.diagnostics.known_answers.toys import random_text
 from rnnctl.diagnostics.sample import Sample, worth_shortening
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.swaps import fit_window
-from rnnctl.diagnostics.use_plan import make_plan
+from rnnctl.diagnostics.use import make_plan
 
 
 @pytest.mark.parametrize("documents", [2, 8, 15, 40])
@@ -20,7 +20,7 @@ def test_the_longest_context_does_not_shrink_for_documents_that_are_not_there(
     sample = random_text(documents, 2000)
     plan = make_plan(sample, Settings())
     assert plan is not None
-    assert (plan.n_max, len(plan.units.ids)) == (256, documents)
+    assert (plan.n_max, len(plan.documents)) == (256, documents)
     fitted = fit_window(sample, 32, 128)
     assert fitted is not None
     assert fitted[1] == 128
@@ -32,12 +32,11 @@ def test_the_longest_context_does_not_shrink_for_documents_that_are_not_there(
 
 def test_one_long_document_among_many_short_ones_does_not_decide() -> None:
     rng = np.random.default_rng(0)
-    lengths = [3000, 3000, *[150] * 30]
+    lengths = [3000, *[150] * 30]
     sample = Sample(ids=tuple(rng.integers(24, size=n) for n in lengths))
     plan = make_plan(sample, Settings())
     assert plan is not None
-    assert len(plan.units.ids) == 32
-    assert 50 < plan.n_max < 100
+    assert (plan.n_max, len(plan.documents)) == (149, 31)
 
 
 @pytest.mark.parametrize("labelled", [False, True])
@@ -50,7 +49,8 @@ def test_twenty_long_documents_do_not_speak_for_two_thousand(labelled: bool) -> 
     chosen = hold._units(sample, 1, 128)
     windows = reach.cut_windows(sample, lags=128, count=64, seed=0)
     assert plan is not None and fitted is not None and chosen is not None and windows is not None
-    assert [len(found.ids) for found in (plan.units, fitted[0], chosen[0])] == [384, 2020, 2020]
+    assert [len(found.ids) for found in (fitted[0], chosen[0])] == [2020, 2020]
+    assert plan.n_max == 256 and len(plan.documents) == 2020  # USE reads every document to its end
     assert len(set(windows.groups)) == 64 and len(windows.ids) in (149, 150)
 
 

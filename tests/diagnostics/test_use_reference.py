@@ -12,7 +12,7 @@ from rnnctl.diagnostics import use
 from rnnctl.diagnostics.known_answers.language import CopyOracle
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.use_reference import Reference
+from rnnctl.diagnostics.use import Reference
 from rnnctl.results.diagnostics import UseRecord
 
 LAG = 6

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnnctl.baselines.ngram import KneserNey
-from rnnctl.diagnostics.use_reference import Reference
+from rnnctl.diagnostics.use import Reference
 from rnnctl.tasks.loading import load
 from rnnctl.workflow.references import n_gram
 

@@ -67,7 +67,7 @@ def copy_source() -> Iterator[Check]:
     expected = chance(SOURCE)
     text = task_documents(SOURCE)["train"][0].text
     ids = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64) - ord("a")
-    source = Sample(ids=tuple(ids.reshape(-1, 150)))
+    source = Sample(ids=(ids,), running=True)
     many = Settings(
         resamples=100, resets=4200, n_max=48, bins="each", per_bin=1, arms=("zero", "foreign")
     )

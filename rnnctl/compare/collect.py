@@ -175,6 +175,7 @@ def _values(train: Json, diagnosis: Json) -> dict[str, Estimate]:
 # column -> where a diagnosis keeps it
 _SCALARS = {
     "early_gain_50": ("use", "early_gain_50"),
+    "first_last": ("first_last", "rise_percent"),
     "effect_half": ("effect", "half_distance"),
     "retention_start": ("effect", "retention_start"),
     "hold_half": ("hold", "hold_half"),

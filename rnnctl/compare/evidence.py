@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rnnctl.compare.contrasts import Apart, all_alike, pair_at
 from rnnctl.compare.summary import finite
+from rnnctl.reports import numbers
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import BenchRow, Contrast, Member, Outcome, Row
 from rnnctl.statistics import t_interval
@@ -82,15 +83,20 @@ def below(value: Estimate, bound: float) -> Outcome:
 def in_words(value: Estimate) -> str:
     """``12.3 words [9.1, 17]``, or why there is no number."""
     if value.status == "censored" and value.censored_at is not None:
-        return f"more than {with_unit(f'{value.censored_at:.3g}', value.unit)}"
+        return f"more than {with_unit(_shown(value.censored_at, value), value.unit)}"
     if value.estimate is None:
         return value.status.replace("_", " ")
-    shown = with_unit(f"{value.estimate:.3g}", value.unit)
+    shown = with_unit(_shown(value.estimate, value), value.unit)
     lo, hi = value.ci95
     if lo is None and hi is None:
         return f"{shown} (no interval)"
-    low, high = ("?" if end is None else f"{end:.3g}" for end in (lo, hi))
+    low, high = ("?" if end is None else _shown(end, value) for end in (lo, hi))
     return f"{shown} [{low}, {high}]"
+
+
+def _shown(number: float, value: Estimate) -> str:
+    """A number of an estimate, distances rounded as they are in every report."""
+    return numbers.number(number, numbers.usual_digits(value))
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:

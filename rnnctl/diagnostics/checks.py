@@ -8,10 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import numpy as np
-
 from rnnctl import statistics
-from rnnctl.diagnostics.panel import Measured, distance, shown
+from rnnctl.diagnostics.panel import Measured, distance
 from rnnctl.diagnostics.reach import mean_misleads
 from rnnctl.diagnostics.swaps import rises
 from rnnctl.results.base import Curve, Warning_
@@ -49,14 +47,24 @@ def _use_within_hold(measured: Measured) -> CrossCheck | None:
     if use is None or use.estimate is None:
         return CrossCheck(name=name, passed=None, text="the USE horizon is not a number")
     bits = measured.hold.curves["state"]
-    held = [x for x, low in zip(bits.x, bits.lo, strict=True) if low is not None and low > 0]
-    last = max(held, default=0.0)
+    last = _unbroken(bits)
     # a probe of 16 words sees the last traces of a text later than the loss does
     passed = use.estimate <= AGREE**2 * max(1.0, last) or last >= bits.x[-1]
-    text = f"{shown(use.estimate)} against {distance(last, bits.x_unit)} with measurable bits"
+    unit = bits.x_unit
+    text = f"{distance(use.estimate, unit)} against {distance(last, unit)} with measurable bits"
     if not passed:
-        text += ": what the loss uses so far back (a topic, a style) is not a single word"
+        text += ": the loss depends on text from further back than single words can be read"
     return CrossCheck(name=name, passed=passed, text=text)
+
+
+def _unbroken(curve: Curve) -> float:
+    """Up to which distance every point's interval lies above 0: one further out may by chance."""
+    last = 0.0
+    for x, low in zip(curve.x, curve.lo, strict=True):
+        if low is None or low <= 0:
+            break
+        last = x
+    return last
 
 
 def _starts_agree(measured: Measured) -> CrossCheck | None:
@@ -73,7 +81,8 @@ def _starts_agree(measured: Measured) -> CrossCheck | None:
         text = "both lie beyond the longest context" if same else "one of them is not a number"
         return CrossCheck(name=name, passed=True if same else None, text=text)
     ratio = max(values[0], values[1], 1.0) / max(1.0, min(values[0], values[1]))
-    text = f"{shown(values[0])} (foreign) and {shown(values[1])} (zero)"
+    unit = both[0].unit if both[0] is not None else "words"
+    text = f"{distance(values[0], unit)} (foreign) and {distance(values[1], unit)} (zero)"
     return CrossCheck(name=name, passed=ratio <= AGREE, text=text)
 
 
@@ -103,7 +112,9 @@ def _positions_agree(measured: Measured) -> CrossCheck | None:
     r = measured.effect.curves.get("r")
     if ratio is None or ratio.estimate is None or r is None:
         return CrossCheck(name=name, passed=None, text="one of the two is not a number")
-    early, late = _at(r, 0.9 * r.x[-1]), _at(r, 0.1 * r.x[-1])
+    # the texts of POSITION have lengths of their own: R is read within these
+    length = min(r.x[-1], measured.position.text_length or r.x[-1])
+    early, late = _at(r, 0.9 * length), _at(r, 0.1 * length)
     expected = early / late if late else math.inf
     low, high = ratio.ci95
     inside = low is not None and high is not None and low / AGREE <= expected <= high * AGREE
@@ -169,7 +180,7 @@ def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[st
         yield (
             "RISES",
             f"evidence {distance(risen[1], 'words')} before the end counts more than at "
-            f"{shown(risen[0])}: R does not simply fall, look at the whole curve",
+            f"{distance(risen[0], 'words')}: R does not simply fall, look at the whole curve",
         )
     reach = measured.reach
     if reach is not None and any(block.explodes for block in reach.blocks.values()):
@@ -180,8 +191,8 @@ def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[st
     if use is not None and use.sampling is not None and use.sampling.n < 20:
         yield (
             "FEW_DOCUMENTS",
-            f"only {plural(use.sampling.n, 'text (or block) is', 'texts (or blocks) are')} "
-            "long enough: intervals are rough",
+            f"USE was measured on {plural(use.sampling.n, use.sampling.unit)} only: its intervals "
+            "are rough",
         )
 
 
@@ -207,11 +218,8 @@ def _strange(model: ModelRecord, measured: Measured) -> bool:
     valid = model.quality.get("loss_nats")
     if measured.use is None or valid is None or model.task == "lm_word":
         return False
-    found = (
-        [y for y in measured.use.curves["full"].y if y is not None] if measured.use.curves else []
-    )
-    per_token = measured.units_per_token
-    return bool(found) and float(np.mean(found)) * per_token > 1.5 * valid
+    loss = measured.use.scalars.get("loss")
+    return loss is not None and loss.estimate is not None and loss.estimate > 1.5 * valid
 
 
 def _cold(measured: Measured) -> bool:

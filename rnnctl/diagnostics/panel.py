@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rnnctl.catalog import DIAGNOSTICS
+from rnnctl.reports.numbers import DISTANCE_DIGITS, number
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
     EffectRecord,
@@ -48,25 +49,34 @@ def headline(model: ModelRecord, measured: Measured, bptt_words: float | None) -
     """The memory horizon: USE for language models, EFFECT for classifiers."""
     if model.task == "classifier":
         return _classifier_headline(measured.effect)
-    return _language_headline(measured.use, bptt_words)
+    return _language_headline(measured, bptt_words)
 
 
-def _language_headline(use: UseRecord | None, bptt_words: float | None) -> HeadlineRecord:
+def _language_headline(measured: Measured, bptt_words: float | None) -> HeadlineRecord:
+    use = measured.use
     found = _scalar(use, "n_eff_foreign", "USE was not measured")
     unit = found.unit or "words"
-    if found.status == "ok" and found.estimate is not None:
+    replaced = "other text in place of everything further back than"
+    if found.estimate == 0:
         sentence = (
-            f"giving this model text from further back than {distance(found.estimate, unit)} "
-            "improves its perplexity by less than 1 %"
+            "other text in place of what the model has read raises its perplexity by no measurable "
+            "amount above 1 %, at any context length"
+        )
+    elif found.status == "ok" and found.estimate is not None:
+        sentence = (
+            f"{replaced} {distance(found.estimate, unit)} raises this model's perplexity by less "
+            "than 1 %"
         )
     elif found.status == "censored":
         sentence = (
-            f"text from further back than {distance(found.censored_at, unit)}, the longest "
-            "context measured here, still improves this model's perplexity by more than 1 %"
+            f"{replaced} {distance(found.censored_at, unit)}, the longest context measured, still "
+            "raises this model's perplexity by more than 1 %"
         )
     else:
         sentence = f"not measured: {found.note}"
     beside = {} if use is None else {"zero_state": _scalar(use, "n_eff_zero", "not measured")}
+    if measured.first_last is not None and measured.first_last.status == "ok":
+        beside["first_last"] = measured.first_last.scalars["rise_percent"]
     return _headline("use_neff", found, sentence, beside, bptt_words)
 
 
@@ -105,18 +115,9 @@ def _headline(
     return HeadlineRecord.model_validate(found.model_dump() | extra)
 
 
-def shown(value: float | None) -> str:
-    """A distance as a reader wants it: whole from 10 on, two digits below 1."""
-    if value is None:
-        return "?"
-    if value >= 9.95 or value == round(value):
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 0.95 else f"{value:.2g}"
-
-
 def distance(value: float | None, unit: str) -> str:
-    """``1 word``, ``5.6 words``, ``120 words``."""
-    return with_unit(shown(value), unit)
+    """``1 word``, ``5.6 words``, ``120 words``: rounded as every report rounds distances."""
+    return with_unit("?" if value is None else number(value, DISTANCE_DIGITS), unit)
 
 
 def _scalar(record: Measurement | None, name: str, why: str) -> Estimate:

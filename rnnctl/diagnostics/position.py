@@ -75,6 +75,7 @@ def measure(
         ),
         scalars=scalars,
         curves=drawn,
+        text_length=sample.distance(float(np.median(sample.lengths[chosen]))),
     )
 
 

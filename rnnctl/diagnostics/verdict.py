@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator
 
 from rnnctl.diagnostics.panel import Measured, distance
+from rnnctl.reports.numbers import fixed
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import HeadlineRecord, Measurement
 
+SAME = 0.01  # a difference from the end itself that is none
 FAINT = 0.1  # of what the same evidence counts at the end: nothing to speak of
 
 
@@ -26,16 +28,20 @@ def verdict(head: HeadlineRecord, measured: Measured, paragraph_words: float | N
 
 def _parts(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
     unit = head.unit or "words"
-    if head.kind == "use_neff" and head.estimate is not None:
-        yield f"the loss stops needing text beyond {distance(head.estimate, unit)}"
+    if head.kind == "use_neff" and head.estimate == 0:
+        yield "no measurable part of the loss depends on what was read before"
+    elif head.kind == "use_neff" and head.estimate is not None:
+        far = distance(head.estimate, unit)
+        yield f"other text further back than {far} raises perplexity by less than 1 %"
     elif head.kind == "use_neff" and head.status == "censored":
-        yield f"the loss still needs text from beyond {distance(head.censored_at, unit)}"
+        far = distance(head.censored_at, unit)
+        yield f"other text further back than {far} still raises perplexity by more than 1 %"
     yield from _effect(head, measured)
     yield from _halves(
         measured.hold,
         "hold_half",
-        "half of what the state knew about a word is gone {x} later",
-        "more than half of what the state knew about a word is still there {x} later",
+        "a linear probe reads half as much about a word {x} later",
+        "a linear probe still reads more than half as much about a word {x} later",
     )
     yield from _halves(
         measured.reach,
@@ -48,7 +54,7 @@ def _parts(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
 def _effect(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
     if measured.effect is not None and measured.effect.status == "undefined":
         near = "evidence leaves no measurable trace in the answer, even at the very end"
-        far = "a word read 4 to 8 words ago leaves no measurable trace in what is expected"
+        far = "a word read 4 to 8 words ago does not measurably change how likely it is to return"
         yield near if head.kind == "effect_half" else far
         return
     if head.kind == "effect_half":
@@ -80,19 +86,33 @@ def _beginning(head: HeadlineRecord, measured: Measured, words: float) -> Iterat
     if head.kind == "effect_half":
         yield from _heard(usual, head.beside.get("retention_start"), _start(measured, words, unit))
         return
+    if measured.first_last is not None and measured.first_last.status == "ok":
+        yield f"{usual}: {_last_sentence(measured.first_last.scalars['rise_percent'])}."
+        return
     if head.estimate is None and head.status != "censored":
         return
     low, high = head.ci95
     low = (head.censored_at if head.status == "censored" else 0.0) if low is None else low
     if high is not None and high < words:
         last = f"the last {distance(high, unit)}"
-        yield f"{usual}: what stands in it before {last} no longer counts."
+        yield f"{usual}: what stands before {last} counts for less than 1 % of perplexity."
     elif (low or 0.0) >= words:
-        yield f"{usual}: its beginning still counts at its end."
+        yield f"{usual}: text from that far back still counts."
     elif head.status == "censored" and (head.censored_at or 0.0) < words:
         yield f"{usual}: its beginning is further back than was measured."
     else:
-        yield f"{usual}: whether its beginning still counts is within the error."
+        yield f"{usual}: whether text from that far back counts is within the error."
+
+
+def _last_sentence(rise: Estimate) -> str:
+    """What exchanging a document's first sentence did to the perplexity of its last."""
+    low, high = rise.ci95
+    shown = f"{fixed(rise.estimate, 1)} % [{fixed(low, 1)}, {fixed(high, 1)}]"
+    if low is not None and low > 0:
+        return f"another first sentence raises the perplexity of the last by {shown}"
+    if high is not None and high < 0:
+        return f"another first sentence lowers the perplexity of the last, by {shown}"
+    return f"another first sentence does not measurably change the last ({shown} of perplexity)"
 
 
 def _start(measured: Measured, words: float, unit: str) -> str:
@@ -116,9 +136,9 @@ def _heard(usual: str, start: Estimate | None, what: str) -> Iterator[str]:
         said = f"{what} no longer counts at its end"
     elif low <= 0:
         said = f"whether {what} counts at its end is within the error"
-    elif high < 1:
+    elif high < 1 - SAME:
         said = f"{what} still counts at its end, but less than the end itself"
-    elif low > 1:
+    elif low > 1 + SAME:
         said = f"{what} counts more than its end"
     elif low > 1 - FAINT:
         said = f"{what} counts as much as its end, within the error"

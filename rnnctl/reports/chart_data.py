@@ -154,11 +154,12 @@ def _forest(result: Comparison) -> ChartData | None:
     if not values:
         return None
     shown = [row for row in result.rows if any(value["row"] == row.name for value in values)]
+    digits = numbers.DISTANCE_DIGITS
     text = table(
         ("", f"memory horizon ({result.distance_unit})", "each seed"),
         [
-            (row.name, numbers.over_seeds(row.numbers["horizon"], 3), ", ".join(
-                f"> {numbers.number(seed)}" if bound else numbers.number(seed)
+            (row.name, numbers.over_seeds(row.numbers["horizon"], digits), ", ".join(
+                f"> {numbers.number(seed, digits)}" if bound else numbers.number(seed, digits)
                 for seed, bound in _seeds(row.numbers["horizon"])
             ))
             for row in shown

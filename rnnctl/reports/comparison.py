@@ -29,14 +29,15 @@ MAIN: dict[str, tuple[Column, ...]] = {
     "sentiment": (("accuracy", "accuracy", 3), ("macro_f1", "macro-F1", 3)),
 }
 EXPLORATORY: tuple[Column, ...] = (
-    ("gradient_half_life", "gradient half-life (tokens)", 3),
-    ("reach_1pct", "gradient at 1 % (tokens)", 3),
+    ("gradient_half_life", "gradient half-life (tokens)", numbers.DISTANCE_DIGITS),
+    ("reach_1pct", "gradient at 1 % (tokens)", numbers.DISTANCE_DIGITS),
     ("early_gain_50", "early gain (% ppl)", -2),
-    ("effect_half", "EFFECT half (words)", 3),
+    ("first_last", "FIRST→LAST (% ppl)", -1),
+    ("effect_half", "EFFECT half (words)", numbers.DISTANCE_DIGITS),
     ("retention_start", "first sentence", 3),
     ("first_over_last", "first / last fifth", 3),
-    ("hold_half", "HOLD half (words)", 3),
-    ("tau_p50", "gates' τ (tokens)", 3),
+    ("hold_half", "HOLD half (words)", numbers.DISTANCE_DIGITS),
+    ("tau_p50", "gates' τ (tokens)", numbers.DISTANCE_DIGITS),
 )
 SPEED: tuple[Column, ...] = (
     ("train_tokens_per_s", "training (tokens/s)", 3),
@@ -116,7 +117,7 @@ def _verdicts(result: Comparison) -> list[Block]:
 def main_table(result: Comparison) -> Table:
     """Quality and the memory horizon of every row."""
     unit = result.distance_unit
-    columns = (*MAIN[result.task], ("horizon", f"memory horizon ({unit})", 3))
+    columns = (*MAIN[result.task], ("horizon", f"memory horizon ({unit})", numbers.DISTANCE_DIGITS))
     return number_table(result.rows, columns)
 
 

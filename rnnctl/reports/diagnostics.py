@@ -22,10 +22,14 @@ from rnnctl.wording import plural, with_unit
 NAMES = tuple(DIAGNOSTICS)
 PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
 PHRASES = {
-    "n_eff_foreign": "context for the last 1 % of perplexity",
-    "n_eff_zero": "the same, started from a zero state",
+    "n_eff_foreign": "other text further back costs 1 % from",
+    "n_eff_zero": "missing text further back costs 1 % from",
     "early_gain_50": "gain from beyond 50 words",
     "overtakes_reference": "context to predict like an n-gram",
+    "rise": "rise of the last sentence's loss",
+    "rise_percent": "rise of its perplexity",
+    "worse": "share of documents predicted worse",
+    "distance": "between the two in the median document",
     "half_distance": "evidence counts half as much after",
     "retention_10": "what counts 10 words back, of 1",
     "retention_30": "what counts 30 words back, of 1",
@@ -60,6 +64,8 @@ UNITS = {
     "reference_loss": "nats",
     "training_tokens_per_s": "tokens/s",
     "early_gain_50": "%",
+    "rise": "nats",
+    "rise_percent": "%",
     "b_near": "nats",
     "n_slow": "",
 }
@@ -75,6 +81,7 @@ SPELLING = (
 )
 QUESTIONS = {
     "use": "USE: text that the loss needs",
+    "first_last": "FIRST→LAST: what the beginning counts",
     "effect": "EFFECT: pull of early evidence",
     "hold": "HOLD: what the state still holds",
     "reach": "REACH: how far back learning gets",
@@ -158,7 +165,16 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
         if beside.estimate is None and beside.status != "censored":
             continue
         if name == "zero_state":
-            text = f"started from a zero state instead of a foreign text: {_with_unit(beside)}"
+            text = (
+                "with the text further back missing instead of replaced (a zero state, as in the "
+                f"literature): {_with_unit(beside)}"
+            )
+        elif name == "first_last":
+            low, high = (fixed(end, 1) for end in beside.ci95)
+            text = (
+                "another document's first sentence raises the perplexity of the last sentence by "
+                f"{fixed(beside.estimate, 1)} % [{low}, {high}]"
+            )
         else:
             text = (
                 "at the start of a text of usual length a telling sentence counts "

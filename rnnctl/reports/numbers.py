@@ -10,6 +10,9 @@ from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import SeedSummary
 
 NOTHING = "-"
+DISTANCE_DIGITS = 2
+"""Significant digits of distances, in every report and sentence: 0.18, 5.6, 38, 120 words."""
+DISTANCE_UNITS = ("words", "chars", "tokens")
 SPARKS = "▁▂▃▄▅▆▇█"
 
 STATUS_TEXT = {
@@ -31,6 +34,8 @@ def number(value: float | None, digits: int = 3) -> str:
         return NOTHING
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
+    if abs(value) < 10 ** (digits - 1):
+        value = float(f"{value:.{digits - 1}e}")  # 9.97 is 10 with two digits, and not 10.0
     size = abs(value)
     if size >= 10 ** (digits - 1):
         return f"{value:,.0f}"
@@ -79,13 +84,16 @@ def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     return f"[{ends[0]}, {ends[1]}]"
 
 
-def estimate(value: Estimate | None, digits: int = 3, *, with_unit: bool = False) -> str:
+def estimate(value: Estimate | None, digits: int = 0, *, with_unit: bool = False) -> str:
     """An estimate with its interval, or in words why there is none.
+
+    `digits`: significant digits; 0 means `usual_digits`.
 
     ``38 [31, 47]``, ``> 256`` when censored, ``undefined``, ``n/a``.
     """
     if value is None:
         return NOTHING
+    digits = digits or usual_digits(value)
     unit = value.unit if with_unit else ""
     if value.status == "censored":
         at = value.censored_at if value.censored_at is not None else value.estimate
@@ -95,6 +103,11 @@ def estimate(value: Estimate | None, digits: int = 3, *, with_unit: bool = False
     text = wording.with_unit(number(value.estimate, digits), unit)
     ends = interval(*value.ci95, digits)
     return f"{text} {ends}" if ends else text
+
+
+def usual_digits(value: Estimate) -> int:
+    """Significant digits: two of a distance, three of everything else."""
+    return DISTANCE_DIGITS if value.unit in DISTANCE_UNITS else 3
 
 
 def over_seeds(value: SeedSummary | None, digits: int) -> str:

@@ -230,6 +230,10 @@ class PositionRecord(Measurement):
     `reference_*`: the same of a bag-of-words classifier, whose true ratio is 1.
     """
 
+    text_length: float | None = Field(
+        None, description="median length of the texts measured, in words (or characters)"
+    )
+
 
 class HeadlineRecord(Estimate):
     """The one number in front: the memory horizon, in words (or characters; see `unit`)."""
@@ -238,7 +242,8 @@ class HeadlineRecord(Estimate):
     kind: Literal["use_neff", "effect_half"]
     sentence: str = Field(description="what the number means, with the number in it")
     beside: dict[str, Estimate] = Field(
-        default_factory=dict, description="zero_state (LM); retention_start (classifier)"
+        default_factory=dict,
+        description="zero_state, first_last (LM); retention_start (classifier)",
     )
     train_bptt_words: float | None = Field(
         None, description="training's truncation, as context and not as a ceiling"

@@ -214,7 +214,7 @@ def test_the_length_that_use_asks_for_is_enough(
     [
         (("nowhere",), 1, "nowhere"),
         (("{run}",), 1, "--text"),
-        (("{run}", "memory", "--text", "{text}"), 2, "use, effect"),
+        (("{run}", "memory", "--text", "{text}"), 2, "use, first_last, effect"),
         (("{run}", "--preset", "fast"), 2, "quick"),
         (("{run}", "--text", "missing.txt"), 1, "missing.txt"),
         (("{run}", "--show", ""), 2, "no text"),

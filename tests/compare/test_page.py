@@ -18,7 +18,7 @@ from rnnctl.reports.as_markdown import as_markdown
 from rnnctl.reports.chart_data import NAMES, SMALLEST, charts
 from rnnctl.reports.charts import save_plots, specification
 from rnnctl.reports.comparison import blocks, title
-from rnnctl.reports.numbers import over_seeds
+from rnnctl.reports.numbers import DISTANCE_DIGITS, over_seeds
 from rnnctl.reports.page import page
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import Comparison, Failure, Member
@@ -100,7 +100,7 @@ def test_lower_bounds_are_drawn_and_written_as_such(grid: Grid, tmp_path: Path) 
     (forest,) = [data for data in charts(result) if data.name == "forest"]
     rows = {row.name: row.numbers["horizon"] for row in result.rows}
     for name, said, each in forest.text.rows:
-        assert said == over_seeds(rows[name], 3)
+        assert said == over_seeds(rows[name], DISTANCE_DIGITS)
         assert each.count(">") == {"r": 0, "l": 2, "g": 5}[name[0]]
     drawn = [value for value in forest.values if value["row"] == "lstm good"]
     assert next(value for value in drawn if "x" in value)["open"] == 1

@@ -7,7 +7,13 @@ import pytest
 from rnnctl.diagnostics.panel import Measured
 from rnnctl.diagnostics.verdict import verdict
 from rnnctl.results.base import Curve, Estimate
-from rnnctl.results.diagnostics import EffectRecord, HeadlineRecord, HoldRecord, ReachRecord
+from rnnctl.results.diagnostics import (
+    EffectRecord,
+    FirstLastRecord,
+    HeadlineRecord,
+    HoldRecord,
+    ReachRecord,
+)
 
 
 def horizon(
@@ -45,17 +51,17 @@ def test_what_was_measured_is_said_in_one_sentence() -> None:
     )
     said = verdict(horizon(38, 31, 47), measured, None)
     assert said == (
-        "The loss stops needing text beyond 38 words; a word's pull on its own return halves "
-        "within 12 words, from 4 to 8 words back on; more than half of what the state knew about "
-        "a word is still there "
-        "128 words later; the learning signal halves within 9.0 tokens."
+        "Other text further back than 38 words raises perplexity by less than 1 %; a word's pull "
+        "on its own return halves within 12 words, from 4 to 8 words back on; a linear probe still "
+        "reads more than half as much about a word 128 words later; the learning signal halves "
+        "within 9.0 tokens."
     )
 
 
 def test_one_word_is_no_plural() -> None:
     measured = Measured(hold=HoldRecord(scalars={"hold_half": scalar(1, "words")}))
     said = verdict(horizon(1, 0.5, 1), measured, 1)
-    assert "beyond 1 word;" in said and "gone 1 word later" in said
+    assert "back than 1 word raises" in said and "a word 1 word later" in said
     assert "A usual paragraph has 1 word here" in said
     assert "1 words" not in said
 
@@ -63,9 +69,9 @@ def test_one_word_is_no_plural() -> None:
 @pytest.mark.parametrize(
     ("head", "words"),
     [
-        (horizon(38, 31, 47), "before the last 47 words no longer counts"),
-        (horizon(200, 170, 240), "its beginning still counts"),
-        (horizon(None, 256, None), "its beginning still counts"),
+        (horizon(38, 31, 47), "before the last 47 words counts for less than 1 %"),
+        (horizon(200, 170, 240), "from that far back still counts"),
+        (horizon(None, 256, None), "from that far back still counts"),
         (horizon(150, 100, 200), "within the error"),
         (opinion(0.01, 0.04, 0.08), "no longer counts"),
         (opinion(0.4, 0.5, 0.6), "less than the end"),
@@ -74,7 +80,7 @@ def test_one_word_is_no_plural() -> None:
         (opinion(1.1, 1.2, 1.3), "more than its end"),
         (opinion(-0.3, 0.2, 0.7), "whether its beginning counts at its end is within the error"),
         (opinion(-0.6, -0.4, -0.2), "its beginning counts against what it says"),
-        (horizon(None, 22, None), "whether its beginning still counts is within the error"),
+        (horizon(None, 22, None), "from that far back counts is within the error"),
         (horizon(None, 120, None, end=128), "further back than was measured"),
     ],
 )
@@ -93,12 +99,40 @@ def test_of_a_longer_text_than_was_measured_only_the_measured_part_is_spoken_of(
 
 
 def test_a_tiny_horizon_is_not_called_nothing() -> None:
-    assert "beyond 0.031 words" in verdict(horizon(0.0312, 0.02, 0.04), Measured(), None)
+    assert "back than 0.031 words" in verdict(horizon(0.0312, 0.02, 0.04), Measured(), None)
+
+
+def test_no_horizon_is_said_to_be_none() -> None:
+    said = verdict(horizon(0.0, 0.0, 4.2), Measured(), None)
+    assert said == "No measurable part of the loss depends on what was read before."
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        (
+            (4.0, 12.0),
+            "another first sentence raises the perplexity of the last by 8.0 % [4.0, 12.0]",
+        ),
+        ((-1.0, 12.0), "does not measurably change the last (8.0 % [-1.0, 12.0] of perplexity)"),
+    ],
+)
+def test_the_last_sentence_speaks_for_the_beginning(ends: tuple[float, float], words: str) -> None:
+    rise = Estimate(estimate=8.0, ci95=ends, unit="% perplexity")
+    measured = Measured(first_last=FirstLastRecord(scalars={"rise_percent": rise}))
+    assert f"A usual paragraph has 90 words here: {words}" in verdict(
+        horizon(3, 2, 4), measured, 90
+    )
+
+
+def test_a_hundred_thousandth_is_no_less() -> None:
+    said = verdict(opinion(0.99996, 0.99997, 0.99998), Measured(), 165)
+    assert "as much as its end" in said
 
 
 def test_an_undefined_effect_is_no_number() -> None:
     measured = Measured(effect=EffectRecord(status="undefined", note="…"))
-    assert "no measurable trace" in verdict(horizon(38, 31, 47), measured, None)
+    assert "does not measurably change" in verdict(horizon(38, 31, 47), measured, None)
 
 
 def test_nothing_measured_says_nothing() -> None:

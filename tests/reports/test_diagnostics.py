@@ -111,4 +111,4 @@ def test_places_are_drawn_beside_the_bag_of_words() -> None:
 def test_a_number_of_the_panel_lies_in_its_interval() -> None:
     value = Estimate(estimate=8.96, ci95=(8.951, 8.97), unit="words")
     row = PanelRow(name="use", question="", numbers={"n_eff_foreign": value})
-    assert "8.96 words [8.95, 8.97]" in " ".join(shown(result(panel=(row,))).split())
+    assert "9.0 words [9.0, 9.0]" in " ".join(shown(result(panel=(row,))).split())

@@ -8,7 +8,7 @@ from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostic_curves import curve_blocks
-from rnnctl.reports.numbers import estimate, fixed, interval, number
+from rnnctl.reports.numbers import estimate, fixed, interval, number, usual_digits
 from rnnctl.results.base import Estimate, Result
 from rnnctl.results.diagnostics import (
     DiagnosticsResult,
@@ -208,7 +208,7 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
             continue
         unit = UNITS.get(name, "" if value.unit in NO_UNIT else value.unit)
         bare = estimate(value.model_copy(update={"ci95": (None, None)}))
-        ends = interval(*value.ci95) if value.estimate is not None else ""
+        ends = interval(*value.ci95, usual_digits(value)) if value.estimate is not None else ""
         if unit in ("%", "bits") and value.estimate is not None and None not in value.ci95:
             bare, (low, high) = fixed(value.estimate, 2), value.ci95
             ends = f"[{fixed(low, 2)}, {fixed(high, 2)}]"

@@ -1,0 +1,50 @@
+"""FIRST→LAST on models whose answer is known: nothing, or all of the first word."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from rnnctl.diagnostics import first_last
+from rnnctl.diagnostics.known_answers.language import WindowModel
+from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.settings import Settings
+
+from .test_use import V, Latch, latched
+
+
+def test_a_model_that_has_forgotten_has_exactly_nothing() -> None:
+    """A window of 17 tokens: the first of eight-token sentences is long gone."""
+    found = first_last.measure(WindowModel(17, V), latched(60, 0), Settings())
+    for name in ("rise", "rise_percent", "rise_per_sentence", "worse"):
+        assert found.scalars[name].estimate == 0
+        assert found.scalars[name].ci95 == (0, 0)
+
+
+def test_a_latch_loses_what_its_last_word_rests_on() -> None:
+    """Another first word turns a chance of 0.98 into one of 0.02 / 11, but for equal words."""
+    sample = latched(400, 0)
+    found = first_last.measure(Latch(), sample, Settings())
+    # sentences of symbols are pieces of eight tokens; a cut of one token has no cue before it
+    whole = math.log(0.98 / (0.02 / (V - 1)))
+    expected = whole * (1 - 1 / (V - 2))
+    rise, share = found.scalars["rise_per_sentence"], found.scalars["worse"]
+    assert rise.estimate == pytest.approx(expected, rel=0.08)
+    low, high = rise.ci95
+    assert low is not None and high is not None and low < expected < high
+    assert share.estimate == pytest.approx(1 - 1 / (V - 2), abs=0.05)
+    mean_length = np.mean([(len(ids) - 1) % 8 + 1 for ids in sample.ids])
+    per_token = found.scalars["rise"].estimate
+    assert per_token == pytest.approx((rise.estimate or 0) / mean_length, rel=0.02)
+    percent = found.scalars["rise_percent"].estimate
+    assert percent == pytest.approx(100 * math.expm1(per_token or 0))
+
+
+def test_it_is_about_documents_of_sentences() -> None:
+    running = Sample(ids=(np.zeros(500, dtype=np.int64),), running=True)
+    assert first_last.measure(Latch(), running, Settings()).status == "not_applicable"
+    short = Sample(ids=tuple(np.full(6, 3) for _ in range(30)))
+    found = first_last.measure(Latch(), short, Settings())
+    assert found.status == "insufficient_data" and "two sentences" in found.note

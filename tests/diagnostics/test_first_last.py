@@ -12,7 +12,7 @@ from rnnctl.diagnostics.known_answers.language import WindowModel
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 
-from .test_use import V, Latch, latched
+from .test_use import Latch, V, latched
 
 
 def test_a_model_that_has_forgotten_has_exactly_nothing() -> None:

@@ -180,3 +180,8 @@ def printable(text: str) -> str:
     return "".join(
         char if char.isprintable() or char in _HARMLESS else ascii(char)[1:-1] for char in text
     )
+
+
+def from_here(text: str) -> str:
+    """A sentence that begins with a path, which is shortened where it lies below this folder."""
+    return text.removeprefix(f"{Path.cwd()}{os.sep}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import typer
@@ -16,6 +16,7 @@ from rnnctl.cli.options import (
     RunArgument,
     ThreadsOption,
 )
+from rnnctl.config import SourceKind
 from rnnctl.errors import UsageError, word
 
 CORPUS = "Corpus"
@@ -47,14 +48,47 @@ Window = Annotated[
 ]
 TextField = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The column with the text.", rich_help_panel=CORPUS),
+    typer.Option(
+        metavar="NAME",
+        help="Column that holds the text, by name or number; by default the one on which the run "
+        "was trained.",
+        show_default=False,
+        rich_help_panel=CORPUS,
+    ),
 ]
 LabelField = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The column with the label.", rich_help_panel=CORPUS),
+    typer.Option(
+        metavar="NAME",
+        help="Column that holds the label, by name or number; by default the one on which the "
+        "run was trained.",
+        show_default=False,
+        rich_help_panel=CORPUS,
+    ),
+]
+ReadAs = Annotated[
+    SourceKind | None,
+    typer.Option(
+        "--as",
+        help="What the files are; by default, what their content looks like.",
+        show_default=False,
+        rich_help_panel=CORPUS,
+    ),
+]
+NewLabels = Annotated[
+    Literal["error", "drop"],
+    typer.Option(
+        help="What to do with documents whose label the run does not know.", rich_help_panel=CORPUS
+    ),
 ]
 Encoding = Annotated[
-    str, typer.Option(metavar="NAME", help="Of plain text.", rich_help_panel=CORPUS)
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Encoding of files without a byte order mark; by default that of the run's corpus.",
+        show_default=False,
+        rich_help_panel=CORPUS,
+    ),
 ]
 
 
@@ -65,7 +99,9 @@ def evaluate(
     window: Window = COLD,
     text_field: TextField = None,
     label_field: LabelField = None,
-    encoding: Encoding = "utf-8",
+    read_as: ReadAs = None,
+    encoding: Encoding = None,
+    new_labels: NewLabels = "error",
     format: FormatOption = "table",
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -88,7 +124,9 @@ def evaluate(
     set_threads(threads)
     sources = corpus or []
     stdin = inputs.stdin(f"evaluate {word(run)} -") if "-" in sources else None
-    _check_corpus(sources, text_field, label_field, encoding)
+    asked = {"--text-field": text_field, "--label-field": label_field, "--as": read_as}
+    asked |= {"--encoding": encoding, "--new-labels": None if new_labels == "error" else new_labels}
+    _check_corpus(sources, asked)
     loaded = load(run, device=device)
     if loaded.labels and window != COLD:
         raise UsageError(
@@ -102,7 +140,10 @@ def evaluate(
         text_field=text_field,
         label_field=label_field,
         encoding=encoding,
+        read_as=read_as,
+        new_labels=new_labels,
         stdin=stdin,
+        tell=lambda note: console.note(console.from_here(note)),
     )
     for warning in result.warnings:
         console.warn(warning.text)
@@ -115,13 +156,9 @@ def evaluate(
         kept.keep(loaded.run, "evaluate", result)
 
 
-def _check_corpus(
-    sources: Sequence[str], text_field: str | None, label_field: str | None, encoding: str
-) -> None:
+def _check_corpus(sources: Sequence[str], asked: Mapping[str, str | None]) -> None:
     """UsageError for how to read a corpus where none is read."""
-    given = {"--text-field": text_field, "--label-field": label_field}
-    given["--encoding"] = encoding if encoding != "utf-8" else None
-    for option, value in given.items():
+    for option, value in asked.items():
         if value is not None and not sources:
             raise UsageError(
                 f"{option} is about a corpus, and none is given",

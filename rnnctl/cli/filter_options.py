@@ -167,7 +167,7 @@ def wanted(
     from rnnctl.inference.training_text import trained
 
     before = trained(loaded)
-    codec = check_encoding(encoding or before.codec)
+    codec = check_encoding(encoding or before.encoding)
     return Wanted(
         kind=kind,
         text_field=text_field,
@@ -175,4 +175,5 @@ def wanted(
         max_line=max_line,
         encoding=Bytes(codec, guessed=encoding is None and codec != "utf-8"),
         trained=before,
+        labels=loaded.labels,
     )

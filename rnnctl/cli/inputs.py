@@ -149,7 +149,7 @@ def _streamed(
 def say_once(reader: RecordReader) -> None:
     """Say what a source was found to be, if it is no plain text."""
     if reader.note:
-        console.note(reader.note)
+        console.note(console.from_here(reader.note))
         reader.note = ""
 
 

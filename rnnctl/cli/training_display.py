@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -174,8 +172,7 @@ def introduction(event: Started) -> str:
     begun = f"going on after step {event.step:,}" if event.step else f"run {event.run}"
     if event.ended:
         begun = f"ended at step {event.step:,}: nothing is left to train"
-    here = f"{Path.cwd()}{os.sep}"
-    read = "".join(f"{note.removeprefix(here)}\n" for note in event.notes)
+    read = "".join(f"{console.from_here(note)}\n" for note in event.notes)
     return (
         f"{read}{event.corpus}{_labels(event.labels)}\n"
         f"{plural(event.train_tokens, 'training token')}, vocabulary {event.vocab_size:,}{cut}\n"

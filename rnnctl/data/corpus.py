@@ -11,10 +11,10 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from rnnctl.data.collections import (
     everything,
 )
 from rnnctl.data.columns import FIRST_WORD, Columns, find_column, looks_labelled, pick_columns
-from rnnctl.data.documents import SPLITS, Document
+from rnnctl.data.documents import SPLITS, Document, Reading
 from rnnctl.data.labels import in_order, nearest, one_writing, resembling, said, unify
 from rnnctl.data.packing import Reads, archive_kind, compression, copy_stream
 from rnnctl.data.recognition import few_first_words
@@ -47,30 +47,6 @@ _MANY_LABELS = 20
 _SHOWN_LABELS = 12
 _SHOWN_LINES = 3
 _SHOWN_TABLES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How a corpus was read, which its run remembers.
-
-    kind: "text", "lines", "csv", "tsv", "json", "jsonl", "parquet", "hub" or "task". unit: what a
-    document was: "none" (one running text), "paragraph", "line", "file" or "record". text, label:
-    the names of the columns, numbers where there is no header.
-    """
-
-    kind: str
-    unit: str
-    encoding: str = "utf-8"
-    header: bool = True
-    columns: int = 0
-    text: str | None = None
-    label: str | None = None
-    place: int = 0
-    own_splits: bool = False
-
-    def as_facts(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -127,12 +103,22 @@ def open_corpus(
     task: str = "lm",
     cache: Path | None = None,
     stdin: BinaryIO | None = None,
+    trained: Reading | None = None,
+    labels: Sequence[str] = (),
+    other_labels: bool = False,
 ) -> Corpus:
     """Find, check and split what `config` names; nothing is kept in memory.
 
+    trained: how the corpus of the run was read to which this one is given; its columns are read
+    here too. labels: those that the run knows, () before there is a run; other_labels: whether
+    documents may have others.
+
     Raises: DataError, UsageError or StorageError, each saying what and where.
     """
-    return _Opener(config, task, cache or cache_directory(), stdin).open()
+    opener = _Opener(config, task, cache or cache_directory(), stdin)
+    opener.trained, opener.known_labels = trained, tuple(labels)
+    opener.other_labels = other_labels
+    return opener.open()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +148,9 @@ class _Opener:
         self.warnings: list[Warning_] = []
         self.notes: list[str] = []
         self.reading = Reading("text", config.documents, config.encoding)
+        self.trained: Reading | None = None
+        self.known_labels: tuple[str, ...] = ()
+        self.other_labels = False
 
     def open(self) -> Corpus:
         """See `open_corpus`."""
@@ -324,14 +313,37 @@ class _Opener:
         return self._documents({n: combine(group) for n, group in self._unified(given).items()})
 
     def _pick(self, table: Table, *, labelled: bool | None = None) -> Columns:
+        asked = self.config.label_field
         return pick_columns(
             table.columns,
             table.sample,
-            self.config.text_field,
-            None if self.config.label_field == FIRST_WORD else self.config.label_field,
+            self.config.text_field or self._trained_column(table, "text"),
+            self._trained_column(table, "label") if asked in (None, FIRST_WORD) else asked,
             table.name,
             labelled=self.labelled if labelled is None else labelled,
         )
+
+    def _trained_column(self, table: Table, which: Literal["text", "label"]) -> str | None:
+        """The column on which the run was trained. DataError for a table without it."""
+        before = self.trained
+        name = None if before is None else before.text if which == "text" else before.label
+        if before is None or name is None or before.kind == "lines":
+            return None
+        if which == "label" and not self.labelled:
+            return None
+        format = table.format
+        if format is not None and format.kind == "lines":
+            return None
+        found = find_column(table.columns, name)
+        if found is None and format is not None and not format.header:
+            return None  # found by what the columns hold
+        if found is None and len(table.columns) > 1:
+            raise DataError(
+                f"{table.name} has no column {name!r:.80}, on which the run was trained; it has "
+                f"{listed(table.columns)}",
+                hint=f"name the column, or say its number: --{which}-field NAME",
+            )
+        return found
 
     def _like(self, table: Table, first: Table, columns: Columns, split: str) -> Columns | None:
         """The columns of another table than the `first`; None if it lacks labels and may."""
@@ -437,7 +449,7 @@ class _Opener:
         """The same with one writing of every label, the training documents' first."""
         if not self.labelled:
             return given
-        known: list[str] = []
+        known = list(self.known_labels)
         found: dict[str, list[Collection]] = {}
         for split, group in given.items():
             found[split] = []
@@ -475,29 +487,34 @@ class _Opener:
         parts = dict(zip(SPLITS, (Selection(whole, i) for i in chosen), strict=True))
         parts |= {name: everything(c) for name, c in given.items() if name in ("valid", "test")}
         names = self._check_labels(parts) if self.labelled else ()
-        self.warnings += _remarks(parts, given, labelled=self.labelled)
+        if not self.known_labels:
+            self.warnings += _remarks(parts, given, labelled=self.labelled)
         return self._corpus(parts, running=False, label_names=names)
 
     def _check_labels(self, parts: dict[str, Selection]) -> tuple[str, ...]:
-        """The labels of the training documents. DataError where other splits have more, unless
-        they are dropped."""
-        names = parts["train"].labels
+        """The labels of the run or of the training documents. DataError where other documents
+        have more, unless these are dropped."""
+        names = self.known_labels or parts["train"].labels
+        if self.other_labels:
+            return in_order(name for split in SPLITS for name in parts[split].labels)
         if len(names) < 2:
             which = f"only the label {names[0]!r}" if names else "no label"
             raise DataError(
                 f"the training documents have {which}: a classifier needs two",
                 hint="check --label-field, or give a corpus with more classes",
             )
-        for split in ("valid", "test"):
+        who = "the run" if self.known_labels else "train"
+        for split in SPLITS:
             new = [name for name in parts[split].labels if name not in names]
             if not new:
                 continue
+            what = "the corpus" if self.known_labels else split
             if self.config.new_labels != "drop":
-                raise _new_labels(split, new, names)
+                raise _new_labels(what, who, new, names)
             before = len(parts[split])
             parts[split] = _without(parts[split], new)
             gone = plural(before - len(parts[split]), "document")
-            text = f"{gone} of {split} with labels that train lacks left out: {_shown(new)}"
+            text = f"{gone} of {what} with labels that {who} lacks left out: {_shown(new)}"
             self._warn("new_labels", text)
         return names
 
@@ -594,13 +611,12 @@ def _without(selection: Selection, labels: Sequence[str]) -> Selection:
     return Selection(selection.collection, selection.indices[kept])
 
 
-def _new_labels(split: str, new: Sequence[str], known: Sequence[str]) -> DataError:
-    meant = [(name, nearest(name, known)) for name in new]
-    near = [f"{name!r:.40} for {other!r:.40}" for name, other in meant if other]
-    mean = f"did you mean {near[0].split(' for ')[1]}? " if len(near) == 1 else ""
+def _new_labels(what: str, who: str, new: Sequence[str], known: Sequence[str]) -> DataError:
+    meant = next((near for near in (nearest(name, known) for name in new) if near), None)
+    mean = f"did you mean {meant!r:.60}? " if meant else ""
     return DataError(
-        f"{split} has {plural(len(new), 'label')} that train lacks: {_shown(new)}; "
-        f"train has {_shown(known)}",
+        f"{what} has {plural(len(new), 'label')} that {who} lacks: {_shown(new)}; "
+        f"{who} has {_shown(known)}",
         hint=f"{mean}correct them, or leave these documents out with --new-labels drop",
     )
 

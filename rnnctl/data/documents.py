@@ -1,8 +1,10 @@
-"""A document: one text, its label if it has one, and where it came from."""
+"""A document: one text, its label if it has one, where it came from, and how it was read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 SPLITS = ("train", "valid", "test")
 
@@ -14,3 +16,39 @@ class Document:
     text: str
     label: str | None = None
     source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a corpus was read, which its run remembers.
+
+    kind: "text", "lines", "csv", "tsv", "json", "jsonl", "parquet", "hub" or "task". unit: what a
+    document was: "none" (one running text), "paragraph", "line", "file" or "record". text, label:
+    the names of the columns, numbers where there is no header; place: which one is the text, from
+    0. own_splits: the corpus came with a validation part.
+    """
+
+    kind: str = ""
+    unit: str = ""
+    encoding: str = "utf-8"
+    header: bool = True
+    columns: int = 0
+    text: str | None = None
+    label: str | None = None
+    place: int = 0
+    own_splits: bool = False
+
+    def as_facts(self) -> dict[str, Any]:
+        """As a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Reading:
+        """From a JSON object; what it does not say, or says strangely, is left open."""
+        usual = asdict(cls())
+        known: dict[str, Any] = {}
+        for name, value in usual.items():
+            kind = str if value is None else type(value)
+            if isinstance(facts.get(name), kind):
+                known[name] = facts[name]
+        return cls(**known)

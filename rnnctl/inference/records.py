@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal
 
 from rnnctl.config import SourceKind
 from rnnctl.data.columns import find_column, pick_columns
+from rnnctl.data.documents import Reading
 from rnnctl.data.packing import Reads
 from rnnctl.data.recognition import Format, labels_lines, recognise
 from rnnctl.data.records import Entry, Parser, parser
@@ -74,32 +75,19 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """How the corpus of a run was read: what its filters read by default.
-
-    kind, unit, text, columns, place: as in `data.corpus.Reading`; "" and None where the run does
-    not say. labels: the run's, () for language models.
-    """
-
-    kind: str = ""
-    unit: str = ""
-    text: str | None = None
-    columns: int = 0
-    place: int = 0
-    codec: str = "utf-8"
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the options of a filter say of its input. kind None: decided by the content."""
+    """What the options of a filter say of its input. kind None: decided by the content.
+
+    trained: how the corpus of the run was read; labels: those of the run, () for language models.
+    """
 
     kind: SourceKind | None = None
     text_field: str | None = None
     unit: Unit = "line"
     max_line: int = MAX_LINE
     encoding: Encoding = UTF_8
-    trained: Trained = field(default_factory=Trained)
+    trained: Reading = field(default_factory=Reading)
+    labels: tuple[str, ...] = ()
 
 
 class RecordReader:
@@ -178,7 +166,7 @@ class RecordReader:
         if kind == "text" or not filled:
             return False
         first = {text.split(maxsplit=1)[0] for text in filled}
-        fit = trained.kind == "lines" and first <= set(trained.labels)
+        fit = trained.kind == "lines" and first <= set(self._wanted.labels)
         enough = len(filled) >= _FEWEST_LABELLED or kind == "lines"
         return (fit and enough) or labels_lines(filled, weak=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl.data.cache import cache_directory
+from rnnctl.data.documents import Reading
 from rnnctl.data.store import Store, open_store
 from rnnctl.errors import CorruptRunError
 from rnnctl.inference.copied import longest_copy
-from rnnctl.inference.records import Trained
 from rnnctl.results.inference import CopiedStretch
 from rnnctl.runs import seal
 from rnnctl.tasks.loading import CORPUS_NAME, Loaded
@@ -30,24 +31,13 @@ def corpus_facts(loaded: Loaded) -> dict[str, Any]:
     return facts
 
 
-def trained(loaded: Loaded) -> Trained:
+def trained(loaded: Loaded) -> Reading:
     """How the run's corpus was read; what an older run does not say is left open."""
-    facts = corpus_facts(loaded).get("reading") or {}
     settings = loaded.config.corpus
-
-    def known(name: str, kind: type, default: Any) -> Any:
-        value = facts.get(name)
-        return value if isinstance(value, kind) else default
-
-    return Trained(
-        kind=known("kind", str, ""),
-        unit=known("unit", str, settings.documents),
-        text=known("text", str, settings.text_field),
-        columns=known("columns", int, 0),
-        place=known("place", int, 0),
-        codec=settings.encoding,
-        labels=loaded.labels,
-    )
+    facts = corpus_facts(loaded).get("reading")
+    if isinstance(facts, dict):
+        return replace(Reading.from_facts(facts), encoding=settings.encoding)
+    return Reading(unit=settings.documents, text=settings.text_field, encoding=settings.encoding)
 
 
 def heldout_size(loaded: Loaded, split: str) -> tuple[int, int] | None:

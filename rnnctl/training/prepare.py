@@ -19,7 +19,7 @@ from rnnctl.data.ids import SplitIds
 from rnnctl.data.store import Store, build_store
 from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
-from rnnctl.errors import DataError, RunError, UsageError, word
+from rnnctl.errors import DataError, RnnctlError, RunError, UsageError, word
 from rnnctl.machine import Arithmetic, find_arithmetic, set_threads
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
@@ -79,9 +79,18 @@ def prepare(
     )
     warm_up = WarmUp(config, arithmetic, threads)
 
-    corpus = open_corpus(
-        config.corpus, task=config.model.task, cache=cache_directory(), stdin=stdin
-    )
+    try:
+        corpus = open_corpus(
+            config.corpus, task=config.model.task, cache=cache_directory(), stdin=stdin
+        )
+    except RnnctlError as problem:
+        warm_up.wait()  # a process that ends while a thread compiles is aborted
+        if run is None or "does not exist" not in problem.message:
+            raise
+        where = f"rnnctl train NEW_PLACE --resume {word(run.path)}"
+        raise DataError(
+            problem.message, hint=f"if the corpus was moved, name its new place: `{where}`"
+        ) from problem
     if run is not None:
         check_same_corpus(run, corpus)
     else:

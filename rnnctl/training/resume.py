@@ -50,7 +50,9 @@ def resumed(
     changes = list(_changes(run.config.training, config.training))
     _refuse(path, (change for change in changes if change[0] in SETTLED))
     for section in ("corpus", "tokenizer", "model"):
-        _refuse(path, _changes(getattr(run.config, section), getattr(config, section)))
+        found = _changes(getattr(run.config, section), getattr(config, section))
+        # A corpus may have moved: whether it is the same is told by its content when it is read.
+        _refuse(path, (change for change in found if change[0] != "sources"))
     notes = list(options.notes)
     if changes:
         text = ", ".join(f"{option_of(n)} {new} instead of {old}" for n, old, new in changes)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, Literal
 
 import numpy as np
 
+from rnnctl.config import SourceKind
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError
@@ -34,13 +35,18 @@ def evaluate(
     window: int = 64,
     label_field: str | None = None,
     text_field: str | None = None,
-    encoding: str = "utf-8",
+    encoding: str | None = None,
+    read_as: SourceKind | None = None,
+    new_labels: Literal["error", "drop"] = "error",
     stdin: BinaryIO | None = None,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> EvaluateResult:
     """Measure a run on `sources`, or on the held-out text that it keeps where there are none.
 
     part: which split; by default test where the corpus has one, else valid, else all of it.
-    window: tokens, for the cold protocol; at most the whole text.
+    window: tokens, for the cold protocol; at most the whole text. text_field, label_field,
+    encoding, read_as: how the corpus is to be read, by default as that of the training was. tell:
+    called with each sentence that says what was decided about the corpus.
 
     Raises DataError, UsageError, RunError.
     """
@@ -50,10 +56,14 @@ def evaluate(
             "sources": tuple(sources),
             "text_field": text_field or loaded.config.corpus.text_field,
             "label_field": label_field or loaded.config.corpus.label_field,
-            "encoding": encoding,
+            "encoding": encoding or loaded.config.corpus.encoding,
+            "read_as": read_as or loaded.config.corpus.read_as,
+            "new_labels": new_labels,
         }
     )
     found = choose(loaded, settings, part, stdin) if sources else kept(loaded, part)
+    for note in found.corpus.notes:
+        tell(note)
     store = build_store(
         found.corpus,
         loaded.tokenizer,

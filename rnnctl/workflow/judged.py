@@ -17,7 +17,7 @@ from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import SPLITS, Document
 from rnnctl.data.storewriter import utf8_length
 from rnnctl.errors import DataError, UsageError, word
-from rnnctl.inference.training_text import corpus_facts, heldout_size
+from rnnctl.inference.training_text import corpus_facts, heldout_size, trained
 from rnnctl.results.base import Warning_
 from rnnctl.tasks.loading import Loaded
 
@@ -77,16 +77,32 @@ def _how_much(loaded: Loaded, name: str, documents: Sequence[Document], running:
 
 
 def choose(
-    loaded: Loaded, settings: CorpusConfig, part: Part | None, stdin: BinaryIO | None
+    loaded: Loaded,
+    settings: CorpusConfig,
+    part: Part | None,
+    stdin: BinaryIO | None,
+    *,
+    other_labels: bool = False,
 ) -> Material:
-    """Open the corpus and choose the part of it to judge by. DataError where it has none such."""
+    """Open the corpus and choose the part of it to judge by. DataError where it has none such.
+
+    other_labels: whether documents may have labels that the run does not know.
+    """
     task = loaded.config.model.task
     if "-" not in settings.sources:  # what comes through a pipe can be read only once
-        own = open_corpus(settings, task=task, cache=cache_directory())
-        if own.fingerprint == corpus_facts(loaded).get("fingerprint"):
+        own = _own(loaded, settings)
+        if own is not None:
             return _of_own(own, part)
     undivided = settings.model_copy(update={"split": "100/0/0"})
-    corpus = open_corpus(undivided, task=task, cache=cache_directory(), stdin=stdin)
+    corpus = open_corpus(
+        undivided,
+        task=task,
+        cache=cache_directory(),
+        stdin=stdin,
+        trained=trained(loaded),
+        labels=loaded.labels,
+        other_labels=other_labels,
+    )
     found = _held_out(corpus)
     if part is None:
         part = found[0] if found else "all"
@@ -95,6 +111,16 @@ def choose(
     if part != "train" and part not in found:
         raise DataError(f"{corpus.description} has no part {part!r}", hint="leave --part out")
     return Material(corpus, part, part)
+
+
+def _own(loaded: Loaded, settings: CorpusConfig) -> Corpus | None:
+    """The corpus, if it is the one that the run was trained on."""
+    as_trained = settings.model_copy(update={"new_labels": loaded.config.corpus.new_labels})
+    try:
+        corpus = open_corpus(as_trained, task=loaded.config.model.task, cache=cache_directory())
+    except (DataError, UsageError):  # said when it is opened as another one
+        return None
+    return corpus if corpus.fingerprint == corpus_facts(loaded).get("fingerprint") else None
 
 
 def _of_own(corpus: Corpus, part: Part | None) -> Material:

@@ -68,7 +68,7 @@ def read_text(
     """
     settings = loaded.config.corpus.model_copy(update={"sources": (source,), **(columns or {})})
     try:
-        found = choose(loaded, settings, None, stdin)
+        found = choose(loaded, settings, None, stdin, other_labels=True)
     except DataError:
         if not loaded.labels or source == "-":
             raise

@@ -250,7 +250,10 @@ def test_a_classifier_against_sklearn(
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ('{"text": "a", "label": "cow"}\n{"text": "b", "label": "cat"}\n', "does not know: 'cow'"),
+        (
+            '{"text": "a", "label": "cow"}\n{"text": "b", "label": "cat"}\n',
+            "1 label that the run lacks: 'cow'",
+        ),
         ('{"text": "a"}\n{"text": "b"}\n', "label"),
         ("", "labelled.jsonl"),
     ],

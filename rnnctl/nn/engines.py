@@ -2,7 +2,7 @@
 
 - `torch`: the fused kernels of `torch.nn` (cuDNN on a GPU; on a CPU oneDNN has one for the LSTM).
 - `closed`: closed-form back-propagation in plain PyTorch (`bptt`), any dtype, any device.
-- `fused`: the same in compiled passes (`fused`); needs `numba`, found at run time; fp32 and bf16 on
+- `fused`: the same in compiled passes (`cpu`); needs `numba`, found at run time; fp32 and bf16 on
   a CPU.
 """
 
@@ -22,23 +22,6 @@ from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn.bptt import closed_form
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
 
-# From which hidden size on `fused` is chosen over `torch`. Milliseconds for a training step of two
-# layers, fused / torch.nn in a process of its own, and torch.nn's time over ours with its 95 %
-# interval: 15 pairs of tests/benchmarks/speed_engines.py --engine fused, alone on 2 cores of an AMD
-# EPYC (Zen 5, avx512_bf16), torch 2.13, 2 threads.
-#   T x B,H             LSTM                     GRU                      RNN
-#   128 x 32,128  fp32  22 / 46 1.9 [1.8, 2.1]   18 / 64 3.5 [3.3, 3.6]   7.5 / 24 3.2 [3.1, 3.3]
-#                 bf16  14 / 18 1.3 [1.2, 1.4]   11 / 56 4.9 [4.9, 5.0]   5.2 / 26 4.8 [4.4, 5.1]
-#   128 x 32,256  fp32  66 / 99 1.5 [1.5, 1.6]   56 / 160 2.9 [2.9, 3.0]  21 / 55 2.6 [2.6, 2.7]
-#                 bf16  38 / 64 1.7 [1.7, 1.7]   32 / 96 3.0 [2.9, 3.1]   13 / 34 2.7 [2.6, 2.7]
-#   64 x 64,512   fp32  234 / 351 1.5 [1.5, 1.5] 188 / 471 2.5 [2.5, 2.5] 67 / 163 2.5 [2.4, 2.5]
-#                 bf16  134 / 188 1.4 [1.4, 1.4] 103 / 169 1.6 [1.6, 1.7] 40 / 57 1.4 [1.4, 1.5]
-# A language model of one LSTM layer (a point of speed_growth.py), each in a process of its own:
-# 64 units 0.97 times as fast in bf16, 1.15 in fp32; 96 units 0.97 in bf16; 100 units 1.07 and 1.10.
-# Without numba `closed` is the faster one for the GRU (1.2 to 1.4 times), `torch` for the others.
-FUSED_FROM = {"lstm": 96, "gru": 0, "rnn_tanh": 0, "rnn_relu": 0}
-# The same where `fused` goes step by step (no AVX-512): measured unpaired, on the machine above.
-STEPWISE_FROM = FUSED_FROM | {"lstm": 384}
 Layer = Callable[
     [Cell, Tensor, Parts, LayerWeights, Tensor | None, torch.dtype], tuple[Tensor, Parts]
 ]
@@ -47,11 +30,16 @@ ENGINES = ("auto", "torch", "closed", "fused")
 
 def check(engine: str) -> str:
     """The name itself. Raises UsageError if it is none of `ENGINES`, MissingExtraError for
-    `fused` without numba.
+    `fused` without a numba that works.
     """
     if engine not in ENGINES:
         raise UsageError(f"unknown engine: {engine}", hint=f"use one of {', '.join(ENGINES)}")
-    if engine == "fused" and not fused_available():
+    if engine == "fused" and numba_installed() and compiler_problem():
+        raise MissingExtraError(
+            f"the fused engine cannot compile here: {compiler_problem()}",
+            hint="use --engine auto, or name a directory that can be written to in NUMBA_CACHE_DIR",
+        )
+    if engine == "fused" and not numba_installed():
         raise MissingExtraError(
             "the fused engine needs numba, which is not installed",
             hint="install it with: pip install 'rnnctl[fast]', or use --engine auto",
@@ -59,10 +47,34 @@ def check(engine: str) -> str:
     return engine
 
 
-@cache
 def fused_available() -> bool:
+    """Whether the fused engine works here: numba is installed, and compiles.
+
+    The second is tried once, which imports numba.
+    """
+    return numba_installed() and not compiler_problem()
+
+
+@cache
+def numba_installed() -> bool:
     """Whether numba is installed; looks without importing it."""
     return find_spec("numba") is not None
+
+
+@cache
+def compiler_problem() -> str:
+    """Why an installed numba cannot compile here; "" where it can. Imports it.
+
+    A numba that does not fit its llvmlite fails when it is imported; one that finds no directory to
+    keep compiled code in, when it is to compile.
+    """
+    try:
+        from rnnctl.nn.cpu.compiling import try_compiling
+
+        try_compiling()
+    except (ImportError, OSError, RuntimeError, AttributeError, TypeError) as error:
+        return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    return ""
 
 
 @cache
@@ -86,51 +98,53 @@ def product_dtype(inputs: Tensor) -> torch.dtype:
     return inputs.dtype
 
 
-def choose(
-    engine: str, cell: Cell, inputs: Tensor, hidden_size: int, *, within: bool = False
-) -> str:
-    """The engine that runs a layer: as asked, or the fastest, where it can.
+def choose(engine: str, cell: Cell, inputs: Tensor, *, within: bool = False) -> str:
+    """The engine that runs a layer: as asked, or for `auto` the one that is usually fastest.
 
     `within`: something is asked for within the sequence, which `torch.nn` cannot do (zeroing the
-    state) or is slow at (the LSTM's c at given lengths). `fused` is for fp32 and bf16 on a CPU.
-    What an engine cannot do, `closed` does.
+    state) or is slow at (the LSTM's c at given lengths). What an engine cannot do, `closed` does.
+    A training does not leave it at `auto`: it measures, see `settling`.
     """
-    can_fuse = (
-        has_passes(cell)
-        and inputs.device.type == "cpu"
-        and product_dtype(inputs) in (torch.float32, torch.bfloat16)
-        and inputs.dtype != torch.float64
-    )
     if engine == "auto":
-        pays = can_fuse and fused_available()
-        if pays and (within or _fused_pays(cell, product_dtype(inputs), hidden_size)):
-            return "fused"
-        engine = "closed" if can_fuse and cell.name == "gru" else "torch"
-    if (engine == "fused" and not can_fuse) or (engine == "torch" and not _has_stock(cell, inputs)):
-        return "closed"
-    return engine
+        engine = _usually_fastest(cell, inputs, within)
+    return engine if engine in able(cell, inputs) else "closed"
 
 
-def _has_stock(cell: Cell, inputs: Tensor) -> bool:
-    """Whether `torch.nn` can run this: oneDNN's LSTM fails in bf16 where the CPU has none."""
-    half = inputs.device.type == "cpu" and product_dtype(inputs) == torch.bfloat16
-    return cell.stock is not None and (not half or machine.has_fast_bf16())
+def able(cell: Cell, inputs: Tensor) -> tuple[str, ...]:
+    """The engines that could run a layer of this cell on such inputs; `closed` always can.
+
+    `fused` is for fp32 and bf16 on a CPU. oneDNN's LSTM fails in bf16 where the CPU has none.
+    """
+    dtype, on_cpu = product_dtype(inputs), inputs.device.type == "cpu"
+    found = ["closed"]
+    if cell.stock is not None and not (
+        on_cpu and dtype == torch.bfloat16 and not machine.has_fast_bf16()
+    ):
+        found.append("torch")
+    narrow = dtype in (torch.float32, torch.bfloat16) and inputs.dtype != torch.float64
+    if has_passes(cell) and on_cpu and narrow:
+        found.append("fused")
+    return tuple(found)
+
+
+def _usually_fastest(cell: Cell, inputs: Tensor, within: bool) -> str:
+    """What to take where nothing was measured.
+
+    It is `fused`, but for a cell with a state of two parts (the LSTM) where there are no tiles: for
+    that one oneDNN has a kernel of its own, which is faster than going step by step.
+    """
+    if "fused" not in able(cell, inputs) or not fused_available():
+        return "torch"
+    if within or not cell.has_cell_state:
+        return "fused"
+    from rnnctl.nn.cpu.tiles import shape_for  # imports numba
+
+    return "torch" if shape_for(product_dtype(inputs)) is None else "fused"
 
 
 def has_passes(cell: Cell) -> bool:
     """Whether `cpu.steps` knows how the parts of this cell lie in memory."""
-    return cell.name in FUSED_FROM
-
-
-def _fused_pays(cell: Cell, dtype: torch.dtype, hidden_size: int) -> bool:
-    """Whether `fused`, which is there, is faster than `torch` (tables above)."""
-    if hidden_size >= STEPWISE_FROM[cell.name]:
-        return True
-    if hidden_size < FUSED_FROM[cell.name]:
-        return False
-    from rnnctl.nn.cpu.tiles import shape_for  # imports numba
-
-    return shape_for(dtype) is not None
+    return cell.name in ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def run(
@@ -150,8 +164,7 @@ def run(
     own.
     """
     packs = lengths is not None and len(initial) > 1 and not hidden_only
-    size = weights.w_hh.shape[1]
-    name = choose(engine, cell, inputs, size, within=packs or starts is not None)
+    name = choose(engine, cell, inputs, within=packs or starts is not None)
     if name == "torch" and starts is None:
         outputs, final = _run_torch(cell, inputs, initial, weights, lengths, packs)
     else:

@@ -56,8 +56,8 @@ class Layout:
 def can_read(recurrent: Recurrent) -> bool:
     """Whether `read` works here: fp32 on a CPU, with numba, and no other engine was asked for."""
     weight = recurrent.get_parameter("weight_hh_l0")
-    suits = has_passes(recurrent.cell) and weight.dtype == torch.float32 and can_pack(weight)
-    return suits and fused_available() and recurrent.engine in ("auto", "fused")
+    asked = recurrent.engine in ("auto", "fused") and has_passes(recurrent.cell)
+    return asked and weight.dtype == torch.float32 and can_pack(weight) and fused_available()
 
 
 def groups(recurrent: Recurrent, lengths: Indices) -> list[Indices]:

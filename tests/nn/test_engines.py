@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from rnnctl.errors import MissingExtraError, UsageError
-from rnnctl.nn import engines
+from rnnctl.nn import engines, products
 from rnnctl.nn.recurrent import Recurrent, State
 from tests.conftest import FUSED
 
@@ -222,28 +222,36 @@ def test_the_fused_graph_goes_back_once_and_says_so() -> None:
         total.backward()
 
 
-def test_choice_of_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numba")
+def test_choice_of_engine_where_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiles = pytest.importorskip("rnnctl.nn.cpu.tiles")
     gru, lstm = Recurrent("gru", 2, 2).cell, Recurrent("lstm", 2, 2).cell
     inputs = torch.zeros(3, 2, 2)
-    assert engines.choose("auto", gru, inputs, 64) == "fused"
-    assert engines.choose("auto", lstm, inputs, 64) == "torch"
-    assert engines.choose("auto", lstm, inputs, 512) == "fused"
-    tiles = pytest.importorskip("rnnctl.nn.cpu.tiles")
-    whole = tiles.shape_for(inputs.dtype) is not None
-    assert engines.choose("auto", lstm, inputs, 128) == ("fused" if whole else "torch")
-    assert engines.choose("auto", lstm, inputs, 64, within=True) == "fused"
-    assert engines.choose("auto", gru, inputs.double(), 64) == "torch"
-    assert engines.choose("fused", gru, inputs.double(), 64) == "closed"
+    for whole in (True, False):
+        monkeypatch.setattr(tiles, "shape_for", lambda dtype, whole=whole: whole or None)
+        assert engines.choose("auto", gru, inputs) == "fused"
+        assert engines.choose("auto", lstm, inputs) == ("fused" if whole else "torch")
+        assert engines.choose("auto", lstm, inputs, within=True) == "fused"
+    assert engines.choose("auto", gru, inputs.double()) == "torch"
+    assert engines.choose("fused", gru, inputs.double()) == "closed"
     for name in ("torch", "closed", "fused"):
-        assert engines.choose(name, gru, inputs, 64) == name
-    monkeypatch.setattr(engines, "fused_available", lambda: False)
-    assert engines.choose("auto", gru, inputs, 64) == "closed"
-    assert engines.choose("auto", lstm, inputs, 512) == "torch"
+        assert engines.choose(name, gru, inputs) == name
+    monkeypatch.setattr(engines, "numba_installed", lambda: False)
+    assert engines.choose("auto", gru, inputs) == "torch"
+    assert engines.choose("auto", lstm, inputs) == "torch"
     with pytest.raises(MissingExtraError, match="numba"):
         Recurrent("gru", 2, 2, engine="fused")
     with pytest.raises(UsageError, match="unknown engine"):
         Recurrent("gru", 2, 2, engine="fast")
+
+
+def test_no_product_in_bf16_is_asked_of_a_machine_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN's LSTM and packed products fail there; the closed form works anywhere."""
+    monkeypatch.setenv("RNNCTL_CPU", "generic")
+    lstm, inputs = Recurrent("lstm", 2, 2).cell, torch.zeros(3, 2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert engines.choose("torch", lstm, inputs) == "closed"
+    assert not products.can_pack(inputs.bfloat16())
+    assert products.can_pack(inputs)
 
 
 @pytest.mark.gpu

@@ -54,6 +54,15 @@ def compile_bound(function: Any, label: str, names: dict[str, Any], **options: A
     return numba.njit(cache=True, **OPTIONS, **options)(bound(function, label, names))
 
 
+def try_compiling() -> None:
+    """Compile and keep the smallest of functions. Raises whatever numba raises where it cannot."""
+    compile_bound(_same, "trial", {})(1)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
 @cache
 def _digest() -> str:
     here = Path(__file__).parent

@@ -1,0 +1,191 @@
+"""Which engine a training uses: each one is timed on the training's own shapes.
+
+Which is fastest depends on the processor, on the versions of PyTorch and numba, on the cell, its
+sizes and the precision, and no table holds for the next machine. So the first time that such layers
+are trained on a machine each engine takes some steps forwards and backwards, within about a second,
+and the answer is kept in the cache. A kept answer that is damaged, or of another machine or other
+versions, is measured anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rnnctl import __version__, machine
+from rnnctl.data.cache import cache_directory, write_cached
+from rnnctl.errors import StorageError
+from rnnctl.nn import engines
+from rnnctl.nn.recurrent import Recurrent
+
+KEPT_AS = "engines.json"
+FEW_STEPS = 16  # of the sequence, to begin with: what a step costs hardly depends on their number
+ENOUGH_S = 0.06  # for one timing
+REPEATS = 3
+HOPELESS = 2.0  # times as slow as another one at the first try: not tried again
+# An engine must be so much faster to be preferred to the one before it in `PREFERRED`: what differs
+# by less than the noise should not change from one measurement to the next.
+CLEARLY = 0.95
+PREFERRED = ("fused", "torch", "closed")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The engine, and the milliseconds that each took for one training step when it was measured.
+
+    No times where there was only one to choose from.
+    """
+
+    engine: str
+    milliseconds: dict[str, float]
+
+
+def settle(
+    recurrent: Recurrent, steps: int, streams: int, *, bf16: bool, starts: bool = False
+) -> Choice:
+    """The fastest engine for training these layers on `streams` sequences of `steps` tokens.
+
+    bf16: whether the products are in bf16, by autocast. starts: whether the state is zeroed within
+    sequences. Threads are those that torch uses now. The layers are not changed, nor is the state
+    of PyTorch's random generator. Takes about a second the first time, and compiles what was not
+    compiled yet; the answer is kept. An engine that was asked for is not questioned.
+    """
+    weight = recurrent.get_parameter("weight_hh_l0")
+    if recurrent.engine != "auto":
+        return Choice(recurrent.engine, {})
+    with torch.autocast(weight.device.type, torch.bfloat16, enabled=bf16):
+        possible = engines.able(recurrent.cell, weight)
+    names = [name for name in PREFERRED if name in possible]
+    if weight.device.type != "cpu":
+        return Choice("torch" if "torch" in names else "closed", {})
+    if "fused" in names and not engines.fused_available():
+        names.remove("fused")
+    if len(names) == 1:
+        return Choice(names[0], {})
+    shapes = {
+        "cell": recurrent.cell.name,
+        "inputs": recurrent.input_size,
+        "hidden": recurrent.hidden_size,
+        "layers": recurrent.num_layers,
+        "directions": recurrent.directions,
+        "steps": steps,
+        "streams": streams,
+        "bf16": bf16,
+        "starts": starts,
+        "threads": torch.get_num_threads(),
+    }
+    known = _Kept(cache_directory() / KEPT_AS)
+    found = known.get(shapes, names)
+    if found is None:
+        found = _measured(recurrent, names, steps, streams, bf16=bf16, starts=starts)
+        known.put(shapes, found)
+    best = names[0]
+    for name in names[1:]:
+        if found[name] < CLEARLY * found[best]:
+            best = name
+    return Choice(best, found)
+
+
+def _measured(
+    recurrent: Recurrent, names: list[str], steps: int, streams: int, *, bf16: bool, starts: bool
+) -> dict[str, float]:
+    """Milliseconds of a training step by each engine, the shortest of a few."""
+    random, few = torch.Generator().manual_seed(0), min(steps, FEW_STEPS)
+    inputs = torch.randn(steps, streams, recurrent.input_size, generator=random)
+    where = torch.rand(steps, streams, generator=random) < 1 / max(few, 1) if starts else None
+    before = recurrent.engine
+    shortest = dict.fromkeys(names, math.inf)
+    try:
+        with torch.random.fork_rng(devices=[]):  # dropout between layers draws from it
+            for name in names:
+                recurrent.engine = name
+                _timed(recurrent, inputs[:2], None if where is None else where[:2], bf16)
+            first = {name: _with(recurrent, name, inputs[:few], where, bf16) for name in names}
+            per_step = min(first.values()) / few
+            used = min(steps, max(few, math.floor(ENOUGH_S / per_step)))
+            hopeful = [name for name in names if first[name] < HOPELESS * min(first.values())]
+            shortest.update({name: first[name] / few for name in names if name not in hopeful})
+            for _ in range(REPEATS):
+                for name in hopeful:
+                    seconds = _with(recurrent, name, inputs[:used], where, bf16) / used
+                    shortest[name] = min(shortest[name], seconds)
+    finally:
+        recurrent.engine = before
+    return {name: round(1e3 * seconds * steps, 3) for name, seconds in shortest.items()}
+
+
+def _with(
+    recurrent: Recurrent, name: str, inputs: torch.Tensor, where: torch.Tensor | None, bf16: bool
+) -> float:
+    recurrent.engine = name
+    return _timed(recurrent, inputs, None if where is None else where[: len(inputs)], bf16)
+
+
+def _timed(
+    recurrent: Recurrent, inputs: torch.Tensor, starts: torch.Tensor | None, bf16: bool
+) -> float:
+    """Seconds of one pass forwards and backwards; no gradient is left behind."""
+    inputs = inputs.clone().requires_grad_()
+    begin = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        outputs, _ = recurrent(inputs, starts=starts)
+    torch.autograd.grad(outputs.float().sum(), [inputs, *recurrent.parameters()])
+    return time.perf_counter() - begin
+
+
+class _Kept:
+    """The timings in the cache. What cannot be read, or is of another machine, is not there."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._here = _here()
+        self._timings: dict[str, dict[str, float]] = {}
+        with suppress(OSError, ValueError, TypeError, AttributeError):
+            content = json.loads(path.read_text("utf-8"))
+            if content["machine"] == self._here:
+                self._timings = dict(content["milliseconds"])
+
+    def get(self, shapes: dict[str, Any], names: list[str]) -> dict[str, float] | None:
+        """What was measured for these shapes, if it was for just these engines."""
+        found = self._timings.get(_key(shapes))
+        if not isinstance(found, dict) or set(found) != set(names):
+            return None
+        sound = all(isinstance(ms, int | float) and 0 < ms < math.inf for ms in found.values())
+        return found if sound else None
+
+    def put(self, shapes: dict[str, Any], found: dict[str, float]) -> None:
+        """Keep it, if the cache can be written to; else it is measured again next time."""
+        timings = {**self._timings, _key(shapes): found}
+        content = {"machine": self._here, "milliseconds": timings}
+        with suppress(StorageError):
+            write_cached(self._path, json.dumps(content, indent=1).encode())
+
+
+def _key(shapes: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in shapes.items())
+
+
+def _here() -> dict[str, str]:
+    """What the timings hold for: processor, cores, versions and the passes' source."""
+    versions = {"rnnctl": __version__, "torch": str(torch.__version__)}
+    with suppress(PackageNotFoundError):
+        versions["numba"] = version("numba")
+    sources = sorted(Path(__file__).parent.rglob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    cores = str(machine.available_cores())
+    return {
+        **versions,
+        "cpu": machine.processor(),
+        "level": machine.described(),
+        "cores": cores,
+        "source": digest[:12],
+    }

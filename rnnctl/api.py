@@ -182,9 +182,9 @@ class Model:
         quick (half a minute) or full. `text`: a corpus to measure on; None: the held-out text that
         the run keeps. Raises UsageError for an unknown name or preset, DataError without text.
         """
+        from rnnctl.diagnostics.diagnose import diagnose
         from rnnctl.diagnostics.settings import PRESETS
-        from rnnctl.workflow.diagnose import diagnose
-        from rnnctl.workflow.text import read_text
+        from rnnctl.diagnostics.text import read_text
 
         if preset not in PRESETS:
             raise UsageError(

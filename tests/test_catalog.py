@@ -68,7 +68,7 @@ def test_every_recipe_is_of_a_task_and_a_level_that_are_listed() -> None:
 
 
 def test_diagnose_measures_exactly_what_the_catalog_lists() -> None:
-    from rnnctl.workflow import diagnose
+    from rnnctl.diagnostics import diagnose
 
     assert set(diagnose.MEASURES) == set(catalog.DIAGNOSTICS)
 

@@ -67,9 +67,9 @@ def diagnose(
         _check_show(format, {**measuring, **changed})
         show_text([run, *(Path(name) for name in names or ())], show, output)
         return
+    from rnnctl.diagnostics.diagnose import diagnose as measure
+    from rnnctl.diagnostics.text import read_text
     from rnnctl.tasks.loading import load
-    from rnnctl.workflow.diagnose import diagnose as measure
-    from rnnctl.workflow.text import read_text
 
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
     loaded = load(run)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def why_not(run: Run, text: str | None, seed: int, items: Path | None, beyond: bool) -> str:
     """Why what is about to be measured is not for the run to keep; "" if it is."""
-    from rnnctl.workflow import kept_diagnosis
+    from rnnctl.diagnostics import keep as kept_diagnosis
 
     other = text is not None and kept_diagnosis.has_own_text(run)
     return kept_diagnosis.why_apart(other_text=other, seed=seed, items=items, beyond=beyond)
@@ -22,7 +22,7 @@ def why_not(run: Run, text: str | None, seed: int, items: Path | None, beyond: b
 
 def keep(run: Run, result: DiagnosticsResult, why_not: str) -> None:
     """Keep a diagnosis, alone or as a part of the one that is there."""
-    from rnnctl.workflow import kept_diagnosis
+    from rnnctl.diagnostics import keep as kept_diagnosis
 
     found = why_not or kept_diagnosis.to_keep(run, result)
     if isinstance(found, str):

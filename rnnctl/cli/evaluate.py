@@ -117,9 +117,9 @@ def evaluate(
     """
     console.configure(quiet=quiet)
     console.check_output(output)
+    from rnnctl.inference.evaluate import evaluate as measure
     from rnnctl.machine import set_threads
     from rnnctl.tasks.loading import load
-    from rnnctl.workflow.evaluate import evaluate as measure
 
     set_threads(threads)
     sources = corpus or []

@@ -27,8 +27,8 @@ def selftest(
     """
     console.configure(quiet=quiet)
     console.check_output(output)
+    from rnnctl.diagnostics import selftest as workflow
     from rnnctl.results.selftest import SelftestResult
-    from rnnctl.workflow import selftest as workflow
 
     result: SelftestResult | None = None
     for event in workflow.selftest([name.upper() for name in ids or ()]):

@@ -73,7 +73,7 @@ def gradient_shares(model: LanguageModel | Classifier, valid: SplitIds) -> dict[
 
 def headline(path: Path) -> dict[str, Any] | None:
     """The quick diagnosis of a finished run: what it says in one line, as JSON."""
+    from rnnctl.diagnostics import diagnose
     from rnnctl.tasks.loading import load
-    from rnnctl.workflow import diagnose
 
     return diagnose.headline(load(path), seconds=HEADLINE_S).model_dump(mode="json")

@@ -11,10 +11,10 @@ from pathlib import Path
 from acceptance_models import Row
 
 from rnnctl.__main__ import main
+from rnnctl.diagnostics.diagnose import diagnose
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import DiagnosticsResult
 from rnnctl.tasks.loading import load
-from rnnctl.workflow.diagnose import diagnose
 
 WORDS = (
     "--level", "word", "--vocab-size", "10000", "--cell", "lstm", "--hidden-size", "200",

@@ -73,7 +73,7 @@ def test_too_little_memory_is_said_with_what_needs_less(
     def full(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("rnnctl.workflow.evaluate.evaluate", full)
+    monkeypatch.setattr("rnnctl.inference.evaluate.evaluate", full)
     done = rnnctl("evaluate", trained / "run")
     assert done.code == 1
     assert done.err.startswith("error: there is not enough memory\n\nhint: a smaller --window")

@@ -41,7 +41,8 @@ COMMANDS = ("evaluate", "diagnose")
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, command: str, work: Callable[[], object]) -> None:
     """Do `work` after a command has measured and before it keeps the result."""
-    module = importlib.import_module(f"rnnctl.workflow.{command}")
+    package = {"evaluate": "inference", "diagnose": "diagnostics"}[command]
+    module = importlib.import_module(f"rnnctl.{package}.{command}")
     measure = getattr(module, command)
 
     def measured(*arguments: Any, **options: Any) -> Any:

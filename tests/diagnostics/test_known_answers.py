@@ -9,7 +9,7 @@ import pytest
 from rnnctl import __version__
 from rnnctl.diagnostics.known_answers import answers, known_ids, remember, remembered
 from rnnctl.diagnostics.known_answers.check import close
-from rnnctl.workflow.selftest import diagnose_run
+from rnnctl.diagnostics.selftest import diagnose_run
 
 
 @pytest.mark.parametrize("name", known_ids())

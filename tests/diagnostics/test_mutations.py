@@ -13,8 +13,8 @@ from torch import Tensor
 
 from rnnctl.diagnostics import curves, effect, gates, hold, lyapunov, reach
 from rnnctl.diagnostics.known_answers import answers
+from rnnctl.diagnostics.selftest import diagnose_run
 from rnnctl.nn import cells
-from rnnctl.workflow.selftest import diagnose_run
 
 Patch = pytest.MonkeyPatch
 

@@ -10,8 +10,12 @@ from typing import Any
 
 from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.diagnostics import checks, panel
+from rnnctl.diagnostics.about import data_record, model_record
 from rnnctl.diagnostics.known_answers import remembered
+from rnnctl.diagnostics.material import Material
+from rnnctl.diagnostics.measurements import MEASURES
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
+from rnnctl.diagnostics.text import Text, heldout
 from rnnctl.diagnostics.verdict import verdict
 from rnnctl.errors import UsageError
 from rnnctl.inference.environment import environment
@@ -23,10 +27,6 @@ from rnnctl.results.diagnostics import (
     ModelRecord,
 )
 from rnnctl.tasks.loading import Loaded
-from rnnctl.workflow.described import data_record, model_record
-from rnnctl.workflow.material import Material
-from rnnctl.workflow.measures import MEASURES
-from rnnctl.workflow.text import Text, heldout
 
 LANGUAGE_NAMES = ("use", "effect", "hold", "reach", "gates")
 CLASSIFIER_NAMES = ("effect", "position", "hold", "reach", "gates")

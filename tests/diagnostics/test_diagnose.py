@@ -15,18 +15,18 @@ from scipy.special import softmax
 
 from rnnctl.data.documents import Document
 from rnnctl.diagnostics import items, reach
+from rnnctl.diagnostics.diagnose import diagnose, headline
 from rnnctl.diagnostics.evidence import batched_logits
+from rnnctl.diagnostics.material import Material
+from rnnctl.diagnostics.measurements import MEASURES
 from rnnctl.diagnostics.settings import PRESETS
+from rnnctl.diagnostics.text import Text
 from rnnctl.diagnostics.traceable import ExactModel
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.classify import Predictor
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import DiagnosticsResult
 from rnnctl.tasks.loading import load
-from rnnctl.workflow.diagnose import diagnose, headline
-from rnnctl.workflow.material import Material
-from rnnctl.workflow.measures import MEASURES
-from rnnctl.workflow.text import Text
 
 MakeRun = Callable[..., Path]
 SMALL = replace(
@@ -368,7 +368,7 @@ def test_spoilt_contexts(make_run: MakeRun, prose: str) -> None:
 
 
 def test_the_headline_alone(make_run: MakeRun, prose: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rnnctl.workflow.diagnose.heldout", lambda loaded: running(prose))
+    monkeypatch.setattr("rnnctl.diagnostics.diagnose.heldout", lambda loaded: running(prose))
     found = headline(load(make_run(prose, level="char")), seconds=2)
     assert found.kind == "use_neff" and found.sentence
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from rnnctl.diagnostics import text as texts
+from rnnctl.diagnostics.text import read_text
 from rnnctl.tasks.loading import load
-from rnnctl.workflow import text as texts
-from rnnctl.workflow.text import read_text
 
 MakeRun = Callable[..., Path]
 LABELS = ("neg", "pos")

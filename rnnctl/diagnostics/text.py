@@ -12,9 +12,9 @@ from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
 from rnnctl.data.spread import places, spread
 from rnnctl.errors import DataError
+from rnnctl.inference.judged_text import choose
 from rnnctl.tasks.loading import Loaded
 from rnnctl.wording import plural
-from rnnctl.workflow.judged import choose
 
 MOST_CHARS = 5_000_000
 MOST_DOCUMENTS = 4000  # that are measured on

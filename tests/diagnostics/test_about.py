@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rnnctl.diagnostics.about import model_record
 from rnnctl.tasks.loading import load
-from rnnctl.workflow.described import model_record
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from rnnctl.diagnostics import (
     reach,
     use,
 )
+from rnnctl.diagnostics.material import Material
 from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
@@ -31,7 +32,6 @@ from rnnctl.results.diagnostics import (
     ReachRecord,
     UseRecord,
 )
-from rnnctl.workflow.material import Material
 
 ONE_DIRECTION = "the model reads in both directions: nothing is early for both"
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.text import Text
 from rnnctl.errors import RunError
 from rnnctl.inference.training_text import by_document
 from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier
 from rnnctl.results.diagnostics import DataRecord, ModelRecord
 from rnnctl.tasks.loading import Loaded, parameter_count
-from rnnctl.workflow.text import Text
 
 BLANK_LINES = re.compile(r"\n\s*\n")
 

@@ -12,6 +12,7 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError
 from rnnctl.inference.environment import environment
+from rnnctl.inference.judged_text import JudgedText, Part, choose, kept
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
@@ -22,7 +23,6 @@ from rnnctl.tasks.classification import classify_split, label_nats, measure
 from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.loading import Loaded
 from rnnctl.tasks.split_results import MOST_SUMS, check_finite, loss_of, sums_of
-from rnnctl.workflow.judged import Material, Part, choose, kept
 
 EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start
 
@@ -77,7 +77,7 @@ def evaluate(
 class _Evaluation:
     """One run on one split."""
 
-    def __init__(self, loaded: Loaded, found: Material, store: Store, window: int) -> None:
+    def __init__(self, loaded: Loaded, found: JudgedText, store: Store, window: int) -> None:
         self._loaded = loaded
         self._found = found
         self._store = store

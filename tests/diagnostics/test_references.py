@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from rnnctl.baselines.ngram import KneserNey
+from rnnctl.diagnostics.references import n_gram
 from rnnctl.diagnostics.use import Reference
 from rnnctl.tasks.loading import load
-from rnnctl.workflow.references import n_gram
 
 CommandLine = Callable[..., Any]
 

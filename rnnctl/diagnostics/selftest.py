@@ -38,8 +38,8 @@ def selftest(ids: Sequence[str] = ()) -> Iterator[Answer | SelftestResult]:
 
 def diagnose_run(path: Path, names: Sequence[str], items: Path | None) -> DiagnosticsResult:
     """Measure the run at `path` on the text that it keeps, as ``rnnctl diagnose`` does."""
+    from rnnctl.diagnostics.diagnose import diagnose
     from rnnctl.tasks.loading import load
-    from rnnctl.workflow.diagnose import diagnose
 
     return diagnose(load(path), names, items=items)
 

@@ -25,7 +25,7 @@ Part = Literal["test", "valid", "train", "all"]
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class JudgedText:
     """What is judged: `split` of `corpus`. `part` says which part of the user's text that is.
 
     `words` say more where it is not the whole part.
@@ -38,7 +38,7 @@ class Material:
     warnings: tuple[Warning_, ...] = ()
 
 
-def kept(loaded: Loaded, part: Part | None) -> Material:
+def kept(loaded: Loaded, part: Part | None) -> JudgedText:
     """The held-out documents in the run. UsageError where it keeps none."""
     run = loaded.run
     hint = f"name a corpus: `rnnctl evaluate {word(run.path)} CORPUS`"
@@ -53,7 +53,7 @@ def kept(loaded: Loaded, part: Part | None) -> Material:
     raise UsageError(f"{run.path} keeps no held-out text{called}", hint=hint)
 
 
-def _kept(loaded: Loaded, name: Part, documents: list[Document]) -> Material:
+def _kept(loaded: Loaded, name: Part, documents: list[Document]) -> JudgedText:
     running = loaded.run.heldout_running(name)
     words = _how_much(loaded, name, documents, running)
     if running:
@@ -61,7 +61,7 @@ def _kept(loaded: Loaded, name: Part, documents: list[Document]) -> Material:
     labels = tuple(sorted({d.label for d in documents if d.label is not None}))
     corpus = Corpus.from_documents({name: documents}, description="the held-out text of the run")
     corpus = replace(corpus, running=running, label_names=labels)
-    return Material(corpus, name, name, words)
+    return JudgedText(corpus, name, name, words)
 
 
 def _how_much(loaded: Loaded, name: str, documents: Sequence[Document], running: bool) -> str:
@@ -83,7 +83,7 @@ def choose(
     stdin: BinaryIO | None,
     *,
     other_labels: bool = False,
-) -> Material:
+) -> JudgedText:
     """Open the corpus and choose the part of it to judge by. DataError where it has none such.
 
     other_labels: whether documents may have labels that the run does not know.
@@ -110,7 +110,7 @@ def choose(
         return _everything(corpus)
     if part != "train" and part not in found:
         raise DataError(f"{corpus.description} has no part {part!r}", hint="leave --part out")
-    return Material(corpus, part, part)
+    return JudgedText(corpus, part, part)
 
 
 def _own(loaded: Loaded, settings: CorpusConfig) -> Corpus | None:
@@ -123,7 +123,7 @@ def _own(loaded: Loaded, settings: CorpusConfig) -> Corpus | None:
     return corpus if corpus.fingerprint == corpus_facts(loaded).get("fingerprint") else None
 
 
-def _of_own(corpus: Corpus, part: Part | None) -> Material:
+def _of_own(corpus: Corpus, part: Part | None) -> JudgedText:
     found = _held_out(corpus)
     if part is None and not found:
         raise DataError(
@@ -142,7 +142,7 @@ def _of_own(corpus: Corpus, part: Part | None) -> Material:
     warnings = (Warning_(code="trained_on", text=text),)
     if part == "all":
         return replace(_everything(corpus), warnings=warnings)
-    return Material(corpus, part, part, warnings=warnings)
+    return JudgedText(corpus, part, part, warnings=warnings)
 
 
 def _held_out(corpus: Corpus) -> list[Part]:
@@ -161,10 +161,10 @@ class _Joined:
             yield from part
 
 
-def _everything(corpus: Corpus) -> Material:
+def _everything(corpus: Corpus) -> JudgedText:
     """All of a corpus, however it is divided."""
     if _held_out(corpus):
         joined = _Joined(tuple(corpus.parts[name] for name in SPLITS if name in corpus.parts))
         mark = hashlib.sha256(f"{corpus.fingerprint} joined".encode()).hexdigest()
         corpus = replace(corpus, parts={"train": joined}, fingerprint=mark)
-    return Material(corpus, "train", "all")
+    return JudgedText(corpus, "train", "all")

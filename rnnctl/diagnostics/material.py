@@ -15,14 +15,14 @@ from rnnctl.diagnostics import items as item_files
 from rnnctl.diagnostics import sentences
 from rnnctl.diagnostics.evidence import Evidence, batched_logits
 from rnnctl.diagnostics.model_subject import ClassifierModelSubject
+from rnnctl.diagnostics.references import BagSubject, bag_of_words, n_gram
 from rnnctl.diagnostics.sample import Sample, from_texts
+from rnnctl.diagnostics.text import Text
 from rnnctl.diagnostics.use import Reference
 from rnnctl.errors import DataError
 from rnnctl.nn.models import Classifier
 from rnnctl.results.base import Warning_
 from rnnctl.tasks.loading import Loaded
-from rnnctl.workflow.references import BagSubject, bag_of_words, n_gram
-from rnnctl.workflow.text import Text
 
 Ids = NDArray[np.int64]
 MOST_SENTENCES = 3000

@@ -1,1 +1,0 @@
-"""What a command does from its inputs to its result."""

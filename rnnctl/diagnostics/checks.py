@@ -46,25 +46,16 @@ def _use_within_hold(measured: Measured) -> CrossCheck | None:
     use = measured.use.scalars.get("n_eff_foreign")
     if use is None or use.estimate is None:
         return CrossCheck(name=name, passed=None, text="the USE horizon is not a number")
-    bits = measured.hold.curves["state"]
-    last = _unbroken(bits)
+    held = measured.hold.scalars["bits_last"]
+    beyond = held.status == "censored"
+    last = (held.censored_at if beyond else held.estimate) or 0.0
     # a probe of 16 words sees the last traces of a text later than the loss does
-    passed = use.estimate <= AGREE**2 * max(1.0, last) or last >= bits.x[-1]
-    unit = bits.x_unit
+    passed = beyond or use.estimate <= AGREE**2 * max(1.0, last)
+    unit = held.unit
     text = f"{distance(use.estimate, unit)} against {distance(last, unit)} with measurable bits"
     if not passed:
         text += ": the loss depends on text from further back than single words can be read"
     return CrossCheck(name=name, passed=passed, text=text)
-
-
-def _unbroken(curve: Curve) -> float:
-    """Up to which distance every point's interval lies above 0: one further out may by chance."""
-    last = 0.0
-    for x, low in zip(curve.x, curve.lo, strict=True):
-        if low is None or low <= 0:
-            break
-        last = x
-    return last
 
 
 def _starts_agree(measured: Measured) -> CrossCheck | None:

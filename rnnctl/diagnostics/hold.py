@@ -1,9 +1,24 @@
-"""HOLD (D3): what could be read out of the state about a word read long ago?
+"""HOLD: what can be read out of the state about a word that was read some time ago?
 
-In held-out text one word is replaced by one of M, drawn uniformly; after k further tokens a linear
-probe guesses it from the state. Because the draw is independent of all other text, chance is
-exactly 0 bits and no part of the answer can leak from the context. Where words are spelled, it is a
-whole word that is replaced. Capacity in use, not merit: a good model forgets what does not matter.
+In held-out text some words are replaced by one of M, drawn uniformly; k tokens later a linear probe
+guesses from the state which one it was. Because the draw is independent of all other text, chance
+is exactly 0 bits and no part of the answer can leak from the context. Where words are spelled, it
+is a whole word that is replaced. What is found is capacity in use, not merit: a good model forgets
+what does not matter.
+
+log2 M − cross-entropy in bits on held-out data is a lower bound of the mutual information (Xu et
+al. 2020). How near it comes depends on the probe: with N examples of S numbers each, a linear probe
+reads less of a larger state. Therefore
+
+* N is a multiple of S (`Settings.plants_per_dimension`), the same for every model, and is reported;
+* the probe is also fitted on a quarter, a half and three quarters of the examples, and where the
+  value still rises by more than its interval, what it tends to is reported beside it.
+
+Intervals resample what the number depends on: the texts with the places of the words, and the fit
+of the probe (a jackknife that leaves out an eighth of the texts and fits anew), and which words
+were drawn (a jackknife over the M words).
+
+Axes: N examples, S numbers in the state, M choices, G groups of texts, K lags, R replicates.
 """
 
 from __future__ import annotations
@@ -11,14 +26,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import one_hot
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves, spelling
-from rnnctl.diagnostics.probes import FOLDS, held_out_bits
 from rnnctl.diagnostics.sample import Sample, enough, worth_shortening
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import StateSubject
@@ -26,22 +43,52 @@ from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import HoldRecord, Sampling
 
 Floats = NDArray[np.float64]
+States = NDArray[np.float32]
 Ids = NDArray[np.int64]
-Place = tuple[int, int]  # the first token of what is replaced, and the first after it
-PREFIX = 32  # tokens of natural text before the planted word
-SLACK = 24  # tokens of a spelled text within which a word begins and ends
+Place = tuple[int, int]
+"""The first token of what is replaced, and the first after it."""
+PREFIX = 32
+"""Tokens of natural text before the first planted word; fewer where the document begins there."""
+SLACK = 24
+"""Tokens of a spelled text within which a word begins and ends."""
+SPACING = 16
+"""Tokens between two planted words of one text: one word in 16 is another than was written."""
 BATCH = 256
+BLOCKS = 64
+"""Stretches of a running text in which words are planted."""
+GROUPS = 8
+"""Groups of texts that are left out in turn."""
+FEWEST_TEXTS = 5
+SHRINKAGE = (0.02, 0.2, 0.8)
+SCALES = np.concatenate([[0.0], np.geomspace(0.02, 4, 12)])  # 0: the uniform answer
+REFITTED = 5
+"""Lags of a state of more than `LARGE` numbers at which the probe is fitted anew for intervals."""
+SMALLEST = 1e-6
+"""Bits that count as none: rounding."""
+LARGE = 400
 
 
 @dataclass(frozen=True)
 class Plants:
-    """N texts (T, N) with a planted word of `width` tokens at PREFIX; its choice and its unit."""
+    """Texts with planted words.
+
+    `ids` (T, W): W windows side by side, padded at their ends. Of each of N planted words:
+    `window`, its column; `ends`, the first step after it; `choices`, which of `count` it is;
+    `groups`, the document that it stands in.
+    """
 
     ids: Ids
-    width: int
+    window: Ids
+    ends: Ids
     choices: Ids
     groups: Ids
     count: int
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+
+# -- planting ------------------------------------------------------------------------------------
 
 
 def measure(subject: StateSubject, sample: Sample, settings: Settings) -> HoldRecord:
@@ -56,13 +103,19 @@ def measure(subject: StateSubject, sample: Sample, settings: Settings) -> HoldRe
     places = None
     if fitted is not None and spelled:
         places = word_places(fitted[0], words, fitted[1], subject.vocab_size)
-    if fitted is None or (places is not None and sum(map(bool, places)) < FOLDS):
-        return _nothing(f"HOLD needs {FOLDS} texts of at least {PREFIX + width + 7} tokens")
+    if fitted is None or (places is not None and sum(map(bool, places)) < FEWEST_TEXTS):
+        return _nothing(f"HOLD needs {FEWEST_TEXTS} texts of at least {width + 7} tokens")
     units, longest = fitted
-    plants = plant(units, words, settings.planted, longest, draw, places)
-    lags = list(settings.hold_lags) or curves.octave_points(longest)
-    states = collect(subject, plants, lags)
-    return _record(states, plants, lags, sample, units, settings)
+    count = examples(subject, settings)
+    plants = plant(units, words, count, longest, draw, places)
+    return _measured(subject, plants, longest, sample, units, settings)
+
+
+def examples(subject: StateSubject, settings: Settings) -> int:
+    """N: `plants_per_dimension` for each number in the state, between the preset's bounds."""
+    size = subject.vector(subject.initial_state(1)).shape[1]
+    wanted = round(settings.plants_per_dimension * size)
+    return int(min(max(settings.planted, wanted), max(settings.planted, settings.most_planted)))
 
 
 def _spells(sample: Sample) -> bool:
@@ -95,20 +148,25 @@ def planted_words(sample: Sample, count: int, vocab_size: int, draw: np.random.G
     if not by_width:
         return np.zeros((0, 1), dtype=np.int64)
     largest = max(by_width.values(), key=len)
-    enough = min(count, 2 ** int(math.log2(len(largest))))
-    chosen = draw.permutation(len(largest))[:enough]
+    taken = min(count, 2 ** int(math.log2(len(largest))))
+    chosen = draw.permutation(len(largest))[:taken]
     return np.array([largest[int(k)] for k in chosen], dtype=np.int64)
 
 
+def _first(sample: Sample) -> int:
+    """The first place for a word: where a document begins, but not where a block does."""
+    return PREFIX if sample.block is not None or sample.running else 0
+
+
 def _units(sample: Sample, width: int, lag: int) -> tuple[Sample, int] | None:
-    """Enough texts for the folds, and the longest lag that they allow."""
+    """Enough texts for the groups, and the longest lag that they allow."""
     chosen = None
     while lag >= 4:
-        length = PREFIX + width + lag + 1
+        length = _first(sample) + width + lag + 1
         units = sample.at_least(2 * length if sample.running else length)
-        if worth_shortening(units, chosen[0] if chosen else None, fewest=FOLDS):
+        if worth_shortening(units, chosen[0] if chosen else None, fewest=FEWEST_TEXTS):
             chosen = (units, lag)
-        if enough(units, sample, 4 * FOLDS):
+        if enough(units, sample, 4 * FEWEST_TEXTS):
             break
         lag //= 2
     return chosen
@@ -136,21 +194,21 @@ def polarity(
         return None
     units, longest = fitted
     draw = np.random.default_rng((settings.seed, 31))
-    plants = plant(units, alike, settings.planted, longest, draw)
-    lags = list(settings.hold_lags) or curves.octave_points(longest)
-    states = {"state": collect(subject, plants, lags)["state"]}
-    return _record(states, plants, lags, sample, units, settings).curves["state"]
+    plants = plant(units, alike, examples(subject, settings), longest, draw)
+    lags = list(settings.hold_lags) or coarse(longest)
+    found = _read_out(subject, plants, lags, settings.seed, hidden=False)["state"]
+    return _curve(found, lags, sample, settings)
 
 
 def word_places(units: Sample, words: Ids, longest: int, vocab_size: int) -> list[list[Place]]:
     """Of each unit, the words that one of the spelled `words` (M, width) can take the place of."""
     table = _table(units, vocab_size)
     spaced = table[int(words[0, 0])][:1] in spelling.SPACED
-    found = []
+    first, found = _first(units), []
     for ids in units.ids:
         here = spelling.find_words(ids, table)
         both = [(int(here.starts[w]), int(here.ends[w])) for w in here.places(spaced=spaced)]
-        found.append([(a, b) for a, b in both if a >= PREFIX and b + longest <= len(ids)])
+        found.append([(a, b) for a, b in both if a >= first and b + longest <= len(ids)])
     return found
 
 
@@ -162,100 +220,517 @@ def plant(
     draw: np.random.Generator,
     places: Sequence[Sequence[Place]] | None = None,
 ) -> Plants:
-    """`count` windows with a random word each, spread evenly over the units.
+    """`count` random words planted in the texts `units`, with `longest` tokens of text after each.
 
-    `words` (M, width), or (P, M, width) where each window is given one of P sets of choices. It
-    replaces one of the unit's `places`, or as many tokens as it has, wherever they are.
+    `words` (M, width), or (P, M, width) where each word is drawn from one of P sets of choices. It
+    takes the place of one of the unit's `places`, or of as many tokens as it has, anywhere.
+    All texts are used, with as few words in one copy of a text as `count` asks for, and these at
+    least `SPACING` tokens (or four times their width) apart.
     """
     sets = words[None] if words.ndim == 2 else words
-    chosen = draw.integers(0, len(sets), count)
-    usable = [k for k in range(len(units.ids)) if places is None or places[k]]
-    groups = np.resize(draw.permutation(usable), count)
-    choices = draw.integers(0, sets.shape[1], count)
     width = sets.shape[2]
-    rows = []
-    for group, choice, which in zip(groups, choices, chosen, strict=True):
-        ids = units.ids[int(group)]
-        if places is None:
-            start = PREFIX + int(draw.integers(0, len(ids) - PREFIX - width - longest + 1))
-            end = start + width
-        else:
-            start, end = places[int(group)][int(draw.integers(0, len(places[int(group)])))]
-        parts = ids[start - PREFIX : start], sets[which, choice], ids[end : end + longest]
-        rows.append(np.concatenate(parts))
-    return Plants(np.stack(rows, axis=1), width, choices, groups, sets.shape[1])
+    spacing = max(SPACING, 4 * width)
+    usable = [k for k in range(len(units.ids)) if places is None or places[k]]
+    if units.block is not None:  # blocks of one text: fewer of them are read, with more words each
+        usable = [usable[k] for k in np.sort(draw.permutation(len(usable))[:BLOCKS])]
+    wanted = -(-count // len(usable))
+    columns: list[Ids] = []
+    window: list[int] = []
+    ends: list[int] = []
+    choices: list[int] = []
+    groups: list[int] = []
+    while len(ends) < count:
+        for group in draw.permutation(usable)[:count]:
+            ids = units.ids[int(group)]
+            if places is None:
+                chosen = _spread(len(ids) - width - longest, _first(units), wanted, spacing, draw)
+                spans = [(start, start + width) for start in chosen]
+            else:
+                spans = _apart(places[int(group)], wanted, spacing, draw)
+            begin = max(0, spans[0][0] - PREFIX)
+            parts, at, length = [], begin, 0
+            for start, end in spans:
+                choice = int(draw.integers(sets.shape[1]))
+                parts += [ids[at:start], sets[int(draw.integers(len(sets))), choice]]
+                length += start - at + width
+                at = end
+                window.append(len(columns))
+                ends.append(length)
+                choices.append(choice)
+                groups.append(int(group))
+            columns.append(np.concatenate([*parts, ids[at : at + longest]]))
+    kept = np.sort(draw.permutation(len(ends))[:count])
+    padded = np.zeros((max(map(len, columns)), len(columns)), dtype=np.int64)
+    for k, column in enumerate(columns):
+        padded[: len(column), k] = column
+    found = [np.array(part, dtype=np.int64)[kept] for part in (window, ends, choices, groups)]
+    return Plants(padded, found[0], found[1], found[2], found[3], sets.shape[1])
 
 
-def collect(subject: StateSubject, plants: Plants, lags: list[int]) -> dict[str, list[Floats]]:
-    """States (N, S) at each lag: the whole state, and h alone where that is not the same."""
-    parts: dict[str, list[list[Floats]]] = {"state": [], "h": []}
+def _spread(
+    last: int, first: int, wanted: int, spacing: int, draw: np.random.Generator
+) -> list[int]:
+    """Up to `wanted` starts from `first` to `last`, evenly apart, from a random one on."""
+    room = last - first
+    count = min(wanted, room // spacing + 1)
+    step = spacing if count == 1 else max(spacing, room // count)
+    offset = int(draw.integers(room - (count - 1) * step + 1))
+    return [first + offset + k * step for k in range(count)]
+
+
+def _apart(
+    places: Sequence[Place], wanted: int, spacing: int, draw: np.random.Generator
+) -> list[Place]:
+    """Up to `wanted` random places of a text, at least `spacing` tokens apart, in order."""
+    chosen: list[Place] = []
+    for k in draw.permutation(len(places)):
+        place = places[int(k)]
+        if all(abs(place[0] - other[0]) >= spacing for other in chosen):
+            chosen.append(place)
+        if len(chosen) == wanted:
+            break
+    return sorted(chosen)
+
+
+def collect(
+    subject: StateSubject, plants: Plants, lags: Sequence[int], *, hidden: bool = True
+) -> dict[str, list[States]]:
+    """States (N, S) at each lag: the whole state, and h alone where that is not the same.
+
+    Lag k is the state after k more tokens; in float32, whose errors are far below the probe's.
+    """
+    names = ("state", "h") if hidden else ("state",)
+    found: dict[str, list[States]] = {name: [] for name in names}
     ids = torch.from_numpy(plants.ids)
     for first in range(0, ids.shape[1], BATCH):
         columns = ids[:, first : first + BATCH]
+        rows = np.flatnonzero((plants.window >= first) & (plants.window < first + BATCH))
+        times = plants.ends[rows, None] + np.asarray(lags)[None]  # (rows, K)
         state, at = subject.initial_state(columns.shape[1]), 0
-        rows: dict[str, list[Floats]] = {"state": [], "h": []}
-        for lag in lags:
-            until = PREFIX + plants.width + lag
-            state = subject.read(columns[at:until], state)
-            at = until
-            for name, hidden_only in (("state", False), ("h", True)):
-                vector = subject.vector(state, hidden_only=hidden_only)
-                rows[name].append(vector.double().cpu().numpy())
-        for name in parts:
-            parts[name].append(rows[name])
-    joined = {
-        name: [np.concatenate([batch[k] for batch in batches]) for k in range(len(lags))]
-        for name, batches in parts.items()
-    }
-    if joined["h"][0].shape == joined["state"][0].shape:
-        del joined["h"]
-    return joined
+        for time in np.unique(times):
+            state = subject.read(columns[at:time], state)
+            at = int(time)
+            row, lag = np.nonzero(times == time)
+            for name in names:
+                vector = subject.vector(state, hidden_only=name == "h").float().cpu().numpy()
+                if not found[name]:
+                    shape = (len(plants), vector.shape[1])
+                    found[name] = [np.empty(shape, dtype=np.float32) for _ in lags]
+                for k in np.unique(lag):
+                    taken = rows[row[lag == k]]
+                    found[name][k][taken] = vector[plants.window[taken] - first]
+    if hidden and found["h"][0].shape == found["state"][0].shape:
+        del found["h"]
+    return found
 
 
-def _record(
-    states: dict[str, list[Floats]],
+# -- the probe -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """What a probe reads from the states of one lag.
+
+    `bits` (N,): of each example, by a probe fitted on the other groups of texts. `by_size`: mean
+    bits by the number of examples that the probe was fitted on. `texts` (G,) and `words` (M,): how
+    the mean changes when a group of texts, or one of the words, is left out; None where it was not
+    measured.
+    """
+
+    bits: Floats
+    by_size: dict[float, float]
+    texts: Floats | None
+    words: Floats
+
+
+def held_out_bits(states: States, choices: Ids, groups: Ids, count: int, *, seed: int) -> Floats:
+    """Bits about each example's choice that a probe fitted on other texts finds: (N,).
+
+    `states` (N, S); `choices` (N,) below `count`; examples of one group (document) are never on
+    both sides. Single values may be negative; only their mean is an estimate.
+    """
+    return read_out(states, choices, groups, count, seed=seed, refit=False).bits
+
+
+def read_out(
+    states: States,
+    choices: Ids,
+    groups: Ids,
+    count: int,
+    *,
+    seed: int,
+    refit: bool,
+    smaller: bool = True,
+) -> ReadOut:
+    """Probe the states (N, S) of one lag.
+
+    With `refit` also fits that leave out groups of texts, with `smaller` also on fewer examples.
+
+    A probe is a linear discriminant with a shrunk pooled covariance. Its shrinkage is chosen by the
+    loss on the first group, the scale of its scores for each group by the loss on all others, with
+    0, "uniform", among them.
+    """
+    fold = _folds(groups, seed)
+    order = np.argsort(fold, kind="stable")
+    parts = _Parts.of(states[order], choices[order], fold[order], count)
+    everyone = range(parts.groups)
+    fitted_on = len(states) * (1 - 1 / parts.groups)
+    first = [parts.scores(everyone[1:], shrinkage, [0])[0] for shrinkage in SHRINKAGE]
+    losses = [_nats(one, parts.truth[parts.rows[0]], 1 / fitted_on).mean(1).min() for one in first]
+    best = int(np.argmin(losses))
+    scores = np.empty((len(states), count))
+    scores[parts.rows[0]] = first[best]
+    for g in everyone[1:]:
+        train = [k for k in everyone if k != g]
+        scores[parts.rows[g]] = parts.scores(train, SHRINKAGE[best], [g])[g]
+    nats, ways = _chosen([scores], parts.truth, parts.fold, fitted_on)
+    bits = np.empty(len(states))
+    bits[order] = math.log2(count) - nats / math.log(2)
+    words = _without_words(parts, scores * SCALES[ways][parts.fold, None], fitted_on)
+    sizes = {fitted_on: float(bits.mean())}
+    if not refit:
+        return ReadOut(bits, sizes, None, words)
+    texts, two_less = _without_texts(parts, SHRINKAGE[best])
+    sizes[len(states) * (1 - 2 / parts.groups)] = two_less
+    return ReadOut(bits, sizes | (_smaller(parts) if smaller else {}), texts, words)
+
+
+def _folds(groups: Ids, seed: int) -> Ids:
+    """A fold for each example, the same within a text, about equally large."""
+    members, index = np.unique(groups, return_inverse=True)
+    order = np.random.default_rng((seed, 20)).permutation(len(members))
+    fold: Ids = (order % min(GROUPS, len(members)))[index]
+    return fold
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Examples by group of texts, and what a discriminant needs to be fitted on any of them.
+
+    `truth` and `fold` (N,) with the groups after one another, `rows` where each of them is. Per
+    group: states (n, S), counts (M,), sums of the states of each choice (M, S) and the sum of
+    squares and products (S, S); of the last three also the total at the end. In float32 and in
+    torch: NumPy's and SciPy's own threads beside torch's make small products several times slower.
+    """
+
+    truth: Ids
+    fold: Ids
+    rows: list[slice]
+    states: list[Tensor]
+    counts: list[Tensor]
+    sums: list[Tensor]
+    products: list[Tensor]
+    count: int
+
+    @classmethod
+    def of(cls, states: States, choices: Ids, fold: Ids, count: int) -> _Parts:
+        """Columns are standardised, those that never vary drop out: neither looks at a choice."""
+        mean, spread = states.mean(0, dtype=np.float64), states.std(0, dtype=np.float64)
+        used = spread > 1e-6 * max(1e-6, float(np.abs(mean).max(initial=0.0)))
+        scaled = torch.from_numpy((states[:, used] - mean[used]) / spread[used]).float()
+        onehot = one_hot(torch.from_numpy(choices), count).float()
+        ends = np.flatnonzero(np.diff(fold, append=-1)) + 1
+        made = cls(choices, fold, [], [], [], [], [], count)
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            part, told = scaled[start:end], onehot[start:end]
+            made.rows.append(slice(int(start), int(end)))
+            made.states.append(part)
+            made.counts.append(told.sum(0))
+            made.sums.append(told.T @ part)
+            made.products.append(part.T @ part)
+        for values in (made.counts, made.sums, made.products):
+            values.append(torch.stack(values).sum(0))
+        return made
+
+    @property
+    def groups(self) -> int:
+        """G."""
+        return len(self.states)
+
+    def _added(self, values: list[Tensor], train: Sequence[int]) -> Tensor:
+        """The sum over groups; the last entry of `values` is that over all of them."""
+        left = [g for g in range(self.groups) if g not in train]
+        if len(left) < len(train):
+            return values[-1] - torch.stack([values[g] for g in left]).sum(0)
+        return torch.stack([values[g] for g in train]).sum(0)
+
+    def scores(
+        self, train: Sequence[int], shrinkage: float, test: Sequence[int]
+    ) -> dict[int, Floats]:
+        """Discriminant scores (n, M) of the groups `test`, fitted on the groups `train`.
+
+        The covariance within choices is shrunk towards a multiple of 1.
+        """
+        if self.states[0].shape[1] == 0:
+            return {g: np.zeros((len(self.states[g]), self.count)) for g in test}
+        counts = self._added(self.counts, train)
+        means = self._added(self.sums, train) / counts.clamp(min=1)[:, None]  # (M, S)
+        within = self._added(self.products, train) - (means.T * counts) @ means
+        within /= counts.sum()
+        size = float(within.diagonal().mean())
+        within *= 1 - shrinkage
+        within.diagonal().add_(shrinkage * size + 1e-6)
+        factor, failed = torch.linalg.cholesky_ex(within)
+        if int(failed):  # rounding in a state that is almost constant
+            within.diagonal().add_(1e-3)
+            factor = torch.linalg.cholesky(within)
+        directions = torch.cholesky_solve(means.T.contiguous(), factor)  # (S, M)
+        offset = 0.5 * (means.T * directions).sum(0)
+        found = {}
+        for g in test:
+            scores = (self.states[g] @ directions - offset).double()
+            scores[:, counts == 0] = -50.0
+            found[g] = (scores - scores.amax(1, keepdim=True)).clamp(-1e4, 0).numpy()
+        return found
+
+
+def _nats(scores: Floats, truth: Ids, doubt: float, scales: Floats = SCALES) -> Floats:
+    """−ln of the truth's probability for each of C scales of the scores (n, M): (C, n).
+
+    A share `doubt` of the probability is spread over all choices: a probe that was never wrong on n
+    examples is not to be believed beyond 1 in n, and one mistake would cost any number of bits.
+    """
+    shifted = np.exp(scales[:, None, None] * (scores - scores.max(1, keepdims=True)))
+    chance = shifted[:, np.arange(len(truth)), truth] / shifted.sum(2)
+    nats: Floats = -np.log((1 - doubt) * chance + doubt / scores.shape[1])
+    return nats
+
+
+def _chosen(
+    scores: Sequence[Floats], truth: Ids, fold: Ids, fitted_on: float
+) -> tuple[Floats, Ids]:
+    """Nats (n,) of each example at the shrinkage and scale that are best on all other groups.
+
+    `scores`: (n, M) for each shrinkage. Also which way, shrinkage · C + scale, that was for each
+    group that `fold` (n,) names, in rising order: (G,).
+    """
+    every = np.concatenate([_nats(part, truth, 1 / (1 + fitted_on)) for part in scores])
+    members, index = np.unique(fold, return_inverse=True)
+    inside = index[:, None] == np.arange(len(members))  # (n, G)
+    of_group = every @ inside
+    ways = np.argmin(of_group.sum(1, keepdims=True) - of_group, axis=0)
+    nats: Floats = every[ways[index], np.arange(len(truth))]
+    return nats, ways
+
+
+def _without_texts(parts: _Parts, shrinkage: float) -> tuple[Floats, float]:
+    """(G,) mean bits without each group of texts, fitted anew, less their mean; and that mean."""
+    everyone = range(parts.groups)
+    total = len(parts.truth)
+    scores = np.empty((parts.groups, total, parts.count))  # without the first axis' group
+    for pair in combinations(everyone, 2):
+        found = parts.scores([k for k in everyone if k not in pair], shrinkage, pair)
+        for out, tested in (pair, pair[::-1]):
+            scores[out, parts.rows[tested]] = found[tested]
+    means = []
+    for out in everyone:
+        kept = parts.fold != out
+        nats, _ = _chosen(
+            [scores[out, kept]], parts.truth[kept], parts.fold[kept], total * (1 - 2 / parts.groups)
+        )
+        means.append(math.log2(parts.count) - float(nats.mean()) / math.log(2))
+    values = np.array(means)
+    return values - values.mean(), float(values.mean())
+
+
+def _smaller(parts: _Parts) -> dict[float, float]:
+    """Mean bits of probes that were fitted on a quarter and on half of the groups."""
+    everyone, found = range(parts.groups), {}
+    for share in (0.25, 0.5):
+        size = max(1, round(share * parts.groups))
+        gathered: list[list[Floats]] = [[] for _ in SHRINKAGE]
+        rows: list[Ids] = []
+        for first in range(0, parts.groups - size + 1, size):
+            train = range(first, first + size)
+            test = [g for g in everyone if g not in train]
+            for way, shrinkage in enumerate(SHRINKAGE):
+                by_group = parts.scores(train, shrinkage, test)
+                gathered[way] += [by_group[g] for g in test]
+            rows += [np.arange(parts.rows[g].start, parts.rows[g].stop) for g in test]
+        row = np.concatenate(rows)
+        fitted_on = len(parts.truth) * size / parts.groups
+        scores = [np.concatenate(part) for part in gathered]
+        nats, _ = _chosen(scores, parts.truth[row], parts.fold[row], fitted_on)
+        found[fitted_on] = math.log2(parts.count) - float(nats.mean()) / math.log(2)
+    return found
+
+
+def _without_words(parts: _Parts, scores: Floats, fitted_on: float) -> Floats:
+    """(M,) mean bits without each word, as a share of all bits there are, less their mean.
+
+    `scores` (N, M), scaled. What single examples add to it is taken out: that belongs to the texts.
+    """
+    if parts.count <= 2:
+        return np.zeros(parts.count)
+    doubt, truth = 1 / (1 + fitted_on), parts.truth
+    fewer = math.log(parts.count - 1)
+    shares, spread = [], 0.0
+    for word in range(parts.count):
+        rows = truth != word
+        others = np.delete(scores[rows], word, axis=1)
+        nats = _nats(others, truth[rows] - (truth[rows] > word), doubt, np.ones(1))[0]
+        shares.append(1 - float(nats.mean()) / fewer)
+        spread += float((nats / fewer).var()) / parts.count
+    values = math.log2(parts.count) * np.array(shares)
+    values -= values.mean()
+    by_words = (parts.count - 1) / parts.count * float(values @ values)
+    by_chance = math.log2(parts.count) ** 2 * spread / len(truth)
+    if by_words <= by_chance:
+        return np.zeros(parts.count)
+    return values * math.sqrt(1 - by_chance / by_words)
+
+
+# -- from read-outs to curves and numbers --------------------------------------------------------
+
+
+def _read_out(
+    subject: StateSubject,
     plants: Plants,
-    lags: list[int],
+    lags: Sequence[int],
+    seed: int,
+    *,
+    hidden: bool = True,
+    further: bool = False,
+) -> dict[str, dict[int, ReadOut]]:
+    """Read-outs by part of the state and lag; `further` ones lie between others."""
+    found: dict[str, dict[int, ReadOut]] = {}
+    for name, by_lag in collect(subject, plants, lags, hidden=hidden).items():
+        size = by_lag[0].shape[1]
+        anew = set() if further and size > LARGE else refitted_at(lags, size)
+        found[name] = {
+            lag: read_out(
+                states,
+                plants.choices,
+                plants.groups,
+                plants.count,
+                seed=seed,
+                refit=lag in anew,
+                smaller=name == "state",
+            )
+            for lag, states in zip(lags, by_lag, strict=True)
+        }
+    return found
+
+
+def refitted_at(lags: Sequence[int], size: int) -> set[int]:
+    """The lags at which the probe of a state of `size` numbers is fitted anew; all if it is small.
+
+    Between them what the fits say of the error is interpolated.
+    """
+    if size <= LARGE or len(lags) <= REFITTED:
+        return set(lags)
+    return {lags[round(k)] for k in np.linspace(0, len(lags) - 1, REFITTED)}
+
+
+def coarse(longest: int) -> list[int]:
+    """Lags to begin with: two an octave up to 32, then one, and the longest."""
+    points = curves.octave_points(longest)
+    return [lag for lag in points if lag <= 32 or lag & (lag - 1) == 0 or lag == longest]
+
+
+def finer(lags: Sequence[int], bits: Sequence[float], *, most: int = 4) -> list[int]:
+    """Further lags between the two where the bits fall below half; [] if those are neighbours."""
+    fit = statistics.isotonic(bits)
+    below = np.flatnonzero(fit <= fit[0] / 2)
+    if not len(below) or below[0] == 0:
+        return []
+    low, high = lags[int(below[0]) - 1], lags[int(below[0])]
+    inside = high - low - 1
+    if inside <= most:
+        return list(range(low + 1, high))
+    return [low + round(k * (high - low) / (most + 1)) for k in range(1, most + 1)]
+
+
+def _measured(
+    subject: StateSubject,
+    plants: Plants,
+    longest: int,
     sample: Sample,
     units: Sample,
     settings: Settings,
 ) -> HoldRecord:
+    """Read out at half octaves, then at single lags around where half of the bits are gone."""
+    lags = list(settings.hold_lags) or coarse(longest)
+    found = _read_out(subject, plants, lags, settings.seed)
+    while not settings.hold_lags:
+        further = finer(lags, [float(found["state"][lag].bits.mean()) for lag in lags])
+        if not further:
+            break
+        more_found = _read_out(subject, plants, further, settings.seed, further=True)
+        for name, more in more_found.items():
+            found[name] |= more
+        lags = sorted({*lags, *further})
+    drawn = {name: _curve(by_lag, lags, sample, settings) for name, by_lag in found.items()}
+    means = bootstrapped(found["state"], lags, settings)
     x = np.array([sample.distance(lag) for lag in lags])
-    drawn: dict[str, Curve] = {}
-    scalars: dict[str, Estimate] = {}
-    members, index = np.unique(plants.groups, return_inverse=True)
-    for name, by_lag in states.items():
-        sums = curves.Sums.empty(
-            len(members), len(lags), seed=settings.seed, resamples=settings.resamples
-        )
-        for k, vectors in enumerate(by_lag):
-            bits = held_out_bits(
-                vectors, plants.choices, plants.groups, plants.count, seed=settings.seed
-            )
-            sums.add(index, k, bits)
-        drawn[name] = curves.curve(x, sums.means, sums.n, x_unit=sample.unit, y_unit="bits")
-        if name == "state":
-            scalars = summaries(x, sums, plants.count, sample)
+    texts = len(np.unique(plants.groups))
+    scalars = summaries(x, means, plants.count, texts, sample)
+    size = subject.vector(subject.initial_state(1)).shape[1]
     status = "ok" if scalars["hold_half"].status != "undefined" else "undefined"
-    return HoldRecord.model_validate(
-        {
-            "status": status,
-            "note": scalars["hold_half"].note,
-            "sampling": Sampling(
-                unit=units.resampling_unit, n=len(members), items=len(plants.choices)
-            ),
-            "scalars": scalars,
-            "curves": drawn,
-            "choices": plants.count,
-        }
+    if status == "ok":
+        scalars |= _tending(x, found["state"], lags, means, scalars, plants.count, texts, sample)
+    return HoldRecord(
+        status=status,
+        note=scalars["hold_half"].note if status != "ok" else "",
+        sampling=Sampling(unit=units.resampling_unit, n=texts, items=len(plants)),
+        scalars=scalars,
+        curves=drawn,
+        choices=plants.count,
+        examples=len(plants),
+        dimensions=size,
+        examples_per_dimension=len(plants) / size,
     )
 
 
-def summaries(x: Floats, sums: curves.Sums, count: int, sample: Sample) -> dict[str, Estimate]:
-    """bits_0, bits_100, hold_half, hold_auc."""
-    n, means = len(sums.sums), sums.means
+def bootstrapped(
+    found: dict[int, ReadOut], lags: Sequence[int], settings: Settings
+) -> statistics.Bootstrapped:
+    """Mean bits at each lag (K,) with replicates (R, K) that vary as the two jackknives say.
+
+    A replicate adds the deviations of all left-out groups, each with a normal weight, so that lags
+    vary together as they do in the data; Student's quantile stands for the few groups.
+    """
+    estimate = np.array([float(found[lag].bits.mean()) for lag in lags])
+    known = [(lag, texts) for lag in lags if (texts := found[lag].texts) is not None]
+    table = np.array([texts for _, texts in known])  # (lags with refits, G)
+    groups = table.shape[1]
+    at = np.log1p(np.array([lag for lag, _ in known]))
+    here = np.log1p(np.asarray(lags, dtype=np.float64))
+    texts = np.stack([np.interp(here, at, table[:, g]) for g in range(groups)])  # (G, K)
+    words = np.stack([found[lag].words for lag in lags], axis=1)  # (M, K)
+    draw = np.random.default_rng((settings.seed, 32))
+    student = statistics.t_quantile(groups - 1) / 1.959964
+    replicates = np.tile(estimate, (settings.resamples, 1))
+    for deviations, wider in ((texts, student), (words, 1.0)):
+        units = len(deviations)
+        weights = draw.standard_normal((settings.resamples, units))
+        replicates += wider * math.sqrt((units - 1) / units) * weights @ deviations
+    # no error in n examples is no proof of none: what one in n would cost
+    unseen = math.log2(math.e) / np.array([len(found[lag].bits) for lag in lags])
+    replicates += draw.standard_normal((settings.resamples, 1)) * unseen
+    lo, hi = statistics.percentiles(replicates)
+    return statistics.Bootstrapped(estimate, lo, hi, replicates)
+
+
+def _curve(
+    found: dict[int, ReadOut], lags: Sequence[int], sample: Sample, settings: Settings
+) -> Curve:
+    means = bootstrapped(found, lags, settings)
+    x = [sample.distance(lag) for lag in lags]
+    n = [len(found[lag].bits) for lag in lags]
+    return curves.curve(x, means, n, x_unit=sample.unit, y_unit="bits")
+
+
+def summaries(
+    x: Floats, means: statistics.Bootstrapped, count: int, n: int, sample: Sample
+) -> dict[str, Estimate]:
+    """bits_0, bits_100, bits_last, hold_half, hold_auc. `n`: texts behind the intervals."""
     at_once = curves.estimate(float(means.estimate[0]), means.replicates[:, 0], n=n, unit="bits")
-    found = {"bits_0": at_once, "bits_100": _bits_at(x, means, 100.0, n, sample)}
+    found = {
+        "bits_0": at_once,
+        "bits_100": _bits_at(x, means, 100.0, n, sample),
+        "bits_last": _last(x, means, n, sample),
+    }
     if at_once.ci95[0] is None or at_once.ci95[0] <= 0:
         note = "the state holds nothing measurable of the word that was just read"
         return {
@@ -263,15 +738,7 @@ def summaries(x: Floats, sums: curves.Sums, count: int, sample: Sample) -> dict[
             "hold_half": curves.missing("undefined", note, unit=sample.unit),
             "hold_auc": curves.missing("undefined", note),
         }
-
-    def half(at: Floats, fit: Floats) -> float:
-        # what noise leaves of nothing is no slope: the fall is to a hundredth at most
-        return statistics.crossing(at, fit, fit[0] / 2, decay=True, floor=fit[0] / 100)
-
-    value, replicates = curves.falling_horizons(x, means, np.ones(len(x)), half)
-    found["hold_half"] = curves.estimate(
-        value, replicates, n=n, unit=sample.unit, largest=float(x[-1])
-    )
+    found["hold_half"] = _half(x, means, n, sample)
     grid = np.geomspace(x[1], x[-1], 64)
 
     def area(fit: Floats) -> float:
@@ -283,6 +750,50 @@ def summaries(x: Floats, sums: curves.Sums, count: int, sample: Sample) -> dict[
     return found
 
 
+def _half(x: Floats, means: statistics.Bootstrapped, n: int, sample: Sample) -> Estimate:
+    """Where half of the bits are gone; the interval holds both lags between which that happens."""
+
+    def half(at: Floats, fit: Floats) -> float:
+        # what noise leaves of nothing is no slope: the fall is to a hundredth at most
+        return statistics.crossing(at, fit, fit[0] / 2, decay=True, floor=fit[0] / 100)
+
+    value, replicates = curves.falling_horizons(x, means, np.ones(len(x)), half)
+    found = curves.estimate(value, replicates, n=n, unit=sample.unit, largest=float(x[-1]))
+    if found.estimate is None:
+        return found
+    high = int(np.searchsorted(x, found.estimate))
+    low = max(0, high - 1)
+    ends = found.ci95
+    return found.model_copy(
+        update={
+            "ci95": (
+                float(x[low]) if ends[0] is None else min(ends[0], float(x[low])),
+                None if ends[1] is None else max(ends[1], float(x[min(high, len(x) - 1)])),
+            )
+        }
+    )
+
+
+def _last(x: Floats, means: statistics.Bootstrapped, n: int, sample: Sample) -> Estimate:
+    """The longest distance with bits above 0, all distances looked at together.
+
+    Each single interval holds the truth 95 times in 100; the largest of 25 errors is larger. The
+    band here holds all of them at once (the largest standardised deviation of the replicates).
+    """
+    spread = means.replicates.std(axis=0)
+    off = np.abs(means.replicates - means.estimate) / np.maximum(spread, SMALLEST)
+    above = means.estimate > np.quantile(off.max(axis=1), 0.95) * spread + SMALLEST
+    last = float(x[above][-1]) if above.any() else 0.0
+    beyond = bool(above.any() and above[-1])
+    return Estimate(
+        estimate=None if beyond else last,
+        n=n,
+        unit=sample.unit,
+        status="censored" if beyond else "ok",
+        censored_at=last if beyond else None,
+    )
+
+
 def _bits_at(
     x: Floats, means: statistics.Bootstrapped, distance: float, n: int, sample: Sample
 ) -> Estimate:
@@ -292,3 +803,65 @@ def _bits_at(
     replicates = np.array([statistics.interpolated(x, row, distance) for row in means.replicates])
     value = float(statistics.interpolated(x, means.estimate, distance))
     return curves.estimate(value, replicates, n=n, unit="bits")
+
+
+def extrapolated(by_size: dict[float, float]) -> tuple[float, float]:
+    """What bits tend to with ever more examples, and the error of that.
+
+    The loss of a probe exceeds that of the best one by about a / n with n examples, so a straight
+    line over 1 / n through the larger sizes; a line through the smaller ones says how well it fits.
+    """
+    sizes = sorted(by_size)
+    inverse = np.array([1 / size for size in sizes])
+    bits = np.array([by_size[size] for size in sizes])
+    ends = [
+        float(np.polyfit(inverse[part], bits[part], 1)[1])
+        for part in (slice(-3, None), slice(0, -1))
+    ]
+    return ends[0], abs(ends[0] - ends[1])
+
+
+def _tending(
+    x: Floats,
+    found: dict[int, ReadOut],
+    lags: Sequence[int],
+    means: statistics.Bootstrapped,
+    scalars: dict[str, Estimate],
+    count: int,
+    n: int,
+    sample: Sample,
+) -> dict[str, Estimate]:
+    """`bits_0` and `hold_half` of a probe of very many examples, where they leave the interval."""
+    measured = [lag for lag in lags if found[lag].texts is not None]
+    limits = [extrapolated(found[lag].by_size) for lag in measured]
+    rise = np.array(
+        [max(0.0, limit - float(found[lag].bits.mean())) for lag, (limit, _) in
+         zip(measured, limits, strict=True)]
+    )  # fmt: skip
+    here, at = (np.log1p(np.asarray(part, dtype=np.float64)) for part in (lags, measured))
+    shift = np.interp(here, at, rise)
+    doubt = np.interp(here, at, [error for _, error in limits])
+    draw = np.random.default_rng(33).standard_normal((len(means.replicates), 1))
+    most = math.log2(count)
+    moved = statistics.Bootstrapped(
+        np.minimum(most, means.estimate + shift),
+        means.lo,
+        means.hi,
+        np.minimum(most, means.replicates + shift + draw * doubt / 2),
+    )
+    tends = {
+        "bits_0": curves.estimate(
+            float(moved.estimate[0]), moved.replicates[:, 0], n=n, unit="bits"
+        ),
+        "hold_half": _half(x, moved, n, sample),
+    }
+    return {
+        f"{name}_extrapolated": value
+        for name, value in tends.items()
+        if not _inside(value.estimate, scalars[name].ci95)
+    }
+
+
+def _inside(value: float | None, ends: tuple[float | None, float | None]) -> bool:
+    low, high = ends
+    return value is None or ((low is None or low <= value) and (high is None or value <= high))

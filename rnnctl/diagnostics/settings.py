@@ -34,8 +34,11 @@ class Settings:
     distance_words: int = 128
     evidence: int = 64
     filler_words: int = 200
-    # HOLD: planted sequences, choices, longest lag (tokens)
-    planted: int = 1024
+    # HOLD: planted words, as many for each number in the state, but between the two bounds, so that
+    # small and large states are read equally well; choices, longest lag (tokens)
+    plants_per_dimension: float = 2.0
+    planted: int = 256
+    most_planted: int = 2048
     choices: int = 16
     hold_lag: int = 128
     hold_lags: tuple[int, ...] = ()  # in the place of half octaves
@@ -59,7 +62,9 @@ FULL = Settings(
     swaps=4000,
     distance_words=256,
     evidence=256,
-    planted=2048,
+    plants_per_dimension=4.0,
+    planted=512,
+    most_planted=4096,
     hold_lag=256,
     sequences=256,
     reach_lags=200,
@@ -82,6 +87,6 @@ def for_spelled(settings: Settings, units_per_token: float) -> Settings:
         n_max=round(settings.n_max * min(2.0, longer)),
         swaps=settings.swaps // 4,
         distance_words=max(32, settings.distance_words // 4),
-        planted=settings.planted // 2,
+        plants_per_dimension=settings.plants_per_dimension / 2,
         hold_lag=max(settings.hold_lag, min(800, round(105 / units_per_token))),
     )

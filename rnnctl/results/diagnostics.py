@@ -131,11 +131,17 @@ class EffectRecord(Measurement):
 class HoldRecord(Measurement):
     """What a linear probe can read out of the state about a word planted earlier (D3).
 
-    Scalars: `hold_half`, `bits_0`, `bits_100`, `hold_auc`; curves `state` (full state), `h`
-    (hidden state only), for classifiers `polarity` (one of two evidence sentences), in bits.
+    Scalars: `hold_half`, `bits_0`, `bits_100`, `bits_last` (longest distance with bits above 0, all
+    distances looked at together), `hold_auc`; where more examples for the probe would move a number
+    out of its interval, what it tends to: `bits_0_extrapolated`, `hold_half_extrapolated`. Curves
+    `state` (full state), `h` (hidden state only), for classifiers `polarity` (one of two evidence
+    sentences), in bits.
     """
 
     choices: int = Field(16, description="M planted words: at most log2 M bits")
+    examples: int | None = Field(None, description="N planted words that the probe learns from")
+    dimensions: int | None = Field(None, description="S numbers in the state")
+    examples_per_dimension: float | None = Field(None, description="N / S")
 
 
 class ReachBlock(Record):

@@ -10,9 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnctl.diagnostics import curves, hold, spelling
+from rnnctl.diagnostics import hold, spelling
+from rnnctl.diagnostics.known_answers.language import WindowModel
+from rnnctl.diagnostics.known_answers.toys import random_text
 from rnnctl.diagnostics.sample import Sample
-from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.settings import PRESETS, Settings
+from rnnctl.statistics import Bootstrapped
 
 LETTERS = [bytes([c]) for c in b"abcdefghij .\n"]
 SUBWORDS = [*LETTERS, *(b" " + a + b for a in LETTERS[:6] for b in LETTERS[:6])]
@@ -45,9 +48,16 @@ def spelled(table: list[bytes], subwords: bool) -> Sample:
 
 
 @pytest.mark.parametrize("table", [LETTERS, SUBWORDS])
-def test_whole_words_are_replaced(table: list[bytes]) -> None:
+def test_whole_words_are_replaced(table: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     sample = spelled(table, table is SUBWORDS)
-    seen: list[Tensor] = []
+    seen: list[hold.Plants] = []
+    original = hold.plant
+
+    def spy(*args: Any, **named: Any) -> hold.Plants:
+        seen.append(original(*args, **named))
+        return seen[-1]
+
+    monkeypatch.setattr(hold, "plant", spy)
 
     class Reader:
         vocab_size = len(table)
@@ -56,7 +66,6 @@ def test_whole_words_are_replaced(table: list[bytes]) -> None:
             return (torch.zeros(1, batch, 1),)
 
         def read(self, ids: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            seen.append(ids)
             return state
 
         def vector(self, state: tuple[Tensor, ...], *, hidden_only: bool = False) -> Tensor:
@@ -66,9 +75,10 @@ def test_whole_words_are_replaced(table: list[bytes]) -> None:
     assert found.choices == 16 and found.sampling is not None and found.sampling.n == 24
     bits = found.curves["state"]
     assert all(y is not None and abs(y) < 0.05 for y in bits.y)  # of states that know nothing
-    columns = torch.cat(seen[: len(bits.x)]).T.numpy()
+    (plants,) = seen
     known = set(re.findall(r"\w+", " ".join(text_of(ids, table) for ids in sample.ids)))
-    for ids in columns:
+    for k, column in enumerate(plants.ids.T):
+        ids = column[: plants.ends[plants.window == k].max() + 16]
         inside = re.findall(r"\w+", text_of(ids, table))[1:-1]  # the window cuts the outer ones
         assert set(inside) <= known
         assert "  " not in text_of(ids, table)
@@ -86,8 +96,97 @@ def test_words_of_one_kind_are_swapped() -> None:
 @pytest.mark.parametrize("rest", [0.02, 1e-9, 0.0, -0.02])
 def test_half_does_not_hang_on_what_noise_leaves_of_nothing(rest: float) -> None:
     """4 bits at once and none one step later: whether none is +0 or −0 changes little."""
-    sums = curves.Sums.empty(12, 3, seed=0, resamples=200)
-    for point, bits in enumerate((4.0, rest, -0.03)):
-        sums.add(np.arange(12), point, np.full(12, bits))
-    found = hold.summaries(np.arange(3.0), sums, 16, Sample(ids=()))["hold_half"]
+    bits = np.array([4.0, rest, -0.03])
+    means = Bootstrapped(bits, bits, bits, np.tile(bits, (200, 1)))
+    found = hold.summaries(np.arange(3.0), means, 16, 12, Sample(ids=()))["hold_half"]
     assert found.estimate == pytest.approx(0.15, abs=0.02)
+
+
+def test_many_words_are_planted_in_one_text_and_their_states_are_theirs() -> None:
+    """Each state is the one after the planted word and so many tokens."""
+    counter = torch.arange(400)
+
+    class Position:
+        """A state that is the last token read."""
+
+        vocab_size = 400
+
+        def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+            return (torch.zeros(1, batch, 1),)
+
+        def read(self, ids: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+            return (ids[-1][None, :, None].float(),) if len(ids) else state
+
+        def vector(self, state: tuple[Tensor, ...], *, hidden_only: bool = False) -> Tensor:
+            return state[0][0]
+
+    units = Sample(ids=tuple(counter.numpy() for _ in range(6)))
+    words = np.array([[1000], [1001]])
+    draw = np.random.default_rng(0)
+    plants = hold.plant(units, words, 60, 32, draw)
+    assert len(plants) == 60 and set(np.bincount(plants.groups)) == {10}
+    states = hold.collect(Position(), plants, [0, 1, 32])["state"]
+    np.testing.assert_array_equal(states[0][:, 0], 1000 + plants.choices)
+    natural = states[2][:, 0] < 400
+    assert natural.mean() > 0.5  # other words may have been planted there
+    np.testing.assert_array_equal((states[2] - states[1])[natural], 31)
+    for window in range(plants.ids.shape[1]):
+        starts = np.sort(plants.ends[plants.window == window])
+        assert (np.diff(starts) >= hold.SPACING).all()
+
+
+def test_a_document_can_be_read_from_its_first_word() -> None:
+    """What stands at the beginning of a document is what memory is about."""
+    units = Sample(ids=tuple(np.arange(40) for _ in range(8)))
+    plants = hold.plant(units, np.array([[50], [51]]), 4000, 32, np.random.default_rng(1))
+    begins = {int(plants.ends[k]) for k in range(len(plants))}
+    assert min(begins) == 1 and max(begins) == 8
+
+
+@pytest.mark.parametrize(("delay", "low", "high"), [(17, 16, 17), (19, 18, 19), (22, 21, 22)])
+def test_delays_between_half_octaves_are_told_apart(delay: int, low: int, high: int) -> None:
+    text = random_text(60, 160, vocabulary=16)
+    found = hold.measure(WindowModel(delay, 16), text, Settings(planted=256, most_planted=256))
+    half = found.scalars["hold_half"]
+    assert half.estimate is not None and low <= half.estimate <= high
+    assert half.ci95 == (low, high)
+
+
+def test_small_and_large_states_get_equally_many_examples_a_number() -> None:
+    class Sized:
+        vocab_size = 4
+
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+            return (torch.zeros(1, batch, self.size),)
+
+        def vector(self, state: tuple[Tensor, ...], *, hidden_only: bool = False) -> Tensor:
+            return state[0][0]
+
+    for settings in PRESETS.values():
+        counts = [hold.examples(Sized(size), settings) / size for size in (256, 616, 1024)]  # type: ignore[arg-type]
+        assert counts == [settings.plants_per_dimension] * 3
+
+
+def test_what_more_examples_would_read_is_found_where_it_is_known() -> None:
+    """Bits that miss their limit by a / n: three sizes give the limit back, with its error."""
+    sizes = (128, 256, 384, 448)
+    limit, error = hold.extrapolated({n: 3.0 - 40 / n for n in sizes})
+    assert limit == pytest.approx(3.0) and error == pytest.approx(0.0, abs=1e-9)
+    bent, error = hold.extrapolated({n: 3.0 - 40 / n - 4000 / n**2 for n in sizes})
+    assert abs(bent - 3.0) < error
+
+
+def test_bits_by_chance_are_no_memory() -> None:
+    """Of 25 lags without a bit one looks better than 95 in 100; all together they do not."""
+    draw = np.random.default_rng(0)
+    x, wrong = np.arange(25.0), 0
+    for _ in range(200):
+        replicates = draw.standard_normal((400, 25)) * 0.01
+        bits = draw.standard_normal(25) * 0.01
+        means = Bootstrapped(bits, bits, bits, bits + replicates)
+        last = hold._last(x, means, 10, Sample(ids=()))
+        wrong += last.estimate != 0
+    assert wrong <= 0.1 * 200

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnnctl.diagnostics import hold, probes
+from rnnctl.diagnostics import hold
 from rnnctl.diagnostics.known_answers.check import Check, close, holds, numbers
 from rnnctl.diagnostics.known_answers.language import LeakyModel, RandomStates, WindowModel
 from rnnctl.diagnostics.known_answers.toys import random_text
@@ -26,13 +26,13 @@ def bits(
 ) -> tuple[Floats, hold.Plants, Floats]:
     """Mean bits at each lag (K,), the plants, and the bits of each sequence (K, N)."""
     draw = np.random.default_rng(13)
-    units = random_text(100, hold.PREFIX + lags[-1] + 4, vocabulary=vocabulary)
+    units = random_text(100, 4 * hold.PREFIX + lags[-1] + 4, vocabulary=vocabulary)
     words = np.arange(CHOICES)[:, None]
     plants = hold.plant(units, words, planted, lags[-1], draw)
     states = hold.collect(subject, plants, lags)["state"]
     each = np.stack(
         [
-            probes.held_out_bits(part, plants.choices, plants.groups, plants.count, seed=0)
+            hold.held_out_bits(part, plants.choices, plants.groups, plants.count, seed=0)
             for part in states
         ]
     )

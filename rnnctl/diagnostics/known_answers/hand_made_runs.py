@@ -546,6 +546,8 @@ def check_delay_lines(diagnose: Diagnose) -> Iterator[Check]:
     for delay in DELAYS:
         found = measured(delay_line(delay), diagnose, "use", "hold", "reach")
         name = f"{delay} words"
+        half = scalar(found.hold, "hold_half")
+        yield _within(f"{name}: half of the bits", delay - 1, delay, half)
         yield covers(f"{name}: bits at once", 4.0, scalar(found.hold, "bits_0"), rounding=0.02)
         yield _within(f"{name}: gradient", delay - 2, delay - 1, scalar(found.reach, "half_life"))
         exploding = found.reach is None or found.reach.status == "exploding"

@@ -32,8 +32,9 @@ SWAPS = 600
 DECAY = 0.3
 HIDDEN = 6
 SETTINGS = Settings(
-    resamples=50, resets=32, n_max=32, swaps=32, distance_words=32, planted=100, hold_lag=16,
-    choices=4, sequences=8, reach_lags=24, exponents=4, lyapunov_steps=120, lyapunov_burn_in=20,
+    resamples=50, resets=32, n_max=32, swaps=32, distance_words=32, planted=100, most_planted=100,
+    hold_lag=16, choices=4, sequences=8, reach_lags=24, exponents=4, lyapunov_steps=120,
+    lyapunov_burn_in=20,
 )  # fmt: skip
 
 

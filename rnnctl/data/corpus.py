@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,15 @@ from rnnctl.data.collections import (
 )
 from rnnctl.data.columns import FIRST_WORD, Columns, find_column, looks_labelled, pick_columns
 from rnnctl.data.documents import SPLITS, Document, Reading
-from rnnctl.data.labels import in_order, nearest, one_writing, resembling, said, unify
+from rnnctl.data.labels import (
+    in_order,
+    nearest,
+    one_writing,
+    resembling,
+    said,
+    several_labels,
+    unify,
+)
 from rnnctl.data.packing import Reads, archive_kind, compression, copy_stream
 from rnnctl.data.recognition import few_first_words
 from rnnctl.data.running import RunningText
@@ -47,6 +56,7 @@ _MANY_LABELS = 20
 _SHOWN_LABELS = 12
 _SHOWN_LINES = 3
 _SHOWN_TABLES = 4
+_NO_LABELS = ("", "-1", "?")  # what test files hold whose labels are kept back
 
 
 @dataclass(frozen=True)
@@ -174,7 +184,7 @@ class _Opener:
             return self._labelled_by_folder(opened, files)
         if self.config.read_as == "lines" and self.unit == "none":
             self.unit = "line"
-        self._say_texts([file for group in files.values() for file in group])
+        self._say_texts(files)
         self.reading = Reading("text", self.unit, self.config.encoding)
         if self.unit == "none":
             return self._running(files)
@@ -400,7 +410,7 @@ class _Opener:
         within, left_out = in_label_folders(sources)
         self.warnings += left_out
         self.reading = Reading("text", "file", self.config.encoding)
-        self._say_texts(every)
+        self._say_texts(files)
         given: dict[str, list[Collection]] = {}
         for name, group in files.items():
             kept = [file for file in group if file.name in within]
@@ -408,11 +418,14 @@ class _Opener:
             given[name] = [TextUnits(kept, "file", labels)]
         return self._documents({n: combine(group) for n, group in self._unified(given).items()})
 
-    def _say_texts(self, files: Sequence[TextFile]) -> None:
+    def _say_texts(self, splits: Mapping[str, Sequence[TextFile]]) -> None:
         if not self.config.sources:
             return
+        files = [file for group in splits.values() for file in group]
         chars = sum(file.chars for file in files)
         what = files[0].name if len(files) == 1 else plural(len(files), "file")
+        if len(splits) > 1:
+            what += f" ({', '.join(name for name in SPLITS if name in splits)})"
         unit = {
             "none": "one running text",
             "paragraph": "every paragraph is a document",
@@ -456,6 +469,7 @@ class _Opener:
             for collection in group:
                 same = one_writing(collection.label_names)
                 names = in_order(same.get(n, n) for n in collection.label_names)
+                _refuse_joined(names)
                 if known:
                     other = unify(known, names)
                     same = {n: other.get(same.get(n, n), same.get(n, n)) for n in (*same, *other)}
@@ -578,9 +592,9 @@ def _same_column(table: Table, first: Table, wanted: str) -> str | None:
 
 
 def _has_labels(table: Table, label: str) -> bool:
-    """Whether the sampled rows have something in the column of labels."""
+    """Whether the sampled rows have labels in that column, and not what stands for none."""
     values = (cells.get(label) for cells in table.sample)
-    return any(value is not None and str(value).strip() for value in values)
+    return any(value is not None and str(value).strip() not in _NO_LABELS for value in values)
 
 
 def _described(table: Table, columns: Columns, rows: Rows, *, labelled: bool) -> str:
@@ -609,6 +623,15 @@ def _without(selection: Selection, labels: Sequence[str]) -> Selection:
     numbers = [names.index(label) for label in labels]
     kept = ~np.isin(strata[selection.indices], numbers)
     return Selection(selection.collection, selection.indices[kept])
+
+
+def _refuse_joined(names: Sequence[str]) -> None:
+    """Raises: DataError for labels such as "bread|sauce" beside "bread" and "sauce"."""
+    for name in names:
+        parts = [part.strip() for part in re.split(r"[,;|]", name)]
+        if len(parts) > 1 and set(parts) <= set(names):
+            error = several_labels(f"the label {name!r:.60}", parts)
+            raise DataError(error.message, hint=error.hint)
 
 
 def _new_labels(what: str, who: str, new: Sequence[str], known: Sequence[str]) -> DataError:

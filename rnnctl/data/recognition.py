@@ -107,6 +107,8 @@ def _json_kind(
         return "json"
     if said == "jsonl":
         return "jsonl"
+    if said == "json" and len(filled) == 1 and _holds_a_list(first):
+        return "json"
     begun = filled[:_COMPARED_LINES]
     objects = sum(_is_object(text) for text in begun)
     if objects and objects * 2 >= len(begun):
@@ -125,6 +127,16 @@ def _is_array(sample: Sequence[str], *, whole: bool) -> bool:
     except (ValueError, RecursionError):
         return re.match(r"\[\s*\{\s*\"", text) is not None
     return isinstance(found, list) and all(isinstance(one, dict | str) for one in found)
+
+
+def _holds_a_list(text: str) -> bool:
+    """Whether an object is no record but holds one list of them: {"data": [{…}, …]}."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    lists = [one for one in found.values() if isinstance(one, list)] if found else []
+    return len(lists) == 1 and bool(lists[0]) and all(isinstance(one, dict) for one in lists[0])
 
 
 def _is_object(text: str) -> bool:

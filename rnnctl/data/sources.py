@@ -78,10 +78,16 @@ class _Found:
     given: bool = False
 
     @property
+    def telling(self) -> tuple[str, str] | None:
+        """The name that says the split, and the split: an exact one before one among words."""
+        found = (
+            (name, split(name)) for split in (exact_split, _split_within) for name in self.names
+        )
+        return next(((name, split) for name, split in found if split), None)
+
+    @property
     def split(self) -> str | None:
-        exact = (exact_split(name) for name in self.names)
-        within = (_split_within(name) for name in self.names)
-        return next((s for s in (*exact, *within) if s), None)
+        return self.telling[1] if self.telling else None
 
     def of_its_split(self) -> Source:
         """The source with the folder that stands for its split, if one above it does."""
@@ -248,8 +254,9 @@ def _said_splits(found: Sequence[_Found], layout: Files) -> tuple[Warning_, ...]
     unnamed = [one for one in found if not one.split and one.given]
     if set(layout) == {"all"} or not (loose or unnamed):
         return ()
-    each = [f"{Path(s.name).name} is {name}" for name, group in layout.items() for s in group]
-    text = f"the names say the splits: {listed(each)}"
+    telling = [(one.telling or (one.names[0], "train")) for one in (*loose, *unnamed)]
+    each = dict.fromkeys(f"{name} is {split}" for name, split in telling)
+    text = f"the names say the splits: {listed(list(each))}"
     return (Warning_(code="splits_by_name", text=text),)
 
 

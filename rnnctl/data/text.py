@@ -34,7 +34,7 @@ from rnnctl.data.packing import (
     refuse_office,
     unpacked,
 )
-from rnnctl.errors import DataError, UsageError
+from rnnctl.errors import DataError, UsageError, word
 from rnnctl.storage import Unfinished, remove_leftovers, unfinished
 
 SAMPLE = 1 << 16
@@ -219,7 +219,10 @@ def check_known(sample: bytes, name: str) -> None:
     """Raises: DataError if a file begins as a well-known kind of file does that is no text."""
     what = next((what for magic, what in _MAGIC.items() if sample.startswith(magic)), None)
     if what and (b"\0" in sample or not is_utf8(sample)):
-        raise DataError(f"{name} is {what}, not text", hint="give text, a table or a folder")
+        way = "give text, a table or a folder"
+        if sample.startswith(b"%PDF"):
+            way = f"make text of it first, for instance with `pdftotext {word(name)}`"
+        raise DataError(f"{name} is {what}, not text", hint=way)
 
 
 def check_text(sample: bytes, name: str) -> None:

@@ -32,7 +32,7 @@ _PLAIN_LABEL = re.compile(
     r"[+-]?\d{1,2}|pos|neg|neu|positive|negative|neutral|mixed|good|bad|true|false|yes|no|ham|spam"
 )
 _WRAPPED = re.compile(r'"[^"]*(?:""[^"]*)*"')
-_JOINED_LABELS = re.compile(r"[,;|]\s*$")
+_NAME = re.compile(r"[^\W\d][\w-]*( [\w-]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +233,8 @@ def _unnamed_table(sample: Sequence[str], fields: Collection[str], *, whole: boo
             continue
         first = [cell.strip() for cell in records[0]]
         asked = any(first.count(field) == 1 for field in fields)
-        named = usual_names(first) == width or (names_a_text(first) and len(records) > 1)
+        alone = len(records) == 1 and not all(map(_NAME.fullmatch, records[0]))
+        named = usual_names(first) == width or (names_a_text(first) and not alone)
         if not (asked or named or _classified(records)):
             continue
         header = _has_header(records, fields)

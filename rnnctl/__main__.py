@@ -29,9 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         argv = sys.argv[1:]
     stdout = sys.stdout
     try:
-        code = _run(argv)
-        if stdout is not None:
-            stdout.flush()  # here, where a closed pipe or a full disk can still be reported
+        code = _run(argv) or _flush(argv)
     except BrokenPipeError as problem:
         code = _pipe_closed(problem, argv)
     except OSError as problem:
@@ -40,6 +38,21 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         sys.stdout = stdout  # typer wraps it when a pipe breaks
     return code
+
+
+def _flush(argv: list[str]) -> int:
+    """Write what is left, while a closed pipe or a full disk can still be reported."""
+    from rnnctl.cli import console
+    from rnnctl.errors import StorageError
+
+    if sys.stdout is None:
+        return DONE
+    try:
+        console.stdout_write("", flush=True)
+    except StorageError as problem:
+        _discard_stdout()
+        return _report(problem, argv)
+    return DONE
 
 
 def _run(argv: list[str]) -> int:

@@ -249,7 +249,7 @@ def train(
     corpus that cannot be read, RunError where `run` exists already, Interrupted after Ctrl-C (the
     best weights are kept).
     """
-    from rnnctl.cli.train import _new_path
+    from rnnctl.cli.train import run_folder
     from rnnctl.cli.training_probes import headline
     from rnnctl.tasks.recipes import resolve
     from rnnctl.training.events import Finished
@@ -261,12 +261,13 @@ def train(
     options = Options(overwrite=overwrite, given=given)
     if diagnose:
         options = replace(options, headline=headline)
-    events: Iterator[Event] = work(config, run or _new_path(config), options)
-    for event in events:
-        if on_event is not None:
-            on_event(event)
-        if isinstance(event, Finished):
-            return event.result
+    with run_folder(config, None if run is None else Path(run)) as folder:
+        events: Iterator[Event] = work(config, folder, options)
+        for event in events:
+            if on_event is not None:
+                on_event(event)
+            if isinstance(event, Finished):
+                return event.result
     raise AssertionError("a training ends with a result or an error")
 
 

@@ -62,8 +62,13 @@ def storing(path: Path, hint: str = INTACT) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise StorageError(f"cannot write {path}: {reason}", hint=hint) from error
+        raise cannot_write(path, error, hint) from error
+
+
+def cannot_write(where: Path | str, error: OSError, hint: str = INTACT) -> StorageError:
+    """The error for a failed write to a file, or to another place."""
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    return StorageError(f"cannot write {where}: {reason}", hint=hint)
 
 
 # -- whole files -----------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from rnnctl import __version__, catalog
-from rnnctl.cli import console
+from rnnctl.cli import console, paths
 from rnnctl.errors import UsageError
 
 ARGUMENTS = "Arguments"
@@ -48,6 +48,20 @@ class GroupedHelp(TyperCommand):
 
     Rich's boxes would cost a tenth of a second and half of a narrow terminal.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Values as they are meant, and only those that are possible (see `cli.paths`)."""
+        if ctx.resilient_parsing:  # shell completion of half a command
+            return list(super().parse_args(ctx, args))
+        parameters = self.get_params(ctx)
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        paths.refuse_empty(parameters, given)
+        rest = super().parse_args(ctx, args)
+        for parameter in parameters:
+            if paths.takes_paths(parameter) and parameter.name in ctx.params:
+                ctx.params[parameter.name] = paths.as_meant(ctx.params[parameter.name])
+        paths.refuse_overwriting(parameters, ctx.params)
+        return list(rest)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """``RUN [FILE]...`` where typer writes ``{RUN} [[FILE]...]...``."""

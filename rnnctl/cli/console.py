@@ -6,12 +6,15 @@ BrokenPipeError, which ``rnnctl.__main__`` ends quietly.
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, TextIO, cast
 
+from rnnctl import storage
 from rnnctl.errors import StorageError
 
 if TYPE_CHECKING:
@@ -45,9 +48,15 @@ def stdout_write(text: str, *, flush: bool = False) -> None:
     """Write data to standard output as it is, without adding a line end."""
     if sys.stdout is None:
         raise StorageError("standard output is closed", hint="write to a file with -o FILE")
-    sys.stdout.write(text)
-    if flush:
-        sys.stdout.flush()
+    try:
+        sys.stdout.write(text)
+        if flush:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as problem:  # not to be taken for a failure of reading
+        hint = "make room, or write to a file in another place with -o FILE"
+        raise storage.cannot_write("standard output", problem, hint=hint) from problem
 
 
 def stdout_is_terminal() -> bool:
@@ -59,7 +68,32 @@ def stderr_console() -> Console:
     """The Rich console for progress displays. Text with square brackets must be escaped."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=False)
+    return Console(file=cast("IO[str]", _Forgiving()), highlight=False, soft_wrap=False)
+
+
+class _Forgiving(io.TextIOBase):
+    """Standard error, whose loss ends nothing: who no longer watches still wants the result."""
+
+    def write(self, text: str) -> int:
+        if sys.stderr is not None:
+            with suppress(OSError):  # its reader has gone, or the disk is full
+                sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        if sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr is not None and sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
 
 
 def note(text: str) -> None:
@@ -146,8 +180,6 @@ def write_file(path: Path, text: str, option: str = "-o") -> None:
 
     Something that exists and is no regular file (/dev/stdout, a named pipe) is written directly.
     """
-    from rnnctl import storage
-
     hint = _elsewhere(option)
     with storage.storing(path, hint):
         if path.exists() and not path.is_file():
@@ -169,8 +201,9 @@ def _say(kind: str, text: str, *, before: str = "", bare: bool = False) -> None:
     label = "" if bare else f"{kind}: "
     if label and wants_color(sys.stderr):
         label = f"{STYLES[kind]}{label}\x1b[0m"
-    sys.stderr.write(f"{before}{label}{printable(text)}\n")
-    sys.stderr.flush()
+    stderr = _Forgiving()
+    stderr.write(f"{before}{label}{printable(text)}\n")
+    stderr.flush()
 
 
 def printable(text: str) -> str:

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,7 @@ from rnnctl.cli.options import (
     takes_settings,
 )
 from rnnctl.errors import CorruptRunError, RunError, UsageError, word
+from rnnctl.storage import storing
 
 if TYPE_CHECKING:
     from rnnctl.config import RunConfig
@@ -121,7 +122,8 @@ def train(
     if not sources and resume is None and config is None and inputs.stdin_has_text():
         console.hint("standard input is not read; `rnnctl train -` trains on it")
     settings, path, options = _plan(asked, run, config, resume, overwrite, diagnose)
-    result = _follow(_start(settings, path, options))
+    with run_folder(settings, path) as folder:
+        result = _follow(_start(settings, folder, options))
     console.emit(result, format, output)
     for warning in result.warnings:
         if warning.code == "not_diagnosed" and (format != "table" or output is not None):
@@ -135,7 +137,7 @@ def _check_sources(sources: Sequence[str]) -> None:
     from rnnctl.data.sources import check_there
 
     elsewhere = ("task:", "hub:")
-    check_there([Path(s).expanduser() for s in sources if s != "-" and not s.startswith(elsewhere)])
+    check_there([Path(s) for s in sources if s != "-" and not s.startswith(elsewhere)])
 
 
 def _follows() -> bool:
@@ -160,8 +162,8 @@ def _plan(
     resume: str | None,
     overwrite: bool,
     diagnose: bool,
-) -> tuple[RunConfig, Path, Options]:
-    """Settings, directory and options from what was called for."""
+) -> tuple[RunConfig, Path | None, Options]:
+    """Settings, folder (None where none was named) and options from what was called for."""
     from rnnctl.tasks.recipes import resolve
     from rnnctl.training.resume import repeated, resumed
     from rnnctl.training.train import Options
@@ -184,7 +186,7 @@ def _plan(
     else:
         with _naming(config):
             settings, options = repeated(_config_file(config), given, options)
-    return settings, path or _new_path(settings), options
+    return settings, path, options
 
 
 def _check_resume(
@@ -257,17 +259,35 @@ def _headline(path: Path) -> dict[str, Any] | None:
     return headline(path)
 
 
-def _new_path(settings: RunConfig) -> Path:
-    """runs/<corpus>-<cell>-<time>, with a number if that is taken."""
+@contextmanager
+def run_folder(settings: RunConfig, named: Path | None) -> Iterator[Path]:
+    """The folder that was named, or runs/CORPUS-CELL-TIME, which is this training's alone.
+
+    It is made at once, empty: several trainings that start in the same second get a folder each.
+    What is still empty at the end goes, for then no run was made.
+    """
+    if named is not None:
+        yield named
+        return
     first = settings.corpus.sources[0] if settings.corpus.sources else "bundled"
     stem = "".join(c if c.isalnum() else "-" for c in Path(first).name.partition(".")[0])
     stamp = time.strftime("%Y%m%d-%H%M%S")
     name = f"{stem.strip('-')[:40] or 'text'}-{settings.model.cell}-{stamp}"
-    path, number = Path("runs") / name, 1
-    while path.exists():
+    path, number, root = Path("runs") / name, 1, Path("runs")
+    with storing(root, "choose another place with --run DIR"):
+        root.mkdir(exist_ok=True)
+    while True:
+        with storing(path, "choose another place with --run DIR"), suppress(FileExistsError):
+            path.mkdir()
+            break
         number += 1
-        path = Path("runs") / f"{name}-{number}"
-    return path
+        path = root / f"{name}-{number}"
+    try:
+        yield path
+    finally:
+        for folder in (path, root):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _start(settings: RunConfig, path: Path, options: Options) -> Iterator[Event]:

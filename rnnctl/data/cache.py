@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -22,14 +23,20 @@ def cache_directory() -> Path:
     """``RNNCTL_CACHE``, or the platform's directory for a user's caches. Not created here."""
     chosen = os.environ.get("RNNCTL_CACHE")
     if chosen:
-        return Path(chosen).expanduser()
+        return _at_home(chosen)
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local"))
     elif sys.platform == "darwin":
         base = Path("~/Library/Caches")
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    return base.expanduser() / "rnnctl"
+    return _at_home(str(base)) / "rnnctl"
+
+
+def _at_home(path: str) -> Path:
+    """A path with its ``~`` filled in; among the temporary files where there is no home folder."""
+    found = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser() raises where there is none
+    return Path(tempfile.gettempdir()) if found.startswith("~") else Path(found)
 
 
 def storage_errors(path: Path) -> AbstractContextManager[None]:

@@ -199,7 +199,7 @@ class _Opener:
             self.unit = "paragraph" if self.unit == "none" else self.unit
             return arrange([bundled("reviews" if self.labelled else "paragraphs")]).files
         piped = [source for source in sources if source == "-" or _is_pipe(source)]
-        given = [Path(source).expanduser() for source in sources if source not in piped]
+        given = [Path(source) for source in sources if source not in piped]
         arrangement = arrange(given, self.cache)
         self.warnings += arrangement.warnings
         files = arrangement.files

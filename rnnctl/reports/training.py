@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
@@ -200,12 +201,12 @@ def _runs(result: RunsResult) -> Iterator[Block]:
     if not result.runs:
         yield Paragraph(f"no runs in {result.root}", "note")
         return
-    columns = ("run", "state", "task", "cell", "size", "steps", "best")
+    # Without the task, which the unit of the best number tells: rows fit into 80 columns.
+    columns = (f"run in {result.root}", "state", "cell", "size", "steps", "best")
     rows = [
         (
-            line.run,
+            _inside(result.root, line.run),
             line.state,
-            line.task or NOTHING,
             line.cell or NOTHING,
             line.size or NOTHING,
             f"{line.steps:,}" if line.steps is not None else NOTHING,
@@ -213,10 +214,19 @@ def _runs(result: RunsResult) -> Iterator[Block]:
         )
         for line in result.runs
     ]
-    yield table(columns, rows, align="lllllrl")
+    yield table(columns, rows, align="llllrl")
     damaged = tuple(f"{line.run}: {line.problem}" for line in result.runs if line.problem)
     if damaged or result.problems:
         yield Paragraph("some files are not as they were written", "warning")
         yield Bullets(damaged + result.problems)
     elif result.verified:
         yield Paragraph("every file is as it was written", "note")
+
+
+def _inside(root: str, run: str) -> str:
+    """The name of a run as it is seen from the folder that was looked through."""
+    try:
+        name = str(Path(run).relative_to(root))
+    except ValueError:
+        return run
+    return run if name == "." else name

@@ -29,10 +29,19 @@ def write_directory(path: Path, files: Mapping[str, bytes], *, replace: bool = T
             write_new(new / name, data)
         with storing(path):
             sync_directory(new)
-            if not replace and path.exists():
-                path.rmdir()  # fails if somebody else has made it meanwhile
-            _exchange(new, path)
+            if replace:
+                _exchange(new, path)
+            else:
+                _take_place(new, path)
             sync_directory(path.parent)
+
+
+def _take_place(new: Path, path: Path) -> None:
+    """Rename `new` to `path`, which is not there, or is an empty folder. Fails otherwise."""
+    if os.name == "nt" and path.exists():
+        path.rmdir()
+    point("rename", path)
+    new.rename(path)
 
 
 def _exchange(new: Path, path: Path) -> None:

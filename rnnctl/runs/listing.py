@@ -51,15 +51,28 @@ class RunSummary:
 
 
 def find_runs(root: Path) -> Iterator[Path]:
-    """Directories under `root` (itself included) that hold a run, sorted, hidden ones left out."""
-    if (root / CURRENT_NAME).is_file():
-        yield root
+    """Folders under `root` (itself included) that hold a run, sorted, hidden ones left out.
+
+    Links are followed. A folder that is reached twice, also by a circle of links, counts once.
+    """
+    yield from _find(root, set())
+
+
+def _find(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    if not folder.is_dir() or folder.resolve() in seen:
         return
-    if not root.is_dir():
+    seen.add(folder.resolve())
+    if (folder / CURRENT_NAME).is_file():
+        yield folder
         return
-    for path in sorted(root.iterdir()):
-        if path.is_dir() and not path.name.startswith(".") and not path.is_symlink():
-            yield from find_runs(path)
+    # Folders before links, so that a run that is reached both ways has its own name.
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    found = [run for path in sorted(inside, key=_links_last) for run in _find(path, seen)]
+    yield from sorted(found)
+
+
+def _links_last(path: Path) -> tuple[bool, Path]:
+    return path.is_symlink(), path
 
 
 def summarize(path: Path) -> RunSummary:

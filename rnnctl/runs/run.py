@@ -80,6 +80,9 @@ class Run:
         with storage.storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         storage.remove_leftovers(path.parent)
+        if path.is_dir() and Path.cwd().samefile(path):
+            _fill_working_directory(path, content)
+            return cls(path, config, current)
         with lock.replacing(path):
             write_directory(path, content, replace=overwrite)
         return cls(path, config, current)
@@ -248,6 +251,20 @@ class Run:
         except RunError as error:
             return Problem(name, error.message)
         return None
+
+
+def _fill_working_directory(path: Path, content: Mapping[str, bytes]) -> None:
+    """Make a run in the folder that the process is in, which cannot be exchanged under its feet.
+
+    RunError unless it is empty. `current.json`, which makes it a run, is written last.
+    """
+    if any(path.iterdir()):
+        raise RunError(
+            f"{path} is the folder that you are in, so it cannot be replaced",
+            hint="go to another folder, and name it from there",
+        )
+    for name in sorted(content, key=lambda name: name == CURRENT_NAME):
+        storage.write_atomic(path / name, content[name])
 
 
 def check_free(path: Path, *, overwrite: bool) -> None:

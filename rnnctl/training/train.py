@@ -247,6 +247,12 @@ def _with_headline(
     """The result with the headline of the quick diagnosis, kept in the run as well."""
     try:
         found = headline(run.path)
+    except (KeyboardInterrupt, SystemExit) as ending:  # Ctrl-C, or SIGTERM: the work is done
+        raise Interrupted(
+            f"the closing diagnosis was stopped; the training is finished and is in {run.path}",
+            hint=f"`rnnctl diagnose {word(run.path)}` measures the memory horizon",
+            exit_code=130 if isinstance(ending, KeyboardInterrupt) else int(str(ending.code)),
+        ) from None
     except RnnctlError as error:
         warning = Warning_(code="not_diagnosed", text=f"not diagnosed: {error.message}")
         result = result.model_copy(update={"warnings": (*result.warnings, warning)})

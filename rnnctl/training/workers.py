@@ -38,6 +38,7 @@ from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together, WorkerDiedError, joined, launched
 from rnnctl.training.prepare import Prepared, make_task
 from rnnctl.training.schedule import Plan, Replay
+from rnnctl.training.signals import STOPPING
 from rnnctl.training.state import TrainingState
 from rnnctl.wording import plural
 
@@ -180,7 +181,7 @@ def _introduce(together: Together, prepared: Prepared, replay: Replay | None) ->
 
 def follow(rank: int, size: int, store: Any) -> None:
     """Take part in a training as one that does not lead, until it ends."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
     set_threads(1 if store is not None else None)
     with joined(rank, size, torch.device("cpu"), store) as together:

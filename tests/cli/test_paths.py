@@ -1,4 +1,4 @@
-"""What a path on the command line means: the home folder, `.`, nothing, and what is never written."""
+"""What a path on the command line means: the home folder, `.`, nothing; what is never written."""
 
 from __future__ import annotations
 
@@ -100,10 +100,10 @@ def test_a_run_in_the_folder_that_one_is_in(
     assert Run.open(Path.cwd()).verify() == []
     assert "mine" in rnnctl("info", ".").out.splitlines()[0]
     assert "mine" in rnnctl("compare", ".", "--format", "json").out
-    before = sorted(os.listdir())
+    before = sorted(Path.cwd().iterdir())
     outcome = rnnctl("train", "../text.txt", *SMALL, "--run", ".", "--overwrite")
     assert outcome.code == 1 and "so it cannot be replaced" in outcome.err
-    assert sorted(os.listdir()) == before
+    assert sorted(Path.cwd().iterdir()) == before
 
 
 def test_an_input_is_never_written_over(rnnctl: CommandLine, here: Path, make_run: Any) -> None:

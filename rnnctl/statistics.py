@@ -308,8 +308,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def wilson(successes: int, n: int) -> Interval:
-    """Wilson's (1927) 95 % interval of a proportion, exact at both ends; (0, 1) where n is 0."""
+def wilson(successes: float, n: int) -> Interval:
+    """Wilson's (1927) 95 % interval of a proportion, exact at both ends; (0, 1) where n is 0.
+
+    `successes` may hold halves, for ties.
+    """
     if n == 0:
         return Interval(math.nan, 0.0, 1.0)
     z, share = 1.959963984540054, successes / n

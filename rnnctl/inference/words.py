@@ -60,19 +60,20 @@ class Word:
     nats: float | None
     tokens: int
     unknown: int
-    entropy: float
+    entropy: float | None
     top: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """How words are scored: whose the space is, whether the first word counts, and the text's end,
-    and how many of the likeliest tokens are wanted before each word."""
+    how many of the likeliest tokens are wanted before each word, and whether the entropy is."""
 
     space: Space = "before"
     first: bool = True
     end: bool = False
     top: int = 0
+    entropy: bool = True
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class WordScorer:
                 nats=None if w == 0 and not plan.first else float(sums[w]),
                 tokens=int(tokens[w]),
                 unknown=int(unknowns[w]),
-                entropy=float(seen.entropy[w]),
+                entropy=float(seen.entropy[w]) if plan.entropy else None,
                 top=tops[w],
             )
             for w in range(len(sums))
@@ -255,8 +256,11 @@ class WordScorer:
         targets = torch.from_numpy(text.ids.astype(np.int64)).to(features.device)
         nats = softmax.token_losses(features, decoder.weight, decoder.bias, targets, compiled=True)
         wanted = text.heads.tolist() + ([len(text.ids) - 1] if self._plan.end else [])
-        parts = list(self._distributions(features[wanted]))
-        entropy, top, chances = (np.concatenate(part) for part in zip(*parts, strict=True))
+        entropy, chances = np.full(len(wanted), np.nan), np.zeros((len(wanted), 0))
+        top = np.zeros((len(wanted), 0), dtype=np.int64)
+        if self._plan.entropy or self._plan.top:
+            parts = list(self._distributions(features[wanted]))
+            entropy, top, chances = (np.concatenate(part) for part in zip(*parts, strict=True))
         space = np.zeros(0)
         if len(text.gaps):
             space = np.concatenate(list(self._whitespace(features[text.gaps])))

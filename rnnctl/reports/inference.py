@@ -1,4 +1,4 @@
-"""`generate`, `score` and `evaluate` as blocks."""
+"""`generate`, `score`, `evaluate` and `pairs` as blocks."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from collections.abc import Sequence
 
 from rnnctl.reports.blocks import Block, Heading, KeyValues, Paragraph, Verbatim, table
 from rnnctl.reports.numbers import fixed, number, percent
-from rnnctl.results.base import Classification, LanguageModelLoss, Result
-from rnnctl.results.inference import EvaluateResult, GenerateResult, Sample, ScoredText, ScoreResult
+from rnnctl.results.base import Classification, Estimate, LanguageModelLoss, Result
+from rnnctl.results.inference import (
+    EvaluateResult,
+    GenerateResult,
+    PairGroup,
+    PairsResult,
+    Sample,
+    ScoredText,
+    ScoreResult,
+)
 from rnnctl.wording import plural
 
 _MOST_CLASSES = 12  # columns of a confusion matrix that a page can hold
@@ -19,6 +27,8 @@ def blocks(result: Result) -> list[Block]:
         return _generated(result)
     if isinstance(result, ScoreResult):
         return _scored(result)
+    if isinstance(result, PairsResult):
+        return _paired(result)
     assert isinstance(result, EvaluateResult)
     return _evaluated(result)
 
@@ -174,3 +184,59 @@ def _per_class(found: Classification) -> Block:
         for i, (name, counts) in enumerate(zip(found.labels, found.confusion, strict=True))
     ]
     return table(("label", "documents", "predicted right", "predicted in all"), rows)
+
+
+def _paired(result: PairsResult) -> list[Block]:
+    compared = "whole sentences" if result.what == "sentence" else "the words that differ"
+    made: list[Block] = [Heading(f"{result.run}: minimal pairs, {compared}", level=1)]
+    groups = (
+        ("phenomenon", result.phenomena),
+        ("length", result.lengths),
+        ("attractors", result.attractors),
+    )
+    shown = [(name, some) for name, some in groups if some] or [("", ())]
+    for name, some in shown:
+        made.append(_pair_table(name, [*some, result.total], baseline=bool(result.baseline)))
+    if result.mean_of_phenomena is not None:
+        made.append(Paragraph(f"Mean over phenomena: {percent(result.mean_of_phenomena)}."))
+    notes = [
+        "accuracy: share of pairs whose right sentence is likelier, a tie counting half, with "
+        "Wilson's 95 % interval; difference: nats of the wrong minus nats of the right one, mean "
+        "with a 95 % bootstrap interval"
+    ]
+    if result.baseline:
+        notes.append(f"n-gram: {result.baseline}")
+    if result.unknown:
+        pairs = plural(result.unknown, "pair has", "pairs have")
+        notes.append(f"{pairs} words that the model does not know; these are charged by spelling")
+    made += [Paragraph(note, kind="note") for note in notes]
+    if result.problems:
+        left = plural(len(result.problems), "record was", "records were")
+        made.append(Paragraph(f"{left} no pair and left out", kind="warning"))
+    return made
+
+
+def _pair_table(name: str, groups: Sequence[PairGroup], *, baseline: bool) -> Block:
+    columns = [name, "pairs", "ties", "accuracy", "difference (nats)"]
+    columns += ["n-gram accuracy"] if baseline else []
+    rows = [_pair_row(group) for group in groups]
+    return table(columns, rows, strong_rows=[len(rows) - 1])
+
+
+def _pair_row(group: PairGroup) -> list[str]:
+    row = [group.name, number(group.n, 12), number(group.ties, 12)]
+    row += [_share(group.accuracy), _mean(group.difference)]
+    return row + ([_share(group.baseline_accuracy)] if group.baseline_accuracy else [])
+
+
+def _share(value: Estimate) -> str:
+    low, high = value.ci95
+    if value.estimate is None or low is None or high is None:
+        return percent(value.estimate)
+    return f"{percent(value.estimate)} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _mean(value: Estimate) -> str:
+    low, high = value.ci95
+    ends = "" if low is None or high is None else f" [{fixed(low, 2)}, {fixed(high, 2)}]"
+    return fixed(value.estimate, 2) + ends

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from rnnctl.results.base import Classification, LanguageModelLoss, Record, Result
+from rnnctl.results.base import Classification, Estimate, LanguageModelLoss, Record, Result
 from rnnctl.results.training import DocumentSums
 
 
@@ -98,3 +98,41 @@ class EvaluateResult(Result):
     classification: Classification | None = None
     cut_share: float = Field(0.0, description="documents longer than --max-tokens")
     documents: DocumentSums | None = Field(None, description="kept in the run only")
+
+
+class PairGroup(Record):
+    """How some minimal pairs went. Differences are nats(wrong) − nats(right): above 0 is right."""
+
+    name: str
+    n: int
+    ties: int = Field(description="each counts as half right")
+    accuracy: Estimate = Field(description="share of right pairs; Wilson's interval")
+    difference: Estimate = Field(description="mean, in nats; bootstrap interval over pairs")
+    baseline_accuracy: Estimate | None = None
+    baseline_difference: Estimate | None = None
+
+
+class PairProblem(Record):
+    """A record that is no pair, or could not be scored."""
+
+    source: str
+    line: int
+    error: str
+
+
+class PairsResult(Result):
+    """Minimal pairs: how often the model finds the right sentence likelier."""
+
+    schema_id: Literal["rnnctl.pairs/1"] = "rnnctl.pairs/1"
+    run: str
+    what: Literal["sentence", "critical"] = Field(
+        description="whole sentences, or the words that differ"
+    )
+    total: PairGroup
+    mean_of_phenomena: float | None = Field(None, description="mean accuracy, each counting once")
+    phenomena: tuple[PairGroup, ...] = ()
+    lengths: tuple[PairGroup, ...] = Field((), description="by words of the right sentence")
+    attractors: tuple[PairGroup, ...] = Field((), description="by number of attractors")
+    unknown: int = Field(0, description="pairs with a token that the model does not know")
+    baseline: str = Field("", description="the n-gram model beside it, in words")
+    problems: tuple[PairProblem, ...] = ()

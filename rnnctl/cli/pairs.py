@@ -1,0 +1,218 @@
+"""`rnnctl pairs`: minimal pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from rnnctl.cli import console, inputs
+from rnnctl.cli.options import (
+    DeviceOption,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    RunArgument,
+    SeedOption,
+    ThreadsOption,
+)
+from rnnctl.errors import DataError, UsageError, word
+from rnnctl.wording import plural
+
+if TYPE_CHECKING:
+    from rnnctl.inference.pairs import Scored, What
+
+PAIRS = "Pairs"
+MOST_PROBLEMS = 20  # that are printed one by one
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[FILE]...",
+        help="JSON lines, csv or tsv, packed or not; `-` or none: standard input.",
+        show_default=False,
+    ),
+]
+Critical = Annotated[
+    bool,
+    typer.Option(
+        "--critical",
+        help="Compare only the words that differ, given what stands before them. Default: whole "
+        "sentences.",
+        rich_help_panel=PAIRS,
+    ),
+]
+Good = Annotated[
+    str | None,
+    typer.Option(
+        "--good",
+        metavar="COLUMN",
+        help="Column with the right sentence (or word). Default: found by its name.",
+        show_default=False,
+        rich_help_panel=PAIRS,
+    ),
+]
+Bad = Annotated[
+    str | None,
+    typer.Option(
+        "--bad",
+        metavar="COLUMN",
+        help="Column with the wrong sentence (or word). Default: found by its name.",
+        show_default=False,
+        rich_help_panel=PAIRS,
+    ),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        "--context",
+        metavar="COLUMN",
+        help="Column with the beginning that the right and the wrong word follow. Default: found "
+        "by its name.",
+        show_default=False,
+        rich_help_panel=PAIRS,
+    ),
+]
+By = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        metavar="COLUMN",
+        help="Column with the phenomenon. Default: UID, phenomenon, condition and the like.",
+        show_default=False,
+        rich_help_panel=PAIRS,
+    ),
+]
+Baseline = Annotated[
+    bool,
+    typer.Option(
+        "--baseline",
+        help="Also ask an n-gram model of the run's training text.",
+        rich_help_panel=PAIRS,
+    ),
+]
+Each = Annotated[
+    Path | None,
+    typer.Option(
+        "--each",
+        metavar="FILE",
+        help="Also write one row per pair to this csv file.",
+        show_default=False,
+        rich_help_panel=PAIRS,
+    ),
+]
+
+
+def pairs(
+    run: RunArgument,
+    files: Files = None,
+    critical: Critical = False,
+    good: Good = None,
+    bad: Bad = None,
+    context: Context = None,
+    by: By = None,
+    baseline: Baseline = False,
+    each: Each = None,
+    format: FormatOption = "table",
+    output: OutputOption = None,
+    seed: SeedOption = 0,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Ask which of two sentences a model finds likelier (minimal pairs).
+
+    Reads JSON lines of BLiMP (sentence_good, sentence_bad, UID), tables with two columns, and
+    tables with a context, the right and the wrong word, and the number of attractors. Prints the
+    share of right pairs with 95 % intervals, and the mean difference in nats, for all pairs, by
+    phenomenon, by length and by attractors. A tie counts as half right. Each sentence is read from
+    an empty state.
+
+    A record that is no pair is reported and left out; the exit code is then 1.
+    """
+    console.configure(quiet=quiet)
+    console.check_output(output)
+    console.check_output(each, "--each")
+    sources, command = files or [], f"pairs {word(run)}"
+    inputs.check(sources, command)
+    from rnnctl.inference.pairs import Chosen, read_pairs, score_pairs, summarise
+    from rnnctl.inference.score import Scorer
+    from rnnctl.inference.training_text import by_document
+    from rnnctl.machine import set_threads
+    from rnnctl.tasks.loading import load
+
+    set_threads(threads)
+    what: What = "critical" if critical else "sentence"
+    found, problems = read_pairs(_sources(sources, command), Chosen(good, bad, context, by))
+    loaded = load(run, device=device)
+    scorer = Scorer(loaded, ends=by_document(loaded))
+    losses, name = None, ""
+    if baseline:
+        from rnnctl.workflow.references import n_gram
+
+        reference = n_gram(loaded)
+        if isinstance(reference, str):
+            raise UsageError(
+                f"--baseline: {reference}",
+                hint="leave it out; training the run once more brings its text back",
+            )
+        losses, name = reference.losses, reference.name
+    scored, unscored = score_pairs(scorer, found, what, losses)
+    problems += unscored
+    _tell(problems)
+    if not scored:
+        raise DataError("no pair could be scored", hint="see the messages above, or the input")
+    result = summarise(loaded, scored, problems, what=what, seed=seed, baseline=name)
+    if each is not None:
+        console.write_file(each, _as_csv(scored), "--each")
+    console.emit(result, format, output)
+    return 1 if problems else 0
+
+
+def _sources(files: Sequence[Path], command: str) -> list[tuple[str, Path | BinaryIO]]:
+    named: list[tuple[str, Path | BinaryIO]] = []
+    for path in files or [Path("-")]:
+        if str(path) == "-":
+            named.append((inputs.STDIN, inputs.stdin(command)))
+        else:
+            named.append((str(path), path))
+    return named
+
+
+def _tell(problems: Sequence[object]) -> None:
+    """Each problem in a line of its own; the rest of very many in one."""
+    from rnnctl.results.inference import PairProblem
+
+    for problem in problems[:MOST_PROBLEMS]:
+        assert isinstance(problem, PairProblem)
+        console.warn(f"{problem.source}:{problem.line}: {problem.error}")
+    if len(problems) > MOST_PROBLEMS:
+        rest = len(problems) - MOST_PROBLEMS
+        console.warn(f"and {plural(rest, 'more record')}; --format json lists all of them")
+
+
+def _as_csv(scored: Sequence[Scored]) -> str:
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["source", "line", "phenomenon", "attractors", "good", "bad", "nats_good", "nats_bad",
+         "difference", "unknown", "baseline_difference"]
+    )  # fmt: skip
+    writer.writerows(_rows(scored))
+    return text.getvalue()
+
+
+def _rows(scored: Sequence[Scored]) -> Iterator[list[object]]:
+    for one in scored:
+        pair = one.pair
+        beside = "" if one.baseline is None else one.baseline[1] - one.baseline[0]
+        attractors = "" if pair.attractors is None else pair.attractors
+        yield [
+            pair.source, pair.line, pair.phenomenon, attractors, pair.good, pair.bad,
+            one.good, one.bad, one.difference, one.unknown, beside,
+        ]  # fmt: skip

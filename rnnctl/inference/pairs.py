@@ -388,6 +388,7 @@ def _by_length(scored: Sequence[Scored]) -> Iterator[tuple[str, list[Scored]]]:
         return
     shares = np.linspace(0, 1, LENGTH_GROUPS + 1)[1:-1]
     cuts = sorted({int(c) for c in np.quantile(lengths, shares, method="lower")} - {lengths.max()})
+    cuts = cuts or [int(lengths[lengths < lengths.max()].max())]  # most are as long as the longest
     place = np.searchsorted(cuts, lengths, side="left")  # a cut is the last length of its group
     for group in range(len(cuts) + 1):
         members = np.flatnonzero(place == group)

@@ -252,6 +252,17 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def load() -> float | None:
+    """Processes of this machine that compute or wait for a core, a mean over the last minute.
+
+    None where the system does not tell (Windows).
+    """
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
 @cache
 def processor() -> str:
     """The processor's name as its maker gives it, as far as the system tells."""

@@ -16,12 +16,12 @@ from rnnctl.wording import plural
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rnnctl.training.events import Evaluated, Event, Started, Step
+    from rnnctl.training.events import Evaluated, Event, SlowStep, Started, Step
 
 REFRESH_S = 0.25
 LINE_S = 5.0
 SHOWN_LABELS = 8
-FIRST = "first step … (the first training on a machine compiles for about ten seconds)"
+FIRST = "first step …"
 _BAR = 24
 
 
@@ -139,12 +139,14 @@ class Silent:
         return
 
     def show(self, event: Event) -> None:
-        from rnnctl.training.events import Advice, NotFinite, Started, SteppedBack
+        from rnnctl.training.events import Advice, NotFinite, SlowStep, Started, SteppedBack
 
         if isinstance(event, Advice):
             console.warn(event.text)
         elif isinstance(event, SteppedBack):
             console.warn(stepped_back(event))
+        elif isinstance(event, SlowStep):
+            console.warn(slow_step(event))
         elif isinstance(event, NotFinite):
             console.warn(
                 f"step {event.step}: the validation loss is not finite ({event.value}); it counts "
@@ -161,6 +163,18 @@ def stepped_back(event: Any) -> str:
         f"step {event.step}: the loss is not finite (loss {event.loss_nats}, gradient norm "
         f"{event.gradient_norm}, rate {event.lr:.3g}); back to the weights of step "
         f"{event.to_step} at {event.lr_scale:.2g} of the rate"
+    )
+
+
+def slow_step(event: SlowStep) -> str:
+    """A step that used up much of the budget, and what the machine is busy with."""
+    cores = plural(event.cores, "core")
+    why = cores if event.load is None else f"load {event.load:.1f} on {cores}"
+    busy = event.load is not None and event.load > event.cores + 0.5
+    cause = "other programs use the machine" if busy else "the model is large for it"
+    return (
+        f"step {event.step} took {seconds(event.seconds)} of a budget of "
+        f"{seconds(event.budget_s)}: {cause} ({why})"
     )
 
 

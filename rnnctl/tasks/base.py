@@ -69,8 +69,11 @@ class Task(Protocol):
 
     def next_batch(self) -> Any: ...
     def loss(self, batch: Any, carry: Carry) -> StepLoss: ...
-    def validate(self, interrupted: Interrupted) -> Validation | None:
-        """None when there is no validation text, or when interrupted."""
+    def validate(self, interrupted: Interrupted, most: int = 0) -> Validation | None:
+        """On at most that many tokens or documents, 0 for as many as are usual.
+
+        None when there is no validation text, or when interrupted.
+        """
         ...
 
     def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:

@@ -24,7 +24,7 @@ from rnnctl.tasks.split_results import (
     Measured,
     SplitName,
     check_finite,
-    subset,
+    spread,
     sums_of,
 )
 
@@ -95,21 +95,25 @@ class ClassificationTask:
         parts = [parameter.sum() * 0.0 for parameter in self.model.parameters()]
         return torch.stack(parts).sum()
 
-    def validate(self, interrupted: Interrupted) -> Validation | None:
-        """Mean nats per document, and accuracy; None without documents or when interrupted."""
-        if self.valid.labels is None or len(self.valid.labels) == 0:
+    def validate(self, interrupted: Interrupted, most: int = 0) -> Validation | None:
+        """Mean nats per document, and accuracy; None without documents or when interrupted.
+
+        On at most `most` documents, spread evenly over the validation text; 0 for all of them.
+        """
+        valid = spread(self.valid, most) if most else self.valid
+        if valid.labels is None or len(valid.labels) == 0:
             return None
         self.model.eval()
         try:
             logits = classify_split(
-                self.model, self.valid, self.boundary_id, self.arithmetic, interrupted=interrupted
+                self.model, valid, self.boundary_id, self.arithmetic, interrupted=interrupted
             )
         finally:
             self.model.train()
         if logits is None:
             return None
-        losses = label_nats(logits, self.valid.labels)
-        hits = logits.argmax(1) == self.valid.labels
+        losses = label_nats(logits, valid.labels)
+        hits = logits.argmax(1) == valid.labels
         return Validation(float(losses.mean()), float(hits.mean()))
 
     def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
@@ -119,8 +123,8 @@ class ClassificationTask:
         """
         part = ""
         if name == "train" and split.count > MEASURED_TRAIN_DOCUMENTS:
-            chosen = np.linspace(0, split.count - 1, MEASURED_TRAIN_DOCUMENTS).astype(np.int64)
-            split, part = subset(split, chosen), f"a sample of {len(chosen):,} documents"
+            split = spread(split, MEASURED_TRAIN_DOCUMENTS)
+            part = f"a sample of {split.count:,} documents"
         arithmetic = Arithmetic(self.arithmetic.device, bf16=False)
         logits = classify_split(
             self.model, split, self.boundary_id, arithmetic, interrupted=interrupted

@@ -115,25 +115,28 @@ class LanguageModelTask:
     def _tensor(self, array: NDArray[np.generic]) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.arithmetic.device)
 
-    def validate(self, interrupted: Interrupted) -> Validation | None:
-        """Mean nats per token over the validation text, its first VALIDATION_TOKENS at most."""
+    def validate(self, interrupted: Interrupted, most: int = 0) -> Validation | None:
+        """Mean nats per token over the first tokens of the validation text.
+
+        `most` of them, or VALIDATION_TOKENS if that is fewer or `most` is 0.
+        """
         if len(self.valid.ids) == 0:
             return None
         self.model.eval()
         try:
-            nats = self._validate(interrupted)
+            nats = self._validate(interrupted, min(most or VALIDATION_TOKENS, VALIDATION_TOKENS))
         finally:
             self.model.train()
         return None if nats is None else Validation(nats + self.spelling_nats)
 
-    def _validate(self, interrupted: Interrupted) -> float | None:
+    def _validate(self, interrupted: Interrupted, tokens: int) -> float | None:
         if not self.by_document:
-            ids = self.valid.ids[:VALIDATION_TOKENS]
+            ids = self.valid.ids[:tokens]
             nats = streaming_nats(
                 self.model, ids, self.boundary_id, self.arithmetic, interrupted=interrupted
             )
             return None if nats is None else nats / len(ids)
-        offsets = self._valid_offsets
+        offsets = first_documents(self.valid.offsets, tokens)
         sums = document_nats(
             self.model,
             self.valid.ids,

@@ -39,8 +39,11 @@ def check_finite(nats: NDArray[np.float64], text: str) -> None:
         raise NotFiniteError(f"{of}{text}")
 
 
-def subset(split: SplitIds, chosen: NDArray[np.int64]) -> SplitIds:
-    """The chosen documents of a split, as a split."""
+def spread(split: SplitIds, most: int) -> SplitIds:
+    """The split itself, or so many of its documents, spread evenly, if it has more."""
+    if split.count <= most:
+        return split
+    chosen = np.linspace(0, split.count - 1, most).astype(np.int64)
     pieces = [split.document(int(d)) for d in chosen]
     offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
     labels = None if split.labels is None else split.labels[chosen]

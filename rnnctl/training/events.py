@@ -36,6 +36,7 @@ class Evaluated:
     """A validation. `value` is what is minimised; `accuracy` is of classifiers.
 
     `progress` is that of the training after `step`; a `Step` has the progress before it.
+    `validation_units`: tokens or documents that it read at most, 0 for all of the validation text.
     """
 
     step: int
@@ -45,6 +46,7 @@ class Evaluated:
     accuracy: float | None
     elapsed_s: float
     progress: float
+    validation_units: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,21 @@ class SteppedBack:
     gradient_norm: float
     lr: float
     lr_scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlowStep:
+    """A step took more than a twentieth of the budget; told once. `load`: None where not known.
+
+    `load` is the number of processes of the whole machine that compute or wait for a core, as a
+    mean over the last minute.
+    """
+
+    step: int
+    seconds: float
+    budget_s: float
+    load: float | None
+    cores: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +129,16 @@ class Stopped:
 
 
 LoopEvent = (
-    Step | Evaluated | NotFinite | SteppedBack | Advice | Saved | Sample | GradientShare | Stopped
+    Step
+    | Evaluated
+    | NotFinite
+    | SteppedBack
+    | SlowStep
+    | Advice
+    | Saved
+    | Sample
+    | GradientShare
+    | Stopped
 )
 
 

@@ -51,7 +51,11 @@ def write_schedule(replay: Replay | None) -> dict[str, bytes]:
     """The file that makes a replayed run resumable; nothing for ordinary runs."""
     if replay is None:
         return {}
-    content = {"progress": replay.progress, "evaluations": sorted(replay.evaluations)}
+    content = {
+        "progress": replay.progress,
+        "evaluations": sorted(replay.evaluations),
+        "validation_units": replay.validation_units,
+    }
     return {SCHEDULE_NAME: json.dumps(content).encode("ascii")}
 
 
@@ -63,7 +67,8 @@ def read_schedule(run: Run) -> Replay | None:
     content = seal.parse_json(seal.read_limited(path, seal.MAX_RESULT), path)
     try:
         progress = [_share(value) for value in content["progress"]]
-        return Replay(tuple(progress), frozenset(int(step) for step in content["evaluations"]))
+        evaluations = frozenset(int(step) for step in content["evaluations"])
+        return Replay(tuple(progress), evaluations, int(content.get("validation_units", 0)))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CorruptRunError(f"{path} is no schedule: {error}") from error
 

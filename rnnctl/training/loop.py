@@ -10,6 +10,7 @@ from typing import Protocol
 
 from torch import nn
 
+from rnnctl import machine
 from rnnctl.errors import DivergenceError
 from rnnctl.nn.allocator import MemoryBound
 from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation
@@ -42,8 +43,8 @@ class Team(Protocol):
         """The first process's values, in all of them."""
         ...
 
-    def validate(self, task: Task, interrupted: Interrupted) -> Validation | None:
-        """Validate once, for all."""
+    def validate(self, task: Task, interrupted: Interrupted, most: int) -> Validation | None:
+        """Validate once, for all, on at most that many tokens or documents (0: all)."""
         ...
 
 
@@ -56,8 +57,8 @@ class Alone:
     def agree(self, values: list[float]) -> list[float]:
         return values
 
-    def validate(self, task: Task, interrupted: Interrupted) -> Validation | None:
-        return task.validate(interrupted)
+    def validate(self, task: Task, interrupted: Interrupted, most: int) -> Validation | None:
+        return task.validate(interrupted, most)
 
 
 @dataclass(slots=True)
@@ -78,6 +79,7 @@ class Loop:
     _saved_at: float = 0.0
     _stop: bool = False
     _save_due: bool = False
+    _told_slow: bool = False
     _memory: MemoryBound = field(default_factory=MemoryBound)
 
     def run(self) -> Iterator[events.LoopEvent]:
@@ -125,12 +127,23 @@ class Loop:
             state.optimizer.step()
             state.update_average()
             state.carry = loss.carry
+        before = counters.elapsed_s
         self._synchronise()
+        counters.step_s = counters.elapsed_s - before
         if good:
             yield self._count(loss, mean, norm, lr, progress)
         else:
             yield self._step_back(mean, norm, lr, progress)
         self._decide()
+        if not self._told_slow and self.plan.is_slow(counters.step_s):
+            self._told_slow = True
+            yield self._slow_step()
+
+    def _slow_step(self) -> events.SlowStep:
+        counters, budget = self.state.counters, self.plan.settings.budget_s
+        assert budget is not None
+        load, cores = machine.load(), machine.available_cores()
+        return events.SlowStep(counters.step, counters.step_s, budget, load, cores)
 
     def _count(
         self, loss: StepLoss, mean: float, norm: float, lr: float, progress: float
@@ -196,8 +209,11 @@ class Loop:
     def _evaluate(self) -> Iterator[events.LoopEvent]:
         state, counters = self.state, self.state.counters
         before = counters.elapsed_s
+        most = counters.validation_units = counters.validation_units or self.plan.validation_units(
+            counters
+        )
         with state.averaged():
-            validation = self.team.validate(state.task, self.interrupted)
+            validation = self.team.validate(state.task, self.interrupted, most)
         self._synchronise()
         if self._stop and validation is None:
             raise TrainingInterrupted
@@ -206,6 +222,7 @@ class Loop:
         counters.evaluations += 1
         counters.evaluated_step = counters.step
         counters.evaluation_s = elapsed - before
+        counters.evaluations_s += elapsed - before
         counters.evaluated_at_s = elapsed
         over = bool(counters.stop_reason)  # even if the budget has a little left
         counters.evaluated_progress = 1.0 if over else self.plan.progress(counters, elapsed)
@@ -222,7 +239,7 @@ class Loop:
         accuracy = validation.accuracy if validation is not None else None
         self._remember(value, accuracy, best)
         progress = counters.evaluated_progress
-        yield events.Evaluated(counters.step, value, train, best, accuracy, elapsed, progress)
+        yield events.Evaluated(counters.step, value, train, best, accuracy, elapsed, progress, most)
         yield from self._advise(value, "training" if validation is None else "validation")
 
     def _remember(self, value: float, accuracy: float | None, best: bool) -> None:

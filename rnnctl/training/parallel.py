@@ -65,12 +65,12 @@ class Together:
             dist.broadcast(shared, 0)
         return [float(value) for value in shared]
 
-    def validate(self, task: Task, interrupted: Interrupted) -> Validation | None:
+    def validate(self, task: Task, interrupted: Interrupted, most: int) -> Validation | None:
         """The first process validates, with all threads while the others wait."""
         found = [0.0, math.nan, math.nan]
         if self.leads:
             with threads(self.size if self.device.type == "cpu" else torch.get_num_threads()):
-                validation = task.validate(interrupted)
+                validation = task.validate(interrupted, most)
             if validation is not None:
                 accuracy = validation.accuracy
                 found = [1.0, validation.value, math.nan if accuracy is None else accuracy]

@@ -35,7 +35,6 @@ from rnnctl.training.events import Preparing
 from rnnctl.training.warm_up import WarmUp
 from rnnctl.wording import plural
 
-PATIENCE_S = 0.3  # until it is said that something is being compiled
 COMPILING = "compiling the inner loops for this processor (only once per machine)"
 
 
@@ -110,9 +109,8 @@ def prepare(
         keep=config.corpus.keep,
     )
 
-    if not warm_up.done_within(PATIENCE_S):
+    for _ in warm_up.wait():
         yield Preparing(COMPILING)
-        warm_up.wait()
     config = settle(config, store.split("train").count)
     torch.manual_seed(config.training.seed)
     model = build_model(

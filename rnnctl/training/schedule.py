@@ -13,17 +13,25 @@ from dataclasses import dataclass, field
 from rnnctl.config import TrainingConfig
 
 LOWEST_RATE = 0.01  # share of the peak at the first and last step, so that no step is wasted
+SLOW_STEP = 0.05  # of a budget: a step that takes longer is told
 EVALUATIONS = 10  # validations over a training, unless the settings say otherwise
-EVALUATION_SHARE = 0.04  # of a budget may go into validations
-MOST_EVALUATION_SHARE = 0.2  # when epochs limit the training too
+EVALUATION_SHARE = 0.04  # of a budget may go into validations while it trains
+PACE_EVALUATION_SHARE = 0.2  # and of any stretch of time, when epochs limit the training too
+ONE_EVALUATION_SHARE = 0.01  # of a budget may go into one of them
+READING_SPEED = 2.0  # validating is at least so many times as fast as training
+FEWEST_VALIDATED = {False: 4096, True: 128}  # tokens, or documents
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a finished budget run did: the progress of each step, and where it validated."""
+    """What a finished budget run did: the progress of each step, and where it validated.
+
+    `validation_units`: tokens or documents that each validation read at most, 0 for all.
+    """
 
     progress: tuple[float, ...]
     evaluations: frozenset[int]
+    validation_units: int = 0
 
 
 @dataclass(slots=True)
@@ -42,7 +50,10 @@ class Counters:
     evaluated_step: int = 0
     evaluated_at_s: float = 0.0
     evaluated_progress: float = 0.0
-    evaluation_s: float = 0.0
+    evaluation_s: float = 0.0  # that the last validation took
+    evaluations_s: float = 0.0  # that all of them took
+    validation_units: int = 0  # tokens or documents that each reads at most, 0 for all
+    step_s: float = 0.0  # that the last step took
     best_value: float | None = None
     best_step: int = 0
     without_progress: int = 0
@@ -74,11 +85,12 @@ class Plan:
         """Whether the training has reached its end.
 
         A repeated one takes every step of the first, also one that began when its time was up: a
-        validation before it may have taken longer than was left for it.
+        validation before it may have taken longer than was left for it. By the clock it ends where
+        another step would end further after the budget than this one before it.
         """
         if self.replay is not None:
             return counters.step >= len(self.replay.progress)
-        return self.progress(counters, elapsed_s) >= 1
+        return self.progress(counters, elapsed_s + counters.step_s / 2) >= 1
 
     def _shares(self, counters: Counters, elapsed_s: float) -> dict[str, float]:
         """How much of each limit is used up."""
@@ -101,8 +113,27 @@ class Plan:
 
     def training_seconds(self, counters: Counters) -> float:
         """Seconds of the budget that steps may use: all but what the last validation takes."""
-        assert self.settings.budget_s is not None
-        return self.settings.budget_s - 1.1 * counters.evaluation_s
+        budget = self.settings.budget_s
+        assert budget is not None
+        return budget - 1.1 * (counters.evaluation_s or ONE_EVALUATION_SHARE * budget)
+
+    def validation_units(self, counters: Counters) -> int:
+        """Tokens or documents that each validation reads at most, decided at the first; 0 for all.
+
+        By a budget as many as take a small share of it, at the speed of the training so far.
+        """
+        if self.replay is not None:
+            return self.replay.validation_units
+        if self.settings.budget_s is None or counters.elapsed_s <= 0:
+            return 0
+        done = counters.documents if self.counts_documents else counters.tokens
+        seconds = ONE_EVALUATION_SHARE * self.settings.budget_s
+        wanted = int(READING_SPEED * seconds * done / counters.elapsed_s)
+        return max(FEWEST_VALIDATED[self.counts_documents], wanted)
+
+    def is_slow(self, step_s: float) -> bool:
+        """Whether a step takes so much of the budget that it should be told."""
+        return self.settings.budget_s is not None and step_s > SLOW_STEP * self.settings.budget_s
 
     def rate(self, progress: float, counters: Counters) -> float:
         """Learning rate at a progress in [0, 1]; lowered after a divergence."""
@@ -121,8 +152,12 @@ class Plan:
         if self.settings.budget_s is not None and not self.settings.epochs:
             return elapsed_s - counters.evaluated_at_s >= self._evaluation_interval(counters)
         if self.settings.budget_s is not None:
-            pause = counters.evaluation_s / MOST_EVALUATION_SHARE
-            if elapsed_s - counters.evaluated_at_s < pause:
+            spent = counters.evaluations_s + counters.evaluation_s
+            pause = counters.evaluation_s / PACE_EVALUATION_SHARE
+            if (
+                spent > EVALUATION_SHARE * self.settings.budget_s
+                or elapsed_s - counters.evaluated_at_s < pause
+            ):
                 return False
         wanted = self.settings.epochs or 1.0
         total = max(EVALUATIONS, math.ceil(2 * wanted))
@@ -162,4 +197,7 @@ def replay_of(events: Sequence[dict[str, object]]) -> Replay:
             progress.append(float(str(event.get("progress", known))))
     validations = ("evaluated", "not_finite")
     evaluations = {int(str(e["step"])) for e in events if e.get("event") in validations}
-    return Replay(tuple(progress), frozenset(evaluations))
+    units = [
+        int(str(e.get("validation_units", 0))) for e in events if e.get("event") == "evaluated"
+    ]
+    return Replay(tuple(progress), frozenset(evaluations), max(units, default=0))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 
 import torch
 
 from rnnctl.config import RunConfig
 from rnnctl.machine import Arithmetic
+from rnnctl.nn.engines import fused_available
 from rnnctl.nn.models import LanguageModel
 from rnnctl.tasks.loading import build_model
 
@@ -26,27 +28,43 @@ class WarmUp:
     def __init__(self, config: RunConfig, arithmetic: Arithmetic, threads: int) -> None:
         self._config, self._arithmetic, self._threads = config, arithmetic, threads
         self._thread: threading.Thread | None = None
+        self._compiles = threading.Event()
         if arithmetic.device.type == "cpu":
             # A daemon, so that Ctrl-C does not wait for the compiler.
             self._thread = threading.Thread(target=self._work, name="warm-up", daemon=True)
             self._thread.start()
 
-    def done_within(self, seconds: float) -> bool:
-        """Whether it is over, now or in so many seconds."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-        return self._thread is None or not self._thread.is_alive()
-
-    def wait(self) -> None:
-        """Until it is over."""
-        if self._thread is not None:
-            self._thread.join()
+    def wait(self) -> Iterator[None]:
+        """Wait until it is over. Yields once if that takes long because something is compiled."""
+        told = False
+        while self._thread is not None and self._thread.is_alive():
+            self._thread.join(0.1)
+            if self._compiles.is_set() and not told:
+                told = True
+                yield
 
     def _work(self) -> None:
         # What fails here fails again in the training, which then says what is wrong.
         with suppress(Exception):
             torch.set_num_threads(self._threads)  # a thread has a number of its own
+            if fused_available():
+                self._notice_compiling()
             self._step()
+
+    def _notice_compiling(self) -> None:
+        """Set `_compiles` when numba compiles something that its cache does not hold."""
+        from numba.core import event
+
+        compiles = self._compiles
+
+        class Listener(event.Listener):
+            def on_start(self, event: object) -> None:
+                compiles.set()
+
+            def on_end(self, event: object) -> None:
+                pass
+
+        event.register("numba:compile", Listener())  # type: ignore[no-untyped-call]
 
     def _step(self) -> None:
         model = build_model(

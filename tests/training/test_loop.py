@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from rnnctl.training.events import (
     Evaluated,
     LoopEvent,
     NotFinite,
+    SlowStep,
     Step,
     SteppedBack,
     Stopped,
@@ -64,6 +66,7 @@ class Line:
         self.batches = Points()
         self.bad = bad
         self.validations: list[float] | None = None
+        self.most: list[int] = []  # that each validation was allowed to read
 
     def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:
         return (torch.zeros(streams),)
@@ -77,7 +80,8 @@ class Line:
             total = total * math.nan
         return StepLoss(total, 1, tokens=1, documents=0, carry=None)
 
-    def validate(self, interrupted: Callable[[], bool]) -> Validation | None:
+    def validate(self, interrupted: Callable[[], bool], most: int = 0) -> Validation | None:
+        self.most.append(most)
         if interrupted():
             return None
         if self.validations is not None:
@@ -140,19 +144,77 @@ def test_a_budget_holds_the_last_validation() -> None:
     assert state.counters.stop_reason == "budget"
 
 
-def test_validations_that_take_long_do_not_pile_up() -> None:
-    """A budget and epochs together: after a slow validation comes a step, not the next one."""
+@pytest.mark.parametrize("epochs", [None, 1e4])
+def test_validations_take_a_small_share_of_a_budget(epochs: float | None) -> None:
+    """Those before the last one, whether epochs limit the training as well or not."""
     clock = Clock()
 
     class Slow(Line):
-        def validate(self, interrupted: Callable[[], bool]) -> Validation | None:
+        def validate(self, interrupted: Callable[[], bool], most: int = 0) -> Validation | None:
             clock.now += 40.0
-            return super().validate(interrupted)
+            return super().validate(interrupted, most)
 
-    events, _ = run(Slow(), budget_s=800.0, epochs=1000.0, clock=clock)
+    events, state = run(Slow(), budget_s=4000.0, epochs=epochs, clock=clock)
     validated = [event.step for event in events if isinstance(event, Evaluated)]
-    gaps = [b - a for a, b in itertools.pairwise(validated)]
-    assert len(validated) >= 2 and min(gaps[:-1]) >= 5
+    assert 3 <= len(validated) <= 1 + 0.05 * 4000 / 41
+    assert min(b - a for a, b in itertools.pairwise(validated)) >= 5
+    assert state.counters.elapsed_s <= 4000
+
+
+def test_a_validation_reads_as_much_as_a_hundredth_of_the_budget_allows() -> None:
+    """At twice the speed of the training: here 5,000 tokens a second, as the clock goes."""
+
+    class Fast(Line):
+        def loss(self, batch: int, carry: Carry) -> StepLoss:
+            return replace(super().loss(batch, carry), tokens=5_000)
+
+    task = Fast()
+    events, state = run(task, budget_s=100.0, evaluate_every=5, steps=10)
+    assert task.most == [state.counters.validation_units] * 2
+    assert task.most[0] == pytest.approx(10_000, rel=0.2)
+    validated = [e.validation_units for e in events if isinstance(e, Evaluated)]
+    assert validated == task.most
+
+
+def test_without_a_budget_a_validation_reads_all() -> None:
+    task = Line()
+    run(task, steps=20)
+    assert set(task.most) == {0}
+
+
+def test_a_replay_validates_on_as_much_as_the_recorded_training() -> None:
+    events, _ = run(Line(), budget_s=50.0, clock=Clock())
+    replay = replay_of([record for event in events if (record := log_record(event)) is not None])
+    task = Line()
+    run(task, budget_s=50.0, replay=replay, clock=lambda: 0.0)
+    assert set(task.most) == {replay.validation_units} and replay.validation_units > 0
+
+
+def test_a_budget_does_not_begin_a_step_that_would_end_long_after_it() -> None:
+    clock = Clock()
+
+    class Slow(Line):
+        def loss(self, batch: int, carry: Carry) -> StepLoss:
+            clock.now += 30.0
+            return super().loss(batch, carry)
+
+    events, state = run(Slow(), budget_s=100.0, clock=clock)
+    assert len(steps_of(events)) == 3
+    assert state.counters.elapsed_s <= 100
+
+
+def test_a_step_that_uses_up_much_of_the_budget_is_told_once() -> None:
+    clock = Clock()
+
+    class Slow(Line):
+        def loss(self, batch: int, carry: Carry) -> StepLoss:
+            clock.now += 6.0 if batch in (5, 8) else 0.0
+            return super().loss(batch, carry)
+
+    (told,) = [e for e in run(Slow(), budget_s=100.0, clock=clock)[0] if isinstance(e, SlowStep)]
+    assert (told.step, told.budget_s) == (5, 100.0) and told.seconds >= 6.0
+    events, _ = run(Slow(), steps=20, clock=clock)
+    assert not [event for event in events if isinstance(event, SlowStep)]
 
 
 def test_a_replay_takes_the_recorded_steps_and_rates() -> None:

@@ -310,11 +310,11 @@ def test_a_signal_inside_a_validation_keeps_what_came_before(
     validate = LanguageModelTask.validate
     calls = []
 
-    def interrupting(self: Any, interrupted: Any) -> Any:
+    def interrupting(self: Any, interrupted: Any, most: int = 0) -> Any:
         calls.append(1)
         if len(calls) == 2:
             os.kill(os.getpid(), signal.SIGINT)
-        return validate(self, interrupted)
+        return validate(self, interrupted, most)
 
     with monkeypatch.context() as patch:
         patch.setattr(LanguageModelTask, "validate", interrupting)

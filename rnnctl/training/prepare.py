@@ -76,41 +76,26 @@ def prepare(
     arithmetic = find_arithmetic(
         config.training.device, config.training.precision, insist=run is None
     )
-    warm_up = WarmUp(config, arithmetic, threads)
-
-    try:
-        corpus = open_corpus(
-            config.corpus, task=config.model.task, cache=cache_directory(), stdin=stdin
+    source = None
+    if run is None and config.training.start_from is not None:
+        source = Run.open(config.training.start_from)
+    with WarmUp(config, arithmetic, threads) as warm_up:
+        corpus = _open(config, run, stdin, given or {})
+        known = run or source
+        if known is not None:
+            tokenizer = Tokenizer.load(known.tokenizer_path)
+        else:
+            tokenizer = make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
+        store = build_store(
+            corpus,
+            tokenizer,
+            cache=cache_directory(),
+            max_tokens=config.corpus.max_tokens,
+            keep=config.corpus.keep,
         )
-    except RnnctlError as problem:
-        warm_up.wait()  # a process that ends while a thread compiles is aborted
-        if run is None or "does not exist" not in problem.message:
-            raise
-        where = f"rnnctl train NEW_PLACE --resume {word(run.path)}"
-        raise DataError(
-            problem.message, hint=f"if the corpus was moved, name its new place: `{where}`"
-        ) from problem
-    if run is not None:
-        check_same_corpus(run, corpus)
-    else:
-        check_unused((given or {}).get("corpus", {}), config.corpus, corpus)
-    started_from = config.training.start_from if run is None else None
-    source = None if started_from is None else Run.open(started_from)
-    known = run or source
-    if known is not None:
-        tokenizer = Tokenizer.load(known.tokenizer_path)
-    else:
-        tokenizer = make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
-    store = build_store(
-        corpus,
-        tokenizer,
-        cache=cache_directory(),
-        max_tokens=config.corpus.max_tokens,
-        keep=config.corpus.keep,
-    )
+        for _ in warm_up.wait():
+            yield Preparing(COMPILING)
 
-    for _ in warm_up.wait():
-        yield Preparing(COMPILING)
     config = settle(config, store.split("train").count)
     torch.manual_seed(config.training.seed)
     model = build_model(
@@ -124,6 +109,31 @@ def prepare(
     taken = transfer(model, source) if source is not None else []
     task = make_task(config, tokenizer, store, model, arithmetic)
     return Prepared(config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken))
+
+
+def _open(
+    config: RunConfig,
+    run: Run | None,
+    stdin: BinaryIO | None,
+    given: Mapping[str, Mapping[str, Any]],
+) -> Corpus:
+    """The corpus, if it is the one that `run` was trained on, or suits what was `given`."""
+    try:
+        corpus = open_corpus(
+            config.corpus, task=config.model.task, cache=cache_directory(), stdin=stdin
+        )
+    except RnnctlError as problem:
+        if run is None or "does not exist" not in problem.message:
+            raise
+        where = f"rnnctl train NEW_PLACE --resume {word(run.path)}"
+        raise DataError(
+            problem.message, hint=f"if the corpus was moved, name its new place: `{where}`"
+        ) from problem
+    if run is not None:
+        check_same_corpus(run, corpus)
+    else:
+        check_unused(given.get("corpus", {}), config.corpus, corpus)
+    return corpus
 
 
 def threads_of(config: RunConfig) -> int | None:

@@ -23,21 +23,29 @@ class WarmUp:
     The first one on a machine compiles the inner loops of the cell, for about ten seconds; they are
     kept in numba's cache. Others load them from there. The weights are thrown away. PyTorch's
     random generator is used, so seed it afterwards.
+
+    A context: on leaving it the thread is over, however the context is left. It would otherwise
+    draw random numbers meanwhile, and a process that ends while a thread compiles is aborted.
     """
 
     def __init__(self, config: RunConfig, arithmetic: Arithmetic, threads: int) -> None:
         self._config, self._arithmetic, self._threads = config, arithmetic, threads
-        self._thread: threading.Thread | None = None
         self._compiles = threading.Event()
-        if arithmetic.device.type == "cpu":
-            # A daemon, so that Ctrl-C does not wait for the compiler.
-            self._thread = threading.Thread(target=self._work, name="warm-up", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="warm-up")
+
+    def __enter__(self) -> WarmUp:
+        if self._arithmetic.device.type == "cpu":
             self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread.is_alive():
+            self._thread.join()
 
     def wait(self) -> Iterator[None]:
         """Wait until it is over. Yields once if that takes long because something is compiled."""
         told = False
-        while self._thread is not None and self._thread.is_alive():
+        while self._thread.is_alive():
             self._thread.join(0.1)
             if self._compiles.is_set() and not told:
                 told = True
@@ -47,31 +55,31 @@ class WarmUp:
         # What fails here fails again in the training, which then says what is wrong.
         with suppress(Exception):
             torch.set_num_threads(self._threads)  # a thread has a number of its own
-            if fused_available():
-                self._notice_compiling()
-            self._step()
+            if not fused_available():
+                self._step()
+                return
+            from numba.core import event
 
-    def _notice_compiling(self) -> None:
-        """Set `_compiles` when numba compiles something that its cache does not hold."""
-        from numba.core import event
+            compiles = self._compiles
 
-        compiles = self._compiles
+            class Listener(event.Listener):
+                """Told when numba compiles something that its cache does not hold."""
 
-        class Listener(event.Listener):
-            def on_start(self, event: object) -> None:
-                compiles.set()
+                def on_start(self, event: object) -> None:
+                    compiles.set()
 
-            def on_end(self, event: object) -> None:
-                pass
+                def on_end(self, event: object) -> None:
+                    pass
 
-        event.register("numba:compile", Listener())  # type: ignore[no-untyped-call]
+            with event.install_listener("numba:compile", Listener()):
+                self._step()
 
     def _step(self) -> None:
+        engine = self._config.training.engine
+        if engine == "auto" and fused_available():
+            engine = "fused"  # the one that has something to compile
         model = build_model(
-            self._config.model,
-            vocab_size=_VOCABULARY,
-            num_classes=2,
-            engine=self._config.training.engine,
+            self._config.model, vocab_size=_VOCABULARY, num_classes=2, engine=engine
         )
         ids = torch.zeros(_STEPS, _STREAMS, dtype=torch.int64)
         lengths = torch.full((_STREAMS,), _STEPS)

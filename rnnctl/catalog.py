@@ -100,7 +100,7 @@ REPORTS: Final[dict[str, tuple[str, str]]] = {
     "rnnctl.evaluate/1": ("rnnctl.reports.inference:blocks", "A run measured on a corpus."),
     "rnnctl.diagnostics/1": ("rnnctl.reports.diagnostics:blocks", "The memory panel."),
     "rnnctl.selftest/1": ("rnnctl.reports.selftest:blocks", "Known answers."),
-    "rnnctl.comparison/1": ("rnnctl.reports.comparison:blocks", "Runs compared, and verdicts."),
+    "rnnctl.comparison/2": ("rnnctl.reports.comparison:blocks", "Runs compared, and verdicts."),
 }
 
 # --format: each attribute writes a result on a page: (Result, reports.Page) -> str.

@@ -143,7 +143,10 @@ def _compare_runs(folders: list[Path], measure: bool) -> Comparison:
         return experiment.compare_runs(paths)
     match, rates = resolve.held_equal(plan, folders[0]), resolve.rates_of(plan, folders[0])
     any_size = plan.match == "steps"
-    return experiment.compare_runs(paths, match=match, any_size=any_size, rates=rates)
+    commands = experiment.commands_of(plan, folders[0])
+    return experiment.compare_runs(
+        paths, match=match, any_size=any_size, rates=rates, commands=commands
+    )
 
 
 def _print_members(settings: Settings, root: Path, machine: Machine) -> None:

@@ -8,6 +8,7 @@ what was being done, and comparing the runs later gives the same report without 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -18,12 +19,23 @@ from pydantic import ValidationError
 from rnnctl import storage
 from rnnctl.compare import baselines, collect, exchange, report, speed
 from rnnctl.compare.grid import Failed, GridEvent, Job, has_result, run_all
-from rnnctl.compare.plan import Planned, Settings, match_in_words, members, trials, tuning
+from rnnctl.compare.plan import (
+    CLAIMED,
+    Planned,
+    Settings,
+    command_line,
+    match_in_words,
+    members,
+    trials,
+    tuning,
+)
 from rnnctl.compare.rates import provenance
 from rnnctl.compare.resolve import best_rates, needs_steps, rates_in_words, resolved
+from rnnctl.compare.verdicts.evidence import Commands
+from rnnctl.compare.verdicts.gru import busy_in_words
 from rnnctl.errors import RunError, UsageError
 from rnnctl.results.base import Warning_
-from rnnctl.results.comparison import Comparison, Failure, Row
+from rnnctl.results.comparison import Comparison, Failure, Row, SpeedRecord
 from rnnctl.runs import Run
 
 PLAN_NAME = "plan.json"
@@ -69,6 +81,7 @@ def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Eve
     UsageError where `root` belongs to another plan; RunError where no member could be trained.
     """
     claim(root, settings)
+    settings_given = settings
     failed: list[Failed] = []
     chosen = None
     if needs_steps(settings):
@@ -100,7 +113,12 @@ def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Eve
     rates = provenance(settings.task) if chosen is None else rates_in_words(chosen)
     paths = [root / one.name for one in there]
     any_size = settings.match == "steps"
-    yield Compared(compare_runs(paths, failures, match=match, any_size=any_size, rates=rates))
+    commands = commands_of(settings_given, root)
+    yield Compared(
+        compare_runs(
+            paths, failures, match=match, any_size=any_size, rates=rates, commands=commands
+        )
+    )
 
 
 def _check_some_are_left(grid: Sequence[Planned], failed: Sequence[Failed], root: Path) -> None:
@@ -131,7 +149,7 @@ def claim(root: Path, settings: Settings) -> None:
     there = plan_of(root)
     if there == settings:
         return
-    if there is not None:
+    if there is not None and not _continues(there, settings):
         mine, old = settings.model_dump(), there.model_dump()
         apart = ", ".join(sorted(key for key in mine if mine[key] != old[key]))
         raise UsageError(
@@ -141,6 +159,57 @@ def claim(root: Path, settings: Settings) -> None:
     with storage.storing(root):
         root.mkdir(parents=True, exist_ok=True)
     storage.write_atomic(root / PLAN_NAME, (settings.model_dump_json(indent=2) + "\n").encode())
+
+
+def _continues(there: Settings, settings: Settings) -> bool:
+    """Whether `settings` only ask for more seeds, so that all members of `there` stay.
+
+    Of a budget each member gets a share, which more members would change.
+    """
+    more = {"seeds": settings.seeds, "recall_seeds": settings.recall_seeds}
+    enough = settings.seeds >= there.seeds and settings.recall_seeds >= there.recall_seeds
+    same = there.model_copy(update=more) == settings
+    return enough and same and settings.limit[0] != "--budget"
+
+
+def commands_of(settings: Settings, root: Path) -> Commands:
+    """The commands with which this comparison goes on: more seeds, or what is not measured yet."""
+
+    def train(seeds: int) -> str:
+        more = {"seeds": max(seeds, settings.seeds)}
+        if settings.recall_lags:
+            more["recall_seeds"] = max(seeds, settings.recall_seeds)
+        wanted = settings.model_copy(update=more)
+        cells = tuple(dict.fromkeys((*settings.cells, *CLAIMED)))
+        if wanted.limit[0] == "--budget" or cells != settings.cells:
+            return command_line(wanted.model_copy(update={"cells": cells}))
+        return command_line(wanted, root)
+
+    return Commands(train, lambda: f"rnnctl compare {shlex.quote(str(root))} --measure")
+
+
+def commands_for_runs(paths: Sequence[Path]) -> Commands:
+    """The commands that test with training what these runs alone cannot show."""
+    run = Run.open(paths[0])
+    model, training = run.config.model, run.config.training
+    level = run.config.tokenizer.level
+    usual = "char" if model.task == "lm" else "word"
+    settings = Settings(
+        sources=tuple(str(one) for one in run.config.corpus.sources),
+        task=model.task,
+        inits=(model.init,),
+        sizes=(("", model.hidden_size),),
+        embedding_size=model.embedding_size or model.hidden_size,
+        layers=model.num_layers,
+        limit=("--steps", str(training.steps or 600)),
+        options=("--level", level) if level != usual else (),
+    )
+
+    def train(seeds: int) -> str:
+        return command_line(settings.model_copy(update={"seeds": seeds}))
+
+    runs = " ".join(shlex.quote(str(path)) for path in paths)
+    return Commands(train, lambda: f"rnnctl compare {runs} --measure")
 
 
 def plan_of(root: Path) -> Settings | None:
@@ -168,11 +237,17 @@ def measure(paths: Sequence[Path], cores: int) -> Iterator[str]:
 
 
 def _measured_together(paths: Sequence[Path]) -> bool:
-    """Whether the speeds of these runs come from one session, in which they took turns."""
+    """Whether the speeds of these runs come from one session, in turns, with nothing beside."""
     if not all(has_result(path, "speed") for path in paths):
         return False
-    sessions = {Run.open(path).read_result("speed").get("session", "") for path in paths}
-    return len(sessions) <= 1 and "" not in sessions
+    found = [SpeedRecord.model_validate(_speed(path)) for path in paths]
+    sessions = {one.session for one in found}
+    return len(sessions) <= 1 and "" not in sessions and not any(map(busy_in_words, found))
+
+
+def _speed(path: Path) -> dict[str, object]:
+    kept = Run.open(path).read_result("speed")
+    return {name: value for name, value in kept.items() if name in SpeedRecord.model_fields}
 
 
 def _by_kind(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -200,6 +275,7 @@ def compare_runs(
     match: str = "as the runs were trained",
     any_size: bool = False,
     rates: str = "",
+    commands: Commands | None = None,
 ) -> Comparison:
     """The comparison of finished runs, without torch. RunError where they cannot be compared.
 
@@ -212,7 +288,7 @@ def compare_runs(
     kept = kept_baselines(paths)
     return report.compare(
         found, every, baselines=kept.rows, noted=kept.warnings, match=match, any_size=any_size,
-        rates=rates,
+        rates=rates, commands=commands or commands_for_runs([Path(one.path) for one in found]),
     )  # fmt: skip
 
 

@@ -95,6 +95,43 @@ class Planned:
         return f"{train} && {shlex.join(('rnnctl', *self.diagnosis(root)))}"
 
 
+CLAIMED = ("rnn", "lstm", "gru")
+"""The cells that the verdicts speak of."""
+
+
+def command_line(settings: Settings, root: Path | None = None) -> str:
+    """`rnnctl compare …` as one would type it: what differs from the usual, in one line."""
+    usual = Settings()
+    named = {
+        "--task": (settings.task, usual.task),
+        "--cells": (",".join(settings.cells), ",".join(usual.cells)),
+        "--inits": (",".join(settings.inits), ",".join(usual.inits)),
+        "--match": (settings.match, usual.match),
+        "--rates": (settings.rates, usual.rates),
+        "--hidden-size": (_sizes_in_words(settings.sizes), _sizes_in_words(usual.sizes)),
+        "--embedding-size": (str(settings.embedding_size), str(usual.embedding_size)),
+        "--layers": (str(settings.layers), str(usual.layers)),
+        "--train": (shlex.join(settings.options), ""),
+    }
+    words = [*settings.sources]
+    for name, (value, old) in named.items():
+        words += [name, value] if value != old else []
+    words += ["--seeds", str(settings.seeds), *settings.limit]
+    if not settings.recall_lags:
+        words.append("--no-recall")
+    else:
+        lags = ",".join(map(str, settings.recall_lags))
+        words += ["--recall-lags", lags] if settings.recall_lags != usual.recall_lags else []
+        seeds = str(settings.recall_seeds)
+        words += ["--recall-seeds", seeds] if settings.recall_seeds != usual.recall_seeds else []
+    words += ["--run-root", str(root)] if root is not None else []
+    return shlex.join(("rnnctl", "compare", *words))
+
+
+def _sizes_in_words(sizes: Sequence[tuple[str, int]]) -> str:
+    return ",".join(f"{cell}={size}" if cell else str(size) for cell, size in sizes)
+
+
 def hidden_sizes(settings: Settings, embedding: int | None = None) -> dict[str, int]:
     """The hidden size of each cell under the match. Raises UsageError for unknown cells."""
     given = dict(settings.sizes)

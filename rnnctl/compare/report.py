@@ -8,11 +8,11 @@ from rnnctl import __version__, machine
 from rnnctl.compare.alike import diagnosed_apart, different_tokens, measured_apart, trained_apart
 from rnnctl.compare.collect import check_comparable, quality_of
 from rnnctl.compare.contrasts import Apart, Pair, contrasts, family, named_pairs, seeds_needed
-from rnnctl.compare.evidence import Evidence
 from rnnctl.compare.groups import Groups, group
 from rnnctl.compare.measures import MEASURES, TOKEN_CURVES
 from rnnctl.compare.summary import bench_rows, rows_of
 from rnnctl.compare.verdicts import verdicts
+from rnnctl.compare.verdicts.evidence import Commands, Evidence
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.comparison import BenchRow, Comparison, Failure, Member, Row
 
@@ -28,11 +28,13 @@ def compare(
     match: str = "as the runs were trained",
     any_size: bool = False,
     rates: str = "",
+    commands: Commands | None = None,
 ) -> Comparison:
     """Everything that can be said of these members. RunError where they cannot be compared.
 
     Runs on bench tasks (``task:…``) stand beside the others, compared at the same lag; if there are
     only such runs, they are the text. Cells must have been trained alike, but with `any_size`.
+    `commands` are the command lines that verdicts name as those that would test a claim.
     """
     text, bench = _parts(members)
     check_comparable(text)
@@ -42,7 +44,7 @@ def compare(
     rows, recall = (*rows_of(groups), *baselines), bench_rows(bench_groups)
     alike = _Alike(groups, bench_groups, any_size)
     pairs = alike.pairs(rows, recall, text[0].corpus)
-    evidence = _evidence(text, bench, rows, recall, pairs, alike.trained)
+    evidence = _evidence(text, bench, rows, recall, pairs, alike.trained, commands)
     mixed = _mixed_tokens(text)
     return Comparison(
         environment=_environment(),
@@ -76,11 +78,13 @@ def _parts(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
 def _evidence(
     text: Sequence[Member], bench: Sequence[Member], rows: Sequence[Row],
     recall: Sequence[BenchRow], pairs: Sequence[Pair], trained: Apart,
+    commands: Commands | None,
 ) -> Evidence:  # fmt: skip
     needed = seeds_needed(sum(not pair.apart for pair in pairs))
     return Evidence(
         rows=rows, members=(*text, *bench), bench=recall, contrasts=contrasts(pairs),
         quality=quality_of(text), unit=_unit(text), seeds_needed=needed, trained=trained,
+        commands=commands or Commands(),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ members are matched in parameters.
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -108,18 +109,34 @@ def measure(
             if size is not None and _is_compared_at_one_size(Run.open(path).config.model.cell)
         }
         everyone = [*benches.items(), *((f"{row}, size {size}", b) for row, b in twins.items())]
-        done = yield from _rounds(everyone, rounds, seconds, warm_up)
+        done, steady = yield from _rounds(everyone, rounds, seconds, warm_up)
     finally:
         torch.set_num_threads(before)
-    session = uuid.uuid4().hex
+    common = {
+        "session": uuid.uuid4().hex, "threads": threads, "rounds": done, "steady": steady,
+        "load_per_core": load_per_core(),
+    }  # fmt: skip
     for row, bench in benches.items():
-        _keep(bench, twins.get(row), threads, done, session)
+        _keep(bench, twins.get(row), common)
+
+
+def load_per_core() -> float | None:
+    """The machine's load average over the last minute, per core; None where there is no such.
+
+    This program alone keeps each core busy once at most, so more comes from others.
+    """
+    if not hasattr(os, "getloadavg"):
+        return None
+    return os.getloadavg()[0] / (os.cpu_count() or 1)
 
 
 def _rounds(
     everyone: Sequence[tuple[str, _Bench]], rounds: int, seconds: float, warm_up: float
-) -> Generator[str, None, int]:
-    """Measure until `rounds` were undisturbed, and keep the best; return how many there were."""
+) -> Generator[str, None, tuple[int, bool]]:
+    """Measure until `rounds` were undisturbed, and keep the best.
+
+    Returns how many there were, and whether enough of them were undisturbed.
+    """
     benches = [bench for _, bench in everyone]
     for bench in benches:
         bench.round(warm_up)
@@ -129,12 +146,13 @@ def _rounds(
             yield f"speed, round {number}: {row}"
             bench.round(seconds)
         shares = undisturbed([bench.train for bench in benches])
-        if sum(share >= DISTURBED for share in shares) >= rounds:
+        steady = sum(share >= DISTURBED for share in shares) >= rounds
+        if steady:
             break
     best = sorted(range(number), key=shares.__getitem__, reverse=True)[:rounds]
     for bench in benches:
         bench.keep(sorted(best))
-    return number
+    return number, steady
 
 
 def undisturbed(speeds: Sequence[Sequence[float]]) -> list[float]:
@@ -157,12 +175,10 @@ def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int |
     return None
 
 
-def _keep(bench: _Bench, twin: _Bench | None, threads: int, rounds: int, session: str) -> None:
+def _keep(bench: _Bench, twin: _Bench | None, common: dict[str, Any]) -> None:
     record = SpeedResult(
-        environment=_environment(threads),
-        session=session,
-        threads=threads,
-        rounds=rounds,
+        environment=_environment(common["threads"]),
+        **common,
         train_tokens_per_s=tuple(bench.train),
         generate_ms_per_token=tuple(bench.ms),
         hidden_size=bench.hidden_size,

@@ -81,7 +81,15 @@ def summarise(
         estimate=0.0 if nothing else ends.estimate, ci95=(lo, hi), n=len(known), unit=unit,
         scale=scale, seeds=tuple(known), lower_bounds=tuple(bounds), censored=censored,
         missing=missing, note=_note(len(values), len(known), censored),
+        within=_within(values) if len(known) == 1 else None,
     )  # fmt: skip
+
+
+def _within(values: Sequence[Estimate]) -> tuple[float, float] | None:
+    """The interval of the one model that has a value, over the text it was measured on."""
+    (value,) = (value for value in values if _known(value) is not None)
+    lo, hi = value.ci95
+    return None if lo is None or hi is None else (lo, hi)
 
 
 def _known(value: Estimate) -> float | None:

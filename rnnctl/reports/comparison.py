@@ -254,7 +254,8 @@ def reasons(verdict: Verdict) -> tuple[str, ...]:
     """The findings, the rule they were judged by, and the command that shows more."""
     said = tuple(f"{finding.sentence} ({finding.outcome})" for finding in verdict.findings)
     said = said or ("nothing in this comparison measures it",)
-    return (*said, f"rule: {verdict.rule}", f"more: {verdict.command}")
+    what = "to test it" if verdict.outcome == "not tested" else "to see more"
+    return (*said, f"rule: {verdict.rule}", f"{what}: {verdict.command}")
 
 
 def because(verdict: Verdict) -> str:

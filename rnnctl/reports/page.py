@@ -19,7 +19,7 @@ from rnnctl.results.comparison import Comparison, Verdict
 
 SNIPPET = "window.vegaEmbed = vegaEmbed; window.vega = vega;"
 """What the bundle of libraries leaves behind for the page's own script."""
-MARKS = {"holds": "✓", "does not hold": "✗", "not clear here": "?"}
+MARKS = {"shown": "✓", "contradicted": "✗", "inconclusive": "?", "not tested": "–"}
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; "
@@ -106,7 +106,8 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; m
 dd { margin: 0; font-size: 0.92rem; }
 .verdict { background: var(--card); border-left: 5px solid var(--open); border-radius: 4px;
   margin: 0.4rem 0; padding: 0.45rem 0.8rem; }
-.verdict.holds { border-color: var(--yes); } .verdict.does-not-hold { border-color: var(--no); }
+.verdict.shown { border-color: var(--yes); } .verdict.contradicted { border-color: var(--no); }
+.verdict.not-tested { border-color: var(--line); } .not-tested .outcome { color: var(--soft); }
 .verdict summary { cursor: pointer; display: flex; flex-wrap: wrap; column-gap: 0.6rem;
   align-items: baseline; }
 .verdict .claim { flex: 1; font-weight: 600; }
@@ -115,7 +116,7 @@ dd { margin: 0; font-size: 0.92rem; }
   overflow-wrap: anywhere; }
 .verdict[open] .because { display: none; }
 .outcome { font-weight: 700; color: var(--open); white-space: nowrap; }
-.holds .outcome { color: var(--yes); } .does-not-hold .outcome { color: var(--no); }
+.shown .outcome { color: var(--yes); } .contradicted .outcome { color: var(--no); }
 .verdict li { font-size: 0.92rem; overflow-wrap: anywhere; }
 .figures { display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }

@@ -13,7 +13,8 @@ from pydantic import Field
 
 from rnnctl.results.base import Curve, Estimate, Record, Result
 
-Outcome = Literal["holds", "does not hold", "not clear here"]
+Outcome = Literal["shown", "contradicted", "inconclusive", "not tested"]
+"""Inconclusive: enough seeds, and no interval decides. Not tested: too few seeds, or no data."""
 RowKind = Literal["trained", "untrained", "baseline"]
 Scale = Literal["linear", "log"]
 
@@ -40,6 +41,12 @@ class SpeedRecord(Record):
     )
     threads: int
     rounds: int | None = Field(None, description="measured; the least disturbed are kept")
+    steady: bool | None = Field(
+        None, description="whether as many rounds as are kept were undisturbed"
+    )
+    load_per_core: float | None = Field(
+        None, description="load average of the machine at the end, per core that may be used"
+    )
     train_tokens_per_s: tuple[float, ...]
     generate_ms_per_token: tuple[float, ...]
     hidden_size: int
@@ -119,6 +126,9 @@ class SeedSummary(Estimate):
     lower_bounds: tuple[bool, ...] = Field((), description="which of `seeds` are lower bounds")
     censored: int = Field(0, description="how many of them are lower bounds")
     missing: int = Field(0, description="members that were measured and have no value")
+    within: tuple[float, float] | None = Field(
+        None, description="of a single seed: the 95 % interval of that one model, over the text"
+    )
 
 
 class Row(Record):
@@ -193,7 +203,7 @@ class FindingRecord(Record):
 class Verdict(Record):
     """What this comparison says about one of the lecture's claims.
 
-    The outcome is the one that all clear findings share.
+    The outcome is the one that all clear findings share; inconclusive where they disagree.
     """
 
     id: str
@@ -202,7 +212,7 @@ class Verdict(Record):
     findings: tuple[FindingRecord, ...] = ()
     rule: str = Field(description="contrast, margin and interval, fixed beforehand")
     numbers: dict[str, Estimate] = Field(default_factory=dict)
-    command: str = Field(description="what shows more")
+    command: str = Field(description="what would test it, if it is not tested; else shows more")
 
 
 class Failure(Record):
@@ -216,7 +226,7 @@ class Failure(Record):
 class Comparison(Result):
     """What ``rnnctl compare`` returns."""
 
-    schema_id: Literal["rnnctl.comparison/1"] = "rnnctl.comparison/1"
+    schema_id: Literal["rnnctl.comparison/2"] = "rnnctl.comparison/2"
     task: Literal["lm", "sentiment"]
     corpus: str
     quality: Literal["bits_per_byte", "accuracy"]

@@ -55,18 +55,21 @@ def test_every_row_is_measured_once_a_round_and_the_gru_at_the_lstms_size_too(
 def test_speeds_of_other_sessions_are_measured_again_together(
     make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A new run beside measured ones, or records that do not know their session."""
+    """A new run beside measured ones, records without a session, or a machine that was busy."""
     paths = [make_run(TEXT, cell=cell) for cell in ("lstm", "gru")]
     monkeypatch.setattr(
         experiment, "has_result", lambda path, name: name in Run.open(path).results()
     )
+    load = [3.0]
+    monkeypatch.setattr(speed, "load_per_core", lambda: load[0])
     assert not experiment._measured_together(paths)
     options = {"threads": 1, "rounds": 1, "seconds": 0.0, "warm_up": 0.0}
     for path in paths:
         list(speed.measure({"x": path}, **options))  # type: ignore[arg-type]
     assert not experiment._measured_together(paths)
-    list(speed.measure({path.parent.name: path for path in paths}, **options))  # type: ignore[arg-type]
-    assert experiment._measured_together(paths)
+    for load[0], good in ((3.0, False), (0.9, True)):
+        list(speed.measure({path.parent.name: path for path in paths}, **options))  # type: ignore[arg-type]
+        assert experiment._measured_together(paths) == good
 
 
 def test_the_rounds_in_which_nobody_was_disturbed_count() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from rnnctl.compare import verdicts as rules
 from rnnctl.compare.contrasts import contrasts, named_pairs
-from rnnctl.compare.evidence import Evidence, Finding, below
 from rnnctl.compare.report import compare
 from rnnctl.compare.summary import estimates, summarise
+from rnnctl.compare.verdicts.evidence import Evidence, Finding, below
 from rnnctl.reports import render
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Member, Row, Verdict
@@ -47,9 +47,9 @@ def test_a_world_as_the_lecture_tells_it(grid: Grid) -> None:
     ]
     said = _said(members)
     for claim in ("vanishes", "leaves-out", "gates-solve", "cell-state", "gru-as-well"):
-        assert said[claim].outcome == "holds", said[claim]
-    assert said["gru-fewer-ops"].outcome == "holds"
-    assert said["gru-faster"].outcome == "does not hold"  # the made-up machine says so
+        assert said[claim].outcome == "shown", said[claim]
+    assert said["gru-fewer-ops"].outcome == "shown"
+    assert said["gru-faster"].outcome == "contradicted"  # the made-up machine says so
 
 
 def test_a_world_where_initialisation_decides_and_gates_do_nothing(grid: Grid) -> None:
@@ -60,8 +60,8 @@ def test_a_world_where_initialisation_decides_and_gates_do_nothing(grid: Grid) -
         if m.bench
     ]
     said = _said(members)
-    assert said["gates-solve"].outcome == "does not hold"
-    assert said["leaves-out"].outcome == "holds"  # the textbook's RNN is the one of PyTorch's init
+    assert said["gates-solve"].outcome == "contradicted"
+    assert said["leaves-out"].outcome == "shown"  # the textbook's RNN is the one of PyTorch's init
 
 
 def test_sources_that_contradict_each_other_are_not_clear(grid: Grid) -> None:
@@ -70,8 +70,8 @@ def test_sources_that_contradict_each_other_are_not_clear(grid: Grid) -> None:
         _with(m, accuracy=0.98 + m.seed / 500) if m.bench else m for m in grid(recall_seeds=5)
     ]
     verdict = _said(members)["gates-solve"]
-    assert {finding.outcome for finding in verdict.findings} == {"holds", "does not hold"}
-    assert verdict.outcome == "not clear here"
+    assert {finding.outcome for finding in verdict.findings} == {"shown", "contradicted"}
+    assert verdict.outcome == "inconclusive"
 
 
 def test_a_long_memory_refutes_that_the_rnn_forgets(grid: Grid) -> None:
@@ -80,15 +80,15 @@ def test_a_long_memory_refutes_that_the_rnn_forgets(grid: Grid) -> None:
         for m in grid(recall_seeds=0)
     ]
     said = _said(members)
-    assert said["vanishes"].outcome == "does not hold"
-    assert said["leaves-out"].outcome == "does not hold"
+    assert said["vanishes"].outcome == "contradicted"
+    assert said["leaves-out"].outcome == "contradicted"
 
 
 def test_what_is_said_of_the_rnn_stands_beside_what_the_others_reach(grid: Grid) -> None:
     said = _said(grid(recall_seeds=0))
     for claim in ("vanishes", "leaves-out"):
         sentence = said[claim].findings[0].sentence
-        assert "the most of the other cells: lstm good, " in sentence
+        assert "the longest of the other cells is lstm good with " in sentence
     alone = _said([m for m in grid(recall_seeds=0) if m.cell == "rnn"])
     assert "other cells" not in alone["vanishes"].findings[0].sentence
 
@@ -96,10 +96,10 @@ def test_what_is_said_of_the_rnn_stands_beside_what_the_others_reach(grid: Grid)
 def test_an_exploding_gradient_counts_as_the_claim_says(grid: Grid) -> None:
     members = [m.model_copy(update={"explodes": m.cell == "rnn"}) for m in grid(recall_seeds=0)]
     verdict = _said(members)["vanishes"]
-    assert verdict.outcome == "holds"
+    assert verdict.outcome == "shown"
     assert "explodes" in verdict.findings[0].sentence
     two = _said([m for m in members if m.seed < 2])["vanishes"]
-    assert two.outcome == "not clear here" and "explodes" in two.findings[0].sentence
+    assert two.outcome == "not tested" and "explodes" in two.findings[0].sentence
 
 
 def test_h_carrying_everything_refutes_the_cell_state(grid: Grid) -> None:
@@ -108,12 +108,12 @@ def test_h_carrying_everything_refutes_the_cell_state(grid: Grid) -> None:
         c, h = (Estimate(estimate=value + member.seed / 100) for value in (0.1, 0.9))
         swapped = ExchangeRecord(measure="loss", lag=8, c=c, h=h, full=Estimate(estimate=0.5))
         members.append(member.model_copy(update={"exchange": swapped if member.exchange else None}))
-    assert _said(members)["cell-state"].outcome == "does not hold"
+    assert _said(members)["cell-state"].outcome == "contradicted"
 
 
 @pytest.mark.parametrize(
     ("worse", "outcome"),
-    [(0.0, "holds"), (-0.3, "holds"), (0.019, "not clear here"), (0.05, "does not hold")],
+    [(0.0, "shown"), (-0.3, "shown"), (0.019, "inconclusive"), (0.05, "contradicted")],
 )
 def test_as_well_means_within_two_hundredths_of_a_bit(
     grid: Grid, worse: float, outcome: str
@@ -135,39 +135,42 @@ def test_of_classifiers_more_accuracy_is_better(grid: Grid) -> None:
         return changed.model_copy(update={"task": "sentiment"})
 
     said = _said([sentiment(member) for member in grid(recall_seeds=0)])
-    assert said["gru-as-well"].outcome == "holds"
+    assert said["gru-as-well"].outcome == "shown"
     worse = [
         _with(m, accuracy=0.8 if m.cell == "gru" else 0.88).model_copy(update={"task": "sentiment"})
         for m in grid(recall_seeds=0)
     ]
-    assert _said(worse)["gru-as-well"].outcome == "does not hold"
+    assert _said(worse)["gru-as-well"].outcome == "contradicted"
 
 
 def test_operations_need_no_data_and_speed_needs_its_own(grid: Grid) -> None:
     members = [m.model_copy(update={"speed": None}) for m in grid(recall_seeds=0)]
     said = _said(members)
-    assert said["gru-fewer-ops"].outcome == "holds"
+    assert said["gru-fewer-ops"].outcome == "shown"
     assert "73,728 against 98,304" in said["gru-fewer-ops"].findings[0].sentence
-    assert said["gru-faster"].outcome == "not clear here"
+    assert said["gru-faster"].outcome == "not tested"
+    assert said["gru-faster"].command == "rnnctl compare RUN RUN --measure"
     assert not said["gru-faster"].findings
 
 
 def test_speed_is_compared_at_the_same_hidden_size(grid: Grid) -> None:
     sentence = _said(grid())["gru-faster"].findings[0].sentence
-    assert sentence.startswith("hidden size 128 both")
-    assert "as trained here (hidden size 152)" in sentence
+    assert sentence.startswith("both with 128 units")
+    assert "as trained here (152 units)" in sentence
 
 
 def test_two_seeds_are_not_enough_and_the_verdict_says_how_many_are(grid: Grid) -> None:
     verdict = _said(grid(seeds=2, recall_seeds=0))["gates-solve"]
-    assert verdict.outcome == "not clear here"
-    assert "not enough seeds to claim (2; 5 would do)" in verdict.findings[0].sentence
+    assert verdict.outcome == "not tested"
+    sentence = verdict.findings[0].sentence
+    assert "2 seeds each are too few to claim anything, 5 are enough" in sentence
+    assert verdict.command == "rnnctl compare CORPUS --seeds 5"
 
 
 def test_without_any_rnn_nothing_is_said_of_it(grid: Grid) -> None:
     said = _said([m for m in grid(recall_seeds=0) if m.cell != "rnn"])
     for claim in ("vanishes", "leaves-out", "gates-solve"):
-        assert (said[claim].outcome, said[claim].findings) == ("not clear here", ())
+        assert (said[claim].outcome, said[claim].findings) == ("not tested", ())
 
 
 def test_a_claim_without_truth_is_made_in_at_most_five_per_cent_of_grids(grid: Grid) -> None:
@@ -180,7 +183,7 @@ def test_a_claim_without_truth_is_made_in_at_most_five_per_cent_of_grids(grid: G
         changed = [_with(m, horizon=value) for m, value in zip(members, noise, strict=True)]
         tests = compare(changed)
         outcome = {v.id: v.outcome for v in tests.verdicts}["gates-solve"]
-        wrong += outcome == "holds"
+        wrong += outcome == "shown"
     assert wrong / grids <= 0.05
 
 
@@ -195,34 +198,36 @@ def test_equal_quality_is_called_unequal_in_at_most_five_per_cent_of_grids(grid:
             for m in members
         ]
         outcome = {v.id: v.outcome for v in compare(changed).verdicts}["gru-as-well"]
-        wrong += outcome != "not clear here"
+        wrong += outcome != "inconclusive"
     assert wrong / grids <= 0.08  # 5 % is expected; 150 grids have a spread of 1.8 points
 
 
 def test_all_clear_sources_must_agree() -> None:
-    holds, doesnt, open_ = (
-        Finding(outcome, "") for outcome in ("holds", "does not hold", "not clear here")
+    shown, contradicted, open_, untested = (
+        Finding(outcome, "") for outcome in ("shown", "contradicted", "inconclusive", "not tested")
     )
-    assert rules.combine([holds, open_]) == "holds"
-    assert rules.combine([doesnt, doesnt]) == "does not hold"
-    assert rules.combine([holds, doesnt]) == "not clear here"
-    assert rules.combine([open_]) == rules.combine([]) == "not clear here"
+    assert rules.combine([shown, open_, untested]) == "shown"
+    assert rules.combine([contradicted, contradicted]) == "contradicted"
+    assert rules.combine([shown, contradicted]) == "inconclusive"
+    assert rules.combine([open_, untested]) == "inconclusive"
+    assert rules.combine([untested]) == rules.combine([]) == "not tested"
 
 
 def test_bounds_decide_by_the_whole_interval() -> None:
-    assert below(Estimate(estimate=5, ci95=(4, 6)), 7) == "holds"
-    assert below(Estimate(estimate=5, ci95=(4, 6)), 5.5) == "not clear here"
-    assert below(Estimate(estimate=5, ci95=(4, 6)), 3) == "does not hold"
-    assert below(Estimate(estimate=5), 100) == "not clear here"  # no interval, no verdict
+    assert below(Estimate(estimate=5, ci95=(4, 6)), 7) == "shown"
+    assert below(Estimate(estimate=5, ci95=(4, 6)), 5.5) == "inconclusive"
+    assert below(Estimate(estimate=5, ci95=(4, 6), n=2), 5.5) == "not tested"
+    assert below(Estimate(estimate=5, ci95=(4, 6)), 3) == "contradicted"
+    assert below(Estimate(estimate=5), 100) == "not tested"  # no interval, no verdict
     beyond = Estimate(estimate=None, status="censored", censored_at=256)
-    assert below(beyond, 100) == "does not hold"
-    assert below(beyond, 300) == "not clear here"
+    assert below(beyond, 100) == "contradicted"
+    assert below(beyond, 300) == "inconclusive"
 
 
 def test_verdicts_are_decided_without_torch_or_files() -> None:
     said = rules.verdicts(Evidence(rows=(), members=()))
     assert [verdict.outcome for verdict in said if verdict.id != "gru-fewer-ops"] == [
-        "not clear here"
+        "not tested"
     ] * 6
 
 
@@ -240,8 +245,8 @@ def test_lower_bounds_prove_neither_a_loss_nor_that_gates_do_not_help() -> None:
         tested = contrasts(named_pairs(rows, [], "text"))
         said = rules.verdicts(Evidence(rows=rows, members=(), contrasts=tested))
         outcomes = {verdict.id: verdict.outcome for verdict in said}
-        assert outcomes["gates-solve"] == "not clear here"
-        expected = "does not hold" if rnn is near else "not clear here"
+        assert outcomes["gates-solve"] == "inconclusive"
+        expected = "contradicted" if rnn is near else "inconclusive"
         assert outcomes["leaves-out"] == expected
 
 
@@ -261,7 +266,7 @@ def test_cells_that_were_not_trained_alike_decide_nothing(
     """An LSTM of another level, size or length of training is no proof of what gates do."""
     members = [m.model_copy(update={"recipe": {"steps": "600", "bptt": "64"}}) for m in grid(5, 0)]
     alike = _said(members)
-    assert (alike["gates-solve"].outcome, alike["gru-as-well"].outcome) == ("holds", "holds")
+    assert (alike["gates-solve"].outcome, alike["gru-as-well"].outcome) == ("shown", "shown")
     changed = [m.model_copy(update=change) if m.cell == "lstm" else m for m in members]
     result = compare(changed)
     horizons = [one for one in result.contrasts if one.endpoint == "horizon"]
@@ -271,7 +276,7 @@ def test_cells_that_were_not_trained_alike_decide_nothing(
     assert result.family == 0
     verdicts = {verdict.id: verdict for verdict in result.verdicts}
     for claim in ("gates-solve", "gru-as-well"):
-        assert verdicts[claim].outcome == "not clear here"
+        assert verdicts[claim].outcome == "not tested"
         assert f"trained differently: {said}" in verdicts[claim].findings[0].sentence
     assert f"trained differently: {said}" in " ".join(render(result, "table", 200).split())
 
@@ -353,7 +358,7 @@ def test_a_seed_without_a_horizon_refutes_nothing(grid: Grid) -> None:
     ):
         members = [m.model_copy(update={"values": {**m.values, **change(m)}}) for m in grid(5, 0)]
         verdict = _said(members)["gates-solve"]
-        assert verdict.outcome == "not clear here", verdict.findings
+        assert verdict.outcome == "inconclusive", verdict.findings
         assert any(
             word in verdict.findings[0].sentence
             for word in ("1 seed has no value", "10 horizons below one word count as 1")
@@ -382,11 +387,11 @@ def test_speeds_that_were_not_measured_alike_decide_nothing(
         for m in grid(5, 0)
     ]
     verdict = _said(members)["gru-faster"]
-    assert verdict.outcome == "not clear here"
+    assert verdict.outcome == "not tested"
     assert said in verdict.findings[0].sentence and "timed alike" in verdict.findings[0].sentence
     first = next(m for m in members if m.cell == "gru")
     mixed = [first, *grid(5, 0)[3:]]  # others were
-    assert _said(mixed)["gru-faster"].outcome == "does not hold"
+    assert _said(mixed)["gru-faster"].outcome == "contradicted"
 
 
 def test_two_seeds_that_agree_to_the_last_digit_prove_nothing(grid: Grid) -> None:
@@ -396,13 +401,109 @@ def test_two_seeds_that_agree_to_the_last_digit_prove_nothing(grid: Grid) -> Non
     ]
     labelled = [m.model_copy(update={"task": "sentiment"}) for m in equal]
     for members in (equal, labelled):
-        for claim, three in (("vanishes", "holds"), ("leaves-out", "holds")):
-            assert _said([m for m in members if m.seed < 2])[claim].outcome == "not clear here"
+        for claim, three in (("vanishes", "shown"), ("leaves-out", "shown")):
+            assert _said([m for m in members if m.seed < 2])[claim].outcome == "not tested"
             assert _said(members)[claim].outcome == three
     two = _said([m for m in labelled if m.seed < 2])["gru-as-well"]
-    assert two.outcome == "not clear here"
-    assert "2 seeds a side are too few" in two.findings[0].sentence
-    assert _said(labelled)["gru-as-well"].outcome == "does not hold"
+    assert two.outcome == "not tested"
+    assert "2 seeds are too few" in two.findings[0].sentence
+    assert _said(labelled)["gru-as-well"].outcome == "contradicted"
     beyond = Estimate(estimate=None, status="censored", censored_at=256, n=2)
-    assert below(beyond, 100) == "not clear here"
-    assert below(beyond.model_copy(update={"n": 3}), 100) == "does not hold"
+    assert below(beyond, 100) == "not tested"
+    assert below(beyond.model_copy(update={"n": 3}), 100) == "contradicted"
+
+
+def test_a_longer_memory_that_is_still_short_solves_nothing(grid: Grid) -> None:
+    """Twice the RNN's horizon, and less than a sentence."""
+    short = {"rnn": 1.9, "lstm": 4.0, "gru": 4.0}
+    members = [_with(m, horizon=short[m.cell] * (1 + m.seed / 50)) for m in grid(5, 0)]
+    verdict = _said(members)["gates-solve"]
+    assert verdict.outcome == "inconclusive"
+    assert "is shorter than a sentence (15 words)" in verdict.findings[0].sentence
+
+
+def test_a_longer_memory_with_a_worse_loss_solves_nothing(grid: Grid) -> None:
+    members = [
+        _with(m, bits_per_byte={"rnn": 2.2, "lstm": 2.4, "gru": 2.4}[m.cell]) for m in grid(5, 0)
+    ]
+    good = [m for m in members if m.init == "good"]
+    verdict = _said(good)["gates-solve"]
+    assert verdict.outcome == "inconclusive"
+    assert "its bits per byte is worse than the RNN's by 0.2" in verdict.findings[0].sentence
+
+
+def test_an_lstm_that_recalls_a_little_more_solves_nothing(grid: Grid) -> None:
+    members = [
+        _with(m, accuracy=(0.2 if m.cell == "rnn" else 0.4) + m.seed / 500)
+        for m in grid()
+        if m.bench
+    ]
+    verdict = _said(members)["gates-solve"]
+    assert verdict.outcome == "inconclusive"
+    assert "less than half way from chance" in verdict.findings[0].sentence
+
+
+def test_a_small_part_of_the_effect_is_not_what_carries_it(grid: Grid) -> None:
+    members = []
+    for member in grid(recall_seeds=0):
+        c, h = (Estimate(estimate=value + member.seed / 1000) for value in (0.3, 0.1))
+        swapped = ExchangeRecord(measure="loss", lag=8, c=c, h=h, full=Estimate(estimate=0.5))
+        members.append(member.model_copy(update={"exchange": swapped if member.exchange else None}))
+    verdict = _said(members)["cell-state"]
+    assert verdict.outcome == "inconclusive"
+    assert "c alone carries less than 0.5 of it" in verdict.findings[0].sentence
+
+
+def _single(member: Member, horizon: float) -> Member:
+    value = Estimate(estimate=horizon, ci95=(0.9 * horizon, 1.1 * horizon), unit="words")
+    return member.model_copy(update={"values": {**member.values, "horizon": value}})
+
+
+def test_single_runs_differ_as_models_and_claims_need_seeds(grid: Grid) -> None:
+    members = [_single(m, {"rnn": 2.0, "lstm": 6.5, "gru": 2.1}[m.cell]) for m in grid(1, 0)]
+    verdict = _said(members)["gates-solve"]
+    assert verdict.outcome == "not tested"
+    assert (
+        "as models the two differ, lstm torch 6.5 words (5.85 to 7.15), rnn torch 2 words "
+        "(1.8 to 2.2); a claim about the cells needs more seeds"
+    ) in verdict.findings[0].sentence
+    close = [_single(m, 2.0 + 0.1 * (m.cell == "lstm")) for m in grid(1, 0)]
+    assert "the two models' own intervals overlap" in (
+        _said(close)["gates-solve"].findings[0].sentence
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"load_per_core": 3.2}, "a load of 3.2 per core"), ({"steady": False}, "within a fifth")],
+)
+def test_no_speed_is_judged_on_a_busy_machine(
+    grid: Grid, change: dict[str, object], said: str
+) -> None:
+    members = [
+        m.model_copy(update={"speed": m.speed.model_copy(update=change)}) if m.speed else m
+        for m in grid(5, 0)
+    ]
+    verdict = _said(members)["gru-faster"]
+    assert verdict.outcome == "not tested"
+    assert said in verdict.findings[0].sentence
+    assert verdict.command.endswith("--measure")
+
+
+def test_hardly_faster_is_not_called_faster(grid: Grid) -> None:
+    def at(ratio: float) -> list[Member]:
+        made = []
+        for member in grid(5, 0):
+            assert member.speed is not None
+            speeds = tuple(1000.0 * factor for factor in (1.0, 1.002, 0.998, 1.001, 0.999))
+            change: dict[str, object] = {"train_tokens_per_s": speeds}
+            if member.cell == "gru":
+                noise = (1.0, 1.001, 0.999, 1.002, 1.0)
+                change["same_size_train_tokens_per_s"] = tuple(
+                    ratio * one * more for one, more in zip(speeds, noise, strict=True)
+                )
+            made.append(member.model_copy(update={"speed": member.speed.model_copy(update=change)}))
+        return made
+
+    assert _said(at(1.02))["gru-faster"].outcome == "contradicted"
+    assert _said(at(1.2))["gru-faster"].outcome == "shown"

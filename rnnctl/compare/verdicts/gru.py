@@ -6,23 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rnnctl.compare.contrasts import INITS
-from rnnctl.compare.evidence import (
-    DOES_NOT,
+from rnnctl.compare.summary import COSTLY, finite
+from rnnctl.compare.verdicts.evidence import (
+    CONTRADICTED,
     FEWEST_SEEDS,
-    HOLDS,
+    INCONCLUSIVE,
+    NOT_TESTED,
     OPPOSITE,
-    UNCLEAR,
+    SHOWN,
     Evidence,
     Finding,
     below,
+    few_seeds,
     in_words,
 )
-from rnnctl.compare.summary import COSTLY, finite
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Estimate
-from rnnctl.results.comparison import Member
+from rnnctl.results.comparison import Member, SpeedRecord
 from rnnctl.statistics import difference_of_means, t_interval
-from rnnctl.wording import plural
 
 
 def gru_as_well(evidence: Evidence, *, margins: Mapping[str, float]) -> list[Finding]:
@@ -36,7 +37,7 @@ def gru_as_well(evidence: Evidence, *, margins: Mapping[str, float]) -> list[Fin
             continue
         if apart := evidence.trained(gru, lstm):
             text = f"{gru.name} {in_words(a)} and {lstm.name} {in_words(b)}: {apart}"
-            return [Finding(UNCLEAR, text)]
+            return [Finding(NOT_TESTED, text)]
         better = evidence.quality == "accuracy"
         ends = (
             difference_of_means(b.seeds, a.seeds)
@@ -52,10 +53,10 @@ def gru_as_well(evidence: Evidence, *, margins: Mapping[str, float]) -> list[Fin
             f"{gru.name} {in_words(a)} and {lstm.name} {in_words(b)} {unit}: the GRU is "
             f"{_worse_or_better(worse)}; as well means at most {margin:g} worse"
         )
-        if better and worse.n < FEWEST_SEEDS:
-            text += f"; accuracies of {plural(worse.n, 'seed')} a side are too few to say so"
-            return [Finding(UNCLEAR, text, {"worse_by": worse})]
-        return [Finding(below(worse, margin), text, {"worse_by": worse})]
+        few = better and worse.n < FEWEST_SEEDS
+        outcome = NOT_TESTED if few else below(worse, margin)
+        said, command = few_seeds(outcome, worse.n, evidence)
+        return [Finding(outcome, text + said, {"worse_by": worse}, command)]
     return []
 
 
@@ -83,18 +84,22 @@ def fewer_operations(evidence: Evidence) -> list[Finding]:
             f"; as trained here (hidden sizes {gru.hidden_size} and {lstm.hidden_size}) "
             f"{100 * gru.macs_per_token / lstm.macs_per_token:.0f} %"
         )
-    outcome = HOLDS if counts["gru"] < counts["lstm"] else DOES_NOT
+    outcome = SHOWN if counts["gru"] < counts["lstm"] else CONTRADICTED
     numbers = {f"macs {cell}": Estimate(estimate=count) for cell, count in counts.items()}
     return [Finding(outcome, text, numbers)]
 
 
-def faster(evidence: Evidence) -> list[Finding]:
+def faster(evidence: Evidence, *, least: float) -> list[Finding]:
+    """The ratio of training speeds at one hidden size; below `least` nothing is called faster."""
     gru, lstm = _timed(evidence.members)
     if gru is None or lstm is None or gru.speed is None or lstm.speed is None:
         return []
     if apart := _timed_apart(gru, lstm):
         text = f"{gru.path} and {lstm.path} were not timed alike: {apart}"
-        return [Finding(UNCLEAR, text)]
+        return [Finding(NOT_TESTED, text)]
+    if busy := busy_in_words(gru.speed) or busy_in_words(lstm.speed):
+        text = f"the machine was busy while speeds were measured ({busy}): measure them again when "
+        return [Finding(NOT_TESTED, text + "nothing else runs", {}, evidence.commands.measure())]
     own, other = gru.speed, lstm.speed
     twin = own.hidden_size != other.hidden_size
     train = own.same_size_train_tokens_per_s if twin else own.train_tokens_per_s
@@ -104,17 +109,35 @@ def faster(evidence: Evidence) -> list[Finding]:
     matched = _paired_ratio(own.train_tokens_per_s, other.train_tokens_per_s)
     if faster is None:
         return []
-    text = f"hidden size {other.hidden_size} both: the GRU trains {in_words(faster)} times as fast "
+    text = f"both with {other.hidden_size} units: the GRU trains {in_words(faster)} times as fast "
     text += "as the LSTM"
     numbers = {"train_ratio": faster}
     if generates is not None:
         text += f" and generates {in_words(generates)} times as fast"
         numbers["generate_ratio"] = generates
     if twin and matched is not None:
-        text += f"; as trained here (hidden size {own.hidden_size}) {in_words(matched)} times"
+        text += f"; as trained here ({own.hidden_size} units) {in_words(matched)} times"
         numbers["train_ratio_as_trained"] = matched
     text += f" ({other.threads} threads, this machine)"
-    return [Finding(OPPOSITE[below(faster, 1.0)], text, numbers)]
+    outcome = OPPOSITE[below(faster, 1.0)]
+    ratio, high = faster.estimate, faster.ci95[1]
+    if outcome != SHOWN or (ratio is not None and ratio < least):
+        ends_below = high is not None and high < least
+        outcome = CONTRADICTED if ends_below else INCONCLUSIVE
+    return [Finding(outcome, text, numbers)]
+
+
+BUSY_LOAD = 1.5
+"""Load average per core; this program alone causes at most 1."""
+
+
+def busy_in_words(speed: SpeedRecord) -> str:
+    """Why a measurement of speed is no good, or "" where nothing speaks against it."""
+    if speed.load_per_core is not None and speed.load_per_core > BUSY_LOAD:
+        return f"a load of {speed.load_per_core:.1f} per core"
+    if speed.steady is False:
+        return "fewer rounds than needed were within a fifth of the best"
+    return ""
 
 
 def _timed(members: Sequence[Member]) -> tuple[Member | None, Member | None]:

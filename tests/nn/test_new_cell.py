@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -30,6 +31,8 @@ def _installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The other package is installed: on this process's path, and on that of its children."""
     monkeypatch.syspath_prepend(str(PLUGIN))
     monkeypatch.setenv("PYTHONPATH", str(PLUGIN), prepend=os.pathsep)
+    importlib.import_module("rnnctl.cli.train")  # whose options were made without the package,
+    monkeypatch.delitem(sys.modules, "rnnctl.cli.train")  # and are to be made anew
     catalog._extensions.cache_clear()
     yield
     catalog._extensions.cache_clear()

@@ -12,8 +12,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from rnnctl.data.columns import Columns
 from rnnctl.data.labels import NoLabelError, label_text, several_labels, short
@@ -29,8 +28,7 @@ _BLANK = " \t\r\n"
 _QUOTES_HINT = "quotes inside a quoted cell are doubled; line ends inside a cell need quotes"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One record: its `cells` by column, or None and the `problem`; both empty for a blank line.
 
     line: where it begins; of a JSON array, which element it is. source: a JSON object as it stands.
@@ -124,6 +122,8 @@ def parse_json(text: str) -> tuple[Any, str]:
 
     Raises: ValueError, RecursionError.
     """
+    if "NaN" not in text and "Infinity" not in text:
+        return json.loads(text), text
     strange: list[str] = []
     value = json.loads(text, parse_constant=strange.append)
     return value, json.dumps(value, ensure_ascii=False) if strange else text

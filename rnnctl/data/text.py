@@ -375,7 +375,8 @@ def _scan_in_place(file: BinaryIO, path: Path, name: str) -> TextFile | None:
             start = 3 if data.startswith(codecs.BOM_UTF8) else 0
             if b"\r" in data[:SAMPLE] and b"\n" not in data[:SAMPLE]:
                 return None
-        if b"\r\n" in data or (ends == b"\r" and data.startswith(b"\n")):
+        # One byte is looked for ten times as fast as two.
+        if (b"\r" in data and b"\r\n" in data) or (ends == b"\r" and data.startswith(b"\n")):
             return None
         counter.feed(data[start:] if not size else data)
         size, ends = size + len(data), data[-1:]

@@ -14,7 +14,7 @@ import itertools
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from rnnctl.config import SourceKind
 from rnnctl.data.columns import find_column, pick_columns
@@ -32,8 +32,7 @@ _MAX_SHOWN = 120
 _FEWEST_LABELLED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One input: its text, or why there is none.
 
     line: where it begins, of a JSON array which element it is. file: the source, where answers say
@@ -135,8 +134,9 @@ class RecordReader:
             units: Iterable[Sequence[Line]] = rest
             if self._wanted.unit == "paragraph":
                 units = paragraphs(rest, self._wanted.max_line)
+            file = self._file
             for some in units:
-                yield [self._record(line) for line in some]
+                yield [Record(number, text, error, file=file) for number, text, error in some]
 
     def _decide(self, window: Sequence[Line]) -> None:
         wanted, trained = self._wanted, self._wanted.trained
@@ -208,6 +208,11 @@ class RecordReader:
 
     def _parsed(self, found: Parser, windows: Iterable[Sequence[Line]]) -> Iterator[list[Record]]:
         for window in windows:
+            if not any(problem for _, _, problem in window):
+                whole = list(map(self._of_entry, found.feed([line[:2] for line in window])))
+                if whole:
+                    yield whole
+                continue
             records: list[Record] = []
             for bad, some in itertools.groupby(window, key=lambda line: bool(line.problem)):
                 if bad:
@@ -225,23 +230,20 @@ class RecordReader:
         return Record(line.number, line.text, line.problem, file=self._file)
 
     def _of_entry(self, entry: Entry) -> Record:
-        if entry.cells is None:
-            return Record(entry.line, error=entry.problem, file=self._file)
-
-        def record(text: str, error: str) -> Record:
-            return Record(entry.line, text, error, entry.source, entry.cells, self._file)
-
+        line, cells, problem, _, source = entry
+        if cells is None:
+            return Record(line, error=problem, file=self._file)
         name = self._column
-        if name is not None and name not in entry.cells:
-            name = find_column(list(entry.cells), name) if not name.isdecimal() else None
+        if name is not None and name not in cells:
+            name = find_column(list(cells), name) if not name.isdecimal() else None
         if name is None:
-            return record("", self._no_text(entry.cells))
-        text = entry.cells[name]
+            return Record(line, "", self._no_text(cells), source, cells, self._file)
+        text = cells[name]
         if not isinstance(text, str):
             problem = f"field {name!r} holds {_kind(text)}, not text"
-        else:
+        elif not text.isascii():
             problem = _surrogate(text)
-        return record("" if problem else text, problem)
+        return Record(line, "" if problem else text, problem, source, cells, self._file)
 
     def _no_text(self, cells: Mapping[str, Any]) -> str:
         there = shorten(", ".join(cells) or "none")

@@ -98,13 +98,13 @@ def _prompt(given: str | None) -> str:
         return str(given)
     if given is None and (sys.stdin is None or sys.stdin.isatty()):
         return ""
-    data = inputs.stdin("generate RUN -").read()
+    data = inputs.whole_text("generate RUN -")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as problem:
         raise DataError(
             f"the prompt is not UTF-8: byte {problem.start + 1} is 0x{data[problem.start]:02x}",
-            hint="convert it, for instance with `iconv -t UTF-8`",
+            hint="convert it, for instance with `iconv -f LATIN1 -t UTF-8`",
         ) from None
 
 

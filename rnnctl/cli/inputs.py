@@ -146,6 +146,18 @@ def _streamed(
     yield Input(name, stream, suffix, is_one_of_many)
 
 
+def whole_text(command: str) -> bytes:
+    """All of standard input: unpacked, with newlines, and in UTF-8 if it has a byte order mark."""
+    from rnnctl.inference.lines import read_text
+
+    with reading(STDIN):
+        return b"".join(
+            chunk
+            for source in opened([], command)
+            for chunk in read_text(source.stream, source.name)
+        )
+
+
 def say_once(reader: RecordReader) -> None:
     """Say what a source was found to be, if it is no plain text."""
     if reader.note:

@@ -281,3 +281,13 @@ def test_records_are_answered_while_the_pipe_stays_open(run: Path, header: bytes
             assert json.loads(process.stdout.readline())["id"] == str(i)
         process.stdin.close()
         assert process.wait(60) == 0
+
+
+def test_a_prompt_is_read_as_any_text_is(rnnctl: Command, model: Path) -> None:
+    plain = rnnctl("generate", model, "--length", 9, stdin="good\nfilm")
+    assert plain.code == 0
+    for data in ("good\r\nfilm".encode("utf-8-sig"), gzip.compress(b"good\nfilm")):
+        assert rnnctl("generate", model, "--length", 9, stdin=data).out == plain.out
+    lines = rnnctl("generate", model, "--lines", "--length", 9, stdin="good\nfilm\n")
+    marked = "good\r\nfilm\r\n".encode("utf-16")
+    assert rnnctl("generate", model, "--lines", "--length", 9, stdin=marked).out == lines.out

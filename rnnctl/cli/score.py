@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
+from rnnctl.cli import score_words as w
 from rnnctl.cli.answered import Answered
 from rnnctl.cli.filter_options import Unit
 from rnnctl.cli.options import (
     DeviceOption,
-    FormatOption,
     OutputOption,
     QuietOption,
     RunArgument,
@@ -46,12 +46,20 @@ def score(
     fail_fast: f.FailFast = False,
     state_in: f.StateIn = None,
     state_out: f.StateOut = None,
-    format: FormatOption = "table",
+    words: w.Words = False,
+    space: w.SpaceOption = "before",
+    first: w.FirstOption = True,
+    end: w.EndOption = None,
+    unit: w.UnitOption = "nats",
+    top: w.TopOption = 0,
+    id: w.IdOption = None,
+    regions: w.RegionsOption = None,
+    format: w.RowFormat = "table",
     output: OutputOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     quiet: QuietOption = False,
-) -> None:
+) -> int:
     """Say how likely given text is: nats, bits per byte and character, perplexity.
 
     A file, or standard input, is one text from its first byte to its last. With --lines or
@@ -61,14 +69,19 @@ def score(
     where a field of the input with the name of one of the answer's keeps it, and the answer's is
     rnnctl_NAME. Unknown tokens are charged with their spelling. With --state-out and --state-in,
     scoring a and then b equals scoring a+b.
+
+    With --words each word gets a row, whatever the tokens are: words are what stands between
+    whitespace, and add up to the text. A text without words is reported, and the exit code is 1.
     """
     console.configure(quiet=quiet)
     sources, command = files or [], f"score {word(run)}"
     kind = f.source_kind(read_as, "auto", jsonl)
+    asked = w.Asked(space, first, end, unit, top, id, regions)
+    asked.check(words=words, per_token=per_token, format=format, state=bool(state_in or state_out))
     inputs.check(sources, command)
-    unit = _unit(lines, documents, kind, text_field)
-    _check_state(unit, sources, wanted=bool(state_in or state_out))
-    _check_lines(unit, max_line, fail_fast)
+    each = _unit(lines, documents, kind, text_field)
+    _check_state(each, sources, wanted=bool(state_in or state_out))
+    _check_lines(each, max_line, fail_fast)
     from rnnctl.inference.score import Scorer
     from rnnctl.inference.scoring import TextReader, score_streams
     from rnnctl.inference.training_text import by_document
@@ -79,32 +92,35 @@ def score(
     loaded = load(run, device=device)
     scorer = Scorer(loaded, ends=by_document(loaded))
     opened = inputs.opened(sources, command)
-    if unit == "file" and kind is None and not (state_in or state_out):
-        first = next(opened)
-        opened = chain([first], opened)
-        unit = "line" if _has_records(first, text_field) else unit
+    if each == "file" and kind is None and not (state_in or state_out):
+        begun = next(opened)
+        opened = chain([begun], opened)
+        each = "line" if _has_records(begun, text_field) else each
     wanted = f.wanted(
         loaded,
         kind=kind,
         text_field=text_field,
-        unit=unit,
+        unit=each,
         max_line=max_line,
         encoding=encoding,
     )
-    rows: Rows = "tokens" if unit == "file" else "tokens of texts" if per_token else "texts"
-    printer = Printer(format, scorer.tokenizer.token_text, rows, Answered(unit))
-    if unit != "file":
+    if words:
+        return w.score_words(scorer, opened, wanted, asked, format, output)
+    rows: Rows = "tokens" if each == "file" else "tokens of texts" if per_token else "texts"
+    printer = Printer(format, scorer.tokenizer.token_text, rows, Answered(each))
+    if each != "file":
         _lines(scorer, opened, wanted, printer, output, fail_fast=fail_fast)
-        return
+        return 0
     text_reader = TextReader(scorer, state_in, state_out)
     streams = _texts(opened, wanted)
     if per_token:
         _tokens(text_reader, streams, printer, output)
-        return
+        return 0
     result = score_streams(loaded, text_reader, streams)
     if result.total.bytes == 0:
         console.note("the input is empty: nothing to score")
     console.emit(result, format, output)
+    return 0
 
 
 def _has_records(source: inputs.Input, text_field: str | None) -> bool:

@@ -319,3 +319,38 @@ def _bytes_before(text: str) -> NDArray[np.int64]:
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     sizes = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000).astype(np.int64)
     return np.concatenate([[0], np.cumsum(sizes)])
+
+
+# -- regions -------------------------------------------------------------------------------------
+
+
+def unmarked(marked: str) -> str:
+    """A text whose regions are divided by ``|``, without these marks."""
+    return " ".join(part.strip() for part in marked.split("|"))
+
+
+def find_regions(text: str, marked: str) -> list[tuple[int, int]]:
+    """Which words each region holds, as first and end: (R,).
+
+    `marked` is the text with ``|`` between its regions, or the words of one region. Raises
+    DataError for a region that is not in the text, or is there more than once.
+    """
+    words = text.split()
+    parts = [part.split() for part in marked.split("|")]
+    empty = next((i for i, part in enumerate(parts, 1) if not part), None)
+    if empty is not None:
+        raise DataError(f"region {empty} holds no word", hint="leave out the mark")
+    if len(parts) > 1:
+        if [word for part in parts for word in part] != words:
+            raise DataError("the regions are not the words of the text", hint="check the column")
+        ends = np.cumsum([len(part) for part in parts]).tolist()
+        return list(zip([0, *ends[:-1]], ends, strict=True))
+    size = len(parts[0])
+    places = [i for i in range(len(words) - size + 1) if words[i : i + size] == parts[0]]
+    if len(places) != 1:
+        count = f"{len(places)} times" if places else "not"
+        raise DataError(
+            f"the region {marked.strip()!r} is {count} in the text",
+            hint="mark regions in the text itself, by `|` between them",
+        )
+    return [(places[0], places[0] + size)]

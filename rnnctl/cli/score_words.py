@@ -1,0 +1,408 @@
+"""`rnnctl score --words`: one row for each word, or each region of words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from rnnctl import catalog
+from rnnctl.cli import console, inputs
+from rnnctl.cli.options import OUTPUT
+from rnnctl.errors import DataError, UsageError
+from rnnctl.wording import plural
+
+if TYPE_CHECKING:
+    from rnnctl.inference.records import Record, Wanted
+    from rnnctl.inference.score import Scorer
+    from rnnctl.inference.words import Word
+
+PANEL: Final = "Word by word"
+FORMATS: Final = ("csv", "tsv", "parquet")  # for rows, beside those of every result
+IDS: Final = ("id", "item", "item_id", "sentence_id", "uid", "pair_id")
+MOST_PROBLEMS: Final = 20  # that are printed one by one
+
+
+def _check_format(value: str) -> str:
+    if value not in FORMATS:
+        catalog.check("format", value)
+    return value
+
+
+RowFormat = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="How the result is written: table (for people), json (for programs) or markdown; with "
+        "--words also csv, tsv and parquet.",
+        rich_help_panel=OUTPUT,
+        callback=_check_format,
+    ),
+]
+Words = Annotated[
+    bool,
+    typer.Option(
+        "--words",
+        help="One row for each word: nats, entropy, tokens. Formats: table, json, csv, tsv, "
+        "parquet.",
+        rich_help_panel=PANEL,
+    ),
+]
+SpaceOption = Annotated[
+    Literal["before", "after"],
+    typer.Option(
+        "--space",
+        help="Whose the space between two words is: it belongs to the word before which, or after "
+        "which, it stands.",
+        rich_help_panel=PANEL,
+    ),
+]
+FirstOption = Annotated[
+    bool,
+    typer.Option(
+        "--first/--no-first",
+        help="Score the first word of a text too, from the document's beginning.",
+        rich_help_panel=PANEL,
+    ),
+]
+EndOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--end/--no-end",
+        help="Also score the end of the text, in a row <eos>.",
+        show_default="where the run was trained on documents",
+        rich_help_panel=PANEL,
+    ),
+]
+UnitOption = Annotated[
+    Literal["nats", "bits"],
+    typer.Option("--unit", help="Unit of losses and entropies.", rich_help_panel=PANEL),
+]
+TopOption = Annotated[
+    int,
+    typer.Option(
+        "--top",
+        min=0,
+        max=1000,
+        metavar="N",
+        help="Also list the N likeliest tokens at the beginning of each word.",
+        rich_help_panel=PANEL,
+    ),
+]
+IdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--id",
+        metavar="COLUMN",
+        help="Column that names the items. Default: id, item and the like, or else the line.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+RegionsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--regions",
+        metavar="COLUMN",
+        help="One row for each region: a column with the text and | between regions, or with the "
+        "words of one region. It may be the column of the text.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of --words."""
+
+    space: Literal["before", "after"] = "before"
+    first: bool = True
+    end: bool | None = None
+    unit: Literal["nats", "bits"] = "nats"
+    top: int = 0
+    id: str | None = None
+    regions: str | None = None
+
+    def check(self, *, words: bool, per_token: bool, format: str, state: bool) -> None:
+        """UsageError for options that have no effect, or exclude each other."""
+        if words:
+            if per_token or state:
+                other = "--per-token" if per_token else "--state-in and --state-out"
+                raise UsageError(
+                    f"--words and {other} exclude each other", hint="leave one of them out"
+                )
+            return
+        given = {
+            "--space": self.space != "before",
+            "--no-first": not self.first,
+            "--end": self.end is not None,
+            "--unit": self.unit != "nats",
+            "--top": self.top > 0,
+            "--id": self.id is not None,
+            "--regions": self.regions is not None,
+            f"--format {format}": format in FORMATS,
+        }
+        for option, is_given in given.items():
+            if is_given:
+                hint = f"add --words, or leave out {option}"
+                raise UsageError(f"{option} is for --words", hint=hint)
+
+
+def score_words(
+    scorer: Scorer,
+    opened: Iterable[inputs.Input],
+    wanted: Wanted,
+    asked: Asked,
+    format: str,
+    output: Path | None,
+) -> int:
+    """Write the rows of all texts; 1 where a text could not be scored."""
+    if format == "parquet" and (output is None or str(output) == "-"):
+        raise UsageError(
+            "parquet is no text and is not written to standard output", hint="name a file: -o FILE"
+        )
+    writer = _Writer(format, asked)
+    rows, problems = 0, 0
+    if format == "parquet":
+        assert output is not None
+        made: list[dict[str, Any]] = []
+        for found in _rows(scorer, opened, wanted, asked):
+            problems += isinstance(found, str)
+            _tell(found, problems)
+            made += [] if isinstance(found, str) else found
+        rows = len(made)
+        _write_parquet(output, made)
+    else:
+        with inputs.output(output) as write:
+            for found in _rows(scorer, opened, wanted, asked):
+                problems += isinstance(found, str)
+                _tell(found, problems)
+                if not isinstance(found, str):
+                    rows += len(found)
+                    write(writer.text(found))
+    if problems > MOST_PROBLEMS:
+        console.warn(f"and {plural(problems - MOST_PROBLEMS, 'more text')}")
+    if not rows:
+        raise DataError("no text could be scored", hint="see the messages above, or the input")
+    return 1 if problems else 0
+
+
+def _tell(found: list[dict[str, Any]] | str, problems: int) -> None:
+    if isinstance(found, str) and problems <= MOST_PROBLEMS:
+        console.warn(found)
+
+
+def _rows(
+    scorer: Scorer, opened: Iterable[inputs.Input], wanted: Wanted, asked: Asked
+) -> Iterator[list[dict[str, Any]] | str]:
+    """For each text its rows, or what is wrong with it."""
+    from rnnctl.inference.records import RecordReader
+    from rnnctl.inference.words import Plan, WordScorer, unmarked
+
+    # As without --words: a file is one text, whose end is not scored.
+    end = (scorer.ends and wanted.unit != "file") if asked.end is None else asked.end
+    words = WordScorer(scorer, Plan(asked.space, asked.first, end, asked.top))
+    for source in opened:
+        file = source.name if source.is_one_of_many or wanted.unit == "file" else ""
+        reader = RecordReader(wanted, source.name, source.suffix, file)
+        with inputs.reading(source.name):
+            for window in reader.windows(source.stream):
+                inputs.say_once(reader)
+                texts = [record.text for record in window if not record.error]
+                if asked.regions is not None:
+                    texts = [unmarked(text) for text in texts]
+                scored = iter(words.score(texts))
+                for record in window:
+                    where = f"{source.name}:{record.line}"
+                    if record.error:
+                        yield f"{where}: {record.error}"
+                        continue
+                    found = next(scored)
+                    if isinstance(found, DataError):
+                        yield f"{where}: {found.message}"
+                        continue
+                    try:
+                        yield _of_text(record, found, asked)
+                    except DataError as problem:
+                        yield f"{where}: {problem.message}"
+
+
+def _of_text(record: Record, words: Sequence[Word], asked: Asked) -> list[dict[str, Any]]:
+    """The rows of one text: its words, or its regions; the input's other columns in each."""
+    from rnnctl.inference.words import find_regions, unmarked
+
+    fields = dict(record.fields or {})
+    item = _item(record, fields, asked)
+    scale = 1.0 if asked.unit == "nats" else 1 / math.log(2)
+    if asked.regions is None:
+        made = [_word_row(number, word, asked, scale) for number, word in enumerate(words, 1)]
+    else:
+        marked = _column(fields, asked.regions, "--regions") if fields else record.text
+        spans = find_regions(unmarked(record.text), marked)
+        made = [_region_row(k, words[a:b], asked, scale) for k, (a, b) in enumerate(spans, 1)]
+    kept = {name: value for name, value in fields.items() if value != record.text}
+    if kept.get("item") == item:
+        del kept["item"]
+    # The input's own columns keep their names.
+    answers = [{"item": item, **row} for row in made]
+    names = {name: f"rnnctl_{name}" for row in answers[:1] for name in row if name in kept}
+    return [{**{names.get(k, k): v for k, v in row.items()}, **kept} for row in answers]
+
+
+def _item(record: Record, fields: Mapping[str, Any], asked: Asked) -> Any:
+    from rnnctl.data.columns import find_column
+
+    if asked.id is not None:
+        return _column(fields, asked.id, "--id")
+    column = next((c for name in IDS if (c := find_column(tuple(fields), name))), None)
+    return fields[column] if column is not None else record.file or record.line
+
+
+def _column(fields: Mapping[str, Any], name: str, option: str) -> Any:
+    from rnnctl.data.columns import find_column
+
+    column = find_column(tuple(fields), name)
+    if column is None:
+        there = ", ".join(map(repr, fields)) or "none"
+        raise DataError(f"{option}: no column {name!r}; there are: {there}", hint="check its name")
+    return fields[column]
+
+
+def _word_row(number: int, word: Word, asked: Asked, scale: float) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "position": number,
+        "word": word.text,
+        asked.unit: None if word.nats is None else word.nats * scale,
+        f"entropy_{asked.unit}": None if word.entropy is None else word.entropy * scale,
+        "tokens": word.tokens,
+        "unknown": word.unknown,
+        "start": word.start,
+        "end": word.end,
+    }
+    if asked.top:
+        row["top"] = [[token, chance] for token, chance in word.top]
+    return row
+
+
+def _region_row(number: int, words: Sequence[Word], asked: Asked, scale: float) -> dict[str, Any]:
+    nats = [word.nats for word in words]
+    whole = None if None in nats else math.fsum(value for value in nats if value is not None)
+    return {
+        "region": number,
+        "text": " ".join(word.text for word in words),
+        asked.unit: None if whole is None else whole * scale,
+        "words": len(words),
+        "tokens": sum(word.tokens for word in words),
+        "unknown": sum(word.unknown for word in words),
+    }
+
+
+class _Writer:
+    """Rows as lines of a format. The columns are those of the first row."""
+
+    def __init__(self, format: str, asked: Asked) -> None:
+        self._format = format
+        self._unit = asked.unit
+        self._columns: list[str] = []
+
+    def text(self, rows: Sequence[Mapping[str, Any]]) -> str:
+        """The lines of some rows; before the first of all, the names of the columns."""
+        if not rows:
+            return ""
+        if self._format == "json":
+            return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        first = not self._columns
+        self._columns = self._columns or list(rows[0])
+        if self._format in ("csv", "tsv"):
+            return self._separated(rows, head=first)
+        if self._format == "markdown":
+            return self._markdown(rows, head=first)
+        return self._table(rows, head=first)
+
+    def _separated(self, rows: Sequence[Mapping[str, Any]], *, head: bool) -> str:
+        text = io.StringIO()
+        separator = "\t" if self._format == "tsv" else ","
+        writer = csv.writer(text, delimiter=separator, lineterminator="\n")
+        if head:
+            writer.writerow(self._columns)
+        for row in rows:
+            writer.writerow([_cell(row.get(name)) for name in self._columns])
+        return text.getvalue()
+
+    def _markdown(self, rows: Sequence[Mapping[str, Any]], *, head: bool) -> str:
+        from rnnctl.reports.as_markdown import table_head, table_row
+
+        lines = [table_head(self._columns, "l" * len(self._columns))] if head else []
+        lines += [table_row([_shown(row.get(name)) for name in self._columns]) for row in rows]
+        return "\n".join(lines) + "\n"
+
+    def _table(self, rows: Sequence[Mapping[str, Any]], *, head: bool) -> str:
+        """For people: the input's own columns and places in the text are left out."""
+        wanted = ["item", "position", "region", "word", "text", self._unit]
+        wanted += [f"entropy_{self._unit}", "unknown", "top"]
+        names = [name for name in wanted if name in self._columns]
+        cells = [[_shown(row.get(name)) for name in names] for row in rows]
+        least = {"word": 16, "text": 24, self._unit: 8, "item": 6}
+        widths = [
+            max(least.get(name, 0), len(name), *(len(row[i]) for row in cells))
+            for i, name in enumerate(names)
+        ]
+        left = ("word", "text", "top", "item")
+        lines = [names, *cells] if head else cells
+        return "".join(
+            "  ".join(
+                cell.ljust(width) if name in left else cell.rjust(width)
+                for name, cell, width in zip(names, line, widths, strict=True)
+            ).rstrip()
+            + "\n"
+            for line in lines
+        )
+
+
+def _cell(value: Any) -> Any:
+    """A cell of csv: lists and objects as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+def _shown(value: Any) -> str:
+    """A cell for people."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, list):
+        return "  ".join(f"{token} {chance:.3f}" for token, chance in value)
+    return inputs.one_line(str(value))
+
+
+def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    from rnnctl import storage
+
+    flat = [{k: _cell(v) for k, v in row.items()} for row in rows]
+    names = list(dict.fromkeys(name for row in flat for name in row))
+    columns = {name: _parquet_column([row.get(name) for row in flat]) for name in names}
+    sink = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(columns), sink)
+    storage.write_atomic(console.behind_link(path), sink.getvalue())
+
+
+def _parquet_column(values: list[Any]) -> Any:
+    """A column of one type; of several it is text."""
+    import pyarrow
+
+    try:
+        return pyarrow.array(values)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+        return pyarrow.array([None if value is None else str(value) for value in values])

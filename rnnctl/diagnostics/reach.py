@@ -441,10 +441,10 @@ def block_record(curve: LagCurve) -> ReachBlock:
             name: _curve(band, None, curve.windows)
             for name, band in zip(QUANTILES, bands, strict=True)
         },
-        half_life=_lag_estimate(curve, 0.5),
+        half_life=lag_estimate(curve, 0.5),
         half_life_median=_median_estimate(curve),
         tail_tau=_tau_estimate(curve, explodes=explodes),
-        reach_1pct=_lag_estimate(curve, 0.01),
+        reach_1pct=lag_estimate(curve, 0.01),
         reset_share=_reset_share(curve),
         explodes=explodes,
     )
@@ -474,7 +474,7 @@ def _shown(part: FloatArray, values: FloatArray) -> tuple[float | None, ...]:
     )
 
 
-def _lag_estimate(curve: LagCurve, level: float) -> Estimate:
+def lag_estimate(curve: LagCurve, level: float) -> Estimate:
     """Steps beyond lag 1, where Γ is 1, after which it is `level`."""
     replicates = np.array([lag_where(row, level) - 1 for row in curve.replicates])
     return _steps(curve, lag_where(curve.estimate, level) - 1, replicates, level)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnctl.diagnostics import curves, effect, gates, hold, lyapunov, reach
+from rnnctl.diagnostics import curves, effect, gates, hold, lyapunov, reach, swaps, use
 from rnnctl.diagnostics.known_answers import answers
 from rnnctl.diagnostics.selftest import diagnose_run
 from rnnctl.nn import cells
@@ -89,6 +89,85 @@ def resample_tokens(patch: Patch) -> None:
     patch.setattr(reach, "documents_of", lambda groups: np.arange(len(groups)))
 
 
+def reset_where_all_documents_go_on(patch: Patch) -> None:
+    """USE: no reset so late that a document ends before the longest context does."""
+    original = use.make_plan
+
+    def early(sample: Any, settings: Any) -> Any:
+        return original(replace(sample, ids=tuple(ids[:-1] for ids in sample.ids)), settings)
+
+    patch.setattr(use, "make_plan", early)
+
+
+def skip_finer_lags(patch: Patch) -> None:
+    """HOLD: half octaves only, with intervals that know nothing of their width."""
+    patch.setattr(hold, "finer", lambda lags, bits: [])
+
+
+def forget_the_draw(patch: Patch) -> None:
+    """HOLD: intervals without the fit of the probe and the choice of words."""
+    original = hold.read_out
+
+    def fixed(*args: Any, **named: Any) -> Any:
+        found = original(*args, **named)
+        texts = None if found.texts is None else 0.3 * found.texts
+        return replace(found, texts=texts, words=0 * found.words)
+
+    patch.setattr(hold, "read_out", fixed)
+
+
+def take_any_effect(patch: Patch) -> None:
+    """EFFECT without a floor: 1e-14 nats have a half-distance."""
+    patch.setitem(swaps.summarise.__kwdefaults__, "floor", 0.0)
+
+
+def call_any_growth_exploding(patch: Patch) -> None:
+    """REACH: a slope that is above 0 by rounding counts as an explosion."""
+    patch.setattr(reach, "GROWTH", 0.9)
+
+
+def extrapolate_the_tail(patch: Patch) -> None:
+    """REACH: τ of ten million tokens from a window of 128."""
+    patch.setattr(reach, "TAIL", 10**9)
+
+
+def average_over_resets(patch: Patch) -> None:
+    """REACH: the half-life of the mean logarithm stands for the median window."""
+    patch.setattr(reach, "_median_estimate", lambda curve: reach.lag_estimate(curve, 0.5))
+
+
+def count_from_another_lag(patch: Patch) -> None:
+    """REACH: the half-life from lag 1, the 1 % mark from lag 0."""
+    original = reach.lag_estimate
+
+    def counted(curve: Any, level: float) -> Any:
+        found = original(curve, level)
+        if level == 0.5 or found.estimate is None:
+            return found
+        ends = tuple(None if end is None else end + 1 for end in found.ci95)
+        return found.model_copy(update={"estimate": found.estimate + 1, "ci95": ends})
+
+    patch.setattr(reach, "lag_estimate", counted)
+
+
+def average_two_units(patch: Patch) -> None:
+    """GATES: between units of .43 and 1,000 tokens the median is 500, which no unit has."""
+    patch.setattr(gates, "unit_at", lambda tau, share: np.quantile(tau, share, axis=0))
+
+
+def follow_some_directions(patch: Patch) -> None:
+    """Lyapunov: all 16 directions of a state of 16 numbers are written as "16 or more"."""
+    original = lyapunov.record
+    patch.setattr(
+        lyapunov, "record", lambda growth, **named: original(growth, **named | {"whole": False})
+    )
+
+
+def believe_every_bin(patch: Patch) -> None:
+    """USE: an excess above ε is a horizon, whatever its interval says."""
+    patch.setattr(use, "measurable", lambda sums, epsilon: True)
+
+
 MUTATIONS: list[tuple[str, Callable[[Patch], None]]] = [
     ("GT03", drop_the_cell_state),
     ("GT04", swap_keep_and_write),
@@ -100,6 +179,17 @@ MUTATIONS: list[tuple[str, Callable[[Patch], None]]] = [
     ("GT13", shift_the_lag),
     ("GT17", average_the_gate),
     ("GT19", resample_tokens),
+    ("GT22", forget_the_draw),
+    ("RD12", reset_where_all_documents_go_on),
+    ("RD08", skip_finer_lags),
+    ("RD07", take_any_effect),
+    ("RD10", call_any_growth_exploding),
+    ("RD10", extrapolate_the_tail),
+    ("RD05", average_over_resets),
+    ("RD10", believe_every_bin),
+    ("RD02", count_from_another_lag),
+    ("RD03", average_two_units),
+    ("RD10", follow_some_directions),
 ]
 
 

@@ -149,14 +149,14 @@ def copying_documents(lag: int, *, count: int = DOCUMENTS, seed: int = 0) -> lis
     return found
 
 
-CUE = "?"
+CUE = "again"
 LATCH_LENGTHS = (60, 140)
 
 
 def latch_documents(*, count: int = 60, seed: int = 0) -> list[Document]:
-    """A first word, 60 to 140 other words, a cue, and the first word again.
+    """A first word, two others and a stop; sentences; two words, a cue and the first word again.
 
-    The first word is one of w00 to w07, those between are w08 to w15.
+    60 to 140 tokens in all. The first word is one of w00 to w07, those between are w08 to w15.
     """
     draw = np.random.default_rng((seed, 102))
     half = len(WORDS) // 2
@@ -164,6 +164,8 @@ def latch_documents(*, count: int = 60, seed: int = 0) -> list[Document]:
     for length in draw.integers(LATCH_LENGTHS[0], LATCH_LENGTHS[1] + 1, count):
         first = WORDS[int(draw.integers(half))]
         middle = [WORDS[half + k] for k in draw.integers(half, size=length - 3)]
+        for stop in (2, *range(12, len(middle) - 8, 10), len(middle) - 3):
+            middle[stop] = STOP
         found.append(as_document([first, *middle, CUE, first]))
     return found
 
@@ -339,7 +341,7 @@ def latch() -> HandMade:
 
     def set_weights(weights: Weights, number: Mapping[str, int]) -> None:
         ids = ids_of(number)
-        first, middle = ids[:8], ids[8:]
+        first, middle = ids[:8], torch.tensor([*ids[8:].tolist(), number[STOP]])
         embedding = weights["embedding.weight"]
         embedding[first, :8] = 2.0 * torch.eye(8)
         embedding[first, 8] = 1.0
@@ -480,9 +482,7 @@ def check_constant(diagnose: Diagnose) -> Iterator[Check]:
     yield status_is("EFFECT", "undefined", found.effect)
     yield status_is("HOLD", "undefined", found.hold)
     yield status_is("REACH", "undefined", found.reach)
-    horizon = scalar(found.use, "n_eff_foreign")
-    none = horizon is not None and not horizon.estimate
-    yield holds("USE, horizon", "none", "none" if none else f"{horizon}", none)
+    yield from _no_horizon(found)
 
 
 def check_resets(diagnose: Diagnose) -> Iterator[Check]:
@@ -535,6 +535,22 @@ def check_classifiers(diagnose: Diagnose) -> Iterator[Check]:
     yield holds("mean of an integrator: warning", "RISES", "RISES" if warned else "none", warned)
 
 
+def check_shut_output(diagnose: Diagnose) -> Iterator[Check]:
+    """RD07: behind a shut output gate the cell leaks as .97^d, and nothing of it is ever said."""
+    found = measured(fixed_gates_lstm([RATE] * 16, output=SHUT), diagnose, "use", "effect", "gates")
+    yield status_is("EFFECT", "undefined", found.effect)
+    yield status_is("EFFECT, half-distance", "undefined", scalar(found.effect, "half_distance"))
+    yield from _no_horizon(found)
+    yield covers("GATES, τ", -1 / math.log(RATE), scalar(found.gates, "tau_p50"))
+
+
+def _no_horizon(found: DiagnosticsResult) -> Iterator[Check]:
+    horizon = scalar(found.use, "n_eff_foreign")
+    none = horizon is not None and horizon.status != "censored" and not horizon.estimate
+    shown = "none" if none else "not measured" if horizon is None else f"{horizon.estimate}"
+    yield holds("USE, horizon", "none", shown, none)
+
+
 DELAYS = (17, 19, 22, 44)
 
 
@@ -544,7 +560,7 @@ def check_delay_lines(diagnose: Diagnose) -> Iterator[Check]:
     The gradient of the loss is as large D − 1 steps back as one step back, and 0 one step further.
     """
     for delay in DELAYS:
-        found = measured(delay_line(delay), diagnose, "use", "hold", "reach")
+        found = measured(delay_line(delay), diagnose, "hold", "reach")
         name = f"{delay} words"
         half = scalar(found.hold, "hold_half")
         yield _within(f"{name}: half of the bits", delay - 1, delay, half)
@@ -553,6 +569,34 @@ def check_delay_lines(diagnose: Diagnose) -> Iterator[Check]:
         exploding = found.reach is None or found.reach.status == "exploding"
         yield holds(f"{name}: exploding", "no", "yes" if exploding else "no", not exploding)
         yield status_is(f"{name}: tail τ", "undefined", scalar(found.reach, "tail_tau"))
+
+
+def check_windows(diagnose: Diagnose) -> Iterator[Check]:
+    """RD09: a window of five words needs five; a delay of 44 needs 44, and nothing beyond 50."""
+    for width, made in ((5, delay_line(5, (0.1, 0.15, 0.2, 0.25, 0.6))), (44, delay_line(44))):
+        found = measured(made, diagnose, "use")
+        for start in ("foreign", "zero"):
+            horizon = scalar(found.use, f"n_eff_{start}")
+            yield covers(f"{width} words: horizon, {start} start", width, horizon)
+        gain = scalar(found.use, "early_gain_50")
+        yield covers(f"{width} words: gain from beyond 50 words", 0.0, gain)
+
+
+def check_latch(diagnose: Diagnose) -> Iterator[Check]:
+    """RD12: a latch whose last word is its first: the horizon is the document, FIRST→LAST 3.26.
+
+    The cell holds tanh(2) and shows tanh(tanh(2)), 20 times which is what the last word costs more
+    after another first word: in seven documents of eight, on one of the four tokens of the last
+    sentence.
+    """
+    found = measured(latch(), diagnose, "use", "first_last")
+    horizon = scalar(found.use, "n_eff_foreign")
+    far = None
+    if horizon is not None:
+        far = horizon.censored_at if horizon.estimate is None else horizon.estimate
+    yield holds("USE, horizon", "over 60 words", f"{far}", (far or 0.0) > LATCH_LENGTHS[0])
+    truth = 20 * math.tanh(math.tanh(2)) * 7 / 8 / 4
+    yield covers("FIRST→LAST, nats a token", truth, scalar(found.first_last, "rise"))
 
 
 def _within(name: str, low: float, high: float, found: Estimate | None) -> Check:
@@ -568,7 +612,8 @@ def _within(name: str, low: float, high: float, found: Estimate | None) -> Check
 
 def check_orthogonal(diagnose: Diagnose) -> Iterator[Check]:
     """RD10: in an orthogonal network of 16 units nothing fades and nothing explodes."""
-    found = measured(orthogonal_rnn(), diagnose, "reach")
+    found = measured(orthogonal_rnn(), diagnose, "use", "reach")
+    yield from _no_horizon(found)  # the words are independent: no text is worth more than other
     status = "not measured" if found.reach is None else found.reach.status
     yield holds("REACH", "ok", status, status == "ok")
     yield status_is("half-life", "censored", scalar(found.reach, "half_life"))
@@ -605,7 +650,10 @@ CHECKS: dict[str, Callable[[Diagnose], Iterator[Check]]] = {
     "RD04": check_constant,
     "RD05": check_resets,
     "RD06": check_classifiers,
+    "RD07": check_shut_output,
     "RD08": check_delay_lines,
+    "RD09": check_windows,
     "RD10": check_orthogonal,
     "RD11": check_two_layers,
+    "RD12": check_latch,
 }

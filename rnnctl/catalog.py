@@ -66,13 +66,11 @@ LEVELS: Final[dict[str, tuple[str, str]]] = {
     "bpe": ("rnnctl.data.tokenizers.bpe:BpeTokenizer", "Pieces of words; any text."),
 }
 
-# Each attribute reads one kind of source.
+# Each attribute reads sources that are no text: files by their ending, or what is called NAME:….
 READERS: Final[dict[str, tuple[str, str]]] = {
-    "text": ("rnnctl.data.text:open_text", "Plain text, packed or not, in any encoding."),
-    "table": ("rnnctl.data.tables:text_table", "csv, tsv, json, jsonl: texts and labels."),
-    "parquet": ("rnnctl.data.tables:parquet_table", "Parquet files, memory-mapped."),
-    "hub": ("rnnctl.data.hub:load", "hub:NAME[:SPLIT] through the datasets library."),
-    "task": ("rnnctl.data.bench_tasks:task_documents", "task:NAME, memory tasks made of symbols."),
+    "parquet": ("rnnctl.data.tables:PARQUET", "Parquet files, mapped into memory."),
+    "hub": ("rnnctl.data.hub:HUB", "hub:NAME[:SPLIT] through the datasets library."),
+    "task": ("rnnctl.data.bench_tasks:TASK", "task:NAME, memory tasks made of symbols."),
 }
 
 # Each attribute measures one aspect of memory: (subject, sample, settings) -> record.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnnctl.cli import console
 from rnnctl.cli.console import ELSEWHERE
@@ -27,6 +28,7 @@ from rnnctl.data.packing import (
     refuse_office,
     unpack_archive,
 )
+from rnnctl.data.readers import file_readers
 from rnnctl.data.sources import check_there, files_in, suffix_of
 from rnnctl.data.text import check_known
 from rnnctl.errors import DataError, UsageError
@@ -114,8 +116,10 @@ def _file(path: Path, name: str, *, is_one_of_many: bool = False) -> Iterator[In
         refuse_office(path, name)
     try:
         with path.open("rb") as stream:
-            if suffix == ".parquet":
-                yield Input(name, Reads(_ParquetLines(path, name)), ".jsonl", is_one_of_many)
+            reader = file_readers().get(suffix)
+            if reader is not None:
+                rows = Reads(_RecordLines(reader.records(path, name)))
+                yield Input(name, rows, ".jsonl", is_one_of_many)
             else:
                 yield from _streamed(name, Reads(stream), suffix, is_one_of_many=is_one_of_many)
     except OSError as problem:
@@ -165,28 +169,16 @@ def say_once(reader: RecordReader) -> None:
         reader.note = ""
 
 
-class _ParquetLines:
-    """The rows of a parquet file as JSON lines, some at a time."""
+class _RecordLines:
+    """The records of a file that has a reader of its own, as JSON lines, some at a time."""
 
-    def __init__(self, path: Path, name: str) -> None:
-        self._rows = self._lines(path, name)
+    def __init__(self, records: Iterator[Mapping[str, Any]]) -> None:
+        self._records = records
 
     def read(self, size: int = -1) -> bytes:
-        """Some rows; nothing at the end."""
-        return next(self._rows, b"")
-
-    def _lines(self, path: Path, name: str) -> Iterator[bytes]:
-        import pyarrow
-        import pyarrow.parquet
-
-        try:
-            for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=256):
-                rows = (json.dumps(row, default=str) for row in batch.to_pylist())
-                yield "".join(f"{row}\n" for row in rows).encode()
-        except (pyarrow.ArrowException, ValueError) as error:
-            raise DataError(
-                f"{name} cannot be read as parquet: {error}", hint="write it again"
-            ) from error
+        """Some records; nothing at the end."""
+        some = itertools.islice(self._records, 256)
+        return "".join(f"{json.dumps(one, default=str)}\n" for one in some).encode()
 
 
 @contextmanager

@@ -134,10 +134,10 @@ def train(
 
 def _check_sources(sources: Sequence[str]) -> None:
     """DataError for a path that does not exist, in a tenth of the time that torch takes to load."""
+    from rnnctl.data.readers import scheme
     from rnnctl.data.sources import check_there
 
-    elsewhere = ("task:", "hub:")
-    check_there([Path(s) for s in sources if s != "-" and not s.startswith(elsewhere)])
+    check_there([Path(s) for s in sources if s != "-" and not scheme(s)])
 
 
 def _follows() -> bool:

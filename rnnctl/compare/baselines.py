@@ -98,13 +98,15 @@ def linear(run: Run, corpus: Corpus, split: str) -> Row:
     from sklearn.metrics import f1_score
 
     from rnnctl.baselines.linear import NaiveBayesLinear
-    from rnnctl.data.spread import spread
+    from rnnctl.data.subset import sample_documents
 
     number = {name: at for at, name in enumerate(corpus.label_names)}
     texts: dict[str, list[str]] = {}
     labels: dict[str, list[int]] = {}
     for name in ("train", split):
-        kept = [one for one in spread(corpus, name, MOST_DOCUMENTS) if one.label in number]
+        kept = [
+            one for one in sample_documents(corpus, name, MOST_DOCUMENTS) if one.label in number
+        ]
         texts[name] = [document.text for document in kept]
         labels[name] = [number[str(document.label)] for document in kept]
     model = NaiveBayesLinear(texts["train"], labels["train"], classes=len(number))

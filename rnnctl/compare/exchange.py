@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rnnctl import __version__, machine
-from rnnctl.data.spread import places
+from rnnctl.data.subset import sample_places
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Environment
 from rnnctl.results.comparison import ExchangeRecord, ExchangeResult
@@ -37,7 +37,7 @@ def measure(path: Path, *, seed: int = 0) -> bool:
 
 def _texts(run: Run) -> tuple[list[str], list[str | None]]:
     found = run.heldout("valid") or run.heldout("test")
-    documents = [found[k] for k in places(len(found), MOST_DOCUMENTS)]
+    documents = [found[k] for k in sample_places(len(found), MOST_DOCUMENTS)]
     return [document.text for document in documents], [document.label for document in documents]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl.data.classifier_batches import ClassifierBatch, DocumentBatches, pad_documents
-from rnnctl.data.ids import IdArray, SplitIds
+from rnnctl.data.ids import SplitIds
 from rnnctl.errors import DataError
 from rnnctl.wording import plural
 
@@ -24,7 +24,6 @@ __all__ = [
     "LanguageModelBatch",
     "StreamBatches",
     "pad_documents",
-    "streaming_batches",
 ]
 
 NO_TARGET = -100  # in the place of a target: nothing is to be predicted there
@@ -161,43 +160,3 @@ class StreamBatches:
                 i, j = np.searchsorted(heads, (low, high))
                 found[heads[i:j] - low + step, b] = True
         return found
-
-
-def streaming_batches(
-    ids: IdArray,
-    batch_size: int,
-    length: int,
-    *,
-    boundary_id: int = 0,
-    offsets: NDArray[np.int64] | None = None,
-) -> Iterator[LanguageModelBatch]:
-    """Every token of `ids` as a target exactly once, in chunks of `length`, state carried over.
-
-    The text is cut into `batch_size` streams that each begin with a zero state (starts); the last
-    is filled up with NO_TARGET. offsets: documents, whose starts then zero the state too.
-    """
-    total = len(ids)
-    if not total:
-        return
-    streams = min(batch_size, total)
-    per_stream = -(-total // streams)
-    streams = -(-total // per_stream)
-    heads = None if offsets is None else offsets[:-1]
-    for first in range(0, per_stream, length):
-        tokens = min(length, per_stream - first)
-        inputs = np.full((tokens, streams), boundary_id, dtype=np.int64)
-        targets = np.full((tokens, streams), NO_TARGET, dtype=np.int64)
-        starts = np.zeros((tokens, streams), dtype=np.bool_)
-        starts[0] = first == 0
-        for b in range(streams):
-            begin = b * per_stream + first
-            end = min(begin + tokens, total)
-            if end <= begin:
-                continue
-            targets[: end - begin, b] = ids[begin:end]
-            before = ids[max(begin - 1, 0) : end - 1]
-            inputs[end - begin - len(before) : end - begin, b] = before
-            if heads is not None:
-                i, j = np.searchsorted(heads, (begin, end))
-                starts[heads[i:j] - begin, b] = True
-        yield LanguageModelBatch(inputs, targets, starts if starts.any() else None)

@@ -30,15 +30,18 @@ import difflib
 import math
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from rnnctl.data import bench_documents as make
 from rnnctl.data.bench_documents import COPIED, BenchTask, Options, Rng
+from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import SPLITS, Document
-from rnnctl.errors import UsageError
+from rnnctl.data.readers import SchemeReader
+from rnnctl.errors import DataError, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,3 +212,17 @@ def chance(spec: str) -> dict[str, float]:
     """
     task = parse(spec)
     return _KINDS[task.name].chance(task)
+
+
+def open_task(spec: str, task: str, cache: Path) -> Corpus:
+    """The corpus of a specification. DataError if it is for another `task`, UsageError."""
+    if trained_as(spec) != task:
+        raise DataError(
+            f"{spec} is a corpus for --task {trained_as(spec)}, not for {task}",
+            hint="leave --task out: the corpus sets it",
+        )
+    corpus = Corpus.from_documents(task_documents(spec), description=spec)
+    return replace(corpus, running=is_running(spec))
+
+
+TASK = SchemeReader(open_task)

@@ -19,6 +19,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
+from rnnctl import catalog
 from rnnctl.config import CorpusConfig
 from rnnctl.data import running
 from rnnctl.data.cache import cache_directory, storage_errors
@@ -42,11 +43,12 @@ from rnnctl.data.labels import (
     unify,
 )
 from rnnctl.data.packing import Reads, archive_kind, compression, copy_stream
+from rnnctl.data.readers import SchemeReader, file_readers, scheme
 from rnnctl.data.recognition import few_first_words
 from rnnctl.data.running import RunningText
 from rnnctl.data.sources import Files, Source, arrange, in_label_folders, listed
 from rnnctl.data.splitting import Shares, assign, parse_split
-from rnnctl.data.tables import Rows, Table, parquet_table, text_table
+from rnnctl.data.tables import Rows, Table, records_table, text_table
 from rnnctl.data.text import TextFile, beginning, check_encoding, open_text, spool_stream
 from rnnctl.errors import DataError, UsageError
 from rnnctl.results.base import Warning_
@@ -164,14 +166,9 @@ class _Opener:
 
     def open(self) -> Corpus:
         """See `open_corpus`."""
-        sources = self.config.sources
-        for prefix in ("task:", "hub:"):
-            if any(source.startswith(prefix) for source in sources) and len(sources) > 1:
-                raise UsageError(f"a {prefix} corpus stands alone", hint="give it as the only one")
-        if sources and sources[0].startswith("task:"):
-            return self._bench_task(sources[0])
-        if sources and sources[0].startswith("hub:"):
-            return self._hub(sources[0])
+        named = [source for source in self.config.sources if scheme(source)]
+        if named:
+            return self._of_scheme(named[0])
         opened = self._look_into(self._files())
         every = [one for group in opened.values() for one in group]
         if all(one.table for one in every):
@@ -253,13 +250,15 @@ class _Opener:
     def _look_into(self, files: Files) -> dict[str, list[_Opened]]:
         """What each file is. In a folder of texts the first one stands for the others."""
         found: dict[str, list[_Opened]] = {}
+        readers = file_readers()
         text_folders: set[Path] = set()
         for split, group in files.items():
             found[split] = []
             for source in group:
-                if source.suffix == ".parquet":
-                    table: Table | None = parquet_table(source.path, source.name, self.cache)
-                    found[split].append(_Opened(source, None, table))
+                reader = readers.get(source.suffix)
+                if reader is not None:
+                    made = records_table(reader, source.path, source.name, self.cache)
+                    found[split].append(_Opened(source, None, made))
                     continue
                 file = self._text(source)
                 table = None
@@ -311,7 +310,7 @@ class _Opener:
         self._say_tables(described, given, first[0], columns)
         format = first[0].format
         self.reading = Reading(
-            format.kind if format else "parquet",
+            format.kind if format else "file",
             "record",
             self.config.encoding,
             header=format.header if format else True,
@@ -390,12 +389,17 @@ class _Opener:
                 "--task sentiment trains a classifier on them"
             )
 
-    def _hub(self, spec: str) -> Corpus:
-        from rnnctl.data import hub
-
-        corpus = self._tables(hub.load(spec, self.cache))
-        assert corpus.reading is not None
-        return replace(corpus, reading=replace(corpus.reading, kind="hub"))
+    def _of_scheme(self, spec: str) -> Corpus:
+        """The corpus that a reader of the catalog makes of ``NAME:…``."""
+        kind = str(scheme(spec))
+        if len(self.config.sources) > 1:
+            raise UsageError(f"a {kind}: corpus stands alone", hint="give it as the only one")
+        reader: SchemeReader = catalog.load("reader", kind)
+        found = reader.open(spec, self.task, self.cache)
+        if not isinstance(found, Corpus):
+            found = self._tables(found)
+        unit = "none" if found.running else "record"
+        return replace(found, reading=replace(found.reading or Reading(unit=unit), kind=kind))
 
     # -- text ------------------------------------------------------------------------------------
 
@@ -559,18 +563,6 @@ class _Opener:
 
     def _warn(self, code: str, text: str) -> None:
         self.warnings.append(Warning_(code=code, text=text))
-
-    def _bench_task(self, spec: str) -> Corpus:
-        from rnnctl.data.bench_tasks import is_running, task_documents, trained_as
-
-        if trained_as(spec) != self.task:
-            raise DataError(
-                f"{spec} is a corpus for --task {trained_as(spec)}, not for {self.task}",
-                hint="leave --task out: the corpus sets it",
-            )
-        corpus = Corpus.from_documents(task_documents(spec), description=spec)
-        unit = "none" if is_running(spec) else "line"
-        return replace(corpus, running=is_running(spec), reading=Reading("task", unit))
 
 
 def _is_pipe(source: str) -> bool:

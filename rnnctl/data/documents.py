@@ -22,7 +22,8 @@ class Document:
 class Reading:
     """How a corpus was read, which its run remembers.
 
-    kind: "text", "lines", "csv", "tsv", "json", "jsonl", "parquet", "hub" or "task". unit: what a
+    kind: "text", "lines", "csv", "tsv", "json", "jsonl"; "file" for files with a reader of their
+    own, such as parquet; or the name of the reader, such as "hub" or "task". unit: what a
     document was: "none" (one running text), "paragraph", "line", "file" or "record". text, label:
     the names of the columns, numbers where there is no header; place: which one is the text, from
     0. own_splits: the corpus came with a validation part.

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
+from rnnctl.data.readers import SchemeReader
 from rnnctl.data.sources import exact_split
 from rnnctl.data.tables import DatasetTable, import_datasets
 from rnnctl.errors import DataError, UsageError
@@ -66,6 +67,9 @@ def load(spec: str, cache: Path) -> dict[str, list[DatasetTable]]:
                 )
             chosen = {"all": next(iter(found.values()))}
     return {key: [DatasetTable(data, f"hub:{name}")] for key, data in chosen.items()}
+
+
+HUB = SchemeReader(lambda spec, task, cache: load(spec, cache))
 
 
 def stay_offline_without_names() -> None:

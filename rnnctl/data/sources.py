@@ -18,13 +18,13 @@ from pathlib import Path
 
 from rnnctl.data.cache import cache_directory, kept_folder
 from rnnctl.data.packing import SUFFIXES, is_archive, unpack_archive
+from rnnctl.data.readers import file_readers
 from rnnctl.data.recognition import TABLE_SUFFIXES
 from rnnctl.data.text import check_text, is_utf8
 from rnnctl.errors import DataError
 from rnnctl.results.base import Warning_
 from rnnctl.wording import plural
 
-TABLES = {*TABLE_SUFFIXES, ".parquet"}
 _TEXTS = {".txt", ".text", ".md", ".rst", ".tex", ""}
 # Files about a corpus, by the whole name: a chapter may be called "Notice" or "License to kill".
 _ABOUT = re.compile(r"readme|licen[cs]e|copying|changelog|citation|NOTICE", re.IGNORECASE)
@@ -55,7 +55,12 @@ class Source:
     @property
     def is_table(self) -> bool:
         """Whether its name says that it has records with fields."""
-        return self.suffix in TABLES
+        return self.suffix in table_endings()
+
+
+def table_endings() -> set[str]:
+    """How the names of tables end."""
+    return {*TABLE_SUFFIXES, *file_readers()}
 
 
 Files = dict[str, list[Source]]
@@ -323,7 +328,8 @@ def _unpacked(path: Path, cache: Path) -> Path:
 def _in_folder(folder: Path, name: str, left: _LeftOut) -> list[_Found]:
     """Everything below a folder that is text or a table. `name` is what to call the folder."""
     paths = sorted(_below(folder, left))
-    known = [p for p in paths if suffix_of(p) in _TEXTS | TABLES]
+    tables = table_endings()
+    known = [p for p in paths if suffix_of(p) in _TEXTS | tables]
     if not known:
         known = [p for p in paths if _is_text(p)]
     used = [p for p in known if not _is_about(p)]
@@ -333,7 +339,7 @@ def _in_folder(folder: Path, name: str, left: _LeftOut) -> list[_Found]:
         raise DataError(
             f"{name} holds no text and no table",
             hint="text files end in .txt or .md (or .gz .bz2 .xz .zst after it), tables in "
-            + " ".join(sorted(TABLES)),
+            + " ".join(sorted(tables)),
         )
     return [_named(path, folder, name) for path in used]
 

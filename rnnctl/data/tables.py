@@ -28,6 +28,7 @@ from rnnctl.data.collections import in_blocks
 from rnnctl.data.columns import Columns
 from rnnctl.data.documents import Document
 from rnnctl.data.labels import in_order, label_text
+from rnnctl.data.readers import FileReader
 from rnnctl.data.recognition import Format, recognise
 from rnnctl.data.splitting import Digests, Indices, digest
 from rnnctl.data.text import TextFile, beginning, changed
@@ -295,6 +296,46 @@ def _load_parquet(folder: Path, *, path: Path, content: str) -> None:
         ) from error
     if _sha256(path) != content:
         raise changed(str(path))
+
+
+def _parquet_records(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
+    """The rows, some hundred at a time in memory. Raises: DataError."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=256):
+            yield from batch.to_pylist()
+    except (pyarrow.ArrowException, ValueError) as error:
+        raise DataError(
+            f"{name} cannot be read as parquet: {error}", hint="write it again"
+        ) from error
+
+
+PARQUET = FileReader((".parquet",), _parquet_records, parquet_table)
+
+
+def records_table(reader: FileReader, path: Path, name: str, cache: Path) -> Table:
+    """The table that another reader than that of text makes of a file.
+
+    Raises: DataError, StorageError.
+    """
+    if reader.table is not None:
+        table: Table = reader.table(path, name, cache)
+        return table
+    content = _sha256(path)
+    make = partial(_copy_records, reader=reader, path=path, name=name)
+    return DatasetTable(_converted(cache, [content, reader.endings], make), name)
+
+
+def _copy_records(folder: Path, *, reader: FileReader, path: Path, name: str) -> None:
+    datasets = import_datasets()
+    found = list(reader.records(path, name))
+    if not found:
+        raise _no_records(name)
+    columns = dict.fromkeys(key for record in found for key in record)
+    values = {column: [record.get(column) for record in found] for column in columns}
+    datasets.Dataset.from_dict(values).save_to_disk(str(folder))
 
 
 def _is_empty(path: Path) -> bool:

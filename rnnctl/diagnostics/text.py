@@ -10,7 +10,7 @@ from typing import BinaryIO
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
-from rnnctl.data.spread import places, spread
+from rnnctl.data.subset import sample_documents, sample_places
 from rnnctl.errors import DataError
 from rnnctl.inference.judged_text import choose
 from rnnctl.tasks.loading import Loaded
@@ -105,7 +105,7 @@ def _all_over(corpus: Corpus, split: str) -> tuple[list[Document], int]:
     for document in corpus.documents(split):
         count, chars = count + 1, chars + len(document.text)
     most = math.ceil(count * min(1, MOST_CHARS / max(1, chars)))
-    return spread(corpus, split, most), count
+    return sample_documents(corpus, split, most), count
 
 
 def _halves(documents: Sequence[Document], name: str, *, total: int = 0) -> Text:
@@ -129,7 +129,7 @@ def _sampled(
 
     `total`: of how many they are, if not of themselves; the name says if it is not all of these.
     """
-    kept = [documents[k] for k in places(len(documents), MOST_DOCUMENTS)]
+    kept = [documents[k] for k in sample_places(len(documents), MOST_DOCUMENTS)]
     total = total or len(documents)
     if len(kept) < total:
         name = f"{name}, a sample of its {plural(total, 'document')}"

@@ -27,8 +27,8 @@ def check_unused(given: Mapping[str, Any], config: CorpusConfig, corpus: Corpus)
             idle |= dict.fromkeys(names, "a memory task's documents and splits are its own")
         elif reading.kind == "hub":
             idle |= dict.fromkeys(_TEXT, "a hub corpus has records")
-        elif reading.kind == "parquet":
-            idle |= dict.fromkeys(_TEXT, "parquet files say what they are and how encoded")
+        elif reading.kind == "file":
+            idle |= dict.fromkeys(_TEXT, "such files say themselves what they are and how encoded")
         elif reading.unit == "record":
             idle["documents"] = "a table's records are the documents"
         else:

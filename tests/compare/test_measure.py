@@ -14,7 +14,7 @@ from rnnctl.baselines.ngram import KneserNey
 from rnnctl.compare import baselines, exchange, experiment, speed
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
-from rnnctl.data.spread import spread
+from rnnctl.data.subset import sample_documents
 from rnnctl.results.comparison import BaselinesResult, SpeedResult
 from rnnctl.runs import Run
 from rnnctl.tasks.loading import load
@@ -189,11 +189,11 @@ def test_the_linear_classifier_reads_from_the_whole_of_a_long_corpus(
 
 def test_documents_are_taken_evenly_from_everywhere_and_always_the_same() -> None:
     corpus = Corpus.from_documents({"train": [Document(str(k)) for k in range(1000)]})
-    taken = [int(one.text) for one in spread(corpus, "train", 300)]
-    assert taken == [int(one.text) for one in spread(corpus, "train", 300)]
+    taken = [int(one.text) for one in sample_documents(corpus, "train", 300)]
+    assert taken == [int(one.text) for one in sample_documents(corpus, "train", 300)]
     assert np.histogram(taken, 100, (0, 1000))[0] == pytest.approx(3, abs=1)
     assert sum(k % 2 for k in taken) == pytest.approx(150, abs=25)
-    assert len(list(spread(corpus, "train", 1001))) == 1000
+    assert len(list(sample_documents(corpus, "train", 1001))) == 1000
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnctl.data.batches import DocumentBatches, StreamBatches, pad_documents, streaming_batches
+from rnnctl.data.batches import DocumentBatches, StreamBatches, pad_documents
 from rnnctl.data.ids import split_from_ids
 from rnnctl.errors import DataError
 
@@ -130,37 +130,6 @@ def test_a_saved_place_gives_the_same_batches(steps, seed, which):
     for one, two in zip(take(original, 30), take(restored, 30), strict=True):
         assert all(np.array_equal(one[key], two[key]) for key in one)
     assert restored.progress == original.progress
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    total=st.integers(0, 60),
-    streams=st.integers(1, 7),
-    length=st.integers(1, 20),
-    documents=st.booleans(),
-)
-def test_evaluation_has_every_target_once(total, streams, length, documents):
-    ids = np.arange(1, total + 1, dtype=np.int32)
-    offsets = np.array(sorted({0, total // 3, total // 2, total}), dtype=np.int64)
-    chunks = list(streaming_batches(ids, streams, length, offsets=offsets if documents else None))
-    if not total:
-        assert not chunks
-        return
-    targets = np.concatenate([c.targets for c in chunks])
-    inputs = np.concatenate([c.inputs for c in chunks])
-    starts = np.concatenate(
-        [np.zeros(c.inputs.shape, bool) if c.starts is None else c.starts for c in chunks]
-    )
-    assert sorted(targets[targets != -100].tolist()) == list(range(1, total + 1))
-    assert targets.shape[1] <= streams
-    real = targets != -100
-    assert (inputs[real] == targets[real] - 1).all()  # the token before; 0 before the first
-    assert starts[0][real[0]].all()
-    heads = set(offsets[:-1].tolist()) if documents else set()
-    for t, b in zip(*np.nonzero(real), strict=True):
-        assert starts[t, b] == (t == 0 or int(targets[t, b]) - 1 in heads)
-    columns = targets.T[real.T]
-    assert columns.tolist() == list(range(1, total + 1))  # each stream reads on, in order
 
 
 @settings(max_examples=100, deadline=None)

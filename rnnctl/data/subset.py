@@ -6,16 +6,16 @@ from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import Document
 
 
-def spread(corpus: Corpus, split: str, most: int) -> list[Document]:
-    """The documents of a split, or `most` of them, as `places` has it."""
+def sample_documents(corpus: Corpus, split: str, most: int) -> list[Document]:
+    """The documents of a split, or `most` of them, as `sample_places` has it."""
     count = sum(1 for _ in corpus.documents(split))
     if count <= most:
         return list(corpus.documents(split))
-    chosen = set(places(count, most))
+    chosen = set(sample_places(count, most))
     return [one for k, one in enumerate(corpus.documents(split)) if k in chosen]
 
 
-def places(count: int, most: int) -> list[int]:
+def sample_places(count: int, most: int) -> list[int]:
     """Which of `count` to take, `most` at most: one out of each of so many equal stretches.
 
     A file that is sorted by label is met evenly so, and drawing within a stretch, always alike,

@@ -52,6 +52,7 @@ from rnnctl.statistics import (
     ratio_of_means,
     resampling_weights,
     t_quantile,
+    wilson,
 )
 
 FloatArray = NDArray[np.float64]
@@ -488,7 +489,10 @@ def _median_estimate(curve: LagCurve) -> Estimate:
         float(lives[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
         for weights in (np.ones(len(lives)), *curve.weights[:, curve.groups])
     ]
-    return _steps(curve, found[0], np.array(found[1:]), 0.5)
+    drawn = np.array(found[1:])
+    if math.isfinite(found[0]):
+        drawn = found[0] + _small_sample(curve.documents) * (drawn - found[0])
+    return _steps(curve, found[0], np.maximum(drawn, 0.0), 0.5)
 
 
 def _steps(curve: LagCurve, found: float, replicates: FloatArray, level: float) -> Estimate:
@@ -555,9 +559,12 @@ def _reset_share(curve: LagCurve) -> Estimate:
             ended[k] = window[below[0] - 1] - window[below[0]] >= ERASED
     per_window = curve.weights[:, curve.groups]
     low, high = percentiles((per_window @ ended) / per_window.sum(1))
+    # where none or all of a few windows end so, resampling them shows no error: Wilson's does
+    share = float(ended.mean())
+    rough = wilson(share * curve.documents, curve.documents)
     return Estimate(
-        estimate=float(ended.mean()),
-        ci95=(float(low), float(high)),
+        estimate=share,
+        ci95=(min(float(low), rough.lo), max(float(high), rough.hi)),
         n=curve.documents,
         unit="share",
     )

@@ -11,7 +11,9 @@ text of independent words, which has nothing to remember.
 
 The truth of a number is its value on a text twenty times as large with twenty times as many items.
 HOLD is what a probe of N examples reads, so its truth is the mean over all texts at the same N; the
-seeds of its plants are then varied on one text, where the truth is the mean over the seeds.
+seeds of its plants are then varied on one text, where the truth is the mean over the seeds. EFFECT
+of a classifier fills up with the most neutral sentences of the text, more neutral ones where there
+is more of it: there too the truth is the mean over all texts.
 
 Each measurement's numbers go into FOLDER/coverage.jsonl as they are made, and a run that was
 stopped goes on where it was. The table at the end, or of what there is with --report, has for each
@@ -213,7 +215,7 @@ def report(lines: Sequence[dict[str, Any]]) -> bool:
     for (model, kind, name), found in sorted(values.items()):
         measured = [value for value in found if value[3] in ("ok", "censored", "exploding")]
         truth, status = (truths.get(model, {}).get(name) or (None, None, None, ""))[0::3]
-        if name.startswith("hold."):
+        if name.startswith("hold.") or (model, name[:7]) == ("classifier", "effect."):
             known = [value[0] for value in measured if value[0] is not None]
             truth = mean(known) if known else None
         elif status == "censored":

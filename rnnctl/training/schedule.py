@@ -14,6 +14,7 @@ from rnnctl.config import TrainingConfig
 
 LOWEST_RATE = 0.01  # share of the peak at the first and last step, so that no step is wasted
 SLOW_STEP = 0.05  # of a budget: a step that takes longer is told
+SLOW_STEP_S = 0.5  # and as long as this: shorter ones end no budget late
 EVALUATIONS = 10  # validations over a training, unless the settings say otherwise
 EVALUATION_SHARE = 0.04  # of a budget may go into validations while it trains
 PACE_EVALUATION_SHARE = 0.2  # and of any stretch of time, when epochs limit the training too
@@ -133,7 +134,8 @@ class Plan:
 
     def is_slow(self, step_s: float) -> bool:
         """Whether a step takes so much of the budget that it should be told."""
-        return self.settings.budget_s is not None and step_s > SLOW_STEP * self.settings.budget_s
+        budget = self.settings.budget_s
+        return budget is not None and step_s > max(SLOW_STEP * budget, SLOW_STEP_S)
 
     def rate(self, progress: float, counters: Counters) -> float:
         """Learning rate at a progress in [0, 1]; lowered after a divergence."""

@@ -251,14 +251,16 @@ def train(
     """
     from rnnctl.cli.train import run_folder
     from rnnctl.cli.training_probes import headline
-    from rnnctl.tasks.recipes import resolve
+    from rnnctl.tasks.recipes import leaves_size_open, resolve
     from rnnctl.training.events import Finished
     from rnnctl.training.train import Options
     from rnnctl.training.train import train as work
 
     given = settings_given(_options(corpus, settings))
     config = resolve(given)
-    options = Options(overwrite=overwrite, given=given)
+    options = Options(
+        overwrite=overwrite, given=given, size_is_open=leaves_size_open(given, config)
+    )
     if diagnose:
         options = replace(options, headline=headline)
     with run_folder(config, None if run is None else Path(run)) as folder:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -164,7 +165,7 @@ def _plan(
     diagnose: bool,
 ) -> tuple[RunConfig, Path | None, Options]:
     """Settings, folder (None where none was named) and options from what was called for."""
-    from rnnctl.tasks.recipes import resolve
+    from rnnctl.tasks.recipes import leaves_size_open, resolve
     from rnnctl.training.resume import repeated, resumed
     from rnnctl.training.train import Options
 
@@ -183,6 +184,7 @@ def _plan(
         return settings, path, options
     if config is None:
         settings = resolve(given)
+        options = replace(options, size_is_open=leaves_size_open(given, settings))
     else:
         with _naming(config):
             settings, options = repeated(_config_file(config), given, options)

@@ -187,10 +187,11 @@ def introduction(event: Started) -> str:
     if event.ended:
         begun = f"ended at step {event.step:,}: nothing is left to train"
     read = "".join(f"{console.from_here(note)}\n" for note in event.notes)
+    why = f"{event.why_this_size}\n" if event.why_this_size else ""
     return (
         f"{read}{event.corpus}{_labels(event.labels)}\n"
         f"{plural(event.train_tokens, 'training token')}, vocabulary {event.vocab_size:,}{cut}\n"
-        f"{display_name(model.cell)}, {layers}, {plural(event.parameters, 'parameter')}; "
+        f"{why}{display_name(model.cell)}, {layers}, {plural(event.parameters, 'parameter')}; "
         f"{event.device}, {plural(event.threads, 'thread')}\n"
         f"{event.dtype}; {begun}"
     )

@@ -26,10 +26,10 @@ from rnnctl.compare.plan import (
     command_line,
     match_in_words,
     members,
+    rates_provenance,
     trials,
     tuning,
 )
-from rnnctl.compare.rates import provenance
 from rnnctl.compare.resolve import best_rates, needs_steps, rates_in_words, resolved
 from rnnctl.compare.verdicts.evidence import Commands
 from rnnctl.compare.verdicts.gru import busy_in_words
@@ -110,7 +110,7 @@ def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Eve
         yield Measuring(what)
     failures = tuple(_failure(event, root) for event in failed)
     match = match_in_words(settings)
-    rates = provenance(settings.task) if chosen is None else rates_in_words(chosen)
+    rates = rates_provenance(settings) if chosen is None else rates_in_words(chosen)
     paths = [root / one.name for one in there]
     any_size = settings.match == "steps"
     commands = commands_of(settings_given, root)

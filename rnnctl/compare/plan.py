@@ -15,6 +15,7 @@ layers differs only through the output layer's input.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,13 +24,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rnnctl.compare.rates import GRID, TUNING_SEED, rate
 from rnnctl.compare.sizes import REFERENCE, deviation, matched_hidden_size
+from rnnctl.config import DEFAULT_LEVEL
 from rnnctl.nn.cells import find_cell
+from rnnctl.tasks.rates import default_rate, recall_rate
 
 Match = Literal["parameters", "time", "steps", "hidden"]
 MATCHES: tuple[Match, ...] = ("parameters", "time", "steps", "hidden")
 Stage = Literal["tune", "trial", "text", "untrained", "recall"]
+GRID = (2e-3, 4e-3, 8e-3, 1.6e-2)
+"""The learning rates that `--rates grid` tries for every cell."""
+TUNING_SEED = 1000
+"""The seed that rates are chosen on; never one of those that are reported."""
 UNTRAINED_LR = 1e-12
 """One step at this rate moves no weight in float32: a run of an untrained network."""
 
@@ -181,8 +187,33 @@ def _text(settings: Settings, chosen: dict[str, float]) -> Iterator[Planned]:
     sizes = hidden_sizes(settings)
     for seed in range(settings.seeds):
         for row, cell, init in _rows(settings):
-            lr = chosen.get(row, rate(settings.task, cell, init))
+            lr = chosen.get(row, shipped_rate(settings, cell, init))
             yield _member(settings, row, cell, init, seed, sizes[cell], lr, "text")
+
+
+def shipped_rate(settings: Settings, cell: str, init: str) -> float:
+    """The learning rate of a cell's members where none was searched: the default of `train`."""
+    options = dict(itertools.pairwise((*settings.options, *settings.limit)))
+    steps = options.get("--steps")
+    batch, bptt = options.get("--batch-size", "32"), options.get("--bptt", "64")
+    return default_rate(
+        settings.task,
+        options.get("--level", DEFAULT_LEVEL[settings.task]),
+        cell,
+        hidden_sizes(settings)[cell],
+        init=init,
+        tokens=None if steps is None else int(steps) * int(batch) * int(bptt),
+    )
+
+
+def rates_provenance(settings: Settings) -> str:
+    """Where the learning rates come from that nobody searched, in words."""
+    each = ", ".join(
+        f"{cell} {init} {shipped_rate(settings, cell, init):g}"
+        for cell in settings.cells
+        for init in settings.inits
+    )
+    return f"the defaults of `rnnctl train`: {each}; --rates grid searches 4 for every cell"
 
 
 def tuning(settings: Settings) -> list[Planned]:
@@ -272,7 +303,7 @@ def recall_members(settings: Settings) -> Iterator[Planned]:
     for lag in settings.recall_lags:
         for seed in range(settings.recall_seeds):
             for row, cell, init in _rows(settings):
-                lr = rate("recall", cell, init)
+                lr = recall_rate(cell, init)
                 arguments = (
                     f"task:recall:lag={lag}", "--task", "sentiment", "--cell", cell,
                     "--init", init, "--hidden-size", str(sizes[cell]),

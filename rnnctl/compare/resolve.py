@@ -6,8 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnnctl.compare.grid import has_result
-from rnnctl.compare.plan import Planned, Settings, match_in_words, members, trials, tuning
-from rnnctl.compare.rates import provenance
+from rnnctl.compare.plan import (
+    Planned,
+    Settings,
+    match_in_words,
+    members,
+    rates_provenance,
+    trials,
+    tuning,
+)
 from rnnctl.errors import UsageError
 from rnnctl.runs import Run
 
@@ -81,7 +88,7 @@ def held_equal(settings: Settings, root: Path) -> str:
 def rates_of(settings: Settings, root: Path) -> str:
     """Where the learning rates of the members under `root` come from, in words."""
     if settings.rates == "shipped":
-        return provenance(settings.task)
+        return rates_provenance(settings)
     try:
         tuned = tuning(resolved(settings, root, 1))
     except UsageError:

@@ -414,6 +414,7 @@ GRU = Cell(
         "reset": "shut: the candidate is computed as if there were no past",
     },
     stock="gru",
+    rate_factor=0.5,
     color="#009e73",
     dash=(5, 3),
     markers=("square", "cross"),

@@ -83,7 +83,7 @@ def settle(
         "starts": starts,
         "threads": torch.get_num_threads(),
     }
-    known = _Kept(cache_directory() / KEPT_AS)
+    known = KeptTimings(cache_directory() / KEPT_AS)
     found = known.get(shapes, names)
     if found is None:
         found = _measured(recurrent, names, steps, streams, bf16=bf16, starts=starts)
@@ -142,8 +142,8 @@ def _timed(
     return time.perf_counter() - begin
 
 
-class _Kept:
-    """The timings in the cache. What cannot be read, or is of another machine, is not there."""
+class KeptTimings:
+    """Timings in the cache. What cannot be read, or is of another machine, is not there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

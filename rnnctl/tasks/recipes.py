@@ -27,6 +27,7 @@ from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
 from rnnctl.runs import Run
 from rnnctl.tasks.effects import check_effects
+from rnnctl.tasks.rates import default_rate
 
 Settings = dict[str, Any]
 SHAPE = ("cell", "nonlinearity", "hidden_size", "embedding_size", "num_layers")
@@ -80,10 +81,37 @@ def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     _merge(settings, source)
     _merge(settings, given)
     training = settings["training"]
+    if "lr" not in {**bench.get("training", {}), **given.get("training", {})}:
+        _set_rate(settings, task, level)
     if all(training.get(name) is None for name in LIMITS):
         bundled = not settings["corpus"].get("sources")
         training["budget_s"] = BUNDLED_BUDGET_S if bundled else DEFAULT_BUDGET_S.get(task, 75.0)
     return settings
+
+
+def leaves_size_open(given: Mapping[str, Mapping[str, Any]], config: RunConfig) -> bool:
+    """Whether nothing that was `given` says how large the model is, and a budget can say it.
+
+    That is known of language models of characters whose training has no other limit.
+    """
+    known = {"hidden_size", "embedding_size", "num_layers"} & {
+        name for name, value in given.get("model", {}).items() if value is not None
+    }
+    training = config.training
+    characters = config.model.task == "lm" and config.tokenizer.level in ("char", "byte")
+    by_clock = training.budget_s is not None and not (training.steps or training.epochs)
+    return characters and by_clock and not known and training.start_from is None
+
+
+def _set_rate(settings: Settings, task: str, level: str) -> None:
+    """The default learning rate of what is trained, where the recipes know that kind."""
+    model, training = settings["model"], settings["training"]
+    steps = training.get("steps")
+    tokens = steps * training.get("batch_size", 0) * training.get("bptt", 0) if steps else None
+    size = model.get("hidden_size")
+    if (task, level) in RECIPES and isinstance(size, int) and size > 0:
+        init = model.get("init", "good")
+        training["lr"] = default_rate(task, level, model["cell"], size, init=init, tokens=tokens)
 
 
 def _forget_dropout(model: Settings) -> None:

@@ -166,6 +166,7 @@ class Started:
     validated: bool = True
     warnings: tuple[Warning_, ...] = ()
     notes: tuple[str, ...] = ()
+    why_this_size: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from rnnctl.tasks.classification import ClassificationTask
 from rnnctl.tasks.language_model import LanguageModelTask, start_from_frequencies
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.recipes import settle
+from rnnctl.tasks.sizes import choose_size
 from rnnctl.tasks.unused import check_unused
 from rnnctl.training.events import Preparing
 from rnnctl.training.warm_up import WarmUp
@@ -40,7 +41,10 @@ COMPILING = "compiling the inner loops for this processor (only once per machine
 
 @dataclass(slots=True)
 class Prepared:
-    """All parts of a training, before its first step. `taken`: weights that `--from` gave."""
+    """All parts of a training, before its first step.
+
+    `taken`: weights that `--from` gave. `why_this_size`: a sentence, where it was chosen here.
+    """
 
     config: RunConfig
     corpus: Corpus
@@ -50,6 +54,7 @@ class Prepared:
     arithmetic: Arithmetic
     threads: int
     taken: tuple[str, ...] = ()
+    why_this_size: str = ""
 
     @property
     def model(self) -> LanguageModel | Classifier:
@@ -62,10 +67,12 @@ def prepare(
     run: Run | None = None,
     stdin: BinaryIO | None = None,
     given: Mapping[str, Mapping[str, Any]] | None = None,
+    size_is_open: bool = False,
 ) -> Generator[Preparing, None, Prepared]:
     """Open the corpus and make the model; with `run` its tokenizer is used instead of a new one.
 
-    `given`: settings that somebody asked for, which must not be idle.
+    `given`: settings that somebody asked for, which must not be idle. `size_is_open`: take the
+    hidden size that the budget buys on this machine.
 
     Raises DataError for a corpus that cannot be read or is too small, UsageError for a device that
     is not there, RunError where `run` was trained on another corpus.
@@ -96,7 +103,18 @@ def prepare(
         for _ in warm_up.wait():
             yield Preparing(COMPILING)
 
-    config = settle(config, store.split("train").count)
+    config, why_this_size = settle(config, store.split("train").count), ""
+    if size_is_open:
+        yield Preparing("measuring how fast this machine trains models of different sizes")
+        keep_rate = (given or {}).get("training", {}).get("lr") is not None
+        chosen = choose_size(
+            config,
+            arithmetic,
+            vocab_size=tokenizer.vocab_size,
+            train_tokens=len(store.split("train").ids),
+            keep_rate=keep_rate,
+        )
+        config, why_this_size = chosen.config, chosen.why
     torch.manual_seed(config.training.seed)
     model = build_model(
         config.model,
@@ -108,7 +126,9 @@ def prepare(
         start_from_frequencies(model, store.split("train").ids)
     taken = transfer(model, source) if source is not None else []
     task = make_task(config, tokenizer, store, model, arithmetic)
-    return Prepared(config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken))
+    return Prepared(
+        config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken), why_this_size
+    )
 
 
 def _open(

@@ -62,6 +62,7 @@ class Options:
     resume: bool = False
     replay: Replay | None = None
     reschedule: bool = False  # a resumed run no longer follows the schedule that it repeats
+    size_is_open: bool = False  # take the hidden size that the budget buys on this machine
     stdin: BinaryIO | None = None
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     probe: Probe | None = None
@@ -80,7 +81,13 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
     if not options.resume:
         check_free(path, overwrite=options.overwrite)
     old = Run.open(path) if options.resume else None
-    prepared = yield from prepare(config, run=old, stdin=options.stdin, given=options.given)
+    prepared = yield from prepare(
+        config,
+        run=old,
+        stdin=options.stdin,
+        given=options.given,
+        size_is_open=options.size_is_open,
+    )
     run = old or Run.create(
         path,
         prepared.config,
@@ -167,6 +174,7 @@ class _Training:
             validated=self.validated,
             warnings=tuple(self.warnings),
             notes=prepared.corpus.notes,
+            why_this_size=prepared.why_this_size,
         )
 
     def steps(self, stop: StopRequest) -> Iterator[Event]:

@@ -1,4 +1,4 @@
-"""Where the learning rates of `rnnctl/compare/rates.py` come from.
+"""Where the learning rates of delayed recall in `rnnctl/tasks/rates.py` come from.
 
     python tests/benchmarks/compare_rates.py [text|recall] [DIR]
 
@@ -20,8 +20,7 @@ from pathlib import Path
 from rnnctl.__main__ import main
 from rnnctl.cli.compare_options import STEPS
 from rnnctl.compare.grid import has_result
-from rnnctl.compare.plan import Planned, Settings, recall_members, tuning
-from rnnctl.compare.rates import GRID, TUNING_SEED
+from rnnctl.compare.plan import GRID, TUNING_SEED, Planned, Settings, recall_members, tuning
 from rnnctl.runs import Run
 
 

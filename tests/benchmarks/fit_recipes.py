@@ -8,19 +8,23 @@ steps, and adds a line with the validation loss that it reached. A loss for a nu
 not depend on how fast the machine is, so this may run beside other work. It reads the training and
 validation text of the bundled corpus and of the corpora in the folder CORPORA; no test text.
 
-`fit` fits `rnnctl.tasks.recipes` to those points and prints the constants, and how far the fitted
+`fit` prints the constants of `rnnctl.tasks.sizes` that fit those points, and how far the fitted
 loss is from the measured one. The points it was last fitted to are in `recipe_points.jsonl`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import least_squares
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = Path(__file__).with_name("recipe_points.jsonl")
@@ -28,6 +32,12 @@ CORPORA = {
     "tinyshakespeare": ("tinyshakespeare/input.txt", "--split", "90/10/0"),
     "war_and_peace": ("war_and_peace",),
     "wikitext2": ("wikitext2",),
+}
+TRAIN_TOKENS = {
+    "tinyshakespeare": 1_003_854,
+    "war_and_peace": 2_910_000,
+    "wikitext2": 10_700_000,
+    "bundled": 999_034,
 }
 
 
@@ -41,35 +51,30 @@ class Point(NamedTuple):
     steps: int
 
 
+# The best rate of each cell at 256 units, and rates below and above it.
+RATES = {"lstm": (0.008, 0.015, 0.03), "gru": (0.005, 0.01, 0.02), "rnn": (0.005, 0.01, 0.02)}
+USUAL = {
+    ("lstm", 128): 0.02, ("lstm", 256): 0.015, ("lstm", 512): 0.01,
+    ("gru", 128): 0.01, ("gru", 256): 0.007, ("gru", 512): 0.005,
+    ("rnn", 128): 0.01, ("rnn", 256): 0.007, ("rnn", 512): 0.005,
+}  # fmt: skip
+
+
 def grid() -> Iterator[Point]:
     """All trainings, the most telling ones first."""
-    cells = ("lstm", "gru", "rnn")
-    usual = {"lstm": 0.015, "gru": 0.005, "rnn": 0.005}
-    for cell, rates in (
-        ("gru", (0.005, 0.01, 0.003)),
-        ("rnn", (0.005, 0.0025, 0.01)),
-        ("lstm", (0.015, 0.008)),
-    ):
-        for lr in rates:
-            yield Point("tinyshakespeare", cell, 256, lr, 1000)
     for steps in (300, 1000):
-        for cell in cells:
-            for size in (512, 128, 256):
-                yield Point("tinyshakespeare", cell, size, usual[cell], steps)
-    for cell, lr in (("lstm", 0.008), ("gru", 0.003), ("gru", 0.008), ("rnn", 0.0025)):
-        yield Point("tinyshakespeare", cell, 512, lr, 1000)
-    for cell, lr in (("lstm", 0.025), ("gru", 0.01), ("rnn", 0.01)):
-        yield Point("tinyshakespeare", cell, 128, lr, 1000)
-    for cell in cells:
-        for size in (256, 512):
-            yield Point("war_and_peace", cell, size, usual[cell], 700)
-    for size in (256, 128, 512):
-        for cell in cells:
-            yield Point("tinyshakespeare", cell, size, usual[cell], 3000)
-    for cell in cells:
-        for size in (128, 256, 512):
-            yield Point("bundled", cell, size, usual[cell], 500)
-            yield Point("wikitext2", cell, size, usual[cell], 500)
+        for size in (256, 512, 128):
+            for cell, rates in RATES.items():
+                for lr in rates:
+                    yield Point("tinyshakespeare", cell, size, lr, steps)
+    for (cell, size), lr in USUAL.items():
+        if size > 128:
+            yield Point("war_and_peace", cell, size, lr, 700)
+    for (cell, size), lr in USUAL.items():
+        yield Point("tinyshakespeare", cell, size, lr, 3000)
+    for (cell, size), lr in USUAL.items():
+        yield Point("bundled", cell, size, lr, 500)
+        yield Point("wikitext2", cell, size, lr, 500)
 
 
 def measure(out: Path, corpora: Path) -> None:
@@ -117,5 +122,42 @@ def read(path: Path) -> list[tuple[Point, tuple[int, float]]]:
     ]
 
 
+def fit(path: Path) -> None:
+    """Print the constants of `rnnctl.tasks.sizes` that fit the best rate of each training."""
+    best: dict[tuple[str, str, int, int], float] = {}
+    for point, (tokens, nats) in read(path):
+        key = (point.corpus, point.cell, point.hidden_size, tokens)
+        best[key] = min(nats, best.get(key, math.inf))
+    texts = sorted({key[0] for key in best})
+    cells = ("lstm", "gru", "rnn")
+
+    def expected(constants: Sequence[float], key: tuple[str, str, int, int]) -> float:
+        text, cell, size, tokens = key
+        gain, repeat, power, *rest = constants
+        weights, offsets = rest[:3], rest[3:]
+        number = cells.index(cell)
+        of_cell = 0.0 if number == 0 else offsets[number - 1]
+        larger = (gain - repeat * tokens / TRAIN_TOKENS[text]) * math.log(size / 256)
+        longer = weights[number] * (tokens / 2e6) ** -power
+        return offsets[2 + texts.index(text)] + of_cell - larger + longer
+
+    def errors(constants: Sequence[float]) -> list[float]:
+        return [expected(constants, key) - nats for key, nats in best.items()]
+
+    start = [0.1, 0.01, 0.4, 0.2, 0.2, 0.2, 0.0, 0.1, *[1.2] * len(texts)]
+    found = least_squares(errors, start).x
+    left = np.array(errors(found))
+    gain, repeat, power, *weights = found[:6]
+    print(f"SIZE_GAIN {gain:.3f}  REPEAT_LOSS {repeat:.4f}  TOKENS_POWER {power:.3f}")
+    print("TOKENS_LOSS", dict(zip(cells, [round(float(w), 3) for w in weights], strict=True)))
+    error = math.sqrt(float((left**2).mean()))
+    print(
+        f"{len(best)} trainings: root mean square error {error:.4f}, largest {abs(left).max():.4f}"
+    )
+
+
 if __name__ == "__main__":
-    measure(Path(sys.argv[2]), Path(sys.argv[3]))
+    if sys.argv[1] == "measure":
+        measure(Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        fit(Path(sys.argv[2]) if len(sys.argv) > 2 else POINTS)

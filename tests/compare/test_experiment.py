@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from rnnctl.compare import experiment, resolve
-from rnnctl.compare.plan import Planned, Settings, trials, tuning
-from rnnctl.compare.rates import GRID
+from rnnctl.compare.plan import GRID, Planned, Settings, trials, tuning
 from rnnctl.config import RunConfig
 from rnnctl.errors import UsageError
 from rnnctl.runs import Run

@@ -8,16 +8,19 @@ from pathlib import Path
 import pytest
 
 from rnnctl.compare.plan import (
+    GRID,
+    TUNING_SEED,
     Settings,
     deviations,
     hidden_sizes,
     match_in_words,
     members,
+    rates_provenance,
     trials,
     tuning,
 )
-from rnnctl.compare.rates import GRID, RATES, TUNING_SEED, provenance, rate
 from rnnctl.errors import UsageError
+from rnnctl.tasks.rates import default_rate
 
 
 def _option(arguments: tuple[str, ...], name: str) -> str:
@@ -88,15 +91,20 @@ def test_every_cell_is_searched_with_the_same_rates_on_a_seed_that_is_not_report
     assert {one.lr for one in members(Settings(), chosen) if one.stage == "text"} == {0.5}
 
 
-def test_shipped_rates_are_of_the_grid_and_cover_every_row() -> None:
-    for kind in ("lm", "recall"):
-        for cell in ("rnn", "lstm", "gru"):
-            for init in ("torch", "good"):
-                assert (kind, cell, init) in RATES
-                assert rate(kind, cell, init) in GRID
-    assert rate("sentiment", "lstm", "chrono") > 0
-    assert "best of 4" in provenance("lm")
-    assert "not searched" in provenance("sentiment")
+def test_members_train_at_the_default_rates_of_train() -> None:
+    """So no contrast rests on a rate that suits one cell only."""
+    settings = Settings(limit=("--steps", "300"), recall_seeds=1)
+    rates = {one.row: one.lr for one in members(settings) if one.stage == "text"}
+    for cell, size in hidden_sizes(settings).items():
+        tokens = 300 * 32 * 64
+        assert rates[f"{cell} good"] == default_rate("lm", "char", cell, size, tokens=tokens)
+    assert rates["gru good"] < rates["lstm good"]
+    assert rates["rnn torch"] < rates["rnn good"]
+    assert f"lstm good {rates['lstm good']:g}" in rates_provenance(settings)
+    words = Settings(limit=("--steps", "300"), options=("--level", "word"))
+    assert {m.lr for m in members(words) if m.row == "lstm good"} == {
+        default_rate("lm", "word", "lstm", 128)
+    }
 
 
 def test_an_untrained_network_and_the_recall_task_stand_beside() -> None:

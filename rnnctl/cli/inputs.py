@@ -119,7 +119,7 @@ def _file(path: Path, name: str, *, is_one_of_many: bool = False) -> Iterator[In
             reader = file_readers().get(suffix)
             if reader is not None:
                 rows = Reads(_RecordLines(reader.records(path, name)))
-                yield Input(name, rows, ".jsonl", is_one_of_many)
+                yield Input(name, rows, suffix, is_one_of_many)
             else:
                 yield from _streamed(name, Reads(stream), suffix, is_one_of_many=is_one_of_many)
     except OSError as problem:

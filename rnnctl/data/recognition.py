@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import json
 import re
 from collections import Counter
@@ -40,7 +39,7 @@ class Format:
     """How the records of a source are written.
 
     kind: "text" has none, "lines" are a label and a text each. columns: the names in the header, or
-    numbers where there is none; of JSON the fields of the sample.
+    numbers where there is none; of JSON, whose records have fields of their own, none.
     """
 
     kind: Kind
@@ -83,7 +82,7 @@ def recognise(
     if given not in ("text", "lines", "csv", "tsv"):
         kind = _json_kind(sample, filled, said, whole=whole)
         if kind is not None:
-            return Format(kind, columns=_fields(sample, kind))
+            return Format(kind)
     if said in ("csv", "tsv"):
         return _separated(sample, said, fields, whole=whole)
     if given == "lines" or (given is None and labels_lines(filled, weak=labelled)):
@@ -146,14 +145,6 @@ def _is_object(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _fields(sample: Sequence[str], kind: Literal["json", "jsonl"]) -> tuple[str, ...]:
-    from rnnctl.data.records import parser
-
-    found = parser(Format(kind)).feed(enumerate(sample, 1))
-    some = itertools.islice((entry for entry in found if entry.cells is not None), _COMPARED_LINES)
-    return tuple(dict.fromkeys(key for entry in some for key in entry.cells or ()))
 
 
 # -- lines that begin with a label -----------------------------------------------------------

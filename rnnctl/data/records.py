@@ -149,8 +149,12 @@ class _JsonParser:
         self._count = 0
 
     def feed(self, lines: Iterable[Line]) -> Iterator[Entry]:
-        self._text += "".join(f"{text}\n" for _, text in lines)
+        if not self._ended:
+            self._text += "".join(f"{text}\n" for _, text in lines)
         yield from self._take(last=False)
+        if not self._is_array and not self._ended and len(self._text) > MAX_CELL:
+            yield self._failed("an object of over 64 million characters")
+            self._text = ""
 
     def finish(self) -> Iterator[Entry]:
         yield from self._take(last=True)

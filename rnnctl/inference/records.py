@@ -20,6 +20,7 @@ from rnnctl.config import SourceKind
 from rnnctl.data.columns import find_column, pick_columns
 from rnnctl.data.documents import Reading
 from rnnctl.data.packing import Reads
+from rnnctl.data.readers import file_readers
 from rnnctl.data.recognition import Format, labels_lines, recognise
 from rnnctl.data.records import Entry, Parser, parser
 from rnnctl.errors import DataError, UsageError
@@ -157,7 +158,8 @@ class RecordReader:
         entries = list(parser(found).feed((line.number, line.text) for line in window))
         cells = [entry.cells for entry in entries if entry.cells is not None]
         self._column = self._pick(found, cells)
-        self.note = f"{self._name}: {found}" + (f"; text = {self._column}" if self._column else "")
+        how = "table" if self._suffix in file_readers() else str(found)
+        self.note = f"{self._name}: {how}" + (f"; text = {self._column}" if self._column else "")
 
     def _begin_with_labels(self, sample: Sequence[str]) -> bool:
         """Whether the lines of a plain text begin with labels, as those of the training did."""

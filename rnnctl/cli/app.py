@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from rnnctl import __version__, catalog
 from rnnctl.cli import console, paths
+from rnnctl.cli.idle import Idle, refuse_idle, rules_of
 from rnnctl.errors import UsageError
 
 ARGUMENTS = "Arguments"
@@ -49,6 +50,8 @@ class GroupedHelp(TyperCommand):
     Rich's boxes would cost a tenth of a second and half of a narrow terminal.
     """
 
+    idle_rules: tuple[Idle, ...] = ()
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Values as they are meant, and only those that are possible (see `cli.paths`)."""
         if ctx.resilient_parsing:  # shell completion of half a command
@@ -61,6 +64,12 @@ class GroupedHelp(TyperCommand):
             if paths.takes_paths(parameter) and parameter.name in ctx.params:
                 ctx.params[parameter.name] = paths.as_meant(ctx.params[parameter.name])
         paths.refuse_overwriting(parameters, ctx.params)
+        named = {
+            one.name: paths.called(one)
+            for one in parameters
+            if one.name in given and ctx.params.get(one.name) != one.get_default(ctx)
+        }
+        refuse_idle(self.idle_rules, ctx.params, named)
         return list(rest)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
@@ -132,8 +141,10 @@ def _section(parameter: Any) -> str:
 def load_command(name: str) -> Any:
     """The command of that name, its module imported, as an object that typer can run."""
     single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=CONTEXT)
-    single.command(name=name, cls=GroupedHelp)(catalog.load("command", name))
-    command = get_command(single)
+    function = catalog.load("command", name)
+    single.command(name=name, cls=GroupedHelp)(function)
+    command: Any = get_command(single)
+    command.idle_rules = rules_of(function)
     command.name = name
     return command
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from rnnctl.cli import console, inputs
-from rnnctl.cli import generate_options as o
 from rnnctl.cli.filter_options import StateIn
+from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
+    OUTPUT,
     DeviceOption,
     Format,
     FormatOption,
@@ -20,30 +27,168 @@ from rnnctl.cli.options import (
     ThreadsOption,
 )
 from rnnctl.errors import DataError, UsageError, word
+from rnnctl.wording import plural
 
 if TYPE_CHECKING:
     from rnnctl.inference.generate import Wish
     from rnnctl.inference.session import Session, Start
 
 SEPARATOR = "---\n"
+LENGTH, CHOICE = "Length and number", "Choice of tokens"
+WAIT_S = 2.0  # without a prompt, before it is said what is waited for
+
+Prompt = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PROMPT]",
+        help="The text to continue; - reads it from standard input.",
+        show_default="standard input if it is a pipe or a file, else no text",
+    ),
+]
+Length = Annotated[
+    int,
+    typer.Option(
+        "--length", min=0, metavar="N", help="Add at most N tokens.", rich_help_panel=LENGTH
+    ),
+]
+Count = Annotated[
+    int,
+    typer.Option(
+        "--count", min=1, metavar="N", help="Write N continuations.", rich_help_panel=LENGTH
+    ),
+]
+Stop = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stop",
+        metavar="TEXT",
+        help="Stop before this text would be written. Can be given several times. A line end is "
+        "$'\\n' in most shells.",
+        rich_help_panel=LENGTH,
+        show_default=False,
+    ),
+]
+End = Annotated[
+    bool | None,
+    typer.Option(
+        "--end/--no-end",
+        help="Stop where the model ends the document.",
+        rich_help_panel=LENGTH,
+        show_default="yes if it was trained on documents",
+    ),
+]
+Lines = Annotated[
+    bool,
+    typer.Option(
+        "--lines",
+        help="Take each line of standard input as a prompt, and write one line for each.",
+        rich_help_panel=LENGTH,
+    ),
+]
+Temperature = Annotated[
+    float,
+    typer.Option(
+        "--temperature",
+        metavar="X",
+        help="Below 1, probable tokens become more probable; 0 always takes the most probable one.",
+        rich_help_panel=CHOICE,
+    ),
+]
+TopK = Annotated[
+    int,
+    typer.Option(
+        "--top-k",
+        metavar="N",
+        help="Choose among the N most probable tokens; 0 is off.",
+        rich_help_panel=CHOICE,
+    ),
+]
+TopP = Annotated[
+    float,
+    typer.Option(
+        "--top-p",
+        metavar="X",
+        help="Choose among the most probable tokens whose probabilities add up to X; 1 is off.",
+        rich_help_panel=CHOICE,
+    ),
+]
+MinP = Annotated[
+    float,
+    typer.Option(
+        "--min-p",
+        metavar="X",
+        help="Choose among tokens at least X times as probable as the most probable one; 0 is off.",
+        rich_help_panel=CHOICE,
+    ),
+]
+RepetitionPenalty = Annotated[
+    float,
+    typer.Option(
+        "--repetition-penalty",
+        metavar="X",
+        help="Above 1, the last 64 tokens (of the prompt, too) become less probable; 1 is off.",
+        rich_help_panel=CHOICE,
+    ),
+]
+Copied = Annotated[
+    bool,
+    typer.Option(
+        "--copied",
+        help="Also report the longest stretch that was copied from the training text (always "
+        "reported with --format json).",
+        rich_help_panel=OUTPUT,
+    ),
+]
 
 
+@idle(
+    Idle(
+        ("top_k", "top_p", "min_p", "seed"),
+        lambda values: values["temperature"] == 0,
+        "has no effect with --temperature 0, which always takes the most probable token",
+        "leave it out, or give a higher --temperature",
+    ),
+    Idle(
+        ("count", "state_in"),
+        lambda values: values["lines"],
+        "has no effect with --lines, which writes one continuation for each line",
+        "leave it out, or leave out --lines",
+    ),
+    Idle(
+        ("prompt",),
+        lambda values: values["lines"] and values["prompt"] != "-",
+        "has no effect with --lines, which reads its prompts from standard input",
+        "leave it out, or leave out --lines",
+    ),
+    Idle(
+        ("copied",),
+        lambda values: values["lines"],
+        "has no effect with --lines, which looks for no copies",
+        "leave it out, or leave out --lines",
+    ),
+    Idle(
+        ("stop", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "count"),
+        lambda values: values["length"] == 0,
+        "has no effect with --length 0, which writes nothing",
+        "leave it out, or give a --length",
+    ),
+)
 def generate(
     run: RunArgument,
-    prompt: o.Prompt = None,
-    length: o.Length = 500,
-    count: o.Count = 1,
-    stop: o.Stop = None,
-    end: o.End = None,
-    lines: o.Lines = False,
-    temperature: o.Temperature = 0.8,
-    top_k: o.TopK = 0,
-    top_p: o.TopP = 1.0,
-    min_p: o.MinP = 0.0,
-    repetition_penalty: o.RepetitionPenalty = 1.0,
+    prompt: Prompt = None,
+    length: Length = 500,
+    count: Count = 1,
+    stop: Stop = None,
+    end: End = None,
+    lines: Lines = False,
+    temperature: Temperature = 0.8,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    min_p: MinP = 0.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
     seed: SeedOption = 0,
     state_in: StateIn = None,
-    copied: o.Copied = False,
+    copied: Copied = False,
     format: FormatOption = "table",
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -52,21 +197,14 @@ def generate(
 ) -> None:
     """Continue a text, one token at a time.
 
-    The prompt is the argument, or standard input, or empty. Text is printed as it is made; several
-    continuations are separated by a line `---`. The same seed gives the same text, and the first
-    of many continuations is the same as one alone.
+    Text is printed as it is made. Several continuations are separated by a line `---`. The same
+    seed gives the same text, and the first of several continuations is the same as one alone.
     """
     console.configure(quiet=quiet)
+    console.check_output(output)
     from rnnctl.inference.sampling import Sampling
 
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-    if lines and (prompt not in (None, "-") or count > 1 or state_in):
-        raise UsageError(
-            "--lines takes its prompts from standard input, one continuation each",
-            hint="leave out --count, --state-in and the prompt, or leave out --lines",
-        )
-    if lines and copied:
-        raise UsageError("--lines looks for no copies", hint="leave out --copied, or --lines")
     text = "" if lines else _prompt(prompt)
     if lines:
         inputs.check([], f"generate {word(run)} --lines")
@@ -77,12 +215,13 @@ def generate(
 
     set_threads(threads)
     session = Session(load(run, device=device), copied=copied or (format != "table" and not lines))
+    _check_stops(session, stop or ())
     end = session.by_document if end is None else end
     wish = Wish(length, tuple(stop or ()), end, seed, sampling)
     if lines:
         _continue_lines(session, wish, output, format)
         return
-    start = session.read(text, state_in)
+    start = session.read(text, state_in, _tell_progress(len(text.encode())))
     if start.unknown:
         console.note(f"tokens of the prompt that the model does not know: {start.unknown:,}")
     if format == "table":
@@ -92,13 +231,26 @@ def generate(
         console.emit(session.result(text, start, wish, count), format, output)
 
 
+def _check_stops(session: Session, stops: Sequence[str]) -> None:
+    """UsageError for a text that the model can never write."""
+    for text in stops:
+        strange = session.unwritable(text)
+        if strange:
+            escape = "; for a line end, write --stop $'\\n'" if "\\" in text else ""
+            raise UsageError(
+                f"--stop {text} has no effect: the model never writes {' '.join(strange)}",
+                hint=f"leave it out, or give a text of characters from the training text{escape}",
+            )
+
+
 def _prompt(given: str | None) -> str:
     """The argument, or standard input if it is asked for or has something to say."""
     if given not in (None, "-"):
         return str(given)
     if given is None and (sys.stdin is None or sys.stdin.isatty()):
         return ""
-    data = inputs.whole_text("generate RUN -")
+    with _saying_after(WAIT_S, "waiting for the prompt on standard input; it ends with the input"):
+        data = inputs.whole_text("generate RUN -")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as problem:
@@ -106,6 +258,31 @@ def _prompt(given: str | None) -> str:
             f"the prompt is not UTF-8: byte {problem.start + 1} is 0x{data[problem.start]:02x}",
             hint="convert it, for instance with `iconv -f LATIN1 -t UTF-8`",
         ) from None
+
+
+@contextmanager
+def _saying_after(seconds: float, text: str) -> Iterator[None]:
+    """Print a note if the block takes longer than that."""
+    timer = threading.Timer(seconds, console.note, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _tell_progress(size: int) -> Callable[[int], None]:
+    """Says every few seconds how much of a prompt of `size` bytes was read."""
+    last = time.monotonic()
+
+    def tell(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= WAIT_S:
+            last = time.monotonic()
+            console.note(f"reading the prompt: {done / max(1, size):.0%} of {size / 1e6:.1f} MB")
+
+    return tell
 
 
 def _speak(session: Session, start: Start, wish: Wish, count: int, write: inputs.Write) -> None:
@@ -135,7 +312,9 @@ def _continue_lines(session: Session, wish: Wish, output: Path | None, format: F
     with inputs.output(output) as write, inputs.reading(inputs.STDIN):
         if format == "markdown":
             write(table_head(("line", "prompt", "continuation"), "rll") + "\n")
+        answered = failed = 0
         for line in session.lines(inputs.stdin("generate RUN --lines"), wish):
+            answered, failed = answered + 1, failed + bool(line.error)
             if format == "json":
                 write(as_json(line.fields()) + "\n")
                 continue
@@ -145,3 +324,8 @@ def _continue_lines(session: Session, wish: Wish, output: Path | None, format: F
             if format == "markdown":
                 text = table_row((str(line.line), inputs.one_line(line.prompt), text))
             write(text + "\n")
+    if failed and failed == answered:
+        raise DataError(
+            f"none of {plural(answered, 'line')} could be read: nothing was continued",
+            hint="see the error of each line",
+        )

@@ -37,7 +37,7 @@ def refuse_empty(parameters: list[Any], given: dict[str, Any]) -> None:
         values = value if isinstance(value, list | tuple) else [value]
         if "" in values and parameter.name not in _MAY_BE_EMPTY:
             raise UsageError(
-                f"{_called(parameter)} is empty",
+                f"{called(parameter)} is empty",
                 hint="an unset shell variable is often the reason; leave the option out, or give "
                 "it a value",
             )
@@ -74,7 +74,7 @@ def refuse_overwriting(parameters: list[Any], values: dict[str, Any]) -> None:
         if parameter.name not in _WRITTEN or not target or str(target) == "-":
             continue
         where = Path(target).resolve()
-        option = _called(parameter)
+        option = called(parameter)
         for folder in where.parents:
             if (folder / "current.json").is_file():
                 raise UsageError(
@@ -97,8 +97,8 @@ def _inputs(parameters: list[Any], values: dict[str, Any]) -> Iterator[Path]:
                     yield Path(one).resolve()
 
 
-def _called(parameter: Any) -> str:
-    """``-o`` or ``RUN``: how the help calls a parameter."""
+def called(parameter: Any) -> str:
+    """``--output`` or ``RUN``: how the help calls a parameter."""
     if parameter.param_type_name == "argument":
         return str(parameter.metavar or parameter.name).strip("[].")
     return str(max(parameter.opts, key=len))

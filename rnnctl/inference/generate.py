@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -23,6 +23,7 @@ from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.stepping import Stepper, StepWeights
 
 STREAMS = 64
+PROMPT_PIECE = 1 << 16  # bytes of a prompt between two reports of progress
 GAIN = 0.25  # what a token generated gains by compiled passes, of what one that is read gains
 
 Ending = Literal["", "length", "stop", "end"]
@@ -126,11 +127,22 @@ class Generator:
             self._prepared[kind] = StepWeights(self.model, streams)
         return self._prepared[kind]
 
-    def read(self, prompt: str, before: TextState | None = None) -> TextState:
-        """The state after a prompt, `last_token` not yet fed. Unknown characters do not matter."""
-        reading = Reading(self._scorer, before)
-        for _ in reading.feed(prompt.encode("utf-8")):
-            pass
+    def read(
+        self,
+        prompt: str,
+        before: TextState | None = None,
+        tell: Callable[[int], None] | None = None,
+    ) -> TextState:
+        """The state after a prompt, `last_token` not yet fed. Unknown characters do not matter.
+
+        `tell` is called now and then with the number of bytes that were read.
+        """
+        reading, data = Reading(self._scorer, before), prompt.encode("utf-8")
+        for begin in range(0, len(data), PROMPT_PIECE):
+            for _ in reading.feed(data[begin : begin + PROMPT_PIECE]):
+                pass
+            if tell is not None:
+                tell(min(len(data), begin + PROMPT_PIECE))
         for _ in reading.finish():
             pass
         return reading.after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -67,14 +67,36 @@ class Session:
             return NOT_LOOKED_FOR
         return "" if self._copies.known else NOT_KNOWN
 
-    def read(self, prompt: str, state_in: Path | None = None) -> Start:
-        """The state after the prompt, itself after the text of `state_in`."""
+    def read(
+        self,
+        prompt: str,
+        state_in: Path | None = None,
+        tell: Callable[[int], None] | None = None,
+    ) -> Start:
+        """The state after the prompt, itself after the text of `state_in`.
+
+        `tell` is called now and then with the number of bytes that were read.
+        """
         model, tokenizer = self._generator.model, self._loaded.tokenizer
         before = None
         if state_in is not None:
             owner = states.fingerprint(model, tokenizer)
             before = states.load(state_in, model, tokenizer, owner)
-        return Start(self._generator.read(prompt, before), tokenizer.spelling_nats(prompt)[0])
+        return Start(self._generator.read(prompt, before, tell), tokenizer.spelling_nats(prompt)[0])
+
+    def unwritable(self, text: str) -> list[str]:
+        """The characters of `text` that no token of the model contains, escaped."""
+        tokenizer = self._loaded.tokenizer
+        tokens = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
+        written = set("".join(token.decode("utf-8", "ignore") for token in tokens))
+        if tokenizer.level == "word":
+            written |= set(" \n")
+        single = {token for token in tokens if len(token) == 1}
+        return [
+            repr(char)
+            for char in dict.fromkeys(text)
+            if char not in written and any(bytes([b]) not in single for b in char.encode())
+        ]
 
     def in_order(self, start: Start, wish: Wish, count: int) -> Iterator[Piece]:
         """Pieces of `count` continuations, one continuation after the other."""

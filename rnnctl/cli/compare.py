@@ -11,6 +11,7 @@ from rnnctl.cli import compare_arguments as arg
 from rnnctl.cli import compare_options as options
 from rnnctl.cli import console
 from rnnctl.cli.compare_advice import advice
+from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
 from rnnctl.errors import UsageError
 
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 _FOR_RUNS = {"what", "measure", "html", "plot", "chart", "format", "output", "quiet"}
 
 
+@idle(
+    Idle(
+        ("recall_lags", "recall_seeds"),
+        lambda values: not values["recall"],
+        "has no effect with --no-recall, which leaves the recall task out",
+        "leave out one of them",
+    )
+)
 def compare(
     what: arg.What = None,
     cells: arg.Cells = "rnn,lstm,gru",

@@ -1,9 +1,9 @@
 """Options that can have no effect beside the others that were given: they are refused.
 
 A person who gives an option expects something of it. A command says which of its options depend on
-others with `@idle(Idle(…), …)`; `rnnctl.cli.app` checks it before the command runs. What depends on
-the settings of a training is declared in `rnnctl.config` and `rnnctl.tasks.effects`; what depends on
-the run or on the text is found by the command itself.
+others with `@idle(Idle(…), …)`, and `rnnctl.cli.app` checks it before the command runs. For the
+settings of a training this is declared in `rnnctl.config` and in `rnnctl.tasks.effects`. What
+depends on the run or on the text is found by the command itself.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnnctl.cli import console, inputs
+from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
     FormatOption,
     Given,
@@ -94,6 +95,14 @@ Diagnose = Annotated[
 ]
 
 
+@idle(
+    Idle(
+        ("overwrite",),
+        lambda values: values["run"] is None and values["resume"] is None,
+        "has no effect without --run: every training gets a new folder",
+        "leave it out, or name the run to replace with --run DIR",
+    )
+)
 @takes_settings()
 def train(
     sources: Sources = None,
@@ -129,8 +138,11 @@ def train(
     for warning in result.warnings:
         if warning.code == "not_diagnosed" and (format != "table" or output is not None):
             console.warn(warning.text)
-    shows = f"rnnctl info {word(result.run)}"
-    console.hint(f"`{result.next_command}` uses it; `{shows}` shows what it is")
+    run_word = word(result.run)
+    console.hint(
+        f"`{result.next_command}` uses it, `rnnctl diagnose {run_word}` measures how much context "
+        f"it retains, `rnnctl compare {run_word} RUN…` compares it with other runs"
+    )
 
 
 def _check_sources(sources: Sequence[str]) -> None:

@@ -53,11 +53,22 @@ def test_several_continuations_are_separated(rnnctl: Command, run: Path) -> None
 
 
 def test_json_has_everything_that_is_needed_to_repeat_it(rnnctl: Command, run: Path) -> None:
-    options = ("--count", 2, "--length", 10, "--top-k", 5, "--format", "json", "--stop", "zzz")
+    options = (
+        "--count",
+        2,
+        "--length",
+        10,
+        "--top-k",
+        5,
+        "--format",
+        "json",
+        "--stop",
+        "the cat the cat",
+    )
     done = rnnctl("generate", run, "the Ж", *options)
     result = json.loads(done.out)
     assert [len(sample["text"]) for sample in result["samples"]] == [10, 10]
-    assert (result["top_k"], result["seed"], result["stop"]) == (5, 0, ["zzz"])
+    assert (result["top_k"], result["seed"], result["stop"]) == (5, 0, ["the cat the cat"])
     assert result["unknown_in_prompt"] == 1
     assert result["samples"][0]["copied"] is None
     assert "no longer in the cache" in result["copied_note"]

@@ -58,12 +58,12 @@ TASKS: Final[dict[str, tuple[str, str]]] = {
     "sentiment": ("rnnctl.tasks.classification:ClassificationTask", "Give a text a label."),
 }
 
-# Each attribute is the Tokenizer of one level.
+# Each attribute is a Level: how the tokenizer of that level is trained, and read from its file.
 LEVELS: Final[dict[str, tuple[str, str]]] = {
-    "char": ("rnnctl.data.tokenizers.characters:CharTokenizer", "One token a character."),
-    "byte": ("rnnctl.data.tokenizers.characters:ByteTokenizer", "One token a byte; any text."),
-    "word": ("rnnctl.data.tokenizers.words:WordTokenizer", "Words, punctuation and spacing."),
-    "bpe": ("rnnctl.data.tokenizers.bpe:BpeTokenizer", "Pieces of words; any text."),
+    "char": ("rnnctl.data.tokenizers.levels:CHAR", "One token a character."),
+    "byte": ("rnnctl.data.tokenizers.levels:BYTE", "One token a byte; any text."),
+    "word": ("rnnctl.data.tokenizers.levels:WORD", "Words, punctuation and spacing."),
+    "bpe": ("rnnctl.data.tokenizers.levels:BPE", "Pieces of words; any text."),
 }
 
 # Each attribute reads sources that are no text: files by their ending, or what is called NAME:….

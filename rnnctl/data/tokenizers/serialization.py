@@ -14,11 +14,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnctl import catalog
 from rnnctl.data.cache import write_cached
-from rnnctl.errors import CorruptRunError, UsageError
+from rnnctl.errors import CorruptRunError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from rnnctl.data.tokenizers.base import Tokenizer
+    from rnnctl.data.tokenizers.levels import Level
 
 FORMAT = 1
 MAX_BYTES = 32 << 20
@@ -91,29 +93,29 @@ def load(path: Path) -> Tokenizer:
         raise CorruptRunError(f"{path}: the tokenizer cannot be read ({error.strerror})") from error
     try:
         return from_bytes(data)
-    except _RefusedError as error:
+    except RefusedError as error:
         raise CorruptRunError(
             f"{path}: not a tokenizer that rnnctl wrote: {error}",
             hint="take the file from the run's own backup, or train the run again",
         ) from None
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """Why the file is refused."""
 
 
 def from_bytes(data: bytes) -> Tokenizer:
-    """The tokenizer in `data`. Raises: _RefusedError."""
+    """The tokenizer in `data`. Raises: RefusedError."""
     content = _parse(data)
     model = content.get("model") if isinstance(content, dict) else None
     own = model.get("rnnctl") if isinstance(model, dict) else None
     if not isinstance(own, dict) or not isinstance(model, dict):
-        raise _RefusedError("it lacks the part that says what level it is")
+        raise RefusedError("it lacks the part that says what level it is")
     if own.get("format") != FORMAT:
-        raise _RefusedError(f"format {own.get('format')!r:.40} is not known to this version")
+        raise RefusedError(f"format {own.get('format')!r:.40} is not known to this version")
     tokenizer = _rebuild(own, _vocabulary(model.get("vocab")), model.get("merges"))
     if tokenizer.to_dict() != content:
-        raise _RefusedError("it holds parts that rnnctl does not write")
+        raise RefusedError("it holds parts that rnnctl does not write")
     return tokenizer
 
 
@@ -122,7 +124,7 @@ def check_loads(tokenizer: Tokenizer) -> None:
     data = to_bytes(tokenizer.to_dict())
     try:
         _check_size(data)
-    except _RefusedError as problem:
+    except RefusedError as problem:
         fits = int(0.9 * tokenizer.vocab_size * min(1, MAX_BYTES / len(data)))
         raise UsageError(
             f"a vocabulary of {tokenizer.vocab_size:,} tokens cannot be kept: {problem}",
@@ -137,9 +139,9 @@ def check_loads(tokenizer: Tokenizer) -> None:
 
 def _check_size(data: bytes) -> None:
     if len(data) > MAX_BYTES:
-        raise _RefusedError(f"its file is larger than {MAX_BYTES >> 20} MiB")
+        raise RefusedError(f"its file is larger than {MAX_BYTES >> 20} MiB")
     if data.count(b",") > MAX_VALUES or data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:
-        raise _RefusedError("its file holds too many values")
+        raise RefusedError("its file holds too many values")
 
 
 def _parse(data: bytes) -> Any:
@@ -147,85 +149,41 @@ def _parse(data: bytes) -> Any:
     try:
         return json.loads(data.decode("utf-8"))
     except RecursionError:
-        raise _RefusedError("it is nested too deeply") from None
+        raise RefusedError("it is nested too deeply") from None
     except ValueError as error:
-        raise _RefusedError(f"it is not JSON ({error})") from None
+        raise RefusedError(f"it is not JSON ({error})") from None
 
 
 def _vocabulary(vocab: object) -> list[str]:
     """The tokens by id: ids must run from 0 without a gap."""
     if not isinstance(vocab, dict) or not vocab or len(vocab) > MAX_VOCABULARY:
-        raise _RefusedError("it has no usable vocabulary")
+        raise RefusedError("it has no usable vocabulary")
     tokens: list[str | None] = [None] * len(vocab)
     for token, number in vocab.items():
         if type(number) is not int or not 0 <= number < len(tokens):
-            raise _RefusedError(f"the id of {token[:40]!r} is out of range")
-        tokens[number] = _text(token)
+            raise RefusedError(f"the id of {token[:40]!r} is out of range")
+        tokens[number] = checked_text(token)
     complete = [token for token in tokens if token is not None]
     if len(complete) != len(tokens):
-        raise _RefusedError("two tokens have the same id")
+        raise RefusedError("two tokens have the same id")
     return complete
 
 
-def _text(value: object) -> str:
+def checked_text(value: object) -> str:
+    """A token or a character of one. Raises: RefusedError."""
     if not isinstance(value, str):
-        raise _RefusedError("a token is no text")
+        raise RefusedError("a token is no text")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
-        raise _RefusedError("a token holds a lone surrogate") from None
+        raise RefusedError("a token holds a lone surrogate") from None
     return value
 
 
 def _rebuild(own: dict[str, Any], tokens: list[str], merges: object) -> Tokenizer:
-    from rnnctl.data.tokenizers.bpe import BpeTokenizer
-    from rnnctl.data.tokenizers.characters import ByteTokenizer, CharTokenizer
-    from rnnctl.data.tokenizers.words import NaturalWords, WhitespaceWords
-
-    level, words = own.get("level"), own.get("words")
-    if level == "char":
-        if any(len(token) != 1 for token in tokens[2:]):
-            raise _RefusedError("a character's token is not one character")
-        return CharTokenizer(tokens[2:], _spelling(own)[0])
-    if level == "byte":
-        return ByteTokenizer()
-    if level == "bpe":
-        return BpeTokenizer(_bytes_only(tokens[1:]), _merges(merges, tokens))
-    if level == "word" and words in ("natural", "whitespace"):
-        from rnnctl.data.tokenizers.spelling import Spelling
-
-        kind = NaturalWords if words == "natural" else WhitespaceWords
-        return kind(tokens[2:], Spelling(*_spelling(own)))
-    raise _RefusedError(f"its level {level!r:.40} ({words!r:.40}) is not known")
-
-
-def _spelling(own: dict[str, Any]) -> tuple[dict[str, int], int]:
-    spelling = own.get("spelling")
-    counts = spelling.get("chars") if isinstance(spelling, dict) else None
-    ends = spelling.get("ends") if isinstance(spelling, dict) else None
-    if not isinstance(counts, dict) or type(ends) is not int or not 0 <= ends < 1 << 62:
-        raise _RefusedError("it lacks the letter counts")
-    for character, count in counts.items():
-        if len(_text(character)) != 1 or type(count) is not int or not 0 < count < 1 << 62:
-            raise _RefusedError("its letter counts make no sense")
-    return counts, ends
-
-
-def _bytes_only(tokens: list[str]) -> list[str]:
-    alphabet = set(byte_alphabet().values())
-    if not alphabet.issubset(tokens) or any(not t or not alphabet.issuperset(t) for t in tokens):
-        raise _RefusedError("its vocabulary does not cover the 256 bytes")
-    return tokens
-
-
-def _merges(merges: object, tokens: list[str]) -> list[tuple[str, str]]:
-    known = set(tokens)
-    pairs: list[tuple[str, str]] = []
-    for pair in merges if isinstance(merges, list) else [None]:
-        if not (isinstance(pair, list) and len(pair) == 2):
-            raise _RefusedError("its merges are not pairs")
-        left, right = _text(pair[0]), _text(pair[1])
-        if not known.issuperset((left, right, left + right)):
-            raise _RefusedError("it merges tokens that are not in its vocabulary")
-        pairs.append((left, right))
-    return pairs
+    name = own.get("level")
+    try:
+        level: Level = catalog.load("level", name if isinstance(name, str) else "")
+    except (UsageError, MissingExtraError):
+        raise RefusedError(f"its level {name!r:.40} is not known") from None
+    return level.restore(own, tokens, merges)

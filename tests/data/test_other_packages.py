@@ -1,4 +1,4 @@
-"""Readers of another package: used by every command that reads, without a change in rnnctl.
+"""Readers and a level of another package: used through every command, without a change in rnnctl.
 
 ``tests/plugin`` stands for that package.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,3 +63,20 @@ def test_a_new_kind_of_source(rnnctl: Command, tmp_path: Path) -> None:
     assert done.code == 0, done.err
     alone = rnnctl("train", "made-up:30", "made-up:9", "--run", tmp_path / "two", *SMALL)
     assert alone.code == 2 and "a made-up: corpus stands alone" in alone.err
+
+
+def test_a_new_level(rnnctl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    text = tmp_path / "text.txt"
+    text.write_text("Some Words, and SOME more.\n" * 40)
+    monkeypatch.delitem(sys.modules, "rnnctl.cli.train", raising=False)  # its options are made anew
+    done = rnnctl("train", text, "--level", "small", "--run", run, "--batch-size", 4, *SMALL)
+    assert done.code == 0, done.err
+    scores = [rnnctl("score", run, "--format", "json", stdin=t).out for t in ("SOME", "some")]
+    nats = [json.loads(out)["total"]["nats"] for out in scores]
+    assert nats[0] == pytest.approx(nats[1])
+    made = rnnctl("generate", run, "--length", 20, stdin="Some")
+    assert made.code == 0 and made.out == made.out.lower()
+    again = rnnctl("train", "--resume", run, "--steps", 4, "--no-diagnose", "--quiet")
+    assert again.code == 0, again.err
+    assert rnnctl("evaluate", run).code == 0

@@ -187,7 +187,6 @@ def _write_report(
         console.write_file(html, page(result), "--html")
         console.note(f"the page is {html}")
     if plot is not None:
-        from rnnctl.reports.charts import save_plots
+        from rnnctl.reports.charts import save_plot
 
-        for path in save_plots(result, plot, chart):
-            console.note(f"drawn: {path}")
+        console.note(f"drawn in {plot}: {', '.join(save_plot(result, plot, chart))}")

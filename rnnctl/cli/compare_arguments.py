@@ -98,6 +98,7 @@ Measure = Annotated[
 ]
 Html = Annotated[Path | None, _option(REPORT, "--html", "Write an offline page.", metavar="FILE")]
 Plot = Annotated[
-    Path | None, _option(REPORT, "--plot", "Write the charts as .svg or .png.", metavar="FILE")
+    Path | None,
+    _option(REPORT, "--plot", "Draw the charts in this one .svg or .png file.", metavar="FILE"),
 ]
 Chart = Annotated[str | None, _option(REPORT, "--chart", "Only this chart.", metavar="NAME")]

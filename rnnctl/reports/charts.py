@@ -8,11 +8,13 @@ those of Okabe and Ito (2008).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnctl.errors import StorageError, UsageError
+from rnnctl import storage
+from rnnctl.errors import UsageError
 from rnnctl.reports.cells import listed
 from rnnctl.reports.chart_data import NAMES, charts
 from rnnctl.reports.chart_types import Axis, ChartData, Datum, Limit
@@ -27,6 +29,7 @@ NO_CELL_DASH = [1, 3]
 NO_CELL_SHAPE = "triangle-right"
 HEIGHT = 280
 ROW_HEIGHT = 40
+GAP = 24  # between two charts of one picture
 WIDTH = 560  # of a still picture
 Spec = dict[str, Any]
 
@@ -296,29 +299,52 @@ def _scatter(data: ChartData) -> Any:
     return alt.layer(upright, level, points.add_params(pick))
 
 
-def save_plots(result: Comparison, path: Path, chart: str | None = None) -> list[Path]:
-    """Write charts as SVG or PNG, by the ending of `path`; return the files.
+def save_plot(result: Comparison, path: Path, chart: str | None = None) -> list[str]:
+    """Draw the charts, or the `chart` of that name alone, below each other in one file.
 
-    With `chart` that one alone is written to `path`; else every one, its name added to the stem:
-    ``out.svg`` becomes ``out-learning.svg`` and so on. UsageError for another ending or a chart
-    that does not exist; StorageError when nothing can be written.
+    The ending of `path` says whether it is SVG or PNG. Returns the names of the charts. UsageError
+    for another ending or a chart that does not exist; StorageError when nothing can be written.
     """
     if path.suffix not in (".svg", ".png"):
         raise UsageError(f"--plot {path}: not .svg or .png", hint="for example: --plot chart.svg")
     available = {data.name: data for data in charts(result)}
-    if chart is not None and chart not in available:
+    if not available or (chart is not None and chart not in available):
         known = ", ".join(available) or "none"
-        reason = "has no data here" if chart in NAMES else "does not exist"
-        raise UsageError(f"--chart {chart} {reason}", hint=f"charts that can be drawn: {known}")
-    wanted = {path: available[chart]} if chart else {
-        path.with_name(f"{path.stem}-{name}{path.suffix}"): data for name, data in available.items()
-    }  # fmt: skip
-    for file, data in wanted.items():
-        try:
-            file.write_bytes(picture(data, path.suffix))
-        except OSError as problem:
-            raise StorageError(f"cannot write {file}: {problem.strerror}") from problem
-    return list(wanted)
+        reason = "does not exist" if chart not in (None, *NAMES) else "has no data here"
+        what = f"--chart {chart}" if chart is not None else f"--plot {path}"
+        raise UsageError(f"{what} {reason}", hint=f"charts that can be drawn: {known}")
+    names = list(available) if chart is None else [chart]
+    drawn = [picture(available[name], ".svg").decode("utf-8") for name in names]
+    svg = drawn[0] if len(drawn) == 1 else _below_each_other(drawn)
+    with storage.storing(path):
+        path.write_bytes(svg.encode("utf-8") if path.suffix == ".svg" else _as_png(svg))
+    return names
+
+
+def _below_each_other(drawn: Sequence[str]) -> str:
+    """One SVG picture of several. Their names of parts (clip paths) get a number, to stay apart."""
+    sizes = [re.search(r'<svg[^>]* width="([\d.]+)" height="([\d.]+)"', one) for one in drawn]
+    found = [(float(size[1]), float(size[2])) for size in sizes if size is not None]
+    assert len(found) == len(drawn)
+    width, parts, top = max(w for w, _ in found), [], 0.0
+    for number, (one, (_, height)) in enumerate(zip(drawn, found, strict=True)):
+        own = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>chart{number}-", one)
+        parts.append(own[own.index("<svg") :].replace("<svg", f'<svg y="{top:g}"', 1))
+        top += height + GAP
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'version="1.1" width="{width:g}" height="{top - GAP:g}" '
+        f'viewBox="0 0 {width:g} {top - GAP:g}">\n'
+        f'<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n'
+    )
+
+
+def _as_png(svg: str) -> bytes:
+    """A picture at twice its size, for print."""
+    import vl_convert
+
+    return bytes(vl_convert.svg_to_png(svg, scale=2))
 
 
 def picture(data: ChartData, suffix: str) -> bytes:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
@@ -16,7 +17,7 @@ from rnnctl.errors import UsageError
 from rnnctl.reports import render
 from rnnctl.reports.as_markdown import as_markdown
 from rnnctl.reports.chart_data import NAMES, SMALLEST, charts
-from rnnctl.reports.charts import save_plots, specification
+from rnnctl.reports.charts import save_plot, specification
 from rnnctl.reports.comparison import blocks, title
 from rnnctl.reports.numbers import DISTANCE_DIGITS, over_seeds
 from rnnctl.reports.page import page
@@ -110,8 +111,8 @@ def test_lower_bounds_are_drawn_and_written_as_such(grid: Grid, tmp_path: Path) 
     assert not any("x" in value for value in forest.values if value["row"] == "gru good")
     assert "a lower bound" in forest.caption
     assert "triangle-right" in json.dumps(specification(forest, page=True)["layer"])
-    (path,) = save_plots(result, tmp_path / "forest.svg", "forest")
-    assert path.stat().st_size > 1000
+    assert save_plot(result, tmp_path / "forest.svg", "forest") == ["forest"]
+    assert (tmp_path / "forest.svg").stat().st_size > 1000
     (plain,) = [data for data in charts(compare(grid(5, 0))) if data.name == "forest"]
     assert "lower bound" not in plain.caption
 
@@ -205,7 +206,7 @@ def test_each_task_has_its_own_table_and_chart_with_its_own_chance(
     text = " ".join(render(result, "table", 80).split())
     assert "Recall by distance" in text and "Temporal order by distance" in text
     assert "chance 0.125" in text and "chance 0.25" in text
-    assert save_plots(result, tmp_path / "order.svg", "temporal-order")
+    assert save_plot(result, tmp_path / "order.svg", "temporal-order")
     several = charts(compare([*recall, *few]))
     names = [data.name for data in several if "recall" in data.name]
     assert names == ["recall", "recall-symbols-4"]
@@ -228,31 +229,47 @@ def test_specifications_are_valid_json_without_holes(comparison: Comparison) -> 
 
 @pytest.mark.parametrize("suffix", [".svg", ".png"])
 def test_each_chart_alone_is_a_picture(comparison: Comparison, tmp_path: Path, suffix: str) -> None:
-    (path,) = save_plots(comparison, tmp_path / f"one{suffix}", "forest")
+    path = tmp_path / f"one{suffix}"
+    assert save_plot(comparison, path, "forest") == ["forest"]
     content = path.read_bytes()
     assert content.startswith(b"<svg" if suffix == ".svg" else b"\x89PNG")
     if suffix == ".svg":
         assert content.count(b"lstm good") >= 1
 
 
-def test_all_charts_are_named_after_the_file(
-    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("suffix", [".svg", ".png"])
+def test_all_charts_are_one_picture_in_the_file_that_was_named(
+    comparison: Comparison, tmp_path: Path, suffix: str
 ) -> None:
-    from rnnctl.reports import charts as module
-
-    monkeypatch.setattr(module, "picture", lambda data, suffix: b"x")
-    paths = save_plots(comparison, tmp_path / "out.svg")
-    assert [path.name for path in paths] == [f"out-{name}.svg" for name in NAMES]
+    path = tmp_path / f"all{suffix}"
+    assert save_plot(comparison, path) == list(NAMES)
+    assert list(tmp_path.iterdir()) == [path]
+    content = path.read_bytes()
+    if suffix == ".png":
+        assert content.startswith(b"\x89PNG")
+        return
+    picture = ElementTree.fromstring(content)
+    charts = [child for child in picture if child.tag.endswith("svg")]
+    assert len(charts) == len(NAMES)
+    tops = [float(chart.get("y", "nan")) for chart in charts]
+    ends = [
+        top + float(chart.get("height", "nan")) for top, chart in zip(tops, charts, strict=True)
+    ]
+    assert all(end <= top for end, top in zip(ends, tops[1:], strict=False))
+    assert ends[-1] == float(picture.get("height", "nan"))
+    parts = re.findall(rb'\bid="([^"]+)"', content)
+    assert len(parts) == len(set(parts))
+    assert set(re.findall(rb"url\(#([^)]+)\)", content)) <= set(parts)
 
 
 def test_pictures_that_cannot_be_made_are_refused(comparison: Comparison, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"not \.svg or \.png"):
-        save_plots(comparison, tmp_path / "x.pdf")
+        save_plot(comparison, tmp_path / "x.pdf")
     with pytest.raises(UsageError, match="does not exist"):
-        save_plots(comparison, tmp_path / "x.svg", "pie")
+        save_plot(comparison, tmp_path / "x.svg", "pie")
     small = comparison.model_copy(update={"bench": ()})
     with pytest.raises(UsageError, match="has no data here"):
-        save_plots(small, tmp_path / "x.svg", "recall")
+        save_plot(small, tmp_path / "x.svg", "recall")
 
 
 def test_the_report_fits_eighty_columns_and_names_everything(comparison: Comparison) -> None:

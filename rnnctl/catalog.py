@@ -73,18 +73,36 @@ READERS: Final[dict[str, tuple[str, str]]] = {
     "task": ("rnnctl.data.bench_tasks:TASK", "task:NAME, memory tasks made of symbols."),
 }
 
-# Each attribute measures one aspect of memory: (subject, sample, settings) -> record.
+# Each attribute is a Diagnostic: how to measure one aspect of memory, and what to say of it.
 DIAGNOSTICS: Final[dict[str, tuple[str, str]]] = {
-    "use": ("rnnctl.diagnostics.use:measure", "How far back text still improves the prediction."),
+    "use": (
+        "rnnctl.diagnostics.measurements:USE",
+        "How far back text still improves the prediction.",
+    ),
     "first_last": (
-        "rnnctl.diagnostics.first_last:measure",
+        "rnnctl.diagnostics.measurements:FIRST_LAST",
         "Whether a document's first sentence still counts in its last.",
     ),
-    "effect": ("rnnctl.diagnostics.effect:measure", "What one early word changes at a distance."),
-    "hold": ("rnnctl.diagnostics.hold:measure", "What a linear probe can read from the state."),
-    "reach": ("rnnctl.diagnostics.reach:measure", "How far back a gradient arrives."),
-    "gates": ("rnnctl.diagnostics.gates:measure", "How long the gates keep what is in the state."),
-    "position": ("rnnctl.diagnostics.position:measure", "How much a sentence's place counts."),
+    "effect": (
+        "rnnctl.diagnostics.measurements:EFFECT",
+        "What one early word changes at a distance.",
+    ),
+    "hold": (
+        "rnnctl.diagnostics.measurements:HOLD",
+        "What a linear probe can read from the state.",
+    ),
+    "reach": (
+        "rnnctl.diagnostics.measurements:REACH",
+        "How far back a gradient arrives.",
+    ),
+    "gates": (
+        "rnnctl.diagnostics.measurements:GATES",
+        "How long the gates keep what is in the state.",
+    ),
+    "position": (
+        "rnnctl.diagnostics.measurements:POSITION",
+        "How much a sentence's place counts.",
+    ),
 }
 
 # schema id -> what turns that result into blocks

@@ -68,9 +68,16 @@ def test_every_recipe_is_of_a_task_and_a_level_that_are_listed() -> None:
 
 
 def test_diagnose_measures_exactly_what_the_catalog_lists() -> None:
-    from rnnctl.diagnostics import diagnose
+    from typing import get_args
 
-    assert set(diagnose.MEASURES) == set(catalog.DIAGNOSTICS)
+    from rnnctl.diagnostics.measurements import Diagnostic
+    from rnnctl.results.diagnostics import DiagnosticName
+
+    assert set(get_args(DiagnosticName)) == set(catalog.DIAGNOSTICS)
+    for name in catalog.DIAGNOSTICS:
+        found = catalog.load("diagnostic", name)
+        assert isinstance(found, Diagnostic)
+        assert len(found.short) <= 27 and found.glossary
 
 
 def test_every_result_has_a_report() -> None:

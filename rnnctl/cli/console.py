@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TextIO, cast
 
@@ -20,6 +21,7 @@ from rnnctl.errors import StorageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from rnnctl.reports.blocks import Block
     from rnnctl.results.base import Result
 
 PIPE_WIDTH = 120  # columns of a table that goes into a file or a pipe
@@ -124,8 +126,13 @@ def emit(
     result: Result,
     format: str = "table",
     output: Path | None = None,
+    *,
+    blocks: Callable[[Result], list[Block]] | None = None,
 ) -> None:
-    """Render a result and write it to standard output, or whole or not at all to a file."""
+    """Render a result and write it to standard output, or whole or not at all to a file.
+
+    `blocks`: what makes blocks of it for a table, in the place of its report in the catalog.
+    """
     from rnnctl.reports import render
 
     to_screen = output is None or str(output) == "-"
@@ -134,6 +141,7 @@ def emit(
         format,
         width=stdout_width() if to_screen else PIPE_WIDTH,
         color=to_screen and wants_color(sys.stdout),
+        blocks=blocks,
     )
     if output is None or str(output) == "-":
         stdout_write(text, flush=True)

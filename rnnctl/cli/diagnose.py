@@ -16,6 +16,7 @@ from rnnctl.cli.diagnose_options import (
     ShowOption,
     TextFieldOption,
     TextOption,
+    VerboseOption,
 )
 from rnnctl.cli.options import (
     FormatOption,
@@ -43,15 +44,18 @@ def diagnose(
     output: OutputOption = None,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
+    verbose: VerboseOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Measure how much early context a run retains.
 
-    Ends in one number, the memory horizon in words with a 95 % interval, and a panel: USE (how
-    much text the loss needs), EFFECT (whether early evidence still pushes the answer), HOLD (what
-    can be read out of the state), REACH (whether the learning signal gets back), GATES (what the
-    gates suggest), POSITION (classifiers: whether a sentence counts the same wherever it stands).
-    What is measured on the run's own held-out text is kept in the run, for `rnnctl compare`.
+    Gives one number, the memory horizon in words with a 95 % interval, and one line for each
+    question: USE (how much text the loss needs), FIRST→LAST (whether the first sentence of a
+    document still counts in its last), EFFECT (whether early evidence still pushes the answer),
+    HOLD (what can be read out of the state), REACH (whether the learning signal gets back), GATES
+    (what the gates suggest), POSITION (classifiers: whether a sentence counts the same wherever it
+    stands). `--verbose` prints all numbers, curves and warnings. A diagnosis of the run's own
+    held-out text is kept in the run, for `rnnctl compare`.
     """
     console.configure(quiet=quiet)
     console.check_output(output)
@@ -69,6 +73,7 @@ def diagnose(
         return
     from rnnctl.diagnostics.diagnose import diagnose as measure
     from rnnctl.diagnostics.text import read_text
+    from rnnctl.reports.diagnostics import brief
     from rnnctl.tasks.loading import load
 
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
@@ -85,7 +90,7 @@ def diagnose(
         tell=lambda name: console.note(f"measuring {name.upper()} …"),
     )
     try:
-        console.emit(result, format, output)
+        console.emit(result, format, output, blocks=None if verbose else brief)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         diagnose_kept.keep(loaded.run, result, why_not)
 

@@ -23,14 +23,15 @@ class Spoilt(StrEnum):
 
 
 def _measurements(incomplete: str) -> list[str]:
-    return [name for name in catalog.DIAGNOSTICS if name.startswith(incomplete)]
+    return [name for name in catalog.names("diagnostic") if name.startswith(incomplete)]
 
 
 NamesArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME]...",
-        help="use, effect, hold, reach, gates, position; all that suit the run by default. "
+        help="use, first_last, effect, hold, reach, gates, position; all that suit the run by "
+        "default. "
         "With --show: more runs.",
         show_default=False,
         autocompletion=_measurements,
@@ -88,5 +89,15 @@ ShowOption = Annotated[
         metavar="TEXT",
         help="Colour this text by how strongly its tokens are kept; measure nothing.",
         rich_help_panel=WHAT,
+    ),
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Print everything that was measured: numbers, curves, cross-checks, all warnings. "
+        "Without it the table has at most 24 lines.",
+        show_default=False,
     ),
 ]

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rnnctl.catalog import DIAGNOSTICS
+from rnnctl import catalog
 from rnnctl.diagnostics import checks, panel
 from rnnctl.diagnostics.about import data_record, model_record
 from rnnctl.diagnostics.known_answers import remembered
 from rnnctl.diagnostics.material import Material
-from rnnctl.diagnostics.measurements import MEASURES
+from rnnctl.diagnostics.measurements import CLASSIFIER, LANGUAGE, Diagnostic
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.text import Text, heldout
 from rnnctl.diagnostics.verdict import verdict
@@ -28,9 +28,6 @@ from rnnctl.results.diagnostics import (
 )
 from rnnctl.tasks.loading import Loaded
 
-LANGUAGE_NAMES = ("use", "effect", "hold", "reach", "gates")
-CLASSIFIER_NAMES = ("effect", "position", "hold", "reach", "gates")
-NAMES = tuple(DIAGNOSTICS)
 Tell = Callable[[str], None]
 
 
@@ -86,15 +83,22 @@ def _affordable(loaded: Loaded, seconds: float) -> Settings:
 
 
 def _chosen(names: Sequence[str] | None, loaded: Loaded) -> tuple[str, ...]:
-    usual = CLASSIFIER_NAMES if loaded.labels else LANGUAGE_NAMES
+    known = catalog.names("diagnostic")
     if not names:
-        return usual
-    unknown = [name for name in names if name not in NAMES]
+        kind = CLASSIFIER if loaded.labels else LANGUAGE
+        return tuple(name for name in known if kind in _diagnostic(name).of)
+    wanted = [name.replace("-", "_") for name in names]
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         raise UsageError(
-            f"there is no measurement {unknown[0]!r}", hint="there are: " + ", ".join(NAMES)
+            f"there is no measurement {unknown[0]!r}", hint="there are: " + ", ".join(known)
         )
-    return tuple(name for name in NAMES if name in names)
+    return tuple(name for name in known if name in wanted)
+
+
+def _diagnostic(name: str) -> Diagnostic:
+    found: Diagnostic = catalog.load("diagnostic", name)
+    return found
 
 
 def _measure(
@@ -132,11 +136,11 @@ def _records(
     for name in names:
         tell(name)
         since = time.perf_counter()
-        records[name] = MEASURES[name](material, settings)
+        records[name] = _diagnostic(name).measure(material, settings)
         timing[f"{name}_s"] = time.perf_counter() - since
     if "use" in records:
         records["use"] = records["use"].model_copy(update={"train_bptt_words": bptt_words})
-    return panel.Measured(**records, units_per_token=material.sample.units_per_token)
+    return panel.Measured.of(records, material.sample.units_per_token)
 
 
 def _result(
@@ -163,7 +167,7 @@ def _result(
             "headline": head,
             "verdict": verdict(head, measured, data.paragraph_length),
             "panel": panel.rows(model, measured),
-            **measured.records(),
+            **measured.fields(),
             "cross_checks": checks.cross_checks(measured),
             "selftest": _instrument(),
         }

@@ -7,16 +7,16 @@ only in one that was made alike.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.diagnostics import checks, panel
 from rnnctl.diagnostics.verdict import verdict
 from rnnctl.errors import RunError
 from rnnctl.results.base import Warning_
-from rnnctl.results.diagnostics import DiagnosticsResult
+from rnnctl.results.diagnostics import DiagnosticsResult, Measurement
 from rnnctl.runs import Run
 from rnnctl.runs.heldout import HELDOUT_NAME
 
@@ -79,18 +79,18 @@ def _made(result: DiagnosticsResult) -> dict[str, object]:
 
 def sections(result: DiagnosticsResult) -> set[str]:
     """Names of the measurements in a diagnosis."""
-    return {name for name in DIAGNOSTICS if getattr(result, name) is not None}
+    return set(result.records())
 
 
 def merged(old: DiagnosticsResult, new: DiagnosticsResult) -> DiagnosticsResult:
     """`old` with the measurements of `new`, and what follows from them together."""
-    records = {name: getattr(new, name) or getattr(old, name) for name in DIAGNOSTICS}
+    records = {**old.records(), **new.records()}
     head = (new if _OF_HEADLINE[new.headline.kind] in sections(new) else old).headline
     measured = _measured(new, records)
     rest = dict.fromkeys([*_of_the_text(old), *_of_the_text(new)])
     return new.model_copy(
         update={
-            **records,
+            **measured.fields(),
             "headline": head,
             "verdict": verdict(head, measured, new.data.paragraph_length),
             "panel": panel.rows(new.model, measured),
@@ -101,15 +101,14 @@ def merged(old: DiagnosticsResult, new: DiagnosticsResult) -> DiagnosticsResult:
     )
 
 
-def _measured(result: DiagnosticsResult, records: dict[str, object]) -> panel.Measured:
+def _measured(result: DiagnosticsResult, records: Mapping[str, Measurement]) -> panel.Measured:
     data = result.data
     words = data.distance_unit == "words"
-    per_token = data.words_per_token if words else data.chars_per_token
-    return panel.Measured(**records, units_per_token=per_token)  # type: ignore[arg-type]
+    return panel.Measured.of(records, data.words_per_token if words else data.chars_per_token)
 
 
 def _of_the_text(result: DiagnosticsResult) -> list[Warning_]:
     """Warnings that do not follow from the measurements."""
-    records = {name: getattr(result, name) for name in DIAGNOSTICS}
-    follow = checks.warnings(result.model, _measured(result, records), result.headline)
+    measured = _measured(result, result.records())
+    follow = checks.warnings(result.model, measured, result.headline)
     return [warning for warning in result.warnings if warning not in follow]

@@ -1,10 +1,13 @@
-"""Each measurement as `diagnose` takes it: from the material to its record."""
+"""The diagnostics that `rnnctl diagnose` has: each one with all that is particular to it.
+
+`rnnctl.catalog` lists them by name, and packages may add others by an entry point of the group
+``rnnctl.diagnostic``. `diagnose`, the panel and the reports ask the `Diagnostic` and know no names.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from rnnctl.diagnostics import (
     effect,
@@ -23,15 +26,50 @@ from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.traceable import ExactModel
 from rnnctl.nn.models import LanguageModel
+from rnnctl.reports.numbers import DISTANCE_DIGITS, estimate, fixed, number
+from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
     EffectRecord,
     FirstLastRecord,
     GatesRecord,
     HoldRecord,
+    Measurement,
     PositionRecord,
     ReachRecord,
     UseRecord,
 )
+from rnnctl.wording import with_unit
+
+LANGUAGE, CLASSIFIER = "language model", "classifier"
+
+
+def no_answer(record: Measurement) -> str:
+    """Says nothing: the panel then shows the first number."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One way to measure memory.
+
+    `title` heads its part of the panel; `question` is a full sentence, `short` the same in at most
+    26 characters. `measure` takes the material and how much to measure, and returns a record;
+    what cannot be measured has a status and a note. `of`: the kinds of model it is measured of by
+    default. `numbers`: the scalars of the record that the panel shows, with what they are called;
+    `spoken` replaces some of these names for language models. `answer` sums a record up in at most
+    52 characters. `glossary` explains the diagnostic to a reader who does not know it.
+    """
+
+    title: str
+    question: str
+    short: str
+    measure: Callable[[Material, Settings], Measurement]
+    numbers: Mapping[str, str]
+    glossary: str
+    of: tuple[str, ...] = (LANGUAGE, CLASSIFIER)
+    spoken: Mapping[str, str] = field(default_factory=dict)
+    answer: Callable[[Measurement], str] = no_answer
+
 
 ONE_DIRECTION = "the model reads in both directions: nothing is early for both"
 
@@ -123,12 +161,187 @@ def _both_ways(material: Material) -> bool:
     return bool(material.loaded.config.model.bidirectional)
 
 
-MEASURES: dict[str, Callable[[Material, Settings], Any]] = {
-    "use": _use,
-    "first_last": _first_last,
-    "effect": _effect,
-    "hold": _hold,
-    "reach": _reach,
-    "gates": _gates,
-    "position": _position,
-}
+def _answer_use(record: Measurement) -> str:
+    found, zero = record.scalars.get("n_eff_foreign"), record.scalars.get("n_eff_zero")
+    if found is None:
+        return ""
+    if found.estimate == 0:
+        return f"no measurable use of context (at most {_short(found.ci95[1], found.unit)})"
+    missing = f"; missing text: {estimate(_bare(zero), with_unit=True)}" if zero else ""
+    return f"{estimate(found, with_unit=True)}{missing}"
+
+
+def _answer_first_last(record: Measurement) -> str:
+    rise = record.scalars.get("rise_percent")
+    if rise is None or rise.estimate is None:
+        return ""
+    low, high = rise.ci95
+    size = f"{fixed(rise.estimate, 1)} % [{fixed(low, 1)}, {fixed(high, 1)}]"
+    if low is not None and low > 0:
+        return f"yes: the last sentence is {size} worse"
+    if high is not None and high < 0:
+        return f"another first sentence helps: {size}"
+    return f"not measurably: {size}"
+
+
+def _answer_effect(record: Measurement) -> str:
+    half = record.scalars.get("half_distance")
+    if record.status == "undefined":
+        return "no measurable effect, even of what is near"
+    return "" if half is None else f"half as much after {estimate(half, with_unit=True)}"
+
+
+def _answer_hold(record: Measurement) -> str:
+    half = record.scalars.get("hold_half")
+    return "" if half is None else f"half as much to read after {estimate(half, with_unit=True)}"
+
+
+def _answer_reach(record: Measurement) -> str:
+    half, last = record.scalars.get("half_life"), record.scalars.get("reach_1pct")
+    if half is None:
+        return ""
+    least = f"; 1 % at {estimate(_bare(last), with_unit=True)}" if last is not None else ""
+    return f"half within {estimate(_bare(half), with_unit=True)}{least}"
+
+
+def _answer_gates(record: Measurement) -> str:
+    median, slow = record.scalars.get("tau_p50"), record.scalars.get("tau_p90")
+    if median is None or slow is None:
+        return ""
+    units = "tokens (time constant), slowest tenth"
+    return f"median unit {estimate(_bare(median))} {units} {estimate(_bare(slow))}"
+
+
+def _answer_position(record: Measurement) -> str:
+    ratio = record.scalars.get("first_over_last")
+    if ratio is None:
+        return ""
+    return f"a first fifth weighs {estimate(ratio)} of a last"
+
+
+def _bare(value: Estimate | None) -> Estimate | None:
+    """Without its interval."""
+    return None if value is None else value.model_copy(update={"ci95": (None, None)})
+
+
+def _short(value: float | None, unit: str) -> str:
+    return with_unit("?" if value is None else number(value, DISTANCE_DIGITS), unit)
+
+
+USE = Diagnostic(
+    title="USE: text that the loss needs",
+    question="how much text does the loss really need?",
+    short="How far back does it look?",
+    measure=_use,
+    of=(LANGUAGE,),
+    numbers={
+        "n_eff_foreign": "other text further back costs 1 % from",
+        "n_eff_zero": "missing text further back costs 1 % from",
+        "early_gain_50": "gain from beyond 50 words",
+        "overtakes_reference": "context to predict like an n-gram",
+    },
+    answer=_answer_use,
+    glossary="USE measures how far back text still matters for the prediction. At a random token "
+    "the model's state is replaced, by that after another text (foreign start: how much does wrong "
+    "context hurt?) or by zero (zero start: how much does missing context cost?). The memory "
+    "horizon is the distance after which the loss has come back to within 1 % of perplexity per "
+    "word.",
+)
+FIRST_LAST = Diagnostic(
+    title="FIRST→LAST: what the beginning counts",
+    question="does the first sentence of a document still count in its last?",
+    short="Does the beginning count?",
+    measure=_first_last,
+    of=(LANGUAGE,),
+    numbers={
+        "rise": "rise of the last sentence's loss",
+        "rise_percent": "rise of its perplexity",
+        "worse": "share of documents predicted worse",
+        "distance": "between the two in the median document",
+    },
+    answer=_answer_first_last,
+    glossary="FIRST→LAST exchanges the first sentence of a document for that of another one, and "
+    "measures how much worse the last sentence is predicted. It is exactly 0 for a model that has "
+    "forgotten the first sentence by then.",
+)
+EFFECT = Diagnostic(
+    title="EFFECT: pull of early evidence",
+    question="does early evidence still push the answer the right way?",
+    short="Does early text still push?",
+    measure=_effect,
+    numbers={
+        "half_distance": "evidence counts half as much after",
+        "retention_10": "what counts 10 words back, of 1",
+        "retention_30": "what counts 30 words back, of 1",
+        "retention_100": "what counts 100 words back, of 1",
+        "b_near": "effect when near",
+    },
+    spoken={
+        "half_distance": "from 4 to 8 words on it halves within",
+        "b_near": "effect 4 to 8 words back",
+    },
+    answer=_answer_effect,
+    glossary="EFFECT puts one of two words (or telling sentences) into a text and measures how "
+    "much the log-odds of the answer move towards it, by distance. It is signed, so that noise "
+    "averages to 0.",
+)
+HOLD = Diagnostic(
+    title="HOLD: what the state still holds",
+    question="what could be read out of the state?",
+    short="Is it in the state?",
+    measure=_hold,
+    numbers={
+        "hold_half": "half of the bits are gone after",
+        "bits_0": "bits about the word just read",
+        "bits_100": "bits about a word 100 words back",
+    },
+    answer=_answer_hold,
+    glossary="HOLD plants one of 16 words at random and asks a linear probe, so many words later, "
+    "which one it was. It says what the state contains, not whether the model uses it.",
+)
+REACH = Diagnostic(
+    title="REACH: how far back learning gets",
+    question="does the learning signal get back there?",
+    short="Does the gradient arrive?",
+    measure=_reach,
+    numbers={
+        "half_life": "gradient halves within",
+        "tail_tau": "far out it falls by 1/e every",
+        "reach_1pct": "1 % of it arrives from",
+        "n_slow": "directions that outlive 100 tokens",
+    },
+    answer=_answer_reach,
+    glossary="REACH is the size of the gradient of one step's loss with respect to the state so "
+    "many tokens earlier, relative to one token earlier. Where it vanishes nothing can be learned.",
+)
+GATES = Diagnostic(
+    title="GATES: implied, not measured",
+    question="what do the gates suggest?",
+    short="What do the gates suggest?",
+    measure=_gates,
+    numbers={
+        "tau_p50": "time constant of the median unit",
+        "tau_p90": "… of the slowest tenth of units",
+        "reset_rate": "share of gates that erase (< 0.1)",
+    },
+    answer=_answer_gates,
+    glossary="GATES turns the mean logarithm of each unit's forget (or keep) gate into a "
+    "time constant: after so many tokens 1/e of a unit's content would be left if nothing else "
+    "acted on it.",
+)
+POSITION = Diagnostic(
+    title="POSITION: does place matter?",
+    question="does a sentence count the same wherever it stands?",
+    short="Does the place count?",
+    measure=_position,
+    of=(CLASSIFIER,),
+    numbers={
+        "first_over_last": "weight of a first fifth over a last",
+        "reference_first_over_last": "the same of a bag of words (truly 1)",
+        "first_opposite_flips": "answers flipped by another beginning",
+        "last_opposite_flips": "answers flipped by another end",
+    },
+    answer=_answer_position,
+    glossary="POSITION moves a sentence of a labelled text through its fifths and measures what it "
+    "adds to the right answer in each. A bag of words has a ratio of exactly 1.",
+)

@@ -5,12 +5,15 @@ Fixed rules on finished records; nothing is measured here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, get_args
 
-from rnnctl.catalog import DIAGNOSTICS
-from rnnctl.reports.numbers import DISTANCE_DIGITS, number
+from rnnctl import catalog
+from rnnctl.reports.numbers import DISTANCE_DIGITS, number, percent
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
+    DiagnosticName,
     EffectRecord,
     FirstLastRecord,
     GatesRecord,
@@ -25,6 +28,12 @@ from rnnctl.results.diagnostics import (
 )
 from rnnctl.wording import with_unit
 
+if TYPE_CHECKING:
+    from rnnctl.diagnostics.measurements import Diagnostic
+
+
+OWN: tuple[str, ...] = get_args(DiagnosticName)
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -37,12 +46,25 @@ class Measured:
     reach: ReachRecord | None = None
     gates: GatesRecord | None = None
     position: PositionRecord | None = None
+    others: Mapping[str, Measurement] = field(default_factory=dict)
     units_per_token: float = 1.0
+
+    @classmethod
+    def of(cls, records: Mapping[str, Measurement], units_per_token: float) -> Measured:
+        """Sort records by name into those that rnnctl knows and those of other packages."""
+        own = {name: records[name] for name in OWN if name in records}
+        others = {name: record for name, record in records.items() if name not in OWN}
+        return cls(**own, others=others, units_per_token=units_per_token)  # type: ignore[arg-type]
+
+    def fields(self) -> dict[str, object]:
+        """The same as a `DiagnosticsResult` has it."""
+        return {**{name: getattr(self, name) for name in OWN}, "others": dict(self.others)}
 
     def records(self) -> dict[str, Measurement]:
         """Those that were taken, by name."""
-        found = {name: getattr(self, name) for name in DIAGNOSTICS}
-        return {name: record for name, record in found.items() if record is not None}
+        own = {name: getattr(self, name) for name in OWN}
+        taken = {name: record for name, record in own.items() if record is not None}
+        return {**taken, **self.others}
 
 
 def headline(model: ModelRecord, measured: Measured, bptt_words: float | None) -> HeadlineRecord:
@@ -130,50 +152,82 @@ def _scalar(record: Measurement | None, name: str, why: str) -> Estimate:
     return Estimate(estimate=None, status=status, note=record.note or why)
 
 
-ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "use": (
-        "how much text does the loss really need?",
-        ("n_eff_foreign", "n_eff_zero", "early_gain_50", "overtakes_reference"),
-    ),
-    "first_last": (
-        "does the first sentence of a document still count in its last?",
-        ("rise", "rise_percent", "worse", "distance"),
-    ),
-    "effect": (
-        "does early evidence still push the answer the right way?",
-        ("half_distance", "retention_10", "retention_30", "retention_100", "b_near"),
-    ),
-    "hold": ("what could be read out of the state?", ("hold_half", "bits_0", "bits_100")),
-    "reach": ("does the learning signal get back there?", ("half_life", "tail_tau", "reach_1pct")),
-    "gates": ("what do the gates suggest?", ("tau_p50", "tau_p90", "reset_rate")),
-    "position": (
-        "does a sentence count the same wherever it stands?",
-        (
-            "first_over_last",
-            "reference_first_over_last",
-            "first_opposite_flips",
-            "last_opposite_flips",
-        ),
-    ),
+def rows(model: ModelRecord, measured: Measured) -> tuple[PanelRow, ...]:
+    """The panel: one row per measurement that was taken, and one for the model's quality."""
+    found = []
+    for name, record in measured.records().items():
+        about: Diagnostic = catalog.load("diagnostic", name)
+        names = dict(about.numbers)
+        if model.task != "classifier":
+            names |= about.spoken
+        scalars = dict(record.scalars)
+        if isinstance(record, ReachRecord) and record.lyapunov is not None:
+            scalars["n_slow"] = record.lyapunov.n_slow
+        chosen = {key: scalars[key] for key in names if key in scalars}
+        # ratios to an effect that does not exist say nothing more than that
+        why = record.note
+        if record.status == "undefined" and why:
+            first = next(iter(names))
+            chosen = {k: v for k, v in chosen.items() if k == first or v.note != why}
+        if not chosen:
+            first = next(iter(names))
+            chosen = {first: _scalar(record, first, "not measured")}
+        found.append(
+            PanelRow(
+                name=name,
+                question=about.question,
+                numbers=chosen,
+                title=about.title,
+                short=about.short,
+                answer=about.answer(record),
+                names=names,
+            )
+        )
+    return (*found, _quality(model, measured))
+
+
+QUALITY = {
+    "bits_per_byte": ("bits per byte", ""),
+    "perplexity": ("perplexity per token", ""),
+    "loss_nats": ("loss on the validation text", "nats per token"),
+    "loss_here": ("loss on this text", "nats per token"),
+    "reference_loss": ("loss of an n-gram on this text", "nats per token"),
+    "accuracy": ("accuracy", ""),
+    "macro_f1": ("macro-F1", ""),
+    "training_tokens_per_s": ("training speed", "tokens/s"),
 }
 
 
-def rows(model: ModelRecord, measured: Measured) -> tuple[PanelRow, ...]:
-    """The panel: one line per measurement that was taken."""
-    found = []
-    for name, record in measured.records().items():
-        question, numbers = ROWS[name]
-        if name == "effect" and record.status == "undefined":
-            numbers = ("half_distance", "b_near")
-        chosen = {key: record.scalars[key] for key in numbers if key in record.scalars}
-        if not chosen:
-            chosen = {numbers[0]: _scalar(record, numbers[0], "not measured")}
-        if isinstance(record, ReachRecord) and record.lyapunov is not None:
-            chosen["n_slow"] = record.lyapunov.n_slow
-        found.append(PanelRow(name=name, question=question, numbers=chosen))
-    quality = {name: Estimate(estimate=value) for name, value in model.quality.items()}
+def _quality(model: ModelRecord, measured: Measured) -> PanelRow:
+    """How good the model is: what training measured, and the loss on this text."""
+    quality = {
+        name: Estimate(estimate=value, unit=QUALITY.get(name, ("", ""))[1])
+        for name, value in model.quality.items()
+    }
     if measured.use is not None:
         for name, key in (("loss_here", "loss"), ("reference_loss", "reference_loss")):
             if key in measured.use.scalars:
                 quality[name] = measured.use.scalars[key]
-    return (*found, PanelRow(name="quality", question="is the model any good?", numbers=quality))
+    return PanelRow(
+        name="quality",
+        question="is the model any good?",
+        numbers=quality,
+        title="QUALITY: is the model any good?",
+        short="Is the model any good?",
+        answer=_how_good(quality),
+        names={name: said for name, (said, _) in QUALITY.items()},
+    )
+
+
+def _how_good(quality: Mapping[str, Estimate]) -> str:
+    """The quality in a few words."""
+    values = {name: value.estimate for name, value in quality.items()}
+    if values.get("accuracy") is not None:
+        return f"{percent(values['accuracy'])} of validation texts right"
+    if values.get("loss_here") is not None:
+        n_gram = values.get("reference_loss")
+        beside = "" if n_gram is None else f", an n-gram {number(n_gram)}"
+        return f"loss {number(values['loss_here'])} nats per token here{beside}"
+    if values.get("bits_per_byte") is not None:
+        return f"{number(values['bits_per_byte'])} bits per byte on validation text"
+    return ""

@@ -14,18 +14,26 @@ from rnnctl import catalog
 from rnnctl.reports.blocks import Block
 from rnnctl.results.base import Result
 
+Blocks = Callable[[Result], list[Block]]
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
     """What a report is written on.
 
-    `width` is in terminal columns. `color` allows escape sequences (the caller obeys NO_COLOR and
-    knows whether it is a terminal). `ascii` spells symbols out for terminals without UTF-8.
+    `blocks` makes blocks of a result in another way than its report in the catalog does. `width`
+    is in terminal columns. `color` allows escape sequences (the caller obeys NO_COLOR and knows
+    whether it is a terminal). `ascii` spells symbols out for terminals without UTF-8.
     """
 
     width: int = 80
     color: bool = False
     ascii: bool = False
+    blocks: Blocks | None = None
+
+    def blocks_of(self, result: Result) -> list[Block]:
+        """The blocks of a result: those asked for, or those of its report."""
+        return blocks_of(result) if self.blocks is None else self.blocks(result)
 
 
 def blocks_of(result: Result) -> list[Block]:
@@ -42,11 +50,12 @@ def render(
     color: bool = False,
     *,
     ascii: bool = False,
+    blocks: Blocks | None = None,
 ) -> str:
     """`result` in a format that the catalog lists, as text that ends with a newline.
 
     A format is a function of the result and the `Page`; most of them write `blocks_of(result)`.
     """
     write = cast(Callable[[Result, Page], str], catalog.load("format", format))
-    text = write(result, Page(width, color, ascii))
+    text = write(result, Page(width, color, ascii, blocks))
     return text if text.endswith("\n") else text + "\n"

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from rnnctl.reports import Page, blocks_of
+from rnnctl.reports import Page
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -37,7 +37,7 @@ _STYLE = {"warning": "yellow", "note": "dim", "hint": "cyan", "strong": "bold", 
 
 def render(result: Result, page: Page) -> str:
     """`result` as text for a terminal."""
-    return as_table(blocks_of(result), width=page.width, color=page.color, ascii=page.ascii)
+    return as_table(page.blocks_of(result), width=page.width, color=page.color, ascii=page.ascii)
 
 
 def as_table(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
-from rnnctl.catalog import DIAGNOSTICS
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostic_curves import curve_blocks
-from rnnctl.reports.numbers import estimate, fixed, interval, number, usual_digits
+from rnnctl.reports.numbers import (
+    DISTANCE_DIGITS,
+    estimate,
+    fixed,
+    interval,
+    number,
+    usual_digits,
+)
 from rnnctl.results.base import Estimate, Result
 from rnnctl.results.diagnostics import (
     DiagnosticsResult,
@@ -19,76 +26,14 @@ from rnnctl.results.diagnostics import (
 )
 from rnnctl.wording import plural, with_unit
 
-NAMES = tuple(DIAGNOSTICS)
 PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
-PHRASES = {
-    "n_eff_foreign": "other text further back costs 1 % from",
-    "n_eff_zero": "missing text further back costs 1 % from",
-    "early_gain_50": "gain from beyond 50 words",
-    "overtakes_reference": "context to predict like an n-gram",
-    "rise": "rise of the last sentence's loss",
-    "rise_percent": "rise of its perplexity",
-    "worse": "share of documents predicted worse",
-    "distance": "between the two in the median document",
-    "half_distance": "evidence counts half as much after",
-    "retention_10": "what counts 10 words back, of 1",
-    "retention_30": "what counts 30 words back, of 1",
-    "retention_100": "what counts 100 words back, of 1",
-    "b_near": "effect when near",
-    "hold_half": "half of the bits are gone after",
-    "bits_0": "bits about the word just read",
-    "bits_100": "bits about a word 100 words back",
-    "half_life": "gradient halves within",
-    "tail_tau": "far out it falls by 1/e every",
-    "reach_1pct": "1 % of it arrives from",
-    "n_slow": "directions that outlive 100 tokens",
-    "tau_p50": "time constant of the median unit",
-    "tau_p90": "… of the slowest tenth of units",
-    "reset_rate": "share of gates that erase (< 0.1)",
-    "first_over_last": "weight of a first fifth over a last",
-    "reference_first_over_last": "the same of a bag of words (truly 1)",
-    "first_opposite_flips": "answers flipped by another beginning",
-    "last_opposite_flips": "answers flipped by another end",
-    "bits_per_byte": "bits per byte",
-    "perplexity": "perplexity per token",
-    "loss_nats": "loss on the validation text",
-    "loss_here": "loss on this text",
-    "reference_loss": "loss of an n-gram on this text",
-    "accuracy": "accuracy",
-    "macro_f1": "macro-F1",
-    "training_tokens_per_s": "training speed",
-}
-UNITS = {
-    "loss_nats": "nats",
-    "loss_here": "nats",
-    "reference_loss": "nats",
-    "training_tokens_per_s": "tokens/s",
-    "early_gain_50": "%",
-    "rise": "nats",
-    "rise_percent": "%",
-    "b_near": "nats",
-    "n_slow": "",
-}
 NO_UNIT = ("ratio", "share")
-NEAR_PHRASES = {
-    "half_distance": "from 4 to 8 words on it halves within",
-    "b_near": "effect 4 to 8 words back",
-}
-"""Of language models, whose effect is compared with that of words nearby, not at the very end."""
+LINES, COLUMNS = 24, 80  # of the short report, on a terminal of the usual size
+MOST_WARNING = 150  # characters of a warning in it
 SPELLING = (
     "the losses on this text leave out the spelling of unknown words, which the loss on the "
     "validation text is charged with"
 )
-QUESTIONS = {
-    "use": "USE: text that the loss needs",
-    "first_last": "FIRST→LAST: what the beginning counts",
-    "effect": "EFFECT: pull of early evidence",
-    "hold": "HOLD: what the state still holds",
-    "reach": "REACH: how far back learning gets",
-    "gates": "GATES: implied, not measured",
-    "position": "POSITION: does place matter?",
-    "quality": "QUALITY: is the model any good?",
-}
 
 
 def blocks(result: Result) -> list[Block]:
@@ -106,9 +51,8 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
         yield Paragraph(result.verdict, "plain")
     yield _panel(result)
     yield from _asides(result)
-    for name in NAMES:
-        record = getattr(result, name)
-        if record is not None and record.status == "not_applicable":
+    for name, record in result.records().items():
+        if record.status == "not_applicable":
             yield Paragraph(f"{name.upper()}: {record.note}", "note")
     yield from curve_blocks(result)
     compared = [check for check in result.cross_checks if check.passed is not None]
@@ -120,6 +64,68 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
         yield Paragraph(warning.text, "warning")
     yield _instrument(result)
     yield Paragraph("`rnnctl compare RUN RUN` says which of several runs remembers more", "hint")
+
+
+def brief(result: Result) -> list[Block]:
+    """The diagnosis in at most 24 lines of 80 columns: the headline first and last.
+
+    One line per question, and as many warnings as there is room for.
+    """
+    assert isinstance(result, DiagnosticsResult)
+    head = result.headline
+    said = [Heading(f"What {result.model.id} remembers", 1)]
+    horizon = f"Memory horizon: {horizon_text(head)}"
+    measured = head.status != "not_applicable"
+    lines = [_model(result.model), _text(result)]
+    if measured:
+        lines += [horizon, f"{head.sentence[:1].upper()}{head.sentence[1:]}."]
+    rows = [
+        (row.short or row.name, row.answer or _first_number(row))
+        for row in result.panel
+        if row.numbers
+    ]
+    last = f"{horizon}. " if measured else ""
+    closing = f"{last}Everything that was measured: --verbose"
+    used = 1 + sum(math.ceil(len(line) / COLUMNS) for line in (*lines, closing)) + len(rows) + 4
+    warnings, left = _warnings_that_fit(result, LINES - used)
+    if left:
+        closing = f"{plural(left, 'more warning')} and everything that was measured: --verbose"
+        closing = f"{last}{closing}"
+    blocks: list[Block] = [*said, *(Paragraph(line, "plain") for line in lines[:2])]
+    if measured:
+        blocks += [Paragraph(lines[2], "strong"), Paragraph(lines[3], "plain")]
+    blocks.append(table(("", ""), rows, align="ll"))
+    blocks += [Paragraph(text, "warning") for text in warnings]
+    blocks.append(Paragraph(closing, "strong"))
+    return blocks
+
+
+def _text(result: DiagnosticsResult) -> str:
+    data = result.data
+    kind = "running text" if data.running else plural(data.documents, "document")
+    return f"{data.name}: {kind}, {plural(data.tokens, 'token')}; preset {result.preset}"
+
+
+def _first_number(row: PanelRow) -> str:
+    """What a row without an answer says: its first number, or why there is none."""
+    name, value = next(iter(row.numbers.items()))
+    if value.estimate is None and value.status != "censored":
+        return value.status.replace("_", " ")
+    return f"{row.names.get(name, name)}: {estimate(value, with_unit=True)}"
+
+
+def _warnings_that_fit(result: DiagnosticsResult, lines: int) -> tuple[list[str], int]:
+    """The first warnings, each up to its first semicolon, in so many lines; how many are left."""
+    shown: list[str] = []
+    for warning in result.warnings:
+        text = warning.text.split(";")[0]
+        if len(text) > MOST_WARNING:
+            text = text[: MOST_WARNING - 2].rsplit(" ", 1)[0] + " …"
+        lines -= math.ceil((len(text) + 9) / COLUMNS)
+        if lines < 0:
+            break
+        shown.append(text)
+    return shown, len(result.warnings) - len(shown)
 
 
 def _facts(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:
@@ -157,7 +163,8 @@ def _training(model: ModelRecord, result: DiagnosticsResult) -> Iterator[str]:
 
 def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
     """The one number, what it means, and what stands beside it."""
-    yield Paragraph(f"Memory horizon: {_with_unit(head)}", "strong")
+    rough = ", rough" if head.rough else ""
+    yield Paragraph(f"Memory horizon: {horizon_text(head)}{rough}", "strong")
     yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
     if head.estimate is not None and head.ci95[0] is not None and head.ci95[1] is None:
         yield Paragraph("? in an interval: it ends beyond the longest distance measured", "note")
@@ -181,6 +188,16 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
                 f"{estimate(beside)} times what it counts at the end"
             )
         yield Paragraph(text, "note")
+    if head.rough:
+        yield Paragraph(f"rough: {head.rough}", "note")
+
+
+def horizon_text(head: Estimate) -> str:
+    """``38 words [31, 47]``; in words where no text that was read is measurably used."""
+    if head.estimate == 0:
+        most = "" if head.ci95[1] is None else f", at most {number(head.ci95[1], DISTANCE_DIGITS)}"
+        return f"none measurable{most}{f' {head.unit}' if most else ''}"
+    return _with_unit(head)
 
 
 def _with_unit(value: Estimate) -> str:
@@ -194,9 +211,9 @@ def _panel(result: DiagnosticsResult) -> Block:
         if not row.numbers:
             continue
         strong.append(len(rows))
-        rows.append((QUESTIONS.get(row.name, row.name), "", ""))
+        rows.append((row.title or row.name, "", ""))
         for name, shown, ends in _numbers(row):
-            rows.append((f"  {_phrase(name, result)}".replace("words", unit), shown, ends))
+            rows.append((f"  {row.names.get(name, name)}".replace("words", unit), shown, ends))
     return table(("", "measured", "95 %"), rows, align="lrl", strong_rows=strong)
 
 
@@ -206,7 +223,7 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
         if value.status == "not_applicable":
             yield name, "not defined", ""
             continue
-        unit = UNITS.get(name, "" if value.unit in NO_UNIT else value.unit)
+        unit = _short_unit(value.unit)
         bare = estimate(value.model_copy(update={"ci95": (None, None)}))
         ends = interval(*value.ci95, usual_digits(value)) if value.estimate is not None else ""
         if unit in ("%", "bits") and value.estimate is not None and None not in value.ci95:
@@ -217,20 +234,23 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
         yield name, shown, ends
 
 
-def _phrase(name: str, result: DiagnosticsResult) -> str:
-    if result.headline.kind == "use_neff" and name in NEAR_PHRASES:
-        return NEAR_PHRASES[name]
-    return PHRASES.get(name, name)
+def _short_unit(unit: str) -> str:
+    """``%`` of ``% perplexity per word``, ``nats`` of ``nats per token``; nothing for ratios."""
+    if unit in NO_UNIT:
+        return ""
+    first = unit.split(" ")[0]
+    return first if first in ("%", "nats") else unit
 
 
 def _asides(result: DiagnosticsResult) -> Iterator[Block]:
     """What the panel's numbers rest on, and why some of them do not exist."""
+    records = result.records()
     for row in result.panel:
-        record = getattr(result, row.name, None)
+        record = records.get(row.name)
         for name, value in row.numbers.items():
             said = record is not None and value.note == record.note  # a warning says it already
             if value.estimate is None and value.status != "censored" and value.note and not said:
-                yield Paragraph(f"{_phrase(name, result)}: {value.note}", "note")
+                yield Paragraph(f"{row.names.get(name, name)}: {value.note}", "note")
     shown = {name for row in result.panel for name in row.numbers}
     if "loss_here" in shown and result.data.unknown_rate > 0:
         yield Paragraph(SPELLING, "note")
@@ -238,8 +258,8 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
         yield Paragraph(f"n-gram: {result.use.reference}", "note")
     resampled = [
         f"{name.upper()} {_units(record.sampling)}"
-        for name in NAMES
-        if (record := getattr(result, name)) is not None and record.sampling is not None
+        for name, record in records.items()
+        if record.sampling is not None
     ]
     if resampled:
         yield Paragraph(f"intervals resample: {'; '.join(resampled)}", "note")

@@ -8,7 +8,7 @@ one sentence, and its source.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -251,6 +251,7 @@ class HeadlineRecord(Estimate):
         default_factory=dict,
         description="zero_state, first_last (LM); retention_start (classifier)",
     )
+    rough: str = Field("", description="why this was measured less precisely than `diagnose` does")
     train_bptt_words: float | None = Field(
         None, description="training's truncation, as context and not as a ceiling"
     )
@@ -277,6 +278,10 @@ class PanelRow(Record):
     name: str
     question: str
     numbers: dict[str, Estimate]
+    title: str = ""
+    short: str = Field("", description="the question in at most 26 characters")
+    answer: str = Field("", description="what the numbers say, in at most 52 characters")
+    names: dict[str, str] = Field(default_factory=dict, description="what the numbers are called")
 
 
 class DiagnosticsResult(Result):
@@ -296,5 +301,13 @@ class DiagnosticsResult(Result):
     reach: ReachRecord | None = None
     gates: GatesRecord | None = None
     position: PositionRecord | None = None
+    others: dict[str, Measurement] = Field(
+        default_factory=dict, description="measurements that other packages added, by name"
+    )
     cross_checks: tuple[CrossCheck, ...] = ()
     selftest: InstrumentCheck | None = None
+
+    def records(self) -> dict[str, Measurement]:
+        """The measurements that were taken, by name."""
+        own = {name: getattr(self, name) for name in get_args(DiagnosticName)}
+        return {name: found for name, found in own.items() if found is not None} | self.others

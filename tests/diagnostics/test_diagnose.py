@@ -14,11 +14,10 @@ import pytest
 from scipy.special import softmax
 
 from rnnctl.data.documents import Document
-from rnnctl.diagnostics import items, reach
+from rnnctl.diagnostics import items, measurements, reach
 from rnnctl.diagnostics.diagnose import diagnose, headline
 from rnnctl.diagnostics.evidence import batched_logits
 from rnnctl.diagnostics.material import Material
-from rnnctl.diagnostics.measurements import MEASURES
 from rnnctl.diagnostics.settings import PRESETS
 from rnnctl.diagnostics.text import Text
 from rnnctl.diagnostics.traceable import ExactModel
@@ -176,7 +175,7 @@ def test_reach_of_a_classifier_begins_where_it_answers(
     text = " ".join(d.text for d in reviews)
     loaded = load(make_run(text, level="word", labels=("neg", "pos"), cell="gru"))
     material = Material(loaded, Text(reviews, False, "reviews"), 0)
-    record = MEASURES["reach"](material, SMALL)
+    record = measurements.REACH.measure(material, SMALL)
     ids = loaded.tokenizer.encode_document(reviews[0].text).astype(np.int64)
     assert record.sampling.items == 16
     ended = material.sample.ended(loaded.tokenizer.boundary_id)

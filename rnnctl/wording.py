@@ -21,3 +21,8 @@ def either(names: Sequence[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def diagnostic(name: str) -> str:
+    """What readers see of a diagnostic's name: ``USE``, ``FIRST→LAST``."""
+    return name.upper().replace("_", "→")

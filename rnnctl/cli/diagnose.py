@@ -27,6 +27,7 @@ from rnnctl.cli.options import (
     ThreadsOption,
 )
 from rnnctl.errors import UsageError, word
+from rnnctl.wording import diagnostic
 
 
 def diagnose(
@@ -87,7 +88,7 @@ def diagnose(
         seed=seed,
         items=items,
         arms=("foreign", "zero", *(way.value for way in beyond or ())),
-        tell=lambda name: console.note(f"measuring {name.upper()} …"),
+        tell=lambda name: console.note(f"measuring {diagnostic(name)} …"),
     )
     try:
         console.emit(result, format, output, blocks=None if verbose else brief)

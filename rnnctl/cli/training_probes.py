@@ -17,7 +17,7 @@ SAMPLE_TOKENS = 70
 SEED = 0  # the same draws each time, so that lines differ by what the model has learnt
 PROBE_STREAMS = 4
 MOST_DOCUMENTS, MOST_TOKENS = 64, 20_000
-HEADLINE_S = 10.0
+HEADLINE_S = 20.0
 
 
 def probe(

@@ -20,7 +20,7 @@ from rnnctl.results.diagnostics import (
     ModelRecord,
     ReachRecord,
 )
-from rnnctl.wording import plural
+from rnnctl.wording import diagnostic, plural
 
 FEW_RESETS = 0.2  # share of stretches ended by a reset that is worth a word
 AGREE = 2.0  # a factor that two ways to measure one distance may differ by
@@ -142,8 +142,11 @@ def _warn(
         )
     for name, record in measured.records().items():
         if record.status in ("undefined", "insufficient_data", "failed"):
-            said = record.note.startswith(name.upper())
-            yield record.status.upper(), record.note if said else f"{name.upper()}: {record.note}"
+            said = record.note.startswith(diagnostic(name))
+            yield (
+                record.status.upper(),
+                record.note if said else f"{diagnostic(name)}: {record.note}",
+            )
     yield from _warn_of_curves(model, measured)
     if head.status == "censored":
         yield "CENSORED", "the horizon lies beyond the longest distance measured"

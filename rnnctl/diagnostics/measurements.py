@@ -208,8 +208,8 @@ def _answer_gates(record: Measurement) -> str:
     median, slow = record.scalars.get("tau_p50"), record.scalars.get("tau_p90")
     if median is None or slow is None:
         return ""
-    units = "tokens (time constant), slowest tenth"
-    return f"median unit {estimate(_bare(median))} {units} {estimate(_bare(slow))}"
+    slowest = estimate(_bare(slow), with_unit=True)
+    return f"median unit {estimate(_bare(median), with_unit=True)}, slowest tenth {slowest}"
 
 
 def _answer_position(record: Measurement) -> str:

@@ -153,9 +153,11 @@ def _scalar(record: Measurement | None, name: str, why: str) -> Estimate:
 
 
 def rows(model: ModelRecord, measured: Measured) -> tuple[PanelRow, ...]:
-    """The panel: one row per measurement that was taken, and one for the model's quality."""
+    """The panel: one row per measurement that applies, and one for the model's quality."""
     found = []
     for name, record in measured.records().items():
+        if record.status == "not_applicable":
+            continue
         about: Diagnostic = catalog.load("diagnostic", name)
         names = dict(about.numbers)
         if model.task != "classifier":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from rnnctl.data.cache import cache_directory
@@ -13,6 +13,8 @@ from rnnctl.data.documents import Document
 from rnnctl.data.subset import sample_documents, sample_places
 from rnnctl.errors import DataError
 from rnnctl.inference.judged_text import choose
+from rnnctl.inference.training_text import by_document
+from rnnctl.results.base import Warning_
 from rnnctl.tasks.loading import Loaded
 from rnnctl.wording import plural
 
@@ -24,13 +26,15 @@ MOST_DOCUMENTS = 4000  # that are measured on
 class Text:
     """Documents to measure on, and what they are called.
 
-    `reference`: other labelled documents, to train the bag of words on.
+    `reference`: other labelled documents, to train the bag of words on. `warnings`: what was read
+    otherwise than in the training.
     """
 
     documents: Sequence[Document]
     running: bool
     name: str
     reference: Sequence[Document] = ()
+    warnings: tuple[Warning_, ...] = ()
 
 
 def heldout(loaded: Loaded) -> Text:
@@ -67,6 +71,10 @@ def read_text(
     Raises what opening a corpus raises.
     """
     settings = loaded.config.corpus.model_copy(update={"sources": (source,), **(columns or {})})
+    in_documents = not loaded.labels and by_document(loaded)
+    if in_documents and settings.documents == "none":
+        # the run read a table or the bundled text; documents of plain text are its paragraphs
+        settings = settings.model_copy(update={"documents": "paragraph"})
     try:
         found = choose(loaded, settings, None, stdin, other_labels=True)
     except DataError:
@@ -82,7 +90,14 @@ def read_text(
     documents, total = _all_over(found.corpus, found.split)
     if loaded.labels:
         return _halves(documents, name, total=total)
-    return _sampled(documents, name, total=total)
+    read = _sampled(documents, name, total=total)
+    if in_documents and total == 1:
+        text = (
+            f"{name} has no blank lines and is read as one running text; the run was trained on "
+            "documents, and starts each of them anew"
+        )
+        return replace(read, warnings=(Warning_(code="RUNNING_TEXT", text=text),))
+    return read
 
 
 def _beginning(parts: Iterable[Document]) -> list[Document]:

@@ -24,7 +24,7 @@ from rnnctl.results.diagnostics import (
     PanelRow,
     Sampling,
 )
-from rnnctl.wording import plural, with_unit
+from rnnctl.wording import diagnostic, plural, with_unit
 
 PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
 NO_UNIT = ("ratio", "share")
@@ -53,7 +53,7 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     yield from _asides(result)
     for name, record in result.records().items():
         if record.status == "not_applicable":
-            yield Paragraph(f"{name.upper()}: {record.note}", "note")
+            yield Paragraph(f"{diagnostic(name)}: {record.note}", "note")
     yield from curve_blocks(result)
     compared = [check for check in result.cross_checks if check.passed is not None]
     if compared:
@@ -76,28 +76,34 @@ def brief(result: Result) -> list[Block]:
     said = [Heading(f"What {result.model.id} remembers", 1)]
     horizon = f"Memory horizon: {horizon_text(head)}"
     measured = head.status != "not_applicable"
-    lines = [_model(result.model), _text(result)]
-    if measured:
-        lines += [horizon, f"{head.sentence[:1].upper()}{head.sentence[1:]}."]
-    rows = [
+    facts = (("model", _model(result.model)), ("text", _text(result)))
+    sentence = f"{head.sentence[:1].upper()}{head.sentence[1:]}."
+    rows = tuple(
         (row.short or row.name, row.answer or _first_number(row))
         for row in result.panel
         if row.numbers
-    ]
+    )
     last = f"{horizon}. " if measured else ""
     closing = f"{last}Everything that was measured: --verbose"
-    used = 1 + sum(math.ceil(len(line) / COLUMNS) for line in (*lines, closing)) + len(rows) + 4
+    used = 1 + sum(_height(*pair) for pair in (*facts, *rows)) + _height(closing)
+    used += 5 + (_height(horizon) + _height(sentence) if measured else 0)  # with empty lines
     warnings, left = _warnings_that_fit(result, LINES - used)
     if left:
         closing = f"{plural(left, 'more warning')} and everything that was measured: --verbose"
         closing = f"{last}{closing}"
-    blocks: list[Block] = [*said, *(Paragraph(line, "plain") for line in lines[:2])]
+    blocks: list[Block] = [*said, KeyValues(facts)]
     if measured:
-        blocks += [Paragraph(lines[2], "strong"), Paragraph(lines[3], "plain")]
-    blocks.append(table(("", ""), rows, align="ll"))
+        blocks += [Paragraph(horizon, "strong"), Paragraph(sentence, "plain")]
+    blocks.append(KeyValues(rows))
     blocks += [Paragraph(text, "warning") for text in warnings]
     blocks.append(Paragraph(closing, "strong"))
     return blocks
+
+
+def _height(*cells: str) -> int:
+    """Lines that a text, or a name with a text beside it, takes at the usual width."""
+    beside = 28 if len(cells) > 1 else 0
+    return max(1, math.ceil(len(cells[-1]) / (COLUMNS - beside - 4)))
 
 
 def _text(result: DiagnosticsResult) -> str:
@@ -115,10 +121,12 @@ def _first_number(row: PanelRow) -> str:
 
 
 def _warnings_that_fit(result: DiagnosticsResult, lines: int) -> tuple[list[str], int]:
-    """The first warnings, each up to its first semicolon, in so many lines; how many are left."""
+    """The first warnings, long ones up to their first semicolon; how many do not fit."""
     shown: list[str] = []
     for warning in result.warnings:
-        text = warning.text.split(";")[0]
+        text = warning.text
+        if len(text) > MOST_WARNING:
+            text = text.split(";")[0]
         if len(text) > MOST_WARNING:
             text = text[: MOST_WARNING - 2].rsplit(" ", 1)[0] + " …"
         lines -= math.ceil((len(text) + 9) / COLUMNS)
@@ -257,7 +265,7 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
     if result.use is not None and result.use.status == "ok" and result.use.reference:
         yield Paragraph(f"n-gram: {result.use.reference}", "note")
     resampled = [
-        f"{name.upper()} {_units(record.sampling)}"
+        f"{diagnostic(name)} {_units(record.sampling)}"
         for name, record in records.items()
         if record.sampling is not None
     ]

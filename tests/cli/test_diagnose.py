@@ -46,11 +46,42 @@ def test_the_report_fits(
     rnnctl: CommandLine, run: Path, text: Path, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
-    outcome = rnnctl("diagnose", run, "--text", text, "--quiet")
+    outcome = rnnctl("diagnose", run, "--text", text, "--quiet", "--verbose")
     assert outcome.code == 0, outcome.err
     assert max(map(len, outcome.out.splitlines())) <= width
     for word in ("Memory horizon", "USE", "EFFECT", "HOLD", "REACH", "GATES", "words back"):
         assert word in outcome.out
+
+
+@pytest.mark.parametrize("kind", ["documents", "running", "rnn", "classifier", "pooled", "noise"])
+def test_a_diagnosis_fits_on_a_screen(
+    rnnctl: CommandLine, make_run: MakeRun, text: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, kind: str,
+) -> None:  # fmt: skip
+    """At most 24 lines of 80 columns, the headline near the top and at the end."""
+    monkeypatch.setenv("COLUMNS", "80")
+    content = text.read_text(encoding="utf-8")[:20_000]
+    if kind in ("classifier", "pooled"):
+        content = "\n".join(
+            f'{k % 2},"it was {k} times {["bad", "good"][k % 2]}."' for k in range(99)
+        )
+        labels, pool = ("0", "1"), "mean" if kind == "pooled" else "last"
+        run = make_run(content, level="word", labels=labels, pool=pool)
+        path = tmp_path / "a.csv"
+        path.write_text(f"label,text\n{content}\n", encoding="utf-8")
+    else:
+        cell = "rnn" if kind == "rnn" else "lstm"
+        level = "word" if kind == "documents" else "char"
+        run = make_run(content, level=level, cell=cell, running=kind != "documents")
+        path = tmp_path / "a.txt"
+        path.write_text("мир труд " * 900 if kind == "noise" else content, encoding="utf-8")
+    outcome = rnnctl("diagnose", run, "--text", path, "--quiet")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80
+    assert lines[-1].startswith("Memory horizon: ") or lines[-2].startswith("Memory horizon: ")
+    assert sum(line.startswith("Memory horizon: ") for line in lines) == 2
+    assert lines[-1].endswith("--verbose")
 
 
 def test_json_is_the_record_and_is_kept(rnnctl: CommandLine, run: Path, text: Path) -> None:
@@ -111,7 +142,7 @@ def test_a_part_of_a_diagnosis_takes_the_place_of_that_part_alone(
 
 
 def test_measurements_made_one_by_one_become_one_diagnosis(rnnctl: CommandLine, own: Path) -> None:
-    for name in ("reach", "use", "hold", "effect", "gates"):
+    for name in ("reach", "use", "hold", "effect", "gates", "first-last"):
         assert rnnctl("diagnose", own, name, "-q").code == 0
     parts = Run.open(own).read_result("diagnose")
     assert rnnctl("diagnose", own, "-q").code == 0
@@ -184,7 +215,7 @@ def test_both_labels_are_measured_in_whatever_order_they_stand(
     assert outcome.code == 0, outcome.err
     assert "at least two labels" not in " ".join(outcome.out.split())
     (tmp_path / "a.csv").write_text("text,label\n" + "a river,yes\na hill,no\n" * 9)
-    outcome = rnnctl("diagnose", classifier, "position", "--text", tmp_path / "a.csv")
+    outcome = rnnctl("diagnose", classifier, "position", "-v", "--text", tmp_path / "a.csv")
     said = " ".join(outcome.out.split())
     assert "labels the run does not know: no, yes; it knows bad, good" in said
 

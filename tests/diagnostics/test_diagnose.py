@@ -124,9 +124,11 @@ def test_language_models(make_run: MakeRun, prose: str, level: str, cell: str) -
     assert result.gates.status == ("not_applicable" if cell == "rnn" else "ok")
     if cell == "rnn":
         assert result.gates.scalars == {} and result.gates.note
-    assert [row.name for row in result.panel] == [
-        "use", "effect", "hold", "reach", "gates", "quality",
-    ]  # fmt: skip
+    gates = [] if cell == "rnn" else ["gates"]
+    assert result.first_last is not None and result.first_last.status == "not_applicable"
+    names = ["use", "effect", "hold", "reach", *gates, "quality"]
+    assert [row.name for row in result.panel] == names
+    assert all(len(row.answer) <= 60 for row in result.panel)
     assert result.data.sha256 == result.corpus_fingerprint
 
 

@@ -68,3 +68,19 @@ def test_running_text_is_read_from_its_beginning(
     found: Any = read_text(load(make_run("a book", level="char")), str(path))
     assert found.running and found.documents[0].text.startswith("line 0 of a book")
     assert "sample" not in found.name
+
+
+def test_plain_text_is_read_in_documents_where_the_run_was(
+    make_run: MakeRun, tmp_path: Path
+) -> None:
+    """Paragraphs between blank lines; and a word about it where there are none."""
+    loaded = load(make_run("a book of lines", level="word", running=False))
+    path = tmp_path / "text.txt"
+    path.write_text("".join(f"a book of {k} lines .\n\n" for k in range(30)), encoding="utf-8")
+    found = read_text(loaded, str(path))
+    assert not found.running and len(found.documents) == 30 and found.warnings == ()
+    path.write_text("a book of lines . " * 30, encoding="utf-8")
+    found = read_text(loaded, str(path))
+    assert [warning.code for warning in found.warnings] == ["RUNNING_TEXT"]
+    assert "no blank lines" in found.warnings[0].text
+    assert read_text(load(make_run("a book of lines")), str(path)).warnings == ()

@@ -50,7 +50,8 @@ def curve(x: list[float], y: list[float]) -> Curve:
 
 
 def test_a_number_that_does_not_exist_says_why() -> None:
-    row = PanelRow(name="use", question="?", numbers={"overtakes_reference": MISSING})
+    names = {"overtakes_reference": "context to predict like an n-gram"}
+    row = PanelRow(name="use", question="?", numbers={"overtakes_reference": MISSING}, names=names)
     use = UseRecord(reference="interpolated Kneser-Ney 3-gram, 99 tokens of the training text")
     text = " ".join(shown(result(panel=(row,), use=use)).split())
     assert "context to predict like an n-gram: it is no better than the n-gram" in text

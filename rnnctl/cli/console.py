@@ -10,8 +10,8 @@ import io
 import os
 import shutil
 import sys
-from contextlib import suppress
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, TextIO, cast
 

@@ -42,7 +42,7 @@ def test_train_and_the_commands_for_runs_write_it(rnnctl: CommandLine, tmp_path:
     for command, schema in schemas.items():
         outcome = rnnctl(command, run, *asked)
         assert outcome.code == 0, outcome.err
-        assert values(outcome.out)["schema_id"] == f"rnnctl.{schema}/1"
+        assert values(outcome.out)["schema_id"].startswith(f"rnnctl.{schema}/")
 
 
 @pytest.mark.parametrize(("command", "schema"), [("generate", "generate"), ("score", "score")])
@@ -51,7 +51,7 @@ def test_generate_and_score_write_it(
 ) -> None:
     outcome = rnnctl(command, make_run(TEXT), "--format", "pairs", stdin="the cat")
     assert outcome.code == 0, outcome.err
-    assert values(outcome.out)["schema_id"] == f"rnnctl.{schema}/1"
+    assert values(outcome.out)["schema_id"].startswith(f"rnnctl.{schema}/")
     file = tmp_path / "report.txt"
     assert rnnctl(command, make_run(TEXT), "--format", "pairs", "-o", file, stdin="x").code == 0
     assert file.read_text().endswith("\n")

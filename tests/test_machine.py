@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import torch
 from rnnctl import machine
 from rnnctl.errors import UsageError
 from rnnctl.machine import set_threads
+from rnnctl.runs import Run
 
 CommandLine = Callable[..., Any]
 
@@ -118,6 +120,28 @@ def test_a_run_in_bf16_goes_on_elsewhere_in_fp32(
     assert rnnctl("score", run, stdin="one two").code == 0
     shown = rnnctl("info", run)
     assert "float32" in shown.out and "generic, capped by RNNCTL_CPU" in shown.out
+
+
+def test_a_result_names_the_engine_that_computed(rnnctl: CommandLine, tmp_path: Path) -> None:
+    """And a resumed run keeps it, whatever would be chosen now."""
+    text, run = tmp_path / "text.txt", tmp_path / "run"
+    text.write_text("one two three four five\n" * 400, encoding="utf-8")
+    sizes = ("--steps", 2, "--hidden-size", 8, "--no-diagnose")
+    assert rnnctl("train", text, "--run", run, *sizes).code == 0
+    computed = json.loads((run / "computed.json").read_text("utf-8"))
+    assert computed["engine"] in ("torch", "closed", "fused")
+    assert (
+        json.loads(rnnctl("info", run, "--format", "json").out)["training"]["environment"]["engine"]
+        == computed["engine"]
+    )
+    kept = {**computed, "engine": "closed"}
+    Run.open(run).put_file("computed.json", json.dumps(kept).encode())
+    assert rnnctl("train", "--resume", run, "--steps", 4, "--no-diagnose").code == 0
+    shown = json.loads(rnnctl("info", run, "--format", "json").out)
+    assert shown["training"]["environment"]["engine"] == "closed"
+    assert shown["environment"]["python"]
+    scored = json.loads(rnnctl("score", run, "--format", "json", stdin="one two").out)
+    assert scored["environment"]["engine"] in ("torch", "closed", "fused")
 
 
 def test_a_cap_holds_for_the_libraries_too() -> None:

@@ -206,6 +206,7 @@ def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
     from rnnctl.machine import find_arithmetic
     from rnnctl.nn.allocator import keep_memory
     from rnnctl.nn.models import LanguageModel
+    from rnnctl.nn.settling import settle
     from rnnctl.tasks.loading import build_model, load
     from rnnctl.training.optimizer import make_optimizer
 
@@ -219,13 +220,15 @@ def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
         engine=loaded.config.training.engine,
     )  # fmt: skip
     settings = loaded.config.training
-    context = find_arithmetic("cpu", settings.precision, insist=False).context
+    arithmetic = find_arithmetic("cpu", settings.precision, insist=False)
     optimizer = make_optimizer(model, settings)
     draw = torch.Generator().manual_seed(0)
     language = isinstance(model, LanguageModel)
     chunk, streams = (settings.bptt if language else DOCUMENT), settings.batch_size
+    found = settle(model.recurrent, chunk, streams, bf16=arithmetic.bf16)
+    model.recurrent.engine = found.engine
     ids = torch.randint(model.vocab_size, (chunk + 1, streams), generator=draw)
-    step = (_language_step if language else _classifier_step)(model, ids, context)
+    step = (_language_step if language else _classifier_step)(model, ids, arithmetic.context)
 
     def train_step() -> int:
         optimizer.zero_grad()

@@ -17,6 +17,6 @@ def environment(loaded: Loaded, dtype: str = "float32") -> Environment:
         threads=torch.get_num_threads(),
         device=str(next(loaded.model.parameters()).device),
         dtype=dtype,
-        engine=loaded.model.recurrent.engine,
+        engine=loaded.model.recurrent.engine_in_use,
         **machine.facts(),
     )

@@ -177,6 +177,11 @@ class Recurrent(nn.Module):
         layers = [self.weights(f"_l{layer}") for layer in range(self.num_layers)]
         return Trace(self.cell, layers, inputs, state, starts)
 
+    @property
+    def engine_in_use(self) -> str:
+        """The engine that computes these layers where they are now; never `auto`."""
+        return engines.choose(self.engine, self.cell, self.get_parameter("weight_hh_l0"))
+
     def extra_repr(self) -> str:
         return (
             f"{self.cell.name}, {self.input_size}, {self.hidden_size}, layers={self.num_layers}, "

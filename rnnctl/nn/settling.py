@@ -99,45 +99,37 @@ def _measured(
     recurrent: Recurrent, names: list[str], steps: int, streams: int, *, bf16: bool, starts: bool
 ) -> dict[str, float]:
     """Milliseconds of a training step by each engine, the shortest of a few."""
-    random, few = torch.Generator().manual_seed(0), min(steps, FEW_STEPS)
-    inputs = torch.randn(steps, streams, recurrent.input_size, generator=random)
-    where = torch.rand(steps, streams, generator=random) < 1 / max(few, 1) if starts else None
+    few = min(steps, FEW_STEPS)
     before = recurrent.engine
     shortest = dict.fromkeys(names, math.inf)
+
+    def timed(name: str, length: int) -> float:
+        recurrent.engine = name
+        return _timed(recurrent, length, streams, bf16=bf16, starts=starts)
+
     try:
-        with torch.random.fork_rng(devices=[]):  # dropout between layers draws from it
-            for name in names:
-                recurrent.engine = name
-                _timed(recurrent, inputs[:2], None if where is None else where[:2], bf16)
-            first = {name: _with(recurrent, name, inputs[:few], where, bf16) for name in names}
-            per_step = min(first.values()) / few
-            used = min(steps, max(few, math.floor(ENOUGH_S / per_step)))
+        with torch.random.fork_rng(devices=[]):
+            for name in names:  # what is not compiled yet is compiled now
+                timed(name, min(2, few))
+            first = {name: timed(name, few) / few for name in names}
+            used = min(steps, max(few, math.floor(ENOUGH_S / min(first.values()))))
             hopeful = [name for name in names if first[name] < HOPELESS * min(first.values())]
-            shortest.update({name: first[name] / few for name in names if name not in hopeful})
+            shortest.update({name: first[name] for name in names if name not in hopeful})
             for _ in range(REPEATS):
                 for name in hopeful:
-                    seconds = _with(recurrent, name, inputs[:used], where, bf16) / used
-                    shortest[name] = min(shortest[name], seconds)
+                    shortest[name] = min(shortest[name], timed(name, used) / used)
     finally:
         recurrent.engine = before
     return {name: round(1e3 * seconds * steps, 3) for name, seconds in shortest.items()}
 
 
-def _with(
-    recurrent: Recurrent, name: str, inputs: torch.Tensor, where: torch.Tensor | None, bf16: bool
-) -> float:
-    recurrent.engine = name
-    return _timed(recurrent, inputs, None if where is None else where[: len(inputs)], bf16)
-
-
-def _timed(
-    recurrent: Recurrent, inputs: torch.Tensor, starts: torch.Tensor | None, bf16: bool
-) -> float:
+def _timed(recurrent: Recurrent, steps: int, streams: int, *, bf16: bool, starts: bool) -> float:
     """Seconds of one pass forwards and backwards; no gradient is left behind."""
-    inputs = inputs.clone().requires_grad_()
+    inputs = torch.randn(steps, streams, recurrent.input_size, requires_grad=True)
+    where = torch.rand(steps, streams) < 1 / FEW_STEPS if starts else None
     begin = time.perf_counter()
     with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        outputs, _ = recurrent(inputs, starts=starts)
+        outputs, _ = recurrent(inputs, starts=where)
     torch.autograd.grad(outputs.float().sum(), [inputs, *recurrent.parameters()])
     return time.perf_counter() - begin
 

@@ -6,11 +6,13 @@ import json
 import math
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import torch
 
+from rnnctl import machine
 from rnnctl.config import RunConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
@@ -21,8 +23,10 @@ from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import DataError, RnnctlError, RunError, UsageError, word
 from rnnctl.machine import Arithmetic, find_arithmetic, set_threads
+from rnnctl.nn import engines
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.nn.settling import settle as settle_engine
 from rnnctl.runs import Run, seal
 from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
 from rnnctl.runs.run import TOKENIZER_NAME, config_bytes
@@ -36,6 +40,7 @@ from rnnctl.training.events import Preparing
 from rnnctl.training.warm_up import WarmUp
 from rnnctl.wording import plural
 
+COMPUTED_NAME = "computed.json"  # what the numbers of the run are computed with
 COMPILING = "compiling the inner loops for this processor (only once per machine)"
 
 
@@ -83,6 +88,8 @@ def prepare(
     arithmetic = find_arithmetic(
         config.training.device, config.training.precision, insist=run is None
     )
+    begun = _begun_with(run)
+    arithmetic = _as_begun(arithmetic, config, begun)
     source = None
     if run is None and config.training.start_from is not None:
         source = Run.open(config.training.start_from)
@@ -126,6 +133,8 @@ def prepare(
         start_from_frequencies(model, store.split("train").ids)
     taken = transfer(model, source) if source is not None else []
     task = make_task(config, tokenizer, store, model, arithmetic)
+    # Last, when it is certain that there are data for such sizes.
+    model.recurrent.engine = _engine(model, config, store, arithmetic, begun)
     return Prepared(
         config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken), why_this_size
     )
@@ -154,6 +163,57 @@ def _open(
     else:
         check_unused(given.get("corpus", {}), config.corpus, corpus)
     return corpus
+
+
+def _begun_with(run: Run | None) -> dict[str, Any]:
+    """What a run that is resumed was computed with; nothing of a new one, or of an older rnnctl's.
+
+    Raises CorruptRunError.
+    """
+    if run is None or COMPUTED_NAME not in run.current.files:
+        return {}
+    with suppress(ValueError):
+        found = json.loads(seal.read_limited(run.file(COMPUTED_NAME), seal.MAX_SMALL))
+        if isinstance(found, dict):
+            return found
+    return {}
+
+
+def _as_begun(arithmetic: Arithmetic, config: RunConfig, begun: dict[str, Any]) -> Arithmetic:
+    """The precision that a resumed run was begun in, where it is here and none is asked for."""
+    if config.training.precision != "auto" or begun.get("bf16") in (None, arithmetic.bf16):
+        return arithmetic
+    if arithmetic.bf16:
+        return replace(arithmetic, bf16=False)
+    note = (
+        f"this machine ({machine.described()}) has no fast bf16 products: what was begun in bf16 "
+        "goes on in fp32"
+    )
+    return replace(arithmetic, note=note)
+
+
+def _engine(
+    model: LanguageModel | Classifier,
+    config: RunConfig,
+    store: Store,
+    arithmetic: Arithmetic,
+    begun: dict[str, Any],
+) -> str:
+    """What computes the layers: as asked, else as the run was begun, else the fastest as measured.
+
+    A run that is resumed keeps its engine, and so its bits, where that engine works.
+    """
+    recurrent, train = model.recurrent, store.split("train")
+    before = begun.get("engine")
+    known = before in engines.ENGINES and before != "auto"
+    if recurrent.engine == "auto" and known and (before != "fused" or engines.fused_available()):
+        return str(before)
+    steps, starts = config.training.bptt, not train.running and config.training.reset
+    if isinstance(model, Classifier):
+        steps, starts = max(1, len(train.ids) // max(1, train.count)), False
+    streams = -(-config.training.batch_size // config.training.workers)
+    choice = settle_engine(recurrent, steps, streams, bf16=arithmetic.bf16, starts=starts)
+    return choice.engine
 
 
 def threads_of(config: RunConfig) -> int | None:
@@ -249,10 +309,23 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
     files = {
         TOKENIZER_NAME: to_bytes(prepared.tokenizer.to_dict()),
         CORPUS_NAME: known,
+        COMPUTED_NAME: computed_bytes(prepared),
     }
     if prepared.config.training.keep_text:
         files[HELDOUT_NAME] = heldout_bytes(prepared)
     return files
+
+
+def computed_bytes(prepared: Prepared) -> bytes:
+    """What the run's numbers are computed with from now on, for resuming it."""
+    facts = {
+        "engine": prepared.model.recurrent.engine,
+        "bf16": prepared.arithmetic.bf16,
+        "threads": prepared.threads,
+        "cpu": machine.described(),
+        "processor": machine.processor(),
+    }
+    return (json.dumps(facts, indent=2) + "\n").encode("ascii")
 
 
 def _check_readable(prepared: Prepared, facts: int) -> None:

@@ -87,7 +87,8 @@ def _timing(counters: Counters) -> dict[str, float]:
 
 def environment(prepared: Prepared) -> Environment:
     """What the numbers depend on: versions, threads, device, precision, engine."""
-    numba_version, layer = _numba(prepared.config.training.engine)
+    engine = prepared.model.recurrent.engine
+    numba_version, layer = _numba(engine)
     return Environment(
         rnnctl=__version__,
         torch=str(torch.__version__),
@@ -96,16 +97,16 @@ def environment(prepared: Prepared) -> Environment:
         threads=prepared.threads,
         device=str(prepared.arithmetic.device),
         dtype=prepared.arithmetic.dtype,
-        engine=prepared.config.training.engine,
+        engine=engine,
         **machine.facts(),
     )
 
 
 def _numba(engine: str) -> tuple[str | None, str | None]:
-    """Version and threading layer of numba where the engine may use it.
+    """Version and threading layer of numba where the engine, or a large vocabulary, may use it.
 
-    By what is installed and asked for, not by what happens to be imported: a resumed training
-    must report what an uninterrupted one does.
+    By what is installed, not by what happens to be imported: a resumed training must report what an
+    uninterrupted one does.
     """
     if engine in ("torch", "closed") or not fused_available():
         return None, None

@@ -13,11 +13,12 @@ from rnnctl.config import RunConfig
 from rnnctl.data.ids import SplitIds
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import Interrupted, RnnctlError, word
+from rnnctl.nn import engines
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import Warning_
 from rnnctl.results.training import TrainResult
 from rnnctl.runs import Run
-from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes
+from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes, entry_of
 from rnnctl.tasks.loading import parameter_count
 from rnnctl.tasks.split_results import FinalInterrupted, SplitName
 from rnnctl.training import events
@@ -34,7 +35,13 @@ from rnnctl.training.loop import (
 )
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together
-from rnnctl.training.prepare import Prepared, prepare, run_files
+from rnnctl.training.prepare import (
+    COMPUTED_NAME,
+    Prepared,
+    computed_bytes,
+    prepare,
+    run_files,
+)
 from rnnctl.training.result import train_result
 from rnnctl.training.schedule import Plan, Replay
 from rnnctl.training.signals import StopRequest, stop_requests
@@ -111,6 +118,19 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
         yield Finished(result)
 
 
+def _nothing_compiled(prepared: Prepared) -> str:
+    """What to say where an installed numba does not work; "" where it does, or is not needed."""
+    asked = prepared.config.training.engine in ("auto", "fused")
+    if not asked or prepared.arithmetic.device.type != "cpu" or not engines.numba_installed():
+        return ""
+    if not engines.compiler_problem():
+        return ""
+    return (
+        f"numba cannot compile here ({engines.compiler_problem()}): the layers are computed by "
+        f"the engine `{prepared.model.recurrent.engine}`, which may be slower"
+    )
+
+
 class _Training:
     """One session of training a run that is locked: the state, what is planned, the warnings."""
 
@@ -127,6 +147,8 @@ class _Training:
         self.warnings = [*options.notes, *prepared.corpus.warnings]
         if prepared.arithmetic.note:
             self._warn("other_precision", prepared.arithmetic.note)
+        if problem := _nothing_compiled(prepared):
+            self._warn("nothing_compiled", problem)
         self.validated = len(prepared.store.split("valid").ids) > 0
         if not self.validated:
             self._warn("no_validation", NO_VALIDATION)
@@ -142,6 +164,9 @@ class _Training:
             self.run.put_file(CONFIG_NAME, config_bytes(self.prepared.config))
         if self.options.reschedule:
             self.run.put_file(SCHEDULE_NAME, None)
+        computed = computed_bytes(self.prepared)
+        if self.run.current.files.get(COMPUTED_NAME) != entry_of(computed):
+            self.run.put_file(COMPUTED_NAME, computed)
         restored = restore(self.run, self.state)
         if restored is not None and restored.warning:
             self._warn("damaged_checkpoint", restored.warning)

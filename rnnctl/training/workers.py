@@ -168,6 +168,7 @@ def _introduce(together: Together, prepared: Prepared, replay: Replay | None) ->
     """Tell the followers what is trained on which ids."""
     told = {
         "config": prepared.config.model_dump_json(),
+        "engine": prepared.model.recurrent.engine,
         "tokenizer": to_bytes(prepared.tokenizer.to_dict()).decode("utf-8"),
         "store": str(prepared.store.path.absolute()),
         "fingerprint": prepared.store.fingerprint,
@@ -197,7 +198,7 @@ def follow(rank: int, size: int, store: Any) -> None:
             config.model,
             vocab_size=tokenizer.vocab_size,
             num_classes=len(ids.label_names) if config.model.task != "lm" else 0,
-            engine=config.training.engine,
+            engine=told["engine"],
         ).to(arithmetic.device)
         task = make_task(config, tokenizer, ids, model, arithmetic, rank=rank)
         together.agree([0.0])

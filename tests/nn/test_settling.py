@@ -28,9 +28,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each engine takes as long as `SPEEDS` says; what was timed is in the list."""
     timed: list[str] = []
 
-    def fake(recurrent: Recurrent, inputs: torch.Tensor, starts: Any, bf16: bool) -> float:
+    def fake(recurrent: Recurrent, steps: int, streams: int, **options: bool) -> float:
         timed.append(recurrent.engine)
-        return SPEEDS[recurrent.engine] * len(inputs)
+        return SPEEDS[recurrent.engine] * steps
 
     monkeypatch.setattr(settling, "_timed", fake)
     return timed

@@ -60,7 +60,7 @@ def read(path: Path, name: str) -> None:
     elif name.startswith(f"{CHECKPOINTS}/"):
         checkpoint = Path(name).parts[1]
         check_checkpoint(path, checkpoint, run.current.checkpoints[checkpoint])
-    elif name in ("corpus.json", "heldout.jsonl.gz"):
+    elif name in ("corpus.json", "computed.json", "heldout.jsonl.gz"):
         run.file(name)
     else:
         load(path)

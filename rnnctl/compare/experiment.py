@@ -9,7 +9,8 @@ what was being done, and comparing the runs later gives the same report without 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from rnnctl.compare.resolve import best_rates, needs_steps, rates_in_words, reso
 from rnnctl.compare.verdicts.evidence import Commands
 from rnnctl.compare.verdicts.gru import busy_in_words
 from rnnctl.errors import RunError, UsageError
+from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Warning_
 from rnnctl.results.comparison import Comparison, Failure, Row, SpeedRecord
 from rnnctl.runs import Run
@@ -43,9 +45,12 @@ PLAN_NAME = "plan.json"
 
 @dataclass(frozen=True)
 class Planning:
-    """What is about to be done: so many jobs, so many at a time."""
+    """The whole experiment as it begins: how many jobs of each kind, how many at a time.
 
-    jobs: tuple[Job, ...]
+    Kinds are the stages of members, ``diagnose``, and ``measure`` for what runs alone at the end.
+    """
+
+    work: Mapping[str, int]
     workers: int
 
 
@@ -82,6 +87,7 @@ def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Eve
     """
     claim(root, settings)
     settings_given = settings
+    yield Planning(work_ahead(settings), machine.workers)
     failed: list[Failed] = []
     chosen = None
     if needs_steps(settings):
@@ -133,8 +139,21 @@ def _check_some_are_left(grid: Sequence[Planned], failed: Sequence[Failed], root
         )
 
 
+def work_ahead(settings: Settings) -> Mapping[str, int]:
+    """How many jobs of each kind an experiment has, whatever of them is done already."""
+    reported = members(settings)
+    work: Counter[str] = Counter(one.stage for one in reported)
+    work["diagnose"] = sum(one.is_diagnosed for one in reported)
+    work["trial"] = len(trials(settings)) if needs_steps(settings) else 0
+    work["tune"] = len(tuning(settings)) if settings.rates == "grid" else 0
+    exchanged = sum(
+        find_cell(one.cell).has_cell_state for one in reported if one.stage != "untrained"
+    )
+    work["measure"] = exchanged + 2  # and the speed of all, and the baselines
+    return work
+
+
 def _work(jobs: Sequence[Job], root: Path, machine: Machine) -> Generator[Event, None, None]:
-    yield Planning(tuple(jobs), machine.workers)
     yield from run_all(jobs, root, workers=machine.workers, threads=machine.threads)
 
 

@@ -44,6 +44,11 @@ class Job:
     kind: Kind = "train"
 
     @property
+    def work(self) -> str:
+        """The kind of work, for counting what is ahead: ``diagnose``, or the member's stage."""
+        return self.kind if self.kind == "diagnose" else self.member.stage
+
+    @property
     def title(self) -> str:
         """What a person reads in the progress."""
         return self.member.name if self.kind == "train" else f"diagnose {self.member.name}"

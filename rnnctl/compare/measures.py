@@ -27,7 +27,7 @@ MEASURES: dict[str, Measure] = {
     "macro_f1": Measure("linear", most=1.0),
     "horizon": Measure("log"),
     "early_gain_50": Measure("linear", "% perplexity"),
-    "first_last": Measure("linear", "% perplexity"),
+    "first_last": Measure("linear", "% perplexity", in_tokens=True),
     "effect_half": Measure("log", "words"),
     "retention_start": Measure("linear"),
     "hold_half": Measure("log", "words"),

@@ -98,7 +98,7 @@ def _environment() -> Environment:
 
 def _rates(members: Sequence[Member]) -> str:
     rates = sorted({member.lr for member in members if not member.untrained})
-    return "learning rates as the runs were trained: " + ", ".join(f"{lr:g}" for lr in rates)
+    return "as the runs were trained: " + ", ".join(f"{lr:g}" for lr in rates)
 
 
 def _ambiguous(rows: Sequence[Row]) -> list[Warning_]:

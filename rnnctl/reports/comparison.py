@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
@@ -46,10 +47,10 @@ SPEED: tuple[Column, ...] = (
 )
 SPARKS = 20  # characters of a curve
 CURVES = (
-    ("learning", "validation while training", None),
-    ("use", "excess loss with only so much context (log)", 1e-3),
-    ("effect", "what early evidence still counts, █ all of it", None),
-    ("gradient", "gradient that arrives from so far back (log)", 1e-6),
+    ("learning", "validation loss or accuracy during training", None),
+    ("use", "loss added when the model sees only so much context (log scale)", 1e-3),
+    ("effect", "how much early evidence still counts (█: as much as near evidence)", None),
+    ("gradient", "gradient that arrives from so far back (log scale)", 1e-6),
 )
 """Key, title, and for a logarithmic drawing the smallest value that is told from nothing."""
 DRAWN = {"effect": (0.0, 1.0)}
@@ -68,7 +69,7 @@ def blocks(result: Result) -> list[Block]:
         *_exploratory(result),
         *_size_and_speed(result),
     ]
-    made += [*_curves(result), *_grounds(result), *problems(result)]
+    made += [*_curves(result), *_grounds(result), *terms(result), *problems(result)]
     return made
 
 
@@ -83,15 +84,18 @@ def facts(result: Comparison) -> list[Block]:
     """What was held equal, and how to read the numbers."""
     trained = [row for row in result.rows if row.kind == "trained"]
     seeds = sorted({len(row.seeds) for row in trained})
+    most = max(seeds, default=0)
+    single = "of one model (95 % interval over the text it was measured on)"
+    several = "mean over seeds [95 % t-interval over seeds]; > means that a seed is beyond it"
     pairs = [
-        ("equal", result.match),
-        ("rates", result.rates),
+        ("held equal", result.match),
+        ("learning rates", result.rates),
         (
             "seeds",
             " to ".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1]))) if seeds else "0",
         ),
         ("rows", "cell and initial weights: " + "; ".join(_inits(trained))),
-        ("numbers", "mean over seeds [95 % t-interval]; > means at least one seed beyond it"),
+        ("numbers", single if most == 1 else several),
     ]
     return [KeyValues(tuple((name, value) for name, value in pairs if value))]
 
@@ -111,7 +115,18 @@ def _verdicts(result: Comparison) -> list[Block]:
     rows = [(verdict.outcome, verdict.claim) for verdict in result.verdicts]
     if not rows:
         return []
-    return [Heading("Verdicts"), table(("verdict", "claim"), rows, align="ll")]
+    table_of_claims = table(("verdict", "claim"), rows, align="ll")
+    return [Heading("Verdicts"), table_of_claims, *untested(result)]
+
+
+def untested(result: Comparison) -> list[Block]:
+    """The commands that would test what is not tested, each with how many claims it is for."""
+    commands = Counter(one.command for one in result.verdicts if one.outcome == "not tested")
+    return [
+        Paragraph(f"{plural(count, 'claim is', 'claims are')} not tested; {command} tests "
+                  f"{'it' if count == 1 else 'them'}", "hint")
+        for command, count in commands.items()
+    ]  # fmt: skip
 
 
 def main_table(result: Comparison) -> Table:
@@ -141,7 +156,7 @@ def number_table(rows: Sequence[Row], columns: Sequence[Column], caption: str = 
 def _contrasts(result: Comparison) -> list[Block]:
     if not result.contrasts:
         return []
-    heads = ("contrast", "endpoint", "effect", "P(more)", "p (Holm)", "outcome")
+    heads = ("pair", "measured", "effect", "P(first > second)", "corrected p", "outcome")
     rows = [
         (f"{test.first} / {test.second}", _endpoint(test), numbers.estimate(test.effect),
          numbers.fixed(test.superiority, 2), numbers.number(test.p_holm, 2),
@@ -149,19 +164,23 @@ def _contrasts(result: Comparison) -> list[Block]:
         for test in result.contrasts
     ]  # fmt: skip
     caption = (
-        f"Named beforehand; exact permutation tests over seeds, Holm's correction over "
-        f"{result.family} of {plural(len(result.contrasts), 'contrast')}. "
-        f"{plural(result.seeds_needed, 'seed a side is', 'seeds a side are')} "
-        "enough to claim anything. All other columns are exploratory."
+        "These pairs were fixed before there was data, and only they are tested. "
+        f"{plural(result.seeds_needed, 'seed of each row is', 'seeds of each row are')} enough to "
+        "claim something."
     )
+    if result.family:
+        caption = (
+            f"Exact permutation tests over seeds; p is corrected for {result.family} "
+            f"{'test' if result.family == 1 else 'tests'} (Holm). {caption}"
+        )
     for test in result.contrasts:
         if test.note and test.outcome != "not alike":
             caption += f" {test.first} / {test.second}: {test.note}."
-    return [Heading("Contrasts"), table(heads, rows, align="llrrrl", caption=caption)]
+    return [Heading("Tested pairs"), table(heads, rows, align="llrrrl", caption=caption)]
 
 
 def _endpoint(test: Contrast) -> str:
-    return "horizon, ratio" if test.endpoint == "horizon" else "recall, difference"
+    return "horizon, ratio" if test.endpoint == "horizon" else "recall accuracy, difference"
 
 
 def _exploratory(result: Comparison) -> list[Block]:
@@ -171,7 +190,7 @@ def _exploratory(result: Comparison) -> list[Block]:
     made = number_table(result.rows, columns, f"Not defined in any row: {said}." if said else "")
     if len(made.columns) == 1:
         return []
-    return [Heading("Memory, exploratory"), made]
+    return [Heading("Memory in other measures (not tested)"), made]
 
 
 def _is_undefined(rows: Sequence[Row], key: str) -> bool:
@@ -263,6 +282,84 @@ def because(verdict: Verdict) -> str:
     decide = [one for one in verdict.findings if one.outcome == verdict.outcome]
     found = (*decide, *verdict.findings)
     return found[0].sentence if found else "nothing in this comparison measures it"
+
+
+TERMS: dict[str, tuple[str, str]] = {
+    "bits_per_byte": (
+        "bits per byte",
+        "the model's loss, per byte of text, so that models with different tokens can be "
+        "compared; lower is better",
+    ),
+    "perplexity": ("perplexity", "e to the loss per token; lower is better"),
+    "macro_f1": ("macro-F1", "F1 of each label, averaged over labels; 1 is best"),
+    "horizon": (
+        "memory horizon",
+        "how much text before a word still improves its prediction by about 1 % of perplexity; of "
+        "classifiers, how far from the end a word's influence is halved",
+    ),
+    "gradient_half_life": (
+        "gradient half-life",
+        "how many tokens back the gradient of the loss has halved: how far a model can learn",
+    ),
+    "reach_1pct": ("gradient at 1 %", "how many tokens back 1 % of the gradient is left"),
+    "early_gain_50": (
+        "early gain",
+        "by how many per cent text further than 50 words back lowers the perplexity",
+    ),
+    "first_last": (
+        "FIRST→LAST",
+        "by how many per cent the perplexity of a document's last sentence rises when its first "
+        "sentence is exchanged for another document's",
+    ),
+    "effect_half": (
+        "EFFECT half",
+        "how far back a word stands when its influence on the answer has halved",
+    ),
+    "retention_start": (
+        "first sentence",
+        "the influence of a document's first sentence, relative to its last",
+    ),
+    "first_over_last": (
+        "first / last fifth",
+        "the influence of a sentence in the first fifth of a document, relative to the last fifth",
+    ),
+    "hold_half": (
+        "HOLD half",
+        "how many words later a linear probe finds half as much about a word in the state",
+    ),
+    "tau_p50": (
+        "gates' τ",
+        "time constant: after so many tokens the gates of the median unit leave 37 % of what it "
+        "held",
+    ),
+}
+"""What the columns mean: heading and explanation."""
+
+
+def terms(result: Comparison) -> list[Block]:
+    """The terms of this report, explained."""
+    used = {key for row in result.rows for key in row.numbers}
+    pairs = [pair for key, pair in TERMS.items() if key in used]
+    if result.contrasts:
+        pairs += [
+            ("P(first > second)", "chance that a seed of the first row exceeds one of the second"),
+            (
+                "corrected p",
+                "how often a difference as large would appear if seeds alone made it, corrected "
+                "for the number of tests (Holm); 0.05 or less is significant",
+            ),
+        ]
+    if result.bench:
+        pairs.append(
+            ("recall", "the model reads a symbol, then random ones, and must name the first")
+        )
+    pairs.append(
+        (
+            "seed",
+            "one training with random numbers of its own; intervals over seeds are about cells",
+        )
+    )
+    return [Heading("Terms"), KeyValues(tuple(pairs))]
 
 
 def problems(result: Comparison) -> list[Block]:

@@ -12,7 +12,9 @@ import pytest
 
 from rnnctl.cli.compare_display import Clock, Plain
 from rnnctl.compare import experiment, grid
-from rnnctl.compare.plan import Planned
+from rnnctl.compare.grid import Job
+from rnnctl.compare.plan import Planned, Settings, trials, tuning
+from rnnctl.compare.plan import members as planned_members
 
 CommandLine = Callable[..., object]
 
@@ -161,10 +163,10 @@ def _job(name: str) -> grid.Job:
 
 def test_the_time_left_follows_the_pace_and_the_workers() -> None:
     clock = Clock()
-    clock.plan(10, workers=2)
+    clock.plan({"text": 10}, workers=2)
     assert clock.left_s(0.0) is None
-    clock.spent += [10.0, 20.0]
-    clock.done = 2
+    clock.over("text", 10.0)
+    clock.over("text", 20.0)
     assert clock.left_s(0.0) == pytest.approx(8 * 15 / 2)
     clock.running[_job("a")] = (0.0, 0.5)
     left = clock.left_s(10.0)
@@ -172,23 +174,64 @@ def test_the_time_left_follows_the_pace_and_the_workers() -> None:
     assert left == pytest.approx((7 * (10 + 20 + 20) / 3 + (50 / 3 - 10)) / 2)
 
 
+def test_kinds_of_work_have_their_own_pace_and_measurements_run_alone() -> None:
+    clock = Clock()
+    clock.plan({"text": 2, "recall": 3, "measure": 2}, workers=2)
+    clock.over("text", 30.0)
+    clock.over("recall", 2.0)
+    clock.measuring("speed", 100.0)
+    clock.measuring("baselines", 107.0)
+    assert clock.left_s(0.0) == pytest.approx((30 + 2 * 2) / 2 + 7)
+
+
 def test_plain_progress_is_a_line_for_each_member(capsys: pytest.CaptureFixture[str]) -> None:
     display = Plain()
-    display.show(experiment.Planning((_job("a"), _job("b")), 1))
+    display.show(experiment.Planning({"text": 2, "diagnose": 2, "measure": 2}, 1))
     display.show(grid.Started(_job("a")))
     display.show(grid.Running(_job("a"), 0.5))
     display.show(grid.Finished(_job("a"), 12.0))
     display.show(grid.Failed(_job("b"), "no space"))
+    display.show(grid.Finished(Job(_job("a").member, "diagnose"), 8.0))
     display.show(experiment.Measuring("speed, round 1 of 5: a"))
     display.show(experiment.Measuring("speed, round 2 of 5: a"))
+    display.show(experiment.Measuring("baselines"))
     display.close()
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.splitlines() == [
-        "1 of 2, about 12 s left: a, 12 s",
-        "warning: b failed: no space",
+    lines = captured.err.splitlines()
+    assert lines[0].startswith("1 of 6, about ") and lines[0].endswith(" left: a, 12 s")
+    assert lines[1] == "warning: b failed: no space"
+    assert lines[2] == "4 of 6, about 10 s left: diagnose a, 8.0 s"
+    assert [line.partition(",")[0] for line in lines[3:]] == ["4 of 6", "5 of 6"]
+    assert [line.rpartition(": ")[2] for line in lines[3:]] == [
         "measuring speed …",
+        "measuring baselines …",
     ]
+
+
+def test_progress_only_rises_and_is_full_at_the_end_alone(capsys: object) -> None:
+    """Over all stages of a small plan, in the order in which the experiment goes."""
+    settings = Settings(seeds=1, recall_seeds=1, rates="grid", limit=("--budget", "60s"))
+    display = Plain()
+    work = experiment.work_ahead(settings)
+    display.show(experiment.Planning(work, 2))
+    shares = []
+    members = [*trials(settings), *tuning(settings), *planned_members(settings)]
+    jobs = [Job(one) for one in members]
+    jobs += [Job(one, "diagnose") for one in members if one.is_diagnosed]
+    for job in jobs:
+        display.show(grid.Started(job))
+        display.show(grid.Running(job, 0.7))
+        shares.append(display.clock.share)
+        display.show(grid.Finished(job, 3.0))
+        shares.append(display.clock.share)
+    exchanged = work["measure"] - 2
+    for what in ("speed, round 1", *[f"exchange {k}" for k in range(exchanged)], "baselines"):
+        display.show(experiment.Measuring(what))
+        shares.append(display.clock.share)
+    assert shares == sorted(shares)
+    assert 0.9 < shares[-1] < 1
+    assert display.clock.done == display.clock.total - 1
 
 
 def test_help_is_readable_and_needs_no_torch(rnnctl) -> None:  # type: ignore[no-untyped-def]

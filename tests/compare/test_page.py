@@ -145,7 +145,7 @@ def test_a_ratio_to_a_small_effect_does_not_squash_the_others(grid: Grid) -> Non
     assert min(drawn) == -0.5 and max(drawn) == 2.0
     assert "-135" in str(found.text.rows)
     text = render(result, "table", 80)
-    sparks = text[text.index("what early evidence") :].splitlines()
+    sparks = text[text.index("how much early evidence") :].splitlines()
     row = next(line for line in sparks if wild.init in line and wild.cell in line)
     spark = row.split()[2]
     assert spark[0] == "▁" and spark[1] > spark[3]
@@ -278,7 +278,7 @@ def test_the_report_fits_eighty_columns_and_names_everything(comparison: Compari
     wide = [line for line in text.splitlines() if len(line) > 80 and not drawn.search(line)]
     assert not wide
     for word in (
-        "shown", "contradicted", "Holm", "exploratory", "lstm good",
+        "shown", "contradicted", "Holm", "not tested", "Terms", "lstm good",
         "not in it: killed", "rnnctl diagnose", "chance 0.125",
     ):  # fmt: skip
         assert word in " ".join(text.split())

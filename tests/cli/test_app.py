@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,13 +34,17 @@ def run(
 
 
 def test_help_is_fast_and_imports_nothing_heavy() -> None:
+    """By the processor's time, which does not depend on what else the machine does."""
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = os.times()
         done = run("--help")
-        times.append(time.perf_counter() - start)
+        end = os.times()
+        times.append(
+            end.children_user + end.children_system - start.children_user - start.children_system
+        )
         assert done.returncode == 0
-    assert min(times) < 0.25, f"--help took {min(times):.3f} s at best"
+    assert min(times) < 0.25, f"--help took {min(times):.3f} s of the processor's time at best"
 
 
 @pytest.mark.parametrize(

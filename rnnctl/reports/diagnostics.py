@@ -264,6 +264,7 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
         yield Paragraph(SPELLING, "note")
     if result.use is not None and result.use.status == "ok" and result.use.reference:
         yield Paragraph(f"n-gram: {result.use.reference}", "note")
+    yield from (Paragraph(text, "note") for text in (*_of_probe(result), *_of_units(result)))
     resampled = [
         f"{diagnostic(name)} {_units(record.sampling)}"
         for name, record in records.items()
@@ -271,6 +272,33 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
     ]
     if resampled:
         yield Paragraph(f"intervals resample: {'; '.join(resampled)}", "note")
+
+
+def _of_probe(result: DiagnosticsResult) -> Iterator[str]:
+    """What HOLD's numbers depend on beside the model: how many examples the probe had."""
+    hold = result.hold
+    if hold is None or hold.status != "ok" or not hold.examples or not hold.dimensions:
+        return
+    per = number(hold.examples / hold.dimensions, 2)
+    text = (
+        f"HOLD: what a linear probe of {hold.examples:,} examples reads, {per} for each of the "
+        f"{hold.dimensions:,} numbers in the state"
+    )
+    more = hold.scalars.get("hold_half_extrapolated")
+    if more is not None and more.estimate is not None:
+        text += f"; with ever more of them half of the bits would last {_with_unit(more)}"
+    yield text
+
+
+def _of_units(result: DiagnosticsResult) -> Iterator[str]:
+    """Two groups of units, which no single quantile shows."""
+    if result.gates is None or len(result.gates.modes) != 2:
+        return
+    said = [
+        f"{mode.share:.0%} near " + ("no end" if mode.tau is None else f"{number(mode.tau)} tokens")
+        for mode in result.gates.modes
+    ]
+    yield f"GATES: the units fall into two groups by time constant: {', '.join(said)}"
 
 
 def _units(sampling: Sampling) -> str:

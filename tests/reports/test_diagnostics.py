@@ -12,7 +12,10 @@ from rnnctl.results.base import Curve, Environment, Estimate
 from rnnctl.results.diagnostics import (
     DataRecord,
     DiagnosticsResult,
+    GateMode,
+    GatesRecord,
     HeadlineRecord,
+    HoldRecord,
     ModelRecord,
     PanelRow,
     PositionRecord,
@@ -113,3 +116,13 @@ def test_a_number_of_the_panel_lies_in_its_interval() -> None:
     value = Estimate(estimate=8.96, ci95=(8.951, 8.97), unit="words")
     row = PanelRow(name="use", question="", numbers={"n_eff_foreign": value})
     assert "9.0 words [9.0, 9.0]" in " ".join(shown(result(panel=(row,))).split())
+
+
+def test_what_a_probe_had_and_two_groups_of_units_are_said() -> None:
+    half = Estimate(estimate=6.5, ci95=(5.7, 7.2), unit="words")
+    hold = HoldRecord(examples=512, dimensions=256, scalars={"hold_half_extrapolated": half})
+    gates = GatesRecord(modes=(GateMode(share=0.5, tau=0.434), GateMode(share=0.5, tau=None)))
+    text = " ".join(shown(result(hold=hold, gates=gates), 200).split())
+    assert "linear probe of 512 examples reads, 2 for each of the 256 numbers" in text
+    assert "half of the bits would last 6.5 words" in text
+    assert "two groups by time constant: 50% near 0.434 tokens, 50% near no end" in text

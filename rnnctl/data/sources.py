@@ -27,7 +27,7 @@ from rnnctl.wording import plural
 
 _TEXTS = {".txt", ".text", ".md", ".rst", ".tex", ""}
 # Files about a corpus, by the whole name: a chapter may be called "Notice" or "License to kill".
-_ABOUT = re.compile(r"readme|licen[cs]e|copying|changelog|citation|NOTICE", re.IGNORECASE)
+_ABOUT = re.compile(r"(\w+[_-])?readme|licen[cs]e|copying|changelog|citation|NOTICE", re.IGNORECASE)
 _NOTICE = re.compile(r"NOTICE(\.txt|\.md)?")
 _SPLIT_WORDS = {
     "train": "train training trn",

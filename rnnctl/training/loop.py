@@ -285,6 +285,6 @@ def beats_trivial(task: Task, value: float) -> bool:
 def advice(task: Task, loss: str) -> str:
     """What to say where a loss, in words, does not beat that."""
     return (
-        f"{loss} does not beat {task.trivial_nats:.3f}, what a model reaches that looks at no "
-        "context; try another --lr, more steps or a larger --hidden-size"
+        f"{loss} is no better than a unigram model, which looks at no context "
+        f"({task.trivial_nats:.3f}); try a lower --lr, more steps or a larger --hidden-size"
     )

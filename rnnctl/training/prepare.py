@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 
 from rnnctl import machine
@@ -248,6 +249,7 @@ def make_task(
             workers=workers,
         )
     check_enough(config, len(train.ids))
+    check_known(config, train, tokenizer)
     return LanguageModelTask(
         model,
         train,
@@ -269,6 +271,22 @@ def check_labels(store: Store) -> None:
             f"a classifier needs two labels or more, and the training documents have: {found}",
             hint="check --label-field, or train a language model with --task lm",
         )
+
+
+def check_known(config: RunConfig, train: SplitIds, tokenizer: Tokenizer) -> None:
+    """DataError for a text of unknown tokens only: there is nothing that could be learnt."""
+    if tokenizer.unknown_id is None:
+        return
+    ids, strange = train.ids, [tokenizer.unknown_id, tokenizer.boundary_id]
+    # The beginning tells almost always, and saves a pass over a large text.
+    if not all(bool(np.isin(np.asarray(part), strange).all()) for part in (ids[:1000], ids)):
+        return
+    fewest = config.tokenizer.min_count
+    hint = f"--min-count {fewest} left out every word" if fewest else "every word is rare"
+    raise DataError(
+        f"all of the {plural(len(ids), 'training token')} are unknown: the vocabulary is empty",
+        hint=f"{hint}; use --min-count 1, --level char or --level bpe, or more text",
+    )
 
 
 def check_enough(config: RunConfig, tokens: int) -> None:

@@ -259,7 +259,9 @@ class _Training:
         task, counters = self.prepared.task, self.state.counters
         kept = [warning for warning in self.warnings if warning.code != NOT_BETTER]
         best = counters.best_value
-        if counters.advised and best is not None and not beats_trivial(task, best):
+        # A short training is not advised on its way, but its end may be worse than no training.
+        poor = best is not None and (best > task.trivial_nats or counters.advised)
+        if best is not None and poor and not beats_trivial(task, best):
             what = "validation" if self.validated else "training"
             text = advice(task, f"the best {what} loss {best:.3f}")
             kept.append(Warning_(code=NOT_BETTER, text=text))

@@ -472,3 +472,14 @@ def test_a_corpus_that_is_not_there_is_missed_before_torch_is_loaded(
     )
     assert done.stdout.split() == ["1", "False"], done.stderr
     assert name[:50] in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_text_of_unknown_words_only_is_refused_before_training(
+    rnnctl: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text(" ".join(f"word{n}x" for n in range(3000)))
+    options = ("--level", "word", "--min-count", 2, "--steps", 1, "--run", tmp_path / "run")
+    outcome = rnnctl("train", tmp_path / "text.txt", *options)
+    assert outcome.code == 1 and not (tmp_path / "run").exists()
+    assert "training tokens are unknown: the vocabulary is empty" in outcome.err
+    assert "--min-count 1" in outcome.err.partition("hint: ")[2]

@@ -31,3 +31,15 @@ def test_the_advice_goes_when_the_model_has_learnt_after_all(
     assert isinstance(events[-1], Finished)
     codes = [warning.code for warning in events[-1].result.warnings]
     assert (NOT_BETTER in codes) == warned
+
+
+def test_a_short_training_that_ends_worse_than_a_unigram_model_says_so(
+    settings: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    for rate, warned in [(1000.0, True), (0.03, False)]:
+        config = settings(steps=30, lr=rate)
+        *_, last = train(config, tmp_path / f"rate{rate:g}")
+        assert isinstance(last, Finished)
+        texts = [one.text for one in last.result.warnings if one.code == NOT_BETTER]
+        assert bool(texts) == warned
+        assert all("no better than a unigram model" in one and "--lr" in one for one in texts)

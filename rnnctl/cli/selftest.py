@@ -23,7 +23,7 @@ def selftest(
 
     Linear networks, gates held still, a model that sees a fixed window, a source that copies: their
     memory is known on paper, and the code that measures a user's model must find it. Takes about
-    20 seconds. Ends with exit code 1 if one is outside its tolerance.
+    30 seconds. Ends with exit code 1 if one is outside its tolerance.
     """
     console.configure(quiet=quiet)
     console.check_output(output)

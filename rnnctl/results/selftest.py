@@ -20,7 +20,7 @@ class KnownAnswerItem(Record):
 
 
 class KnownAnswer(Record):
-    """One known answer (GT01 to GT21 of DIAGNOSTICS.md part 6) and everything it was held to."""
+    """One known answer (GT01 …; RD01 … through a run directory) and what it was held to."""
 
     id: str
     title: str

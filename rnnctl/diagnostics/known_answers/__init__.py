@@ -1,7 +1,8 @@
-"""Models with known answers, measured by the code that measures users' models (GT01 to GT21).
+"""Models with known answers, measured by the code that measures users' models.
 
-DIAGNOSTICS.md part 6. Each module holds the checks of one group in a table ``CHECKS``: id ->
-function that yields `Check` objects, its docstring being the title.
+GT01 to GT22 call that code; RD01 to RD12 (`hand_made_runs`) go through run directories. Each
+module holds the checks of one group in a table ``CHECKS``: id -> function that yields `Check`
+objects, its docstring being the title.
 
 Why: most published measurements of a recurrent network's memory are wrong somewhere (an LSTM
 without its cell state, products in the wrong order, summed losses), and nobody could have seen it

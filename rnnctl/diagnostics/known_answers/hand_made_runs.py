@@ -496,10 +496,10 @@ def check_resets(diagnose: Diagnose) -> Iterator[Check]:
         name = f"σ(−{strength:.0f})"
         median = scalar(found.reach, "half_life_median")
         low, high = (math.nan, math.nan) if median is None else median.ci95
-        near = median is not None and median.estimate is not None
-        fits = near and (low or 0.0) <= 5 and (high or 0.0) >= 4
-        shown = "not measured" if median is None else f"{median.estimate} [{low}, {high}]"
-        yield holds(f"{name}: half-life of the median window", "4 to 5", shown, bool(fits))
+        value = None if median is None else median.estimate
+        fits = value is not None and (low or 0.0) <= 5 and (high or 0.0) >= 4
+        shown = "not measured" if value is None else f"{value:.3g} [{low:.3g}, {high:.3g}]"
+        yield holds(f"{name}: half-life of the median window", "4 to 5", shown, fits)
         share = scalar(found.reach, "reset_share")
         yield covers(f"{name}: windows that a reset ended", 1.0, share)
         yield covers(f"{name}: tokens between resets", 11.0, scalar(found.gates, "reset_interval"))

@@ -46,7 +46,9 @@ def _use_within_hold(measured: Measured) -> CrossCheck | None:
     use = measured.use.scalars.get("n_eff_foreign")
     if use is None or use.estimate is None:
         return CrossCheck(name=name, passed=None, text="the USE horizon is not a number")
-    held = measured.hold.scalars["bits_last"]
+    held = measured.hold.scalars.get("bits_last")
+    if held is None:  # kept by an older version; `diagnose RUN hold` measures it
+        return CrossCheck(name=name, passed=None, text="HOLD was measured by an older version")
     beyond = held.status == "censored"
     last = (held.censored_at if beyond else held.estimate) or 0.0
     # a probe of 16 words sees the last traces of a text later than the loss does

@@ -29,6 +29,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 BATCH = 64
 FEWEST = 8  # documents of two sentences
+ROUNDING = 1e-5  # nats of a sentence: a smaller difference is the arithmetic's
 MOST_TOKENS = 2048  # of a document that is read: longer ones are left out
 
 
@@ -61,7 +62,8 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Fir
         chosen = [documents[k] for k in members]
         own = _losses(subject, chosen, [parts.first for parts in chosen])
         other = _losses(subject, chosen, [documents[partners[k]].first for k in members])
-        rise[members] = other - own
+        difference = other - own
+        rise[members] = np.where(np.abs(difference) < ROUNDING, 0.0, difference)
         length[members] = [len(parts.last) for parts in chosen]
     return _record(rise, length, documents, sample, settings)
 

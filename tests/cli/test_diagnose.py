@@ -248,7 +248,7 @@ def test_the_length_that_use_asks_for_is_enough(
         (("{run}", "memory", "--text", "{text}"), 2, "use, first_last, effect"),
         (("{run}", "--preset", "fast"), 2, "quick"),
         (("{run}", "--text", "missing.txt"), 1, "missing.txt"),
-        (("{run}", "--show", ""), 2, "no text"),
+        (("{run}", "--show", ""), 2, "--show is empty"),
         (("{run}", "--show", "a", "--format", "json"), 2, "-o FILE"),
         (("{run}", "--encoding", "latin-1"), 2, "--encoding is about --text"),
         (("{run}", "--text", "{text}", "-o", "missing/a.json"), 1, "there is no folder"),

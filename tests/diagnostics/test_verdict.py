@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from rnnctl.diagnostics import checks
 from rnnctl.diagnostics.panel import Measured
 from rnnctl.diagnostics.verdict import verdict
 from rnnctl.results.base import Curve, Estimate
@@ -13,6 +14,7 @@ from rnnctl.results.diagnostics import (
     HeadlineRecord,
     HoldRecord,
     ReachRecord,
+    UseRecord,
 )
 
 
@@ -140,3 +142,14 @@ def test_nothing_measured_says_nothing() -> None:
     )
     assert verdict(head, Measured(), None) == ""
     assert verdict(head, Measured(), 50) == ""
+
+
+def test_a_diagnosis_of_an_older_version_can_be_added_to() -> None:
+    """HOLD as it was kept before it said how far bits can be measured."""
+    bits = Curve(x_unit="words", y_unit="bits", x=(0, 8), y=(4.0, 0.0), lo=(3.9, -0.1), hi=(4, 0.1))
+    measured = Measured(
+        use=UseRecord(scalars={"n_eff_foreign": scalar(9.0, "words")}),
+        hold=HoldRecord(curves={"state": bits}, scalars={"hold_half": scalar(2.0, "words")}),
+    )
+    (check,) = checks.cross_checks(measured)
+    assert check.passed is None and "older version" in check.text

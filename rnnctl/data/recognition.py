@@ -134,7 +134,8 @@ def _holds_a_list(text: str) -> bool:
         found = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    lists = [one for one in found.values() if isinstance(one, list)] if found else []
+    values = found.values() if isinstance(found, dict) else ()
+    lists = [one for one in values if isinstance(one, list)]
     return len(lists) == 1 and bool(lists[0]) and all(isinstance(one, dict) for one in lists[0])
 
 

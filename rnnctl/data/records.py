@@ -213,7 +213,8 @@ class _JsonParser:
         except (ValueError, RecursionError) as error:
             yield Entry(1, None, f"not JSON ({_reason(error)})")
             return
-        held = [one for one in value.values() if isinstance(one, list)] if value else []
+        values = value.values() if isinstance(value, dict) else ()
+        held = [one for one in values if isinstance(one, list)]
         if len(held) == 1 and held[0] and all(isinstance(one, dict) for one in held[0]):
             for number, one in enumerate(held[0], 1):
                 yield _object(number, one, json.dumps(one, ensure_ascii=False))

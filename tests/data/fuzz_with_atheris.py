@@ -20,15 +20,15 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["rnnctl.data", "rnnctl.runs", "json", "csv"]):
-    from rnnctl.data.labelled import labels_lines
-
     from rnnctl.config import CorpusConfig, TokenizerConfig
+    from rnnctl.data.columns import pick_columns
     from rnnctl.data.corpus import open_corpus
-    from rnnctl.data.tables import rows
-    from rnnctl.data.text import open_text
+    from rnnctl.data.recognition import labels_lines
+    from rnnctl.data.records import rows
+    from rnnctl.data.tables import text_table
+    from rnnctl.data.text import beginning, open_text
     from rnnctl.data.tokenizers import Tokenizer, train_tokenizer
     from rnnctl.data.tokenizers.serialization import to_bytes
-    from rnnctl.inference.lines import read_lines
     from rnnctl.inference.records import RecordReader
     from rnnctl.runs import Run, seal, summarize
     from rnnctl.runs.checkpoints import MANIFEST, write_checkpoint
@@ -61,9 +61,16 @@ def tables(data: bytes) -> None:
     path.write_bytes(data[1:])
     try:
         file = open_text(path, encoding="utf-8", cache=FOLDER)
-        labels_lines(file)
+        labels_lines(beginning(file))
         kind = KINDS[data[0] % len(KINDS)]
-        for row in rows(file, kind, text_field=None, label_field=None, labelled=data[0] > 127):
+        given = "lines" if kind == "lines" else None
+        table = text_table(file, FOLDER, suffix=kind, given=given, labelled=data[0] > 127)
+        if table is None:
+            return
+        columns = pick_columns(
+            table.columns, table.sample, None, None, file.name, labelled=data[0] > 127
+        )
+        for row in rows(file, table.format, columns):
             (row["text"] + row["label"]).encode()
     except RnnctlError:
         pass
@@ -152,10 +159,11 @@ def manifest(data: bytes) -> None:
 
 def lines(data: bytes) -> None:
     """Lines of a filter: one record each, and its answer is one line of JSON."""
-    pieces = data.split(b"\n")
-    read = [line for window in read_lines(io.BytesIO(data + b"\n")) for line in window]
-    assert len(read) == len(pieces)
-    for record in RecordReader().read(read):
+    try:
+        windows = list(RecordReader().windows(io.BytesIO(data + b"\n")))
+    except RnnctlError:
+        return
+    for record in (record for window in windows for record in window):
         answer = record.with_answer({"error": record.error} if record.error else {"label": "x"})
         assert "\n" not in answer and answer.encode()
 

@@ -102,6 +102,8 @@ def test_text(write, cache, data, encoding, unit, piped, part):
         return
     if unit == "none" and encoding == "utf-8":
         whole = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+        if b"\r" in whole or whole.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return  # line ends are converted, and UTF-16 is read by its byte order mark
         assert "".join(parts) == whole.decode("utf-8-sig")
 
 

@@ -142,6 +142,12 @@ def test_json_lines_are_known_by_most_of_them(opened):
             assert everything(corpus) == PAIRS
 
 
+@pytest.mark.parametrize("content", ["1", "null", '"text"', "[1, 2]", "{}", "[]", "[[]]", "true\n"])
+def test_json_that_is_no_record_is_refused(opened, content):
+    with pytest.raises(DataError, match=r"a\.json"):
+        opened({"a.json": content}, "a.json")
+
+
 PTB = {"ptb.train.txt": "abc\n" * 50, "ptb.valid.txt": "x\n" * 9, "ptb.test.txt": "zzz\n" * 9}
 
 

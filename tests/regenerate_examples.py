@@ -140,6 +140,8 @@ def shortened(done: subprocess.CompletedProcess[str], example: Example, place: P
     lines = [*notes, *done.stdout.rstrip("\n").splitlines()]
     if len(lines) > example.lines:
         last = 3 if example.lines > 6 else 1
+        if example.lines >= 16 and "rnnctl train" in example.command:
+            last = 7  # from the memory horizon on
         lines = [*lines[: example.lines - last - 1], "…", *lines[-last:]]
     text = "".join(f"{line.rstrip()}\n" for line in lines)
     return text.replace(str(place), "/home/me").replace(str(ROOT), "/home/me/rnnctl")

@@ -28,6 +28,7 @@ from speed_harness import peak_bytes, report, timed
 from speed_store import synthetic
 
 from rnnctl.config import ModelConfig, TrainingConfig
+from rnnctl.machine import described, has_fast_bf16
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.tasks.loading import build_model
 from rnnctl.training.optimizer import clip, make_optimizer
@@ -137,6 +138,9 @@ def main() -> None:
     if options.worker:
         worker(options.worker)
         return
+    if options.precision == "bf16" and not has_fast_bf16():
+        print(f"in fp32: this machine is used as {described()}, without bf16", file=sys.stderr)
+        options.precision = "fp32"
     chosen = QUICK if options.quick else {axis: AXES[axis] for axis in options.axes.split(",")}
     found = [
         row for cell in options.cells.split(",") for row in rows(cell, options.precision, chosen)

@@ -174,6 +174,8 @@ def run(arguments: Sequence[str]) -> int:
     console.configure(quiet=False)
     for argument in arguments:
         _check_unicode(argument)
+    if list(arguments) == ["version"]:  # what many tools call it
+        arguments = ["--version"]
     code = build_app().main(args=list(arguments), prog_name="rnnctl", standalone_mode=False)
     return code if isinstance(code, int) else 0
 
@@ -205,7 +207,11 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+            "--version",
+            "-V",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the version and exit.",
         ),
     ] = False,
 ) -> None:

@@ -73,7 +73,8 @@ def test_without_a_command_it_prints_help(rnnctl: Callable[..., Any]) -> None:
 
 
 def test_version(rnnctl: Callable[..., Any]) -> None:
-    assert rnnctl("--version").out == f"rnnctl {__version__}\n"
+    for arguments in ("--version", "-V", "version"):
+        assert rnnctl(arguments).out == f"rnnctl {__version__}\n"
 
 
 def test_completion_script_names_the_program() -> None:

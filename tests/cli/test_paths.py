@@ -160,13 +160,21 @@ def training(folder: Path, *options: str, **streams: Any) -> subprocess.Popen[by
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
 def test_a_hang_up_keeps_the_best_weights_and_says_so(number: signal.Signals, here: Path) -> None:
     options = ["--steps", "1000000", "--evaluate-every", "1"]
-    process = training(here, *options, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    while b"step" not in process.stderr.readline():
-        pass
-    time.sleep(0.2)
-    process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    process = training(
+        here, *options, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        # where the tests run under `nohup`, a child would inherit that a hang-up is ignored
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        for line in process.stderr:  # ends with the process, so that this never waits in vain
+            if b"step" in line:
+                break
+        time.sleep(0.2)
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 128 + number
     assert b"error: stopped after step " in error and b"the best weights" in error
     run = Run.open(here / "run")

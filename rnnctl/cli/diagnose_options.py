@@ -39,7 +39,10 @@ NamesArgument = Annotated[
 ]
 PresetOption = Annotated[
     Literal["quick", "full"],
-    typer.Option(help="quick: half a minute; full: a few minutes.", rich_help_panel=WHAT),
+    typer.Option(
+        help="How much text is measured: quick takes up to half a minute, full a few minutes.",
+        rich_help_panel=WHAT,
+    ),
 ]
 TextOption = Annotated[
     str | None,
@@ -63,7 +66,7 @@ EncodingOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Of plain text, in --text; by default as in the training.",
+        help="Encoding of plain text in --text; by default that of the training text.",
         rich_help_panel=TEXT,
     ),
 ]

@@ -24,7 +24,9 @@ Unit = Literal["file", "paragraph", "line"]
 Files = Annotated[
     list[Path] | None,
     typer.Argument(
-        metavar="[FILE]...", help="Texts; `-` or none: standard input.", show_default=False
+        metavar="[FILE]...",
+        help="Files that hold the texts. With none, or with `-`, standard input is read.",
+        show_default=False,
     ),
 ]
 ReadAs = Annotated[
@@ -74,7 +76,7 @@ MaxLine = Annotated[
         "--max-line",
         min=1,
         metavar="BYTES",
-        help="A longer line gets an error record.",
+        help="Longest line that is read. A longer line gets an error record.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -109,14 +111,16 @@ ClassifiedDocuments = Annotated[
 ]
 PerToken = Annotated[
     bool,
-    typer.Option("--per-token", help="The nats of every token.", rich_help_panel=INPUT),
+    typer.Option(
+        "--per-token", help="Write the loss of every token, in nats.", rich_help_panel=INPUT
+    ),
 ]
 StateIn = Annotated[
     Path | None,
     typer.Option(
         "--state-in",
         metavar="FILE",
-        help="Go on after the text whose state `score --state-out` kept.",
+        help="Start from a state that `score --state-out` wrote, as if its text stood before.",
         rich_help_panel=STATE,
     ),
 ]
@@ -125,7 +129,7 @@ StateOut = Annotated[
     typer.Option(
         "--state-out",
         metavar="FILE",
-        help="Keep the state after the text, to go on another day.",
+        help="Write the state after the last text to this file.",
         rich_help_panel=STATE,
     ),
 ]

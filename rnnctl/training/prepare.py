@@ -113,6 +113,8 @@ def prepare(
 
     config, why_this_size = settle(config, store.split("train").count), ""
     if size_is_open:
+        # Before anything of such a batch size is measured, which might take all memory.
+        check_enough(config, len(store.split("train").ids))
         yield Preparing("measuring how fast this machine trains models of different sizes")
         keep_rate = (given or {}).get("training", {}).get("lr") is not None
         chosen = choose_size(

@@ -385,7 +385,7 @@ def test_commands_in_hints_can_be_copied(
     monkeypatch.chdir(tmp_path)
     command = ("train", text, "--run", "my run", "--steps", 2, *QUICK)
     outcome = rnnctl(*command)
-    assert "`rnnctl generate 'my run'` uses it; `rnnctl info 'my run'` shows" in outcome.err
+    assert "`rnnctl generate 'my run'` uses it, `rnnctl diagnose 'my run'` measures" in outcome.err
     outcome = rnnctl(*command)
     assert "`rnnctl train --resume 'my run'`" in outcome.err
 

@@ -108,11 +108,13 @@ def test_abandoned_while_measuring_or_after_it_is_finished_by_resuming(
 def test_a_finished_run_goes_on_with_more_steps(
     settings: Settings, follow: Follow, tmp_path: Path
 ) -> None:
-    follow(settings(), tmp_path / "a")
+    first = settings()
+    follow(first, tmp_path / "a")
     changes = {"training": {"steps": 20, "lr": 1e-3}}
     config, options = resumed(tmp_path / "a", changes, AGAIN)
     (note,) = options.notes
-    assert "lr 0.001 instead of 0.015" in note.text and "steps 20" in note.text
+    assert f"lr 0.001 instead of {first.training.lr:g}" in note.text
+    assert "--steps 20 instead of 12" in note.text
     events = follow(config, tmp_path / "a", options)
     assert [e.step for e in events if isinstance(e, Step)] == list(range(13, 21))
     assert Run.open(tmp_path / "a").config.training.steps == 20

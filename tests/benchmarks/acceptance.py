@@ -5,7 +5,7 @@
 
 prints what is expected beside what was measured, and the same as JSON. "Expected" is what other
 people's runs, or earlier ones of ours in numpy, have shown ([C] computed, [S] a source, [E] an
-estimate in DIAGNOSTICS.md part 7); a row that is outside is reported and not hidden. A few minutes
+estimate made beforehand); a row that is outside is reported and not hidden. A few minutes
 on two cores; A8 and A11 train language models and classifiers and take half an hour.
 """
 

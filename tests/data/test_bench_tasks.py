@@ -69,7 +69,7 @@ def test_copy_lag_repeats_with_probability_q() -> None:
 
 
 def test_chance_of_copy_lag_is_the_entropy_of_the_source() -> None:
-    """The values of DIAGNOSTICS.md D2: ln 20 without, 0.5937 with memory."""
+    """The values that follow on paper: ln 20 without, 0.5937 with memory."""
     found = bench_tasks.chance("task:copy-lag:lag=30,symbols=20,q=0.9")
     assert found["loss_nats_memoryless"] == pytest.approx(math.log(20))
     assert found["loss_nats_best"] == pytest.approx(0.5937, abs=5e-5)

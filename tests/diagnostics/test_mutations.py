@@ -205,7 +205,7 @@ def test_a_mutation_is_caught(
 
 
 def test_what_the_mistakes_would_have_shown() -> None:
-    """The numbers of DIAGNOSTICS.md part 0: summed losses hide vanishing at h' = h/2 + x."""
+    """Computed on paper: summed losses hide vanishing at h' = h/2 + x."""
     from rnnctl.diagnostics.known_answers.toys import LinearModel
 
     trace = LinearModel(torch.tensor([[[0.5]]], dtype=torch.float64)).trace(

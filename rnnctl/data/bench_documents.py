@@ -121,7 +121,7 @@ def paragraph_chance(task: BenchTask) -> dict[str, float]:
 
 
 def copy_lag(task: BenchTask, rng: Rng, count: int) -> Iterator[Document]:
-    """One running text of `count` symbols: each repeats the one `lag` before it with probability q."""
+    """A text of `count` symbols: each repeats the one `lag` before it with probability q."""
     lag, symbols = task["lag"], task["symbols"]
     text = rng.integers(symbols, size=count + lag)
     copied = rng.random(count + lag) < task.options["q"]

@@ -114,7 +114,11 @@ def test_what_was_asked_for_is_not_questioned(cache: Path, clock: list[str]) -> 
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_measuring_leaves_no_trace(cell: str, cache: Path) -> None:
+def test_measuring_leaves_no_trace(
+    cell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the engines that there really are."""
+    monkeypatch.setenv("RNNCTL_CACHE", str(tmp_path))
     engines.compiler_problem.cache_clear()
     model = layers(cell, dropout_between=0.5).train()
     before = torch.get_rng_state()

@@ -171,6 +171,9 @@ def _answer_use(record: Measurement) -> str:
     return f"{estimate(found, with_unit=True)}{missing}"
 
 
+COUNTS_PERCENT = 1.0  # of perplexity; the memory horizon has the same threshold
+
+
 def _answer_first_last(record: Measurement) -> str:
     rise = record.scalars.get("rise_percent")
     if rise is None or rise.estimate is None:
@@ -178,7 +181,9 @@ def _answer_first_last(record: Measurement) -> str:
     low, high = rise.ci95
     size = f"{fixed(rise.estimate, 1)} % [{fixed(low, 1)}, {fixed(high, 1)}]"
     if low is not None and low > 0:
-        return f"yes: the last sentence is {size} worse"
+        # Beyond chance, but by less than what the memory horizon counts as nothing.
+        how = "yes" if rise.estimate >= COUNTS_PERCENT else "hardly"
+        return f"{how}: the last sentence is {size} worse"
     if high is not None and high < 0:
         return f"another first sentence helps: {size}"
     return f"not measurably: {size}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rnnctl.diagnostics import checks
+from rnnctl.diagnostics.measurements import FIRST_LAST
 from rnnctl.diagnostics.panel import Measured
 from rnnctl.diagnostics.verdict import verdict
 from rnnctl.results.base import Curve, Estimate
@@ -153,3 +154,20 @@ def test_a_diagnosis_of_an_older_version_can_be_added_to() -> None:
     )
     (check,) = checks.cross_checks(measured)
     assert check.passed is None and "older version" in check.text
+
+
+@pytest.mark.parametrize(
+    ("rise", "interval", "answer"),
+    [
+        (4.0, (3.0, 5.0), "yes: the last sentence is 4.0 % [3.0, 5.0] worse"),
+        (0.02, (0.01, 0.03), "hardly: the last sentence is 0.0 % [0.0, 0.0] worse"),
+        (2.0, (-1.0, 5.0), "not measurably: 2.0 % [-1.0, 5.0]"),
+        (-2.0, (-3.0, -1.0), "another first sentence helps: -2.0 % [-3.0, -1.0]"),
+    ],
+)
+def test_the_beginning_counts_where_it_matters(
+    rise: float, interval: tuple[float, float], answer: str
+) -> None:
+    """A rise beyond chance is no yes where it is below what the horizon takes for nothing."""
+    record = FirstLastRecord(scalars={"rise_percent": Estimate(estimate=rise, ci95=interval)})
+    assert FIRST_LAST.answer(record) == answer

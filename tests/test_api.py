@@ -197,4 +197,6 @@ def test_the_lines_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     (tmp_path / "book.txt").write_text(TEXT * 200)
     lines = lines.replace('budget="60s"', "steps=2, hidden_size=8, threads=1")
-    exec(compile(lines, "guide.md", "exec"), {})
+    made: dict[str, object] = {}
+    exec(compile(lines, "guide.md", "exec"), made)
+    assert [value for value in made.values() if type(value).__module__.startswith("rnnctl")]

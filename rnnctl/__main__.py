@@ -79,7 +79,7 @@ def _run(argv: list[str]) -> int:
 def _report(problem: BaseException, argv: list[str]) -> int:
     """Print message and hint; raise it again when it is a defect of ours."""
     from rnnctl.cli import console
-    from rnnctl.cli.explain import explain
+    from rnnctl.cli.failures import explain
 
     explanation = explain(problem, command=argv[0] if argv else "")
     if explanation is None:

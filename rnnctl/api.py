@@ -32,8 +32,7 @@ from rnnctl.inference.classify import Predictor
 from rnnctl.inference.environment import environment
 from rnnctl.inference.generate import Wish
 from rnnctl.inference.sampling import Sampling
-from rnnctl.inference.score import Scorer, Tally
-from rnnctl.inference.scoring import scored_text
+from rnnctl.inference.score import Scorer, Tally, scored_text
 from rnnctl.inference.session import Session
 from rnnctl.inference.training_text import by_document
 from rnnctl.machine import set_threads
@@ -250,7 +249,7 @@ def train(
     best weights are kept).
     """
     from rnnctl.cli.train import run_folder
-    from rnnctl.cli.training_probes import headline
+    from rnnctl.cli.training_display import headline
     from rnnctl.tasks.recipes import leaves_size_open, resolve
     from rnnctl.training.events import Finished
     from rnnctl.training.train import Options

@@ -168,4 +168,4 @@ def test_files_are_made_whole_in_one_place(root: Path) -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr == "fsync"
     }
-    assert callers == {"storage.py", "storewriter.py"}
+    assert callers == {"storage.py", "store.py"}

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnctl.cli import compare_arguments as arg
 from rnnctl.cli import compare_options as options
 from rnnctl.cli import console
-from rnnctl.cli.compare_advice import advice
 from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
 from rnnctl.errors import UsageError
@@ -19,6 +17,34 @@ if TYPE_CHECKING:
     from rnnctl.compare.experiment import Machine
     from rnnctl.compare.plan import Settings
     from rnnctl.results.comparison import Comparison
+import shlex
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rnnctl.nn.cells import find_cell
+
+if TYPE_CHECKING:
+    from rnnctl.results.comparison import Comparison
+
+
+# What is missing where there is one run and nothing to compare it with.
+
+
+def advice(result: Comparison) -> Iterator[str]:
+    """The commands that give a single run something to be compared with."""
+    if len(result.members) != 1:
+        return
+    (member,) = result.members
+    has_gates = find_cell(member.cell).has_gates
+    cell, name = ("rnn", "a plain RNN") if has_gates else ("lstm", "an LSTM")
+    run, other = shlex.quote(member.path), shlex.quote(f"{member.path}-{cell}")
+    yield (
+        f"one run is no comparison: `rnnctl train --config {run} --cell {cell} --run {other}` "
+        f"trains {name} on the same text, `rnnctl compare {run} {other}` compares both"
+    )
+    if "horizon" not in member.values:
+        yield "`rnnctl diagnose RUN` of each measures what they remember, to be compared as well"
+
 
 # The options that have a meaning where nothing is trained.
 _FOR_RUNS = {"what", "measure", "html", "plot", "chart", "format", "output", "quiet"}
@@ -33,30 +59,30 @@ _FOR_RUNS = {"what", "measure", "html", "plot", "chart", "format", "output", "qu
     )
 )
 def compare(
-    what: arg.What = None,
-    cells: arg.Cells = "rnn,lstm,gru",
-    inits: arg.Inits = "torch,good",
-    match: arg.Match = "parameters",
-    seeds: arg.Seeds = None,
-    rates: arg.Rates = "shipped",
-    recall: arg.Recall = True,
-    recall_lags: arg.RecallLags = "20",
-    recall_seeds: arg.RecallSeeds = 5,
-    task: arg.Task = "lm",
-    hidden_size: arg.HiddenSize = "128",
-    embedding_size: arg.EmbeddingSize = 64,
-    layers: arg.Layers = 1,
-    steps: arg.Steps = None,
-    epochs: arg.Epochs = None,
-    budget: arg.Budget = None,
-    train: arg.Train = "",
-    jobs: arg.Jobs = None,
-    run_root: arg.RunRoot = None,
-    dry_run: arg.DryRun = False,
-    measure: arg.Measure = False,
-    html: arg.Html = None,
-    plot: arg.Plot = None,
-    chart: arg.Chart = None,
+    what: options.What = None,
+    cells: options.Cells = "rnn,lstm,gru",
+    inits: options.Inits = "torch,good",
+    match: options.Match = "parameters",
+    seeds: options.Seeds = None,
+    rates: options.Rates = "shipped",
+    recall: options.Recall = True,
+    recall_lags: options.RecallLags = "20",
+    recall_seeds: options.RecallSeeds = 5,
+    task: options.Task = "lm",
+    hidden_size: options.HiddenSize = "128",
+    embedding_size: options.EmbeddingSize = 64,
+    layers: options.Layers = 1,
+    steps: options.Steps = None,
+    epochs: options.Epochs = None,
+    budget: options.Budget = None,
+    train: options.Train = "",
+    jobs: options.Jobs = None,
+    run_root: options.RunRoot = None,
+    dry_run: options.DryRun = False,
+    measure: options.Measure = False,
+    html: options.Html = None,
+    plot: options.Plot = None,
+    chart: options.Chart = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     quiet: QuietOption = False,

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from rnnctl.cli import console, diagnose_kept, inputs
-from rnnctl.cli.diagnose_options import (
-    BeyondOption,
-    EncodingOption,
-    ItemsOption,
-    LabelFieldOption,
-    NamesArgument,
-    PresetOption,
-    ShowOption,
-    TextFieldOption,
-    TextOption,
-    VerboseOption,
-)
+import typer
+
+from rnnctl import catalog
+from rnnctl.cli import console, inputs, kept
 from rnnctl.cli.options import (
     FormatOption,
     OutputOption,
@@ -28,6 +22,107 @@ from rnnctl.cli.options import (
 )
 from rnnctl.errors import UsageError, word
 from rnnctl.wording import diagnostic
+
+if TYPE_CHECKING:
+    from rnnctl.results.diagnostics import DiagnosticsResult
+    from rnnctl.runs import Run
+
+# The options of `rnnctl diagnose`.
+
+TEXT = "Text"
+WHAT = "What to measure"
+
+
+class Spoilt(StrEnum):
+    """What is done to the text before the context, in the order and letters of `--beyond`."""
+
+    SHUFFLE = "shuffle"
+    REVERSE = "reverse"
+    REPLACE = "replace"
+
+
+def _measurements(incomplete: str) -> list[str]:
+    return [name for name in catalog.names("diagnostic") if name.startswith(incomplete)]
+
+
+NamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NAME]...",
+        help="use, first_last, effect, hold, reach, gates, position; all that suit the run by "
+        "default. "
+        "With --show: more runs.",
+        show_default=False,
+        autocompletion=_measurements,
+    ),
+]
+PresetOption = Annotated[
+    Literal["quick", "full"],
+    typer.Option(
+        help="How much text is measured: quick takes up to half a minute, full a few minutes.",
+        rich_help_panel=WHAT,
+    ),
+]
+TextOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CORPUS",
+        help="What `train` reads; by default the held-out text that the run keeps.",
+        rich_help_panel=TEXT,
+    ),
+]
+TextFieldOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The column with the text, in --text.", rich_help_panel=TEXT),
+]
+LabelFieldOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="The column with the label, in --text.", rich_help_panel=TEXT
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Encoding of plain text in --text; by default that of the training text.",
+        rich_help_panel=TEXT,
+    ),
+]
+ItemsOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help='Evidence sentences for classifiers: {"labels": [A, B], "pairs": [[a, b], …]}.',
+        rich_help_panel=TEXT,
+    ),
+]
+BeyondOption = Annotated[
+    list[Spoilt] | None,
+    typer.Option(
+        help="Also spoil the text beyond the context in this way (USE).",
+        rich_help_panel=WHAT,
+        show_default=False,
+    ),
+]
+ShowOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TEXT",
+        help="Colour this text by how strongly its tokens are kept; measure nothing.",
+        rich_help_panel=WHAT,
+    ),
+]
+VerboseOption = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Print everything that was measured: numbers, curves, cross-checks, all warnings. "
+        "Without it the table has at most 24 lines.",
+        show_default=False,
+    ),
+]
 
 
 def diagnose(
@@ -65,8 +160,6 @@ def diagnose(
     set_threads(threads)
     columns = _columns(text, text_field=text_field, label_field=label_field, encoding=encoding)
     if show is not None:
-        from rnnctl.cli.diagnose_show import show_text
-
         measuring = {"--text": text, "--items": items, "--beyond": beyond}
         changed = {"--preset": preset != "quick", "--seed": seed != 0}
         _check_show(format, {**measuring, **changed})
@@ -79,7 +172,7 @@ def diagnose(
 
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
     loaded = load(run)
-    why_not = diagnose_kept.why_not(loaded.run, text, seed, items, bool(beyond))
+    why_not = _why_not_kept(loaded.run, text, seed, items, bool(beyond))
     result = measure(
         loaded,
         names=[name.lower() for name in names or ()],
@@ -93,7 +186,7 @@ def diagnose(
     try:
         console.emit(result, format, output, blocks=None if verbose else brief)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
-        diagnose_kept.keep(loaded.run, result, why_not)
+        _keep(loaded.run, result, why_not)
 
 
 def _check_show(format: str, given: Mapping[str, object]) -> None:
@@ -121,3 +214,61 @@ def _columns(text: str | None, **asked: str | None) -> dict[str, str]:
             hint=f"add --text CORPUS, or leave out {option}",
         )
     return columns
+
+
+# `rnnctl diagnose RUN… --show TEXT`: a text coloured by what each run's gates keep of it.
+
+
+def show_text(runs: Sequence[Path], text: str, output: Path | None) -> None:
+    """Print `text` with the gates of every run under it. Raises UsageError for an empty text."""
+    from rich.console import Console
+
+    from rnnctl.diagnostics import show
+    from rnnctl.diagnostics.traceable import ExactModel
+    from rnnctl.errors import UsageError
+    from rnnctl.tasks.loading import load
+
+    views = []
+    for path in runs:
+        loaded = load(path)
+        if loaded.config.model.bidirectional:
+            raise UsageError(
+                f"{path} reads in both directions: its gates are not about a past",
+                hint="look at a run that was trained with --no-bidirectional",
+            )
+        ids = loaded.tokenizer.encode(text)
+        if len(ids) == 0:
+            raise UsageError("there is no text to show", hint="write it after --show")
+        view = show.look(
+            ExactModel(loaded.model), ids, loaded.tokenizer.token_bytes, name=path.name
+        )
+        views.append(view)
+    screen = output is None
+    width, color = console.stdout_width(), screen and console.wants_color(sys.stdout)
+    canvas = Console(width=width, force_terminal=color, no_color=not color, highlight=False)
+    with canvas.capture() as written:
+        for line in show.render(views, width=width, color=color):
+            canvas.print(line, soft_wrap=True)
+    if output is None:
+        console.stdout_write(written.get(), flush=True)
+    else:
+        console.write_file(output, written.get())
+
+
+def _why_not_kept(run: Run, text: str | None, seed: int, items: Path | None, beyond: bool) -> str:
+    """Why what is about to be measured is not for the run to keep; "" if it is."""
+    from rnnctl.diagnostics import keep as kept_diagnosis
+
+    other = text is not None and kept_diagnosis.has_own_text(run)
+    return kept_diagnosis.why_apart(other_text=other, seed=seed, items=items, beyond=beyond)
+
+
+def _keep(run: Run, result: DiagnosticsResult, why_not: str) -> None:
+    """Keep a diagnosis, alone or as a part of the one that is there."""
+    from rnnctl.diagnostics import keep as kept_diagnosis
+
+    found = why_not or kept_diagnosis.to_keep(run, result)
+    if isinstance(found, str):
+        console.note(f"not kept in {run.path}: {found}; `-o FILE` writes it to a file")
+        return
+    kept.keep(run, "diagnose", found)

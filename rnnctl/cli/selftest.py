@@ -28,7 +28,7 @@ def selftest(
     console.configure(quiet=quiet)
     console.check_output(output)
     from rnnctl.diagnostics import selftest as workflow
-    from rnnctl.results.selftest import SelftestResult
+    from rnnctl.results.diagnostics import SelftestResult
 
     result: SelftestResult | None = None
     for event in workflow.selftest([name.upper() for name in ids or ()]):

@@ -254,7 +254,7 @@ def _probe(
     model: LanguageModel | Classifier, tokenizer: Tokenizer, valid: SplitIds, step: int
 ) -> Iterator[Event]:
     """Sample lines and gradient shares, for a display that somebody looks at."""
-    from rnnctl.cli.training_probes import probe
+    from rnnctl.cli.training_display import probe
 
     return probe(model, tokenizer, valid, step)
 
@@ -268,7 +268,7 @@ def _is_live() -> bool:
 
 def _headline(path: Path) -> dict[str, Any] | None:
     """The quick diagnosis; what it needs is loaded at the end of the training."""
-    from rnnctl.cli.training_probes import headline
+    from rnnctl.cli.training_display import headline
 
     return headline(path)
 

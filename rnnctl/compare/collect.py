@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from rnnctl.compare.groups import recipe
-from rnnctl.compare.measures import QUALITY
 from rnnctl.compare.plan import UNTRAINED_LR
+from rnnctl.compare.summary import QUALITY
 from rnnctl.data.bench_tasks import chance, parse
 from rnnctl.errors import RnnctlError, RunError, word
 from rnnctl.nn.cells import find_cell

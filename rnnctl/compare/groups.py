@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from rnnctl import catalog
 from rnnctl.config import RunConfig, Settings, option_of
 from rnnctl.results.base import Warning_
-from rnnctl.results.comparison import Member
+from rnnctl.results.comparison import DiagnosedOn, Member
 
 INIT_ORDER = {"torch": 0, "good": 1, "chrono": 2}
 Groups = dict[str, list[Member]]
@@ -107,3 +107,115 @@ def _full_names(plain: str, groups: Sequence[Sequence[Member]]) -> list[str]:
         name if full.count(name) == 1 else f"{name} #{full[:k].count(name) + 1}"
         for k, name in enumerate(full)
     ]
+
+
+# Which members can be held against each other: trained alike but for the cell, measured alike.
+
+CLOSE_SIZE = 0.05
+"""So far may the recurrent parameters of two cells lie apart that are called equal in size."""
+CLOSE_TIME = 0.1
+CLOSE_DISTANCE = 0.1
+MOST_NAMED = 5
+
+_OF_THE_CELL = {"hidden-size", "lr", "nonlinearity"}
+"""What a fair comparison gives each cell for itself; of sizes see `_matched`."""
+_TOKENS = ("level", "vocab-size", "min-count", "words")
+
+
+def trained_apart(
+    first: Sequence[Member], second: Sequence[Member], *, any_size: bool = False
+) -> str:
+    """``trained differently: level, steps``; "" where two groups differ in what is theirs only.
+
+    One of what `--match` offers must be equal: recurrent parameters, hidden size or training time;
+    with `any_size` none need be.
+    """
+    a, b = settings(first[0]), settings(second[0])
+    ignored = _OF_THE_CELL | ({"horizon"} if first[0].init != second[0].init else set())
+    names = dict.fromkeys((*a, *b))
+    apart = [name for name in names if name not in ignored and a.get(name) != b.get(name)]
+    if not any_size and not _matched(first, second):
+        apart.append("hidden-size")
+    more = f" and {len(apart) - MOST_NAMED} more" if len(apart) > MOST_NAMED else ""
+    return f"trained differently: {', '.join(apart[:MOST_NAMED])}{more}" if apart else ""
+
+
+def _matched(first: Sequence[Member], second: Sequence[Member]) -> bool:
+    a, b = first[0], second[0]
+    if a.hidden_size == b.hidden_size:
+        return True
+    if _is_close(a.recurrent_parameters, b.recurrent_parameters, CLOSE_SIZE):
+        return True
+    budgets = a.recipe.get("budget"), b.recipe.get("budget")
+    return None not in budgets and budgets[0] == budgets[1] and _equal_times(first, second)
+
+
+def _equal_times(first: Sequence[Member], second: Sequence[Member]) -> bool:
+    took = [
+        [one.train_seconds for one in side if one.train_seconds is not None]
+        for side in (first, second)
+    ]
+    if not all(took):
+        return False
+    means = [sum(side) / len(side) for side in took]
+    return _is_close(means[0], means[1], CLOSE_TIME)
+
+
+def _is_close(a: float, b: float, share: float) -> bool:
+    return abs(a - b) <= share * max(a, b)
+
+
+def measured_apart(first: Sequence[Member], second: Sequence[Member]) -> str:
+    """``measured on different texts`` where the horizons of two groups are; else ""."""
+    texts = {one.diagnosed.text for one in (*first, *second) if one.diagnosed is not None}
+    return "measured on different texts" if len(texts) > 1 else ""
+
+
+def tokens(member: Member) -> tuple[str | None, ...]:
+    """What decides on the tokens that a member reads."""
+    found = settings(member)
+    return tuple(found.get(name) for name in _TOKENS)
+
+
+def different_tokens(members: Sequence[Member]) -> str:
+    """``level=char; level=word``; "" where all members read the same tokens."""
+    kinds = sorted({tokens(member) for member in members}, key=str)
+    apart = [k for k in range(len(_TOKENS)) if len({kind[k] for kind in kinds}) > 1]
+    each = [" ".join(f"{_TOKENS[k]}={kind[k]}" for k in apart if kind[k]) for kind in kinds]
+    return "; ".join(each) if apart else ""
+
+
+def diagnosed_apart(members: Sequence[Member]) -> list[Warning_]:
+    """A warning that names the members whose memory was not measured alike, if there are such."""
+    ways: dict[str, list[Member]] = {}
+    for member in members:
+        if member.diagnosed is not None:
+            ways.setdefault(_way(member.diagnosed), []).append(member)
+    known = [member for member in members if member.diagnosed is not None]
+    if not any(_differ(known[0], other) for other in known[1:]):
+        return []
+    each = "; ".join(f"{_names(alike)} on {way}" for way, alike in ways.items())
+    text = f"what the runs remember was not measured alike: {each}"
+    return [Warning_(code="MEASURED_APART", text=text)]
+
+
+def _differ(one: Member, other: Member) -> bool:
+    a, b = one.diagnosed, other.diagnosed
+    assert a is not None and b is not None
+    if (a.text, a.preset, a.seed) != (b.text, b.preset, b.seed):
+        return True
+    if a.longest is None or b.longest is None or tokens(one) != tokens(other):
+        return False
+    return not _is_close(a.longest, b.longest, CLOSE_DISTANCE)
+
+
+def _way(how: DiagnosedOn) -> str:
+    text = f"text {how.text[:8] or 'unknown'}, preset {how.preset or 'unknown'}"
+    seed = f", seed {how.seed}" if how.seed else ""
+    return text + seed + (f", up to {how.longest:.3g} {how.unit}" if how.longest else "")
+
+
+def _names(members: Sequence[Member]) -> str:
+    more = len(members) - 3
+    named = ", ".join(member.path for member in members[:3])
+    return f"{named} and {more} more" if more > 0 else named

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rnnctl import __version__, machine
-from rnnctl.compare.alike import diagnosed_apart, different_tokens, measured_apart, trained_apart
 from rnnctl.compare.collect import check_comparable, quality_of
 from rnnctl.compare.contrasts import Apart, Pair, contrasts, family, named_pairs, seeds_needed
-from rnnctl.compare.groups import Groups, group
-from rnnctl.compare.measures import MEASURES, TOKEN_CURVES
-from rnnctl.compare.summary import bench_rows, rows_of
+from rnnctl.compare.groups import (
+    Groups,
+    diagnosed_apart,
+    different_tokens,
+    group,
+    measured_apart,
+    trained_apart,
+)
+from rnnctl.compare.summary import MEASURES, TOKEN_CURVES, bench_rows, rows_of
 from rnnctl.compare.verdicts import verdicts
 from rnnctl.compare.verdicts.evidence import Commands, Evidence
 from rnnctl.results.base import Environment, Warning_

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnnctl import __version__, machine
-from rnnctl.compare.sizes import REFERENCE
+from rnnctl.compare.plan import REFERENCE
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Environment
 from rnnctl.results.comparison import SpeedResult

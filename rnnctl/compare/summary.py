@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from rnnctl.compare.measures import MEASURES
-from rnnctl.compare.sizes import REFERENCE, deviation
+from rnnctl.compare.plan import REFERENCE, deviation
 from rnnctl.results.base import Curve, Estimate, Status
 from rnnctl.results.comparison import (
     BenchRow,
@@ -24,6 +24,47 @@ from rnnctl.results.comparison import (
 )
 from rnnctl.statistics import t_interval, wilson
 from rnnctl.wording import plural
+
+# What is averaged over seeds, and how; `rnnctl.reports.comparison` says what it is called.
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number. `scale` says whether seeds are averaged as they are or as logarithms.
+
+    `in_tokens`: it counts in tokens or per token, so that other tokens make another number of it.
+    """
+
+    scale: Scale
+    unit: str = ""
+    most: float | None = None  # largest possible value; the smallest is 0 then
+    in_tokens: bool = False
+
+
+MEASURES: dict[str, Measure] = {
+    "bits_per_byte": Measure("linear"),
+    "perplexity": Measure("log", in_tokens=True),
+    "accuracy": Measure("linear", most=1.0),
+    "macro_f1": Measure("linear", most=1.0),
+    "horizon": Measure("log"),
+    "early_gain_50": Measure("linear", "% perplexity"),
+    "first_last": Measure("linear", "% perplexity", in_tokens=True),
+    "effect_half": Measure("log", "words"),
+    "retention_start": Measure("linear"),
+    "hold_half": Measure("log", "words"),
+    "gradient_half_life": Measure("log", "tokens", in_tokens=True),
+    "reach_1pct": Measure("log", "tokens", in_tokens=True),
+    "tau_p50": Measure("log", "tokens", in_tokens=True),
+    "first_over_last": Measure("linear"),
+    "train_tokens_per_s": Measure("log", "tokens/s"),
+    "generate_ms_per_token": Measure("log", "ms/token"),
+    "train_seconds": Measure("log", "s"),
+}
+TOKEN_CURVES = ("learning", "gradient")
+"""Curves against a number of tokens, or of nats per token."""
+
+QUALITY = {"lm": "bits_per_byte", "sentiment": "accuracy"}
+
 
 LOG_FLOOR = 0.1
 """Smallest value on a log scale: a horizon of 0 words enters as a tenth of one."""

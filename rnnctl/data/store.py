@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnctl.data.cache import (
     ALWAYS_HASHED,
@@ -25,10 +27,189 @@ from rnnctl.data.cache import (
     write_cached,
 )
 from rnnctl.data.corpus import Corpus
-from rnnctl.data.documents import SPLITS
+from rnnctl.data.documents import SPLITS, Document
 from rnnctl.data.ids import Ids, SplitIds, split_from_ids
-from rnnctl.data.storewriter import RECORD, Keep, SplitWriter, stored_dtype
 from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.data.tokenizers.base import cut_ids
+
+# Writing one split of a store as it streams by, in constant memory.
+
+Keep = Literal["head", "tail"]
+
+RECORD = np.dtype(
+    [
+        ("end", "<i8"),
+        ("label", "<i4"),
+        ("chars", "<i8"),
+        ("bytes", "<i8"),
+        ("words", "<i8"),
+        ("unknown", "<i8"),
+        ("unknown_nats", "<f8"),
+    ]
+)
+_BUFFERED_RECORDS = 1 << 14
+# By code point; the last entry stands for all beyond, none of which is blank.
+_BLANK = np.array([chr(code).isspace() for code in range(0x3002)])
+
+
+class WordCounter:
+    """Counts words (between whitespace) of a text that comes in parts."""
+
+    def __init__(self) -> None:
+        self.words = 0
+        self._inside = False
+
+    def feed(self, text: str) -> None:
+        """The next part."""
+        if not text:
+            return
+        codes: NDArray[Any]
+        if text.isascii():
+            codes = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+        else:
+            codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+        blank = np.take(_BLANK, codes, mode="clip")
+        self.words += int(np.count_nonzero(blank[:-1] > blank[1:])) + (not blank[0])
+        self.words -= self._inside and not text[0].isspace()
+        self._inside = not text[-1].isspace()
+
+
+def count_words(text: str) -> int:
+    """``len(text.split())``, ten times as fast."""
+    counter = WordCounter()
+    counter.feed(text)
+    return counter.words
+
+
+class HashedFile:
+    """A file that is hashed as it is written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.open("wb")
+        self._sha = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: NDArray[Any]) -> None:
+        """Append an array's bytes."""
+        view = np.ascontiguousarray(data).view(np.uint8).data
+        self._file.write(view)
+        self._sha.update(view)
+        self.size += len(view)
+
+    def close(self) -> dict[str, Any]:
+        """Flush to the disk; what a manifest says of the file."""
+        import os
+
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return {"size": self.size, "sha256": self._sha.hexdigest()}
+
+    def abandon(self) -> None:
+        """Close without a word."""
+        self._file.close()
+
+
+class SplitWriter:
+    """Writes ``<split>.ids`` and ``<split>.documents`` into `folder`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        split: str,
+        tokenizer: Tokenizer,
+        *,
+        labels: tuple[str, ...],
+        max_tokens: int | None,
+        keep: Keep,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self._dtype = stored_dtype(tokenizer.vocab_size)
+        self._numbers = {label: i for i, label in enumerate(labels)}
+        self._max_tokens = max_tokens
+        self._keep: Keep = keep
+        self._ids = HashedFile(folder / f"{split}.ids")
+        self._documents = HashedFile(folder / f"{split}.documents")
+        self._records: list[tuple[Any, ...]] = []
+        self.tokens = 0
+        self.documents = 0
+        self.cut = 0
+
+    def write_running(self, parts: Iterable[Document]) -> None:
+        """One text that comes in parts; a token may reach over their borders."""
+        held, chars, size, unknown, nats = "", 0, 0, 0, 0.0
+        words = WordCounter()
+        for part in parts:
+            held += part.text
+            cut = self._tokenizer.complete_prefix(held)
+            n, charge = self._encode(held[:cut])
+            held = held[cut:]
+            unknown, nats = unknown + n, nats + charge
+            chars, size = chars + len(part.text), size + utf8_length(part.text)
+            words.feed(part.text)
+        n, charge = self._encode(held)
+        if self.tokens:
+            self._record(-1, chars, size, words.words, unknown + n, nats + charge)
+
+    def write_documents(self, documents: Iterable[Document]) -> None:
+        """Documents, each with the boundary after it, cut where they are too long."""
+        for document in documents:
+            text = document.text
+            ids, unknown, nats = self._tokenizer.encode_charged(text)
+            kept = cut_ids(ids, self._max_tokens, self._keep)
+            if len(kept) < len(ids):
+                text = self._tokenizer.cut(text, len(kept), self._keep)
+                if unknown:
+                    unknown, nats = self._tokenizer.spelling_nats(text)
+                self.cut += 1
+            self._write(np.append(kept, np.int32(self._tokenizer.boundary_id)))
+            label = self._numbers.get(document.label or "", -1)
+            self._record(label, len(text), utf8_length(text), count_words(text), unknown, nats)
+
+    def close(self) -> dict[str, Any]:
+        """Finish both files; what the manifest says of this split."""
+        self._flush()
+        return {
+            "tokens": self.tokens,
+            "documents": self.documents,
+            "ids": self._ids.close(),
+            "records": self._documents.close(),
+        }
+
+    def abandon(self) -> None:
+        """Close both files as they are."""
+        self._ids.abandon()
+        self._documents.abandon()
+
+    def _encode(self, text: str) -> tuple[int, float]:
+        ids, unknown, nats = self._tokenizer.encode_charged(text)
+        self._write(ids)
+        return unknown, nats
+
+    def _write(self, ids: NDArray[np.int32]) -> None:
+        self._ids.write(ids.astype(self._dtype))
+        self.tokens += len(ids)
+
+    def _record(self, *values: Any) -> None:
+        self._records.append((self.tokens, *values))
+        self.documents += 1
+        if len(self._records) >= _BUFFERED_RECORDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._documents.write(np.array(self._records, dtype=RECORD).view(np.uint8))
+        self._records.clear()
+
+
+def stored_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The narrowest type for ids below `vocab_size`."""
+    return np.dtype("<u1" if vocab_size <= 1 << 8 else "<u2" if vocab_size <= 1 << 16 else "<i4")
+
+
+def utf8_length(text: str) -> int:
+    """Bytes of `text` in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
+
 
 __all__ = ["SplitIds", "Store", "build_store", "cache_directory", "open_store", "split_from_ids"]
 

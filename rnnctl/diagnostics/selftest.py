@@ -11,8 +11,12 @@ from rnnctl.diagnostics.known_answers import answers, known_ids, remember
 from rnnctl.diagnostics.known_answers.run import Answer
 from rnnctl.errors import UsageError
 from rnnctl.results.base import Environment, Warning_
-from rnnctl.results.diagnostics import DiagnosticsResult
-from rnnctl.results.selftest import KnownAnswer, KnownAnswerItem, SelftestResult
+from rnnctl.results.diagnostics import (
+    DiagnosticsResult,
+    KnownAnswer,
+    KnownAnswerItem,
+    SelftestResult,
+)
 
 
 def selftest(ids: Sequence[str] = ()) -> Iterator[Answer | SelftestResult]:

@@ -16,10 +16,9 @@ from torch.nn.functional import linear
 
 from rnnctl.errors import UsageError
 from rnnctl.nn import softmax
-from rnnctl.nn.dropout import TokenDropout, VariationalDropout
 from rnnctl.nn.initialisation import initialise_embedding
 from rnnctl.nn.reading import Layout, read
-from rnnctl.nn.recurrent import Recurrent, State
+from rnnctl.nn.recurrent import Recurrent, State, TokenDropout, VariationalDropout
 
 POOLS = ("last", "mean", "max", "meanmax")
 # Labels are few, so most rare words are seen with one label by chance: they should start small.

@@ -14,8 +14,8 @@ from rnnctl.reports.blocks import (
     Paragraph,
     Table,
     Verbatim,
+    visible,
 )
-from rnnctl.reports.plain import visible
 
 _LABELS = {"warning": "<b>Warning:</b> ", "note": "<b>Note:</b> ", "hint": "<b>Hint:</b> "}
 _ALIGN = {"l": "left", "r": "right", "c": "center"}

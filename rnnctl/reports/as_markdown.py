@@ -15,8 +15,8 @@ from rnnctl.reports.blocks import (
     Paragraph,
     Table,
     Verbatim,
+    visible,
 )
-from rnnctl.reports.plain import visible
 from rnnctl.results.base import Result
 
 _RULES = {"l": ":--", "r": "--:", "c": ":-:"}

@@ -23,8 +23,9 @@ from rnnctl.reports.blocks import (
     Paragraph,
     Table,
     Verbatim,
+    ascii_only,
+    visible,
 )
-from rnnctl.reports.plain import ascii_only, visible
 from rnnctl.results.base import Result
 
 _GAP = 2  # columns between two columns of a table

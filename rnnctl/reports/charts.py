@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rnnctl import storage
 from rnnctl.errors import UsageError
 from rnnctl.reports.cells import listed
-from rnnctl.reports.chart_data import NAMES, charts
-from rnnctl.reports.chart_types import Axis, ChartData, Datum, Limit
+from rnnctl.reports.chart_data import NAMES, Axis, ChartData, Datum, Limit, charts
 from rnnctl.results.comparison import Comparison
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ import json
 from rnnctl.reports import comparison as terms
 from rnnctl.reports.as_html import as_html, table_html, text
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading
-from rnnctl.reports.chart_data import charts
-from rnnctl.reports.chart_types import ChartData
+from rnnctl.reports.chart_data import ChartData, charts
 from rnnctl.reports.charts import specification
 from rnnctl.results.comparison import Comparison, Verdict
 

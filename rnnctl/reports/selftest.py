@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rnnctl.reports.blocks import Block, Heading, Paragraph, table
-from rnnctl.results.selftest import KnownAnswer, SelftestResult
+from rnnctl.results.diagnostics import KnownAnswer, SelftestResult
 
 
 def blocks(result: SelftestResult) -> list[Block]:

@@ -311,3 +311,34 @@ class DiagnosticsResult(Result):
         """The measurements that were taken, by name."""
         own = {name: getattr(self, name) for name in get_args(DiagnosticName)}
         return {name: found for name, found in own.items() if found is not None} | self.others
+
+
+# The record of ``rnnctl selftest``, schema ``rnnctl.selftest/1``.
+
+
+class KnownAnswerItem(Record):
+    """One comparison: what is known on paper, and what the instrument measured."""
+
+    name: str
+    expected: str
+    measured: str
+    tolerance: str
+    passed: bool
+
+
+class KnownAnswer(Record):
+    """One known answer (GT01 …; RD01 … through a run directory) and what it was held to."""
+
+    id: str
+    title: str
+    passed: bool
+    items: tuple[KnownAnswerItem, ...]
+
+
+class SelftestResult(Result):
+    """How the instrument does on models whose memory is known. `timing` has seconds per id."""
+
+    schema_id: Literal["rnnctl.selftest/1"] = "rnnctl.selftest/1"
+    passed: int = Field(description="known answers of which every item is within its tolerance")
+    failed: int
+    answers: tuple[KnownAnswer, ...]

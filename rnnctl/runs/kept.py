@@ -17,7 +17,7 @@ from rnnctl import results, storage
 from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.results.base import Result
 from rnnctl.runs import seal
-from rnnctl.runs.current import Current, first_problem, read_current, weights_of
+from rnnctl.runs.checkpoints import Current, first_problem, read_current, weights_of
 
 RESULTS = "results"
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnctl.errors import RunError
-from rnnctl.runs.checkpoints import read_values
-from rnnctl.runs.current import CURRENT_NAME
+from rnnctl.runs.checkpoints import CURRENT_NAME, read_values
 from rnnctl.runs.run import Run
 
 

@@ -18,7 +18,7 @@ from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, word
 from rnnctl.results.base import Result
 from rnnctl.runs import checkpoints, heldout, kept, lock, seal
-from rnnctl.runs.current import (
+from rnnctl.runs.checkpoints import (
     CURRENT_NAME,
     WEIGHTS_NAME,
     Current,

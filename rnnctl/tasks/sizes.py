@@ -35,7 +35,7 @@ from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.settling import KeptTimings
 from rnnctl.tasks.loading import build_model
-from rnnctl.tasks.rates import default_rate
+from rnnctl.tasks.recipes import default_rate
 from rnnctl.wording import plural
 
 SIZE_GAIN = 0.114

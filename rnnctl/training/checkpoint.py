@@ -17,11 +17,11 @@ from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.runs import Run, seal
 from rnnctl.runs.checkpoints import (
     VALUES_NAME,
+    WEIGHTS_NAME,
     check_checkpoint,
     remove_unreferenced,
     write_checkpoint,
 )
-from rnnctl.runs.current import WEIGHTS_NAME
 from rnnctl.runs.log import LogPosition
 from rnnctl.tasks.loading import read_weights
 from rnnctl.training.state import Tensors, TrainingState, load_weights, snapshot, weights_of

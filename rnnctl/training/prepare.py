@@ -32,11 +32,11 @@ from rnnctl.runs import Run, seal
 from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
 from rnnctl.runs.run import TOKENIZER_NAME, config_bytes
 from rnnctl.tasks.classification import ClassificationTask
+from rnnctl.tasks.effects import check_unused
 from rnnctl.tasks.language_model import LanguageModelTask, start_from_frequencies
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.recipes import settle
 from rnnctl.tasks.sizes import choose_size
-from rnnctl.tasks.unused import check_unused
 from rnnctl.training.events import Preparing
 from rnnctl.training.warm_up import WarmUp
 from rnnctl.wording import plural

@@ -29,9 +29,11 @@ from rnnctl.training.loop import (
     NOT_BETTER,
     Alone,
     Loop,
+    StopRequest,
     TrainingInterrupted,
     advice,
     beats_trivial,
+    stop_requests,
 )
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together
@@ -44,7 +46,6 @@ from rnnctl.training.prepare import (
 )
 from rnnctl.training.result import train_result
 from rnnctl.training.schedule import Plan, Replay
-from rnnctl.training.signals import StopRequest, stop_requests
 from rnnctl.training.state import TrainingState
 from rnnctl.training.workers import crowded, team
 

@@ -33,12 +33,11 @@ from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import RunError
 from rnnctl.machine import available_cores, find_arithmetic, set_threads
 from rnnctl.tasks.loading import build_model
-from rnnctl.training.loop import Alone, Loop, TrainingInterrupted
+from rnnctl.training.loop import STOPPING, Alone, Loop, TrainingInterrupted
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together, WorkerDiedError, joined, launched
 from rnnctl.training.prepare import Prepared, make_task
 from rnnctl.training.schedule import Plan, Replay
-from rnnctl.training.signals import STOPPING
 from rnnctl.training.state import TrainingState
 from rnnctl.wording import plural
 

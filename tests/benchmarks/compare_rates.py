@@ -1,4 +1,4 @@
-"""Where the learning rates of delayed recall in `rnnctl/tasks/rates.py` come from.
+"""Where the learning rates of delayed recall in `rnnctl/tasks/recipes.py` come from.
 
     python tests/benchmarks/compare_rates.py [text|recall] [DIR]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rnnctl import catalog
-from rnnctl.cli.explain import explain
+from rnnctl.cli.failures import explain
 
 PAGES = ["", *catalog.COMMANDS]
 

@@ -17,8 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.runs import Run, seal
-from rnnctl.runs.checkpoints import MANIFEST
-from rnnctl.runs.current import CURRENT_NAME
+from rnnctl.runs.checkpoints import CURRENT_NAME, MANIFEST
 from rnnctl.runs.run import entry_of
 
 Command = Callable[..., Any]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rnnctl import results
-from rnnctl.compare.sizes import matched_hidden_size
+from rnnctl.compare.plan import matched_hidden_size
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import ExchangeRecord, Member, SpeedRecord

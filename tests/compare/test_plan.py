@@ -20,7 +20,7 @@ from rnnctl.compare.plan import (
     tuning,
 )
 from rnnctl.errors import UsageError
-from rnnctl.tasks.rates import default_rate
+from rnnctl.tasks.recipes import default_rate
 
 
 def _option(arguments: tuple[str, ...], name: str) -> str:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnctl.compare.sizes import matched_hidden_size
+from rnnctl.compare.plan import matched_hidden_size
 from rnnctl.nn.cells import find_cell
 
 KINDS = {"rnn": "RNN", "lstm": "LSTM", "gru": "GRU"}

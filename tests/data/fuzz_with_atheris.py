@@ -31,8 +31,7 @@ with atheris.instrument_imports(include=["rnnctl.data", "rnnctl.runs", "json", "
     from rnnctl.data.tokenizers.serialization import to_bytes
     from rnnctl.inference.records import RecordReader
     from rnnctl.runs import Run, seal, summarize
-    from rnnctl.runs.checkpoints import MANIFEST, write_checkpoint
-    from rnnctl.runs.current import CURRENT_NAME
+    from rnnctl.runs.checkpoints import CURRENT_NAME, MANIFEST, write_checkpoint
     from rnnctl.runs.run import config_bytes, entry_of
 
 from rnnctl.config import RunConfig

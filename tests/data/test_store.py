@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 
 from rnnctl.config import CorpusConfig
 from rnnctl.data import cache as caching
+from rnnctl.data import store
 from rnnctl.data import store as module
-from rnnctl.data import storewriter
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
-from rnnctl.data.store import build_store, open_store
-from rnnctl.data.storewriter import WordCounter, count_words, stored_dtype
+from rnnctl.data.store import WordCounter, build_store, count_words, open_store, stored_dtype
 from rnnctl.errors import StorageError
 from rnnctl.storage import temporary
 
@@ -176,8 +175,8 @@ def test_a_full_disk_leaves_the_cache_as_it_was(tokenizers, cache, monkeypatch, 
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(self, data)
 
-    write = storewriter.HashedFile.write
-    monkeypatch.setattr(storewriter.HashedFile, "write", full)
+    write = store.HashedFile.write
+    monkeypatch.setattr(store.HashedFile, "write", full)
     with pytest.raises(StorageError, match="the disk is full"):
         build_store(corpus, tokenizers["byte"], cache=cache)
     assert [p.name for p in good.path.parent.iterdir()] == [good.path.name]

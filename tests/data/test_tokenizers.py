@@ -20,7 +20,7 @@ from rnnctl.data.tokenizers import (
     words,
 )
 from rnnctl.data.tokenizers.pattern import MAX_TOKEN, find_tokens
-from rnnctl.data.tokenizers.spelling import NEVER_SEEN_NATS
+from rnnctl.data.tokenizers.words import NEVER_SEEN_NATS
 from rnnctl.errors import DataError, UsageError
 
 KINDS = ["char", "byte", "natural", "whitespace", "bpe"]

@@ -19,8 +19,7 @@ from rnnctl.inference import score as scoring_module
 from rnnctl.inference import state as states
 from rnnctl.inference.lines import read_lines
 from rnnctl.inference.records import paragraphs
-from rnnctl.inference.score import Reading, Scorer, Tally
-from rnnctl.inference.scoring import TextReader
+from rnnctl.inference.score import Reading, Scorer, Tally, TextReader
 from rnnctl.tasks.loading import load
 from tests.conftest import FUSED
 

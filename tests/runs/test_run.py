@@ -17,7 +17,7 @@ from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, RunLockedError
 from rnnctl.results.base import Environment, Result
 from rnnctl.runs import Run, find_runs, lock, seal, summarize
-from rnnctl.runs.current import CURRENT_NAME, migrate
+from rnnctl.runs.checkpoints import CURRENT_NAME, migrate
 from rnnctl.runs.heldout import HELDOUT_NAME, pack, unpack
 from rnnctl.runs.lock import is_held
 from rnnctl.runs.run import read_config

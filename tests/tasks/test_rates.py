@@ -13,8 +13,7 @@ from rnnctl.config import RECIPES, RunConfig, TrainingConfig
 from rnnctl.errors import UsageError
 from rnnctl.machine import Arithmetic
 from rnnctl.tasks import sizes
-from rnnctl.tasks.rates import HIGHEST, default_rate, recall_rate
-from rnnctl.tasks.recipes import leaves_size_open, resolve
+from rnnctl.tasks.recipes import HIGHEST, default_rate, leaves_size_open, recall_rate, resolve
 from rnnctl.tasks.sizes import SIZES, choose_size, expected_loss, milliseconds_of
 
 ROOT = Path(__file__).resolve().parents[2]

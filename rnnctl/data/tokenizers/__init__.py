@@ -10,8 +10,13 @@ protocol, whose files spell them out.
 
 from __future__ import annotations
 
-from rnnctl.data.tokenizers.base import BOUNDARY_ID, UNKNOWN_ID, Tokenizer
-from rnnctl.data.tokenizers.encoder import Encoder, MalformedTextError
+from rnnctl.data.tokenizers.base import (
+    BOUNDARY_ID,
+    UNKNOWN_ID,
+    Encoder,
+    MalformedTextError,
+    Tokenizer,
+)
 from rnnctl.data.tokenizers.training import make_tokenizer, train_tokenizer
 
 __all__ = [

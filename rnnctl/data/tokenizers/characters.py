@@ -21,7 +21,7 @@ from rnnctl.data.tokenizers.base import (
     lone_surrogate,
 )
 from rnnctl.data.tokenizers.serialization import byte_alphabet, fused, layout, own_block
-from rnnctl.data.tokenizers.spelling import Spelling
+from rnnctl.data.tokenizers.words import Spelling
 
 _CODE_POINTS = 0x110000
 

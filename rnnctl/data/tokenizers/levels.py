@@ -22,8 +22,7 @@ from rnnctl.data.tokenizers.serialization import (
     byte_alphabet,
     checked_text,
 )
-from rnnctl.data.tokenizers.spelling import Spelling
-from rnnctl.data.tokenizers.words import NaturalWords, WhitespaceWords, whitespace_tokens
+from rnnctl.data.tokenizers.words import NaturalWords, Spelling, WhitespaceWords, whitespace_tokens
 from rnnctl.errors import DataError, UsageError
 
 DEFAULT_BPE_VOCABULARY = 4096

@@ -26,6 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnctl import __version__
 from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -280,8 +281,14 @@ def described() -> str:
 
 
 def facts() -> dict[str, str]:
-    """What every result says of the machine it was computed on, in the names of `Environment`."""
+    """What every result says of the machine and the versions, in the names of `Environment`.
+
+    The version of torch is among them where torch is loaded, that is, where something was computed.
+    """
+    torch = sys.modules.get("torch")
     return {
+        "rnnctl": __version__,
+        **({"torch": str(torch.__version__)} if torch is not None else {}),
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": described(),

@@ -31,14 +31,14 @@ def info(
 
 def describe(run: Run) -> InfoResult:
     """Everything that `info` shows of a run."""
-    from rnnctl import __version__, machine
+    from rnnctl import machine
     from rnnctl.results.base import Environment
     from rnnctl.results.training import InfoResult
     from rnnctl.runs import summarize
 
     training = trained(run)
     return InfoResult(
-        environment=Environment(rnnctl=__version__, **machine.facts()),
+        environment=Environment(**machine.facts()),
         run=str(run.path),
         state=summarize(run.path).state,
         written_by=run.current.rnnctl,

@@ -32,7 +32,7 @@ def runs(
     With `--verify` every file is compared with its checksum; exit code 1 if one is damaged.
     """
     console.configure(quiet=quiet)
-    from rnnctl import __version__, machine
+    from rnnctl import machine
     from rnnctl.results.base import Environment
     from rnnctl.results.training import RunsResult
     from rnnctl.runs import find_runs, summarize
@@ -45,7 +45,7 @@ def runs(
     found = [summarize(path) for path in find_runs(root)]
     problems = [problem for summary in found for problem in _problems(summary)] if verify else []
     result = RunsResult(
-        environment=Environment(rnnctl=__version__, **machine.facts()),
+        environment=Environment(**machine.facts()),
         root=str(root),
         runs=tuple(_line(summary) for summary in found),
         verified=verify,

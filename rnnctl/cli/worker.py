@@ -48,7 +48,7 @@ def _read(requests: TextIO, waiting: queue.SimpleQueue[str | None], busy: thread
 
 def _perform(arguments: list[str], log: str, busy: threading.Event) -> int:
     """One command with its standard error in `log` and its standard output nowhere."""
-    from rnnctl.__main__ import main
+    from rnnctl.cli.main import main
 
     with open(log, "wb") as file, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(file.fileno(), 2)

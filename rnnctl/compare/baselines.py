@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rnnctl import __version__, machine
+from rnnctl import machine
 from rnnctl.errors import RnnctlError
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.comparison import BaselinesResult, Row, SeedSummary
@@ -26,9 +26,7 @@ def measure(path: Path) -> None:
     is gone or of one label only, a warning that says why is kept instead.
     """
     run = Run.open(path)
-    record = BaselinesResult(
-        environment=Environment(rnnctl=__version__, **machine.facts()), rows=()
-    )
+    record = BaselinesResult(environment=Environment(**machine.facts()), rows=())
     try:
         fingerprint, row = _measured(run)
         record = record.model_copy(update={"corpus_fingerprint": fingerprint, "rows": (row,)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rnnctl import __version__, machine
+from rnnctl import machine
 from rnnctl.data.subset import sample_places
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Environment
@@ -30,7 +30,7 @@ def measure(path: Path, *, seed: int = 0) -> bool:
     record = _of_labels(loaded, seed) if loaded.labels else _of_language(loaded, seed)
     if record is None:
         return False
-    environment = Environment(rnnctl=__version__, **machine.facts())
+    environment = Environment(**machine.facts())
     kept = ExchangeResult(environment=environment, seed=seed, **dict(record))
     return loaded.run.keep_result("exchange", kept)
 

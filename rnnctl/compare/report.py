@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rnnctl import __version__, machine
+from rnnctl import machine
 from rnnctl.compare.collect import check_comparable, quality_of
 from rnnctl.compare.contrasts import Apart, Pair, contrasts, family, named_pairs, seeds_needed
 from rnnctl.compare.groups import (
@@ -52,7 +52,7 @@ def compare(
     evidence = _evidence(text, bench, rows, recall, pairs, alike.trained, commands)
     mixed = _mixed_tokens(text)
     return Comparison(
-        environment=_environment(),
+        environment=Environment(**machine.facts()),
         corpus_fingerprint=text[0].fingerprint or None,
         warnings=(*warnings, *_ambiguous(rows), *mixed),
         task=text[0].task,
@@ -95,10 +95,6 @@ def _evidence(
 
 def _unit(members: Sequence[Member]) -> str:
     return next((member.unit for member in members if member.unit), "words")
-
-
-def _environment() -> Environment:
-    return Environment(rnnctl=__version__, **machine.facts())
 
 
 def _rates(members: Sequence[Member]) -> str:

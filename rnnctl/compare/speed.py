@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnnctl import __version__, machine
+from rnnctl import machine
 from rnnctl.compare.plan import REFERENCE
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Environment
@@ -177,7 +177,7 @@ def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int |
 
 def _keep(bench: _Bench, twin: _Bench | None, common: dict[str, Any]) -> None:
     record = SpeedResult(
-        environment=_environment(common["threads"]),
+        environment=Environment(threads=common["threads"], **machine.facts()),
         **common,
         train_tokens_per_s=tuple(bench.train),
         generate_ms_per_token=tuple(bench.ms),
@@ -189,14 +189,6 @@ def _keep(bench: _Bench, twin: _Bench | None, common: dict[str, Any]) -> None:
         same_size_generate_ms_per_token=tuple(twin.ms) if twin else (),
     )
     bench.run.keep_result("speed", record)
-
-
-def _environment(threads: int) -> Environment:
-    import torch
-
-    return Environment(
-        rnnctl=__version__, torch=str(torch.__version__), threads=threads, **machine.facts(),
-    )  # fmt: skip
 
 
 def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:

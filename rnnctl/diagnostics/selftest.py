@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rnnctl import __version__, machine
+from rnnctl import machine
 from rnnctl.diagnostics.known_answers import answers, known_ids, remember
 from rnnctl.diagnostics.known_answers.run import Answer
 from rnnctl.errors import UsageError
@@ -67,7 +67,7 @@ def as_result(found: Sequence[Answer]) -> SelftestResult:
     failed = [answer.id for answer in found if not answer.passed]
     text = f"{', '.join(failed)}: measured outside the tolerance; do not trust this installation"
     return SelftestResult(
-        environment=_environment(),
+        environment=Environment(threads=1, device="cpu", dtype="float64", **machine.facts()),
         seed=0,
         passed=passed,
         failed=len(failed),
@@ -92,17 +92,4 @@ def _record(answer: Answer) -> KnownAnswer:
             )
             for check in answer.checks
         ),
-    )
-
-
-def _environment() -> Environment:
-    import torch
-
-    return Environment(
-        rnnctl=__version__,
-        torch=torch.__version__,
-        threads=1,
-        device="cpu",
-        dtype="float64",
-        **machine.facts(),
     )

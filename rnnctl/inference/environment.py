@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rnnctl import __version__, machine
+from rnnctl import machine
 from rnnctl.results.base import Environment
 from rnnctl.tasks.loading import Loaded
 
@@ -12,8 +12,6 @@ from rnnctl.tasks.loading import Loaded
 def environment(loaded: Loaded, dtype: str = "float32") -> Environment:
     """Versions, threads, device and precision."""
     return Environment(
-        rnnctl=__version__,
-        torch=str(torch.__version__),
         threads=torch.get_num_threads(),
         device=str(next(loaded.model.parameters()).device),
         dtype=dtype,

@@ -5,9 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
-from rnnctl import __version__, machine
+from rnnctl import machine
 from rnnctl.data import bench_tasks
 from rnnctl.errors import word
 from rnnctl.nn.engines import fused_available, threading_layer
@@ -90,8 +88,6 @@ def environment(prepared: Prepared) -> Environment:
     engine = prepared.model.recurrent.engine
     numba_version, layer = _numba(engine)
     return Environment(
-        rnnctl=__version__,
-        torch=str(torch.__version__),
         numba=numba_version,
         threading_layer=layer,
         threads=prepared.threads,

@@ -52,10 +52,10 @@ CELLS: Final[dict[str, tuple[str, str]]] = {
     "gru": ("rnnctl.nn.cells:GRU", "Gated recurrent unit (Cho 2014), no cell state."),
 }
 
-# Each attribute is a Task: batches, loss and metrics of one kind of work.
+# Each attribute is a TaskKind: what is learnt, and all that the other commands ask about it.
 TASKS: Final[dict[str, tuple[str, str]]] = {
-    "lm": ("rnnctl.tasks.language_model:LanguageModelTask", "Predict the next token."),
-    "sentiment": ("rnnctl.tasks.classification:ClassificationTask", "Give a text a label."),
+    "lm": ("rnnctl.tasks.base:LANGUAGE_MODEL", "Predict the next token."),
+    "classify": ("rnnctl.tasks.base:CLASSIFY", "Give a text a label."),
 }
 
 # Each attribute is a Level: how the tokenizer of that level is trained, and read from its file.
@@ -126,6 +126,9 @@ FORMATS: Final[dict[str, tuple[str, str]]] = {
     "markdown": ("rnnctl.reports.as_markdown:render", "For documents."),
 }
 
+# kind -> former names, which old runs and command lines have: what they are called today.
+FORMER: Final[dict[str, dict[str, str]]] = {"task": {"sentiment": "classify"}}
+
 TABLES: Final[dict[str, Table]] = {
     "command": COMMANDS,
     "cell": CELLS,
@@ -163,6 +166,11 @@ def load(kind: str, name: str) -> Any:
             f"the {kind} {name!r} of the package {package} cannot be loaded: {problem}",
             hint=f"reinstall {package}, or correct the entry point {name!r} in its pyproject.toml",
         ) from problem
+
+
+def today(kind: str, name: str) -> str:
+    """What an entry that once had another name is called today; any other name as it is."""
+    return FORMER.get(kind, {}).get(name, name)
 
 
 def summary(kind: str, name: str) -> str:

@@ -27,8 +27,8 @@ from rnnctl.wording import either
 CONFIG_SCHEMA = 1
 
 # What depends on the task where nobody says it. Seconds of training, if nothing else limits it.
-DEFAULT_LEVEL = {"lm": "char", "sentiment": "word"}
-DEFAULT_BUDGET_S = {"lm": 75.0, "sentiment": 600.0}
+DEFAULT_LEVEL = {"lm": "char", "classify": "word"}
+DEFAULT_BUDGET_S = {"lm": 75.0, "classify": 600.0}
 BUNDLED_BUDGET_S = 60.0
 
 # The panels of `rnnctl train --help`.
@@ -62,7 +62,8 @@ class Listed:
     kind: str
 
     def check(self, name: str) -> str:
-        """`name` if it is listed. Raises what pydantic reports as an impossible value."""
+        """`name`, as it is called today. Raises what pydantic reports as an impossible value."""
+        name = catalog.today(self.kind, name)
         known = catalog.names(self.kind)
         if name not in known:
             raise PydanticCustomError("listed", "must be {known}", {"known": either(known)})
@@ -214,7 +215,7 @@ class ModelConfig(Settings):
     """Sizes and cell. `embedding_size` None means `hidden_size`."""
 
     task: Annotated[
-        TaskName, Option(MODEL, "What to learn: the next token (lm) or a label (sentiment).")
+        TaskName, Option(MODEL, "What to learn: the next token (lm) or a label (classify).")
     ] = "lm"
     cell: Annotated[CellName, Option(MODEL, "Recurrent cell.")] = "lstm"
     nonlinearity: Annotated[
@@ -229,7 +230,7 @@ class ModelConfig(Settings):
         bool, Option(MODEL, "Use the embedding's weights in the output layer too.", task="lm")
     ] = False
     bidirectional: Annotated[
-        bool, Option(MODEL, "Read the text in both directions.", task="sentiment")
+        bool, Option(MODEL, "Read the text in both directions.", task="classify")
     ] = False
     pool: Annotated[
         Pool,
@@ -237,7 +238,7 @@ class ModelConfig(Settings):
             MODEL,
             "How the states of a document become one vector: the last state, their mean, their "
             "maximum, or mean and maximum side by side.",
-            task="sentiment",
+            task="classify",
         ),
     ] = "last"
     init: Annotated[
@@ -276,7 +277,7 @@ class TrainingConfig(Settings):
         Option(
             TRAINING,
             "Stop after X passes over the training text.",
-            default="lm: no limit; sentiment: 4 to 60, by the size of the corpus",
+            default="lm: no limit; classify: 4 to 60, by the size of the corpus",
         ),
     ] = None
     budget_s: Annotated[
@@ -286,7 +287,7 @@ class TrainingConfig(Settings):
             "Stop after this time, the last validation included.",
             name="--budget",
             default=f"lm: {DEFAULT_BUDGET_S['lm']:g}s, or {BUNDLED_BUDGET_S:g}s for the bundled "
-            f"text; sentiment: {DEFAULT_BUDGET_S['sentiment']:g}s; with --steps or --epochs: no "
+            f"text; classify: {DEFAULT_BUDGET_S['classify']:g}s; with --steps or --epochs: no "
             "limit",
         ),
     ] = None
@@ -453,10 +454,10 @@ RECIPES: dict[tuple[str, str], Recipe] = {
     ("lm", "byte"): _CHARACTERS,
     ("lm", "word"): _WORDS,
     ("lm", "bpe"): _WORDS | {"tokenizer": {"vocab_size": 4096}},
-    ("sentiment", "char"): _CHARACTERS_LABELLED,
-    ("sentiment", "byte"): _CHARACTERS_LABELLED,
-    ("sentiment", "word"): _CLASSIFIER | {"tokenizer": {"vocab_size": 30_000, "min_count": 2}},
-    ("sentiment", "bpe"): _CLASSIFIER | {"tokenizer": {"vocab_size": 8192}},
+    ("classify", "char"): _CHARACTERS_LABELLED,
+    ("classify", "byte"): _CHARACTERS_LABELLED,
+    ("classify", "word"): _CLASSIFIER | {"tokenizer": {"vocab_size": 30_000, "min_count": 2}},
+    ("classify", "bpe"): _CLASSIFIER | {"tokenizer": {"vocab_size": 8192}},
 }
 
 

@@ -153,7 +153,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         config = RunConfig(
             corpus=CorpusConfig(sources=("-",), max_tokens=max_tokens),
             tokenizer=TokenizerConfig(level=level, vocab_size=vocab_size),
-            model=ModelConfig(task="sentiment" if labels else "lm", **sizes),
+            model=ModelConfig(task="classify" if labels else "lm", **sizes),
         )
         tokenizer = train_tokenizer([text], config.tokenizer)
         torch.manual_seed(len(text))

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from rnnctl import catalog, config
 from rnnctl.errors import UsageError
+from rnnctl.tasks.base import find_task
 from rnnctl.wording import either
 
 ENTRIES = [(kind, name) for kind, table in catalog.TABLES.items() for name in table]
@@ -57,6 +58,13 @@ def test_the_settings_allow_exactly_what_the_catalog_lists(
         part.model_validate({field: "none-such"})
     ((where, _, problem),) = config.problems_in_words(caught.value)
     assert where == field and problem == f"must be {either(list(catalog.TABLES[kind]))}"
+
+
+def test_a_former_name_is_understood_and_not_shown() -> None:
+    """Old runs and command lines say sentiment, which is classify today."""
+    assert config.ModelConfig(task="sentiment").task == "classify"
+    assert find_task("sentiment") is find_task("classify")
+    assert "sentiment" not in catalog.names("task")
 
 
 def test_every_recipe_is_of_a_task_and_a_level_that_are_listed() -> None:

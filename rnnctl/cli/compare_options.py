@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rnnctl import catalog
+from rnnctl.cli.options import completed, listed
 from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -280,8 +281,15 @@ RecallSeeds = Annotated[
     int, _option(GRID, "--recall-seeds", "Trainings of each row on the recall task.", min=1)
 ]
 Task = Annotated[
-    Literal["lm", "sentiment"],
-    _option(SIZES, "--task", "What to learn: the next token (lm) or a label (sentiment)."),
+    str,
+    _option(
+        SIZES,
+        "--task",
+        "What to learn: the next token (lm) or a label (classify).",
+        metavar=f"<{'|'.join(catalog.names('task'))}>",
+        callback=listed("task"),
+        autocompletion=completed("task"),
+    ),
 ]
 HiddenSize = Annotated[
     str,

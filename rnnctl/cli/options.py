@@ -35,10 +35,13 @@ _Command = TypeVar("_Command", bound=Callable[..., Any])
 # -- options that several commands share ----------------------------------------------------------
 
 
-def listed(kind: str) -> Callable[[str], str]:
-    """Checks that a value is a name which the catalog lists under `kind`."""
+def listed(kind: str) -> Callable[[str | None], str | None]:
+    """Checks that a value is a name which the catalog lists under `kind`; gives today's name."""
 
-    def check(value: str) -> str:
+    def check(value: str | None) -> str | None:
+        if value is None:
+            return None
+        value = catalog.today(kind, value)
         catalog.check(kind, value)
         return value
 
@@ -159,15 +162,21 @@ def _setting_parameters(without: Container[str], hidden: bool) -> Iterator[inspe
             option = replace(option, metavar=option.metavar or "TIME")
         if "TIME" in option.metavar:
             kind, limits = str, ""
+        more: dict[str, Any] = {}
+        if name == "task":  # a former name is understood as well, and no help shows it
+            option = replace(option, metavar=f"<{'|'.join(catalog.names(name))}>")
+            kind, more = str, {"callback": listed(name), "autocompletion": completed(name)}
         default = config.default_in_words(section, name, field)
-        yield _parameter(parameter_of(name, option.name), kind, option, default, limits, hidden)
+        yield _parameter(
+            parameter_of(name, option.name), kind, option, default, limits, hidden, **more
+        )
 
 
 def _parameter(
-    name: str, kind: Any, option: Any, default: str, limits: str, hidden: bool
+    name: str, kind: Any, option: Any, default: str, limits: str, hidden: bool, **more: Any
 ) -> inspect.Parameter:
     placeholder = {int: "N", float: "X", str: "TEXT"}.get(kind)
-    concerns = {"lm": " For language models.", "sentiment": " For classifiers."}
+    concerns = {"lm": " For language models.", "classify": " For classifiers."}
     help = option.help + concerns.get(option.task, "")
     if option.levels:
         help += f" For --level {either(option.levels)}."
@@ -179,6 +188,7 @@ def _parameter(
         show_default=False,
         rich_help_panel=option.panel,
         hidden=hidden,
+        **more,
     )
     annotation = Annotated[kind | None, made]
     return inspect.Parameter(

@@ -11,6 +11,7 @@ from rnnctl.errors import RnnctlError
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.comparison import BaselinesResult, Row, SeedSummary
 from rnnctl.runs import Run
+from rnnctl.tasks.base import find_task
 
 if TYPE_CHECKING:
     from rnnctl.data.corpus import Corpus
@@ -51,7 +52,7 @@ def _measured(run: Run) -> tuple[str, Row]:
     corpus = open_corpus(run.config.corpus, task=run.config.model.task, cache=cache_directory())
     check_same_corpus(run, corpus)
     split = "test" if any(True for _ in corpus.documents("test")) else "valid"
-    make = n_gram if run.config.model.task == "lm" else linear
+    make = linear if find_task(run.config.model.task).labelled else n_gram
     return corpus.fingerprint, make(run, corpus, split)
 
 

@@ -13,15 +13,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rnnctl import catalog
 from rnnctl.compare.groups import recipe
 from rnnctl.compare.plan import UNTRAINED_LR
-from rnnctl.compare.summary import QUALITY
 from rnnctl.data.bench_tasks import chance, parse
 from rnnctl.errors import RnnctlError, RunError, word
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Failure, Member, SpeedRecord
 from rnnctl.runs import Run, find_runs
+from rnnctl.tasks.base import find_task
 
 Json = dict[str, Any]
 
@@ -134,14 +135,7 @@ def sections(path: Path) -> set[str]:
     """What the diagnosis that a run keeps has measured. RunError if it is damaged."""
     run = Run.open(path)
     diagnosis = run.read_result("diagnose") if "diagnose" in run.results() else {}
-    return {name for name in USUAL["sentiment"] | USUAL["lm"] if diagnosis.get(name)}
-
-
-USUAL = {
-    "lm": {"use", "effect", "hold", "reach", "gates"},
-    "sentiment": {"effect", "position", "hold", "reach", "gates"},
-}
-"""The measurements that a diagnosis has by default, by task: those that columns are read from."""
+    return {name for name in catalog.names("diagnostic") if diagnosis.get(name)}
 
 
 def _train_seconds(train: Json) -> float | None:
@@ -234,7 +228,7 @@ def _curves(train: Json, diagnosis: Json) -> dict[str, Curve]:
 
 
 def _item(train: Json) -> str:
-    return "token" if train.get("task") == "lm" else "document"
+    return find_task(str(train.get("task") or "classify")).unit
 
 
 _CURVES = {"use": ("use", "foreign"), "effect": ("effect", "r"), "hold": ("hold", "state")}
@@ -285,4 +279,4 @@ def _short(value: object) -> str:
 
 def quality_of(members: Sequence[Member]) -> str:
     """The column that says how good a model is at its task."""
-    return QUALITY[members[0].task]
+    return find_task(members[0].task).quality

@@ -39,6 +39,7 @@ from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Warning_
 from rnnctl.results.comparison import Comparison, Failure, Row, SpeedRecord
 from rnnctl.runs import Run
+from rnnctl.tasks.base import find_task
 
 PLAN_NAME = "plan.json"
 
@@ -212,7 +213,7 @@ def commands_for_runs(paths: Sequence[Path]) -> Commands:
     run = Run.open(paths[0])
     model, training = run.config.model, run.config.training
     level = run.config.tokenizer.level
-    usual = "char" if model.task == "lm" else "word"
+    usual = find_task(model.task).level
     settings = Settings(
         sources=tuple(str(one) for one in run.config.corpus.sources),
         task=model.task,

@@ -22,11 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from rnnctl.compare.collect import USUAL, sections
+from rnnctl.compare.collect import sections
 from rnnctl.compare.plan import Planned
 from rnnctl.errors import RunError, StorageError
 from rnnctl.runs import Run
 from rnnctl.runs.lock import is_held
+from rnnctl.tasks.base import find_task
 
 POLL_S = 0.25
 PATIENCE_S = 60.0
@@ -253,7 +254,7 @@ def has_result(path: Path, name: str) -> bool:
 def diagnosed(path: Path) -> bool:
     """Whether a run's diagnosis has every usual measurement."""
     try:
-        return USUAL[Run.open(path).config.model.task] <= sections(path)
+        return find_task(Run.open(path).config.model.task).diagnostics <= sections(path)
     except RunError:
         return False
 

@@ -25,8 +25,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rnnctl.config import DEFAULT_LEVEL
+from rnnctl.config import TaskName
 from rnnctl.nn.cells import find_cell
+from rnnctl.tasks.base import find_task
 from rnnctl.tasks.recipes import default_rate, recall_rate
 
 # The hidden size with which a cell has a given number of recurrent parameters.
@@ -81,7 +82,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sources: tuple[str, ...] = ()
-    task: Literal["lm", "sentiment"] = "lm"
+    task: TaskName = "lm"
     cells: tuple[str, ...] = ("rnn", "lstm", "gru")
     inits: tuple[str, ...] = ("torch", "good")
     match: Match = "parameters"
@@ -233,7 +234,7 @@ def shipped_rate(settings: Settings, cell: str, init: str) -> float:
     batch, bptt = options.get("--batch-size", "32"), options.get("--bptt", "64")
     return default_rate(
         settings.task,
-        options.get("--level", DEFAULT_LEVEL[settings.task]),
+        options.get("--level", find_task(settings.task).level),
         cell,
         hidden_sizes(settings)[cell],
         init=init,
@@ -314,7 +315,7 @@ def _classifier(settings: Settings) -> tuple[str, ...]:
 
     Pooling, or reading backwards too, would hide what the cells forget.
     """
-    if settings.task == "lm":
+    if not find_task(settings.task).labelled:
         return ()
     return (*LAST_STATE, "--patience", "1000000")
 
@@ -340,7 +341,7 @@ def recall_members(settings: Settings) -> Iterator[Planned]:
             for row, cell, init in _rows(settings):
                 lr = recall_rate(cell, init)
                 arguments = (
-                    f"task:recall:lag={lag}", "--task", "sentiment", "--cell", cell,
+                    f"task:recall:lag={lag}", "--task", "classify", "--cell", cell,
                     "--init", init, "--hidden-size", str(sizes[cell]),
                     "--embedding-size", str(RECALL_HIDDEN),
                     "--lr", f"{lr:g}", *RECALL_LIMIT, "--seed", str(seed), *RECALL_OPTIONS,

@@ -20,6 +20,7 @@ from rnnctl.compare.verdicts import verdicts
 from rnnctl.compare.verdicts.evidence import Commands, Evidence
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.comparison import BenchRow, Comparison, Failure, Member, Row
+from rnnctl.tasks.base import find_task
 
 BenchGroups = dict[tuple[str, str, int | None], list[Member]]
 
@@ -58,7 +59,7 @@ def compare(
         task=text[0].task,
         corpus=text[0].corpus,
         quality="accuracy" if evidence.quality == "accuracy" else "bits_per_byte",
-        horizon_kind="use_neff" if text[0].task == "lm" else "effect_half",
+        horizon_kind="effect_half" if find_task(text[0].task).labelled else "use_neff",
         distance_unit=evidence.unit,
         match=match,
         rates=rates or _rates(text),

@@ -63,8 +63,6 @@ MEASURES: dict[str, Measure] = {
 TOKEN_CURVES = ("learning", "gradient")
 """Curves against a number of tokens, or of nats per token."""
 
-QUALITY = {"lm": "bits_per_byte", "sentiment": "accuracy"}
-
 
 LOG_FLOOR = 0.1
 """Smallest value on a log scale: a horizon of 0 words enters as a tenth of one."""

@@ -8,8 +8,8 @@ always gives the same documents.
 ==================  ==============  ===========================================================
 name                trained as      a document
 ==================  ==============  ===========================================================
-recall              sentiment       a symbol, then `lag` random digits; the label is the symbol
-temporal-order      sentiment       X or Y twice among a–d; the label is their order (4 classes)
+recall              classify        a symbol, then `lag` random digits; the label is the symbol
+temporal-order      classify        X or Y twice among a–d; the label is their order (4 classes)
 copy                lm              10 symbols, `lag` dots, a colon, the 10 symbols again
 paragraph-recall    lm              "the key is red . …filler… the key is red ."
 copy-lag            lm, running     x(t) = x(t − lag) with probability q, else any symbol
@@ -46,7 +46,7 @@ from rnnctl.errors import DataError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    trained_as: Literal["lm", "sentiment"]
+    trained_as: Literal["lm", "classify"]
     level: Literal["char", "word"]
     defaults: Options
     limits: dict[str, tuple[float, float]]
@@ -58,7 +58,7 @@ _SIZES: Options = {"train": 20_000, "valid": 1_000, "test": 1_000, "seed": 0}
 _SIZE_LIMITS = {"train": (1, 1e8), "valid": (0, 1e8), "test": (0, 1e8), "seed": (0, 2**31)}
 _KINDS: dict[str, _Kind] = {
     "recall": _Kind(
-        "sentiment",
+        "classify",
         "char",
         {"lag": 60, "symbols": 8, "distractors": 8, **_SIZES},
         {"lag": (0, 1e5), "symbols": (2, 26), "distractors": (1, 10), **_SIZE_LIMITS},
@@ -66,7 +66,7 @@ _KINDS: dict[str, _Kind] = {
         make.recall_chance,
     ),
     "temporal-order": _Kind(
-        "sentiment",
+        "classify",
         "char",
         {"length": 50, **_SIZES},
         {"length": (10, 1e5), **_SIZE_LIMITS},
@@ -137,7 +137,7 @@ def _suggest(given: str, known: dict[str, _Kind] | Options) -> str:
     return f"did you mean {close[0]!r}? known: {listing}" if close else f"known: {listing}"
 
 
-def trained_as(spec: str) -> Literal["lm", "sentiment"]:
+def trained_as(spec: str) -> Literal["lm", "classify"]:
     """The `--task` under which the corpus makes sense."""
     return _KINDS[parse(spec).name].trained_as
 
@@ -158,7 +158,7 @@ def recipe(spec: str) -> dict[str, dict[str, Any]]:
     kind = _KINDS[task.name]
     model: dict[str, Any] = {"task": kind.trained_as}
     training: dict[str, Any] = {"weight_decay": 0.0}
-    if kind.trained_as == "sentiment":
+    if kind.trained_as == "classify":
         model |= {"pool": "last", "bidirectional": False}
         model |= {"dropout_embedding": 0.0, "dropout_output": 0.0}
         # An average of weights would lag behind what is learnt all of a sudden.
@@ -185,7 +185,7 @@ def is_running(spec: str) -> bool:
 
 
 def task_documents(spec: str) -> dict[str, list[Document]]:
-    """The documents of "train", "valid" and "test"; labelled where `trained_as` is "sentiment".
+    """The documents of "train", "valid" and "test"; labelled where `trained_as` is "classify".
 
     The options ``train``, ``valid`` and ``test`` are numbers of documents, and of tokens for the
     running text of copy-lag. Raises UsageError for a specification that `parse` refuses.

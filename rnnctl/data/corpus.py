@@ -150,7 +150,7 @@ class _Opener:
     ) -> None:
         self.config = config
         self.task = task
-        self.labelled = task != "lm"
+        self.labelled: bool = catalog.load("task", task).labelled
         self.cache = cache
         self.stdin = stdin
         self.shares = parse_split(config.split)
@@ -386,7 +386,7 @@ class _Opener:
         if not self.labelled and looks_labelled(first.columns, first.sample, columns.text):
             self.notes.append(
                 f"{first.name} has labels, which a language model does not read: "
-                "--task sentiment trains a classifier on them"
+                "--task classify trains a classifier on them"
             )
 
     def _of_scheme(self, spec: str) -> Corpus:
@@ -548,7 +548,8 @@ class _Opener:
         )
         if self.config.new_labels != "error":
             options["new_labels"] = self.config.new_labels
-        content = json.dumps([self.hashes, options, self.unit, self.task, running], sort_keys=True)
+        read_for = "sentiment" if self.labelled else "lm"  # as in the fingerprints of old runs
+        content = json.dumps([self.hashes, options, self.unit, read_for, running], sort_keys=True)
         return Corpus(
             parts=parts,
             running=running,

@@ -58,7 +58,7 @@ class Predictor:
             raise RunError(
                 f"{loaded.run.path} is a language model, not a classifier",
                 hint="`rnnctl score` and `rnnctl generate` use it; "
-                "train a classifier with `rnnctl train --task sentiment`",
+                "train a classifier with `rnnctl train --task classify`",
             )
         keep_memory()
         self.labels = loaded.labels

@@ -26,8 +26,8 @@ Column = tuple[str, str, int]
 """Key of a number, heading, significant digits (less than 0: so many decimals)."""
 
 MAIN: dict[str, tuple[Column, ...]] = {
-    "lm": (("bits_per_byte", "bits per byte", 4), ("perplexity", "perplexity", 3)),
-    "sentiment": (("accuracy", "accuracy", 3), ("macro_f1", "macro-F1", 3)),
+    "bits_per_byte": (("bits_per_byte", "bits per byte", 4), ("perplexity", "perplexity", 3)),
+    "accuracy": (("accuracy", "accuracy", 3), ("macro_f1", "macro-F1", 3)),
 }
 EXPLORATORY: tuple[Column, ...] = (
     ("gradient_half_life", "gradient half-life (tokens)", numbers.DISTANCE_DIGITS),
@@ -132,7 +132,10 @@ def untested(result: Comparison) -> list[Block]:
 def main_table(result: Comparison) -> Table:
     """Quality and the memory horizon of every row."""
     unit = result.distance_unit
-    columns = (*MAIN[result.task], ("horizon", f"memory horizon ({unit})", numbers.DISTANCE_DIGITS))
+    columns = (
+        *MAIN[result.quality],
+        ("horizon", f"memory horizon ({unit})", numbers.DISTANCE_DIGITS),
+    )
     return number_table(result.rows, columns)
 
 

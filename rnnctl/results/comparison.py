@@ -7,11 +7,16 @@ only: each number with a t-interval over the seeds. *Contrasts* are the few test
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from rnnctl import catalog
 from rnnctl.results.base import Curve, Estimate, Record, Result
+
+# As it is called today, also in what an older rnnctl wrote.
+TaskName = Annotated[str, AfterValidator(partial(catalog.today, "task"))]
 
 Outcome = Literal["shown", "contradicted", "inconclusive", "not tested"]
 """Inconclusive: enough seeds, and no interval decides. Not tested: too few seeds, or no data."""
@@ -88,7 +93,7 @@ class Member(Record):
     cell: str
     init: str
     seed: int
-    task: Literal["lm", "sentiment"]
+    task: TaskName
     level: str
     corpus: str
     fingerprint: str
@@ -227,7 +232,7 @@ class Comparison(Result):
     """What ``rnnctl compare`` returns."""
 
     schema_id: Literal["rnnctl.comparison/2"] = "rnnctl.comparison/2"
-    task: Literal["lm", "sentiment"]
+    task: TaskName
     corpus: str
     quality: Literal["bits_per_byte", "accuracy"]
     horizon_kind: Literal["use_neff", "effect_half"]

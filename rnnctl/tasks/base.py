@@ -1,18 +1,90 @@
-"""What the training loop needs of a task, and nothing more."""
+"""What a task is: the facts that other modules ask of it, and the work that the loop asks of it.
+
+A `TaskKind` is what `rnnctl.catalog` lists: it says all that is particular to a task, and no other
+module compares the name of one. A `Task` is at work on data: it gives losses to the training loop,
+validates, and measures. Nothing here imports torch, for finished runs are compared without it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
-from torch import Tensor, nn
-
+from rnnctl import catalog
+from rnnctl.config import DEFAULT_BUDGET_S, DEFAULT_LEVEL, RECIPES, Recipe, RunConfig
 from rnnctl.data.ids import SplitIds
-from rnnctl.tasks.split_results import Measured, SplitName
 
-Carry = tuple[Tensor, ...] | None
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rnnctl.data.store import Store
+    from rnnctl.data.tokenizers import Tokenizer
+    from rnnctl.machine import Arithmetic
+    from rnnctl.nn.models import Classifier, LanguageModel
+    from rnnctl.tasks.split_results import Measured, SplitName
+
+Carry: TypeAlias = "tuple[Tensor, ...] | None"
 Interrupted = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskKind:
+    """What there is to know of a task before anything is trained.
+
+    name: what `--task` calls it. work: where its `Task` class is, "module:attribute". labelled:
+    documents carry labels, and a `Classifier` is trained to answer once for each; else a
+    `LanguageModel` answers after every token. level, budget_s, recipes: what applies where nobody
+    says it: the level of tokens, the seconds of training, the settings by level.
+    """
+
+    name: str
+    work: str
+    labelled: bool
+    level: str = "char"
+    budget_s: float = 75.0
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+
+    def load(self) -> type[Task]:
+        """The class that does the work. Imports torch."""
+        module, _, attribute = self.work.partition(":")
+        found: type[Task] = getattr(import_module(module), attribute)
+        return found
+
+    @property
+    def noun(self) -> str:
+        """What a model of this task is called in sentences."""
+        return "classifier" if self.labelled else "language model"
+
+    @property
+    def unit(self) -> str:
+        """What a loss of this task is the mean over."""
+        return "document" if self.labelled else "token"
+
+    @property
+    def command(self) -> str:
+        """The command that uses a run of this task."""
+        return "classify" if self.labelled else "generate"
+
+    @property
+    def quality(self) -> Literal["accuracy", "bits_per_byte"]:
+        """The number by which models of this task are compared."""
+        return "accuracy" if self.labelled else "bits_per_byte"
+
+    @property
+    def diagnostics(self) -> frozenset[str]:
+        """The measurements of a usual diagnosis that comparisons read columns from."""
+        return frozenset({"effect", "hold", "reach", "gates"}) | {
+            "position" if self.labelled else "use"
+        }
+
+
+def find_task(name: str) -> TaskKind:
+    """The task of that name, which may be a former one. UsageError for an unknown name."""
+    found: TaskKind = catalog.load("task", catalog.today("task", name))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +114,64 @@ class Batches(Protocol):
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
 
-class Task(Protocol):
-    """A model with its data: gives losses to the loop, and validates."""
+class Task(ABC):
+    """A model with its data: gives losses to the loop, and validates.
 
-    @property
-    def model(self) -> nn.Module: ...
-    @property
-    def batches(self) -> Batches: ...
-    @property
-    def units_per_epoch(self) -> int: ...
-    @property
-    def counts_documents(self) -> bool: ...
-    @property
-    def trivial_nats(self) -> float:
-        """Validation value of the best model that looks at no context."""
-        ...
+    Made by `begin`, which sets the attributes. trivial_nats: validation value of the best model
+    that looks at no context. spelling_nats: how much of every validation value is the spelling of
+    unknown tokens, for any model.
+    """
 
-    @property
-    def spelling_nats(self) -> float:
-        """How much of every validation value is the spelling of unknown tokens, for any model."""
-        ...
+    counts_documents: ClassVar[bool]
+    model: LanguageModel | Classifier
+    batches: Batches
+    units_per_epoch: int
+    trivial_nats: float
+    spelling_nats: float
 
+    @classmethod
+    @abstractmethod
+    def begin(
+        cls,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        store: Store,
+        model: LanguageModel | Classifier,
+        arithmetic: Arithmetic,
+        *,
+        rank: int = 0,
+    ) -> Task:
+        """The task with its training and validation splits. DataError when there is too little."""
+
+    @abstractmethod
     def initial_carry(self, streams: int) -> tuple[Tensor, ...]:
         """What is carried from step to step, as it is before the first; () for nothing."""
-        ...
 
-    def next_batch(self) -> Any: ...
-    def loss(self, batch: Any, carry: Carry) -> StepLoss: ...
+    @abstractmethod
+    def next_batch(self) -> Any:
+        """The next batch of training data."""
+
+    @abstractmethod
+    def loss(self, batch: Any, carry: Carry) -> StepLoss:
+        """The loss of a batch, this worker's share of it, with its gradient."""
+
+    @abstractmethod
     def validate(self, interrupted: Interrupted, most: int = 0) -> Validation | None:
         """On at most that many tokens or documents, 0 for as many as are usual.
 
         None when there is no validation text, or when interrupted.
         """
-        ...
 
+    @abstractmethod
     def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
         """The final numbers of a split. FinalInterrupted when asked to stop."""
-        ...
+
+
+def _own(name: str, work: str, *, labelled: bool) -> TaskKind:
+    """A task of rnnctl itself, whose usual settings `rnnctl.config` holds for the help."""
+    recipes = {level: recipe for (task, level), recipe in RECIPES.items() if task == name}
+    return TaskKind(name, work, labelled, DEFAULT_LEVEL[name], DEFAULT_BUDGET_S[name], recipes)
+
+
+LANGUAGE_MODEL = _own("lm", "rnnctl.tasks.language_model:LanguageModelTask", labelled=False)
+CLASSIFY = _own("classify", "rnnctl.tasks.classification:ClassificationTask", labelled=True)

@@ -7,16 +7,19 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
-from rnnctl.config import TrainingConfig
+from rnnctl.config import RunConfig, TrainingConfig
 from rnnctl.data.batches import ClassifierBatch, DocumentBatches, pad_documents
 from rnnctl.data.ids import SplitIds
+from rnnctl.data.store import Store
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.errors import DataError
 from rnnctl.machine import Arithmetic
-from rnnctl.nn.models import Classifier
+from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import Classification
 from rnnctl.results.training import SplitResult
 from rnnctl.statistics import wilson
 from rnnctl.tasks import metrics
-from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Validation
+from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Task, Validation
 from rnnctl.tasks.evaluation import batches_by_length, never
 from rnnctl.tasks.split_results import (
     MOST_SUMS,
@@ -31,10 +34,12 @@ from rnnctl.tasks.split_results import (
 MEASURED_TRAIN_DOCUMENTS = 2_500  # of the training text are read for the final numbers
 
 
-class ClassificationTask:
+class ClassificationTask(Task):
     """A classifier with its training and validation documents."""
 
     counts_documents = True
+    model: Classifier
+    batches: DocumentBatches
     spelling_nats = 0.0
 
     def __init__(
@@ -65,6 +70,32 @@ class ClassificationTask:
         counts = np.bincount(train.labels)
         shares = counts[counts > 0] / counts.sum()
         self.trivial_nats = float(-(shares * np.log(shares)).sum())
+
+    @classmethod
+    def begin(
+        cls,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        store: Store,
+        model: LanguageModel | Classifier,
+        arithmetic: Arithmetic,
+        *,
+        rank: int = 0,
+    ) -> ClassificationTask:
+        """See `Task`."""
+        check_labels(store)
+        assert isinstance(model, Classifier)
+        return cls(
+            model,
+            store.split("train"),
+            store.split("valid"),
+            config.training,
+            arithmetic,
+            boundary_id=tokenizer.boundary_id,
+            label_names=store.label_names,
+            rank=rank,
+            workers=config.training.workers,
+        )
 
     def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:
         """Nothing: every document begins anew."""
@@ -191,3 +222,13 @@ def measure(
         labels=names,
         confusion=tuple(tuple(int(n) for n in row) for row in confusion),
     )
+
+
+def check_labels(store: Store) -> None:
+    """DataError unless the training documents carry at least two different labels."""
+    if len(store.label_names) < 2:
+        found = ", ".join(store.label_names) or "none"
+        raise DataError(
+            f"a classifier needs two labels or more, and the training documents have: {found}",
+            hint="check --label-field, or train a language model with --task lm",
+        )

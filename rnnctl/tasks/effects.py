@@ -14,6 +14,7 @@ from rnnctl.config import CorpusConfig, RunConfig, option, option_of, settings
 from rnnctl.data.corpus import Corpus
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import Cell, find_cell
+from rnnctl.tasks.base import find_task
 
 Given = Mapping[str, Mapping[str, Any]]
 
@@ -40,10 +41,10 @@ def _of_levels(names: tuple[str, ...]) -> Condition:
 
 
 def _of_task(name: str) -> Condition:
-    models = "language models" if name == "lm" else "classifiers"
+    kind = find_task(name)
     return Condition(
-        lambda config: config.model.task == name,
-        f"is for {models}",
+        lambda config: find_task(config.model.task).labelled == kind.labelled,
+        f"is for {kind.noun}s",
         f"leave it out, or train with --task {name}",
     )
 

@@ -10,13 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnnctl.config import TrainingConfig
+from rnnctl.config import RunConfig, TrainingConfig
 from rnnctl.data.batches import NO_TARGET, LanguageModelBatch, StreamBatches
 from rnnctl.data.ids import IdArray, SplitIds
+from rnnctl.data.store import Store
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.errors import DataError
 from rnnctl.machine import Arithmetic
-from rnnctl.nn.models import LanguageModel
+from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.training import SplitResult
-from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Validation
+from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Task, Validation
 from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.split_results import (
     MOST_SUMS,
@@ -36,7 +39,7 @@ MEASURED_TRAIN_TOKENS = 250_000
 _COUNTED_TOKENS = 20_000_000
 
 
-class LanguageModelTask:
+class LanguageModelTask(Task):
     """A language model with its training and validation text.
 
     `by_document`: documents begin with a zero state, in training and validation; otherwise the
@@ -44,6 +47,8 @@ class LanguageModelTask:
     """
 
     counts_documents = False
+    model: LanguageModel
+    batches: StreamBatches
 
     def __init__(
         self,
@@ -81,6 +86,34 @@ class LanguageModelTask:
         if valid.tokens:
             self.spelling_nats = spelling_per_token(valid, self._valid_offsets)
         self.trivial_nats = unigram_nats(train.ids, model.vocab_size) + self.spelling_nats
+
+    @classmethod
+    def begin(
+        cls,
+        config: RunConfig,
+        tokenizer: Tokenizer,
+        store: Store,
+        model: LanguageModel | Classifier,
+        arithmetic: Arithmetic,
+        *,
+        rank: int = 0,
+    ) -> LanguageModelTask:
+        """See `Task`."""
+        train = store.split("train")
+        check_enough(config, len(train.ids))
+        check_known(config, train, tokenizer)
+        assert isinstance(model, LanguageModel)
+        return cls(
+            model,
+            train,
+            store.split("valid"),
+            config.training,
+            arithmetic,
+            boundary_id=tokenizer.boundary_id,
+            by_document=not train.running and config.training.reset,
+            rank=rank,
+            workers=config.training.workers,
+        )
 
     def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:
         """The zero state of so many streams."""
@@ -250,3 +283,33 @@ def start_from_frequencies(model: LanguageModel, ids: IdArray) -> None:
     """
     counts = token_counts(ids, model.vocab_size) + 1.0
     model.decoder.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
+
+
+MOST_UNKNOWN = 0.99  # share of unknown tokens from which on a training makes no sense
+
+
+def check_known(config: RunConfig, train: SplitIds, tokenizer: Tokenizer) -> None:
+    """DataError where nearly all tokens are unknown: there is nothing that could be learnt."""
+    if tokenizer.unknown_id is None:
+        return
+    share = float((np.asarray(train.ids[:1_000_000]) == tokenizer.unknown_id).mean())
+    if share < MOST_UNKNOWN:
+        return
+    fewest = config.tokenizer.min_count
+    hint = f"--min-count {fewest} leaves out rare ones; " if fewest else ""
+    raise DataError(
+        f"{100 * share:.1f} % of the training tokens are unknown: hardly any token occurs often "
+        "enough for the vocabulary",
+        hint=f"{hint}use --min-count 1, --level char or --level bpe, or more text",
+    )
+
+
+def check_enough(config: RunConfig, tokens: int) -> None:
+    """DataError unless every parallel stream has at least two tokens to read."""
+    streams = config.training.batch_size
+    if tokens < 2 * streams:
+        raise DataError(
+            f"the training text has {plural(tokens, 'token')}, too few for "
+            f"{plural(streams, 'parallel stream')}",
+            hint=f"use more text, or --batch-size {max(1, tokens // 2)} or less",
+        )

@@ -22,6 +22,7 @@ from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.recurrent import parameter_shapes
 from rnnctl.runs import Run, seal
+from rnnctl.tasks.base import find_task
 
 _MAX_HEADER = 1 << 20
 CORPUS_NAME = "corpus.json"
@@ -50,7 +51,7 @@ def build_model(
     names = ("cell", "nonlinearity", "hidden_size", "num_layers", "init", "horizon")
     dropout = ("dropout_input", "dropout_between", "dropout_output", "dropout_embedding")
     shared |= {name: getattr(config, name) for name in names + dropout}
-    if config.task == "lm":
+    if not find_task(config.task).labelled:
         return LanguageModel(**shared, tied=config.tied)
     return Classifier(
         **shared, num_classes=num_classes, bidirectional=config.bidirectional, pool=config.pool
@@ -74,7 +75,7 @@ def load(path: str | Path, *, device: str = "cpu", engine: str = "auto") -> Load
 
 def read_labels(run: Run) -> tuple[str, ...]:
     """The label names of a classifier's run in the order of its outputs; () otherwise."""
-    if run.config.model.task == "lm":
+    if not find_task(run.config.model.task).labelled:
         return ()
     path = run.file(CORPUS_NAME)
     labels = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path).get("labels")
@@ -124,12 +125,13 @@ def expected_shapes(
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Names and shapes of the weights of the model that `build_model` makes of the same."""
     hidden, embedding = config.hidden_size, config.embedding_size or config.hidden_size
-    directions = 2 if config.bidirectional and config.task != "lm" else 1
+    labelled = find_task(config.task).labelled
+    directions = 2 if config.bidirectional and labelled else 1
     cell = find_cell(config.cell, config.nonlinearity)
     yield "embedding.weight", (vocab_size, embedding)
     layers = parameter_shapes(cell, embedding, hidden, config.num_layers, directions)
     yield from ((f"recurrent.{name}", shape) for name, shape in layers)
-    if config.task != "lm":
+    if labelled:
         width = hidden * directions * (2 if config.pool == "meanmax" else 1)
         yield from (("output.weight", (num_classes, width)), ("output.bias", (num_classes,)))
         return

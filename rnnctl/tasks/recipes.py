@@ -14,9 +14,6 @@ from pydantic import ValidationError
 
 from rnnctl.config import (
     BUNDLED_BUDGET_S,
-    DEFAULT_BUDGET_S,
-    DEFAULT_LEVEL,
-    RECIPES,
     SECTIONS,
     ModelConfig,
     RunConfig,
@@ -27,6 +24,7 @@ from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import find_cell
 from rnnctl.runs import Run
+from rnnctl.tasks.base import find_task
 from rnnctl.tasks.effects import check_effects
 
 # The default learning rates: one table for `train` and for `compare`.
@@ -83,10 +81,11 @@ def default_rate(
     hidden_size: units of a layer. tokens: how many the training will read, None where that is not
     known. Raises UsageError for an unknown cell.
     """
-    recipe = RECIPES.get((task, level), {}).get("training", {})
+    kind = find_task(task)
+    recipe = kind.recipes.get(level, {}).get("training", {})
     rate: float = recipe.get("lr", CAUTIOUS) * find_cell(cell).rate_factor
     rate *= INIT_FACTOR.get((cell, init), 1.0)
-    if task == "lm" and level in ("char", "byte"):
+    if not kind.labelled and level in ("char", "byte"):
         rate *= (hidden_size / REFERENCE_SIZE) ** SIZE_EXPONENT
         if tokens is not None:
             lowest, highest = TOKENS_RANGE
@@ -139,14 +138,15 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
 def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     bench = _bench_recipe(given)
     task = given.get("model", {}).get("task", bench.get("model", {}).get("task", "lm"))
+    kind = find_task(task)
     source = _source_recipe(given, task)
     known = source or bench
-    usual = known.get("tokenizer", {}).get("level", DEFAULT_LEVEL.get(task, "char"))
+    usual = known.get("tokenizer", {}).get("level", kind.level)
     level = given.get("tokenizer", {}).get("level", usual)
     settings: Settings = {section: {} for section in SECTIONS}
     settings["tokenizer"]["level"] = level
-    _merge(settings, RECIPES.get((task, level), {}))
-    if task == "lm" and (given.get("training", {}).get("epochs") or math.inf) <= 1:
+    _merge(settings, kind.recipes.get(level, {}))
+    if not kind.labelled and (given.get("training", {}).get("epochs") or math.inf) <= 1:
         _forget_dropout(settings["model"])
     _merge(settings, bench)
     _merge(settings, source)
@@ -156,7 +156,7 @@ def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
         _set_rate(settings, task, level)
     if all(training.get(name) is None for name in LIMITS):
         bundled = not settings["corpus"].get("sources")
-        training["budget_s"] = BUNDLED_BUDGET_S if bundled else DEFAULT_BUDGET_S.get(task, 75.0)
+        training["budget_s"] = BUNDLED_BUDGET_S if bundled else kind.budget_s
     return settings
 
 
@@ -169,7 +169,8 @@ def leaves_size_open(given: Mapping[str, Mapping[str, Any]], config: RunConfig) 
         name for name, value in given.get("model", {}).items() if value is not None
     }
     training = config.training
-    characters = config.model.task == "lm" and config.tokenizer.level in ("char", "byte")
+    kind = find_task(config.model.task)
+    characters = not kind.labelled and config.tokenizer.level in ("char", "byte")
     by_clock = training.budget_s is not None and not (training.steps or training.epochs)
     return characters and by_clock and not known and training.start_from is None
 
@@ -180,9 +181,9 @@ def _set_rate(settings: Settings, task: str, level: str) -> None:
     steps = training.get("steps")
     tokens = steps * training.get("batch_size", 0) * training.get("bptt", 0) if steps else None
     size = model.get("hidden_size")
-    if (task, level) in RECIPES and isinstance(size, int) and size > 0:
-        init = model.get("init", "good")
-        training["lr"] = default_rate(task, level, model["cell"], size, init=init, tokens=tokens)
+    if level in find_task(task).recipes and isinstance(size, int) and size > 0:
+        cell, init = model.get("cell", "lstm"), model.get("init", "good")
+        training["lr"] = default_rate(task, level, cell, size, init=init, tokens=tokens)
 
 
 def _forget_dropout(model: Settings) -> None:
@@ -223,9 +224,9 @@ def _source_recipe(given: Mapping[str, Mapping[str, Any]], task: str) -> Setting
                 hint=f"leave out {option_of(name)}, or --from",
             )
     model = source.model.model_dump(include={*SHAPE})
-    if source.model.task == "lm":  # a classifier's second direction would have nothing to take
-        model["bidirectional"] = False
-        if task == "lm":
+    if not find_task(source.model.task).labelled:
+        model["bidirectional"] = False  # a classifier's second one would have nothing to take
+        if not find_task(task).labelled:
             model["tied"] = source.model.tied
     return {"tokenizer": source.tokenizer.model_dump(), "model": model}
 
@@ -248,7 +249,8 @@ def settle(config: RunConfig, documents: int) -> RunConfig:
     CLASSIFIER_STEPS steps, 4 to 60 times: more only makes it know them by heart.
     """
     training = config.training
-    if config.model.task == "lm" or training.steps is not None or training.epochs is not None:
+    labelled = find_task(config.model.task).labelled
+    if not labelled or training.steps is not None or training.epochs is not None:
         return config
     wanted = CLASSIFIER_STEPS * training.batch_size / max(1, documents)
     epochs = float(min(60, max(4, math.ceil(wanted))))
@@ -272,9 +274,10 @@ def check(config: RunConfig) -> None:
 
 def _check_task(model: ModelConfig) -> None:
     """UsageError for what a model of that task cannot be, also where a file says so."""
-    if model.task == "lm" and model.bidirectional:
+    labelled = find_task(model.task).labelled
+    if not labelled and model.bidirectional:
         raise UsageError("a language model cannot be bidirectional", hint="say --no-bidirectional")
-    if model.task != "lm" and model.tied:
+    if labelled and model.tied:
         raise UsageError("a classifier cannot be tied", hint="say --no-tied")
 
 

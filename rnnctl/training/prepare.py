@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 
 from rnnctl import machine
@@ -31,9 +30,9 @@ from rnnctl.nn.settling import settle as settle_engine
 from rnnctl.runs import Run, seal
 from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
 from rnnctl.runs.run import TOKENIZER_NAME, config_bytes
-from rnnctl.tasks.classification import ClassificationTask
+from rnnctl.tasks.base import Task, find_task
 from rnnctl.tasks.effects import check_unused
-from rnnctl.tasks.language_model import LanguageModelTask, start_from_frequencies
+from rnnctl.tasks.language_model import check_enough, start_from_frequencies
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.recipes import settle
 from rnnctl.tasks.sizes import choose_size
@@ -56,7 +55,7 @@ class Prepared:
     corpus: Corpus
     tokenizer: Tokenizer
     store: Store
-    task: LanguageModelTask | ClassificationTask
+    task: Task
     arithmetic: Arithmetic
     threads: int
     taken: tuple[str, ...] = ()
@@ -129,13 +128,14 @@ def prepare(
     model = build_model(
         config.model,
         vocab_size=tokenizer.vocab_size,
-        num_classes=len(store.label_names) if config.model.task != "lm" else 0,
+        num_classes=len(store.label_names),
         engine=config.training.engine,
     ).to(arithmetic.device)
     if isinstance(model, LanguageModel) and config.model.init != "torch":
         start_from_frequencies(model, store.split("train").ids)
     taken = transfer(model, source) if source is not None else []
-    task = make_task(config, tokenizer, store, model, arithmetic)
+    work = find_task(config.model.task).load()
+    task = work.begin(config, tokenizer, store, model, arithmetic)
     # Last, when it is certain that there are data for such sizes.
     model.recurrent.engine = _engine(model, config, store, arithmetic, begun)
     return Prepared(
@@ -223,86 +223,6 @@ def threads_of(config: RunConfig) -> int | None:
     """Threads of this process: as asked, or one where several processes share the machine."""
     several = config.training.workers > 1
     return config.training.threads or (1 if several else None)
-
-
-def make_task(
-    config: RunConfig,
-    tokenizer: Tokenizer,
-    store: Store,
-    model: LanguageModel | Classifier,
-    arithmetic: Arithmetic,
-    *,
-    rank: int = 0,
-) -> LanguageModelTask | ClassificationTask:
-    """The task with its training and validation splits. DataError when there is too little."""
-    train, valid = store.split("train"), store.split("valid")
-    workers = config.training.workers
-    if isinstance(model, Classifier):
-        check_labels(store)
-        return ClassificationTask(
-            model,
-            train,
-            valid,
-            config.training,
-            arithmetic,
-            boundary_id=tokenizer.boundary_id,
-            label_names=store.label_names,
-            rank=rank,
-            workers=workers,
-        )
-    check_enough(config, len(train.ids))
-    check_known(config, train, tokenizer)
-    return LanguageModelTask(
-        model,
-        train,
-        valid,
-        config.training,
-        arithmetic,
-        boundary_id=tokenizer.boundary_id,
-        by_document=not train.running and config.training.reset,
-        rank=rank,
-        workers=workers,
-    )
-
-
-def check_labels(store: Store) -> None:
-    """DataError unless the training documents carry at least two different labels."""
-    if len(store.label_names) < 2:
-        found = ", ".join(store.label_names) or "none"
-        raise DataError(
-            f"a classifier needs two labels or more, and the training documents have: {found}",
-            hint="check --label-field, or train a language model with --task lm",
-        )
-
-
-MOST_UNKNOWN = 0.99  # share of unknown tokens from which on a training makes no sense
-
-
-def check_known(config: RunConfig, train: SplitIds, tokenizer: Tokenizer) -> None:
-    """DataError where nearly all tokens are unknown: there is nothing that could be learnt."""
-    if tokenizer.unknown_id is None:
-        return
-    share = float((np.asarray(train.ids[:1_000_000]) == tokenizer.unknown_id).mean())
-    if share < MOST_UNKNOWN:
-        return
-    fewest = config.tokenizer.min_count
-    hint = f"--min-count {fewest} leaves out rare ones; " if fewest else ""
-    raise DataError(
-        f"{100 * share:.1f} % of the training tokens are unknown: hardly any token occurs often "
-        "enough for the vocabulary",
-        hint=f"{hint}use --min-count 1, --level char or --level bpe, or more text",
-    )
-
-
-def check_enough(config: RunConfig, tokens: int) -> None:
-    """DataError unless every parallel stream has at least two tokens to read."""
-    streams = config.training.batch_size
-    if tokens < 2 * streams:
-        raise DataError(
-            f"the training text has {plural(tokens, 'token')}, too few for "
-            f"{plural(streams, 'parallel stream')}",
-            hint=f"use more text, or --batch-size {max(1, tokens // 2)} or less",
-        )
 
 
 def check_same_corpus(run: Run, corpus: Corpus) -> None:

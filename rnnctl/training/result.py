@@ -11,6 +11,7 @@ from rnnctl.errors import word
 from rnnctl.nn.engines import fused_available, threading_layer
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.training import CurvePoint, TrainResult
+from rnnctl.tasks.base import find_task
 from rnnctl.tasks.loading import parameter_count
 from rnnctl.tasks.split_results import Measured
 from rnnctl.training.prepare import Prepared
@@ -27,7 +28,7 @@ def train_result(
     """Everything that is known of the training of the run at `path` when it is over."""
     config, model = prepared.config, prepared.model
     units = counters.documents if prepared.task.counts_documents else counters.tokens
-    use = "classify" if config.model.task != "lm" else "generate"
+    use = find_task(config.model.task).command
     return TrainResult(
         environment=environment(prepared),
         seed=config.training.seed,

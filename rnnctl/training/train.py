@@ -196,7 +196,7 @@ class _Training:
             ended=bool(self.state.counters.stop_reason),
             trivial_nats=prepared.task.trivial_nats,
             cut_share=prepared.store.cut_share,
-            labels=prepared.store.label_names if prepared.config.model.task != "lm" else (),
+            labels=prepared.store.label_names,
             validated=self.validated,
             warnings=tuple(self.warnings),
             notes=prepared.corpus.notes,

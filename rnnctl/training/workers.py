@@ -32,11 +32,12 @@ from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.errors import RunError
 from rnnctl.machine import available_cores, find_arithmetic, set_threads
+from rnnctl.tasks.base import Task, find_task
 from rnnctl.tasks.loading import build_model
 from rnnctl.training.loop import STOPPING, Alone, Loop, TrainingInterrupted
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.parallel import Together, WorkerDiedError, joined, launched
-from rnnctl.training.prepare import Prepared, make_task
+from rnnctl.training.prepare import Prepared
 from rnnctl.training.schedule import Plan, Replay
 from rnnctl.training.state import TrainingState
 from rnnctl.wording import plural
@@ -196,10 +197,11 @@ def follow(rank: int, size: int, store: Any) -> None:
         model = build_model(
             config.model,
             vocab_size=tokenizer.vocab_size,
-            num_classes=len(ids.label_names) if config.model.task != "lm" else 0,
+            num_classes=len(ids.label_names),
             engine=told["engine"],
         ).to(arithmetic.device)
-        task = make_task(config, tokenizer, ids, model, arithmetic, rank=rank)
+        work = find_task(config.model.task).load()
+        task = work.begin(config, tokenizer, ids, model, arithmetic, rank=rank)
         together.agree([0.0])
         replay = None
         if told["progress"] is not None:
@@ -226,11 +228,7 @@ def _ids(config: RunConfig, tokenizer: Tokenizer, path: Path, fingerprint: str) 
     return store
 
 
-def _take_part(config: RunConfig, task: object, together: Together, replay: Replay | None) -> None:
-    from rnnctl.tasks.classification import ClassificationTask
-    from rnnctl.tasks.language_model import LanguageModelTask
-
-    assert isinstance(task, LanguageModelTask | ClassificationTask)
+def _take_part(config: RunConfig, task: Task, together: Together, replay: Replay | None) -> None:
     settings = config.training
     optimizer = make_optimizer(task.model, settings)
     state = TrainingState.begin(task, optimizer, settings)

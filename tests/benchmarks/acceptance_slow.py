@@ -21,7 +21,7 @@ WORDS = (
     "--embedding-size", "200", "--layers", "1", "--tied",
 )  # fmt: skip
 REVIEWS = (
-    "--task", "sentiment", "--embedding-size", "128", "--layers", "1", "--init", "torch",
+    "--task", "classify", "--embedding-size", "128", "--layers", "1", "--init", "torch",
     "--no-bidirectional", "--dropout-embedding", "0", "--dropout-output", "0", "--lr", "2e-3",
     "--batch-size", "32", "--patience", "50", "--max-tokens", "400", "--keep", "tail",
 )  # fmt: skip

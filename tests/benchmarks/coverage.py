@@ -67,7 +67,7 @@ TRAINING = {
         "--hidden-size",
         "96",
     ),
-    "classifier": ("--task", "sentiment", "--cell", "gru", "--hidden-size", "48"),
+    "classifier": ("--task", "classify", "--cell", "gru", "--hidden-size", "48"),
     "independent": (
         "--documents",
         "line",

@@ -75,7 +75,7 @@ def tokenizer_of(case: dict[str, Any], vocabulary: int) -> Tokenizer:
 def make_run(folder: Path, case: dict[str, Any], labels: tuple[str, ...]) -> Path:
     """An untrained run of the sizes of `case`; the same weights on both sides."""
     model = {name: value for name, value in case.items() if name != "level"}
-    task = "sentiment" if labels else "lm"
+    task = "classify" if labels else "lm"
     config = RunConfig(
         tokenizer=TokenizerConfig(level=case["level"]), model=ModelConfig(task=task, **model)
     )

@@ -66,7 +66,7 @@ def main() -> None:
         text.write_bytes((bundled() / "train.txt").read_bytes()[:TEXT_BYTES])
         options = ["--steps", "1", "--no-diagnose", "--overwrite", "--run"]
         reviews = str(bundled("reviews"))
-        classifier = [*RNNCTL, "train", reviews, "--task", "sentiment", *options, f"{runs}/reviews"]
+        classifier = [*RNNCTL, "train", reviews, "--task", "classify", *options, f"{runs}/reviews"]
         whole(classifier)
         training = [*RNNCTL, "train", str(text), *options, f"{runs}/tiny"]
         classify = [*RNNCTL, "classify", f"{runs}/reviews"]

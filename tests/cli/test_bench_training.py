@@ -28,7 +28,7 @@ def test_recall_is_a_classification_by_characters_read_from_the_last_state(
     rnnctl: CommandLine, tmp_path: Path
 ) -> None:
     result = trained(rnnctl, tmp_path / "r", f"task:recall:lag=5,{SIZES}")
-    assert (result["task"], result["level"]) == ("sentiment", "char")
+    assert (result["task"], result["level"]) == ("classify", "char")
     assert result["chance"]["accuracy"] == 0.125
     config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert config["model"]["pool"] == "last"
@@ -72,7 +72,7 @@ def test_a_task_of_the_other_kind_is_an_error_with_a_way_out(
 ) -> None:
     done = rnnctl("train", "task:recall", "--run", tmp_path / "r", *SMALL, "--task", "lm")
     assert done.code == 1
-    assert "task:recall is a corpus for --task sentiment, not for lm" in done.err
+    assert "task:recall is a corpus for --task classify, not for lm" in done.err
     assert "leave --task out" in done.err
 
 

@@ -217,7 +217,7 @@ def test_the_encoding_of_the_training_gives_way_to_utf_8(rnnctl: Command, tmp_pa
     small = ["--hidden-size", 4, "--embedding-size", 4, "--steps", 2, "--no-diagnose", "--quiet"]
     path = tmp_path / "run"
     done = rnnctl(
-        "train", corpus, "--task", "sentiment", "--encoding", "cp1252", "--run", path, *small
+        "train", corpus, "--task", "classify", "--encoding", "cp1252", "--run", path, *small
     )
     assert done.code == 0, done.err
     line = "l'hôtel agréable\n"

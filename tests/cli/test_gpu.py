@@ -42,7 +42,7 @@ def test_a_classifier_is_trained_and_used(rnnctl: CommandLine, tmp_path: Path) -
     table, run = tmp_path / "films.csv", tmp_path / "run"
     table.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
     small = ("--steps", 8, "--hidden-size", 16, "--no-diagnose", "--quiet", "--run", run)
-    done = rnnctl("train", table, "--task", "sentiment", "--device", "cuda", *small)
+    done = rnnctl("train", table, "--task", "classify", "--device", "cuda", *small)
     assert done.code == 0, done.err
     done = rnnctl("classify", run, stdin=b"a good film\na bad film\n")
     assert done.code == 0 and len(done.out.splitlines()) == 2

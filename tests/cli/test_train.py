@@ -66,7 +66,7 @@ def test_a_classifiers_learning_curve_is_of_its_accuracy(
     path = tmp_path / "classifier"
     rows = [f"{w} film number {k},{w}" for k in range(100) for w in ("good", "bad")]
     (tmp_path / "films.csv").write_text("text,label\n" + "\n".join(rows))
-    train = ("train", tmp_path / "films.csv", "--task", "sentiment", "--run", path, *LABELLED)
+    train = ("train", tmp_path / "films.csv", "--task", "classify", "--run", path, *LABELLED)
     assert rnnctl(*train, "--steps", 12).code == 0
 
     def as_older(values: dict[str, Any]) -> Counters:
@@ -203,7 +203,7 @@ def test_a_classifier_from_a_language_model_takes_its_words_and_layers(
     lm, classifier = tmp_path / "lm", tmp_path / "classifier"
     command = ("train", text, "--level", "word", "--run", lm, "--steps", 4, *QUICK, "--layers", 1)
     assert rnnctl(*command, "--no-tied").code == 0
-    command = ("train", reviews, "--task", "sentiment", "--run", classifier, "--from", lm)
+    command = ("train", reviews, "--task", "classify", "--run", classifier, "--from", lm)
     plain = ("--batch-size", 4, "--no-diagnose", "--threads", 1, "--precision", "fp32")
     outcome = rnnctl(
         *command, "--steps", 1, "--lr", "1e-12", *plain
@@ -278,7 +278,7 @@ def test_bad_calls_get_one_clear_error_and_leave_nothing(
 def test_one_label_is_not_enough(rnnctl: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "one.csv"
     path.write_text("text,label\n" + "".join(f"words {n},same\n" for n in range(50)))
-    outcome = rnnctl("train", path, "--task", "sentiment", "--run", tmp_path / "r", "--quiet")
+    outcome = rnnctl("train", path, "--task", "classify", "--run", tmp_path / "r", "--quiet")
     assert outcome.code == 1 and "same" in outcome.err and "label" in outcome.err
     assert not (tmp_path / "r").exists()
 
@@ -290,7 +290,7 @@ def test_what_could_not_be_opened_again_is_not_begun(
     table = tmp_path / "many.csv"
     table.write_text("text,label\n" + "".join(f"words,label of {n % 500}\n" for n in range(2000)))
     command = ("--run", tmp_path / "r", "--quiet", "--steps", 2, *LABELLED)
-    outcome = rnnctl("train", table, "--task", "sentiment", *command)
+    outcome = rnnctl("train", table, "--task", "classify", *command)
     assert outcome.code == 1 and "500 labels are too many" in outcome.err
     names = [tmp_path / f"{n:0100}.txt" for n in range(60)]
     for name in names:
@@ -401,7 +401,7 @@ def test_labels_are_shown_before_training(
     rnnctl: CommandLine, reviews: Path, tmp_path: Path
 ) -> None:
     outcome = rnnctl(
-        "train", reviews, "--task", "sentiment", "--run", tmp_path / "r", "--steps", 2, *LABELLED
+        "train", reviews, "--task", "classify", "--run", tmp_path / "r", "--steps", 2, *LABELLED
     )
     assert "2 labels: bad, good" in outcome.err
 
@@ -436,7 +436,7 @@ def test_labels_in_any_script_are_learnt_shown_and_given(
     rows = [{"text": f"one {k} two", "label": labels[k % 3]} for k in range(60)]
     corpus, run = tmp_path / "reviews.jsonl", tmp_path / "r"
     corpus.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    outcome = rnnctl("train", corpus, "--task", "sentiment", "--run", run, "--steps", 2, *LABELLED)
+    outcome = rnnctl("train", corpus, "--task", "classify", "--run", run, "--steps", 2, *LABELLED)
     assert outcome.code == 0, outcome.err
     assert all(label in outcome.err for label in labels)
     assert rnnctl("classify", run, stdin="one").out.split("\t")[0] in labels
@@ -450,7 +450,7 @@ def test_a_label_with_a_control_character_is_refused_by_its_name(
 ) -> None:
     corpus = tmp_path / "reviews.jsonl"
     corpus.write_text(json.dumps({"text": "a", "label": f"x{character}y"}) + "\n")
-    outcome = rnnctl("train", corpus, "--task", "sentiment", "--run", tmp_path / "r")
+    outcome = rnnctl("train", corpus, "--task", "classify", "--run", tmp_path / "r")
     assert outcome.code == 1
     assert f"(U+{ord(character):04X})" in outcome.err.splitlines()[-3]
     assert "hint: write a space or nothing in its place" in outcome.err

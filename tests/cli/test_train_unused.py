@@ -35,7 +35,7 @@ def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("text.txt", ("--text-field", "foo", "--documents", "line")),
         ("text.txt", ("--keep", "tail", "--max-tokens", 5)),
         ("text.txt", ("--label-field", "foo")),
-        ("table.csv", ("--documents", "line", "--task", "sentiment")),
+        ("table.csv", ("--documents", "line", "--task", "classify")),
         ("parts", ("--split", "10/45/45")),
         ("task:copy:lag=5,train=50,valid=10,test=10", ("--encoding", "latin-1")),
     ],
@@ -55,9 +55,9 @@ def test_what_does_nothing_is_refused(
     ("corpus", "options"),
     [
         ("text.txt", ("--documents", "line", "--max-tokens", 5, "--split", "80/10/10")),
-        ("table.csv", ("--task", "sentiment", "--text-field", "text", "--max-tokens", 9)),
+        ("table.csv", ("--task", "classify", "--text-field", "text", "--max-tokens", 9)),
         ("parts", ("--split", "90/5/5")),
-        ("labels.txt", ("--task", "sentiment", "--label-field", "first-word")),
+        ("labels.txt", ("--task", "classify", "--label-field", "first-word")),
     ],
 )
 def test_what_does_something_is_not(

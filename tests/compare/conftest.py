@@ -89,7 +89,7 @@ def _recall_member(cell: str, init: str, seed: int, draw: np.random.Generator) -
     accuracy = float(np.clip(RECALL[cell, init] + 0.015 * draw.normal(), 0, 1))
     return Member(
         path=f"runs/recall-{cell}-{init}-{seed}", cell=cell, init=init, seed=seed,
-        task="sentiment", level="char", corpus="task:recall:lag=40", fingerprint="r" * 64,
+        task="classify", level="char", corpus="task:recall:lag=40", fingerprint="r" * 64,
         split="test", unit="words", bench="task:recall:lag=40", lag=40, chance=0.125,
         hidden_size=32, embedding_size=32, layers=1, parameters=9000, recurrent_parameters=8448,
         macs_per_token=8192, lr=0.004, tokens_seen=1_000_000, train_seconds=4.0,

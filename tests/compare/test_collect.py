@@ -135,7 +135,7 @@ def test_a_run_becomes_a_member(write_run: WriteRun) -> None:
 
 
 def test_a_bench_task_is_known_by_its_source(write_run: WriteRun) -> None:
-    path = write_run(task="sentiment", sources=("task:recall:lag=20",), quality=0.97)
+    path = write_run(task="classify", sources=("task:recall:lag=20",), quality=0.97)
     member = collect.read_member(path)
     assert (member.bench, member.lag, member.chance) == ("task:recall:lag=20", 20, 0.125)
     assert member.values["accuracy"].estimate == 0.97
@@ -171,7 +171,7 @@ def test_a_kept_measurement_of_another_shape_is_an_error(write_run: WriteRun) ->
     ("change", "said"),
     [
         ({"fingerprint": "b" * 64}, "different corpora"),
-        ({"task": "sentiment", "quality": 0.9}, "their tasks are"),
+        ({"task": "classify", "quality": 0.9}, "their tasks are"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_with_a_reason(
@@ -232,7 +232,7 @@ def test_memories_that_were_not_measured_alike_are_named(
 
 
 def test_bench_runs_may_stand_beside_others(write_run: WriteRun) -> None:
-    recall = write_run("recall", task="sentiment", sources=("task:recall:lag=20",),
+    recall = write_run("recall", task="classify", sources=("task:recall:lag=20",),
                       fingerprint="r" * 64, quality=0.5)  # fmt: skip
     result = experiment.compare_runs([write_run("text"), recall])
     assert [row.name for row in result.rows] == ["lstm good"]
@@ -275,7 +275,7 @@ def test_rows_that_differ_in_more_than_the_seed_are_told_apart(write_run: WriteR
     ]
 
 
-@pytest.mark.parametrize("task", ["lm", "sentiment"])
+@pytest.mark.parametrize("task", ["lm", "classify"])
 @pytest.mark.parametrize("sources", ["corpus.txt", "task:recall:lag=9"])
 def test_what_decides_on_the_result_makes_another_row(
     write_run: WriteRun, task: str, sources: str

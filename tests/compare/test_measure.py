@@ -164,7 +164,7 @@ def test_the_linear_classifier_reads_the_runs_own_labels(
     rows = [f"{word} film number {k},{label}" for k in range(60)
             for word, label in (("great", "yes"), ("awful", "no"))]  # fmt: skip
     (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    path = trained(tmp_path / "reviews.csv", "--task", "sentiment")
+    path = trained(tmp_path / "reviews.csv", "--task", "classify")
     baselines.measure(path)
     (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
     assert row.numbers["accuracy"].estimate == 1.0
@@ -180,7 +180,7 @@ def test_the_linear_classifier_reads_from_the_whole_of_a_long_corpus(
     if order == "sorted by label":
         rows.sort()
     (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    path = trained(tmp_path / "reviews.csv", "--task", "sentiment", "--split", "40/0/60")
+    path = trained(tmp_path / "reviews.csv", "--task", "classify", "--split", "40/0/60")
     monkeypatch.setattr(baselines, "MOST_DOCUMENTS", 24)  # of 48 and 72
     baselines.measure(path)
     (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
@@ -215,7 +215,7 @@ def test_a_baseline_that_fails_is_a_warning_and_is_tried_again(  # type: ignore[
         for word, label in (("great", "yes"), ("awful", "no"))
     )
     text.write_text(content)
-    path = trained(text, "--task", "sentiment")
+    path = trained(text, "--task", "classify")
     monkeypatch.setattr(speed, "measure", lambda *_, **__: [])
     with monkeypatch.context() as patch:
         if fault == "gone":

@@ -149,7 +149,7 @@ def test_early_text_reaches_a_classifiers_answer_through_its_last_state_alone() 
     from rnnctl.cli.options import settings_given
     from rnnctl.tasks.recipes import resolve
 
-    for one in members(Settings(sources=("reviews",), task="sentiment", seeds=1, recall_seeds=1)):
+    for one in members(Settings(sources=("reviews",), task="classify", seeds=1, recall_seeds=1)):
         context = load_command("train").make_context("train", list(one.arguments))
         config = resolve(settings_given(context.params))
         assert (config.model.pool, config.model.bidirectional) == ("last", False)

@@ -132,12 +132,12 @@ def test_of_classifiers_more_accuracy_is_better(grid: Grid) -> None:
     def sentiment(member: Member) -> Member:
         accuracy = 0.88 if member.cell == "gru" else 0.80
         changed = _with(member, accuracy=accuracy + member.seed / 1000, retention_start=0.3)
-        return changed.model_copy(update={"task": "sentiment"})
+        return changed.model_copy(update={"task": "classify"})
 
     said = _said([sentiment(member) for member in grid(recall_seeds=0)])
     assert said["gru-as-well"].outcome == "shown"
     worse = [
-        _with(m, accuracy=0.8 if m.cell == "gru" else 0.88).model_copy(update={"task": "sentiment"})
+        _with(m, accuracy=0.8 if m.cell == "gru" else 0.88).model_copy(update={"task": "classify"})
         for m in grid(recall_seeds=0)
     ]
     assert _said(worse)["gru-as-well"].outcome == "contradicted"
@@ -399,7 +399,7 @@ def test_two_seeds_that_agree_to_the_last_digit_prove_nothing(grid: Grid) -> Non
         _with(m, accuracy=0.83 if m.cell == "gru" else 0.85, reach_1pct=9.0, horizon=4.0)
         for m in grid(3, 0)
     ]
-    labelled = [m.model_copy(update={"task": "sentiment"}) for m in equal]
+    labelled = [m.model_copy(update={"task": "classify"}) for m in equal]
     for members in (equal, labelled):
         for claim, three in (("vanishes", "shown"), ("leaves-out", "shown")):
             assert _said([m for m in members if m.seed < 2])[claim].outcome == "not tested"

@@ -131,7 +131,7 @@ def test_every_task_has_defaults_that_work(name: str) -> None:
     documents = bench_tasks.task_documents(spec)
     assert documents["test"] == []
     labelled = documents["train"][0].label is not None
-    assert labelled == (bench_tasks.trained_as(spec) == "sentiment")
+    assert labelled == (bench_tasks.trained_as(spec) == "classify")
     assert bench_tasks.level(spec) in ("char", "word")
     assert "accuracy" in bench_tasks.chance(spec)
     model = bench_tasks.recipe(spec)["model"]

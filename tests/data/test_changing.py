@@ -103,7 +103,7 @@ def test_a_table_is_kept_only_as_it_was_opened(write, cache, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tables, "_convert", later)
         with pytest.raises(DataError, match=r"t\.csv was changed"):
-            opened(path, cache, task="sentiment")
+            opened(path, cache, task="classify")
     assert not list((cache / "tables").iterdir())
 
 

@@ -147,7 +147,7 @@ def labelled(n, name="t"):
 def test_a_labelled_folder_sorted_by_class(opened, write, tmp_path):
     write("set/train.jsonl.gz", gzip.compress(labelled(200).encode()))
     write("set/test.jsonl", labelled(10, "u") + '{"text": "t 3", "label": "no"}\n')
-    corpus = opened(tmp_path / "set", task="sentiment", split="80/10/10")
+    corpus = opened(tmp_path / "set", task="classify", split="80/10/10")
     found = {s: list(corpus.documents(s)) for s in SPLITS}
     assert corpus.label_names == ("no", "yes")
     counts = {s: Counter(d.label for d in found[s]) for s in SPLITS}
@@ -172,7 +172,7 @@ def test_csv_and_jsonl_and_lines_give_the_same_documents(opened, write):
     found = []
     for source in sources:
         first = {"label_field": "first-word"} if source.suffix == ".data" else {}
-        corpus = opened(source, task="sentiment", split="60/20/20", **first)
+        corpus = opened(source, task="classify", split="60/20/20", **first)
         found.append([[(d.text, d.label) for d in corpus.documents(split)] for split in SPLITS])
         assert corpus.label_names == ("a", "b")
     assert all(other == found[0] for other in found)
@@ -192,7 +192,7 @@ def test_parquet_is_read_through_datasets(opened, tmp_path):
         ),
     )
     data.to_parquet(tmp_path / "t.parquet")
-    corpus = opened(tmp_path / "t.parquet", task="sentiment", split="50/50")
+    corpus = opened(tmp_path / "t.parquet", task="classify", split="50/50")
     assert corpus.label_names == ("low", "mid", "top")
     labels = {d.text: d.label for s in SPLITS for d in corpus.documents(s)}
     assert labels == {f"r {i}": ["low", "mid", "top"][i % 3] for i in range(20)}
@@ -208,7 +208,7 @@ def test_folders_may_be_labels(opened, write, tmp_path):
         for label in ("neg", "pos"):
             for i in range(6):
                 write(f"set/{split}/{label}/{i}.txt", f"{split} {label} {i}\nand more")
-    corpus = opened(tmp_path / "set", task="sentiment")
+    corpus = opened(tmp_path / "set", task="classify")
     assert corpus.label_names == ("neg", "pos")
     assert Counter(d.label for d in corpus.documents("test")) == {"neg": 6, "pos": 6}
     assert all(d.label in d.text for s in SPLITS for d in corpus.documents(s))
@@ -218,7 +218,7 @@ def test_standard_input_is_spooled(opened, cache):
     text = "from a pipe\n" * 100
     corpus = opened("-", stdin=io.BytesIO(text.encode()), split="100/0")
     assert text_of(corpus, "train") == text
-    lines = opened("-", stdin=io.BytesIO(labelled(20).encode()), task="sentiment")
+    lines = opened("-", stdin=io.BytesIO(labelled(20).encode()), task="classify")
     assert lines.label_names == ("no", "yes")
     packed = opened("-", stdin=io.BytesIO(gzip.compress(text.encode())), split="100/0")
     assert text_of(packed, "train") == text
@@ -245,14 +245,14 @@ def test_a_pipe_is_spooled_too(opened, tmp_path):
 
 def test_blank_records_are_left_out_and_counted(opened, write):
     path = write("t.csv", "text,label\na,x\n ,y\n,y\nb,y\n")
-    corpus = opened(path, task="sentiment", split="100/0")
+    corpus = opened(path, task="classify", split="100/0")
     assert sorted(d.text for d in corpus.documents("train")) == ["a", "b"]
     assert corpus.warnings[0].text == "2 records have no text and were left out (lines 3, 4)"
 
 
 def test_one_class_is_not_enough(opened, write):
     with pytest.raises(DataError, match="only the label 'x': a classifier needs two"):
-        opened(write("t.csv", "text,label\na,x\nb,x\n"), task="sentiment")
+        opened(write("t.csv", "text,label\na,x\nb,x\n"), task="classify")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_a_typing_error_in_a_path_is_seen(opened, write):
 
 def test_running_text_has_no_labels(opened, write):
     with pytest.raises(DataError, match="has no labels"):
-        opened(write("t.txt", "To be or not\nthat is it\nall of it\n"), task="sentiment")
+        opened(write("t.txt", "To be or not\nthat is it\nall of it\n"), task="classify")
 
 
 def test_the_fingerprint_follows_the_content_not_the_path(opened, write):
@@ -299,7 +299,7 @@ def test_the_fingerprint_follows_the_content_not_the_path(opened, write):
 
 
 def test_bundled_corpora_are_found_and_opened(cache):
-    for name, task in (("paragraphs", "lm"), ("reviews", "sentiment")):
+    for name, task in (("paragraphs", "lm"), ("reviews", "classify")):
         assert bundled(name).exists()
         corpus = open_corpus(CorpusConfig(), task=task, cache=cache)
         assert not corpus.running
@@ -314,7 +314,7 @@ def test_bundled_corpora_are_found_and_opened(cache):
 @given(data=st.data())
 def test_a_damaged_copy_of_a_table_is_made_again(opened, write, cache, data):
     path = write("t.jsonl", labelled(40))
-    good = texts_of(opened(path, task="sentiment"))
+    good = texts_of(opened(path, task="classify"))
     copies = sorted(p for p in (cache / "tables").rglob("*") if p.is_file())
     target = copies[data.draw(st.integers(0, 50)) % len(copies)]
     content = bytearray(target.read_bytes())
@@ -324,7 +324,7 @@ def test_a_damaged_copy_of_a_table_is_made_again(opened, write, cache, data):
     else:
         content = content[:place]
     target.write_bytes(content)
-    assert texts_of(opened(path, task="sentiment")) == good
+    assert texts_of(opened(path, task="classify")) == good
 
 
 def test_nothing_of_a_table_stays_in_memory(opened, write):
@@ -347,7 +347,7 @@ def test_nothing_of_a_table_stays_in_memory(opened, write):
 def test_the_imdb_folder_just_works(shared_data: Path, tmp_path_factory):
     cache = tmp_path_factory.mktemp("imdb")
     config = CorpusConfig(sources=(str(shared_data / "imdb"),))
-    corpus = open_corpus(config, task="sentiment", cache=cache)
+    corpus = open_corpus(config, task="classify", cache=cache)
     counts = {s: Counter(d.label for d in corpus.documents(s)) for s in SPLITS}
     assert counts["test"] == {"neg": 12_500, "pos": 12_500}
     assert counts["train"] + counts["valid"] == {"neg": 12_500, "pos": 12_500}
@@ -360,7 +360,7 @@ def test_the_imdb_folder_just_works(shared_data: Path, tmp_path_factory):
 def test_labels_that_are_no_classes_are_wondered_at(opened, write):
     for different in (20, 30):
         rows = "".join(f"text {i},number {i % different}\n" for i in range(50))
-        corpus = opened(write("t.csv", "text,label\n" + rows), task="sentiment", split="100/0")
+        corpus = opened(write("t.csv", "text,label\n" + rows), task="classify", split="100/0")
         said = [w.text for w in corpus.warnings if w.code == "many_labels"]
         assert len(said) == (different == 30)
     assert "the 50 training documents have 30 different labels" in said[0]

@@ -27,7 +27,7 @@ def hubbed(tmp_path, monkeypatch, cache):
         path.write_text("".join(record(split, i) for i in range(count)))
     monkeypatch.setattr(hub, "location", lambda name: str(root / name))
 
-    def call(spec, task="sentiment", **options):
+    def call(spec, task="classify", **options):
         return open_corpus(CorpusConfig(sources=(spec,), **options), task=task, cache=cache)
 
     return call

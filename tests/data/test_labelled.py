@@ -34,13 +34,13 @@ def test_labels_are_recognised_where_there_is_no_doubt(content, labels):
 def test_a_story_is_no_labelled_corpus(write, cache):
     config = CorpusConfig(sources=(str(write("story.txt", STORY)),))
     with pytest.raises(DataError, match="'He', 'She', 'Then': are they labels") as caught:
-        open_corpus(config, task="sentiment", cache=cache)
+        open_corpus(config, task="classify", cache=cache)
     assert "--label-field first-word" in caught.value.hint
 
 
 def test_first_words_are_labels_if_somebody_says_so(write, cache):
     config = CorpusConfig(sources=(str(write("t.txt", STORY)),), label_field="first-word")
-    corpus = open_corpus(config, task="sentiment", cache=cache)
+    corpus = open_corpus(config, task="classify", cache=cache)
     assert corpus.label_names == ("He", "She", "Then")
 
 
@@ -49,5 +49,5 @@ def test_labels_may_be_parted_from_their_texts_by_tabs(write, cache):
     path = write("SMSSpamCollection", "".join(f"{x}\t {text}\n" for x, text in lines))
     for field in (None, "first-word"):
         config = CorpusConfig(sources=(str(path),), split="100/0/0", label_field=field)
-        corpus = open_corpus(config, task="sentiment", cache=cache)
+        corpus = open_corpus(config, task="classify", cache=cache)
         assert [(d.label, d.text) for d in corpus.documents("train")] == lines

@@ -1,4 +1,4 @@
-"""Readers and a level of another package: used through every command, without a change in rnnctl.
+"""Readers, a level and a task of another package: used without a change in rnnctl.
 
 ``tests/plugin`` stands for that package.
 """
@@ -42,7 +42,7 @@ def cards(tmp_path: Path) -> Path:
 def test_files_with_a_new_ending(rnnctl: Command, cards: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     for source in (cards, cards.parent):
-        done = rnnctl("train", source, "--task", "sentiment", "--run", run, "--overwrite", *SMALL)
+        done = rnnctl("train", source, "--task", "classify", "--run", run, "--overwrite", *SMALL)
         assert done.code == 0, done.err
     done = rnnctl("classify", run, cards, "--format", "json")
     answers = [json.loads(line) for line in done.out.splitlines()]
@@ -80,3 +80,58 @@ def test_a_new_level(rnnctl: Command, tmp_path: Path, monkeypatch: pytest.Monkey
     again = rnnctl("train", "--resume", run, "--steps", 4, "--no-diagnose", "--quiet")
     assert again.code == 0, again.err
     assert rnnctl("evaluate", run).code == 0
+
+
+def test_a_new_task(
+    rnnctl: Command, cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trained, resumed, used, diagnosed and compared by its name alone."""
+    monkeypatch.delitem(sys.modules, "rnnctl.cli.train", raising=False)  # its options are made anew
+    run, plain = tmp_path / "smoothed", tmp_path / "plain"
+    train = ("train", cards, "--steps", 2, "--no-diagnose", "--quiet")
+    done = rnnctl(*train, "--task", "smoothed", "--run", run, "--format", "json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["task"] == "smoothed"
+    settings = json.loads((run / "config.json").read_text())
+    assert settings["tokenizer"]["level"] == "char" and settings["model"]["hidden_size"] == 6
+    shown = rnnctl("info", run)
+    assert shown.code == 0 and "smoothed" in shown.out
+    more = rnnctl("train", "--resume", run, "--steps", 30, "--no-diagnose", "--format", "json")
+    assert more.code == 0, more.err
+    trained = json.loads(more.out)
+    assert trained["next_command"].startswith("rnnctl classify")
+    judged = rnnctl("evaluate", run, "--format", "json")
+    assert judged.code == 0, judged.err
+    assert json.loads(judged.out)["classification"]["labels"] == ["0", "1"]
+    assert rnnctl("classify", run, stdin="this was good").out.count("\t") == 1
+    diagnosed = rnnctl("diagnose", run, "--preset", "quick", "--format", "json")
+    assert diagnosed.code == 0, diagnosed.err
+    assert json.loads(diagnosed.out)["headline"]["kind"] == "effect_half"
+    small = ("--level", "char", "--hidden-size", 6, "--embedding-size", 4, "--pool", "mean")
+    done = rnnctl(*train, "--task", "sentiment", *small, "--run", plain)
+    assert done.code == 0, done.err
+    compared = rnnctl("compare", run, run, "--format", "json")
+    assert compared.code == 0, compared.err
+    assert json.loads(compared.out)["quality"] == "accuracy"
+    mixed = rnnctl("compare", run, plain, "--format", "json")
+    assert mixed.code != 0 and "smoothed" in mixed.err
+
+
+def test_its_loss_is_the_one_that_is_trained(
+    rnnctl: Command, cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first step's loss is that of softened labels, computed here from the first weights."""
+    monkeypatch.delitem(sys.modules, "rnnctl.cli.train", raising=False)
+    losses = []
+    for task in ("smoothed", "classify"):
+        run = tmp_path / task
+        small = ("--level", "char", "--hidden-size", 4, "--embedding-size", 4)
+        done = rnnctl(
+            "train", cards, "--task", task, *small, "--pool", "last", "--dropout", 0,
+            "--steps", 60, "--lr", 0.02, "--no-diagnose", "--format", "json", "--run", run,
+            "--no-bidirectional", "--quiet",
+        )  # fmt: skip
+        assert done.code == 0, done.err
+        found = [one["classification"] for one in json.loads(done.out)["splits"]]
+        losses.append(found[0]["loss_nats"])
+    assert losses[0] > losses[1] + 0.05  # softened targets keep the answers from being certain

@@ -35,7 +35,7 @@ def objects(**columns: list[object]) -> str:
 def opened(write, cache, tmp_path):
     """Write files, open them (or the folder that holds them) as a corpus."""
 
-    def call(files, *names, task="sentiment", stdin=None, **options) -> Corpus:
+    def call(files, *names, task="classify", stdin=None, **options) -> Corpus:
         for name, content in files.items():
             write(f"set/{name}", content)
         sources = tuple(str(tmp_path / "set" / name) for name in names) or (str(tmp_path / "set"),)
@@ -278,7 +278,7 @@ def test_numbers_and_stars_are_in_their_order(opened, labels):
 
 def test_a_labelled_table_for_a_language_model_is_hinted_at(opened):
     corpus = opened({"a.csv": table(["text", "label"], TEXTS, LABELS)}, "a.csv", task="lm")
-    assert "--task sentiment trains a classifier" in corpus.notes[1]
+    assert "--task classify trains a classifier" in corpus.notes[1]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_the_imdb_archive_as_it_is_unpacked_has_two_classes(opened, write, tmp_p
     write("aclImdb/imdb.vocab", "the\nand\n")
     write("aclImdb/README", "about")
     root = tmp_path / "aclImdb"
-    corpus = opened(root, task="sentiment")
+    corpus = opened(root, task="classify")
     assert corpus.label_names == ("neg", "pos")
     counts = {split: Counter(d.label for d in corpus.documents(split)) for split in SPLITS}
     assert counts["test"] == {"neg": 12, "pos": 12}
@@ -63,11 +63,11 @@ def test_labels_that_one_split_lacks_are_named(opened, write, tmp_path):
     reviews(write, "set/train", ("pos", "neg", "odd"))
     reviews(write, "set/test", ("pos", "neg", "new", "newer"))
     with pytest.raises(DataError, match="test has 2 labels that train lacks: 'new', 'newer'") as it:
-        opened(tmp_path / "set", task="sentiment")
+        opened(tmp_path / "set", task="classify")
     assert "train has 'neg', 'odd', 'pos'" in it.value.message
     assert "--new-labels drop" in it.value.hint
     config = CorpusConfig(sources=(str(tmp_path / "set"),), new_labels="drop")
-    corpus = open_corpus(config, task="sentiment", cache=tmp_path / "cache")
+    corpus = open_corpus(config, task="classify", cache=tmp_path / "cache")
     assert [w.text for w in corpus.warnings] == [
         "24 documents of test with labels that train lacks left out: 'new', 'newer'",
         "train has 1 label that test lacks: 'odd'",
@@ -77,7 +77,7 @@ def test_labels_that_one_split_lacks_are_named(opened, write, tmp_path):
 
 def test_a_folder_that_is_given_may_itself_be_a_label(opened, write, tmp_path):
     reviews(write, "set", ("pos", "neg"))
-    corpus = opened(tmp_path / "set/pos", tmp_path / "set/neg", task="sentiment")
+    corpus = opened(tmp_path / "set/pos", tmp_path / "set/neg", task="classify")
     assert corpus.label_names == ("neg", "pos")
     assert corpus.warnings == ()
 

@@ -95,11 +95,11 @@ def test_headings_wrap_before_cells_do() -> None:
 def test_a_long_path_is_cut_and_nothing_else() -> None:
     """One long name took the room of all other columns, whose headings were cut in two."""
     path = "experiments/2026-11-23/wikitext2-words-lstm-hidden-1024-layers-2-seed-17"
-    rows = [(path, "unfinished", "sentiment", "12,345"), ("runs/b", "finished", "lm", "7")]
+    rows = [(path, "unfinished", "classify", "12,345"), ("runs/b", "finished", "lm", "7")]
     made = table(("run", "state", "task", "steps"), rows, align="lllr")
     text = as_table([made], width=60)
     assert all(len(line) <= 60 for line in text.splitlines())
-    for word in ("unfinished", "sentiment", "12,345", "steps"):
+    for word in ("unfinished", "classify", "12,345", "steps"):
         assert re.search(rf"(^|\s){word}(\s|$)", text, re.MULTILINE), text
     first = [line.split("  ")[0].strip() for line in text.splitlines()[2:]]
     assert "".join(first).startswith(path)

@@ -12,7 +12,7 @@ from rnnctl.tasks.effects import conditions
 from rnnctl.tasks.recipes import resolve
 
 Given = dict[str, dict[str, Any]]
-CLASSIFIER = {"model": {"task": "sentiment"}}
+CLASSIFIER = {"model": {"task": "classify"}}
 CASES: dict[str, tuple[Given, Given]] = {  # option -> where it does nothing, what mends that
     "--vocab-size": ({"tokenizer": {"vocab_size": 5, "level": "byte"}}, {}),
     "--min-count": ({"tokenizer": {"min_count": 50, "level": "bpe"}}, {}),
@@ -21,7 +21,7 @@ CASES: dict[str, tuple[Given, Given]] = {  # option -> where it does nothing, wh
     "--nonlinearity": ({"model": {"nonlinearity": "relu"}}, {"model": {"cell": "rnn"}}),
     "--pool": ({"model": {"pool": "mean"}}, CLASSIFIER),
     "--bidirectional": ({"model": {"bidirectional": True}}, CLASSIFIER),
-    "--tied": ({"model": {"tied": True, "task": "sentiment"}}, {"model": {"task": "lm"}}),
+    "--tied": ({"model": {"tied": True, "task": "classify"}}, {"model": {"task": "lm"}}),
     "--horizon": ({"model": {"horizon": 50}}, {"model": {"init": "chrono"}}),
     "--init": (
         {"model": {"init": "chrono", "horizon": 9, "cell": "rnn"}},

@@ -141,9 +141,9 @@ def test_hostile_files_are_refused(made: Run, kind: str) -> None:
         {"embedding_size": 10**9},
         {"num_layers": 10**9},
         {"hidden_size": 7},
-        {"task": "sentiment"},
+        {"task": "classify"},
         {"cell": "gru"},
-        {"bidirectional": True, "task": "sentiment"},
+        {"bidirectional": True, "task": "classify"},
     ],
 )
 def test_settings_that_do_not_fit_the_weights_are_found_before_a_model_is_built(
@@ -161,8 +161,8 @@ def test_settings_that_do_not_fit_the_weights_are_found_before_a_model_is_built(
         {"num_layers": 3, "cell": "gru"},
         {"cell": "rnn", "tied": True},
         {"hidden_size": 4, "tied": True},
-        {"task": "sentiment", "bidirectional": True, "pool": "meanmax", "num_layers": 2},
-        {"task": "sentiment"},
+        {"task": "classify", "bidirectional": True, "pool": "meanmax", "num_layers": 2},
+        {"task": "classify"},
     ],
 )
 def test_the_shapes_that_are_expected_are_those_of_the_model(change: dict[str, Any]) -> None:
@@ -191,7 +191,7 @@ def test_tensors_of_no_rows_do_not_hide_a_huge_model(made: Run) -> None:
 
 def test_weights_are_taken_over_where_they_fit(made: Run) -> None:
     torch.manual_seed(1)
-    model = build_model(SMALL.model_copy(update={"task": "sentiment"}), vocab_size=5, num_classes=2)
+    model = build_model(SMALL.model_copy(update={"task": "classify"}), vocab_size=5, num_classes=2)
     taken = transfer(model, made)
     saved = safetensors.torch.load_file(made.path / "model.safetensors")
     assert "embedding.weight" in taken and "recurrent.weight_hh_l1" in taken

@@ -65,7 +65,7 @@ def test_the_rate_of_a_training_is_that_of_its_cell_unless_it_is_given() -> None
         ({"training": {"steps": 9}}, False),
         ({"training": {"budget_s": 9.0, "epochs": 1.0}}, False),
         ({"tokenizer": {"level": "word"}}, False),
-        ({"model": {"task": "sentiment"}}, False),
+        ({"model": {"task": "classify"}}, False),
     ],
 )
 def test_the_size_is_open_where_a_budget_alone_can_say_it(

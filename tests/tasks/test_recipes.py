@@ -42,7 +42,7 @@ def test_weights_bring_the_kind_of_their_output_layer(
     assert taken.model.tied is tied
     given = {"training": {"start_from": source}, "model": {"tied": not tied}}
     assert recipes.resolve(given).model.tied is not tied
-    labelled = {"training": {"start_from": source}, "model": {"task": "sentiment"}}
+    labelled = {"training": {"start_from": source}, "model": {"task": "classify"}}
     assert not recipes.resolve(labelled).model.tied
 
 

@@ -65,8 +65,8 @@ def settings(text_file: Path, review_file: Path) -> Callable[..., RunConfig]:
         model: dict[str, Any] = {"hidden_size": 12, "embedding_size": 8, "dropout_output": 0.2}
         corpus: dict[str, Any] = {"sources": (str(text_file),), "split": "80/10/10"}
         tokenizer: dict[str, Any] = {}
-        if kind == "sentiment":
-            model |= {"task": "sentiment"}
+        if kind == "classify":
+            model |= {"task": "classify"}
             training = {"bptt": None} | training
             corpus |= {"sources": (str(review_file),)}
         elif kind == "paragraphs":

@@ -23,7 +23,7 @@ from rnnctl.training.events import Saved
 
 Settings = Callable[..., RunConfig]
 Follow = Callable[..., list[Any]]
-KINDS = ("lm", "sentiment")
+KINDS = ("lm", "classify")
 ALTERATIONS_OF_A_PART = 250
 UNPROTECTED = {"lock"}  # holds nothing but a number for people
 

@@ -27,8 +27,8 @@ from rnnctl.runs import summarize
 
 Settings = Callable[..., RunConfig]
 Same = Callable[[Path, Path], None]
-ALONE = [("lm", 3), ("sentiment", 3), ("paragraphs", 3), ("gru", 2), ("rnn", 2), ("words", 2)]
-TOGETHER = [("lm", 2), ("sentiment", 2), ("gru", 1)]
+ALONE = [("lm", 3), ("classify", 3), ("paragraphs", 3), ("gru", 2), ("rnn", 2), ("words", 2)]
+TOGETHER = [("lm", 2), ("classify", 2), ("gru", 1)]
 PARTS = [(kind, 1, part) for kind, parts in ALONE for part in range(parts)]
 PARTS += [(kind, 2, part) for kind, parts in TOGETHER for part in range(parts)]
 KILLS_OF_A_PART = 10

@@ -113,7 +113,7 @@ def test_a_batch_of_fewer_documents_than_processes_is_counted_by_all_of_them(
     settings: Settings, follow: Follow, tmp_path: Path
 ) -> None:
     """Who counts less is slower, learns at another rate, and waits for the others for ever."""
-    config = without_dropout(settings("sentiment", steps=None, epochs=3, batch_size=239))
+    config = without_dropout(settings("classify", steps=None, epochs=3, batch_size=239))
     follow(config, tmp_path / "one")
     two = config.training.model_copy(update={"workers": 2})
     follow(config.model_copy(update={"training": two}), tmp_path / "two")
@@ -145,7 +145,7 @@ def test_a_process_does_not_outlive_the_leader_that_it_waits_for() -> None:
 def test_with_dropout_the_masks_differ_and_resuming_is_still_exact(
     settings: Settings, follow: Follow, tmp_path: Path
 ) -> None:
-    for kind in ("lm", "sentiment"):
+    for kind in ("lm", "classify"):
         config = settings(kind, steps=8, workers=2)
         follow(config, tmp_path / f"{kind}-whole")
         path = tmp_path / f"{kind}-parts"

@@ -28,8 +28,8 @@ Settings = Callable[..., RunConfig]
 Follow = Callable[..., list[Any]]
 Same = Callable[[Path, Path], None]
 AGAIN = Options(resume=True)
-KINDS = ("lm", "sentiment", "paragraphs", "gru", "rnn", "words")
-FIRST = ("lm", "sentiment", "paragraphs")
+KINDS = ("lm", "classify", "paragraphs", "gru", "rnn", "words")
+FIRST = ("lm", "classify", "paragraphs")
 
 
 def untimed(run: Path) -> list[dict[str, Any]]:

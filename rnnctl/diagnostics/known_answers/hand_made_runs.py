@@ -77,7 +77,7 @@ class HandMade:
             corpus=CorpusConfig(sources=("-",), documents="line"),
             tokenizer=TokenizerConfig(level="word", min_count=1),
             model=ModelConfig(
-                task="sentiment" if self.labels else "lm",
+                task="classify" if self.labels else "lm",
                 cell=self.cell,
                 hidden_size=self.hidden,
                 embedding_size=self.embedding or self.hidden,

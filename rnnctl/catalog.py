@@ -42,7 +42,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "info": ("rnnctl.cli.info:info", "Show what is in a run."),
     "runs": ("rnnctl.cli.runs:runs", "List the runs in a folder and check their files."),
     "selftest": ("rnnctl.cli.selftest:selftest", "Check the measurements on known answers."),
-    "help": ("rnnctl.cli.help:help", "Explain a topic, or a command."),
+    "explain": ("rnnctl.cli.terms:explain", "Say what a word of the reports means."),
+    "help": ("rnnctl.cli.help:help", "Show a page of the documentation, or a command's help."),
 }
 
 # Each attribute is a Cell: one step, and the derivative of one step.
@@ -115,6 +116,7 @@ REPORTS: Final[dict[str, tuple[str, str]]] = {
     "rnnctl.pairs/1": ("rnnctl.reports.inference:blocks", "Minimal pairs."),
     "rnnctl.evaluate/1": ("rnnctl.reports.inference:blocks", "A run measured on a corpus."),
     "rnnctl.diagnostics/1": ("rnnctl.reports.diagnostics:blocks", "The memory panel."),
+    "rnnctl.glossary/1": ("rnnctl.reports.glossary:blocks", "Terms explained."),
     "rnnctl.selftest/1": ("rnnctl.reports.selftest:blocks", "Known answers."),
     "rnnctl.comparison/2": ("rnnctl.reports.comparison:blocks", "Runs compared, and verdicts."),
 }

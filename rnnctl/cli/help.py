@@ -16,7 +16,16 @@ from rnnctl.cli import console
 from rnnctl.errors import UsageError
 
 # Pages in reading order; each is rnnctl/docs/NAME.md and begins with a line "# Title: summary".
-TOPICS = ("guide", "memory", "compare", "corpora", "promises", "extending", "architecture")
+TOPICS = (
+    "guide",
+    "memory",
+    "compare",
+    "corpora",
+    "glossary",
+    "promises",
+    "extending",
+    "architecture",
+)
 
 NameArgument = Annotated[
     list[str] | None,

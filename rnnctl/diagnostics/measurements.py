@@ -57,7 +57,8 @@ class Diagnostic:
     what cannot be measured has a status and a note. `of`: the kinds of model it is measured of by
     default. `numbers`: the scalars of the record that the panel shows, with what they are called;
     `spoken` replaces some of these names for language models. `answer` sums a record up in at most
-    52 characters. `glossary` explains the diagnostic to a reader who does not know it.
+    52 characters. `glossary` explains one of another package to a reader who does not know it;
+    docs/glossary.md explains ours.
     """
 
     title: str
@@ -65,10 +66,10 @@ class Diagnostic:
     short: str
     measure: Callable[[Material, Settings], Measurement]
     numbers: Mapping[str, str]
-    glossary: str
     of: tuple[str, ...] = (LANGUAGE, CLASSIFIER)
     spoken: Mapping[str, str] = field(default_factory=dict)
     answer: Callable[[Measurement], str] = no_answer
+    glossary: str = ""
 
 
 ONE_DIRECTION = "the model reads in both directions: nothing is early for both"
@@ -246,11 +247,6 @@ USE = Diagnostic(
         "overtakes_reference": "context to predict like an n-gram",
     },
     answer=_answer_use,
-    glossary="USE measures how far back text still matters for the prediction. At a random token "
-    "the model's state is replaced, by that after another text (foreign start: how much does wrong "
-    "context hurt?) or by zero (zero start: how much does missing context cost?). The memory "
-    "horizon is the distance after which the loss has come back to within 1 % of perplexity per "
-    "word.",
 )
 FIRST_LAST = Diagnostic(
     title="FIRST→LAST: what the beginning counts",
@@ -265,9 +261,6 @@ FIRST_LAST = Diagnostic(
         "distance": "between the two in the median document",
     },
     answer=_answer_first_last,
-    glossary="FIRST→LAST exchanges the first sentence of a document for that of another one, and "
-    "measures how much worse the last sentence is predicted. It is exactly 0 for a model that has "
-    "forgotten the first sentence by then.",
 )
 EFFECT = Diagnostic(
     title="EFFECT: pull of early evidence",
@@ -286,9 +279,6 @@ EFFECT = Diagnostic(
         "b_near": "effect 4 to 8 words back",
     },
     answer=_answer_effect,
-    glossary="EFFECT puts one of two words (or telling sentences) into a text and measures how "
-    "much the log-odds of the answer move towards it, by distance. It is signed, so that noise "
-    "averages to 0.",
 )
 HOLD = Diagnostic(
     title="HOLD: what the state still holds",
@@ -301,8 +291,6 @@ HOLD = Diagnostic(
         "bits_100": "bits about a word 100 words back",
     },
     answer=_answer_hold,
-    glossary="HOLD plants one of 16 words at random and asks a linear probe, so many words later, "
-    "which one it was. It says what the state contains, not whether the model uses it.",
 )
 REACH = Diagnostic(
     title="REACH: how far back learning gets",
@@ -316,8 +304,6 @@ REACH = Diagnostic(
         "n_slow": "directions that outlive 100 tokens",
     },
     answer=_answer_reach,
-    glossary="REACH is the size of the gradient of one step's loss with respect to the state so "
-    "many tokens earlier, relative to one token earlier. Where it vanishes nothing can be learned.",
 )
 GATES = Diagnostic(
     title="GATES: implied, not measured",
@@ -330,9 +316,6 @@ GATES = Diagnostic(
         "reset_rate": "share of gates that erase (< 0.1)",
     },
     answer=_answer_gates,
-    glossary="GATES turns the mean logarithm of each unit's forget (or keep) gate into a "
-    "time constant: after so many tokens 1/e of a unit's content would be left if nothing else "
-    "acted on it.",
 )
 POSITION = Diagnostic(
     title="POSITION: does place matter?",
@@ -347,6 +330,4 @@ POSITION = Diagnostic(
         "last_opposite_flips": "answers flipped by another end",
     },
     answer=_answer_position,
-    glossary="POSITION moves a sentence of a labelled text through its fifths and measures what it "
-    "adds to the right answer in each. A bag of words has a ratio of exactly 1.",
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from rnnctl.reports import bench, cells, numbers
+from rnnctl.reports import bench, cells, glossary, numbers
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -287,82 +288,25 @@ def because(verdict: Verdict) -> str:
     return found[0].sentence if found else "nothing in this comparison measures it"
 
 
-TERMS: dict[str, tuple[str, str]] = {
-    "bits_per_byte": (
-        "bits per byte",
-        "the model's loss, per byte of text, so that models with different tokens can be "
-        "compared; lower is better",
-    ),
-    "perplexity": ("perplexity", "e to the loss per token; lower is better"),
-    "macro_f1": ("macro-F1", "F1 of each label, averaged over labels; 1 is best"),
-    "horizon": (
-        "memory horizon",
-        "how much text before a word still improves its prediction by about 1 % of perplexity; of "
-        "classifiers, how far from the end a word's influence is halved",
-    ),
-    "gradient_half_life": (
-        "gradient half-life",
-        "how many tokens back the gradient of the loss has halved: how far a model can learn",
-    ),
-    "reach_1pct": ("gradient at 1 %", "how many tokens back 1 % of the gradient is left"),
-    "early_gain_50": (
-        "early gain",
-        "by how many per cent text further than 50 words back lowers the perplexity",
-    ),
-    "first_last": (
-        "FIRST→LAST",
-        "by how many per cent the perplexity of a document's last sentence rises when its first "
-        "sentence is exchanged for another document's",
-    ),
-    "effect_half": (
-        "EFFECT half",
-        "how far back a word stands when its influence on the answer has halved",
-    ),
-    "retention_start": (
-        "first sentence",
-        "the influence of a document's first sentence, relative to its last",
-    ),
-    "first_over_last": (
-        "first / last fifth",
-        "the influence of a sentence in the first fifth of a document, relative to the last fifth",
-    ),
-    "hold_half": (
-        "HOLD half",
-        "how many words later a linear probe finds half as much about a word in the state",
-    ),
-    "tau_p50": (
-        "gates' τ",
-        "time constant: after so many tokens the gates of the median unit leave 37 % of what it "
-        "held",
-    ),
-}
-"""What the columns mean: heading and explanation."""
+TERMS = (
+    "bits_per_byte", "perplexity", "macro_f1", "horizon", "gradient_half_life", "reach_1pct",
+    "early_gain_50", "first_last", "effect_half", "retention_start", "first_over_last",
+    "hold_half", "tau_p50",
+)  # fmt: skip
+"""The numbers whose columns are explained below the tables, in their order."""
 
 
 def terms(result: Comparison) -> list[Block]:
-    """The terms of this report, explained."""
+    """The terms of this report, as the glossary explains them."""
     used = {key for row in result.rows for key in row.numbers}
-    pairs = [pair for key, pair in TERMS.items() if key in used]
-    if result.contrasts:
-        pairs += [
-            ("P(first > second)", "chance that a seed of the first row exceeds one of the second"),
-            (
-                "corrected p",
-                "how often a difference as large would appear if seeds alone made it, corrected "
-                "for the number of tests (Holm); 0.05 or less is significant",
-            ),
-        ]
-    if result.bench:
-        pairs.append(
-            ("recall", "the model reads a symbol, then random ones, and must name the first")
-        )
-    pairs.append(
-        (
-            "seed",
-            "one training with random numbers of its own; intervals over seeds are about cells",
-        )
-    )
-    return [Heading("Terms"), KeyValues(tuple(pairs))]
+    headings = {key: heading for key, heading, _ in (*MAIN["lm"], *MAIN["sentiment"], *EXPLORATORY)}
+    headings["horizon"] = "memory horizon"
+    names = [re.sub(r" \(.*\)$", "", headings[key]) for key in TERMS if key in used]
+    names += ["P(first > second)", "corrected p"] if result.contrasts else []
+    names += ["recall"] if result.bench else []
+    pairs = tuple((name, glossary.plain(glossary.entry(name).summary)) for name in (*names, "seed"))
+    more = "`rnnctl explain TERM` says how each is measured, and what it does not say"
+    return [Heading("Terms"), KeyValues(pairs), Paragraph(more, "hint")]
 
 
 def problems(result: Comparison) -> list[Block]:

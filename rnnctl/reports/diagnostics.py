@@ -29,6 +29,7 @@ from rnnctl.wording import diagnostic, plural, with_unit
 PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
 NO_UNIT = ("ratio", "share")
 LINES, COLUMNS = 24, 80  # of the short report, on a terminal of the usual size
+EXPLAINED = "`rnnctl explain horizon` says what that is."
 MOST_WARNING = 150  # characters of a warning in it
 SPELLING = (
     "the losses on this text leave out the spelling of unknown words, which the loss on the "
@@ -63,7 +64,11 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
     yield _instrument(result)
-    yield Paragraph("`rnnctl compare RUN RUN` says which of several runs remembers more", "hint")
+    yield Paragraph(
+        "`rnnctl explain TERM` explains a word of this report, such as horizon or τ; "
+        "`rnnctl compare RUN RUN` says which of several runs remembers more",
+        "hint",
+    )
 
 
 def brief(result: Result) -> list[Block]:
@@ -84,13 +89,13 @@ def brief(result: Result) -> list[Block]:
         if row.numbers
     )
     last = f"{horizon}. " if measured else ""
-    closing = f"{last}Everything that was measured: --verbose"
+    closing = f"{last}Everything that was measured: --verbose. {EXPLAINED}"
     used = 1 + sum(_height(*pair) for pair in (*facts, *rows)) + _height(closing)
     used += 5 + (_height(horizon) + _height(sentence) if measured else 0)  # with empty lines
     warnings, left = _warnings_that_fit(result, LINES - used)
     if left:
-        closing = f"{plural(left, 'more warning')} and everything that was measured: --verbose"
-        closing = f"{last}{closing}"
+        more = f"{plural(left, 'more warning')} and everything that was measured: --verbose."
+        closing = f"{last}{more} {EXPLAINED}"
     blocks: list[Block] = [*said, KeyValues(facts)]
     if measured:
         blocks += [Paragraph(horizon, "strong"), Paragraph(sentence, "plain")]

@@ -29,7 +29,7 @@ NAMES_OF_COLUMNS = ("columns", "heads", "first", "_COLUMNS", "wanted", "headings
 # Headings that divide a report and name nothing; words of ordinary English.
 PLAIN = {
     "curves", "terms", "by distance", "by place in the text its first fifth to its last",
-    "memory in other measures not tested", "file", "id", "cell", "summary", "expected", "ok", "state",
+    "memory in other measures not tested", "id", "cell", "summary", "expected", "state",
 }  # fmt: skip
 
 

@@ -88,7 +88,7 @@ def _parsed(page: str) -> tuple[Term, ...]:
         if paragraphs and paragraphs[0].startswith("Also: "):
             listed = paragraphs.pop(0).removeprefix("Also: ").removesuffix(".")
             also = tuple(name.strip() for name in listed.split(", "))
-        parts = [match.groups() for one in paragraphs[1:] if (match := _PART.match(one))]
+        parts = [(m[1], m[2]) for one in paragraphs[1:] if (m := _PART.match(one))]
         found.append(
             Term(
                 term=title.removeprefix("### ").strip(),

@@ -83,6 +83,25 @@ Precision = Literal["auto", "fp32", "bf16"]
 Engine = Literal["auto", "torch", "closed", "fused"]
 Decay = Literal["linear", "cosine", "constant"]
 
+
+def _snapshot_numbers(text: str) -> str:
+    """``log``, or numbers of tokens, in order and each once. Raises what pydantic reports."""
+    if text == "log":
+        return text
+    parts = [part.strip().replace("_", "") for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and 0 < len(part) <= 13 for part in parts):
+        raise PydanticCustomError("snapshots", SNAPSHOTS_FORM)
+    return ",".join(map(str, sorted({int(part) for part in parts})))
+
+
+SNAPSHOTS_FORM = "must be log, or numbers of tokens with commas between them, such as 0,10000,50000"
+
+
+def snapshot_tokens(text: str | None) -> tuple[int, ...]:
+    """The numbers of tokens in a setting of snapshots; () of ``log`` and where there are none."""
+    return tuple(map(int, text.split(","))) if text not in (None, "log") else ()
+
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 AboveZero = Annotated[float, Field(gt=0)]
 # Upper bounds are where numbers of other libraries overflow, far beyond what any machine can do.
@@ -366,6 +385,17 @@ class TrainingConfig(Settings):
             "Keep the validation and test text in the run, so that diagnosing it needs no corpus.",
         ),
     ] = True
+    snapshots: Annotated[
+        Annotated[str, AfterValidator(_snapshot_numbers)] | None,
+        Option(
+            RUN,
+            "Keep the weights on the way, for `diagnose RUN --snapshots`: after the first step "
+            "that reaches each of these numbers of training tokens, or (log) each time their "
+            "number has doubled, the last ten times. Initial and last weights are kept as well.",
+            metavar="log|N,N,…",
+            default="none are kept",
+        ),
+    ] = None
     start_from: Annotated[
         str | None,
         Option(
@@ -571,6 +601,7 @@ _PROBLEMS = {
     "missing": "is missing",
     "finite_number": "must be a finite number",
     "listed": "must be {known}",
+    "snapshots": SNAPSHOTS_FORM,
 }
 _EXPECTED = {
     "int": "must be a whole number",

@@ -33,8 +33,9 @@ def describe(run: Run) -> InfoResult:
     """Everything that `info` shows of a run."""
     from rnnctl import machine
     from rnnctl.results.base import Environment
-    from rnnctl.results.training import InfoResult
+    from rnnctl.results.training import InfoResult, SnapshotLine
     from rnnctl.runs import summarize
+    from rnnctl.runs.checkpoints import is_snapshot
 
     training = trained(run)
     return InfoResult(
@@ -46,7 +47,10 @@ def describe(run: Run) -> InfoResult:
         size_bytes=sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file()),
         settings=json.loads(run.config.model_dump_json()),
         files=tuple(sorted(run.current.files)),
-        checkpoints=tuple(sorted(run.current.checkpoints)),
+        checkpoints=tuple(sorted(n for n in run.current.checkpoints if not is_snapshot(n))),
+        snapshots=tuple(
+            SnapshotLine(tokens=one.tokens, step=one.step, name=one.name) for one in run.snapshots()
+        ),
         results=tuple(run.results()),
         training=training,
     )

@@ -139,6 +139,8 @@ def train(
         if warning.code == "not_diagnosed" and (format != "table" or output is not None):
             console.warn(warning.text)
     run_word = word(result.run)
+    if settings.training.snapshots is not None:
+        console.hint(f"`rnnctl diagnose {run_word} --snapshots` measures when memory arises")
     console.hint(
         f"`{result.next_command}` uses it, `rnnctl diagnose {run_word}` measures how much context "
         f"it retains, `rnnctl compare {run_word} RUN…` compares it with other runs"

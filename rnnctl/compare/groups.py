@@ -16,6 +16,7 @@ _NOT_LEARNT = {
     "sources", "split_seed", "encoding", "text_field", "label_field",  # the fingerprint tells
     "task", "cell", "init", "hidden_size", "embedding_size", "num_layers", "level", "lr",  # Member
     "seed", "threads", "workers", "device", "engine", "checkpoint_every_s", "keep_text",
+    "snapshots",
     "schema_version",
 }  # fmt: skip
 """Settings that `recipe` leaves out: they do not change what is learnt, or stand in the member."""

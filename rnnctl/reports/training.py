@@ -173,6 +173,9 @@ def _info(result: InfoResult) -> Iterator[Block]:
         ("checkpoints", ", ".join(result.checkpoints) or NOTHING),
         ("results", ", ".join(result.results) or NOTHING),
     ]
+    if result.snapshots:
+        tokens = ", ".join(f"{one.tokens:,}" for one in result.snapshots)
+        pairs.insert(-1, ("snapshots", f"after {tokens} tokens"))
     yield KeyValues(tuple(pairs))
     if result.training is not None:
         yield Heading("result", 2)

@@ -80,6 +80,14 @@ class TrainResult(Result):
     next_command: str = ""
 
 
+class SnapshotLine(Record):
+    """Weights that were kept on the way of a training."""
+
+    tokens: int = Field(description="trained on by then, repeated readings counted")
+    step: int
+    name: str = Field(description="their folder in checkpoints/")
+
+
 class InfoResult(Result):
     """What is in a run."""
 
@@ -92,6 +100,7 @@ class InfoResult(Result):
     settings: dict[str, Any]
     files: tuple[str, ...]
     checkpoints: tuple[str, ...]
+    snapshots: tuple[SnapshotLine, ...] = ()
     results: tuple[str, ...]
     training: TrainResult | None = None
 

@@ -1,8 +1,15 @@
-"""Checkpoint folders: immutable once there, each with a sealed manifest of its files."""
+"""Checkpoint folders: immutable once there, each with a sealed manifest of its files.
+
+A snapshot, the weights that a run had after so many tokens, is a checkpoint that holds weights and
+nothing else. Its name says how much had been trained on: ``tokens-0000081920-step-000040``. So a
+run tells which snapshots it has without opening one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +24,7 @@ from rnnctl.runs.folders import write_directory
 CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 VALUES_NAME = "state.json"
+_SNAPSHOT = re.compile(r"tokens-(\d{10,16})-step-(\d{6,13})\Z")
 HINT = "`rnnctl train --resume RUN` goes on from the last good checkpoint, if there is one"
 
 
@@ -200,3 +208,64 @@ def _check_names(current: Current, path: Path) -> None:
     missing = {current.newest, current.before, current.best} - {None, *current.checkpoints}
     if missing:
         raise CorruptRunError(f"{path} names a checkpoint without a checksum: {missing}")
+
+
+# -- snapshots -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The weights of `run` after `step` steps and `tokens` tokens, repeated readings counted.
+
+    `digest` stands for the weights: equal ones are equal bit for bit.
+    """
+
+    run: Path
+    tokens: int
+    step: int
+    digest: str
+
+    @property
+    def name(self) -> str:
+        """What the snapshot's folder is called."""
+        return snapshot_name(self.tokens, self.step)
+
+    @property
+    def weights_path(self) -> Path:
+        """The verified weights, a safetensors file. CorruptRunError if they are damaged."""
+        files = check_checkpoint(self.run, self.name, self.digest)
+        if WEIGHTS_NAME not in files:
+            raise CorruptRunError(f"snapshot {self.name} of {self.run} holds no {WEIGHTS_NAME}")
+        return files[WEIGHTS_NAME]
+
+
+def snapshot_name(tokens: int, step: int) -> str:
+    """The name of the folder of a snapshot."""
+    return f"tokens-{tokens:010d}-step-{step:06d}"
+
+
+def is_snapshot(name: str) -> bool:
+    """Whether a checkpoint of that name is a snapshot."""
+    return _SNAPSHOT.match(name) is not None
+
+
+def step_of(name: str) -> int:
+    """After which step the snapshot of that name was taken."""
+    match = _SNAPSHOT.match(name)
+    assert match is not None
+    return int(match[2])
+
+
+def snapshots(run: Path, known: dict[str, str]) -> list[Snapshot]:
+    """The snapshots among the checkpoints that `run` lists (name -> digest), by tokens."""
+    found = [
+        Snapshot(run, int(match[1]), int(match[2]), digest)
+        for name, digest in known.items()
+        if (match := _SNAPSHOT.match(name)) is not None
+    ]
+    return sorted(found, key=lambda one: (one.tokens, one.step))
+
+
+def until(names: Iterable[str], step: int) -> set[str]:
+    """Those names that are snapshots of `step` or before: what is later is taken again."""
+    return {name for name in names if is_snapshot(name) and step_of(name) <= step}

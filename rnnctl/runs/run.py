@@ -23,9 +23,11 @@ from rnnctl.runs.checkpoints import (
     WEIGHTS_NAME,
     Current,
     FileEntry,
+    Snapshot,
     first_problem,
     migrate,
     read_current,
+    snapshots,
     write_current,
 )
 from rnnctl.runs.folders import write_directory
@@ -158,6 +160,14 @@ class Run:
         if WEIGHTS_NAME not in files:
             raise CorruptRunError(f"checkpoint {name} of {self.path} holds no {WEIGHTS_NAME}")
         return files[WEIGHTS_NAME]
+
+    def snapshots(self) -> list[Snapshot]:
+        """The weights that `train --snapshots` kept, from the initial ones on; [] if none.
+
+        Each knows its `tokens`, its `step` and its `weights_path`, which is verified when asked
+        for. ``tasks.loading.load(run, snapshot=…)`` makes a model of one.
+        """
+        return snapshots(self.path, self.current.checkpoints)
 
     def heldout(self, split: str = "valid") -> list[Document]:
         """The documents of `split` ("valid" or "test") that the run keeps; [] if none."""

@@ -21,7 +21,7 @@ from rnnctl.machine import find_device
 from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.recurrent import parameter_shapes
-from rnnctl.runs import Run, seal
+from rnnctl.runs import Run, Snapshot, seal
 from rnnctl.tasks.base import find_task
 
 _MAX_HEADER = 1 << 20
@@ -58,12 +58,21 @@ def build_model(
     )
 
 
-def load(path: str | Path, *, device: str = "cpu", engine: str = "auto") -> Loaded:
-    """Open a run. RunError if it is none or holds no weights, CorruptRunError if it is damaged."""
+def load(
+    path: str | Path,
+    *,
+    device: str = "cpu",
+    engine: str = "auto",
+    snapshot: Snapshot | None = None,
+) -> Loaded:
+    """Open a run. RunError if it is none or holds no weights, CorruptRunError if it is damaged.
+
+    `snapshot`: one of `Run.snapshots()`, whose weights are taken instead of the best ones.
+    """
     run = Run.open(path)
     tokenizer = Tokenizer.load(run.tokenizer_path)
     labels = read_labels(run)
-    weights = read_weights(run.weights_path)
+    weights = read_weights(snapshot.weights_path if snapshot else run.weights_path)
     check_sizes(run, weights, tokenizer.vocab_size, len(labels))
     model = build_model(
         run.config.model, vocab_size=tokenizer.vocab_size, num_classes=len(labels), engine=engine

@@ -19,7 +19,9 @@ from rnnctl.runs.checkpoints import (
     VALUES_NAME,
     WEIGHTS_NAME,
     check_checkpoint,
+    is_snapshot,
     remove_unreferenced,
+    until,
     write_checkpoint,
 )
 from rnnctl.runs.log import LogPosition
@@ -44,7 +46,7 @@ def save_checkpoint(run: Run, state: TrainingState) -> str:
         VALUES_NAME: json.dumps(values).encode("ascii"),
     }
     known[name] = write_checkpoint(run.path, name, files)
-    kept = {name, current.newest, best, _best_of(run, current.newest)} - {None}
+    kept = {name, current.newest, best, _best_of(run, current.newest), *filter(is_snapshot, known)}
     run.commit(
         checkpoints={n: digest for n, digest in known.items() if n in kept},
         newest=name,
@@ -130,7 +132,7 @@ def restore(run: Run, state: TrainingState) -> Restored | None:
             f"no checkpoint of {run.path} is good: {'; '.join(problems)}",
             hint="train again with --overwrite, or bring the files back from a copy",
         )
-    run.commit(log_bytes=0, log_crc=0)
+    run.commit(checkpoints=_not_after(run, 0), log_bytes=0, log_crc=0)
     run.log_file.rewind(LogPosition())
     return None
 
@@ -147,14 +149,21 @@ def _load(run: Run, name: str, state: TrainingState) -> None:
         raise CorruptRunError(f"{files[VALUES_NAME]} names a place outside the log")
     state.load(weights, tensors, values)
     state.best = best_weights
-    _go_back_to(run, name, _chosen(state, best), LogPosition(size, crc))
+    _go_back_to(run, name, _chosen(state, best), LogPosition(size, crc), state.counters.step)
 
 
-def _go_back_to(run: Run, name: str, best: str | None, position: LogPosition) -> None:
+def _not_after(run: Run, step: int) -> dict[str, str]:
+    """The checkpoints of a run without the snapshots of later steps, which are taken again."""
+    known = run.current.checkpoints
+    kept = until(known, step)
+    return {name: digest for name, digest in known.items() if name in kept or not is_snapshot(name)}
+
+
+def _go_back_to(run: Run, name: str, best: str | None, position: LogPosition, step: int) -> None:
     """Vouch for less before anything is cut off, so that a kill in between does no harm."""
     newer = {run.current.newest} - {name}
     before = None if newer else run.current.before
-    kept = {k: d for k, d in run.current.checkpoints.items() if k not in newer}
+    kept = {k: d for k, d in _not_after(run, step).items() if k not in newer}
     run.commit(
         newest=name,
         before=before,

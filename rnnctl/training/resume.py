@@ -54,6 +54,13 @@ def resumed(
         # A corpus may have moved: whether it is the same is told by its content when it is read.
         _refuse(path, (change for change in found if change[0] != "sources"))
     notes = list(options.notes)
+    if any(name == "snapshots" for name, _, _ in changes):
+        text = (
+            f"--snapshots {config.training.snapshots}: from here on; of the tokens that were read "
+            "before, no further weights can be kept"
+        )
+        notes.append(Warning_(code="snapshots_changed", text=text))
+        changes = [change for change in changes if change[0] != "snapshots"]
     if changes:
         text = ", ".join(f"{option_of(n)} {new} instead of {old}" for n, old, new in changes)
         text = f"goes on with {text}: not what it would have become without the change"

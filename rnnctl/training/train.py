@@ -46,6 +46,7 @@ from rnnctl.training.prepare import (
 )
 from rnnctl.training.result import train_result
 from rnnctl.training.schedule import Plan, Replay
+from rnnctl.training.snapshots import Keeper, check_reached
 from rnnctl.training.state import TrainingState
 from rnnctl.training.workers import crowded, team
 
@@ -96,6 +97,9 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
         given=options.given,
         size_is_open=options.size_is_open,
     )
+    counts_tokens = not prepared.task.counts_documents
+    epoch = prepared.task.units_per_epoch if counts_tokens else None
+    check_reached(prepared.config.training, epoch)
     run = old or Run.create(
         path,
         prepared.config,
@@ -143,6 +147,7 @@ class _Training:
         settings, task = prepared.config.training, prepared.task
         self.state = TrainingState.begin(task, make_optimizer(task.model, settings), settings)
         self.team: Together | Alone = Alone()
+        self.keeper = Keeper(run, settings)
         replay = None if options.reschedule else read_schedule(run)
         self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, replay)
         self.warnings = [*options.notes, *prepared.corpus.warnings]
@@ -208,11 +213,14 @@ class _Training:
         with team(self.prepared, self.plan.replay) as self.team:
             if isinstance(self.team, Together):
                 self.team.share(self.state)
+            self.keeper.begin(self.state)
             try:
                 for event in Loop(self.state, self.plan, self._save, stop, self.team).run():
                     record = log_record(event)
                     if record is not None:
                         self.run.append_log(record)
+                    if isinstance(event, events.Step):
+                        self.keeper.after_step(self.state)
                     if isinstance(event, events.Advice):
                         self._warn(event.code, event.text)
                     yield event
@@ -221,6 +229,8 @@ class _Training:
             except TrainingInterrupted:
                 self._save(self.state)
                 raise
+            if missed := self.keeper.end(self.state):
+                self._warn("snapshots_not_reached", missed)
             self._save(self.state)
 
     def _probe(self, probe: Probe, step: int) -> Iterator[Event]:

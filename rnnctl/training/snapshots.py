@@ -23,7 +23,7 @@ from rnnctl.training.state import TrainingState, snapshot
 from rnnctl.wording import plural
 
 MOST_DOUBLINGS = (
-    10  # that `log` keeps, beside the initial weights; the last weights are one of them
+    10  # that `log` keeps beside the initial weights
 )
 
 

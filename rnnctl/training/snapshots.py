@@ -22,9 +22,7 @@ from rnnctl.runs.checkpoints import (
 from rnnctl.training.state import TrainingState, snapshot
 from rnnctl.wording import plural
 
-MOST_DOUBLINGS = (
-    10  # that `log` keeps beside the initial weights
-)
+MOST_DOUBLINGS = 10  # that `log` keeps beside the initial weights
 
 
 class Keeper:

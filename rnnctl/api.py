@@ -37,7 +37,7 @@ from rnnctl.inference.session import Session
 from rnnctl.inference.training_text import by_document
 from rnnctl.machine import set_threads
 from rnnctl.results.diagnostics import DiagnosticsResult
-from rnnctl.results.inference import ClassifiedText, GenerateResult, ScoreResult
+from rnnctl.results.inference import ClassifiedText, ExportResult, GenerateResult, ScoreResult
 from rnnctl.results.training import TrainResult
 from rnnctl.tasks.loading import Loaded
 from rnnctl.tasks.loading import load as open_run
@@ -191,6 +191,18 @@ class Model:
             )
         given = None if text is None else read_text(self._loaded, str(text))
         return diagnose(self._loaded, names=names, preset=preset, text=given, seed=seed)
+
+    def export(
+        self, path: str | Path, *, int8: bool = False, overwrite: bool = False
+    ) -> ExportResult:
+        """Write the model as an ONNX file, with tokenizer.json and README.md beside it.
+
+        As `rnnctl export`. Raises MissingExtraError without onnx, UsageError for files that are
+        there already.
+        """
+        from rnnctl.inference.export import export
+
+        return export(self._loaded, Path(path), int8=int8, overwrite=overwrite)
 
     @cached_property
     def _scorer(self) -> Scorer:

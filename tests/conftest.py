@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -126,7 +126,8 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
 
     ``make_run("some text", level="word", cell="gru")`` is a language model,
     ``make_run("some text", labels=("bad", "good"))`` a classifier. `running=False` makes it one
-    that knows documents; further settings are those of the model.
+    that knows documents; `heldout` are texts and labels of its test part; further settings are
+    those of the model.
     """
 
     def make(
@@ -138,15 +139,18 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         max_tokens: int | None = None,
         vocab_size: int | None = None,
         scale: float = 3.0,
+        heldout: Sequence[tuple[str, str | None]] = (),
         **model: Any,
     ) -> Path:
         import safetensors.torch
         import torch
 
         from rnnctl.config import CorpusConfig, ModelConfig, RunConfig, TokenizerConfig
+        from rnnctl.data.documents import Document
         from rnnctl.data.tokenizers import train_tokenizer
         from rnnctl.data.tokenizers.serialization import to_bytes
         from rnnctl.runs import Run
+        from rnnctl.runs.heldout import pack
         from rnnctl.tasks.loading import build_model
 
         sizes = {"hidden_size": 12, "embedding_size": 8, **model}
@@ -166,6 +170,9 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
             "corpus.json": json.dumps(facts).encode(),
             "model.safetensors": safetensors.torch.save(weights),
         }
+        if heldout:
+            documents = [Document(text, label, "") for text, label in heldout]
+            files["heldout.jsonl.gz"] = pack([("test", running and not labels, documents)])
         Run.create(path, config, files=files)
         return path
 

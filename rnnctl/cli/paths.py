@@ -21,7 +21,13 @@ from typing import Any
 from rnnctl.errors import UsageError
 
 _PLACES = re.compile(r"\b(?:RUN|CORPUS|FILE|DIR|FOLDER)\b")
-_WRITTEN = ("output", "html", "plot", "state_out")  # parameters that name files to be written
+_WRITTEN = (
+    "output",
+    "html",
+    "plot",
+    "state_out",
+    "onnx",
+)  # parameters that name files to be written
 _MAY_BE_EMPTY = ("prompt", "train")
 
 

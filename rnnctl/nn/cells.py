@@ -50,6 +50,7 @@ __all__ = [
     "RNN_TANH",
     "Cell",
     "LayerWeights",
+    "OnnxForm",
     "Parts",
     "State",
     "find_cell",
@@ -232,6 +233,23 @@ class LayerWeights(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class OnnxForm:
+    """The ONNX operator that computes a cell, and how its weights stand there.
+
+    `order` says which of our row blocks comes first, second, … in the operator's; `activations`
+    are those of one direction, () for the operator's own; `attributes` are passed on. `has_int8`:
+    whether onnxruntime has one for weights of one byte. The operators are those of
+    https://onnx.ai/onnx/operators (RNN, LSTM, GRU).
+    """
+
+    operator: str
+    order: tuple[int, ...]
+    activations: tuple[str, ...] = ()
+    attributes: Mapping[str, int] = field(default_factory=dict, hash=False)
+    has_int8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """Everything that is particular to one kind of cell. Only the first eleven fields are needed.
 
@@ -246,6 +264,8 @@ class Cell:
     what is added is what is not kept. `meanings` says of a gate what it does when it is open.
 
     Speed: `stock` is the name of PyTorch's own kernel in `torch`, None where there is none.
+
+    Export: `onnx` is its form in ONNX, None where there is none: then it cannot be exported.
 
     Training: `rate_factor` is the learning rate that suits the cell, relative to the LSTM's.
 
@@ -270,6 +290,7 @@ class Cell:
     title: str = ""
     meanings: Mapping[str, str] = field(default_factory=dict, hash=False)
     stock: str | None = None
+    onnx: OnnxForm | None = None
     rate_factor: float = 1.0
     color: str = "#7f3c8d"
     dash: tuple[int, ...] = (6, 2, 1, 2)
@@ -348,6 +369,7 @@ RNN_RELU = Cell(
     push=rnn_push,
     title="RNN",
     stock="rnn_relu",
+    onnx=OnnxForm("RNN", order=(0,), activations=("Relu",)),
     rate_factor=0.5,
     color="#d55e00",
     dash=(2, 2),
@@ -367,6 +389,7 @@ RNN_TANH = Cell(
     push=rnn_push,
     title="RNN",
     stock="rnn_tanh",
+    onnx=OnnxForm("RNN", order=(0,), activations=("Tanh",)),
     rate_factor=0.5,
     color="#d55e00",
     dash=(2, 2),
@@ -392,6 +415,7 @@ LSTM = Cell(
         "output": "open: the cell is shown to the rest of the network",
     },
     stock="lstm",
+    onnx=OnnxForm("LSTM", order=(0, 3, 1, 2), has_int8=True),  # i, o, f, c: c is the candidate
     color="#3d8fd1",
     dash=(1, 0),
     markers=("circle", "diamond"),
@@ -414,6 +438,8 @@ GRU = Cell(
         "reset": "shut: the candidate is computed as if there were no past",
     },
     stock="gru",
+    # Keep is called z; the reset gate acts after the product, as here.
+    onnx=OnnxForm("GRU", order=(1, 0, 2), attributes={"linear_before_reset": 1}),
     rate_factor=0.5,
     color="#009e73",
     dash=(5, 3),

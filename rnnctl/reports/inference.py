@@ -1,4 +1,4 @@
-"""`generate`, `score`, `evaluate` and `pairs` as blocks."""
+"""`generate`, `score`, `evaluate`, `pairs` and `export` as blocks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from rnnctl.reports.numbers import fixed, number, percent
 from rnnctl.results.base import Classification, Estimate, LanguageModelLoss, Result
 from rnnctl.results.inference import (
     EvaluateResult,
+    ExportResult,
     GenerateResult,
     PairGroup,
     PairsResult,
+    Quantised,
     Sample,
     ScoredText,
     ScoreResult,
@@ -29,6 +31,8 @@ def blocks(result: Result) -> list[Block]:
         return _scored(result)
     if isinstance(result, PairsResult):
         return _paired(result)
+    if isinstance(result, ExportResult):
+        return _exported(result)
     assert isinstance(result, EvaluateResult)
     return _evaluated(result)
 
@@ -240,3 +244,40 @@ def _mean(value: Estimate) -> str:
     low, high = value.ci95
     ends = "" if low is None or high is None else f" [{fixed(low, 2)}, {fixed(high, 2)}]"
     return fixed(value.estimate, 2) + ends
+
+
+def _exported(result: ExportResult) -> list[Block]:
+    model, *beside = result.files
+    facts = [("model", model), ("beside it", ", ".join(beside))]
+    facts += [
+        ("size", _size(result.bytes)),
+        ("input", "; ".join(f"{name} ({axes})" for name, axes in result.inputs.items())),
+        ("output", "; ".join(f"{name} ({axes})" for name, axes in result.outputs.items())),
+        ("operators", f"ONNX opset {result.opset}"),
+    ]
+    if result.difference is not None:
+        equal = f"equal to the run within {result.difference:.0e} of the largest output"
+        facts.append(("checked", f"{result.checked_with}: {equal}"))
+    if result.quantised is not None:
+        facts += _quantised(result.quantised)
+    made: list[Block] = [KeyValues(tuple(facts))]
+    return made + [Paragraph(warning.text, kind="warning") for warning in result.warnings]
+
+
+def _quantised(found: Quantised) -> list[tuple[str, str]]:
+    facts = [("as float32", _size(found.bytes_float32))]
+    if found.stays_float32:
+        facts.append(("stays float32", f"{found.stays_float32}: onnxruntime has no int8 for them"))
+    if found.float32 is None or found.int8 is None:
+        return facts
+    count = number(found.n, 12)
+    if found.measure == "accuracy":
+        before, after, on = percent(found.float32, 2), percent(found.int8, 2), "documents"
+    else:
+        before, after, on = fixed(found.float32, 4), fixed(found.int8, 4), "tokens"
+    said = f"{after}; float32 {before}; {count} {on} of the run's {found.part} part"
+    return [*facts, (f"int8 {found.measure}", said)]
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.1f} kB"

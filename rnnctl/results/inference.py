@@ -1,4 +1,4 @@
-"""What `generate`, `score` and `evaluate` return. `classify` answers line by line instead."""
+"""What `generate`, `score`, `evaluate` and `export` return. `classify` answers line by line."""
 
 from __future__ import annotations
 
@@ -136,3 +136,33 @@ class PairsResult(Result):
     unknown: int = Field(0, description="pairs with a token that the model does not know")
     baseline: str = Field("", description="the n-gram model beside it, in words")
     problems: tuple[PairProblem, ...] = ()
+
+
+class Quantised(Record):
+    """What weights of one byte cost, on the same held-out text in onnxruntime."""
+
+    bytes_float32: int = Field(description="size of the same model with weights of four bytes")
+    stays_float32: str = Field("", description="what onnxruntime has no int8 operator for")
+    measure: Literal["accuracy", "nats per token", ""] = ""
+    part: str = Field("", description="of the corpus: test or valid")
+    n: int = Field(0, description="documents, or tokens")
+    float32: float | None = Field(None, description="None where the run keeps no held-out text")
+    int8: float | None = None
+
+
+class ExportResult(Result):
+    """A run written as an ONNX graph, and how well onnxruntime agrees with the run."""
+
+    schema_id: Literal["rnnctl.export/1"] = "rnnctl.export/1"
+    run: str
+    files: tuple[str, ...] = Field(description="the graph, tokenizer.json, README.md")
+    bytes: int = Field(description="size of the graph")
+    opset: int = Field(description="version of ONNX's operators")
+    inputs: dict[str, str] = Field(description="name -> axes")
+    outputs: dict[str, str] = Field(description="name -> axes")
+    difference: float | None = Field(
+        description="largest difference between onnxruntime's outputs and the run's own, as a "
+        "share of the largest output (of 1 where all are smaller); None: not compared"
+    )
+    checked_with: str = Field("", description="onnxruntime and its version")
+    quantised: Quantised | None = Field(None, description="with --int8")

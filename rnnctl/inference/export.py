@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -124,8 +125,12 @@ def _check_free(path: Path, overwrite: bool) -> None:
         )
     for folder in path.absolute().parents:
         if folder.exists():
-            if not folder.is_dir():
-                raise StorageError(f"cannot write {path}: {folder} is no folder")
+            if not folder.is_dir() or not os.access(folder, os.W_OK):
+                what = "not writable" if folder.is_dir() else "no folder"
+                raise StorageError(
+                    f"cannot write {path}: {folder} is {what}",
+                    hint="choose another place with --onnx; nothing was changed",
+                )
             return
 
 

@@ -104,6 +104,11 @@ class ExactModel:
         (gradient,) = torch.autograd.grad(loss, leaf)
         return gradient
 
+    @torch.no_grad()
+    def log_chances(self, outputs: Tensor) -> Tensor:
+        """(B, V) log-probabilities of the next token, or of the labels, from `outputs` (B, H)."""
+        return self._logits(outputs).log_softmax(-1)
+
     def _logits(self, outputs: Tensor) -> Tensor:
         if isinstance(self.model, Classifier):
             parts = self.model.output.in_features // outputs.shape[-1]

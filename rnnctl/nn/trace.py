@@ -90,15 +90,16 @@ class Trace:
         `h` (and `c`): (L, T, B, H), with respect to an independent perturbation added to that
         state coordinate after step t, the direct way to the output at t included; every lag from
         one backward pass. `inputs`: (T, B, E), with respect to the bottom layer's inputs.
+
+        Of a trace of one text (B = 1) many gradients can be asked for at once, one a column.
         """
         per_layer: list[Parts] = []
         gradient = output_gradients
         for layer in reversed(self.layers):
             record: list[Parts] = []
             extra: list[Tensor | None] = [gradient] + [None] * (len(self.cell.state_names) - 1)
-            dx, _, _ = pull_steps(
-                self.cell, layer.factors, extra, layer.weights.w_hh, self._keep, record
-            )
+            factors = tuple(part.expand(-1, gradient.shape[1], -1) for part in layer.factors)
+            dx, _, _ = pull_steps(self.cell, factors, extra, layer.weights.w_hh, self._keep, record)
             per_layer.append(tuple(torch.stack(parts[::-1]) for parts in zip(*record, strict=True)))
             gradient = dx @ layer.weights.w_ih
         result = {

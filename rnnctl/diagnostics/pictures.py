@@ -1,0 +1,288 @@
+"""What is to be seen of runs along one text, measured for a page or as data.
+
+Which words moved which prediction, in two ways:
+
+* *left out*: the text is read again without the word. Exact, and says in which direction.
+* *gradient*: the length of the derivative of a word's log-probability with respect to the input
+  vectors of an earlier word, as a share of all earlier words. This is the connectivity of Madsen,
+  "Visualizing memorization in RNNs" (Distill 2019), for whole words instead of tokens.
+
+Axes: T tokens, W words, N targets at once, E embedding, H hidden, L layers, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnctl.data.batches import NO_TARGET
+from rnnctl.data.documents import Document
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.data.tokenizers.base import BOUNDARY_ID
+from rnnctl.diagnostics.text import heldout
+from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.errors import DataError, RunError, UsageError
+from rnnctl.inference.environment import environment
+from rnnctl.nn.models import LanguageModel
+from rnnctl.nn.trace import Trace
+from rnnctl.results.base import Warning_
+from rnnctl.results.pictures import Influence, Pictures, SeenRun, SeenWord
+from rnnctl.tasks.loading import Loaded
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+WORD = re.compile(r"\s*\S+")
+MOST_WORDS, MOST_TOKENS = 72, 360
+"""Of a held-out passage."""
+LONGEST_WORDS, LONGEST_TOKENS = 160, 900
+"""Of a text that is asked for."""
+AT_ONCE = 1 << 24
+"""Numbers of a gradient that exist at once, 8 bytes each."""
+GUESSES = 4
+FAR = 8
+"""Words from which on a word is far back."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A text as one run reads it: ids (T,), and the word (T,) that each token belongs to."""
+
+    ids: Ids
+    owner: Ids
+    pieces: tuple[str, ...]
+
+    @property
+    def inputs(self) -> Ids:
+        """(T,) what stands before each token; before the first one, the document's start."""
+        return np.concatenate([[BOUNDARY_ID], self.ids[:-1]])
+
+
+def words_of(text: str) -> tuple[SeenWord, ...]:
+    """The words of a text, each with the whitespace before it; what is behind the last is cut."""
+    found = WORD.findall(text)
+    return tuple(SeenWord(space=one[: len(one) - len(one.lstrip())], text=one.lstrip())
+                 for one in found)  # fmt: skip
+
+
+def reading(tokenizer: Tokenizer, words: Sequence[SeenWord]) -> Reading:
+    """The words as tokens; a token belongs to the first word that ends behind its beginning."""
+    parts = [word.space + word.text for word in words]
+    text = "".join(parts)
+    ids = tokenizer.encode(text).astype(np.int64)
+    starts = tokenizer.spans(text, ids)[:, 0]
+    ends = np.cumsum([len(part.encode("utf-8")) for part in parts])
+    owner = np.minimum(np.searchsorted(ends, starts, side="right"), len(parts) - 1)
+    pieces = tuple(tokenizer.token_text(int(token)) for token in ids)
+    return Reading(ids, owner.astype(np.int64), pieces)
+
+
+# -- the text -------------------------------------------------------------------------------------
+
+
+def passage(loaded: Loaded) -> str:
+    """A passage of the run's held-out text, from the beginning of a paragraph on.
+
+    Raises DataError where the run keeps none.
+    """
+    found = heldout(loaded)
+    if found.running:
+        text = "".join(document.text for document in found.documents)[:20_000]
+        return text[_beginning(text) :]
+    return _long_enough(found.documents)
+
+
+def _beginning(text: str) -> int:
+    for sign in ("\n\n", "\n", ". "):
+        at = text.find(sign, 0, len(text) // 2)
+        if at >= 0:
+            return at + len(sign)
+    return 0
+
+
+def _long_enough(documents: Sequence[Document]) -> str:
+    """The first document that fills the picture, or else the longest of the first ones."""
+    some = documents[:200]
+    full = (document.text for document in some if len(document.text.split()) >= MOST_WORDS)
+    return next(full, None) or max((one.text for one in some), key=lambda text: len(text.split()))
+
+
+def _cut(
+    words: Sequence[SeenWord], runs: Sequence[Loaded], most_words: int, most_tokens: int
+) -> tuple[SeenWord, ...]:
+    """The first words, as many as every run reads in few enough tokens."""
+    kept = len(words[:most_words])
+    for run in runs:
+        owner = reading(run.tokenizer, words[:kept]).owner
+        kept = min(kept, int(owner[most_tokens]) if len(owner) > most_tokens else kept)
+    return tuple(words[: max(1, kept)])
+
+
+# -- the pictures ---------------------------------------------------------------------------------
+
+
+def pictures(runs: Sequence[Loaded], text: str | None = None) -> Pictures:
+    """Read `text`, or a passage of the first run's held-out text, with every run.
+
+    Each run reads from an empty state. Raises UsageError for a text without two words, RunError
+    for a run that is no language model or reads in both directions.
+    """
+    for run in runs:
+        _check(run)
+    own = text is not None
+    words = words_of(passage(runs[0]) if text is None else text)
+    if len(words) < 2:
+        raise (UsageError if own else DataError)(
+            "there are no two words to show", hint="write a longer text after --show"
+        )
+    most = (LONGEST_WORDS, LONGEST_TOKENS) if own else (MOST_WORDS, MOST_TOKENS)
+    kept = _cut(words, runs, *most)
+    warnings = ()
+    if own and len(kept) < len(words):
+        said = f"the text has {len(words):,} words; the first {len(kept):,} are shown"
+        warnings = (Warning_(code="CUT", text=said),)
+    names = _names(runs)
+    seen = tuple(_seen(run, name, kept) for run, name in zip(runs, names, strict=True))
+    return Pictures(
+        environment=environment(runs[0], "float32, derivatives in float64"),
+        warnings=warnings,
+        text="".join(word.space + word.text for word in kept),
+        source="--show" if own else f"held-out text of {runs[0].run.path.name}",
+        words=kept,
+        runs=seen,
+        focus=_focus(seen),
+    )
+
+
+def _check(run: Loaded) -> None:
+    if not isinstance(run.model, LanguageModel):
+        raise RunError(f"{run.run.path} is no language model", hint="name one that is")
+
+
+def _names(runs: Sequence[Loaded]) -> list[str]:
+    """The folders' names, and as much of their paths as tells them apart."""
+    paths = [run.run.path.resolve().parts for run in runs]
+    for size in range(1, max(map(len, paths)) + 1):
+        names = ["/".join(parts[-size:]) for parts in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{run.run.path} ({k})" for k, run in enumerate(runs, 1)]
+
+
+def _seen(run: Loaded, name: str, words: Sequence[SeenWord]) -> SeenRun:
+    read = reading(run.tokenizer, words)
+    settings = run.config.model
+    return SeenRun(
+        path=str(run.run.path),
+        name=name,
+        cell=settings.cell,
+        level=run.config.tokenizer.level,
+        hidden=settings.hidden_size,
+        layers=settings.num_layers,
+        tokens=read.pieces,
+        owner=tuple(read.owner.tolist()),
+        influence=influence(run, read, len(words)),
+    )
+
+
+def influence(run: Loaded, read: Reading, words: int) -> Influence:
+    """How much each of so many words moved the prediction of every later one."""
+    model = run.model
+    assert isinstance(model, LanguageModel)
+    exact = ExactModel(model)
+    trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
+    share, length = gradient_shares(exact, trace, read, words)
+    nats, change = left_out(model, read, words)
+    return Influence(
+        log_chance=tuple((-nats).round(4).tolist()),
+        guesses=_guesses(exact, trace, read, words, run.tokenizer),
+        left_out=tuple(tuple(change[:j, j].round(4).tolist()) for j in range(words)),
+        share=tuple(tuple(share[:j, j].round(5).tolist()) for j in range(words)),
+        length=tuple(float(f"{value:.4g}") for value in length),
+    )
+
+
+def gradient_shares(
+    exact: ExactModel, trace: Trace, read: Reading, words: int
+) -> tuple[Floats, Floats]:
+    """Shares (W, W) of word i (row) in the gradient of word j's log-probability, and lengths (W,).
+
+    Shares of a column add up to 1 over the earlier words, and are 0 for the others.
+    """
+    lengths = gradient_lengths(exact, trace, read, words)
+    earlier = np.triu(lengths, 1)
+    total = earlier.sum(axis=0)
+    return earlier / np.where(total > 0, total, 1.0), total
+
+
+def gradient_lengths(exact: ExactModel, trace: Trace, read: Reading, words: int) -> Floats:
+    """(W, W): ‖∂ ln p(word j) / ∂ (input vectors of word i)‖, in row i and column j."""
+    targets = torch.from_numpy(read.ids)
+    at_output = -exact.readout_gradient(trace.outputs[:, 0], targets)  # (T, H), of ln p
+    steps, hidden = at_output.shape
+    owner = torch.from_numpy(read.owner)
+    at_once = max(1, AT_ONCE // (steps * hidden * (1 + len(trace.layers))))
+    found = torch.zeros(words, words, dtype=torch.float64)
+    for first in range(0, words, at_once):
+        chosen = torch.arange(first, min(words, first + at_once))
+        of_target = (owner[:, None] == chosen).double()  # (T, N)
+        given = at_output[:, None, :] * of_target[:, :, None]
+        squares = trace.state_gradients(given)["inputs"].square().sum(-1)  # (T, N)
+        # The input of step t is the token before it, which belongs to the word of step t - 1.
+        found[:, chosen] = found[:, chosen].index_add(0, owner[:-1], squares[1:])
+    return np.asarray(found.sqrt().numpy())
+
+
+@torch.no_grad()
+def left_out(model: LanguageModel, read: Reading, words: int) -> tuple[Floats, Floats]:
+    """Nats (W,) of each word, and by how much those of word j rise without word i: (W, W)."""
+    texts = [read.ids, *(read.ids[read.owner != i] for i in range(words))]
+    owners = [read.owner, *(read.owner[read.owner != i] for i in range(words))]
+    steps = len(read.ids)
+    ids = torch.full((steps, len(texts)), BOUNDARY_ID)
+    targets = torch.full_like(ids, NO_TARGET)
+    for column, (text, owner) in enumerate(zip(texts, owners, strict=True)):
+        ids[1 : len(text), column] = torch.from_numpy(text[:-1])
+        wanted = np.where(owner >= column, text, NO_TARGET) if column else text
+        targets[: len(text), column] = torch.from_numpy(wanted)
+    losses = model.token_losses(ids, targets)[0].double().numpy()
+    sums = np.zeros((len(texts), words))
+    for column, owner in enumerate(owners):
+        np.add.at(sums[column], owner, losses[: len(owner), column])
+    return sums[0], np.triu(sums[1:] - sums[0], 1)
+
+
+def _guesses(
+    exact: ExactModel, trace: Trace, read: Reading, words: int, tokenizer: Tokenizer
+) -> tuple[tuple[tuple[str, float], ...], ...]:
+    """The likeliest tokens where each word begins, behind the space where that is a token."""
+    heads = [int(np.flatnonzero(read.owner == j)[0]) if (read.owner == j).any() else 0
+             for j in range(words)]  # fmt: skip
+    for j, head in enumerate(heads):
+        inside = range(head, len(read.ids))
+        heads[j] = next((t for t in inside if read.owner[t] != j or read.pieces[t].strip()), head)
+    heads = [min(head, len(read.ids) - 1) for head in heads]
+    chances = exact.log_chances(trace.outputs[heads, 0]).exp()
+    best, top = chances.topk(min(GUESSES, chances.shape[1]), dim=-1)
+    return tuple(
+        tuple((tokenizer.token_text(token), round(chance, 4)) for token, chance in zip(*row))
+        for row in zip(top.tolist(), best.tolist(), strict=True)
+    )
+
+
+def _focus(runs: Sequence[SeenRun]) -> int:
+    """The word in the second half that depends most on a word far back, in any run."""
+    words = len(runs[0].influence.log_chance)
+    best, focus = -1.0, words - 1
+    for j in range(words // 2, words):
+        for run in runs:
+            far = max(map(abs, run.influence.left_out[j][: j - FAR]), default=0.0)
+            if far > best:
+                best, focus = far, j
+    return focus
+
+

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -177,3 +178,44 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         return path
 
     return make
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser without a window; tests that need it skip where there is none."""
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no Chromium on this machine: install Debian's package `chromium`")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+OpenPage = Callable[..., tuple[Any, list[str], list[str]]]
+
+
+@pytest.fixture
+def open_page(browser: Any) -> OpenPage:
+    """Open a page: the tab, what it says on the console, and what it asks the network for."""
+
+    def open_(path: Path, **more: Any) -> tuple[Any, list[str], list[str]]:
+        tab = browser.new_context(**more).new_page()
+        said: list[str] = []
+        asked: list[str] = []
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto(path.as_uri())
+        tab.evaluate("window.ready")
+        return tab, said, [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
+
+    return open_

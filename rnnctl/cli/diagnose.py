@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -13,6 +14,7 @@ import typer
 from rnnctl import catalog
 from rnnctl.cli import console, inputs, kept
 from rnnctl.cli.options import (
+    OUTPUT,
     FormatOption,
     OutputOption,
     QuietOption,
@@ -25,7 +27,9 @@ from rnnctl.wording import diagnostic
 
 if TYPE_CHECKING:
     from rnnctl.results.diagnostics import DiagnosticsResult
+    from rnnctl.results.pictures import Pictures
     from rnnctl.runs import Run
+    from rnnctl.tasks.loading import Loaded
 
 # The options of `rnnctl diagnose`.
 
@@ -109,8 +113,17 @@ ShowOption = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="Colour this text by how strongly its tokens are kept; measure nothing.",
+        help="Show this text with what the run's gates keep of it; measure nothing. With --html or "
+        "--format json: also which word moved which prediction.",
         rich_help_panel=WHAT,
+    ),
+]
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also write a page that works offline: what was measured, and a text word by word.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 VerboseOption = Annotated[
@@ -136,6 +149,7 @@ def diagnose(
     items: ItemsOption = None,
     beyond: BeyondOption = None,
     show: ShowOption = None,
+    html: HtmlOption = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     seed: SeedOption = 0,
@@ -155,6 +169,7 @@ def diagnose(
     """
     console.configure(quiet=quiet)
     console.check_output(output)
+    console.check_output(html, "--html")
     from rnnctl.machine import set_threads
 
     set_threads(threads)
@@ -162,8 +177,8 @@ def diagnose(
     if show is not None:
         measuring = {"--text": text, "--items": items, "--beyond": beyond}
         changed = {"--preset": preset != "quick", "--seed": seed != 0}
-        _check_show(format, {**measuring, **changed})
-        show_text([run, *(Path(name) for name in names or ())], show, output)
+        _check_show({**measuring, **changed})
+        _show([run, *(Path(name) for name in names or ())], show, html, format, output)
         return
     from rnnctl.diagnostics.diagnose import diagnose as measure
     from rnnctl.diagnostics.text import read_text
@@ -173,11 +188,12 @@ def diagnose(
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
     loaded = load(run)
     why_not = _why_not_kept(loaded.run, text, seed, items, bool(beyond))
+    given = None if text is None else read_text(loaded, text, stdin, columns)
     result = measure(
         loaded,
         names=[name.lower() for name in names or ()],
         preset=preset,
-        text=None if text is None else read_text(loaded, text, stdin, columns),
+        text=given,
         seed=seed,
         items=items,
         arms=("foreign", "zero", *(way.value for way in beyond or ())),
@@ -187,15 +203,22 @@ def diagnose(
         console.emit(result, format, output, blocks=None if verbose else brief)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         _keep(loaded.run, result, why_not)
+    if html is not None:
+        from rnnctl.diagnostics.pictures import pictures
+
+        seen = None if loaded.labels else pictures([loaded], given)
+        _write_page(html, result, seen)
 
 
-def _check_show(format: str, given: Mapping[str, object]) -> None:
-    """UsageError for what --show cannot be, or does not do."""
-    if format != "table":
-        raise UsageError(
-            f"--show is a picture in text, and cannot be written as {format}",
-            hint="leave out --format; `-o FILE` writes the picture",
-        )
+def _write_page(html: Path, result: DiagnosticsResult | None, seen: Pictures | None) -> None:
+    from rnnctl.reports.page import diagnosis
+
+    console.write_file(html, diagnosis(result, seen), "--html")
+    console.note(f"the page is {html}")
+
+
+def _check_show(given: Mapping[str, object]) -> None:
+    """UsageError for what --show does not do."""
     for option, value in given.items():
         if value:
             raise UsageError(
@@ -219,28 +242,55 @@ def _columns(text: str | None, **asked: str | None) -> dict[str, str]:
 # `rnnctl diagnose RUN… --show TEXT`: a text coloured by what each run's gates keep of it.
 
 
-def show_text(runs: Sequence[Path], text: str, output: Path | None) -> None:
+def _show(
+    paths: Sequence[Path], text: str, html: Path | None, format: str, output: Path | None
+) -> None:
+    """The text with every run: on a page, as data, or as a picture in text."""
+    from rnnctl.tasks.loading import load
+
+    runs = [load(path) for path in paths]
+    for run in runs:
+        if run.config.model.bidirectional:
+            raise UsageError(
+                f"{run.run.path} reads in both directions: its gates are not about a past",
+                hint="look at a run that was trained with --no-bidirectional",
+            )
+    if html is not None or format != "table":
+        from rnnctl.diagnostics.pictures import pictures
+
+        seen = pictures(runs, text)
+        for warning in seen.warnings:
+            console.warn(warning.text)
+        if html is not None:
+            _write_page(html, _kept_diagnosis(runs[0].run) if len(runs) == 1 else None, seen)
+        if format != "table":
+            console.emit(seen, format, output)
+            return
+    _show_gates(runs, text, output)
+
+
+def _kept_diagnosis(run: Run) -> DiagnosticsResult | None:
+    """What was measured of the run before, if it was."""
+    from rnnctl.results.diagnostics import DiagnosticsResult
+
+    found = run.present_result("diagnose")
+    return None if found is None else DiagnosticsResult.model_validate_json(json.dumps(found))
+
+
+def _show_gates(runs: Sequence[Loaded], text: str, output: Path | None) -> None:
     """Print `text` with the gates of every run under it. Raises UsageError for an empty text."""
     from rich.console import Console
 
     from rnnctl.diagnostics import show
     from rnnctl.diagnostics.traceable import ExactModel
-    from rnnctl.errors import UsageError
-    from rnnctl.tasks.loading import load
 
     views = []
-    for path in runs:
-        loaded = load(path)
-        if loaded.config.model.bidirectional:
-            raise UsageError(
-                f"{path} reads in both directions: its gates are not about a past",
-                hint="look at a run that was trained with --no-bidirectional",
-            )
+    for loaded in runs:
         ids = loaded.tokenizer.encode(text)
         if len(ids) == 0:
             raise UsageError("there is no text to show", hint="write it after --show")
         view = show.look(
-            ExactModel(loaded.model), ids, loaded.tokenizer.token_bytes, name=path.name
+            ExactModel(loaded.model), ids, loaded.tokenizer.token_bytes, name=loaded.run.path.name
         )
         views.append(view)
     screen = output is None

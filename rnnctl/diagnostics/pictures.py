@@ -24,9 +24,9 @@ from rnnctl.data.batches import NO_TARGET
 from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
-from rnnctl.diagnostics.text import heldout
+from rnnctl.diagnostics.text import Text, heldout
 from rnnctl.diagnostics.traceable import ExactModel
-from rnnctl.errors import DataError, RunError, UsageError
+from rnnctl.errors import RunError, UsageError
 from rnnctl.inference.environment import environment
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.trace import Trace
@@ -50,10 +50,13 @@ FAR = 8
 
 @dataclass(frozen=True)
 class Reading:
-    """A text as one run reads it: ids (T,), and the word (T,) that each token belongs to."""
+    """A text as one run reads it: ids (T,), the word (T,) that each token belongs to, and what
+    spelling it costs (T,) in nats where it is unknown.
+    """
 
     ids: Ids
     owner: Ids
+    spelling: Floats
     pieces: tuple[str, ...]
 
     @property
@@ -73,23 +76,20 @@ def reading(tokenizer: Tokenizer, words: Sequence[SeenWord]) -> Reading:
     """The words as tokens; a token belongs to the first word that ends behind its beginning."""
     parts = [word.space + word.text for word in words]
     text = "".join(parts)
-    ids = tokenizer.encode(text).astype(np.int64)
-    starts = tokenizer.spans(text, ids)[:, 0]
+    encoded = tokenizer.encode(text)
+    starts = tokenizer.spans(text, encoded)[:, 0]
+    ids = encoded.astype(np.int64)
     ends = np.cumsum([len(part.encode("utf-8")) for part in parts])
     owner = np.minimum(np.searchsorted(ends, starts, side="right"), len(parts) - 1)
     pieces = tuple(tokenizer.token_text(int(token)) for token in ids)
-    return Reading(ids, owner.astype(np.int64), pieces)
+    return Reading(ids, owner.astype(np.int64), tokenizer.spelling_by_token(text), pieces)
 
 
 # -- the text -------------------------------------------------------------------------------------
 
 
-def passage(loaded: Loaded) -> str:
-    """A passage of the run's held-out text, from the beginning of a paragraph on.
-
-    Raises DataError where the run keeps none.
-    """
-    found = heldout(loaded)
+def passage(found: Text) -> str:
+    """A passage of a text, from the beginning of a paragraph on."""
     if found.running:
         text = "".join(document.text for document in found.documents)[:20_000]
         return text[_beginning(text) :]
@@ -125,23 +125,22 @@ def _cut(
 # -- the pictures ---------------------------------------------------------------------------------
 
 
-def pictures(runs: Sequence[Loaded], text: str | None = None) -> Pictures:
-    """Read `text`, or a passage of the first run's held-out text, with every run.
+def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures:
+    """Read `text`, or a passage of one, with every run; None: of the first run's held-out text.
 
     Each run reads from an empty state. Raises UsageError for a text without two words, RunError
-    for a run that is no language model or reads in both directions.
+    for a run that is no language model, DataError where there is no held-out text.
     """
     for run in runs:
         _check(run)
-    own = text is not None
-    words = words_of(passage(runs[0]) if text is None else text)
+    own = isinstance(text, str)
+    found = heldout(runs[0]) if text is None else text
+    words = words_of(found if isinstance(found, str) else passage(found))
     if len(words) < 2:
-        raise (UsageError if own else DataError)(
-            "there are no two words to show", hint="write a longer text after --show"
-        )
+        raise UsageError("there are no two words to show", hint="write a longer text after --show")
     most = (LONGEST_WORDS, LONGEST_TOKENS) if own else (MOST_WORDS, MOST_TOKENS)
     kept = _cut(words, runs, *most)
-    warnings = ()
+    warnings: tuple[Warning_, ...] = ()
     if own and len(kept) < len(words):
         said = f"the text has {len(words):,} words; the first {len(kept):,} are shown"
         warnings = (Warning_(code="CUT", text=said),)
@@ -151,7 +150,7 @@ def pictures(runs: Sequence[Loaded], text: str | None = None) -> Pictures:
         environment=environment(runs[0], "float32, derivatives in float64"),
         warnings=warnings,
         text="".join(word.space + word.text for word in kept),
-        source="--show" if own else f"held-out text of {runs[0].run.path.name}",
+        source="--show" if isinstance(found, str) else f"{found.name} of {runs[0].run.path.name}",
         words=kept,
         runs=seen,
         focus=_focus(seen),
@@ -197,6 +196,7 @@ def influence(run: Loaded, read: Reading, words: int) -> Influence:
     trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
     share, length = gradient_shares(exact, trace, read, words)
     nats, change = left_out(model, read, words)
+    nats = nats + np.bincount(read.owner, read.spelling, minlength=words)
     return Influence(
         log_chance=tuple((-nats).round(4).tolist()),
         guesses=_guesses(exact, trace, read, words, run.tokenizer),
@@ -269,7 +269,10 @@ def _guesses(
     chances = exact.log_chances(trace.outputs[heads, 0]).exp()
     best, top = chances.topk(min(GUESSES, chances.shape[1]), dim=-1)
     return tuple(
-        tuple((tokenizer.token_text(token), round(chance, 4)) for token, chance in zip(*row))
+        tuple(
+            (tokenizer.token_text(token), round(chance, 4))
+            for token, chance in zip(*row, strict=True)
+        )
         for row in zip(top.tolist(), best.tolist(), strict=True)
     )
 
@@ -284,5 +287,3 @@ def _focus(runs: Sequence[SeenRun]) -> int:
             if far > best:
                 best, focus = far, j
     return focus
-
-

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnnctl.reports.as_html import table_html, text
-from rnnctl.reports.blocks import table
+from rnnctl.reports.blocks import Block, Heading, Table, table
 from rnnctl.reports.cells import display_name, listed
+from rnnctl.results.base import Result
 from rnnctl.results.pictures import Pictures, SeenRun
 
 GREY = "#808080"
@@ -42,6 +43,12 @@ def factor(nats: float) -> str:
         return "×1"
     digits = f"{size:.1f}" if size < 10 else f"{size:,.0f}"
     return f"{'×' if nats > 0 else '÷'}{digits}"
+
+
+def blocks(result: Result) -> list[Block]:
+    """The report without pictures: what moved one prediction most, in every run."""
+    assert isinstance(result, Pictures)
+    return [Heading(title(result), 1), _strongest(result)]
 
 
 # -- numbers for the script -----------------------------------------------------------------------
@@ -108,11 +115,11 @@ how much it moved the prediction of the chosen word, and the number stands below
 </div>
 <p class="legend" id="words-legend"></p>
 <div class="runs" id="words-runs"></div>
-<details><summary>The same as a table</summary>{_strongest(pictures)}</details>
+<details><summary>The same as a table</summary>{table_html(_strongest(pictures))}</details>
 </section>"""
 
 
-def _strongest(pictures: Pictures) -> str:
+def _strongest(pictures: Pictures) -> Table:
     """The words that moved the prediction most, of the word that the page begins with."""
     at = pictures.focus
     rows = []
@@ -130,4 +137,4 @@ def _strongest(pictures: Pictures) -> str:
         "100 % over all earlier words."
     )
     heads = ("run", "word", "where", "left out", "gradient")
-    return table_html(table(heads, rows, align="lllrr", caption=caption))
+    return table(heads, rows, align="lllrr", caption=caption)

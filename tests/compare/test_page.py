@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -25,11 +24,7 @@ from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import Comparison, Failure, Member
 
 Grid = Callable[..., list[Member]]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+OpenPage = Callable[..., tuple[Any, list[str], list[str]]]
 
 
 @pytest.fixture(scope="module")
@@ -330,31 +325,6 @@ def test_names_from_users_cannot_run_in_the_page(
     assert "<script>alert(1)" not in html
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("no Chromium on this machine: install Debian's package `chromium`")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=path, args=FLAGS)
-        yield opened
-        opened.close()
-
-
-def _open(browser: Any, path: Path, **more: Any) -> tuple[Any, list[str], list[str]]:
-    """The page drawn, and what it said on the console and asked the network for."""
-    tab = browser.new_context(**more).new_page()
-    said: list[str] = []
-    asked: list[str] = []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(path.as_uri())
-    tab.evaluate("window.ready")
-    return tab, said, [url for url in asked if not url.startswith(("file:", "data:", "blob:"))]
-
-
 SIZES = {
     "laptop": {"viewport": {"width": 1200, "height": 900}},
     "dark": {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
@@ -363,8 +333,10 @@ SIZES = {
 
 
 @pytest.mark.parametrize("size", list(SIZES))
-def test_a_browser_draws_every_chart_silently(browser: Any, page_file: Path, size: str) -> None:
-    tab, said, asked = _open(browser, page_file, **SIZES[size])
+def test_a_browser_draws_every_chart_silently(
+    open_page: OpenPage, page_file: Path, size: str
+) -> None:
+    tab, said, asked = open_page(page_file, **SIZES[size])
     assert said == []
     assert asked == []
     for name in NAMES:
@@ -388,9 +360,9 @@ def _opacity(tab: Any, name: str) -> list[float]:
 
 
 def test_a_legend_entry_leaves_its_model_alone_and_a_click_beside_brings_all_back(
-    browser: Any, page_file: Path
+    open_page: OpenPage, page_file: Path
 ) -> None:
-    tab, said, _ = _open(browser, page_file, **SIZES["laptop"])
+    tab, said, _ = open_page(page_file, **SIZES["laptop"])
     assert set(_opacity(tab, "context")) == {1.0}
     tab.locator("#chart-context .role-legend-label text", has_text="lstm good").click()
     tab.wait_for_function(
@@ -402,8 +374,8 @@ def test_a_legend_entry_leaves_its_model_alone_and_a_click_beside_brings_all_bac
     tab.close()
 
 
-def test_pointing_at_a_mark_shows_its_numbers(browser: Any, page_file: Path) -> None:
-    tab, _, _ = _open(browser, page_file, **SIZES["laptop"])
+def test_pointing_at_a_mark_shows_its_numbers(open_page: OpenPage, page_file: Path) -> None:
+    tab, _, _ = open_page(page_file, **SIZES["laptop"])
     point = tab.locator("#chart-forest svg g.mark-symbol.role-mark path").first
     point.scroll_into_view_if_needed()
     point.hover(force=True)
@@ -414,8 +386,8 @@ def test_pointing_at_a_mark_shows_its_numbers(browser: Any, page_file: Path) -> 
     tab.close()
 
 
-def test_printing_opens_every_table(browser: Any, page_file: Path) -> None:
-    tab, _, _ = _open(browser, page_file, **SIZES["laptop"])
+def test_printing_opens_every_table(open_page: OpenPage, page_file: Path) -> None:
+    tab, _, _ = open_page(page_file, **SIZES["laptop"])
     tab.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert tab.locator("details:not([open])").count() == 0
     tab.evaluate("dispatchEvent(new Event('afterprint'))")

@@ -1,0 +1,207 @@
+"""What moved a prediction: against finite differences, against reading again, on a page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rnnctl.diagnostics import pictures as seen
+from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.inference.score import Scorer
+from rnnctl.inference.words import Plan, WordScorer
+from rnnctl.nn.models import LanguageModel
+from rnnctl.reports.page import diagnosis
+from rnnctl.results.pictures import Pictures
+from rnnctl.tasks.loading import Loaded, load
+
+TEXT = "The  cat sat.\n\nNo cat sat on <b>me</b>, said the cat; nor did it"
+Rnnctl = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def runs(make_run: Callable[..., Path]) -> dict[str, Path]:
+    """A run of each cell, with two layers, and one of words."""
+    text = TEXT * 3 + "abcdefghijklmnopqrstuvwxyz"
+    made = {cell: make_run(text, cell=cell, num_layers=2) for cell in ("rnn", "lstm", "gru")}
+    return {**made, "word": make_run(text, cell="gru", level="word")}
+
+
+def opened(runs: dict[str, Path], *names: str) -> list[Loaded]:
+    return [load(runs[name]) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a b", [("", "a"), (" ", "b")]),
+        ("  a\n\tbc d \n", [("  ", "a"), ("\n\t", "bc"), (" ", "d")]),
+        ("日本 x", [("", "日本"), (" ", "x")]),
+        (" \n", []),
+    ],
+)
+def test_words_are_what_stands_between_whitespace(text: str, words: list[tuple[str, str]]) -> None:
+    assert [(word.space, word.text) for word in seen.words_of(text)] == words
+
+
+@pytest.mark.parametrize("level", ["char", "byte", "word", "bpe"])
+def test_every_token_belongs_to_the_word_it_is_in(
+    make_run: Callable[..., Path], level: str
+) -> None:
+    text = "Æ one two—three\n 日本語 four. five"
+    run = load(make_run(text * 20, level=level, vocab_size=300 if level == "bpe" else None))
+    words = seen.words_of(text)
+    read = seen.reading(run.tokenizer, words)
+    assert (np.diff(read.owner) >= 0).all()
+    for j, word in enumerate(words):
+        ids = read.ids[read.owner == j]
+        written = b"".join(run.tokenizer.token_bytes(int(token)) for token in ids).decode()
+        assert written.strip() == word.text
+
+
+def log_chance(exact: ExactModel, vectors: Tensor, read: seen.Reading, word: int) -> float:
+    """ln p(word), from the input vectors (T, E), by reading on: no derivative is used."""
+    model = exact.model
+    assert isinstance(model, LanguageModel)
+    with torch.no_grad():
+        outputs, _ = model.recurrent(vectors[:, None])
+        chances = model.logits(model.projection(outputs[:, 0])).log_softmax(-1)
+    of_word = np.flatnonzero(read.owner == word)
+    return float(sum(chances[t, read.ids[t]] for t in of_word.tolist()))
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_gradients_are_those_of_finite_differences(runs: dict[str, Path], cell: str) -> None:
+    (run,) = opened(runs, cell)
+    words = seen.words_of("No cat sat on me")
+    read = seen.reading(run.tokenizer, words)
+    model = run.model
+    assert isinstance(model, LanguageModel)
+    exact = ExactModel(model)
+    trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
+    lengths = seen.gradient_lengths(exact, trace, read, len(words))
+    vectors = exact.model.embed(torch.from_numpy(read.inputs)).detach()
+    step, target = 1e-5, 4
+    expected = np.zeros(len(words))
+    for t in range(1, len(read.ids)):
+        for k in range(vectors.shape[1]):
+            moved = torch.zeros_like(vectors)
+            moved[t, k] = step
+            after = log_chance(exact, vectors + moved, read, target)
+            before = log_chance(exact, vectors - moved, read, target)
+            expected[read.owner[t - 1]] += ((after - before) / (2 * step)) ** 2
+    assert lengths[:, target] == pytest.approx(np.sqrt(expected), rel=1e-5, abs=1e-9)
+    shares, total = seen.gradient_shares(exact, trace, read, len(words))
+    assert total[target] == pytest.approx(np.sqrt(expected)[:target].sum(), rel=1e-5)
+    assert shares.sum(axis=0)[1:] == pytest.approx(np.ones(len(words) - 1))
+    assert np.tril(shares).max() == 0
+
+
+@pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "word"])
+def test_a_word_left_out_is_a_text_without_it(runs: dict[str, Path], name: str) -> None:
+    (run,) = opened(runs, name)
+    found = seen.pictures([run], TEXT)
+    scorer = WordScorer(Scorer(run, ends=False), Plan(space="before"))
+    words = [word.space + word.text for word in found.words]
+
+    def nats(parts: list[str]) -> list[float]:
+        (scored,) = scorer.score(["".join(parts)])
+        assert isinstance(scored, list)
+        return [word.nats or 0.0 for word in scored]
+
+    whole = nats(words)
+    seen_here = found.runs[0].influence
+    assert [-value for value in seen_here.log_chance] == pytest.approx(whole, abs=2e-3)
+    for i in (0, 3, 8):
+        without = nats(words[:i] + words[i + 1 :])
+        for j in range(i + 1, len(words)):
+            expected = without[j - 1] - whole[j]
+            assert seen_here.left_out[j][i] == pytest.approx(expected, abs=3e-3)
+
+
+def test_all_runs_are_shown_with_the_same_words(runs: dict[str, Path]) -> None:
+    found = seen.pictures(opened(runs, "rnn", "word", "gru"), TEXT * 30)
+    assert found.warnings[0].code == "CUT"
+    assert len(found.words) <= seen.LONGEST_WORDS
+    for run in found.runs:
+        assert len(run.tokens) == len(run.owner) <= seen.LONGEST_TOKENS
+        assert max(run.owner) == len(found.words) - 1
+        assert [len(row) for row in run.influence.share] == list(range(len(found.words)))
+    assert len({run.name for run in found.runs}) == 3
+
+
+def test_the_text_as_data(runs: dict[str, Path], rnnctl: Rnnctl) -> None:
+    done = rnnctl("diagnose", runs["lstm"], runs["rnn"], "--show", TEXT, "--format", "json")
+    assert done.code == 0, done.err
+    found = Pictures.model_validate_json(done.out)
+    assert [run.cell for run in found.runs] == ["lstm", "rnn"]
+    assert found.text == TEXT
+    done = rnnctl("diagnose", runs["lstm"], "--show", TEXT, "--format", "markdown")
+    assert done.code == 0
+    assert "| run | word |" in done.out
+
+
+def test_a_text_of_one_word_is_refused(runs: dict[str, Path], rnnctl: Rnnctl) -> None:
+    done = rnnctl("diagnose", runs["lstm"], "--show", "No", "--format", "json")
+    assert done.code == 2
+    assert "no two words" in done.err
+
+
+# -- the page -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def page_file(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    html = diagnosis(None, seen.pictures(opened(runs, "rnn", "lstm", "gru"), TEXT))
+    path.write_text(html, encoding="utf-8")
+    return path
+
+
+def test_the_page_is_one_file_that_asks_for_nothing(page_file: Path) -> None:
+    html = page_file.read_text("utf-8")
+    assert len(html) < 3_000_000
+    assert "default-src 'none'" in html
+    assert "unsafe-eval" not in html
+    assert "<b>me</b>" not in html
+    assert not re.search(r"(?:src|href|action)=\"(?!data:|#)", html)
+    held = re.search(r'id="pictures">(.*?)</script>', html, re.DOTALL)
+    assert held is not None
+    assert len(json.loads(held.group(1))["runs"]) == 3
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_are_chosen_by_keys_and_shaded_in_every_run(
+    open_page: Callable[..., Any], page_file: Path, scheme: str
+) -> None:
+    size = {"width": 380, "height": 740}
+    tab, said, asked = open_page(page_file, viewport=size, color_scheme=scheme)
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert tab.evaluate(overflow) <= 0
+    while tab.evaluate("document.activeElement.getAttribute('role')") != "option":
+        tab.keyboard.press("Tab")
+    tab.keyboard.press("Home")
+    for _ in range(4):
+        tab.keyboard.press("ArrowRight")
+    chosen = tab.locator("#words [aria-selected=true]")
+    assert [text.split("\n")[0] for text in chosen.all_inner_texts()] == ["cat"] * 3
+    assert tab.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+    assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    tab.locator("[data-how=share]").press("Enter")
+    assert tab.locator("[data-how=share]").get_attribute("aria-pressed") == "true"
+    labels = tab.locator("#words .run:first-child .word").evaluate_all(
+        "words => words.map(word => word.getAttribute('aria-label'))"
+    )
+    shares = [float(x) for x in re.findall(r"([\d.]+) % of the gradient", " ".join(labels))]
+    assert sum(shares) == pytest.approx(100, abs=1.5)
+    assert "not read yet" in labels[5]
+    assert said == []
+    assert asked == []
+    tab.close()

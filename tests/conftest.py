@@ -127,8 +127,8 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
 
     ``make_run("some text", level="word", cell="gru")`` is a language model,
     ``make_run("some text", labels=("bad", "good"))`` a classifier. `running=False` makes it one
-    that knows documents; `heldout` are texts and labels of its test part; further settings are
-    those of the model.
+    that knows documents; `heldout` are texts and labels of its test part; weights named `without`
+    are 0; further settings are those of the model.
     """
 
     def make(
@@ -141,6 +141,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         vocab_size: int | None = None,
         scale: float = 3.0,
         heldout: Sequence[tuple[str, str | None]] = (),
+        without: str | None = None,
         **model: Any,
     ) -> Path:
         import safetensors.torch
@@ -164,6 +165,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         torch.manual_seed(len(text))
         built = build_model(config.model, vocab_size=tokenizer.vocab_size, num_classes=len(labels))
         weights = {name: scale * value for name, value in built.state_dict().items()}
+        weights |= {name: 0 * w for name, w in weights.items() if without and without in name}
         facts = {"fingerprint": "none", "running": running, "labels": list(labels)}
         path = tmp_path_factory.mktemp("runs") / "run"
         files = {

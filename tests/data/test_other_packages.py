@@ -135,3 +135,28 @@ def test_its_loss_is_the_one_that_is_trained(
         found = [one["classification"] for one in json.loads(done.out)["splits"]]
         losses.append(found[0]["loss_nats"])
     assert losses[0] > losses[1] + 0.05  # softened targets keep the answers from being certain
+
+
+def test_a_new_diagnostic(rnnctl: Command, make_run: Any, tmp_path: Path) -> None:
+    """It stands in the panel and in the record, and its number follows from the weights.
+
+    A plain RNN without recurrent weights holds nothing of its start: one token is enough.
+    """
+    text = tmp_path / "text.txt"
+    text.write_text("\n\n".join(f"the cat sat on mat {k}, and it was glad." for k in range(40)))
+    small = {"cell": "rnn", "running": False}
+    run = make_run(text.read_text(), **small, without="weight_hh")
+    measured = ("settle", "--text", text, "--format", "json")
+    found = []
+    for one in (make_run(text.read_text(), **small), run):
+        done = rnnctl("diagnose", one, *measured)
+        assert done.code == 0, done.err
+        found.append(json.loads(done.out)["others"]["settle"]["scalars"]["half"])
+    plain, half = found
+    assert half["estimate"] == 1 and half["ci95"] == [1, 1] and half["n"] == 24
+    assert plain["estimate"] > 1
+    shown = rnnctl("diagnose", run, "settle", "--text", text, "--verbose")
+    assert "SETTLE: forgetting the start" in shown.out
+    assert "two starts are half as far apart after" in shown.out
+    brief = rnnctl("diagnose", run, "settle", "use", "--text", text)
+    assert "Does the start wear off?" in brief.out and "half after 1.0 tokens" in brief.out

@@ -29,8 +29,9 @@ documentation): gate order i, f, g, o for the LSTM and r, z, n for the GRU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from rnnctl import catalog
@@ -54,6 +55,7 @@ __all__ = [
     "Parts",
     "State",
     "find_cell",
+    "held",
 ]
 
 
@@ -445,6 +447,61 @@ GRU = Cell(
     dash=(5, 3),
     markers=("square", "cross"),
 )
+
+
+def held(cell: Cell, gates: Mapping[str, float]) -> Cell:
+    """The cell with some gates held at a value, whatever it reads: an intervention in its step.
+
+    `gates`: from a name in `cell.gate_names` to a value, in [0, 1] for gates and [-1, 1] for the
+    candidate. The input of a held gate's nonlinearity is replaced by the number at which it has
+    that value (at 0 and 1 an infinite one, so that the value is exact), and nothing flows back
+    through it: the derivatives are those of the cell with this gate a constant. Only the engine
+    `closed` computes it. Raises UsageError for a gate that the cell does not have, or a value that
+    it cannot have.
+    """
+    fixed: dict[int, float] = {}
+    for name, value in gates.items():
+        if name not in cell.gate_names:
+            there = f"it has {', '.join(cell.gate_names)}" if cell.gate_names else "it has none"
+            raise UsageError(f"the {cell.display_name} has no gate {name!r}", hint=there)
+        lowest = -1.0 if name == "candidate" else 0.0
+        if not lowest <= value <= 1:
+            raise UsageError(
+                f"{name}={value:g}: that is no value of this gate",
+                hint=f"it lies between {lowest:g} and 1",
+            )
+        fixed[cell.gate_names.index(name)] = _input_of(value, signed=name == "candidate")
+
+    def replaced(parts: Parts, by: Mapping[int, float | None]) -> Parts:
+        """`parts` with constants in the places of held gates; zeros for None."""
+        return tuple(
+            part if k not in by else part * 0 + (by[k] or 0.0) for k, part in enumerate(parts)
+        )
+
+    zeros = dict.fromkeys(fixed)
+
+    def step(x: Any, u: Any, state: Any) -> Any:
+        return cell.step(replaced(x, fixed), replaced(u, zeros), state)
+
+    def pull(factors: Any, gradient: Any) -> Any:
+        dx, du, direct = cell.pull(factors, gradient)
+        return replaced(dx, zeros), replaced(du, zeros), direct
+
+    def push(factors: Any, dx: Any, du: Any, tangent: Any) -> Any:
+        return cell.push(factors, replaced(dx, zeros), replaced(du, zeros), tangent)
+
+    # Another name: compiled passes, which go by the name, would compute the cell as it was.
+    name = f"{cell.name}, " + ", ".join(f"{gate}={value:g}" for gate, value in gates.items())
+    return replace(cell, name=name, step=step, pull=pull, push=push, stock=None)
+
+
+def _input_of(value: float, *, signed: bool) -> float:
+    """Where tanh (`signed`) or the logistic function has this value."""
+    if signed:
+        return math.copysign(math.inf, value) if abs(value) == 1 else math.atanh(value)
+    if value in (0, 1):
+        return math.inf if value else -math.inf
+    return math.log(value / (1 - value))
 
 
 def find_cell(name: str, nonlinearity: str = "tanh") -> Cell:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 
 from rnnctl.reports import bench, cells, glossary, numbers
 from rnnctl.reports.blocks import (
@@ -299,7 +300,7 @@ TERMS = (
 def terms(result: Comparison) -> list[Block]:
     """The terms of this report, as the glossary explains them."""
     used = {key for row in result.rows for key in row.numbers}
-    headings = {key: heading for key, heading, _ in (*MAIN["lm"], *MAIN["sentiment"], *EXPLORATORY)}
+    headings = {key: heading for key, heading, _ in (*chain(*MAIN.values()), *EXPLORATORY)}
     headings["horizon"] = "memory horizon"
     names = [re.sub(r" \(.*\)$", "", headings[key]) for key in TERMS if key in used]
     names += ["P(first > second)", "corrected p"] if result.contrasts else []

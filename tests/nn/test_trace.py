@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from rnnctl.errors import UsageError
-from rnnctl.nn.cells import Cell
+from rnnctl.nn.cells import Cell, find_cell, held
 from rnnctl.nn.recurrent import Recurrent, State
 
 CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("lstm", "tanh"), ("gru", "tanh")]
@@ -191,3 +193,96 @@ def test_the_lstm_forgets_by_its_forget_gate_alone_without_recurrence() -> None:
 def test_a_bidirectional_model_is_refused() -> None:
     with pytest.raises(UsageError, match="bidirectional"):
         Recurrent("gru", 3, 4, bidirectional=True).trace(torch.zeros(2, 1, 3))
+
+
+# -- gates held at a value -------------------------------------------------------------------------
+
+HELD = [
+    ("lstm", {"forget": 1.0}),
+    ("lstm", {"forget": 0.0, "output": 0.5}),
+    ("lstm", {"input": 0.25, "candidate": -1.0}),
+    ("gru", {"keep": 1.0}),
+    ("gru", {"keep": 0.3, "reset": 0.0}),
+    ("gru", {"candidate": 0.5}),
+]
+
+
+def hold(model: Recurrent, gates: dict[str, float]) -> Recurrent:
+    model.cell = held(model.cell, gates)
+    return model
+
+
+def test_a_held_gate_by_hand() -> None:
+    """One unit, two steps of numbers that can be followed on paper: c' = f c + i g."""
+    model = Recurrent("lstm", 1, 1, 1).double()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.zero_()
+    # All weights 0: i = f = o = 1/2, g = 0. From c = 0.8 the cell halves, or stays if f is held.
+    state = tuple(torch.full((1, 1, 1), value, dtype=torch.float64) for value in (0.0, 0.8))
+    inputs = torch.zeros(2, 1, 1, dtype=torch.float64)
+    learned = model.trace(inputs, state).layers[0].values
+    assert learned["c"].flatten().tolist() == pytest.approx([0.4, 0.2])
+    kept = hold(model, {"forget": 1.0}).trace(inputs, state).layers[0].values
+    assert kept["c"].flatten().tolist() == [0.8, 0.8]
+    assert kept["h"].flatten().tolist() == pytest.approx([0.5 * math.tanh(0.8)] * 2)
+    written = hold(model, {"candidate": 1.0, "input": 0.25}).trace(inputs, state).layers[0].values
+    assert written["c"].flatten().tolist() == pytest.approx([1.05, 1.3])  # 0.8 + 0.25, + 0.25
+
+
+@pytest.mark.parametrize(("cell", "gates"), HELD)
+def test_held_gates_have_their_value_and_the_rest_follows(
+    cell: str, gates: dict[str, float]
+) -> None:
+    model = hold(make(cell, "tanh", 1), gates)
+    inputs, state, starts = some_inputs(), some_state(model), some_starts()
+    state = tuple(part[:1] for part in state)
+    layer = model.trace(inputs, state, starts).layers[0]
+    for name, value in gates.items():
+        torch.testing.assert_close(
+            layer.values[name], torch.full_like(layer.values[name], value), rtol=0, atol=1e-15
+        )
+    if cell == "gru" and gates.get("keep") == 1.0:
+        assert torch.equal(layer.values["h"][2, 0], state[0][0, 0] * 0)  # zeroed at its start
+        torch.testing.assert_close(layer.values["h"][5, 2], state[0][0, 2])  # kept ever after
+    outputs, _ = model(inputs, state, starts)  # the engine that trains computes the same
+    torch.testing.assert_close(outputs, layer.values["h"], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("cell", "gates"), HELD)
+def test_derivatives_with_held_gates_against_differences(
+    cell: str, gates: dict[str, float]
+) -> None:
+    model = hold(make(cell, "tanh"), gates)
+    inputs, state = some_inputs(), some_state(model)
+    trace, before = model.trace(inputs, state), state
+    tangent = tuple(torch.randn_like(part) for part in state)
+    cotangent = tuple(torch.randn_like(part) for part in state)
+    for t in range(STEPS):
+        size = 1e-6
+        ahead, behind = (
+            one_step(
+                model.cell, model, inputs[t],
+                tuple(p + sign * size * d for p, d in zip(before, tangent, strict=True)),
+            )
+            for sign in (1, -1)
+        )  # fmt: skip
+        pushed = trace.jvp(t, tangent)
+        for found, a, b in zip(pushed, ahead, behind, strict=True):
+            torch.testing.assert_close(found, (a - b) / (2 * size), rtol=1e-6, atol=1e-8)
+        pulled = trace.vjp(t, cotangent)
+        one = sum((a * b).sum() for a, b in zip(cotangent, pushed, strict=True))
+        other = sum((a * b).sum() for a, b in zip(pulled, tangent, strict=True))
+        torch.testing.assert_close(one, other)
+        before = trace.state(t)
+
+
+def test_gates_that_cannot_be_held() -> None:
+    for cell, gates, message in (
+        ("lstm", {"keep": 1.0}, "the LSTM has no gate 'keep'"),
+        ("rnn", {"forget": 1.0}, "the RNN has no gate 'forget'"),
+        ("gru", {"keep": 1.5}, "keep=1.5: that is no value of this gate"),
+        ("gru", {"candidate": -1.5}, "candidate=-1.5"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            held(find_cell(cell), gates)

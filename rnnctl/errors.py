@@ -62,6 +62,10 @@ class NotFiniteError(RnnctlError):
         )
 
 
+class ScorerError(RnnctlError):
+    """A program that is measured from outside does not keep to the protocol, or has ended."""
+
+
 class StorageError(RnnctlError):
     """Nothing can be written: the disk is full, the directory is read-only or gone."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,12 +14,12 @@ import typer
 
 from rnnctl import catalog
 from rnnctl.cli import console, inputs, kept
+from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
     OUTPUT,
     FormatOption,
     OutputOption,
     QuietOption,
-    RunArgument,
     SeedOption,
     ThreadsOption,
 )
@@ -26,6 +27,7 @@ from rnnctl.errors import UsageError, word
 from rnnctl.wording import diagnostic
 
 if TYPE_CHECKING:
+    from rnnctl.diagnostics.settings import Arm
     from rnnctl.results.diagnostics import DiagnosticsResult
     from rnnctl.results.pictures import Pictures
     from rnnctl.runs import Run
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 TEXT = "Text"
 WHAT = "What to measure"
+SCORER = "Any model"
+TIMEOUT_S = 120.0  # for --scorer
 
 
 class Spoilt(StrEnum):
@@ -49,6 +53,10 @@ def _measurements(incomplete: str) -> list[str]:
     return [name for name in catalog.names("diagnostic") if name.startswith(incomplete)]
 
 
+OptionalRunArgument = Annotated[
+    Path | None,
+    typer.Argument(metavar="[RUN]", help="The run. None with --scorer.", show_default=False),
+]
 NamesArgument = Annotated[
     list[str] | None,
     typer.Argument(
@@ -126,6 +134,32 @@ HtmlOption = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+ScorerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CMD",
+        help="Measure this program in the place of a run: a command line that reads questions and "
+        "writes nats (rnnctl help scorer). Needs --text; use, first_last and effect.",
+        rich_help_panel=SCORER,
+    ),
+]
+ScorerTimeoutOption = Annotated[
+    float,
+    typer.Option(
+        min=0.1,
+        metavar="SECONDS",
+        help="How long the program may be silent.",
+        rich_help_panel=SCORER,
+    ),
+]
+DocumentsOption = Annotated[
+    Literal["none", "paragraph", "line", "file"] | None,
+    typer.Option(
+        help="How plain text is cut into documents for --scorer; by default not at all (none).",
+        show_default=False,
+        rich_help_panel=SCORER,
+    ),
+]
 VerboseOption = Annotated[
     bool,
     typer.Option(
@@ -138,8 +172,26 @@ VerboseOption = Annotated[
 ]
 
 
+def _without_scorer(values: Mapping[str, object]) -> bool:
+    return not values["scorer"]
+
+
+@idle(
+    Idle(
+        ("scorer_timeout", "documents"),
+        _without_scorer,
+        "has no effect without --scorer",
+        "leave it out, or add --scorer CMD",
+    ),
+    Idle(
+        ("items", "show", "label_field", "threads"),
+        lambda values: bool(values["scorer"]),
+        "has no effect with --scorer, which says how likely text is and nothing else",
+        "leave it out, or measure a run",
+    ),
+)
 def diagnose(
-    run: RunArgument,
+    run: OptionalRunArgument = None,
     names: NamesArgument = None,
     preset: PresetOption = "quick",
     text: TextOption = None,
@@ -149,6 +201,9 @@ def diagnose(
     items: ItemsOption = None,
     beyond: BeyondOption = None,
     show: ShowOption = None,
+    scorer: ScorerOption = None,
+    scorer_timeout: ScorerTimeoutOption = TIMEOUT_S,
+    documents: DocumentsOption = None,
     html: HtmlOption = None,
     format: FormatOption = "table",
     output: OutputOption = None,
@@ -166,6 +221,9 @@ def diagnose(
     (what the gates suggest), POSITION (classifiers: whether a sentence counts the same wherever it
     stands). `--verbose` prints all numbers, curves and warnings. A diagnosis of the run's own
     held-out text is kept in the run, for `rnnctl compare`.
+
+    With --scorer any program is measured that says how likely a text is: `rnnctl diagnose --scorer
+    "python ngram.py" --text FILE`.
     """
     console.configure(quiet=quiet)
     console.check_output(output)
@@ -173,7 +231,20 @@ def diagnose(
     from rnnctl.machine import set_threads
 
     set_threads(threads)
+    if scorer is None and run is None:
+        raise UsageError("diagnose needs a run", hint="`rnnctl diagnose RUN`, or --scorer CMD")
+    from rnnctl.reports.diagnostics import brief
+
     columns = _columns(text, text_field=text_field, label_field=label_field, encoding=encoding)
+    if scorer is not None or run is None:
+        how = _Outside(scorer or "", scorer_timeout, text, documents, columns)
+        asked = ([str(run)] if run else []) + (names or [])
+        ways: tuple[Arm, ...] = ("foreign", "zero", *(way.value for way in beyond or ()))
+        result = _of_scorer(how, asked, preset, seed, ways)
+        console.emit(result, format, output, blocks=None if verbose else brief)
+        if html is not None:
+            _write_page(html, result, None)
+        return
     if show is not None:
         measuring = {"--text": text, "--items": items, "--beyond": beyond}
         changed = {"--preset": preset != "quick", "--seed": seed != 0}
@@ -182,7 +253,6 @@ def diagnose(
         return
     from rnnctl.diagnostics.diagnose import diagnose as measure
     from rnnctl.diagnostics.text import read_text
-    from rnnctl.reports.diagnostics import brief
     from rnnctl.tasks.loading import load
 
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
@@ -208,6 +278,44 @@ def diagnose(
 
         seen = None if loaded.labels else pictures([loaded], given)
         _write_page(html, result, seen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """A program to be asked, and the text to ask it about."""
+
+    scorer: str
+    timeout: float
+    text: str | None
+    documents: Literal["none", "paragraph", "line", "file"] | None
+    columns: Mapping[str, str]
+
+
+def _of_scorer(
+    how: _Outside, names: Sequence[str], preset: str, seed: int, arms: Sequence[Arm]
+) -> DiagnosticsResult:
+    """Measure a program. UsageError without a text, which nobody has kept for it."""
+    if how.text is None:
+        raise UsageError("--scorer needs a text to ask about", hint="add --text FILE")
+    if not how.scorer.strip():
+        raise UsageError("--scorer is empty", hint="give a command line: --scorer 'python my.py'")
+    from rnnctl.diagnostics import scorer as outside
+
+    wanted = [name.lower() for name in names]
+    outside.chosen_names(wanted)  # before anything is read or started
+    stdin = inputs.stdin("diagnose --scorer CMD --text -") if how.text == "-" else None
+    result = outside.diagnose_scorer(
+        how.scorer,
+        outside.read_scorer_text(how.text, stdin, how.columns, how.documents or "none"),
+        wanted,
+        preset=preset,
+        seed=seed,
+        arms=arms,
+        timeout=how.timeout,
+        tell=lambda name: console.note(f"measuring {diagnostic(name)} …"),
+    )
+    console.note(outside.said(result))
+    return result
 
 
 def _write_page(html: Path, result: DiagnosticsResult | None, seen: Pictures | None) -> None:

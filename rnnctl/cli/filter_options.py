@@ -115,6 +115,15 @@ PerToken = Annotated[
         "--per-token", help="Write the loss of every token, in nats.", rich_help_panel=INPUT
     ),
 ]
+Answer = Annotated[
+    bool,
+    typer.Option(
+        "--answer",
+        help="Answer questions on standard input: how many nats has this target after this context "
+        "(rnnctl help scorer). For `rnnctl diagnose --scorer` and programs like it.",
+        rich_help_panel=INPUT,
+    ),
+]
 StateIn = Annotated[
     Path | None,
     typer.Option(

@@ -19,6 +19,7 @@ from rnnctl.errors import UsageError
 TOPICS = (
     "guide",
     "memory",
+    "scorer",
     "compare",
     "corpora",
     "glossary",

@@ -14,6 +14,7 @@ from rnnctl.cli import filter_options as f
 from rnnctl.cli import score_words as w
 from rnnctl.cli.answered import Answered
 from rnnctl.cli.filter_options import Unit
+from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
     DeviceOption,
     OutputOption,
@@ -147,6 +148,28 @@ def _shown(value: float | None) -> str:
     return "-" if value is None else f"{value:.6g}"
 
 
+@idle(
+    Idle(
+        (
+            "lines",
+            "documents",
+            "per_token",
+            "read_as",
+            "jsonl",
+            "text_field",
+            "encoding",
+            "max_line",
+            "fail_fast",
+            "state_in",
+            "state_out",
+            "words",
+            "format",
+        ),
+        lambda values: bool(values["answer"]),
+        "has no effect with --answer, which reads questions on standard input",
+        "leave it out, or leave out --answer",
+    ),
+)
 def score(
     run: RunArgument,
     files: f.Files = None,
@@ -159,6 +182,7 @@ def score(
     encoding: f.Encoding = None,
     max_line: f.MaxLine = f.MAX_LINE,
     fail_fast: f.FailFast = False,
+    answer: f.Answer = False,
     state_in: f.StateIn = None,
     state_out: f.StateOut = None,
     words: w.Words = False,
@@ -190,6 +214,12 @@ def score(
     """
     console.configure(quiet=quiet)
     sources, command = files or [], f"score {word(run)}"
+    if answer:
+        if sources:
+            raise UsageError(
+                "--answer reads questions on standard input, and no FILE", hint="leave the file out"
+            )
+        return _answer(run, device, threads, output)
     kind = f.source_kind(read_as, "auto", jsonl)
     asked = w.Asked(space, first, end, unit, top, id, regions)
     asked.check(words=words, per_token=per_token, format=format, state=bool(state_in or state_out))
@@ -235,6 +265,30 @@ def score(
         console.note("the input is empty: nothing to score")
     console.emit(result, format, output)
     return 0
+
+
+def _answer(run: Path, device: str, threads: int | None, out: Path | None) -> int:
+    """Questions from standard input, answers to standard output, until no more come."""
+    import json
+
+    from rnnctl.inference.answer import Answerer, batches, check_hello
+    from rnnctl.inference.score import Scorer
+    from rnnctl.machine import set_threads
+    from rnnctl.tasks.loading import load
+
+    set_threads(threads)
+    stdin = inputs.stdin(f"score {word(run)} --answer")
+    with inputs.output(out) as write, inputs.reading(inputs.STDIN):
+        begun = next((line for line in stdin if line.strip()), b"")
+        check_hello(begun)
+        answerer = Answerer(Scorer(load(run, device=device)), run.resolve().name)
+        write(json.dumps(answerer.hello()) + "\n")
+        failed = 0
+        for some in batches(stdin):
+            answers = answerer.answers(some)
+            failed += sum("error" in one for one in answers)
+            write("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in answers))
+    return 1 if failed else 0
 
 
 def _has_records(source: inputs.Input, text_field: str | None) -> bool:

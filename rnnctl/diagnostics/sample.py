@@ -32,6 +32,7 @@ class Sample:
     `labels` (D,) are classes of a classifier, `texts` the documents' texts. `encode` turns a text
     into ids, `token_bytes` gives one id's UTF-8; both are None for symbol sequences of known-answer
     models, each symbol of which counts as a word. `spelled`: words consist of several tokens.
+    `not_known`: ids, beside `unknown_id`, of text that the model does not know.
     """
 
     ids: tuple[Ids, ...]
@@ -48,6 +49,7 @@ class Sample:
     token_bytes: Callable[[int], bytes] | None = None
     spelled: bool = False
     block: int | None = None
+    not_known: frozenset[int] = frozenset()
 
     @cached_property
     def lengths(self) -> Ids:

@@ -121,7 +121,10 @@ def usual_words(sample: Sample, words: list[Words]) -> list[tuple[int, ...]]:
             spelling = tuple(int(i) for i in ids[found.starts[place] : found.ends[place]])
             counts[spelling] = counts.get(spelling, 0) + 1
     kept = [word for word, count in counts.items() if count >= 2 and _plain(word, sample)]
-    usual = sorted(kept, key=lambda word: (-counts[word], word))
+    shown = sample.token_bytes
+    assert shown is not None
+    # by text: how a model numbers its tokens decides no tie
+    usual = sorted(kept, key=lambda word: (-counts[word], [shown(token) for token in word]))
     return middle(usual)
 
 
@@ -144,13 +147,19 @@ def usual_tokens(sample: Sample) -> list[int]:
         plain = [_plain((int(t),), sample) for t in tokens]
         keep = np.array(plain) & (counts >= 2)
         tokens, counts = tokens[keep], counts[keep]
-    return middle([int(t) for t in tokens[np.argsort(-counts, kind="stable")]])
+    if shown is None:
+        return middle([int(t) for t in tokens[np.argsort(-counts, kind="stable")]])
+    # by text: how a model numbers its tokens decides no tie
+    ranked = sorted(
+        zip((-counts).tolist(), map(shown, tokens.tolist()), tokens.tolist(), strict=True)
+    )
+    return middle([token for *_, token in ranked])
 
 
 def _plain(word: tuple[int, ...], sample: Sample) -> bool:
     assert sample.token_bytes is not None
     text = b"".join(sample.token_bytes(i) for i in word).decode("utf-8", "replace").strip()
-    if sample.unknown_id in word:
+    if sample.unknown_id in word or not sample.not_known.isdisjoint(word):
         return False
     return text.isalpha() if sample.unit == "chars" else len(text) >= 3 and text.islower()
 

@@ -86,7 +86,7 @@ def read_text(
         return _sampled(documents, corpus.description, total=total)
     name = f"{found.corpus.description} ({found.part})"
     if found.corpus.running:
-        return Text(_beginning(found.corpus.documents(found.split)), True, name)
+        return Text(_first_parts(found.corpus.documents(found.split)), True, name)
     documents, total = _all_over(found.corpus, found.split)
     if loaded.labels:
         return _halves(documents, name, total=total)
@@ -100,7 +100,15 @@ def read_text(
     return read
 
 
-def _beginning(parts: Iterable[Document]) -> list[Document]:
+def beginning_of(corpus: Corpus) -> Text:
+    """All of an undivided corpus; as much of it as `read_text` reads."""
+    if corpus.running:
+        return Text(_first_parts(corpus.documents("train")), True, corpus.description)
+    documents, total = _all_over(corpus, "train")
+    return _sampled(documents, corpus.description, total=total)
+
+
+def _first_parts(parts: Iterable[Document]) -> list[Document]:
     """The first parts of a running text."""
     kept, chars = [], 0
     for part in parts:

@@ -64,6 +64,8 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
     yield _instrument(result)
+    if result.model.task == "scorer":
+        return
     yield Paragraph(
         "`rnnctl explain TERM` explains a word of this report, such as horizon or τ; "
         "`rnnctl compare RUN RUN` says which of several runs remembers more",
@@ -144,7 +146,8 @@ def _warnings_that_fit(result: DiagnosticsResult, lines: int) -> tuple[list[str]
 def _facts(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:
     model, data = result.model, result.data
     yield "model", _model(model)
-    yield "training", ", ".join(_training(model, result))
+    if model.task != "scorer":
+        yield "training", ", ".join(_training(model, result))
     words = round(data.words_per_token * data.tokens)
     amount = f"{plural(data.tokens, 'token')}, {plural(words, 'word')}"
     kind = "running text" if data.running else plural(data.documents, "document")
@@ -153,6 +156,8 @@ def _facts(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:
 
 
 def _model(model: ModelRecord) -> str:
+    if model.cell is None or model.layers is None or model.parameters is None:
+        return f"another program, asked {plural(model.questions or 0, 'question')}: {model.command}"
     task = {"classifier": "classifier"}.get(model.task, f"{model.task[3:]} language model")
     layers = f"{plural(model.layers, 'layer')} of {model.hidden}"
     cell = display_name(model.cell) + (f" ({model.nonlinearity})" if model.nonlinearity else "")

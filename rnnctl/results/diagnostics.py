@@ -21,25 +21,33 @@ DiagnosticName = Literal["use", "first_last", "effect", "hold", "reach", "gates"
 
 
 class ModelRecord(Record):
-    """Which model was measured, and what it was trained under."""
+    """Which model was measured, and what it was trained under; or which program was asked."""
 
     id: str
-    task: Literal["lm_char", "lm_byte", "lm_word", "lm_bpe", "classifier"]
-    cell: str
+    task: Literal["lm_char", "lm_byte", "lm_word", "lm_bpe", "classifier", "scorer"]
+    cell: str | None = Field(None, description="None, as all that follows, of another program")
     nonlinearity: str | None = None
-    layers: int
-    embedding: int
-    hidden: int
-    parameters: int
-    state_floats: int = Field(description="numbers in the state: 2·H per LSTM layer, else H")
-    init: str
+    layers: int | None = None
+    embedding: int | None = None
+    hidden: int | None = None
+    parameters: int | None = None
+    state_floats: int | None = Field(
+        None, description="numbers in the state: 2·H per LSTM layer, else H"
+    )
+    init: str | None = None
     readout: str = Field(description="how the answer leaves the model: each step, last, mean, …")
     bidirectional: bool = False
-    train_bptt: int | None = Field(description="tokens per truncated chunk; None = whole documents")
+    train_bptt: int | None = Field(
+        None, description="tokens per truncated chunk; None = whole documents"
+    )
     train_loss_nats: float | None = None
-    state_policy: Literal["reset_document", "carried"]
-    seed: int
-    quality: dict[str, float] = Field(description="what training measured on the validation text")
+    state_policy: Literal["reset_document", "carried"] | None
+    seed: int | None = None
+    command: str | None = Field(None, description="the scorer that was asked (rnnctl help scorer)")
+    questions: int | None = Field(None, description="how many a scorer was asked")
+    quality: dict[str, float] = Field(
+        default_factory=dict, description="what training measured on the validation text"
+    )
 
 
 class DataRecord(Record):

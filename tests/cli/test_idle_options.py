@@ -35,6 +35,21 @@ IDLE: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]] 
             "repetition_penalty": (2,), "seed": (3,), "count": (2,),
         },
     ),
+    ("score", "lines"): (
+        ("RUN", "--answer"),
+        {
+            "lines": (), "documents": ("line",), "per_token": (), "read_as": ("csv",), "jsonl": (),
+            "text_field": ("a",), "encoding": ("latin-1",), "max_line": (9,), "fail_fast": (),
+            "state_in": ("FILE",), "state_out": ("NEW",), "words": (), "format": ("json",),
+        },
+    ),
+    ("diagnose", "scorer_timeout"): (
+        ("RUN",), {"scorer_timeout": (3,), "documents": ("line",)},
+    ),
+    ("diagnose", "items"): (
+        ("--scorer", "x", "--text", "FILE"),
+        {"items": ("FILE",), "show": ("a",), "label_field": ("a",), "threads": (1,)},
+    ),
     ("train", "overwrite"): (("FILE",), {"overwrite": ()}),
     ("compare", "recall_lags"): (
         ("FILE", "--no-recall"), {"recall_lags": (9,), "recall_seeds": (2,)},

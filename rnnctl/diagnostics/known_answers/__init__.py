@@ -1,6 +1,6 @@
 """Models with known answers, measured by the code that measures users' models.
 
-GT01 to GT22 call that code; RD01 to RD12 (`hand_made_runs`) go through run directories. Each
+GT01 to GT22 call that code; RD01 to RD13 (`hand_made_runs`) go through run directories. Each
 module holds the checks of one group in a table ``CHECKS``: id -> function that yields `Check`
 objects, its docstring being the title.
 

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,13 +33,19 @@ from rnnctl.config import CorpusConfig, ModelConfig, RunConfig, TokenizerConfig
 from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import train_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
-from rnnctl.diagnostics import reach
+from rnnctl.diagnostics import effect, first_last, reach, use
+from rnnctl.diagnostics import scorer as outside
 from rnnctl.diagnostics.known_answers.check import Check, close, holds
+from rnnctl.diagnostics.material import Material
+from rnnctl.diagnostics.model_subject import LanguageModelSubject
+from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.text import heldout
+from rnnctl.nn.models import LanguageModel
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import DiagnosticsResult, Measurement
 from rnnctl.runs import Run
 from rnnctl.runs.heldout import HELDOUT_NAME, pack
-from rnnctl.tasks.loading import CORPUS_NAME, build_model
+from rnnctl.tasks.loading import CORPUS_NAME, build_model, load
 
 Ids = NDArray[np.int64]
 Weights = dict[str, Tensor]
@@ -643,6 +651,45 @@ def check_two_layers(diagnose: Diagnose) -> Iterator[Check]:
     yield covers("leading exponent", math.log(upper), leading_exponent(found), rounding=0.01)
 
 
+OUTSIDE = Settings(
+    resamples=50, resets=24, n_max=16, exchanges=16, swaps=24, distance_words=24, reference=False
+)  # fmt: skip
+
+
+def check_outside(diagnose: Diagnose) -> Iterator[Check]:
+    """RD13: asked from outside, as any program is, a run has the curves that it has directly.
+
+    Through ``rnnctl score RUN --answer`` in a process of its own (``rnnctl help scorer``).
+    """
+    with tempfile.TemporaryDirectory(prefix="rnnctl-") as folder:
+        path = latch().write(Path(folder) / "run")
+        loaded = load(path)
+        text = heldout(loaded)
+        assert isinstance(loaded.model, LanguageModel)
+        subject = LanguageModelSubject(loaded.model, boundary_id=loaded.tokenizer.boundary_id)
+        sample = Material(loaded, text, 0).sample
+        inside = outside_names(lambda measure: measure(subject, sample, OUTSIDE))
+        command = f"{shlex.quote(sys.executable)} -m rnnctl score {shlex.quote(str(path))} --answer"
+        with outside.Conversation(command) as talk:
+            asked, pieces = outside.subject_of(talk, text)
+            found = outside_names(lambda measure: measure(asked, pieces, OUTSIDE))
+            talk.finish()
+    for name, record in inside.items():
+        for curve, values in record.curves.items():
+            known = [0.0 if y is None else y for y in values.y]
+            told = found[name].curves.get(curve)
+            again = [math.nan] if told is None else [0.0 if y is None else y for y in told.y]
+            if len(again) != len(known):
+                again = [math.nan] * len(known)
+            yield close(f"{name}: {curve}", known, again, 1e-6)
+
+
+def outside_names(measured_by: Callable[[Any], Measurement]) -> dict[str, Measurement]:
+    """The three measurements that a scorer allows, by name."""
+    measures = {"use": use.measure, "first_last": first_last.measure, "effect": effect.measure}
+    return {name: measured_by(measure) for name, measure in measures.items()}
+
+
 CHECKS: dict[str, Callable[[Diagnose], Iterator[Check]]] = {
     "RD01": check_leaky_rnn,
     "RD02": check_fixed_gates,
@@ -656,4 +703,5 @@ CHECKS: dict[str, Callable[[Diagnose], Iterator[Check]]] = {
     "RD10": check_orthogonal,
     "RD11": check_two_layers,
     "RD12": check_latch,
+    "RD13": check_outside,
 }

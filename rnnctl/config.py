@@ -30,6 +30,7 @@ CONFIG_SCHEMA = 1
 DEFAULT_LEVEL = {"lm": "char", "classify": "word"}
 DEFAULT_BUDGET_S = {"lm": 75.0, "classify": 600.0}
 BUNDLED_BUDGET_S = 60.0
+COLD_WINDOW = 64  # tokens of a window of the cold protocol, unless something else is said
 
 # The panels of `rnnctl train --help`.
 CORPUS, TOKENS, MODEL = "Corpus", "Tokens", "Model"

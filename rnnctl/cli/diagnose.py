@@ -247,7 +247,7 @@ def diagnose(
         return
     if show is not None:
         measuring = {"--text": text, "--items": items, "--beyond": beyond}
-        changed = {"--preset": preset != "quick", "--seed": seed != 0}
+        changed = {"--preset": preset != "quick", "--seed": seed != 0, "--verbose": verbose}
         _check_show({**measuring, **changed})
         _show([run, *(Path(name) for name in names or ())], show, html, format, output)
         return
@@ -257,11 +257,13 @@ def diagnose(
 
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
     loaded = load(run)
+    wanted = [name.lower() for name in names or ()]
+    _check_about(loaded, wanted, items, beyond)
     why_not = _why_not_kept(loaded.run, text, seed, items, bool(beyond))
     given = None if text is None else read_text(loaded, text, stdin, columns)
     result = measure(
         loaded,
-        names=[name.lower() for name in names or ()],
+        names=wanted,
         preset=preset,
         text=given,
         seed=seed,
@@ -333,6 +335,22 @@ def _check_show(given: Mapping[str, object]) -> None:
                 f"{option} is for measuring, and --show measures nothing",
                 hint=f"leave out {option}, or --show",
             )
+
+
+def _check_about(
+    loaded: Loaded, names: Sequence[str], items: Path | None, beyond: Sequence[Spoilt] | None
+) -> None:
+    """UsageError for an option about a measurement that is not taken of this run."""
+    if items is not None and not loaded.labels:
+        raise UsageError(
+            "--items has no effect here: it is evidence for classifiers, and this run is none",
+            hint="leave it out",
+        )
+    if beyond and (loaded.labels or (names and "use" not in names)):
+        raise UsageError(
+            "--beyond has no effect here: it is about USE, which is not measured",
+            hint="leave it out; USE is about the loss of language models",
+        )
 
 
 def _columns(text: str | None, **asked: str | None) -> dict[str, str]:

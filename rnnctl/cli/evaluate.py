@@ -16,11 +16,10 @@ from rnnctl.cli.options import (
     RunArgument,
     ThreadsOption,
 )
-from rnnctl.config import SourceKind
+from rnnctl.config import COLD_WINDOW, SourceKind
 from rnnctl.errors import UsageError, word
 
 CORPUS = "Corpus"
-COLD = 64  # tokens of a window, unless something else is said
 
 Corpus = Annotated[
     list[str] | None,
@@ -96,7 +95,7 @@ def evaluate(
     run: RunArgument,
     corpus: Corpus = None,
     part: Part = None,
-    window: Window = COLD,
+    window: Window = COLD_WINDOW,
     text_field: TextField = None,
     label_field: LabelField = None,
     read_as: ReadAs = None,
@@ -128,7 +127,7 @@ def evaluate(
     asked |= {"--encoding": encoding, "--new-labels": None if new_labels == "error" else new_labels}
     _check_corpus(sources, asked)
     loaded = load(run, device=device)
-    if loaded.labels and window != COLD:
+    if loaded.labels and window != COLD_WINDOW:
         raise UsageError(
             "--window is for language models, and this is a classifier", hint="leave it out"
         )

@@ -7,10 +7,10 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from rnnctl.config import SourceKind
+from rnnctl.config import COLD_WINDOW, SourceKind
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.store import Store, build_store
-from rnnctl.errors import DataError
+from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.environment import environment
 from rnnctl.inference.judged_text import JudgedText, Part, choose, kept
 from rnnctl.machine import Arithmetic
@@ -20,6 +20,7 @@ from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.inference import EvaluateResult
 from rnnctl.results.training import DocumentSums
 from rnnctl.tasks.classification import classify_split, label_nats, measure
+from rnnctl.tasks.effects import check_unused
 from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.loading import Loaded
 from rnnctl.tasks.split_results import MOST_SUMS, check_finite, loss_of, sums_of
@@ -32,7 +33,7 @@ def evaluate(
     sources: Sequence[str],
     *,
     part: Part | None = None,
-    window: int = 64,
+    window: int = COLD_WINDOW,
     label_field: str | None = None,
     text_field: str | None = None,
     encoding: str | None = None,
@@ -64,6 +65,15 @@ def evaluate(
     found = choose(loaded, settings, part, stdin) if sources else kept(loaded, part)
     for note in found.corpus.notes:
         tell(note)
+    if sources:
+        asked = {"text_field": text_field, "label_field": label_field, "encoding": encoding}
+        asked |= {"read_as": read_as, "new_labels": new_labels}
+        check_unused(asked, settings, found.corpus)
+    if window != COLD_WINDOW and not found.corpus.running:
+        raise UsageError(
+            "--window has no effect here: each document is read whole, from the zero state",
+            hint="leave it out; it is about running text",
+        )
     store = build_store(
         found.corpus,
         loaded.tokenizer,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnnctl.config import RunConfig, TrainingConfig
+from rnnctl.config import COLD_WINDOW, RunConfig, TrainingConfig
 from rnnctl.data.batches import NO_TARGET, LanguageModelBatch, StreamBatches
 from rnnctl.data.ids import IdArray, SplitIds
 from rnnctl.data.store import Store
@@ -33,7 +33,6 @@ from rnnctl.tasks.split_results import (
 from rnnctl.wording import plural
 
 VALIDATION_TOKENS = 250_000  # read by the validations during a training
-COLD_WINDOW = 64  # tokens, of the cold protocol
 MEASURED_TOKENS = 2_500_000  # of a split are read for the final numbers
 MEASURED_TRAIN_TOKENS = 250_000
 _COUNTED_TOKENS = 20_000_000

@@ -208,7 +208,8 @@ def places(make_run: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "NEWER": "text,label\nthe cat,a\nthe rat,b\nthe mat,c\n",
         "BAD": '{"text": "the cat"}\n{"text": \n{"text": "the rat"}\n{"text": "a mat"}\n',
         "BRACES": '{"text": "the cat"}\n',
-        "PAIRS": "good,bad,other,before,kind\nthe cat,the cta,a cat,on,x\na mat,a tma,on,the,y\n,a,b,c,y\n",
+        "PAIRS": "good,bad,other,before,kind\nthe cat,the cta,a cat,on,x\n"
+        "a mat,a tma,on,the,y\n,a,b,c,y\n",
     }
     for name, content in files.items():
         ending = {"TABLE": "csv", "NEWER": "csv", "PAIRS": "csv", "BAD": "jsonl", "BRACES": "jsonl"}

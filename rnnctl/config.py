@@ -289,6 +289,15 @@ class TrainingConfig(Settings):
     """The loop. It ends by `steps`, `epochs` or `budget_s`, whichever comes first."""
 
     seed: Annotated[Seed, Option(MACHINE, "Seed of all random numbers.")] = 0
+    calibrate: Annotated[
+        bool,
+        Option(
+            TRAINING,
+            "Fit a temperature on the validation text at the end, so that probabilities are what "
+            "they say; the labels stay the same.",
+            task="classify",
+        ),
+    ] = True
     steps: Annotated[
         Positive | None, Option(TRAINING, "Stop after N optimizer steps.", default="no limit")
     ] = None

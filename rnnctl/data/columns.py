@@ -20,10 +20,14 @@ FIRST_WORD: Final = "first-word"  # as a label field: the first word of each lin
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The names of the columns of text and label; label None: none, or none is wanted."""
+    """The names of the columns of text and label; label None: none, or none is wanted.
+
+    by: a column whose values documents are to be sorted by, None for none.
+    """
 
     text: str
     label: str | None = None
+    by: str | None = None
 
 
 def _words(text: str) -> tuple[str, ...]:

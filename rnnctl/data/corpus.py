@@ -50,7 +50,7 @@ from rnnctl.data.sources import Files, Source, arrange, in_label_folders, listed
 from rnnctl.data.splitting import Shares, assign, parse_split
 from rnnctl.data.tables import Rows, Table, records_table, text_table
 from rnnctl.data.text import TextFile, beginning, check_encoding, open_text, spool_stream
-from rnnctl.errors import DataError, UsageError
+from rnnctl.errors import DataError, UsageError, word
 from rnnctl.results.base import Warning_
 from rnnctl.wording import plural
 
@@ -118,18 +118,20 @@ def open_corpus(
     trained: Reading | None = None,
     labels: Sequence[str] = (),
     other_labels: bool = False,
+    by: str | None = None,
 ) -> Corpus:
     """Find, check and split what `config` names; nothing is kept in memory.
 
     trained: how the corpus of the run was read to which this one is given; its columns are read
     here too. labels: those that the run knows, () before there is a run; other_labels: whether
-    documents may have others.
+    documents may have others. by: a column whose values the documents are to carry.
 
     Raises: DataError, UsageError or StorageError, each saying what and where.
     """
     opener = _Opener(config, task, cache or cache_directory(), stdin)
     opener.trained, opener.known_labels = trained, tuple(labels)
     opener.other_labels = other_labels
+    opener.by = by
     return opener.open()
 
 
@@ -163,6 +165,7 @@ class _Opener:
         self.trained: Reading | None = None
         self.known_labels: tuple[str, ...] = ()
         self.other_labels = False
+        self.by: str | None = None
 
     def open(self) -> Corpus:
         """See `open_corpus`."""
@@ -176,6 +179,8 @@ class _Opener:
             return self._tables(tables)
         if any(one.table for one in every):
             raise _mixed(every)
+        if self.by is not None:
+            raise _no_columns(self.by)
         files = {n: [o.file for o in group if o.file] for n, group in opened.items()}
         if self.labelled:
             return self._labelled_by_folder(opened, files)
@@ -323,7 +328,7 @@ class _Opener:
 
     def _pick(self, table: Table, *, labelled: bool | None = None) -> Columns:
         asked = self.config.label_field
-        return pick_columns(
+        found = pick_columns(
             table.columns,
             table.sample,
             self.config.text_field or self._trained_column(table, "text"),
@@ -331,6 +336,19 @@ class _Opener:
             table.name,
             labelled=self.labelled if labelled is None else labelled,
         )
+        return replace(found, by=self._column_to_sort_by(table))
+
+    def _column_to_sort_by(self, table: Table) -> str | None:
+        if self.by is None:
+            return None
+        found = find_column(table.columns, self.by)
+        if found is None:
+            near = catalog.suggestion(self.by, table.columns)
+            raise UsageError(
+                f"--by {self.by:.80}: {table.name} has no such column",
+                hint=f"{near.rstrip('.')} (`--by length` sorts by the number of words)",
+            )
+        return found
 
     def _trained_column(self, table: Table, which: Literal["text", "label"]) -> str | None:
         """The column on which the run was trained. DataError for a table without it."""
@@ -364,7 +382,8 @@ class _Opener:
             return self._pick(table)
         if self.labelled and not trained and (label is None or not _has_labels(table, label)):
             return None
-        return Columns(text or self._pick(table, labelled=False).text, label)
+        text = text or self._pick(table, labelled=False).text
+        return Columns(text, label, self._column_to_sort_by(table))
 
     def _say_tables(
         self,
@@ -384,9 +403,10 @@ class _Opener:
             where = [line for rows in every if isinstance(rows, Rows) for line in rows.blank_lines]
             self._warn("blank_texts", f"{text} ({_lines(where, blank)})")
         if not self.labelled and looks_labelled(first.columns, first.sample, columns.text):
+            named = " ".join(word(source) for source in self.config.sources)
             self.notes.append(
                 f"{first.name} has labels, which a language model does not read: "
-                "--task classify trains a classifier on them"
+                f"`rnnctl train {named} --task classify` trains a classifier on them"
             )
 
     def _of_scheme(self, spec: str) -> Corpus:
@@ -666,6 +686,13 @@ def _mixed(opened: Sequence[_Opened]) -> DataError:
     return DataError(
         f"text and tables are mixed: {table} is a table, {text} is text",
         hint="give one kind at a time, or say what all of them are: --as text",
+    )
+
+
+def _no_columns(by: str) -> UsageError:
+    return UsageError(
+        f"--by {by:.80}: plain text has no columns",
+        hint="`--by length` sorts the documents by their number of words",
     )
 
 

@@ -11,11 +11,15 @@ SPLITS = ("train", "valid", "test")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`text` never holds lone surrogates; `source` reads "path:line"."""
+    """`text` never holds lone surrogates; `source` reads "path:line".
+
+    by: what another column says of it, where one was asked for; "" where that is empty.
+    """
 
     text: str
     label: str | None = None
     source: str = ""
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,6 +328,8 @@ Row = dict[str, Any]  # text: str, label: str, line: int
 def rows(file: TextFile, format: Format, columns: Columns) -> Iterator[Row]:
     """``{"text", "label", "line"}`` of every record; "" for no label, or that of no text.
 
+    And ``"by"``, where a column is asked for.
+
     Raises: DataError with path and line.
     """
     for entry in entries(file, format):
@@ -342,7 +344,19 @@ def rows(file: TextFile, format: Format, columns: Columns) -> Iterator[Row]:
             except NoLabelError:
                 if text.strip():
                     raise
-        yield {"text": text, "label": label, "line": entry.line}
+        row = {"text": text, "label": label, "line": entry.line}
+        if columns.by is not None:
+            row["by"] = value_text(entry.cells.get(columns.by))
+        yield row
+
+
+def value_text(value: object) -> str:
+    """What a cell says, as a word to sort documents by; "" for an empty one."""
+    if value is None or isinstance(value, str):
+        return " ".join((value or "").split())
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def cell_text(value: object, where: str, field: str) -> str:

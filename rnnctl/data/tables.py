@@ -88,7 +88,7 @@ class Rows:
         self._names = getattr(data.features.get(columns.label), "names", None)
         kept, digests, codes, blank = array("q"), array("Q"), array("i"), array("q")
         numbers: dict[str, int] = {}
-        for row, (text, label, place) in enumerate(self._blocks(range(0, len(data), _BLOCK))):
+        for row, (text, label, place, _) in enumerate(self._blocks(range(0, len(data), _BLOCK))):
             if text.strip():
                 kept.append(row)
                 digests.append(digest(text))
@@ -113,11 +113,12 @@ class Rows:
             if row // _BLOCK != loaded:
                 loaded = row // _BLOCK
                 block = list(self._blocks([loaded * _BLOCK]))
-            text, label, line = block[row % _BLOCK]
-            yield Document(text, label if self._columns.label else None, f"{self._name}:{line}")
+            text, label, line, by = block[row % _BLOCK]
+            where = f"{self._name}:{line}"
+            yield Document(text, label if self._columns.label else None, where, by)
 
-    def _blocks(self, starts: Sequence[int]) -> Iterator[tuple[str, str, int]]:
-        """Text, label and line of the rows of the blocks that begin at `starts`."""
+    def _blocks(self, starts: Sequence[int]) -> Iterator[tuple[str, str, int, str | None]]:
+        """Text, label, line and value to sort by of the rows of the blocks at `starts`."""
         c = self._columns
         for start in starts:
             block = self._data[start : start + _BLOCK]
@@ -125,8 +126,9 @@ class Rows:
             labels = block[c.label] if c.label else [""] * len(texts)
             counted = range(start + 1, start + 1 + len(texts))
             lines = block[self._line] if self._line else counted
-            for text, label, line in zip(texts, labels, lines, strict=True):
-                yield self._text(text, line), self._label(text, label, line), line
+            others = [records.value_text(v) for v in block[c.by]] if c.by else [None] * len(texts)
+            for text, label, line, by in zip(texts, labels, lines, others, strict=True):
+                yield self._text(text, line), self._label(text, label, line), line, by
 
     def _text(self, value: object, line: int) -> str:
         return records.cell_text(value, f"{self._name}:{line}", self._columns.text)
@@ -177,10 +179,12 @@ class TextTable:
     def rows(self, columns: Columns) -> Rows:
         """See `Table`. A copy is kept under the content of the file and how it was read."""
         format = asdict(self.format)
-        what = [self.file.sha256, format, asdict(columns), self.file.name, _READER]
+        named = {name: column for name, column in asdict(columns).items() if column or name != "by"}
+        what = [self.file.sha256, format, named, self.file.name, _READER]
         make = partial(_convert, file=self.file, format=self.format, columns=columns)
         data = _converted(self.cache, what, make)
-        kept = Columns("text", None if columns.label is None else "label")
+        label, by = ("label" if columns.label else None), ("by" if columns.by else None)
+        kept = Columns("text", label, by)
         return Rows(data, kept, self.name, "line")
 
 
@@ -209,6 +213,8 @@ def text_table(
 def _convert(folder: Path, *, file: TextFile, format: Format, columns: Columns) -> None:
     datasets = import_datasets()
     kinds = {"text": "large_string", "label": "large_string", "line": "int64"}
+    if columns.by is not None:
+        kinds["by"] = "large_string"
     arguments = {"span": asdict(file), "format": asdict(format), "columns": asdict(columns)}
     try:
         datasets.Dataset.from_generator(

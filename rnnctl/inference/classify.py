@@ -23,7 +23,6 @@ from rnnctl.nn.models import Classifier
 from rnnctl.nn.reading import can_read, each, groups
 from rnnctl.tasks.evaluation import batches_by_length
 from rnnctl.tasks.loading import Loaded
-from rnnctl.tasks.metrics import log_softmax
 
 LONGEST_READ = 50_000  # tokens of one text that are read when the run itself sets no limit
 
@@ -62,6 +61,7 @@ class Predictor:
             )
         keep_memory()
         self.labels = loaded.labels
+        self._calibration = loaded.calibration
         self._model = loaded.model
         self._engine = EngineChoice(loaded.model)
         self._tokenizer = loaded.tokenizer
@@ -71,7 +71,8 @@ class Predictor:
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """One prediction per text, in order; (N,) texts of any length, empty ones included."""
         encoded = [self._encode(text) for text in texts]
-        chances = np.exp(log_softmax(self._logits([ids for ids, _, _ in encoded])))
+        logits = self._logits([ids for ids, _, _ in encoded])
+        chances = self._calibration.probabilities(logits)
         return [self._prediction(row, *parts) for row, parts in zip(chances, encoded, strict=True)]
 
     def _ids(self, text: str, limit: int) -> Ids:

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import BinaryIO, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rnnctl.config import COLD_WINDOW, SourceKind
 from rnnctl.data.cache import cache_directory
+from rnnctl.data.labels import in_order
 from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.environment import environment
-from rnnctl.inference.judged_text import JudgedText, Part, choose, kept
+from rnnctl.inference.judged_text import JudgedText, Part, choose, kept, training_corpus
+from rnnctl.inference.training_text import corpus_facts
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import LanguageModelLoss
-from rnnctl.results.inference import EvaluateResult
+from rnnctl.results.inference import EvaluateResult, Slice
 from rnnctl.results.training import DocumentSums
-from rnnctl.tasks.classification import classify_split, label_nats, measure
+from rnnctl.statistics import ratio_of_means, resampling_weights
+from rnnctl.tasks.classification import advice, classify_split
 from rnnctl.tasks.effects import check_unused
 from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.loading import Loaded
-from rnnctl.tasks.split_results import MOST_SUMS, check_finite, loss_of, sums_of
+from rnnctl.tasks.quality import Judged, bag_of_words, remarks
+from rnnctl.tasks.split_results import MOST_SUMS, check_finite, chosen, loss_of, sums_of
+from rnnctl.wording import plural
 
+LENGTH = "length"  # what `by` says for the number of words
+MOST_SLICES = 20  # values of a column
 EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start
 
 
@@ -39,6 +49,7 @@ def evaluate(
     encoding: str | None = None,
     read_as: SourceKind | None = None,
     new_labels: Literal["error", "drop"] = "error",
+    by: str | None = None,
     stdin: BinaryIO | None = None,
     tell: Callable[[str], None] = lambda note: None,
 ) -> EvaluateResult:
@@ -46,8 +57,9 @@ def evaluate(
 
     part: which split; by default test where the corpus has one, else valid, else all of it.
     window: tokens, for the cold protocol; at most the whole text. text_field, label_field,
-    encoding, read_as: how the corpus is to be read, by default as that of the training was. tell:
-    called with each sentence that says what was decided about the corpus.
+    encoding, read_as: how the corpus is to be read, by default as that of the training was. by: a
+    column by whose values the documents are sorted and measured apart, or "length". tell: called
+    with each sentence that says what was decided about the corpus.
 
     Raises DataError, UsageError, RunError.
     """
@@ -62,7 +74,13 @@ def evaluate(
             "new_labels": new_labels,
         }
     )
-    found = choose(loaded, settings, part, stdin) if sources else kept(loaded, part)
+    column = None if by == LENGTH else by
+    if column is not None and not sources:
+        raise UsageError(
+            f"--by {column}: the text that the run keeps has no columns",
+            hint="name the corpus, or sort by the number of words with --by length",
+        )
+    found = choose(loaded, settings, part, stdin, by=column) if sources else kept(loaded, part)
     for note in found.corpus.notes:
         tell(note)
     if sources:
@@ -81,17 +99,20 @@ def evaluate(
         max_tokens=settings.max_tokens,
         keep=settings.keep,
     )
-    return _Evaluation(loaded, found, store, window).result()
+    return _Evaluation(loaded, found, store, window, by).result()
 
 
 class _Evaluation:
     """One run on one split."""
 
-    def __init__(self, loaded: Loaded, found: JudgedText, store: Store, window: int) -> None:
+    def __init__(
+        self, loaded: Loaded, found: JudgedText, store: Store, window: int, by: str | None
+    ) -> None:
         self._loaded = loaded
         self._found = found
         self._store = store
         self._window = window
+        self._by = by
         self._split = store.split(found.split)
         device = next(loaded.model.parameters()).device
         self._arithmetic = Arithmetic(device, bf16=False)
@@ -107,6 +128,7 @@ class _Evaluation:
             corpus=found.corpus.description,
             part=found.words or found.part,
             cut_share=self._store.cut_share,
+            by=self._by or "",
         )
         if isinstance(model, Classifier):
             return self._classified(model, result)
@@ -117,9 +139,63 @@ class _Evaluation:
         logits = classify_split(model, self._split, self._boundary, self._arithmetic)
         assert logits is not None  # nothing interrupts it
         check_finite(logits.sum(1), self._found.corpus.description)
-        sums = self._sums(label_nats(logits, labels), labels, logits.argmax(1))
-        found = measure(logits, labels, self._loaded.labels)
-        return result.model_copy(update={"classification": found, "documents": sums})
+        judged = self._judged(logits, labels)
+        found = judged.classification()
+        what = f"the {self._found.part} documents" if self._found.part != "all" else "the documents"
+        warnings = remarks(found, what, advice(self._loaded.config))
+        slices = tuple(
+            Slice(value=value, n=int(some.sum()), classification=judged.some(some).classification())
+            for value, some in self._slices()
+        )
+        return result.model_copy(
+            update={
+                "classification": found,
+                "documents": self._sums(judged.nats, labels, judged.predicted),
+                "slices": slices,
+                "warnings": (*result.warnings, *warnings),
+            }
+        )
+
+    def _judged(self, logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Judged:
+        """The model's answers, with those of a bag of words where its training text is there."""
+        loaded, corpus = self._loaded, self._found.corpus
+        counts = corpus_facts(loaded).get("label_counts")
+        if not isinstance(counts, list) or len(counts) != len(loaded.labels):
+            counts = None  # what an older rnnctl wrote does not say it
+        read = partial(corpus.documents, self._found.split)
+        judged = Judged(
+            logits,
+            labels,
+            loaded.labels,
+            loaded.calibration,
+            None if counts is None else int(np.argmax(counts)),
+            documents=read,
+        )
+        training = training_corpus(loaded)
+        if training is None or (self._found.part in ("train", "all") and self._is_own()):
+            return judged
+        bags = bag_of_words(training, loaded.labels, [read], cache_directory())
+        if bags is None:
+            return judged
+        return replace(judged, bag=bags[0].answers, bag_trained_on=bags[0].trained_on)
+
+    def _is_own(self) -> bool:
+        """Whether the run was trained on what is judged: then the bag of words knows it too."""
+        return any(warning.code == "trained_on" for warning in self._found.warnings)
+
+    def _slices(self) -> list[tuple[str, NDArray[np.bool_]]]:
+        """Each value to sort by, in order, and which documents (D,) have it."""
+        if self._by is None:
+            return []
+        if self._by == LENGTH:
+            return by_length(self._split.words)
+        found = [document.by for document in self._found.corpus.documents(self._found.split)]
+        if any(value is None for value in found):
+            raise UsageError(
+                f"--by {self._by}: {self._found.corpus.description} has no columns",
+                hint="sort by the number of words with --by length",
+            )
+        return by_value([value or "" for value in found], self._by)
 
     def _labels(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """The labels (D,) as the run numbers them. DataError for one that it does not know."""
@@ -142,6 +218,12 @@ class _Evaluation:
         if len(self._split.ids) == 0:
             raise DataError(f"{self._found.corpus.description} holds no text")
         if self._found.corpus.running:
+            if self._by is not None:
+                raise UsageError(
+                    f"--by {self._by}: a running text has no documents to sort",
+                    hint="train on documents (--documents paragraph, line or file), or leave out "
+                    "--by",
+                )
             return result.model_copy(update={"losses": tuple(self._running(model))})
         nats = document_nats(
             model, self._split.ids, self._split.offsets, self._boundary, self._arithmetic
@@ -152,7 +234,20 @@ class _Evaluation:
         if not self._loaded.config.training.reset:  # then it was trained on them as one text
             losses += self._running(model)
         sums = self._sums(nats + self._split.unknown_nats, None, None)
-        return result.model_copy(update={"losses": tuple(losses), "documents": sums})
+        slices = tuple(self._sliced_loss(value, some, nats) for value, some in self._slices())
+        return result.model_copy(
+            update={"losses": tuple(losses), "documents": sums, "slices": slices}
+        )
+
+    def _sliced_loss(self, value: str, some: NDArray[np.bool_], nats: NDArray[np.float64]) -> Slice:
+        """The loss of some documents (D,), with the interval over documents."""
+        part = chosen(self._split, np.flatnonzero(some))
+        loss = loss_of(part, part.count, float(nats[some].sum()), "document")
+        whole = nats[some] + part.unknown_nats
+        weights = resampling_weights(part.count)
+        interval = ratio_of_means(whole, np.diff(part.offsets), weights)
+        ends = (float(interval.lo[0]), float(interval.hi[0]))
+        return Slice(value=value, n=part.count, loss=loss, loss_ci95=ends)
 
     def _running(self, model: LanguageModel) -> Iterator[LanguageModelLoss]:
         ids, boundary, arithmetic = self._split.ids, self._boundary, self._arithmetic
@@ -174,3 +269,48 @@ class _Evaluation:
         if len(nats) > MOST_SUMS:
             return None
         return sums_of(self._found.part, self._split, nats, truth, predicted)
+
+
+Slices = list[tuple[str, NDArray[np.bool_]]]
+
+
+def by_length(words: NDArray[np.int64]) -> Slices:
+    """Documents (D,) by their number of words, in ranges that double: 1–25, 26–50, 51–100, …"""
+    found: Slices = []
+    low, high = 0, 25
+    while low <= int(words.max(initial=0)):
+        some = (words >= low) & (words <= high)
+        if some.any():
+            found.append((f"{low or 1}–{high} words", some))
+        low, high = high + 1, 2 * high
+    return found
+
+
+def by_value(values: Sequence[str], name: str) -> Slices:
+    """Documents by what a column says of them: (value, which of the D have it), in order.
+
+    Numbers of which there are more than MOST_SLICES are sorted into quarters. UsageError for so
+    many different words.
+    """
+    every = in_order(values)
+    if len(every) <= MOST_SLICES:
+        array = np.array(values, dtype=object)
+        return [(value or "(empty)", array == value) for value in every]
+    try:
+        numbers = np.array([float(value) for value in values])
+    except ValueError:
+        raise UsageError(
+            f"--by {name}: the column has {plural(len(every), 'different value')}, too many to "
+            "measure apart",
+            hint=f"choose a column with at most {MOST_SLICES} values, or one of numbers",
+        ) from None
+    ends = np.unique(np.quantile(numbers, (0.25, 0.5, 0.75, 1.0), method="higher"))
+    found: Slices = []
+    low = -np.inf
+    for high in ends:
+        some = (numbers > low) & (numbers <= high)
+        if some.any():
+            inside = numbers[some]
+            found.append((f"{inside.min():g} to {inside.max():g}", some))
+        low = high
+    return found

@@ -16,10 +16,10 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import SPLITS, Document
 from rnnctl.data.store import utf8_length
-from rnnctl.errors import DataError, UsageError, word
+from rnnctl.errors import DataError, RnnctlError, UsageError, word
 from rnnctl.inference.training_text import corpus_facts, heldout_size, trained
 from rnnctl.results.base import Warning_
-from rnnctl.tasks.loading import Loaded
+from rnnctl.tasks.loading import CORPUS_NAME, Loaded
 
 Part = Literal["test", "valid", "train", "all"]
 
@@ -83,14 +83,16 @@ def choose(
     stdin: BinaryIO | None,
     *,
     other_labels: bool = False,
+    by: str | None = None,
 ) -> JudgedText:
     """Open the corpus and choose the part of it to judge by. DataError where it has none such.
 
-    other_labels: whether documents may have labels that the run does not know.
+    other_labels: whether documents may have labels that the run does not know. by: a column whose
+    values the documents are to carry.
     """
     task = loaded.config.model.task
     if "-" not in settings.sources:  # what comes through a pipe can be read only once
-        own = _own(loaded, settings)
+        own = _own(loaded, settings, by)
         if own is not None:
             return _of_own(own, part)
     undivided = settings.model_copy(update={"split": "100/0/0"})
@@ -102,6 +104,7 @@ def choose(
         trained=trained(loaded),
         labels=loaded.labels,
         other_labels=other_labels,
+        by=by,
     )
     found = _held_out(corpus)
     if part is None:
@@ -113,11 +116,23 @@ def choose(
     return JudgedText(corpus, part, part)
 
 
-def _own(loaded: Loaded, settings: CorpusConfig) -> Corpus | None:
+def training_corpus(loaded: Loaded) -> Corpus | None:
+    """What the run was trained on, if it is still there as it was."""
+    if "-" in loaded.config.corpus.sources or CORPUS_NAME not in loaded.run.current.files:
+        return None
+    try:
+        return _own(loaded, loaded.config.corpus)
+    except RnnctlError:
+        return None
+
+
+def _own(loaded: Loaded, settings: CorpusConfig, by: str | None = None) -> Corpus | None:
     """The corpus, if it is the one that the run was trained on."""
     as_trained = settings.model_copy(update={"new_labels": loaded.config.corpus.new_labels})
     try:
-        corpus = open_corpus(as_trained, task=loaded.config.model.task, cache=cache_directory())
+        corpus = open_corpus(
+            as_trained, task=loaded.config.model.task, cache=cache_directory(), by=by
+        )
     except (DataError, UsageError):  # said when it is opened as another one
         return None
     return corpus if corpus.fingerprint == corpus_facts(loaded).get("fingerprint") else None

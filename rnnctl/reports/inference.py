@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from rnnctl.reports.blocks import Block, Heading, KeyValues, Paragraph, Verbatim, table
-from rnnctl.reports.numbers import fixed, number, percent
+from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Verbatim, table
+from rnnctl.reports.numbers import NOTHING, fixed, number, percent
 from rnnctl.results.base import Classification, Estimate, LanguageModelLoss, Result
 from rnnctl.results.inference import (
     EvaluateResult,
@@ -17,10 +18,12 @@ from rnnctl.results.inference import (
     Sample,
     ScoredText,
     ScoreResult,
+    Slice,
 )
 from rnnctl.wording import plural
 
 _MOST_CLASSES = 12  # columns of a confusion matrix that a page can hold
+_MISTAKE = 90  # characters of a document that is shown as a mistake
 
 
 def blocks(result: Result) -> list[Block]:
@@ -124,7 +127,8 @@ def _evaluated(result: EvaluateResult) -> list[Block]:
     if result.losses:
         made.append(_losses(result.losses))
     if result.classification is not None:
-        made.extend(_classified(result.classification))
+        made.extend(classified(result.classification))
+    made.extend(_sliced(result))
     if result.cut_share:
         text = f"{percent(result.cut_share)} of the documents were cut to the run's length."
         made.append(Paragraph(text, kind="note"))
@@ -155,21 +159,75 @@ def _protocol(loss: LanguageModelLoss) -> str:
     return loss.protocol + window
 
 
-def _classified(found: Classification) -> list[Block]:
+def classified(found: Classification) -> list[Block]:
+    """Everything that is known of a classifier's answers."""
     low, high = found.accuracy_ci95
-    facts = KeyValues(
-        (
-            ("accuracy", f"{percent(found.accuracy, 2)} [{percent(low, 2)}, {percent(high, 2)}]"),
-            ("macro-F1", percent(found.macro_f1, 2)),
-            ("loss", f"{fixed(found.loss_nats, 4)} nats"),
-            ("calibration error", percent(found.calibration_error, 2)),
-            ("documents", number(found.n, 12)),
-        ),
-        caption="95 % Wilson interval; expected calibration error over 15 equal bins",
-    )
-    if len(found.labels) > _MOST_CLASSES:
-        return [facts, _per_class(found)]
-    return [facts, Heading("Confusion matrix"), _confusion(found)]
+    pairs = [("accuracy", _with_interval(found.accuracy, (low, high)))]
+    if found.majority is not None:
+        always = f"always answering {found.majority_label}"
+        pairs.append(("majority share", f"{percent(found.majority, 2)}: {always}"))
+    if found.bag_of_words is not None:
+        bag = found.bag_of_words
+        pairs.append(
+            (
+                "bag of words",
+                f"{_with_interval(bag.accuracy, bag.accuracy_ci95)}, macro-F1 "
+                f"{percent(bag.macro_f1, 2)}",
+            )
+        )
+    pairs += [
+        ("macro-F1", _with_interval(found.macro_f1, found.macro_f1_ci95)),
+        ("loss", f"{fixed(found.loss_nats, 4)} nats"),
+        ("calibration error", _calibration(found)),
+        ("documents", number(found.n, 12)),
+    ]
+    caption = "95 % intervals: Wilson's, of macro-F1 a bootstrap over documents; expected "
+    facts = KeyValues(tuple(pairs), caption=caption + "calibration error over 15 equal bins")
+    made: list[Block] = [facts]
+    if found.classes:
+        made += [Heading("Each label"), _class_table(found)]
+    if found.confusion and len(found.labels) <= _MOST_CLASSES:
+        made += [Heading("Confusion matrix"), _confusion(found)]
+    if found.confusions:
+        made += [Heading("Most frequent mistakes"), *_mistakes(found)]
+    return made
+
+
+def _with_interval(share: float, ends: tuple[float, float] | None) -> str:
+    if ends is None:
+        return percent(share, 2)
+    return f"{percent(share, 2)} [{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]"
+
+
+def _calibration(found: Classification) -> str:
+    now = percent(found.calibration_error, 2)
+    if found.calibration_error_before is None:
+        return now
+    before = percent(found.calibration_error_before, 2)
+    return f"{now}; {before} before temperature {number(found.temperature, 3)}"
+
+
+def _class_table(found: Classification) -> Block:
+    rows = [
+        [
+            one.label,
+            _short(one.precision, one.precision_ci95),
+            _short(one.recall, one.recall_ci95),
+            NOTHING if one.f1 is None else f"{100 * one.f1:.1f}",
+            number(one.support, 12),
+            number(one.predicted, 12),
+        ]
+        for one in found.classes
+    ]
+    columns = ("label", "precision, %", "recall, %", "F1, %", "support", "predicted")
+    return table(columns, rows, caption="support: documents that have the label")
+
+
+def _short(share: float | None, ends: tuple[float, float]) -> str:
+    """``93.1 [91.0, 94.8]``."""
+    if share is None:
+        return NOTHING
+    return f"{100 * share:.1f} [{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
 
 
 def _confusion(found: Classification) -> Block:
@@ -180,14 +238,69 @@ def _confusion(found: Classification) -> Block:
     return table(("truth \\ prediction", *found.labels), rows)
 
 
-def _per_class(found: Classification) -> Block:
-    """For many classes: how many of each were there, found, and said."""
-    said = [sum(column) for column in zip(*found.confusion, strict=True)]
-    rows = [
-        [name, number(sum(counts), 12), number(counts[i], 12), number(said[i], 12)]
-        for i, (name, counts) in enumerate(zip(found.labels, found.confusion, strict=True))
-    ]
-    return table(("label", "documents", "predicted right", "predicted in all"), rows)
+def _mistakes(found: Classification) -> Iterator[Block]:
+    """Each kind of mistake, with the documents of which the model was surest."""
+    for one in found.confusions:
+        count = plural(one.n, "document")
+        yield Paragraph(f"{one.truth} taken for {one.predicted}: {count}", "strong")
+        if one.examples:
+            yield Bullets(
+                tuple(
+                    f"{example.probability:.3f}  {_beginning(example.text)}  "
+                    f"({Path(example.source).name})"
+                    for example in one.examples
+                )
+            )
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _MISTAKE else f"{text[:_MISTAKE].rstrip()}…"
+
+
+def _sliced(result: EvaluateResult) -> list[Block]:
+    """One row for each value of the column."""
+    if not result.slices:
+        return []
+    heading = Heading(f"By {result.by}")
+    if result.slices[0].loss is not None:
+        columns: tuple[str, ...] = (result.by, "documents", "nats per token", "bits per byte")
+        rows = [
+            [one.value, number(one.n, 12), _loss_with_interval(one), _bits(one)]
+            for one in result.slices
+        ]
+        caption = "95 % intervals: bootstrap over documents"
+        return [heading, table(columns, rows, caption=caption)]
+    columns = (result.by, "documents", "accuracy, %", "macro-F1, %", "calibration")
+    with_bag = any(one.classification and one.classification.bag_of_words for one in result.slices)
+    columns += ("bag of words",) if with_bag else ()
+    rows = []
+    for one in result.slices:
+        found = one.classification
+        assert found is not None
+        row = [
+            one.value,
+            number(one.n, 12),
+            _short(found.accuracy, found.accuracy_ci95),
+            f"{100 * found.macro_f1:.1f}",
+            f"{100 * found.calibration_error:.1f}",
+        ]
+        if with_bag:
+            bag = found.bag_of_words
+            row.append(NOTHING if bag is None else f"{100 * bag.accuracy:.1f}")
+        rows.append(row)
+    caption = "calibration: expected calibration error, %"
+    caption += "; bag of words: its accuracy, %" if with_bag else ""
+    return [heading, table(columns, rows, caption=caption)]
+
+
+def _loss_with_interval(one: Slice) -> str:
+    assert one.loss is not None and one.loss_ci95 is not None
+    low, high = one.loss_ci95
+    return f"{fixed(one.loss.loss_nats, 4)} [{fixed(low, 4)}, {fixed(high, 4)}]"
+
+
+def _bits(one: Slice) -> str:
+    return fixed(one.loss.bits_per_byte, 4) if one.loss is not None else NOTHING
 
 
 def _paired(result: PairsResult) -> list[Block]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rnnctl.reports import inference
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostics import headline_blocks
@@ -96,6 +97,10 @@ def _quality(result: TrainResult) -> Iterator[Block]:
         yield _class_table(classified)
         if _parts(classified):
             yield Paragraph("; ".join(_parts(classified)), "note")
+        last = classified[-1]
+        if last.split != "train" and last.classification is not None:
+            yield Heading("Validation documents" if last.split == "valid" else "Test documents")
+            yield from inference.classified(last.classification)
     if result.chance:
         yield Paragraph(_chance(result.chance), "note")
 

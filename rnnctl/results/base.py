@@ -93,17 +93,77 @@ class LanguageModelLoss(Record):
     window: int | None = Field(None, description="tokens, for the cold protocol")
 
 
-class Classification(Record):
-    """How well labels were predicted."""
+class ClassScore(Record):
+    """How well one label was predicted; None where a share has nothing to be a share of."""
+
+    label: str
+    precision: float | None = Field(description="of those predicted so, the share that are")
+    precision_ci95: tuple[float, float] = Field(description="Wilson's interval")
+    recall: float | None = Field(description="of those that are, the share predicted so")
+    recall_ci95: tuple[float, float] = Field(description="Wilson's interval")
+    f1: float | None = Field(description="2 TP / (2 TP + FP + FN)")
+    support: int = Field(description="documents that have the label")
+    predicted: int = Field(description="documents that were given the label")
+    threshold: float | None = Field(
+        None, description="probability from which it is given, where a text may have several labels"
+    )
+
+
+class Mistake(Record):
+    """A document that was given another label than its own, and how sure the model was."""
+
+    source: str = Field(description="path and line")
+    text: str = Field(description="its beginning")
+    probability: float = Field(description="of the predicted label")
+
+
+class Confusion(Record):
+    """One kind of mistake: how often, and the documents of which the model was surest."""
+
+    truth: str
+    predicted: str
+    n: int
+    examples: tuple[Mistake, ...] = ()
+
+
+class BagOfWords(Record):
+    """What a linear classifier makes of the same documents: words and pairs, no memory."""
 
     accuracy: float
     accuracy_ci95: tuple[float, float]
     macro_f1: float
+    trained_on: int = Field(description="documents")
+
+
+class Classification(Record):
+    """How well labels were predicted.
+
+    Where a text may have several labels, a document counts as right if all of its labels and no
+    others are predicted; the loss is the sum over the labels.
+    """
+
+    accuracy: float
+    accuracy_ci95: tuple[float, float]
+    macro_f1: float
+    macro_f1_ci95: tuple[float, float] | None = Field(None, description="bootstrap over documents")
+    micro_f1: float | None = Field(None, description="where a text may have several labels")
     loss_nats: float
     calibration_error: float = Field(description="expected calibration error, 15 equal bins")
     n: int
     labels: tuple[str, ...]
-    confusion: tuple[tuple[int, ...], ...] = Field(description="rows: truth; columns: prediction")
+    confusion: tuple[tuple[int, ...], ...] = Field(
+        description="rows: truth; columns: prediction; empty where a text may have several labels"
+    )
+    classes: tuple[ClassScore, ...] = ()
+    confusions: tuple[Confusion, ...] = Field((), description="the most frequent mistakes")
+    majority: float | None = Field(
+        None, description="accuracy of always answering the label most frequent in training"
+    )
+    majority_label: str = ""
+    bag_of_words: BagOfWords | None = None
+    temperature: float = Field(1.0, description="what logits are divided by")
+    loss_before: float | None = Field(None, description="nats, with temperature 1")
+    calibration_error_before: float | None = Field(None, description="with temperature 1")
 
 
 class Result(Record):

@@ -85,6 +85,18 @@ class ScoreResult(Result):
     pending_bytes: int = Field(0, description="held in --state-out: not a whole token yet")
 
 
+class Slice(Record):
+    """The documents that have one value in a column, or one range of lengths."""
+
+    value: str
+    n: int = Field(description="documents")
+    classification: Classification | None = None
+    loss: LanguageModelLoss | None = None
+    loss_ci95: tuple[float, float] | None = Field(
+        None, description="nats per token; bootstrap over documents"
+    )
+
+
 class EvaluateResult(Result):
     """A run measured on a corpus: losses by protocol, or a classification."""
 
@@ -96,6 +108,8 @@ class EvaluateResult(Result):
     )
     losses: tuple[LanguageModelLoss, ...] = ()
     classification: Classification | None = None
+    by: str = Field("", description="the column that `slices` are of, or length")
+    slices: tuple[Slice, ...] = ()
     cut_share: float = Field(0.0, description="documents longer than --max-tokens")
     documents: DocumentSums | None = Field(None, description="kept in the run only")
 

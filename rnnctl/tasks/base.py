@@ -8,7 +8,7 @@ validates, and measures. Nothing here imports torch, for finished runs are compa
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 from rnnctl import catalog
 from rnnctl.config import DEFAULT_BUDGET_S, DEFAULT_LEVEL, RECIPES, Recipe, RunConfig
 from rnnctl.data.ids import SplitIds
+from rnnctl.results.base import Warning_
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from rnnctl.data.corpus import Corpus
     from rnnctl.data.store import Store
     from rnnctl.data.tokenizers import Tokenizer
     from rnnctl.machine import Arithmetic
@@ -106,6 +108,15 @@ class Validation:
     accuracy: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """The end of a training: what was measured, files that the run keeps of it, and warnings."""
+
+    measured: tuple[Measured, ...]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    warnings: tuple[Warning_, ...] = ()
+
+
 class Batches(Protocol):
     """Batches without end, whose place can be saved and taken up again."""
 
@@ -165,6 +176,12 @@ class Task(ABC):
     @abstractmethod
     def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
         """The final numbers of a split. FinalInterrupted when asked to stop."""
+
+    def conclude(
+        self, measured: Sequence[Measured], config: RunConfig, corpus: Corpus
+    ) -> Conclusion:
+        """What is known when all splits are measured; here nothing more than that."""
+        return Conclusion(tuple(measured))
 
 
 def _own(name: str, work: str, *, labelled: bool) -> TaskKind:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,18 +13,27 @@ from torch.nn.functional import cross_entropy
 
 from rnnctl.config import RunConfig, TrainingConfig
 from rnnctl.data.batches import ClassifierBatch, DocumentBatches, pad_documents
+from rnnctl.data.cache import cache_directory
+from rnnctl.data.corpus import Corpus
 from rnnctl.data.ids import SplitIds
 from rnnctl.data.store import Store
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import DataError
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import Classifier, LanguageModel
-from rnnctl.results.base import Classification
+from rnnctl.results.base import Warning_
 from rnnctl.results.training import SplitResult
-from rnnctl.statistics import wilson
-from rnnctl.tasks import metrics
-from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Task, Validation
+from rnnctl.tasks.base import Carry, Conclusion, Interrupted, StepLoss, Task, Validation
 from rnnctl.tasks.evaluation import batches_by_length, never
+from rnnctl.tasks.quality import (
+    CALIBRATION_NAME,
+    Calibration,
+    Documents,
+    Judged,
+    bag_of_words,
+    nats,
+    remarks,
+)
 from rnnctl.tasks.split_results import (
     MOST_SUMS,
     FinalInterrupted,
@@ -68,6 +81,7 @@ class ClassificationTask(Task):
         self._iterator = iter(self.batches)  # follows `batches` wherever it is set
         self.units_per_epoch = len(train.labels)
         counts = np.bincount(train.labels)
+        self.most_frequent = int(counts.argmax())
         shares = counts[counts > 0] / counts.sum()
         self.trivial_nats = float(-(shares * np.log(shares)).sum())
 
@@ -143,7 +157,7 @@ class ClassificationTask(Task):
             self.model.train()
         if logits is None:
             return None
-        losses = label_nats(logits, valid.labels)
+        losses = nats(logits, valid.labels.astype(np.int64))
         hits = logits.argmax(1) == valid.labels
         return Validation(float(losses.mean()), float(hits.mean()))
 
@@ -164,12 +178,70 @@ class ClassificationTask(Task):
             raise FinalInterrupted
         assert split.labels is not None
         check_finite(logits.sum(1), name)
-        classification = measure(logits, split.labels, self.label_names)
-        result = SplitResult(split=name, classification=classification, part=part)
-        if name == "train" or split.count > MOST_SUMS:
-            return Measured(result)
-        nats = label_nats(logits, split.labels)
-        return Measured(result, sums_of(name, split, nats, split.labels, logits.argmax(1)))
+        truth = split.labels.astype(np.int64)
+        return self._measured(Judged(logits, truth, self.label_names), name, split, part)
+
+    def _measured(
+        self, judged: Judged, name: SplitName, split: SplitIds | None, part: str
+    ) -> Measured:
+        result = SplitResult(split=name, classification=judged.classification(), part=part)
+        sums = None
+        if split is not None and name != "train" and split.count <= MOST_SUMS:
+            sums = sums_of(name, split, judged.nats, judged.truth, judged.predicted)
+        return Measured(result, sums, judged.logits, judged.truth)
+
+    def conclude(
+        self, measured: Sequence[Measured], config: RunConfig, corpus: Corpus
+    ) -> Conclusion:
+        """Fit the temperature, put a bag of words beside the model, and judge all splits anew."""
+        found = {m.result.split: m for m in measured}
+        calibration = Calibration()
+        if config.training.calibrate and "valid" in found:
+            valid = found["valid"]
+            assert valid.logits is not None and valid.truth is not None
+            calibration = Calibration.fit(valid.logits, valid.truth)
+        held = [name for name in ("valid", "test") if name in found]
+        readers: list[Documents] = [partial(corpus.documents, name) for name in held]
+        bags = bag_of_words(corpus, self.label_names, readers, cache_directory()) if held else None
+        judged: list[Measured] = []
+        for one in measured:
+            name = one.result.split
+            assert one.logits is not None and one.truth is not None
+            new = Judged(one.logits, one.truth, self.label_names, calibration, self.most_frequent)
+            if name in held:
+                new = replace(new, documents=readers[held.index(name)])
+                if bags is not None:
+                    bag = bags[held.index(name)]
+                    new = replace(new, bag=bag.answers, bag_trained_on=bag.trained_on)
+            again = self._measured(new, name, None, one.result.part)
+            sums = one.sums
+            if sums is not None:
+                losses = tuple(round(float(value), 6) for value in new.nats)
+                sums = sums.model_copy(update={"loss_nats": losses})
+            judged.append(replace(again, sums=sums))
+        files = {CALIBRATION_NAME: calibration.to_bytes()} if config.training.calibrate else {}
+        return Conclusion(tuple(judged), files, tuple(_remarks(judged, config)))
+
+
+def _remarks(measured: Sequence[Measured], config: RunConfig) -> Iterator[Warning_]:
+    """What to say of the split that counts most, where simpler models are as good."""
+    last = measured[-1].result
+    if last.classification is not None and last.split != "train":
+        what = f"the {'validation' if last.split == 'valid' else 'test'} documents"
+        yield from remarks(last.classification, what, advice(config))
+
+
+def advice(config: RunConfig) -> list[str]:
+    """What may make a classifier better that is no better than a bag of words, in words."""
+    model = config.model
+    found = []
+    if model.pool == "last":
+        found.append("--pool meanmax")
+    if not model.bidirectional:
+        found.append("--bidirectional")
+    if config.training.start_from is None:
+        found.append("--from a language model of such text")
+    return ["a longer training", "more text", *found]
 
 
 @torch.no_grad()
@@ -195,33 +267,6 @@ def classify_split(
             )
         logits[some] = output.double().cpu().numpy()
     return logits
-
-
-def label_nats(logits: NDArray[np.float64], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Negative log probability of each label (D,), nats."""
-    logs = metrics.log_softmax(logits)
-    nats: NDArray[np.float64] = -logs[np.arange(len(labels)), labels]
-    return nats
-
-
-def measure(
-    logits: NDArray[np.float64], labels: NDArray[np.integer], names: tuple[str, ...]
-) -> Classification:
-    """All metrics of predictions (D, C) against the truth (D,), at least one document."""
-    predicted = logits.argmax(1)
-    confusion = metrics.confusion_matrix(labels, predicted, len(names))
-    confidence = np.exp(metrics.log_softmax(logits)).max(1)
-    share = wilson(int((predicted == labels).sum()), len(labels))
-    return Classification(
-        accuracy=metrics.accuracy(confusion),
-        accuracy_ci95=(share.lo, share.hi),
-        macro_f1=metrics.macro_f1(confusion),
-        loss_nats=float(label_nats(logits, labels).mean()),
-        calibration_error=metrics.calibration_error(confidence, predicted == labels),
-        n=len(labels),
-        labels=names,
-        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
-    )
 
 
 def check_labels(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.recurrent import parameter_shapes
 from rnnctl.runs import Run, Snapshot, seal
 from rnnctl.tasks.base import find_task
+from rnnctl.tasks.quality import CALIBRATION_NAME, Calibration
 
 _MAX_HEADER = 1 << 20
 CORPUS_NAME = "corpus.json"
@@ -37,6 +38,7 @@ class Loaded:
     tokenizer: Tokenizer
     model: LanguageModel | Classifier
     labels: tuple[str, ...]
+    calibration: Calibration = field(default_factory=Calibration)
 
 
 def build_model(
@@ -79,7 +81,19 @@ def load(
     )
     adopt(model, weights, run.path)
     model.to(find_device(device)).eval()
-    return Loaded(run, run.config, tokenizer, model, labels)
+    return Loaded(run, run.config, tokenizer, model, labels, read_calibration(run))
+
+
+def read_calibration(run: Run) -> Calibration:
+    """How a run's logits become probabilities; as they are in a run without one."""
+    if CALIBRATION_NAME not in run.current.files:
+        return Calibration()
+    path = run.file(CALIBRATION_NAME)
+    facts = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
+    try:
+        return Calibration.from_facts(facts)
+    except (ValueError, TypeError) as error:
+        raise CorruptRunError(f"{path} holds no calibration: {error}") from error
 
 
 def read_labels(run: Run) -> tuple[str, ...]:

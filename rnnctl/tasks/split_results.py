@@ -25,10 +25,15 @@ class FinalInterrupted(Exception):  # noqa: N818 - an outcome, not a defect
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured of a split; `sums` where it was read whole and not for training."""
+    """What was measured of a split; `sums` where it was read whole and not for training.
+
+    `logits` (D, C) and `truth` (D,) are what a classification was measured from.
+    """
 
     result: SplitResult
     sums: DocumentSums | None = None
+    logits: NDArray[np.float64] | None = None
+    truth: NDArray[np.int64] | None = None
 
 
 def check_finite(nats: NDArray[np.float64], text: str) -> None:
@@ -43,19 +48,22 @@ def spread(split: SplitIds, most: int) -> SplitIds:
     """The split itself, or so many of its documents, spread evenly, if it has more."""
     if split.count <= most:
         return split
-    chosen = np.linspace(0, split.count - 1, most).astype(np.int64)
-    pieces = [split.document(int(d)) for d in chosen]
+    return chosen(split, np.linspace(0, split.count - 1, most).astype(np.int64))
+
+
+def chosen(split: SplitIds, which: NDArray[np.int64]) -> SplitIds:
+    """The documents of these numbers, at least one."""
+    pieces = [split.document(int(d)) for d in which]
     offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
-    labels = None if split.labels is None else split.labels[chosen]
     return SplitIds(
         ids=np.concatenate(pieces),
         offsets=offsets,
-        labels=labels,
-        chars=split.chars[chosen],
-        bytes=split.bytes[chosen],
-        words=split.words[chosen],
-        unknown=split.unknown[chosen],
-        unknown_nats=split.unknown_nats[chosen],
+        labels=None if split.labels is None else split.labels[which],
+        chars=split.chars[which],
+        bytes=split.bytes[which],
+        words=split.words[which],
+        unknown=split.unknown[which],
+        unknown_nats=split.unknown_nats[which],
     )
 
 

@@ -288,8 +288,11 @@ def beats_trivial(task: Task, value: float) -> bool:
 
 def advice(task: Task, loss: str) -> str:
     """What to say where a loss, in words, does not beat that."""
+    simple = "a unigram model, which looks at no context"
+    if task.counts_documents:
+        simple = "a model that looks at no text and knows how often each label occurs"
     return (
-        f"{loss} is no better than a unigram model, which looks at no context "
+        f"{loss} is no better than {simple} "
         f"({task.trivial_nats:.3f}); try a lower --lr, more steps or a larger --hidden-size"
     )
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 
 from rnnctl import machine
@@ -244,6 +245,7 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
         "description": corpus.description,
         "running": corpus.running,
         "labels": list(prepared.store.label_names),
+        "label_counts": _label_counts(prepared.store),
         "reading": corpus.reading.as_facts() if corpus.reading else None,
         "heldout": {name: _size(prepared.store.split(name)) for name in ("valid", "test")},
     }
@@ -284,6 +286,14 @@ def _check_readable(prepared: Prepared, facts: int) -> None:
             f"{plural(len(prepared.store.label_names), 'label')} are too many to be kept",
             hint="check --label-field: a column of labels says the same of many texts",
         )
+
+
+def _label_counts(store: Store) -> list[int]:
+    """How many training documents have each label; [] for a language model."""
+    labels = store.split("train").labels
+    if labels is None:
+        return []
+    return [int(n) for n in np.bincount(labels, minlength=len(store.label_names))]
 
 
 def _size(split: SplitIds) -> dict[str, int]:

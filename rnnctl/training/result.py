@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def train_result(
     path: Path,
     prepared: Prepared,
     counters: Counters,
-    measured: list[Measured],
+    measured: Sequence[Measured],
     warnings: tuple[Warning_, ...],
 ) -> TrainResult:
     """Everything that is known of the training of the run at `path` when it is over."""

@@ -20,6 +20,7 @@ from rnnctl.results.training import TrainResult
 from rnnctl.runs import Run
 from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes, entry_of
 from rnnctl.tasks.loading import parameter_count
+from rnnctl.tasks.quality import CALIBRATION_NAME
 from rnnctl.tasks.split_results import FinalInterrupted, SplitName
 from rnnctl.training import events
 from rnnctl.training.checkpoint import publish, restore, save_checkpoint, unpublish, use_best
@@ -56,6 +57,12 @@ NO_VALIDATION = (
     "no text is left to validate with: nothing says how good the model is on new text, and the "
     "last weights count as the best"
 )
+
+
+_LAST = {
+    False: "measuring the best weights",
+    True: "measuring the best weights, and a bag of words beside them",
+}
 
 
 # Called after each validation with the model in eval mode, its tokenizer, the validation text and
@@ -114,7 +121,7 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
             yield training.started()
             try:
                 yield from training.steps(stop)
-                yield Preparing("measuring the best weights")
+                yield Preparing(_LAST[prepared.task.counts_documents])
                 result = training.finish(stop)
             except (TrainingInterrupted, FinalInterrupted):
                 raise _interrupted(run.path, training.state.counters.step, stop) from None
@@ -182,6 +189,8 @@ class _Training:
         ended_by_patience = counters.stop_reason == "patience" and not changed
         if not ended_by_patience and not self.plan.over(counters, counters.elapsed_s):
             counters.stop_reason = ""
+        if CALIBRATION_NAME in self.run.current.files:  # it is of the weights as they were
+            self.run.put_file(CALIBRATION_NAME, None)
         unpublish(self.run)
 
     def started(self) -> Started:
@@ -255,8 +264,11 @@ class _Training:
         task.model.eval()
         splits = {name: store.split(name) for name in SPLITS}
         measured = [task.measure(n, split, stop) for n, split in splits.items() if len(split.ids)]
-        counters, warnings = self.state.counters, self._final_warnings()
-        result = train_result(self.run.path, self.prepared, counters, measured, warnings)
+        end = task.conclude(measured, self.prepared.config, self.prepared.corpus)
+        for name, data in end.files.items():
+            self.run.put_file(name, data)
+        counters, warnings = self.state.counters, (*self._final_warnings(), *end.warnings)
+        result = train_result(self.run.path, self.prepared, counters, end.measured, warnings)
         self.run.drop_outdated_results()
         self.run.write_result(REPORT_NAME, result)
         publish(self.run, self.state)

@@ -287,3 +287,129 @@ def test_what_would_do_nothing_is_refused(
     table.write_text("text,label\nthe cat,good\n")
     done = rnnctl("evaluate", make_run(TEXT, labels=("bad", "good")), table, "--window", 3)
     assert done.code == 2 and "--window is for language models" in done.err
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with reviews.csv (text, label, place, words) and a classifier trained on it."""
+    folder = tmp_path_factory.mktemp("labelled")
+    rows = ["text,label,place,rank"]
+    for i in range(240):
+        label, filler = ("good", "bad")[i % 2], "we sat by the wall " * (1 + i % 9)
+        text = f"{label} {filler} {i}" if i % 3 else f"{filler} {i} {label}"
+        rows.append(f"{text},{label},{('late', 'early', 'early')[i % 3]},{i}")
+    (folder / "reviews.csv").write_text("\n".join(rows) + "\n")
+    options = ["--task", "classify", "--steps", 40, "--hidden-size", 8, "--embedding-size", 8]
+    options += [
+        "--dropout",
+        0,
+        "--dropout-embedding",
+        0,
+        "--split",
+        "50/25/25",
+        "--no-diagnose",
+        "--quiet",
+        "--lr",
+        0.02,
+    ]
+    sources = [folder / "reviews.csv", "--run", folder / "run"]
+    assert main(["train", *map(str, [*sources, *options])]) == 0
+    return folder
+
+
+def test_the_whole_report_of_a_classifier(rnnctl: Command, labelled: Path) -> None:
+    kept = Run.open(labelled / "run").read_result("train")
+    trained = kept["splits"][-1]["classification"]
+    result = evaluate(rnnctl, labelled / "run", labelled / "reviews.csv")
+    found = result["classification"]
+    assert found["accuracy"] == trained["accuracy"]
+    assert found["loss_nats"] == pytest.approx(trained["loss_nats"], rel=1e-4)
+    assert found["bag_of_words"] == trained["bag_of_words"]
+    assert found["bag_of_words"]["accuracy"] == 1.0  # one word decides
+    assert found["bag_of_words"]["trained_on"] == kept["splits"][0]["classification"]["n"]
+    assert found["majority"] == pytest.approx(0.5, abs=0.02)
+    assert [one["label"] for one in found["classes"]] == ["bad", "good"]
+    table = rnnctl("evaluate", labelled / "run").out
+    for word in ("bag of words", "precision", "support", "Confusion matrix", "majority share"):
+        assert word in table
+
+
+def test_measures_by_a_column(rnnctl: Command, labelled: Path) -> None:
+    result = evaluate(rnnctl, labelled / "run", labelled / "reviews.csv", "--by", "PLACE")
+    slices = {one["value"]: one for one in result["slices"]}
+    assert set(slices) == {"early", "late"} and result["by"] == "PLACE"
+    whole = result["classification"]
+    right = sum(one["n"] * one["classification"]["accuracy"] for one in slices.values())
+    assert right == pytest.approx(whole["n"] * whole["accuracy"])
+    loss = sum(one["n"] * one["classification"]["loss_nats"] for one in slices.values())
+    assert loss == pytest.approx(whole["n"] * whole["loss_nats"])
+    for one in slices.values():
+        low, high = one["classification"]["accuracy_ci95"]
+        assert low <= one["classification"]["accuracy"] <= high
+    by_hand = [line.split(",") for line in (labelled / "reviews.csv").read_text().splitlines()[1:]]
+    said = Predictor(load(labelled / "run")).predict([row[0] for row in by_hand])
+    everything = evaluate(
+        rnnctl, labelled / "run", labelled / "reviews.csv", "--by", "place", "--part", "all"
+    )
+    for one in everything["slices"]:
+        hits = [
+            p.label == row[1]
+            for p, row in zip(said, by_hand, strict=True)
+            if row[2] == one["value"]
+        ]
+        assert one["n"] == len(hits)
+        assert one["classification"]["accuracy"] == pytest.approx(np.mean(hits))
+    table = rnnctl("evaluate", labelled / "run", labelled / "reviews.csv", "--by", "place").out
+    assert "By place" in table and "accuracy, %" in table
+
+
+def test_measures_by_length_and_by_number(rnnctl: Command, labelled: Path) -> None:
+    run, corpus = labelled / "run", labelled / "reviews.csv"
+    by_length = evaluate(rnnctl, run, "--by", "length")["slices"]
+    assert [one["value"] for one in by_length] == ["1–25 words", "26–50 words"]
+    quarters = evaluate(rnnctl, run, corpus, "--by", "rank", "--part", "all")["slices"]
+    assert [one["value"] for one in quarters] == [
+        "0 to 60", "61 to 120", "121 to 180", "181 to 239",
+    ]  # fmt: skip
+
+
+def test_by_what_there_is_not_is_refused(
+    rnnctl: Command, labelled: Path, trained: Path, shared_documents: Path
+) -> None:
+    run, corpus = labelled / "run", labelled / "reviews.csv"
+    for arguments, error, hint in [
+        ((run, "--by", "place"), "has no columns", "name the corpus"),
+        ((run, corpus, "--by", "plac"), "has no such column", "did you mean `place`?"),
+        ((run, corpus, "--by", "text", "--part", "all"), "different values", "at most 20"),
+        ((trained / "run", "--by", "length"), "a running text has no documents", "--documents"),
+    ]:
+        done = rnnctl("evaluate", *arguments)
+        assert done.code == 2 and error in done.err and hint in done.err, done.err
+    texts = shared_documents / "text.txt"
+    done = rnnctl("evaluate", shared_documents / "run", texts, "--by", "place")
+    assert done.code == 2 and "plain text has no columns" in done.err
+    found = evaluate(rnnctl, shared_documents / "run", texts, "--by", "length", "--part", "all")
+    (whole,) = found["losses"]
+    total = sum(one["loss"]["loss_nats"] * one["loss"]["tokens"] for one in found["slices"])
+    assert total == pytest.approx(whole["loss_nats"] * whole["tokens"], rel=1e-6)
+    for one in found["slices"]:
+        low, high = one["loss_ci95"]
+        assert low <= one["loss"]["loss_nats"] <= high
+
+
+def test_a_run_without_a_calibration_is_read_as_before(
+    rnnctl: Command, labelled: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(labelled / "run", tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    calibrated = load(tmp_path / "run").calibration
+    assert calibrated.documents == len(run.heldout("valid"))
+    run.put_file("calibration.json", b'{"temperature": 2.0, "documents": 60}\n')
+    cooler = json.loads(rnnctl("classify", run.path, "--format", "json", stdin="good").out)
+    run.put_file("calibration.json", None)
+    plain = json.loads(rnnctl("classify", run.path, "--format", "json", stdin="good").out)
+    odds = [math.log(p / (1 - p)) for p in (cooler["probability"], plain["probability"])]
+    assert odds[0] == pytest.approx(odds[1] / 2, rel=1e-3)
+    run.put_file("calibration.json", b'{"temperature": 0}')
+    broken = rnnctl("classify", run.path, stdin="good")
+    assert broken.code == 1 and "holds no calibration" in broken.err

@@ -278,7 +278,7 @@ def test_numbers_and_stars_are_in_their_order(opened, labels):
 
 def test_a_labelled_table_for_a_language_model_is_hinted_at(opened):
     corpus = opened({"a.csv": table(["text", "label"], TEXTS, LABELS)}, "a.csv", task="lm")
-    assert "--task classify trains a classifier" in corpus.notes[1]
+    assert "--task classify` trains a classifier" in corpus.notes[1]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,363 @@
+"""How good a classifier is, from its logits: the whole report, on numbers only.
+
+D documents, C labels. Precision, recall and F1 are scikit-learn's; intervals of shares are
+Wilson's, that of macro-F1 is a bootstrap over documents. Beside the model stand two that look at
+no order: the label that is most frequent in training, and a bag of words
+(`rnnctl.baselines.linear`). A model that is no better than these is said to be none.
+
+Probabilities are those after the run's `Calibration`: logits are divided by one temperature, which
+is fitted on the validation part (Guo et al. 2017), and the answer stays the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl.data.cache import write_cached
+from rnnctl.data.corpus import Corpus
+from rnnctl.data.documents import Document
+from rnnctl.data.subset import sample_places
+from rnnctl.results.base import (
+    BagOfWords,
+    Classification,
+    ClassScore,
+    Confusion,
+    Mistake,
+    Warning_,
+)
+from rnnctl.statistics import wilson
+from rnnctl.tasks import metrics
+
+CALIBRATION_NAME = "calibration.json"
+FEWEST = 30  # validation documents that a temperature is fitted on
+MOST_TRAINED = 50_000  # documents that the bag of words is trained on
+MOST_JUDGED = 50_000  # documents that it is asked about
+_WORST, _EXAMPLES, _SHOWN = 5, 3, 200  # kinds of mistakes, documents of each, characters
+_RESAMPLES = 1_000
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Documents = Callable[[], Iterable[Document]]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How logits become probabilities. `documents`: how many it was fitted on, 0 for none."""
+
+    temperature: float = 1.0
+    documents: int = 0
+
+    @classmethod
+    def fit(cls, logits: Floats, truth: Labels) -> Calibration:
+        """The temperature with the smallest loss on logits (D, C) of labels (D,).
+
+        Where there are fewer than FEWEST documents, it stays 1.
+        """
+        if len(truth) < FEWEST:
+            return cls()
+        from scipy.optimize import minimize_scalar
+
+        def loss(log_temperature: float) -> float:
+            return float(nats(logits / np.exp(log_temperature), truth).mean())
+
+        found = minimize_scalar(loss, bounds=(-2.0, 3.0), method="bounded")
+        return cls(float(f"{np.exp(found.x):.4g}"), len(truth))
+
+    def probabilities(self, logits: Floats) -> Floats:
+        """(D, C), each row adding up to 1."""
+        chances: Floats = np.exp(metrics.log_softmax(logits / self.temperature))
+        return chances
+
+    def to_bytes(self) -> bytes:
+        """As it stands in a run."""
+        facts = {"temperature": self.temperature, "documents": self.documents}
+        return (json.dumps(facts) + "\n").encode("ascii")
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any]) -> Calibration:
+        """From a JSON object. Raises ValueError for an impossible one."""
+        temperature = float(facts.get("temperature", 1.0))
+        if not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature {temperature}")
+        return cls(temperature, int(facts.get("documents", 0)))
+
+
+def nats(logits: Floats, truth: Labels) -> Floats:
+    """Negative log probability of each document's label (D,)."""
+    found: Floats = -metrics.log_softmax(logits)[np.arange(len(truth)), truth]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """D documents that a classifier was asked about.
+
+    logits: (D, C). truth: (D,) label numbers. bag: (D,) what a bag of words answers, None where
+    that is not known; bag_trained_on: on how many documents. most_frequent: the label that occurs
+    most often in training, None where that is not known. documents: reads the D documents, None
+    where they are not at hand.
+    """
+
+    logits: Floats
+    truth: Labels
+    names: tuple[str, ...]
+    calibration: Calibration = Calibration()
+    most_frequent: int | None = None
+    bag: Labels | None = None
+    bag_trained_on: int = 0
+    documents: Documents | None = None
+
+    @property
+    def predicted(self) -> Labels:
+        """(D,)."""
+        best: Labels = self.logits.argmax(1)
+        return best
+
+    @property
+    def nats(self) -> Floats:
+        """(D,) of the true labels, after calibration."""
+        return nats(self.logits / self.calibration.temperature, self.truth)
+
+    def some(self, chosen: NDArray[np.bool_]) -> Judged:
+        """Those of `chosen` (D,), without their texts."""
+        return replace(
+            self,
+            logits=self.logits[chosen],
+            truth=self.truth[chosen],
+            bag=None if self.bag is None else self.bag[chosen],
+            documents=None,
+        )
+
+    def classification(self) -> Classification:
+        """All measures. At least one document is needed."""
+        predicted, truth = self.predicted, self.truth
+        confusion = metrics.confusion_matrix(truth, predicted, len(self.names))
+        right = predicted == truth
+        share = wilson(int(right.sum()), len(truth))
+        sure = self.calibration.probabilities(self.logits).max(1)
+        before = np.exp(metrics.log_softmax(self.logits)).max(1)
+        fitted = self.calibration.temperature != 1.0
+        common = self._most_frequent()
+        return Classification(
+            accuracy=metrics.accuracy(confusion),
+            accuracy_ci95=(share.lo, share.hi),
+            macro_f1=metrics.macro_f1(confusion),
+            macro_f1_ci95=_macro_f1_interval(confusion),
+            loss_nats=float(self.nats.mean()),
+            calibration_error=metrics.calibration_error(sure, right),
+            n=len(truth),
+            labels=self.names,
+            confusion=tuple(tuple(int(n) for n in row) for row in confusion),
+            classes=tuple(class_scores(truth, predicted, self.names)),
+            confusions=self._confusions(confusion, sure),
+            majority=float((truth == common).mean()),
+            majority_label=self.names[common],
+            bag_of_words=self._bag_of_words(),
+            temperature=self.calibration.temperature,
+            loss_before=float(nats(self.logits, truth).mean()) if fitted else None,
+            calibration_error_before=metrics.calibration_error(before, right) if fitted else None,
+        )
+
+    def _most_frequent(self) -> int:
+        if self.most_frequent is not None:
+            return self.most_frequent
+        return int(np.bincount(self.truth, minlength=len(self.names)).argmax())
+
+    def _bag_of_words(self) -> BagOfWords | None:
+        if self.bag is None or not len(self.bag):
+            return None
+        confusion = metrics.confusion_matrix(self.truth, self.bag, len(self.names))
+        share = wilson(int(np.trace(confusion)), len(self.truth))
+        return BagOfWords(
+            accuracy=metrics.accuracy(confusion),
+            accuracy_ci95=(share.lo, share.hi),
+            macro_f1=metrics.macro_f1(confusion),
+            trained_on=self.bag_trained_on,
+        )
+
+    def _confusions(self, confusion: NDArray[np.int64], sure: Floats) -> tuple[Confusion, ...]:
+        """The most frequent mistakes, each with the documents of which the model was surest."""
+        counts = confusion.copy()
+        np.fill_diagonal(counts, 0)
+        order = np.argsort(-counts, axis=None, kind="stable")[:_WORST]
+        pairs = [divmod(int(at), len(self.names)) for at in order if counts.flat[at]]
+        chosen: dict[tuple[int, int], list[int]] = {}
+        for truth, wrong in pairs:
+            where = np.flatnonzero((self.truth == truth) & (self.predicted == wrong))
+            best = where[np.argsort(-sure[where], kind="stable")][:_EXAMPLES]
+            chosen[truth, wrong] = best.tolist()
+        texts = self._texts({d for some in chosen.values() for d in some})
+        return tuple(
+            Confusion(
+                truth=self.names[truth],
+                predicted=self.names[wrong],
+                n=int(confusion[truth, wrong]),
+                examples=tuple(
+                    Mistake(
+                        source=texts[d].source,
+                        text=" ".join(texts[d].text.split())[:_SHOWN],
+                        probability=float(sure[d]),
+                    )
+                    for d in some
+                    if d in texts
+                ),
+            )
+            for (truth, wrong), some in chosen.items()
+        )
+
+    def _texts(self, wanted: set[int]) -> dict[int, Document]:
+        if self.documents is None or not wanted:
+            return {}
+        return {d: one for d, one in enumerate(self.documents()) if d in wanted}
+
+
+def class_scores(truth: Labels, predicted: Labels, names: Sequence[str]) -> Iterator[ClassScore]:
+    """Precision, recall and F1 of each label, with Wilson's intervals of the first two."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    numbers = np.arange(len(names))
+    found = precision_recall_fscore_support(
+        truth, predicted, labels=numbers, average=None, zero_division=np.nan
+    )
+    said = np.bincount(predicted, minlength=len(names))
+    hits = np.bincount(truth[truth == predicted], minlength=len(names))
+    for k, name in enumerate(names):
+        precision, recall, f1, support = (values[k] for values in found)
+        of_said, of_true = wilson(int(hits[k]), int(said[k])), wilson(int(hits[k]), int(support))
+        yield ClassScore(
+            label=name,
+            precision=_known(precision),
+            precision_ci95=(of_said.lo, of_said.hi),
+            recall=_known(recall),
+            recall_ci95=(of_true.lo, of_true.hi),
+            f1=_known(f1),
+            support=int(support),
+            predicted=int(said[k]),
+        )
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _macro_f1_interval(confusion: NDArray[np.int64]) -> tuple[float, float]:
+    """The 95 % percentile interval over resampled documents, which are draws of its cells."""
+    cells = np.flatnonzero(confusion)
+    n = int(confusion.sum())
+    draws = np.random.default_rng(0).multinomial(
+        n, confusion.flat[cells] / n, size=_RESAMPLES
+    )  # (R, cells)
+    classes = len(confusion)
+    rows, columns = np.divmod(cells, classes)
+    by_row, by_column = np.eye(classes)[rows], np.eye(classes)[columns]
+    hits = draws @ (by_row * (rows == columns)[:, None])
+    occurrences = draws @ (by_row + by_column)
+    present = occurrences > 0
+    f1 = np.divide(2 * hits, occurrences, out=np.zeros_like(hits), where=present)
+    low, high = np.percentile(f1.sum(1) / present.sum(1), (2.5, 97.5))
+    return float(low), float(high)
+
+
+# -- the bag of words beside the model -----------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bag:
+    """What a bag of words answers: (D,) label numbers, and how many documents it was trained on."""
+
+    answers: Labels
+    trained_on: int
+
+
+def bag_of_words(
+    corpus: Corpus, names: Sequence[str], asked: Sequence[Documents], cache: Path
+) -> list[Bag] | None:
+    """The answers to each group of documents in `asked`, from what `corpus` trains on.
+
+    None where there can be none: a memory task, whose documents are no words; one label; groups of
+    more than MOST_JUDGED documents. Kept in the cache, for it is the same for every model.
+    """
+    if corpus.reading is None or corpus.reading.kind == "task":
+        return None
+    texts = [[document.text for document in group()] for group in asked]
+    if not all(texts) or max(map(len, texts)) > MOST_JUDGED:
+        return None
+    what = hashlib.sha256(json.dumps([1, corpus.fingerprint, list(names)]).encode())
+    for group in texts:
+        for text in group:
+            what.update(hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest())
+    path = cache / "baselines" / f"{what.hexdigest()[:32]}.json"
+    found = _kept(path, [len(group) for group in texts])
+    if found is None:
+        found = _answers(corpus, names, texts)
+        if found is not None:
+            facts = [[bag.answers.tolist(), bag.trained_on] for bag in found]
+            write_cached(path, json.dumps(facts).encode("ascii"))
+    return found
+
+
+def _kept(path: Path, counts: Sequence[int]) -> list[Bag] | None:
+    try:
+        facts = json.loads(path.read_bytes())
+        found = [Bag(np.array(answers, dtype=np.int64), int(n)) for answers, n in facts]
+    except (OSError, ValueError, TypeError):
+        return None
+    return found if [len(bag.answers) for bag in found] == list(counts) else None
+
+
+def _answers(
+    corpus: Corpus, names: Sequence[str], texts: Sequence[Sequence[str]]
+) -> list[Bag] | None:
+    from rnnctl.baselines.linear import NaiveBayesLinear
+
+    number = {name: k for k, name in enumerate(names)}
+    count = sum(1 for _ in corpus.documents("train"))
+    places = set(sample_places(count, MOST_TRAINED))
+    known = [
+        (document.text, number[document.label])
+        for k, document in enumerate(corpus.documents("train"))
+        if k in places and document.label in number
+    ]
+    try:
+        model = NaiveBayesLinear(
+            [text for text, _ in known], [label for _, label in known], classes=len(names)
+        )
+    except ValueError:  # one label, or no words
+        return None
+    return [Bag(model.predict(group), len(known)) for group in texts]
+
+
+# -- what to say of it ---------------------------------------------------------------------------
+
+
+def remarks(found: Classification, what: str, advice: Sequence[str]) -> Iterator[Warning_]:
+    """Warnings where the model is not better than models that look at no order.
+
+    what: the documents, in words. advice: what may help, in the order in which to try it.
+    """
+    try_ = f": try {', or '.join(advice)}" if advice else ""
+    low, high = found.accuracy_ci95
+    bag = found.bag_of_words
+    beaten = bag is not None and bag.accuracy >= found.accuracy
+    try_first = "" if beaten else try_
+    if found.majority is not None and low <= found.majority:
+        yield Warning_(
+            code="not_better_than_majority",
+            text=f"the model is right on {100 * found.accuracy:.1f} % [{100 * low:.1f}, "
+            f"{100 * high:.1f}] of {what}, which is not more than always answering "
+            f"{found.majority_label!r:.60} would be ({100 * found.majority:.1f} %)" + try_first,
+        )
+    if bag is not None and beaten:
+        yield Warning_(
+            code="not_better_than_bag_of_words",
+            text=f"a bag of words, which knows no order, is right on {100 * bag.accuracy:.1f} % of "
+            f"{what}, the model on {100 * found.accuracy:.1f} %{try_}",
+        )

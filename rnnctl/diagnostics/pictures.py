@@ -13,7 +13,7 @@ Axes: T tokens, W words, N targets at once, E embedding, H hidden, L layers, V v
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,28 +24,36 @@ from rnnctl.data.batches import NO_TARGET
 from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
+from rnnctl.diagnostics import units
 from rnnctl.diagnostics.text import Text, heldout
 from rnnctl.diagnostics.traceable import ExactModel
-from rnnctl.errors import RunError, UsageError
+from rnnctl.errors import DataError, RunError, UsageError
 from rnnctl.inference.environment import environment
-from rnnctl.nn.models import LanguageModel
+from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
 from rnnctl.results.base import Warning_
-from rnnctl.results.pictures import Influence, Pictures, SeenRun, SeenWord
-from rnnctl.tasks.loading import Loaded
+from rnnctl.results.pictures import Influence, Pictures, SeenRun, SeenWord, Stage
+from rnnctl.tasks.loading import Loaded, build_model, load
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 WORD = re.compile(r"\s*\S+")
-MOST_WORDS, MOST_TOKENS = 72, 360
-"""Of a held-out passage."""
-LONGEST_WORDS, LONGEST_TOKENS = 160, 900
+USUAL = (72, 360)
+"""Words and tokens of a held-out passage, at most."""
+LONG = (160, 900)
 """Of a text that is asked for."""
+LONGER = 4000
+"""Characters that units are measured on."""
+MOST_BYTES = 1_000_000
+"""Of all states and gates on a page, a byte each."""
 AT_ONCE = 1 << 24
 """Numbers of a gradient that exist at once, 8 bytes each."""
+MOST_STAGES = 12
+"""Of a training, that are looked at."""
+BEFORE = "before training"
 GUESSES = 4
-FAR = 8
-"""Words from which on a word is far back."""
+FAR = 30
+"""Words from which on a word counts no further back."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ def _beginning(text: str) -> int:
 def _long_enough(documents: Sequence[Document]) -> str:
     """The first document that fills the picture, or else the longest of the first ones."""
     some = documents[:200]
-    full = (document.text for document in some if len(document.text.split()) >= MOST_WORDS)
+    full = (document.text for document in some if len(document.text.split()) >= USUAL[0])
     return next(full, None) or max((one.text for one in some), key=lambda text: len(text.split()))
 
 
@@ -138,14 +146,20 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
     words = words_of(found if isinstance(found, str) else passage(found))
     if len(words) < 2:
         raise UsageError("there are no two words to show", hint="write a longer text after --show")
-    most = (LONGEST_WORDS, LONGEST_TOKENS) if own else (MOST_WORDS, MOST_TOKENS)
-    kept = _cut(words, runs, *most)
+    kept = _cut(words, runs, *(LONG if own else USUAL))
     warnings: tuple[Warning_, ...] = ()
     if own and len(kept) < len(words):
         said = f"the text has {len(words):,} words; the first {len(kept):,} are shown"
         warnings = (Warning_(code="CUT", text=said),)
+    longer = _longer(runs[0], found)
     names = _names(runs)
-    seen = tuple(_seen(run, name, kept) for run, name in zip(runs, names, strict=True))
+    tokens = max(len(reading(run.tokenizer, kept).ids) for run in runs)
+    sizes = [_size(run) for run in runs]
+    most = units.quota(sizes, tokens, MOST_BYTES)
+    seen = tuple(
+        _seen(run, name, kept, longer, count)
+        for run, name, count in zip(runs, names, most, strict=True)
+    )
     return Pictures(
         environment=environment(runs[0], "float32, derivatives in float64"),
         warnings=warnings,
@@ -153,6 +167,7 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
         source="--show" if isinstance(found, str) else f"{found.name} of {runs[0].run.path.name}",
         words=kept,
         runs=seen,
+        longer=longer,
         focus=_focus(seen),
     )
 
@@ -172,9 +187,37 @@ def _names(runs: Sequence[Loaded]) -> list[str]:
     return [f"{run.run.path} ({k})" for k, run in enumerate(runs, 1)]
 
 
-def _seen(run: Loaded, name: str, words: Sequence[SeenWord]) -> SeenRun:
+def _size(run: Loaded) -> tuple[int, int]:
+    """Units of all layers, and arrays that are kept of each."""
+    cell = run.model.recurrent.cell
+    settings = run.config.model
+    arrays = len(cell.state_names) + len(cell.gate_names)
+    return settings.hidden_size * settings.num_layers, arrays
+
+
+def _longer(run: Loaded, found: str | Text) -> str:
+    """Held-out text that units are measured on; the shown text where there is no other."""
+    if isinstance(found, str):
+        try:
+            source = heldout(run)
+        except DataError:
+            return found[:LONGER]
+    else:
+        source = found
+    parts: list[str] = []
+    for document in source.documents:
+        parts.append(document.text if source.running else document.text.strip() + "\n\n")
+        if sum(map(len, parts)) >= LONGER:
+            break
+    return "".join(parts)[:LONGER]
+
+
+def _seen(run: Loaded, name: str, words: Sequence[SeenWord], longer: str, most: int) -> SeenRun:
+    model = run.model
+    assert isinstance(model, LanguageModel)
     read = reading(run.tokenizer, words)
     settings = run.config.model
+    more, ends = _encoded(run.tokenizer, longer)
     return SeenRun(
         path=str(run.run.path),
         name=name,
@@ -185,7 +228,73 @@ def _seen(run: Loaded, name: str, words: Sequence[SeenWord]) -> SeenRun:
         tokens=read.pieces,
         owner=tuple(read.owner.tolist()),
         influence=influence(run, read, len(words)),
+        units=units.observe(model, read.ids, more, longer, ends, most=most),
+        gradient=tuple(_stages(run, read)),
     )
+
+
+def _encoded(tokenizer: Tokenizer, text: str) -> tuple[Ids, Ids]:
+    """The ids of a text (S,), and the character behind each of them (S,)."""
+    ids = tokenizer.encode(text)
+    ends = tokenizer.spans(text, ids)[:, 1]
+    sizes = np.cumsum([len(char.encode("utf-8")) for char in text])
+    characters = np.searchsorted(sizes, ends, side="left") + 1
+    return ids.astype(np.int64), np.minimum(characters, len(text)).astype(np.int64)
+
+
+# -- the gradient on its way back -----------------------------------------------------------------
+
+
+def _stages(run: Loaded, read: Reading) -> Iterator[Stage]:
+    """The gradient before the training, on the way where there are snapshots, and after it."""
+    snapshots = run.run.snapshots()
+    chosen = snapshots[:: max(1, len(snapshots) // MOST_STAGES)]
+    for snapshot in chosen[: -1 if snapshots and chosen[-1] is snapshots[-1] else None]:
+        model = load(run.run.path, snapshot=snapshot).model
+        title = f"after {snapshot.tokens:,} tokens" if snapshot.tokens else BEFORE
+        yield _stage(model, read, snapshot.tokens, title)
+    if not snapshots and run.config.training.start_from is None:
+        yield _stage(_drawn_again(run), read, 0, BEFORE)
+    yield _stage(run.model, read, None, "after training")
+
+
+def _drawn_again(run: Loaded) -> LanguageModel | Classifier:
+    """The weights that the run began with, drawn from its seed as the training drew them.
+
+    All but the output layer's bias, which the training sets to the frequencies of its text.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.config.training.seed)
+        return build_model(
+            run.config.model, vocab_size=run.tokenizer.vocab_size, num_classes=len(run.labels)
+        ).eval()
+
+
+def _stage(
+    model: LanguageModel | Classifier, read: Reading, tokens: int | None, title: str
+) -> Stage:
+    exact = ExactModel(model)
+    trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
+    norms = {
+        name: tuple(float(f"{value:.4g}") for value in values)
+        for name, values in loss_gradient(exact, trace, read).items()
+    }
+    return Stage(tokens=tokens, title=title, norms=norms)
+
+
+def loss_gradient(exact: ExactModel, trace: Trace, read: Reading) -> dict[str, Floats]:
+    """‖∂ −ln p(last word) / ∂ state‖ (T,) by state, after the model has read each input."""
+    of_last = torch.from_numpy(read.owner == read.owner[-1])
+    given = exact.readout_gradient(trace.outputs[:, 0], torch.from_numpy(read.ids))
+    given = (given * of_last[:, None])[:, None]
+    found = trace.state_gradients(given)
+    return {
+        name: np.asarray(found[name][:, :, 0].square().sum((0, 2)).sqrt().numpy())
+        for name in trace.cell.state_names
+    }
+
+
+# -- which word moved which prediction ------------------------------------------------------------
 
 
 def influence(run: Loaded, read: Reading, words: int) -> Influence:
@@ -262,9 +371,10 @@ def _guesses(
     """The likeliest tokens where each word begins, behind the space where that is a token."""
     heads = [int(np.flatnonzero(read.owner == j)[0]) if (read.owner == j).any() else 0
              for j in range(words)]  # fmt: skip
+    blank = [not tokenizer.token_bytes(int(token)).strip() for token in read.ids]
     for j, head in enumerate(heads):
         inside = range(head, len(read.ids))
-        heads[j] = next((t for t in inside if read.owner[t] != j or read.pieces[t].strip()), head)
+        heads[j] = next((t for t in inside if read.owner[t] != j or not blank[t]), head)
     heads = [min(head, len(read.ids) - 1) for head in heads]
     chances = exact.log_chances(trace.outputs[heads, 0]).exp()
     best, top = chances.topk(min(GUESSES, chances.shape[1]), dim=-1)
@@ -278,12 +388,16 @@ def _guesses(
 
 
 def _focus(runs: Sequence[SeenRun]) -> int:
-    """The word in the second half that depends most on a word far back, in any run."""
+    """The word in the later two thirds whose prediction rests most on words far back, in any run.
+
+    A word that is twice as far back counts twice, a change of more than a nat as one.
+    """
     words = len(runs[0].influence.log_chance)
-    best, focus = -1.0, words - 1
-    for j in range(words // 2, words):
-        for run in runs:
-            far = max(map(abs, run.influence.left_out[j][: j - FAR]), default=0.0)
-            if far > best:
-                best, focus = far, j
-    return focus
+
+    def worth(j: int) -> float:
+        back = np.minimum(np.arange(j, 0, -1), FAR)
+        return max(
+            float((np.minimum(np.abs(run.influence.left_out[j]), 1.0) * back).sum()) for run in runs
+        )
+
+    return max(range(max(1, words // 3), words), key=worth)

@@ -55,7 +55,8 @@ const STRONGEST = 8;  // the factor that gets the full shade
 function factor(nats) {
   const size = Math.exp(Math.abs(nats));
   if (size < FAINTEST) return "×1";
-  return (nats > 0 ? "×" : "÷") + (size < 10 ? size.toFixed(1) : Math.round(size).toLocaleString("en"));
+  const digits = size < 10 ? size.toFixed(1) : Number(size.toPrecision(2)).toLocaleString("en");
+  return (nats > 0 ? "×" : "÷") + digits;
 }
 
 function percent(share) {
@@ -176,6 +177,23 @@ class Words {
     legend.replaceChildren(...way.legend.flatMap(([shade, sample, what]) => [
       make("span", {class: "swatch", style: `background: var(--${shade})`, text: sample}), ` ${what}  `]));
     this.panels.forEach((panel, k) => this.fill(panel, this.runs[k], way));
+    this.box.querySelector("#words-equation")?.replaceChildren(...this.equation());
+  }
+
+  /** What the numbers are, with those of the word that moved the prediction most in each run. */
+  equation() {
+    const j = this.chosen, word = this.words[j][1];
+    return this.runs.flatMap((run) => {
+      const values = Array.from({length: j}, (_, i) => at(run[this.how], j, i));
+      const i = values.reduce((best, value, k) => (Math.abs(value) > Math.abs(values[best]) ? k : best), 0);
+      if (!j) return [];
+      const other = this.words[i][1], name = make("b", {text: run.title});
+      const line = this.how === "share" ?
+        `: ‖∂ ln p(${word}) / ∂ ${other}‖ is ${percent(values[i])} of the sum over all earlier words` :
+        `: ln p(${word}) − ln p(${word} without ${other}) = ${plain(run.logChance[j])} − ` +
+        `${signed(run.logChance[j] - values[i])} = ${plain(values[i])}, which is ${factor(values[i])}`;
+      return [make("span", {class: "line"}, name, line)];
+    });
   }
 
   fill({said, options}, run, way) {
@@ -201,9 +219,9 @@ class Words {
   /** What the run thought of the chosen word, and which words moved it most. */
   sentence(run, way) {
     const j = this.chosen;
-    const guesses = run.guesses[j].map(([text, p]) => `${text.trim() || "space"} ${percent(p)}`);
-    const parts = [make("b", {text: this.words[j][1]}),
-      `: ${chance(Math.exp(run.logChance[j]))} likely. Its beginning was expected to be ${guesses.join(", ")}. `];
+    const guesses = run.guesses[j].map(([text, p]) => `“${visible(text)}” ${percent(p)}`);
+    const parts = ["Chance of ", make("b", {text: this.words[j][1]}), `: ${chance(Math.exp(run.logChance[j]))}. `,
+      `Expected where it begins: ${guesses.join(", ")}. `];
     const order = [...Array(j).keys()].sort((a, b) =>
       way.strength(at(run[this.how], j, b)) - way.strength(at(run[this.how], j, a)));
     const strongest = order.slice(0, 3).filter((i) => !["×1", "0 %"].includes(way.label(at(run[this.how], j, i))));
@@ -217,8 +235,546 @@ class Words {
   }
 }
 
+// -- drawing ----------------------------------------------------------------------------------------
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An SVG element with attributes; `text` is its content. */
+function draw(tag, attributes = {}, ...children) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") made.textContent = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** A row of buttons of which one is pressed; `chosen` hears its place. */
+function choice(box, labels, chosen) {
+  const buttons = labels.map((label, k) => {
+    const button = make("button", {type: "button", text: label});
+    button.addEventListener("click", () => press(k));
+    return button;
+  });
+  const press = (k) => {
+    buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(i === k)));
+    chosen(k);
+  };
+  box.replaceChildren(...buttons);
+  return press;
+}
+
+const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const signed = (value) => (value < 0 ? `(−${Math.abs(value).toFixed(2)})` : value.toFixed(2));
+const plain = (value) => (value < 0 ? "−" : "") + Math.abs(value).toFixed(2);
+const visible = (token) => token.replace(/ /g, "␣").replace(/\\n|\n/g, "⏎");
+
+// -- inside a unit ----------------------------------------------------------------------------------
+
+const LABELS = 118;  // width of the names beside a trace
+const GATE = 34;  // height of a gate in a trace
+const STATE = 84;  // and of a state
+
+/** The section "Inside a unit". */
+class Units {
+  constructor(box, {runs, words, focus, longer, text}) {
+    Object.assign(this, {box, words, longer, text});
+    this.find = (id) => box.querySelector(`#units-${id}`);
+    this.runs = runs.map((run) => ({
+      ...run,
+      arrays: run.units.arrays.map((array) => ({...array, values: unpacked(array)})),
+      bits: Uint8Array.from(atob(run.units.active), (char) => char.charCodeAt(0)),
+    }));
+    this.place = focus;
+    this.find("order").addEventListener("change", () => this.sort());
+    this.canvas = this.find("map");
+    this.canvas.addEventListener("keydown", (event) => this.key(event, true));
+    this.canvas.addEventListener("click", (event) => this.point(event));
+    this.trace = this.find("trace");
+    this.trace.addEventListener("keydown", (event) => this.key(event, false));
+    this.drag();
+    document.addEventListener("word", (event) => this.toWord(event.detail));
+    new ResizeObserver(() => this.draw()).observe(box);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    const best = Math.max(0, this.runs.findIndex((run) => run.arrays.length > 1));
+    choice(this.find("run"), this.runs.map((run) =>
+      run.title + (run.name.toUpperCase() === run.title ? "" : ` ${run.name}`)), (k) => this.use(k))(best);
+    if (this.runs.length < 2) this.find("run").hidden = true;
+  }
+
+  /** Look at another run. */
+  use(k) {
+    this.run = this.runs[k];
+    this.count = this.run.units.list.length;
+    this.steps = this.run.tokens.length;
+    const known = [...new Set(this.run.units.list.flatMap(([, , , knows]) => Object.keys(knows)))];
+    const order = this.find("order");
+    const kept = order.value;
+    order.replaceChildren(
+      make("option", {value: "lasts", text: "last longest"}),
+      make("option", {value: "best", text: "know most of anything"}),
+      ...known.map((name) => make("option", {value: name, text: `know most of: ${name}`})),
+      make("option", {value: "number", text: "have the lowest number"}));
+    if ([...order.options].some((option) => option.value === kept)) order.value = kept;
+    const shown = this.array?.name;
+    this.press = choice(this.find("array"), this.run.arrays.map((array) => array.label),
+      (i) => { this.array = this.run.arrays[i]; this.draw(); });
+    this.array = this.run.arrays[0];
+    this.sort(false);
+    this.toWord(this.place, false);
+    this.press(Math.max(0, this.run.arrays.findIndex((array) => array.name === shown)));
+  }
+
+  sort(redraw = true) {
+    const by = this.find("order").value, list = this.run.units.list;
+    const worth = {
+      best: ([, , , knows]) => Math.max(0, ...Object.values(knows)),
+      lasts: ([, , lasts]) => lasts,
+      number: ([layer, unit]) => -1e6 * layer - unit,
+    }[by] ?? (([, , , knows]) => knows[by] ?? 0);
+    this.order = [...list.keys()].sort((a, b) => worth(list[b]) - worth(list[a]) || a - b);
+    this.unit = this.order[0];
+    if (redraw) { this.spread(); this.draw(); }
+  }
+
+  /** Go to the first token of a word. */
+  toWord(j, redraw = true) {
+    this.place = j;
+    const {owner, tokens} = this.run;
+    let t = owner.indexOf(j);
+    while (t + 1 < owner.length && owner[t + 1] === j && !tokens[t].replace(/\\n/g, "").trim()) t += 1;
+    this.token = Math.max(0, t);
+    this.spread();
+    if (redraw) this.draw();
+  }
+
+  value(name, unit = this.unit, t = this.token) {
+    const array = this.run.arrays.find((one) => one.name === name);
+    return array && t >= 0 ? array.values[unit * this.steps + t] : undefined;
+  }
+
+  isActive(unit, t) {
+    const [, , , , side, limit] = this.run.units.list[unit];
+    return t >= 0 && t < this.steps && side * this.value(this.run.units.state, unit, t) > limit;
+  }
+
+  /** The stretch around the token in which the unit stays active, or the token alone. */
+  spread() {
+    this.from = this.to = this.token;
+    while (this.isActive(this.unit, this.token) && this.isActive(this.unit, this.from - 1)) this.from -= 1;
+    while (this.isActive(this.unit, this.token) && this.isActive(this.unit, this.to + 1)) this.to += 1;
+  }
+
+  key(event, inMap) {
+    const across = {ArrowRight: 1, ArrowLeft: -1}[event.key];
+    const down = {ArrowDown: 1, ArrowUp: -1}[event.key];
+    const ends = {Home: 0, End: this.steps - 1}[event.key];
+    if ((across ?? down ?? ends) === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    if (down) {
+      const row = this.order.indexOf(this.unit) + down;
+      this.unit = this.order[Math.max(0, Math.min(this.count - 1, row))];
+      this.spread();
+    } else if (event.shiftKey && across) {
+      const moves = across > 0 ? this.to + 1 : this.to - 1;
+      this.to = Math.max(this.from, Math.min(this.steps - 1, moves));
+    } else {
+      this.token = Math.max(0, Math.min(this.steps - 1, ends ?? this.token + across));
+      this.spread();
+    }
+    this.draw();
+  }
+
+  /** A click into the map. */
+  point(event) {
+    const frame = this.canvas.getBoundingClientRect();
+    const part = (value, size, count) => Math.max(0, Math.min(count - 1, Math.floor(value / size * count)));
+    this.token = part(event.clientX - frame.left, frame.width, this.steps);
+    this.unit = this.order[part(event.clientY - frame.top, frame.height, this.count)];
+    this.spread();
+    this.draw();
+  }
+
+  /** Choose a stretch of the trace with the pointer. */
+  drag() {
+    let begun = null;
+    const tokenAt = (event) => {
+      const x = event.clientX - this.trace.firstChild.getBoundingClientRect().left;
+      return this.columns?.find(({t, left, width}) => x >= left && x < left + width)?.t;
+    };
+    this.trace.addEventListener("pointerdown", (event) => { begun = tokenAt(event) ?? null; });
+    this.trace.addEventListener("pointerup", (event) => {
+      const end = tokenAt(event);
+      if (begun === null || end === undefined) return;
+      [this.from, this.to] = [Math.min(begun, end), Math.max(begun, end)];
+      if (this.from === this.to) { this.token = this.from; this.spread(); }
+      else if (this.token < this.from || this.token > this.to) this.token = this.from;
+      this.draw();
+    });
+  }
+
+  draw() {
+    if (!this.array || !this.order) return;
+    this.drawMap();
+    this.drawTrace();
+    this.say();
+    this.drawPlaces();
+  }
+
+  /** Colours from low to high: one hue for gates, two that part at 0 for states. */
+  palette() {
+    const rgb = (name) => style(name).match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
+    const [paper, high, low] = [rgb("--map-none"), rgb("--map-high"), rgb("--map-low")];
+    const mix = (to, part) => paper.map((value, k) => Math.round(value + (to[k] - value) * part));
+    return Array.from({length: 256}, (_, k) => {
+      if (!this.array.signed) return mix(high, k / 255);
+      const place = k / 127.5 - 1;
+      return mix(place > 0 ? high : low, Math.abs(place));
+    });
+  }
+
+  /** The ends of the colours: of states those that hold nearly all values. */
+  scale() {
+    const {values, low, high} = this.array;
+    if (!this.array.signed) return [low, high];
+    const sizes = values.map(Math.abs).sort();
+    const most = sizes[Math.floor(0.98 * (sizes.length - 1))] || high;
+    return [-most, most];
+  }
+
+  drawMap() {
+    const {values} = this.array, {count, steps} = this, [low, high] = this.scale();
+    const small = new OffscreenCanvas(steps, count), pen = small.getContext("2d");
+    const image = pen.createImageData(steps, count), colors = this.palette();
+    this.order.forEach((unit, row) => {
+      for (let t = 0; t < steps; t += 1) {
+        const share = (values[unit * steps + t] - low) / (high - low);
+        const color = colors[Math.round(255 * Math.max(0, Math.min(1, share)))];
+        image.data.set([...color, 255], 4 * (row * steps + t));
+      }
+    });
+    pen.putImageData(image, 0, 0);
+    const ratio = devicePixelRatio || 1;
+    const width = this.canvas.parentElement.clientWidth;
+    const height = Math.max(140, Math.min(380, 3 * count));
+    this.canvas.style.height = `${height}px`;
+    [this.canvas.width, this.canvas.height] = [width * ratio, height * ratio];
+    const big = this.canvas.getContext("2d");
+    big.imageSmoothingEnabled = false;
+    big.drawImage(small, 0, 0, this.canvas.width, this.canvas.height);
+    const [across, down] = [this.canvas.width / steps, this.canvas.height / count];
+    const row = this.order.indexOf(this.unit);
+    big.strokeStyle = style("--ink");
+    big.lineWidth = ratio;
+    big.strokeRect(0, row * down - ratio, this.canvas.width, down + 2 * ratio);
+    big.strokeRect(this.token * across - ratio, 0, across + 2 * ratio, this.canvas.height);
+    const ends = this.array.signed ?
+      [["--map-low", `${plain(low)} or less`], ["--map-none", "0"], ["--map-high", `${plain(high)} or more`]] :
+      [["--map-none", "0: shut"], ["--map-high", "1: open"]];
+    const kept = this.count < this.run.units.of ? `, the ${this.count} of ${this.run.units.of} that tell most` : "";
+    this.find("legend").replaceChildren(
+      `${this.array.label}: `, ...ends.flatMap(([color, label]) =>
+        [make("span", {class: "swatch map-swatch", style: `--swatch: var(${color})`, text: label}), " "]),
+      `; ${this.count} units from top to bottom${kept}, the text from left to right`);
+  }
+
+  name(unit) {
+    const [layer, number] = this.run.units.list[unit];
+    return `${this.run.units.list.some(([other]) => other !== 1) ? `layer ${layer}, ` : ""}unit ${number}`;
+  }
+
+  /** The tokens that fit beside each other around the chosen one. */
+  window() {
+    const room = Math.max(120, this.trace.clientWidth - LABELS - 4);
+    const width = (t) => Math.max(15, 7.5 * visible(this.run.tokens[t]).length + 6);
+    let first = this.token, last = this.token, used = width(this.token);
+    for (let grown = true; grown;) {
+      grown = false;
+      for (const t of [first - 1, last + 1]) {
+        if (t < 0 || t >= this.steps || used + width(t) > room) continue;
+        used += width(t);
+        [first, last] = [Math.min(first, t), Math.max(last, t)];
+        grown = true;
+      }
+    }
+    let left = LABELS;
+    return Array.from({length: last - first + 1}, (_, k) => {
+      const column = {t: first + k, left, width: width(first + k)};
+      left += column.width;
+      return column;
+    });
+  }
+
+  drawTrace() {
+    this.columns = this.window();
+    const gates = this.run.arrays.filter((array) => !array.signed);
+    const states = this.run.arrays.filter((array) => array.name === "c" || array.name === "h");
+    const height = GATE * gates.length + STATE * states.length + 26;
+    const end = this.columns.at(-1).left + this.columns.at(-1).width;
+    const picture = draw("svg", {width: end, height, "aria-hidden": "true"});
+    const inside = ({t}) => t >= this.from && t <= this.to;
+    for (const column of this.columns.filter(inside)) {
+      picture.append(draw("rect", {class: "stretch", x: column.left, y: 0, width: column.width, height}));
+    }
+    const here = this.columns.find(({t}) => t === this.token);
+    picture.append(draw("rect", {class: "here", x: here.left + 0.5, y: 0.5, width: here.width - 1, height: height - 1}));
+    let top = 0;
+    const label = (array, middle) => picture.append(
+      draw("text", {x: 0, y: middle - 2, class: "label", text: array.label}),
+      draw("text", {x: 0, y: middle + 12, class: "role", text: array.role}));
+    for (const array of gates) {
+      label(array, top + GATE / 2);
+      for (const {t, left, width} of this.columns) {
+        const size = (GATE - 6) * this.value(array.name, this.unit, t);
+        picture.append(draw("rect", {class: `gate ${array.name}`, x: left + 1, width: width - 2,
+          y: top + GATE - 2 - size, height: size}));
+      }
+      picture.append(draw("line", {class: "axis", x1: LABELS, x2: end, y1: top + GATE - 2, y2: top + GATE - 2}));
+      top += GATE;
+    }
+    for (const array of states) {
+      const middle = top + STATE / 2;
+      const own = array.values.subarray(this.unit * this.steps, (this.unit + 1) * this.steps);
+      const most = own.reduce((best, value) => Math.max(best, Math.abs(value)), 0.01);
+      label(array, middle);
+      for (const [sign, y] of [["", top + 12], ["−", top + STATE - 6]]) {
+        picture.append(draw("text", {class: "role", x: LABELS - 4, y, "text-anchor": "end", text: sign + most.toFixed(1)}));
+      }
+      picture.append(draw("line", {class: "axis", x1: LABELS, x2: end, y1: middle, y2: middle}));
+      const points = this.columns.map(({t, left, width}) =>
+        [left + width / 2, middle - (STATE / 2 - 6) * this.value(array.name, this.unit, t) / most]);
+      picture.append(draw("polyline", {class: `state ${array.name}`, points: points.join(" ")}));
+      for (const [x, y] of points) picture.append(draw("circle", {class: "dot", cx: x, cy: y, r: 2}));
+      top += STATE;
+    }
+    for (const {t, left, width} of this.columns) {
+      picture.append(draw("text", {class: "token", x: left + width / 2, y: height - 9, text: visible(this.run.tokens[t])}));
+    }
+    this.trace.replaceChildren(picture);
+  }
+
+  /** What happens to the unit at the chosen token, in words and as the step's equation. */
+  say() {
+    const at = (name, t = this.token) => this.value(name, this.unit, t);
+    const [, , lasts, knows] = this.run.units.list[this.unit];
+    const known = Object.entries(knows).sort((a, b) => b[1] - a[1]).slice(0, 2)
+      .filter(([, share]) => share >= 0.01).map(([name, share]) => `${percent(share)} of “${name}”`);
+    const about = known.length ? `It knows ${known.join(" and ")}, and its` : "Its";
+    const parts = [make("b", {text: `${this.name(this.unit)} of the ${this.run.title}`}),
+      ` at “${visible(this.run.tokens[this.token])}” (in ${this.words[this.run.owner[this.token]][1]}). `,
+      `${about} value lasts ${lasts.toFixed(0)} tokens. `];
+    const equation = this.find("equation");
+    const before = this.token > 0;
+    if (at("forget") !== undefined && at("c") !== undefined) {
+      const [f, i, g, o, c, h] = ["forget", "input", "candidate", "output", "c", "h"].map((name) => at(name));
+      const old = before ? at("c", this.token - 1) : (c - i * g) / Math.max(f, 0.01);
+      parts.push(this.verbs(f, i * g, o));
+      equation.textContent = `c = f · c₋₁ + i · g = ${plain(f)} · ${signed(old)} + ${plain(i)} · ${signed(g)} = ${plain(c)}` +
+        `   and   h = o · tanh(c) = ${plain(o)} · ${signed(Math.tanh(c))} = ${plain(h)}`;
+    } else if (at("keep") !== undefined) {
+      const [z, n, h] = ["keep", "candidate", "h"].map((name) => at(name));
+      const old = before ? at("h", this.token - 1) : (h - (1 - z) * n) / Math.max(z, 0.01);
+      parts.push(this.verbs(z, (1 - z) * n, 1));
+      equation.textContent = `h = z · h₋₁ + (1 − z) · n = ${plain(z)} · ${signed(old)} + ${plain(1 - z)} · ${signed(n)} = ${plain(h)}`;
+    } else {
+      parts.push("It has no gates: whatever it held is replaced at every token.");
+      const old = before ? `, where it was ${plain(at("h", this.token - 1))} before` : "";
+      equation.textContent = `h = tanh(W x + U h₋₁ + b) = ${plain(at("h"))}${old}`;
+    }
+    this.find("said").replaceChildren(...parts);
+  }
+
+  verbs(kept, added, shown) {
+    const did = kept > 0.9 ? "kept" : kept < 0.1 ? "erased" : kept < 0.5 ? "mostly erased" : "partly kept";
+    const wrote = Math.abs(added) > 0.25 ? `, ${plain(added)} was written` : ", little was written";
+    const seen = shown === 1 ? "" : shown > 0.5 ? ", and it is shown" : ", and it is hidden";
+    return `What it held was ${did} (${percent(kept)})${wrote}${seen}.`;
+  }
+
+  // -- other places --------------------------------------------------------------------------------
+
+  /** Stretches of the longer text in which a unit is active: [first, last] tokens. */
+  stretches(unit) {
+    const steps = this.run.units.ends.length, row = Math.ceil(steps / 8);
+    const on = (t) => this.run.bits[unit * row + (t >> 3)] >> (7 - (t & 7)) & 1;
+    const found = [];
+    for (let t = 0; t < steps; t += 1) {
+      if (!on(t)) continue;
+      const first = t;
+      while (t + 1 < steps && on(t + 1)) t += 1;
+      found.push([first, t]);
+    }
+    return found;
+  }
+
+  /** Units that are active in the chosen stretch and not right outside of it. */
+  alike() {
+    const length = this.to - this.from + 1;
+    return this.order.filter((unit) => {
+      if (unit === this.unit || this.isActive(unit, this.from - 1) || this.isActive(unit, this.to + 1)) return false;
+      let active = 0;
+      for (let t = this.from; t <= this.to; t += 1) active += this.isActive(unit, t);
+      return active >= 0.8 * length;
+    });
+  }
+
+  drawPlaces() {
+    const {ends} = this.run.units;
+    const shown = this.run.tokens.slice(this.from, this.to + 1).map(visible).join("");
+    const length = this.to - this.from + 1;
+    const own = this.longer.indexOf(this.text);
+    const range = ([first, last]) => [first ? ends[first - 1] : 0, ends[last]];
+    const elsewhere = this.stretches(this.unit).filter((one) => {
+      const [begin, end] = range(one);
+      return own < 0 || end <= own || begin >= own + this.text.length;
+    });
+    const active = this.isActive(this.unit, this.token);
+    const unlike = ([first, last]) => (active ? Math.abs(last - first + 1 - length) : first - last);
+    elsewhere.sort((a, b) => unlike(a) - unlike(b) || a[0] - b[0]);
+    const apart = elsewhere.reduce((kept, one) => {  // not five times the same line
+      if (kept.length < 5 && kept.every(([first]) => Math.abs(first - one[0]) > 60)) kept.push(one);
+      return kept;
+    }, []);
+    const lines = apart.map((one) => {
+      const [begin, end] = range(one);
+      const line = (text) => text.replace(/\n/g, "⏎");
+      return make("li", {}, line(this.longer.slice(Math.max(0, begin - 32), begin)),
+        make("mark", {text: line(this.longer.slice(begin, end))}), line(this.longer.slice(end, end + 32)));
+    });
+    const alike = this.alike().slice(0, 6);
+    const jump = (unit) => {
+      const button = make("button", {type: "button", text: this.name(unit)});
+      button.addEventListener("click", () => { this.unit = unit; this.draw(); });
+      return button;
+    };
+    this.find("places").replaceChildren(
+      make("h3", {text: `Where else is ${this.name(this.unit)} high?`}),
+      make("p", {class: "note", text: `Chosen: “${shown}”, where it is ${active ? "high" : "not high"}. ` +
+        `It is high in ${elsewhere.length} other stretches of the held-out text; ` +
+        (active ? "some of a similar length:" : "the longest:")}),
+      make("ol", {class: "places"}, ...lines),
+      ...(alike.length ? [make("p", {class: "note", text: "High in this stretch and not right beside it, too:"}),
+        make("div", {class: "switch"}, ...alike.map(jump))] : []));
+  }
+}
+
+// -- the gradient on its way back -------------------------------------------------------------------
+
+const DEEPEST = -6;  // power of ten at the bottom of the chart
+const DASHES = {h: "", c: "7 4"};
+
+/** The section "The gradient on its way back". */
+class Gradient {
+  constructor(box, {runs, words}) {
+    Object.assign(this, {box, words});
+    this.find = (id) => box.querySelector(`#gradient-${id}`);
+    this.runs = runs.map((run) => {
+      const head = run.owner.indexOf(run.owner.at(-1));
+      const stages = run.stages.map((stage) => ({title: stage.title,
+        left: Object.fromEntries(Object.entries(stage.norms).map(([name, norms]) => {
+          const logs = unpacked(norms).slice(0, head + 1).reverse();
+          return [name, logs.map((value) => value - logs[0])];
+        }))}));
+      return {...run, head, stages};
+    });
+    this.count = Math.max(...this.runs.map((run) => run.stages.length));
+    const far = Math.max(...this.runs.map((run) => run.head));
+    const reached = Math.max(...this.runs.flatMap((run) => run.stages.flatMap((stage) =>
+      Object.values(stage.left).map((logs) => logs.findLastIndex((value) => value > DEEPEST)))));
+    this.most = Math.max(4, Math.min(far, Math.max(20, reached), 160));
+    const stage = this.find("stage");
+    stage.max = this.count - 1;
+    stage.value = this.count - 1;
+    stage.addEventListener("input", () => this.draw());
+    const lag = this.find("lag");
+    lag.max = this.most;
+    lag.addEventListener("input", () => this.draw());
+    new ResizeObserver(() => this.draw()).observe(box);
+    this.draw();
+  }
+
+  stage(run) {
+    const share = this.count > 1 ? this.find("stage").value / (this.count - 1) : 1;
+    return run.stages[Math.round(share * (run.stages.length - 1))];
+  }
+
+  draw() {
+    const chart = this.find("chart"), width = Math.max(280, chart.clientWidth), height = 300;
+    const [left, right, top, bottom] = [70, 96, 12, 40];
+    const x = (lag) => width - right - lag / this.most * (width - left - right);
+    const y = (log) => top + Math.min(1, Math.max(0, (0.6 - log) / (0.6 - DEEPEST))) * (height - top - bottom);
+    const picture = draw("svg", {width, height, role: "img",
+      "aria-label": "Length of the gradient by distance; the numbers follow as text and as a table"});
+    for (let power = 0; power >= DEEPEST; power -= 1) {
+      picture.append(draw("line", {class: "grid", x1: left, x2: width - right, y1: y(power), y2: y(power)}),
+        draw("text", {class: "tick", x: left - 6, y: y(power) + 4, "text-anchor": "end",
+          text: power % 2 ? "" : `${(100 * 10 ** power).toFixed(Math.max(0, -power - 2))} %`}));
+    }
+    const step = [1, 2, 5, 10, 20, 50].find((size) => this.most / size <= width / 90);
+    for (let lag = 0; lag <= this.most; lag += step) {
+      picture.append(draw("text", {class: "tick", x: x(lag), y: height - 20, "text-anchor": "middle", text: lag}));
+    }
+    picture.append(draw("text", {class: "tick", x: (left + width - right) / 2, y: height - 3,
+      "text-anchor": "middle", text: "← further back in the text, tokens"}));
+    const ends = [];
+    for (const run of this.runs) {
+      for (const [name, logs] of Object.entries(this.stage(run).left)) {
+        const points = Array.from(logs.slice(0, this.most + 1), (log, lag) => [x(lag), y(log)]);
+        const floor = points.findIndex(([, place]) => place >= height - bottom);
+        picture.append(draw("polyline", {class: "line", points: (floor > 0 ? points.slice(0, floor + 1) : points).join(" "),
+          style: `stroke: ${run.color}; stroke-dasharray: ${DASHES[name] ?? ""}`}));
+        const lag = Math.min(this.most, 2 + ends.length);
+        ends.push({label: `${this.label(run)} ${name}`, color: run.color, dash: DASHES[name], from: points[Math.min(lag, points.length - 1)]});
+      }
+    }
+    ends.sort((a, b) => a.from[1] - b.from[1]);
+    ends.forEach((end, k) => {
+      const row = top + 14 + 20 * k, begin = width - right + 8;
+      picture.append(draw("line", {x1: begin, x2: begin + 22, y1: row - 4, y2: row - 4, class: "line",
+        style: `stroke: ${end.color}; stroke-dasharray: ${end.dash ?? ""}`}),
+      draw("text", {class: "tick name", x: begin + 27, y: row, text: end.label}));
+    });
+    const lag = Number(this.find("lag").value);
+    picture.append(draw("line", {class: "cursor", x1: x(lag), x2: x(lag), y1: top, y2: height - bottom}));
+    chart.replaceChildren(picture);
+    this.find("title-of").textContent = [...new Set(this.runs.map((run) => this.stage(run).title))].join(" / ");
+    this.say(lag);
+  }
+
+  raised(power) {
+    return [...String(power)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
+  }
+
+  label(run) {
+    return this.runs.filter((other) => other.title === run.title).length > 1 ? run.name : run.title;
+  }
+
+  say(lag) {
+    const parts = this.runs.map((run) => {
+      const {left} = this.stage(run);
+      const shares = Object.entries(left).map(([name, logs]) =>
+        `${name} ${lag < logs.length ? this.share(10 ** logs[lag]) : "–"}`);
+      return `${this.label(run)} ${shares.join(", ")}`;
+    });
+    const run = this.runs[0];
+    const place = run.head - lag;
+    const word = place >= 0 ? ` (in “${this.words[run.owner[place]][1]}”)` : "";
+    this.find("said").textContent = `${lag} tokens back${word} this is left: ${parts.join("; ")}.`;
+  }
+
+  share(value) {
+    if (value >= 0.0005) return `${(100 * value).toPrecision(2).replace(/\.0$/, "")} %`;
+    if (value <= 1e-12) return "nothing";
+    const [digit, power] = (100 * value).toExponential(0).split("e");
+    return `${digit} × 10${this.raised(Number(power))} %`;
+  }
+}
+
 const pictures = held("pictures");
 if (pictures) {
-  const words = document.getElementById("words");
-  if (words) window.words = new Words(words, pictures);
+  for (const [name, Section] of Object.entries({units: Units, gradient: Gradient, words: Words})) {
+    const box = document.getElementById(name);
+    if (box) new Section(box, pictures);
+  }
 }

@@ -14,16 +14,33 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rnnctl.reports import glossary, numbers
 from rnnctl.reports.as_html import table_html, text
 from rnnctl.reports.blocks import Block, Heading, Table, table
 from rnnctl.reports.cells import display_name, listed
 from rnnctl.results.base import Result
-from rnnctl.results.pictures import Pictures, SeenRun
+from rnnctl.results.pictures import Pictures, SeenRun, Stage
 
 GREY = "#808080"
 WIDEST = 20.0
 """Nats: larger changes of a log-probability are drawn and written as this one."""
 STRONGEST = 3  # earlier words that the table names
+LEAST, MOST = -30.0, 6.0
+"""Powers of ten between which a gradient's length is written."""
+STATES = {"c": ("cell state c", "what the unit holds"), "h": ("hidden state h", "what it shows")}
+ROLES = {
+    "forget": ("forget gate f", "kept"),
+    "keep": ("keep gate z", "kept"),
+    "input": ("input gate i", "written"),
+    "candidate": ("candidate", "new content"),
+    "output": ("output gate o", "shown"),
+    "reset": ("reset gate r", "past read"),
+}
+"""Of each gate its name, and what happens to the share that it says."""
+TELLING = 5  # units in the table
+DECAY_LAG = 10
+GRADIENT_TERMS = ("vanishing gradient", "REACH", "bptt")
+LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def title(pictures: Pictures) -> str:
@@ -41,7 +58,7 @@ def factor(nats: float) -> str:
     size = math.exp(min(abs(nats), WIDEST))
     if size < 1.05:
         return "×1"
-    digits = f"{size:.1f}" if size < 10 else f"{size:,.0f}"
+    digits = f"{size:.1f}" if size < 10 else f"{float(f'{size:.1e}'):,.0f}"
     return f"{'×' if nats > 0 else '÷'}{digits}"
 
 
@@ -73,6 +90,8 @@ def data(pictures: Pictures) -> dict[str, object]:
     return {
         "words": [[word.space, word.text] for word in pictures.words],
         "focus": pictures.focus,
+        "longer": pictures.longer,
+        "text": pictures.text,
         "runs": [_run(run) for run in pictures.runs],
     }
 
@@ -88,7 +107,47 @@ def _run(run: SeenRun) -> dict[str, object]:
         "guesses": seen.guesses,
         "leftOut": packed(_flat(seen.left_out), -WIDEST, WIDEST, size=2),
         "share": packed(_flat(seen.share), 0.0, 1.0, size=2),
+        "tokens": run.tokens,
+        "owner": run.owner,
+        "units": _units(run),
+        "stages": [_stage(stage) for stage in run.gradient],
     }
+
+
+def _units(run: SeenRun) -> dict[str, object]:
+    seen = run.units
+    return {
+        "of": seen.of,
+        "state": seen.state,
+        "list": [[one.layer, one.unit, one.lasts, one.knows, one.side, one.limit]
+                 for one in seen.units],
+        "arrays": [_array(name, seen.values[name]) for name in shown(run)],
+        "active": seen.active,
+        "ends": seen.ends,
+    }  # fmt: skip
+
+
+def shown(run: SeenRun) -> list[str]:
+    """The states and gates that there are, in the order in which they are looked at."""
+    order = ("c", "h", *ROLES)
+    return sorted(run.units.values, key=lambda name: order.index(name) if name in order else 99)
+
+
+def _array(name: str, values: Sequence[Sequence[float]]) -> dict[str, object]:
+    signed = name in ("h", "c", "candidate")
+    most = max((max(map(abs, row), default=0.0) for row in values), default=1.0) or 1.0
+    low, high = (-most, most) if signed else (0.0, 1.0)
+    label, role = (STATES | ROLES).get(name, (name, ""))
+    return {"name": name, "label": label, "role": role, "signed": signed,
+            **packed(values, low, high)}  # fmt: skip
+
+
+def _stage(stage: Stage) -> dict[str, object]:
+    norms = {
+        name: packed(np.log10(np.maximum(values, 10**LEAST)), LEAST, MOST, size=2)
+        for name, values in stage.norms.items()
+    }
+    return {"title": stage.title, "norms": norms}
 
 
 def _flat(rows: Iterable[Iterable[float]]) -> list[float]:
@@ -99,24 +158,196 @@ def _flat(rows: Iterable[Iterable[float]]) -> list[float]:
 
 
 def sections(pictures: Pictures) -> str:
-    """The pictures as HTML: places for `page.js`, explanations, and the same as tables."""
-    return _words(pictures)
+    """The pictures as HTML: places for `page.js`, explanations, tables, and the terms."""
+    parts = (_words(pictures), _inside(pictures), _gradient(pictures), _terms(pictures))
+    return "\n".join(parts)
+
+
+def _why(sentences: str, equation: str, terms: Iterable[str]) -> str:
+    """Two sentences, an equation (HTML) with numbers of these models, and where to read on."""
+    links = ", ".join(
+        f'<a href="#{glossary.anchor(term)}">{text(term.term)}</a>'
+        for term in map(glossary.find, terms)
+        if term is not None
+    )
+    return (
+        f'<aside class="why"><h3>Why</h3><p>{text(sentences)}</p>{equation}'
+        f"<p>Look up: {links}</p></aside>"
+    )
+
+
+def _cell_terms(pictures: Pictures) -> list[str]:
+    names = [display_name(run.cell) for run in pictures.runs]
+    return ["plain RNN" if name == "RNN" else name for name in dict.fromkeys(names)]
+
+
+def _gate_terms(pictures: Pictures) -> list[str]:
+    names = dict.fromkeys(name for run in pictures.runs for name in shown(run))
+    full = {"c": "cell state", "h": "hidden state", "candidate": "candidate"}
+    return [full.get(name, f"{name} gate") for name in names]
+
+
+def _terms(pictures: Pictures) -> str:
+    """The glossary's entries that the pictures link to."""
+    wanted = [*_cell_terms(pictures), *_gate_terms(pictures), *GRADIENT_TERMS]
+    found = {term.term: term for term in map(glossary.find, wanted) if term is not None}
+    listed = "".join(glossary.html(term) for term in found.values())
+    return f'<section id="terms"><h2>Words used here</h2>{listed}</section>'
 
 
 def _words(pictures: Pictures) -> str:
+    why = _why(
+        "A recurrent network keeps nothing of the text but its state, a fixed list of numbers. An "
+        "earlier word can move a prediction only as far as it is still in there: where no word is "
+        "shaded beyond a few words back, the rest has been overwritten.",
+        '<p class="equation" id="words-equation"></p>',
+        ("hidden state", *_cell_terms(pictures)),
+    )
     return f"""<section class="picture" id="words" aria-labelledby="words-title">
 <h2 id="words-title">Your text, word by word</h2>
 <p>Choose a word: click on it, or go there with the arrow keys. Every word before it is shaded by
 how much it moved the prediction of the chosen word, and the number stands below it. Text:
-{text(pictures.source)}.</p>
+{text(pictures.source)}, read from an empty state.</p>
 <div class="switch" role="group" aria-label="How it is measured">
 <button type="button" data-how="leftOut" aria-pressed="true">leave the word out</button>
 <button type="button" data-how="share" aria-pressed="false">gradient</button>
 </div>
 <p class="legend" id="words-legend"></p>
 <div class="runs" id="words-runs"></div>
+{why}
 <details><summary>The same as a table</summary>{table_html(_strongest(pictures))}</details>
 </section>"""
+
+
+def _inside(pictures: Pictures) -> str:
+    why = _why(
+        "A gate is a number between 0 and 1 for each unit and token: what it multiplies is let "
+        "through that far. A forget (or keep) gate near 1 carries a value on unchanged, near 0 it "
+        "wipes it; a plain RNN has no gates and computes every value anew at every token.",
+        '<p class="equation" id="units-equation"></p>',
+        _gate_terms(pictures),
+    )
+    return f"""<section class="picture" id="units" aria-labelledby="units-title">
+<h2 id="units-title">Inside a unit</h2>
+<p>Each row of the map is one unit, each column one token of the text. Go to a unit and a token with
+a click or the arrow keys; below the map this one unit is drawn with its gates.</p>
+<div class="switch" role="group" aria-label="Run" id="units-run"></div>
+<div class="switch" role="group" aria-label="What is drawn" id="units-array"></div>
+<div class="switch"><label>first the units that <select id="units-order"></select></label></div>
+<div class="map"><canvas id="units-map" tabindex="0" role="application"
+aria-label="Map of units and tokens: arrow keys left and right for tokens, up and down for units"
+></canvas></div>
+<p class="legend" id="units-legend"></p>
+<p class="said" id="units-said" aria-live="polite"></p>
+<div class="trace" id="units-trace" tabindex="0" role="application"
+aria-label="One unit with its gates: arrow keys go along the text, with Shift they choose a stretch"
+></div>
+<p class="note">Drag along the drawing, or hold Shift with the arrow keys, to choose a stretch.</p>
+<div id="units-places"></div>
+{why}
+<details><summary>The same as a table</summary>{table_html(_telling(pictures))}</details>
+</section>"""
+
+
+def _telling(pictures: Pictures) -> Table:
+    """The units that tell most, of every run."""
+    rows = []
+    for run in pictures.runs:
+        for one in run.units.units[:TELLING]:
+            best = max(one.knows.items(), key=lambda pair: pair[1], default=("nothing", 0.0))
+            layer = f"layer {one.layer}, " if run.layers > 1 else ""
+            cells = (
+                f"{layer}unit {one.unit}",
+                f"{one.lasts:.0f}",
+                best[0],
+                f"{100 * best[1]:.0f} %",
+            )
+            rows.append((f"{run.name} ({display_name(run.cell)})", *cells))
+    caption = (
+        f"Measured on {len(pictures.longer):,} characters. A unit lasts as many tokens as its "
+        "state's autocorrelation takes to fall below 1/e. It knows the share of a property's "
+        "entropy that its state shares with it (mutual information)."
+    )
+    heads = ("run", "unit", "lasts (tokens)", "knows most of", "how much")
+    return table(heads, rows, align="llrlr", caption=caption)
+
+
+def _gradient(pictures: Pictures) -> str:
+    lines = "".join(f"<p class=equation>{line}</p>" for line in map(_decay, pictures.runs))
+    why = _why(
+        "Training tells an early word what it did to a late loss through this gradient, which is "
+        "multiplied by the derivative of one step for every token that it goes back. Where the "
+        "product shrinks to nothing nothing can be learnt about that word; a cell state is "
+        "multiplied by the forget gate alone, which can stay near 1.",
+        lines,
+        GRADIENT_TERMS,
+    )
+    return f"""<section class="picture" id="gradient" aria-labelledby="gradient-title">
+<h2 id="gradient-title">The gradient on its way back</h2>
+<p>From the loss at the last word, “{text(pictures.words[-1].text)}”, back through the text: how
+much of the gradient with respect to the state is left. All of it is its length at that word.</p>
+<div class="switch"><label>training <input type="range" id="gradient-stage" min="0" value="0"
+step="1"></label> <output id="gradient-title-of" for="gradient-stage"></output></div>
+<div id="gradient-chart"></div>
+<div class="switch"><label>tokens back <input type="range" id="gradient-lag" min="1" value="10"
+step="1"></label></div>
+<p class="said" id="gradient-said" aria-live="polite"></p>
+{why}
+<details><summary>The same as a table</summary>{table_html(_arrives(pictures))}</details>
+</section>"""
+
+
+def arrived(run: SeenRun, stage: Stage, state: str = "h") -> list[float]:
+    """What is left of the gradient 0, 1, … tokens back from where the last word begins."""
+    head = run.owner.index(run.owner[-1])
+    norms = stage.norms[state][: head + 1][::-1]
+    return [value / norms[0] if norms[0] > 0 else 0.0 for value in norms]
+
+
+def _decay(run: SeenRun) -> str:
+    """What one step does to the gradient, as an equation with this run's numbers."""
+    left = arrived(run, run.gradient[-1])
+    lag = min(DECAY_LAG, len(left) - 1)
+    name = f"<b>{text(display_name(run.cell))}</b> {text(run.name)}"
+    means = run.units.means
+    step = "∂h<sub>t</sub>/∂h<sub>t−1</sub>"
+    if "forget" in means:
+        step = f"∂c<sub>t</sub>/∂c<sub>t−1</sub> = f (mean {means['forget']:.2f}) + …"
+    elif "keep" in means:
+        step = f"∂h<sub>t</sub>/∂h<sub>t−1</sub> = z (mean {means['keep']:.2f}) + …"
+    elif run.cell == "rnn":
+        step = "∂h<sub>t</sub>/∂h<sub>t−1</sub> = diag(1 − h²) U"
+    if lag < 1 or left[lag] <= 0:
+        return f"{name}: {step}"
+    each = left[lag] ** (1 / lag)
+    product = f"{each:.2f}<sup>{lag}</sup> = {_share(left[lag])}"
+    return f"{name}: {step}; over {lag} tokens {product} is left"
+
+
+def _share(value: float) -> str:
+    """A share for people: ``34 %``, ``0.05 %``, ``3 × 10⁻⁷ %``."""
+    if value >= 1e-5:
+        return f"{numbers.number(100 * value, 2)} %"
+    if value <= 0:
+        return "nothing"
+    digit, power = f"{100 * value:.0e}".split("e")
+    raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digit} × 10{raised} %"
+
+
+def _arrives(pictures: Pictures) -> Table:
+    longest = max(len(arrived(run, run.gradient[-1])) for run in pictures.runs)
+    lags = [lag for lag in LAGS if lag < longest]
+    rows = []
+    for run in pictures.runs:
+        for stage in (*run.gradient[:-1][:1], run.gradient[-1]):
+            for state in stage.norms:
+                left = arrived(run, stage, state)
+                cells = [_share(left[lag]) if lag < len(left) else "-" for lag in lags]
+                rows.append((f"{run.name} ({display_name(run.cell)})", stage.title, state, *cells))
+    heads = ("run", "weights", "state", *(f"{lag} back" for lag in lags))
+    return table(heads, rows, align="lll" + "r" * len(lags),
+                 caption="What is left of the gradient so many tokens back.")  # fmt: skip
 
 
 def _strongest(pictures: Pictures) -> Table:

@@ -46,6 +46,52 @@ class Influence(Record):
     )
 
 
+class Unit(Record):
+    """One unit of a recurrent layer, counted from 1, measured over a longer text."""
+
+    layer: int
+    unit: int
+    lasts: float = Field(
+        description="tokens until the autocorrelation of its state is below 1/e; 200 at most"
+    )
+    knows: dict[str, float] = Field(
+        description="mutual information with a property of the place, divided by the property's "
+        "entropy: 0 nothing, 1 all"
+    )
+    side: int = Field(description="1 or -1: on which side of its median it is active")
+    limit: float = Field(description="active where side times state is above it")
+
+
+class Units(Record):
+    """States and gates of K units along the text, those that tell most first."""
+
+    of: int = Field(description="units of all layers")
+    state: str = Field(description="c or h: the state that `units` are about")
+    units: tuple[Unit, ...]
+    values: dict[str, tuple[tuple[float, ...], ...]] = Field(
+        description="(K, T) by name: each state and gate after the token was read"
+    )
+    means: dict[str, float] = Field(description="over all units and the longer text")
+    active: str = Field(
+        description="base64 of K rows of bits, filled up to whole bytes: active after each token "
+        "of the longer text"
+    )
+    ends: tuple[int, ...] = Field(
+        description="(S,) the character of the longer text behind each of its tokens"
+    )
+
+
+class Stage(Record):
+    """How the gradient of the last word's loss comes back, with the weights of one time."""
+
+    tokens: int | None = Field(description="trained on by then; None: all")
+    title: str
+    norms: dict[str, tuple[float, ...]] = Field(
+        description="(T,) by state: length of the derivative of the last word's loss with respect "
+        "to the state after each token, all layers together"
+    )
+
+
 class SeenRun(Record):
     """One run along the text."""
 
@@ -58,6 +104,8 @@ class SeenRun(Record):
     tokens: tuple[str, ...] = Field(description="(T,) what each token of the text writes")
     owner: tuple[int, ...] = Field(description="(T,) the word that each token belongs to")
     influence: Influence
+    units: Units
+    gradient: tuple[Stage, ...] = Field(description="before training, on the way, after it")
 
 
 class Pictures(Result):
@@ -68,4 +116,5 @@ class Pictures(Result):
     source: str = Field(description="where the text is from")
     words: tuple[SeenWord, ...]
     runs: tuple[SeenRun, ...]
+    longer: str = Field(description="the longer held-out text that units were measured on")
     focus: int = Field(description="a word whose prediction depends on words far back")

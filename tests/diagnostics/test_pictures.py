@@ -129,9 +129,9 @@ def test_a_word_left_out_is_a_text_without_it(runs: dict[str, Path], name: str) 
 def test_all_runs_are_shown_with_the_same_words(runs: dict[str, Path]) -> None:
     found = seen.pictures(opened(runs, "rnn", "word", "gru"), TEXT * 30)
     assert found.warnings[0].code == "CUT"
-    assert len(found.words) <= seen.LONGEST_WORDS
+    assert len(found.words) <= seen.LONG[0]
     for run in found.runs:
-        assert len(run.tokens) == len(run.owner) <= seen.LONGEST_TOKENS
+        assert len(run.tokens) == len(run.owner) <= seen.LONG[1]
         assert max(run.owner) == len(found.words) - 1
         assert [len(row) for row in run.influence.share] == list(range(len(found.words)))
     assert len({run.name for run in found.runs}) == 3

@@ -1,0 +1,223 @@
+"""What single units do along a text, and which of them tell something about it.
+
+Of every unit's state (c where there is one, else h), over a longer stretch of text:
+
+* what it *knows*: mutual information with a property of the place it stands at (in a quotation,
+  digit, capital, place in the line, …), as a share of the property's own entropy. Corrected for
+  chance (Miller and Madow 1955); the state in eight classes of equal size.
+* how long it *lasts*: tokens until its autocorrelation falls below 1/e.
+* where it is *active*: beyond its own 80 % quantile, on the side on which it departs furthest from
+  its median. Strobelt et al. 2018 (LSTMVis) look for other places in this way.
+
+Axes: T tokens, U units of all layers, K units that are kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnctl.data.tokenizers.base import BOUNDARY_ID
+from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.nn.trace import Trace
+from rnnctl.results.pictures import Unit, Units
+
+Floats = NDArray[np.float64]
+Ids = NDArray[np.int64]
+CLASSES = 8
+ACTIVE = 0.8
+"""Quantile of a unit's own states beyond which it is active."""
+LONGEST = 200
+"""Tokens: how far an autocorrelation is followed."""
+WORTH = 0.02
+"""Bits of entropy that a property needs on a text, so that units can know it."""
+Property = Callable[[str, int], float]
+
+
+def _quotes(text: str) -> Floats:
+    """1 within quotation marks; a line break of two ends a quotation that was never closed."""
+    inside, found = False, np.zeros(len(text))
+    for k, char in enumerate(text):
+        if char in '"“”':
+            inside = char == "“" or (char == '"' and not inside)
+        elif text.startswith("\n\n", k):
+            inside = False
+        found[k] = inside
+    return found
+
+
+def _since(text: str, sign: str) -> Floats:
+    """Characters since the last match of a regular expression: 0 at one."""
+    ends = np.zeros(len(text))
+    for match in re.finditer(sign, text):
+        ends[match.start() : match.end()] = np.arange(match.start(), match.end()) + 1
+    since = np.arange(len(text)) + 1 - np.maximum.accumulate(ends)
+    return since.astype(np.float64)
+
+
+def _is(text: str, test: Callable[[str], bool]) -> Floats:
+    return np.array([float(test(char)) for char in text])
+
+
+PROPERTIES: Mapping[str, Callable[[str], Floats]] = {
+    "place in the text": lambda text: np.arange(len(text), dtype=np.float64),
+    "place in the line": lambda text: _since(text, r"\n"),
+    "place in the word": lambda text: _since(text, r"\s+"),
+    "in a quotation": _quotes,
+    "capital letter": lambda text: _is(text, str.isupper),
+    "digit": lambda text: _is(text, str.isdigit),
+    "space": lambda text: _is(text, str.isspace),
+}
+"""Of every character of a text, what a unit may know after reading it."""
+
+
+def properties(text: str, ends: Ids) -> dict[str, Floats]:
+    """The properties at the last character of each token, whose `ends` (T,) are characters."""
+    return {name: measure(text)[ends - 1] for name, measure in PROPERTIES.items()}
+
+
+def states(trace: Trace) -> dict[str, Floats]:
+    """Every state and gate by name, (T, U): the units of all layers side by side."""
+    return {
+        name: np.concatenate(
+            [layer.values[name][:, 0].double().numpy(force=True) for layer in trace.layers], axis=1
+        )
+        for name in trace.layers[0].values
+    }
+
+
+def classes(values: Floats, count: int = CLASSES) -> Ids:
+    """Classes of equal size (T,) by quantile, of each column; equal values fall into one class."""
+    edges = np.quantile(values, np.linspace(0, 1, count + 1)[1:-1], axis=0)
+    return np.asarray((values[None] > edges[:, None]).sum(axis=0), dtype=np.int64)
+
+
+def information(state: Ids, known: Ids) -> tuple[Floats, float]:
+    """Mutual information (U,) of classes (T, U) with classes (T,), and the entropy of these: bits.
+
+    Corrected by Miller and Madow (1955): a table of r rows and s columns of independent counts
+    shows (r − 1)(s − 1) / 2N nats by chance.
+    """
+    steps, units = state.shape
+    own = np.bincount(known) / steps
+    entropy = float(-(own[own > 0] * np.log2(own[own > 0])).sum())
+    found = np.zeros(units)
+    columns = int(known.max()) + 1
+    for unit in range(units):
+        table = np.bincount(state[:, unit] * columns + known, minlength=CLASSES * columns)
+        joint = table.reshape(-1, columns) / steps
+        rows, sums = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
+        inside = joint > 0
+        bits = (joint[inside] * np.log2(joint[inside] / (rows @ sums)[inside])).sum()
+        freedom = ((rows > 0).sum() - 1) * ((sums > 0).sum() - 1)
+        found[unit] = max(0.0, bits - freedom / (2 * steps * np.log(2)))
+    return found, entropy
+
+
+def known(values: Floats, of: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Of each property that varies, the share of its entropy that each unit (T, U) knows: (U,)."""
+    state = classes(values)
+    shares = {}
+    for name, column in of.items():
+        _, compact = np.unique(classes(column[:, None])[:, 0] if len(np.unique(column)) > CLASSES
+                               else column, return_inverse=True)  # fmt: skip
+        bits, entropy = information(state, compact)
+        if entropy >= WORTH:
+            shares[name] = np.minimum(1.0, bits / entropy)
+    return shares
+
+
+def lasting(values: Floats) -> Floats:
+    """Tokens (U,) until the autocorrelation of each column falls below 1/e; `LONGEST` at most."""
+    centred = values - values.mean(axis=0)
+    steps = len(values)
+    size = 1 << (2 * steps - 1).bit_length()
+    power = np.abs(np.fft.rfft(centred, size, axis=0)) ** 2
+    lags = min(LONGEST, steps - 1)
+    correlation = np.fft.irfft(power, size, axis=0)[: lags + 1]
+    variance = np.where(correlation[0] > 1e-12, correlation[0], 1.0)
+    below = correlation / variance < np.exp(-1)
+    return np.where(below.any(axis=0), below.argmax(axis=0), lags).astype(np.float64)
+
+
+def side(values: Floats) -> Floats:
+    """+1 or −1 of each column (U,): on which side of its median it goes furthest."""
+    low, middle, high = np.quantile(values, (0.02, 0.5, 0.98), axis=0)
+    return np.where(high - middle >= middle - low, 1.0, -1.0)
+
+
+def observe(
+    model: LanguageModel | Classifier,
+    shown: Ids,
+    ids: Ids,
+    text: str,
+    ends: Ids,
+    *,
+    most: int,
+) -> Units:
+    """The units along the ids that are `shown` (T,), and what they do in a longer `text`.
+
+    ids (S,), ends (S,): the longer text as tokens, and the character behind each. `most`: units to
+    keep, one half those that know most of anything, the others those that last longest. Both texts
+    are read from an empty state.
+    """
+    here = states(_trace(model, shown))
+    longer = _trace(model, ids)
+    name = "c" if "c" in longer.layers[0].values else "h"
+    there = states(longer)
+    values = there[name]
+    shares = known(values, properties(text, ends))
+    lasts = lasting(values)
+    best = np.max(list(shares.values()), axis=0) if shares else np.zeros(values.shape[1])
+    order = np.lexsort((-lasts, -best))
+    half = order[: most // 2 + most % 2]
+    rest = [unit for unit in np.argsort(-lasts, kind="stable") if unit not in set(half.tolist())]
+    kept = np.array([*half, *rest[: most - len(half)]], dtype=np.int64)
+    kept = kept[np.lexsort((-lasts[kept], -best[kept]))]
+    way = side(values)
+    limits = np.quantile(values * way, ACTIVE, axis=0)
+    active = (values * way > limits).T[kept]  # (K, S)
+    hidden = values.shape[1] // len(longer.layers)
+    units = [
+        Unit(
+            layer=int(unit // hidden) + 1,
+            unit=int(unit % hidden) + 1,
+            lasts=float(lasts[unit]),
+            knows={what: round(float(share[unit]), 4) for what, share in shares.items()},
+            side=int(way[unit]),
+            limit=float(f"{limits[unit]:.4g}"),
+        )
+        for unit in kept
+    ]
+    return Units(
+        of=values.shape[1],
+        state=name,
+        units=tuple(units),
+        values={key: _rows(array[:, kept].T) for key, array in here.items()},
+        means={key: round(float(array.mean()), 4) for key, array in there.items()},
+        active=base64.b64encode(np.packbits(active, axis=1).tobytes()).decode("ascii"),
+        ends=tuple(ends.tolist()),
+    )
+
+
+@torch.no_grad()
+def _trace(model: LanguageModel | Classifier, ids: Ids) -> Trace:
+    """In the weights' own precision, from the document's start on, which itself is left out."""
+    inputs = torch.from_numpy(np.concatenate([[BOUNDARY_ID], ids]))[:, None]
+    start = model.recurrent.trace(model.embed(inputs[:1])).state(0)
+    return model.recurrent.trace(model.embed(inputs[1:]), start)
+
+
+def _rows(array: Floats) -> tuple[tuple[float, ...], ...]:
+    return tuple(map(tuple, np.round(array, 4).tolist()))
+
+
+def quota(sizes: Sequence[tuple[int, int]], tokens: int, bytes_in_all: int) -> list[int]:
+    """How many units to keep of runs with (units, arrays) so that all arrays fit into that much."""
+    room = bytes_in_all / len(sizes)
+    return [max(8, min(units, int(room / (tokens * arrays)))) for units, arrays in sizes]

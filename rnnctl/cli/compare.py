@@ -11,12 +11,13 @@ from rnnctl.cli import compare_options as options
 from rnnctl.cli import console
 from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
-from rnnctl.errors import UsageError
+from rnnctl.errors import RnnctlError, UsageError
 
 if TYPE_CHECKING:
     from rnnctl.compare.experiment import Machine
     from rnnctl.compare.plan import Settings
     from rnnctl.results.comparison import Comparison
+    from rnnctl.results.pictures import Pictures
 import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -210,9 +211,26 @@ def _write_report(
     if html is not None:
         from rnnctl.reports.page import page
 
-        console.write_file(html, page(result), "--html")
+        console.write_file(html, page(result, _pictures(result)), "--html")
         console.note(f"the page is {html}")
     if plot is not None:
         from rnnctl.reports.charts import save_plot
 
         console.note(f"drawn in {plot}: {', '.join(save_plot(result, plot, chart))}")
+
+
+def _pictures(result: Comparison) -> Pictures | None:
+    """What some of the runs do with a text; None where there is no such run or text any more."""
+    from rnnctl.compare.report import pictured
+
+    paths = pictured(result)
+    if not paths:
+        return None
+    from rnnctl.diagnostics.pictures import pictures
+    from rnnctl.tasks.loading import load
+
+    try:
+        return pictures([load(path) for path in paths])
+    except RnnctlError as problem:
+        console.warn(f"the page shows no text word by word: {problem.message}")
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rnnctl import machine
@@ -19,7 +20,7 @@ from rnnctl.compare.summary import MEASURES, TOKEN_CURVES, bench_rows, rows_of
 from rnnctl.compare.verdicts import verdicts
 from rnnctl.compare.verdicts.evidence import Commands, Evidence
 from rnnctl.results.base import Environment, Warning_
-from rnnctl.results.comparison import BenchRow, Comparison, Failure, Member, Row
+from rnnctl.results.comparison import BenchRow, Comparison, Failure, Member, Row, SeedSummary
 from rnnctl.tasks.base import find_task
 
 BenchGroups = dict[tuple[str, str, int | None], list[Member]]
@@ -172,3 +173,39 @@ def _bench_groups(members: Sequence[Member]) -> BenchGroups:
         for (_, task), of_task in sorted(by_task.items())
         for name, alike in group(of_task, []).items()
     }
+
+
+MOST_PICTURED = 4
+"""Runs that a page shows beside each other."""
+
+
+def pictured(result: Comparison) -> list[str]:
+    """The runs whose pictures stand for the comparison: a language model of each cell and its
+    initial weights, at most four, every cell before a cell's second one.
+
+    Of several seeds it is the one whose memory horizon is nearest to the row's.
+    """
+    chosen: dict[tuple[str, str], Member] = {}
+    of_row = {(row.cell, row.init): row.numbers.get("horizon") for row in result.rows}
+    for member in result.members:
+        if member.task != "lm" or member.bench is not None or member.untrained:
+            continue
+        key = (member.cell, member.init)
+        best = chosen.get(key)
+        if best is None or _apart(member, of_row.get(key)) < _apart(best, of_row.get(key)):
+            chosen[key] = member
+    seen: dict[str, int] = {}
+    order = []
+    for place, member in enumerate(chosen.values()):
+        seen[member.cell] = seen.get(member.cell, -1) + 1
+        order.append((seen[member.cell], place, member))
+    first = sorted(order, key=lambda one: one[:2])[:MOST_PICTURED]
+    return [member.path for _, _, member in sorted(first, key=lambda one: one[1])]
+
+
+def _apart(member: Member, row: SeedSummary | None) -> float:
+    """How far a member's horizon is from its row's, in the logarithm; infinite where unknown."""
+    own = member.values.get("horizon")
+    if own is None or row is None or not own.estimate or not row.estimate:
+        return math.inf
+    return abs(math.log(own.estimate / row.estimate))

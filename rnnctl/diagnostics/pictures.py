@@ -254,11 +254,11 @@ def _stages(run: Loaded, read: Reading) -> Iterator[Stage]:
         title = f"after {snapshot.tokens:,} tokens" if snapshot.tokens else BEFORE
         yield _stage(model, read, snapshot.tokens, title)
     if not snapshots and run.config.training.start_from is None:
-        yield _stage(_drawn_again(run), read, 0, BEFORE)
+        yield _stage(drawn_again(run), read, 0, BEFORE)
     yield _stage(run.model, read, None, "after training")
 
 
-def _drawn_again(run: Loaded) -> LanguageModel | Classifier:
+def drawn_again(run: Loaded) -> LanguageModel | Classifier:
     """The weights that the run began with, drawn from its seed as the training drew them.
 
     All but the output layer's bias, which the training sets to the frequencies of its text.

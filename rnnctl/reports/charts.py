@@ -195,8 +195,8 @@ def _lines(data: ChartData) -> Any:
     near = alt.selection_point(name="near", on="pointerover", nearest=True, empty=False)
     x, y = _axes(data)
     base = _chart(data.values).encode(x=x, color=_color(data))
-    bands = _chart([value for value in data.values if "low" in value]).mark_area(clip=True)
-    bands = bands.encode(
+    between = [value for value in data.values if "low" in value]
+    bands = _chart(between).mark_area(clip=True).encode(
         x=x, color=_color(data), y=alt.Y("low:Q", title=data.y.title, scale=_scale(data.y)),
         y2="high:Q", opacity=_fade(pick, 0.13, 0.0),
     )  # fmt: skip
@@ -209,7 +209,8 @@ def _lines(data: ChartData) -> Any:
         size=alt.condition(near, alt.value(110), alt.value(36)),
         opacity=_fade(pick, 1.0, 0.05),
     )  # fmt: skip
-    return alt.layer(*_limits(data), bands, lines, points.add_params(pick, near))
+    layers = [bands, lines] if between else [lines]  # Vega complains of an empty one
+    return alt.layer(*_limits(data), *layers, points.add_params(pick, near))
 
 
 def _limits(data: ChartData) -> list[Any]:
@@ -283,8 +284,8 @@ def _scatter(data: ChartData) -> Any:
     pick = _pick()
     x, y = _axes(data)
     base = _chart(data.values).encode(color=_color(data))
-    upright = _chart([value for value in data.values if "low" in value])
-    upright = upright.mark_rule(strokeWidth=1.5).encode(
+    ends = [value for value in data.values if "low" in value]
+    upright = _chart(ends).mark_rule(strokeWidth=1.5).encode(
         x=x, y=alt.Y("low:Q", title=data.y.title, scale=_scale(data.y)), y2="high:Q",
         color=_color(data), opacity=_fade(pick, 0.8, 0.1),
     )  # fmt: skip
@@ -295,7 +296,8 @@ def _scatter(data: ChartData) -> Any:
     points = base.mark_point(filled=True, size=150).encode(
         x=x, y=y, shape=_shape(data), opacity=_fade(pick, 1.0, 0.1), tooltip=_tooltip(data)
     )
-    return alt.layer(upright, level, points.add_params(pick))
+    layers = [upright, level] if ends else [level]
+    return alt.layer(*layers, points.add_params(pick))
 
 
 def save_plot(result: Comparison, path: Path, chart: str | None = None) -> list[str]:

@@ -26,6 +26,7 @@ from rnnctl.results.pictures import Pictures
 
 SNIPPET = "window.vegaEmbed = vegaEmbed; window.vega = vega;"
 """What the bundle of libraries leaves behind for the page's own script."""
+QUALITY = "Quality and memory"
 MARKS = {"shown": "✓", "contradicted": "✗", "inconclusive": "?", "not tested": "–"}
 
 POLICY = (
@@ -49,7 +50,8 @@ def document(
         f'<script type="application/json" id="{name}">{_json(value)}</script>'
         for name, value in data.items()
     ]
-    for code in (library, _resource("page.js")):
+    # In a function of its own: the libraries leave short names behind.
+    for code in (library, f"(() => {{\n{_resource('page.js')}}})();"):
         if code:
             scripts.append("<script>" + code.replace("</script", "<\\/script") + "</script>")
     return TEMPLATE.format(
@@ -77,6 +79,7 @@ def page(result: Comparison, pictures: Pictures | None = None) -> str:
         as_html(terms.facts(result)),
         "<h2>Verdicts</h2>",
         *(_verdict(verdict) for verdict in result.verdicts),
+        as_html([Heading(QUALITY), terms.main_table(result)]),
         seen.sections(pictures) if pictures is not None else "",
         CHARTS.format(charts="\n".join(_figure(data) for data in drawn)),
         as_html(_tables(result)),
@@ -141,7 +144,7 @@ def _figure(data: ChartData) -> str:
 
 
 def _tables(result: Comparison) -> list[Block]:
-    skipped = ("Verdicts", "Curves", "What the verdicts rest on")
+    skipped = ("Verdicts", QUALITY, "Curves", "What the verdicts rest on")
     made: list[Block] = []
     keep = True
     for block in terms.blocks(result)[2:]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from rnnctl.diagnostics import pictures as seen
+from rnnctl.diagnostics import units
 from rnnctl.diagnostics.traceable import ExactModel
 from rnnctl.inference.score import Scorer
 from rnnctl.inference.words import Plan, WordScorer
@@ -154,6 +155,114 @@ def test_a_text_of_one_word_is_refused(runs: dict[str, Path], rnnctl: Rnnctl) ->
     assert "no two words" in done.err
 
 
+# -- units and the gradient on its way back -------------------------------------------------------
+
+
+def test_what_a_unit_knows_is_mutual_information() -> None:
+    """Against scikit-learn's, with the correction for chance taken off by hand."""
+    from sklearn.metrics import mutual_info_score
+
+    draw = np.random.default_rng(0)
+    of_text = draw.integers(0, 3, 4000)
+    values = np.stack([of_text + 0.1 * draw.normal(size=4000), draw.normal(size=4000)], axis=1)
+    state = units.classes(values)
+    bits, entropy = units.information(state, of_text)
+    assert entropy == pytest.approx(np.log2(3), abs=0.01)
+    chance = (units.CLASSES - 1) * 2 / (2 * 4000 * np.log(2))
+    for unit in range(2):
+        plain = mutual_info_score(state[:, unit], of_text) / np.log(2)
+        assert bits[unit] == pytest.approx(max(0.0, plain - chance), abs=1e-6)
+    shares = units.known(values, {"it": of_text.astype(float), "never": np.zeros(4000)})
+    assert list(shares) == ["it"]
+    assert shares["it"][0] > 0.75
+    assert shares["it"][1] < 0.01
+
+
+def test_properties_of_places_in_a_text() -> None:
+    text = 'He said "No 7" \n\nShe'
+    found = {name: measure(text) for name, measure in units.PROPERTIES.items()}
+    assert found["in a quotation"].tolist() == [0] * 8 + [1] * 5 + [0] * 7
+    assert found["digit"].sum() == 1
+    assert found["capital letter"].tolist() == [float(char.isupper()) for char in text]
+    assert found["place in the line"].tolist() == [*range(1, 16), 0, 0, 1, 2, 3]
+    assert found["place in the word"][:4].tolist() == [1, 2, 0, 1]
+
+
+def test_lasting_is_where_the_autocorrelation_has_fallen() -> None:
+    """An AR(1) process of rate a has autocorrelation a ** lag: below 1/e at -1 / ln a."""
+    draw = np.random.default_rng(1)
+    made = np.zeros((40_000, 2))
+    for t in range(1, len(made)):
+        made[t] = np.array([0.9, 0.0]) * made[t - 1] + draw.normal(size=2)
+    slow, fast = units.lasting(made)
+    assert slow == pytest.approx(-1 / np.log(0.9), abs=1.5)
+    assert fast == 1
+
+
+def test_a_unit_is_what_the_equations_say(runs: dict[str, Path]) -> None:
+    lstm, gru = seen.pictures(opened(runs, "lstm", "gru"), TEXT).runs
+    at = {name: np.array(rows) for name, rows in lstm.units.values.items()}
+    cell = at["forget"][:, 1:] * at["c"][:, :-1] + at["input"][:, 1:] * at["candidate"][:, 1:]
+    assert at["c"][:, 1:] == pytest.approx(cell, abs=2e-3)
+    assert at["h"] == pytest.approx(at["output"] * np.tanh(at["c"]), abs=2e-3)
+    at = {name: np.array(rows) for name, rows in gru.units.values.items()}
+    state = at["keep"][:, 1:] * at["h"][:, :-1] + (1 - at["keep"][:, 1:]) * at["candidate"][:, 1:]
+    assert at["h"][:, 1:] == pytest.approx(state, abs=2e-3)
+    for run in (lstm, gru):
+        assert run.units.of == 24
+        assert len(run.units.units) == len(at["h"])
+        assert {len(rows[0]) for rows in run.units.values.values()} == {len(run.tokens)}
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm"])
+def test_the_loss_s_gradient_is_that_of_finite_differences(
+    make_run: Callable[..., Path], cell: str
+) -> None:
+    run = load(make_run(TEXT, cell=cell))  # of one layer: what is carried on is what it puts out
+    read = seen.reading(run.tokenizer, seen.words_of("No cat"))
+    model = run.model
+    assert isinstance(model, LanguageModel)
+    exact = ExactModel(model)
+    trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
+    found = seen.loss_gradient(exact, trace, read)
+    t, step = 1, 1e-5
+    state = trace.state(t)
+    rest = torch.from_numpy(read.inputs[t + 1 :])[:, None]
+
+    def nats(state: tuple[Tensor, ...]) -> float:
+        outputs = exact.trace(rest, state).outputs[:, 0]
+        chances = exact.log_chances(outputs)[range(len(rest)), read.ids[t + 1 :]]
+        return float(-chances[read.owner[t + 1 :] == 1].sum())
+
+    for part, name in enumerate(found):
+        total = 0.0
+        for place in np.ndindex(*state[part].shape):
+            ends = []
+            for sign in (1, -1):
+                moved = [one.clone() for one in state]
+                moved[part][place] += sign * step
+                ends.append(nats(tuple(moved)))
+            total += ((ends[0] - ends[1]) / (2 * step)) ** 2
+        assert found[name][t] == pytest.approx(np.sqrt(total), rel=1e-5)
+
+
+def test_before_training_are_the_weights_that_were_drawn(rnnctl: Rnnctl, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT * 60, encoding="utf-8")
+    run = tmp_path / "run"
+    sizes = ("--hidden-size", "8", "--embedding-size", "4", "--snapshots", "0", "--steps", "3")
+    done = rnnctl("train", tmp_path / "text.txt", "--run", run, *sizes, "--level", "char")
+    assert done.code == 0, done.err
+    opened_run = load(run)
+    first = load(run, snapshot=opened_run.run.snapshots()[0]).model.state_dict()
+    again = seen.drawn_again(opened_run).state_dict()
+    assert [name for name in first if not torch.equal(first[name], again[name])] in (
+        [], ["decoder.bias"],
+    )  # fmt: skip
+    (shown,) = seen.pictures([opened_run]).runs
+    assert shown.gradient[0].title == seen.BEFORE
+    assert shown.gradient[-1].tokens is None
+
+
 # -- the page -------------------------------------------------------------------------------------
 
 
@@ -204,4 +313,39 @@ def test_words_are_chosen_by_keys_and_shaded_in_every_run(
     assert "not read yet" in labels[5]
     assert said == []
     assert asked == []
+    tab.close()
+
+
+def test_units_and_the_gradient_answer_to_keys(
+    open_page: Callable[..., Any], page_file: Path
+) -> None:
+    tab, said, _ = open_page(page_file, viewport={"width": 1200, "height": 900})
+    told = tab.locator("#units-said")
+    before = told.inner_text()
+    tab.locator("#units-map").focus()
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("End")
+    assert told.inner_text() != before
+    assert "“t”" in told.inner_text()
+    assert tab.locator("#units-trace svg .here").count() == 1
+    tab.locator("#units-trace").focus()
+    for key in ("Home", "Shift+ArrowRight", "Shift+ArrowRight"):
+        tab.keyboard.press(key)
+    assert tab.locator("#units-trace svg .stretch").count() >= 3
+    tab.locator("#units-run button", has_text="GRU").press("Enter")
+    assert tab.locator("#units-array button").count() == 4
+    assert "h = z" in tab.locator("#units-equation").inner_text()
+    tab.locator("#units-run button", has_text="RNN").press("Enter")
+    assert "no gates" in told.inner_text()
+    tab.locator("#gradient-lag").focus()
+    first = tab.locator("#gradient-said").inner_text()
+    tab.keyboard.press("ArrowRight")
+    assert tab.locator("#gradient-said").inner_text() != first
+    assert "after training" in tab.locator("#gradient-title-of").inner_text()
+    tab.locator("#gradient-stage").press("Home")
+    assert "before training" in tab.locator("#gradient-title-of").inner_text()
+    assert tab.locator("#gradient-chart .line").count() >= 4
+    for link in tab.locator(".why a").evaluate_all("links => links.map(one => one.hash)"):
+        assert tab.locator(link).count() == 1
+    assert said == []
     tab.close()

@@ -39,7 +39,8 @@ ROLES = {
 """Of each gate its name, and what happens to the share that it says."""
 TELLING = 5  # units in the table
 DECAY_LAG = 10
-GRADIENT_TERMS = ("vanishing gradient", "REACH", "bptt")
+PICTURE_TERMS = ("word left out", "connectivity", "unit", "lasts", "knows")
+GRADIENT_TERMS = ("weights before training", "vanishing gradient", "REACH", "bptt")
 LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
@@ -189,7 +190,7 @@ def _gate_terms(pictures: Pictures) -> list[str]:
 
 def _terms(pictures: Pictures) -> str:
     """The glossary's entries that the pictures link to."""
-    wanted = [*_cell_terms(pictures), *_gate_terms(pictures), *GRADIENT_TERMS]
+    wanted = [*PICTURE_TERMS, *_cell_terms(pictures), *_gate_terms(pictures), *GRADIENT_TERMS]
     found = {term.term: term for term in map(glossary.find, wanted) if term is not None}
     listed = "".join(glossary.html(term) for term in found.values())
     return f'<section id="terms"><h2>Words used here</h2>{listed}</section>'
@@ -201,7 +202,7 @@ def _words(pictures: Pictures) -> str:
         "earlier word can move a prediction only as far as it is still in there: where no word is "
         "shaded beyond a few words back, the rest has been overwritten.",
         '<p class="equation" id="words-equation"></p>',
-        ("hidden state", *_cell_terms(pictures)),
+        ("word left out", "connectivity", "hidden state", *_cell_terms(pictures)),
     )
     return f"""<section class="picture" id="words" aria-labelledby="words-title">
 <h2 id="words-title">Your text, word by word</h2>
@@ -225,7 +226,7 @@ def _inside(pictures: Pictures) -> str:
         "through that far. A forget (or keep) gate near 1 carries a value on unchanged, near 0 it "
         "wipes it; a plain RNN has no gates and computes every value anew at every token.",
         '<p class="equation" id="units-equation"></p>',
-        _gate_terms(pictures),
+        ("unit", "lasts", "knows", *_gate_terms(pictures)),
     )
     return f"""<section class="picture" id="units" aria-labelledby="units-title">
 <h2 id="units-title">Inside a unit</h2>
@@ -268,7 +269,7 @@ def _telling(pictures: Pictures) -> Table:
         "state's autocorrelation takes to fall below 1/e. It knows the share of a property's "
         "entropy that its state shares with it (mutual information)."
     )
-    heads = ("run", "unit", "lasts (tokens)", "knows most of", "how much")
+    heads = ("run", "unit", "lasts (tokens)", "knows most of", "knows")
     return table(heads, rows, align="llrlr", caption=caption)
 
 
@@ -358,7 +359,7 @@ def _strongest(pictures: Pictures) -> Table:
         change, share = run.influence.left_out[at], run.influence.share[at]
         order = sorted(range(at), key=lambda i: -abs(change[i]))[:STRONGEST]
         for i in order:
-            back = f"{at - i} back"
+            back = f"{at - i}"
             cells = (pictures.words[i].text, back, factor(change[i]), f"{100 * share[i]:.1f} %")
             rows.append((f"{run.name} ({display_name(run.cell)})", *cells))
     chosen = pictures.words[at].text
@@ -367,5 +368,5 @@ def _strongest(pictures: Pictures) -> Table:
         "times likelier (×) or less likely (÷) than without it; the gradient's shares add up to "
         "100 % over all earlier words."
     )
-    heads = ("run", "word", "where", "left out", "gradient")
+    heads = ("run", "word", "words back", "word left out", "connectivity")
     return table(heads, rows, align="lllrr", caption=caption)

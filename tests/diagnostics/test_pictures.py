@@ -127,7 +127,10 @@ def test_a_word_left_out_is_a_text_without_it(runs: dict[str, Path], name: str) 
             assert seen_here.left_out[j][i] == pytest.approx(expected, abs=3e-3)
 
 
-def test_all_runs_are_shown_with_the_same_words(runs: dict[str, Path]) -> None:
+def test_all_runs_are_shown_with_the_same_words(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen, "LONG", (30, 90))
     found = seen.pictures(opened(runs, "rnn", "word", "gru"), TEXT * 30)
     assert found.warnings[0].code == "CUT"
     assert len(found.words) <= seen.LONG[0]

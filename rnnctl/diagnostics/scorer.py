@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnctl import __version__, machine
+from rnnctl import machine
 from rnnctl.config import CorpusConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import open_corpus
@@ -593,7 +593,7 @@ def diagnose_scorer(
     data = data_record(text, sample)
     return DiagnosticsResult.model_validate(
         {
-            "environment": Environment(rnnctl=__version__, **machine.facts()),
+            "environment": Environment(**machine.facts()),
             "seed": seed,
             "corpus_fingerprint": sample.fingerprint,
             "warnings": (*text.warnings, *checks.warnings(model, measured, head)),

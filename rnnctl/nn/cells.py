@@ -50,6 +50,7 @@ __all__ = [
     "RNN_RELU",
     "RNN_TANH",
     "Cell",
+    "Compilable",
     "LayerWeights",
     "OnnxForm",
     "Parts",
@@ -251,6 +252,20 @@ class OnnxForm:
     has_int8: bool = False
 
 
+MOST_COMPILED = 4  # gates
+
+
+class Compilable(NamedTuple):
+    """What compiled passes (`nn.cpu`) must know of a cell, beyond its functions.
+
+    returned: how many numbers `step` returns for `factors`: none, one for each gate, or one more.
+    same: whether `pull` gives x and u the same gradient.
+    """
+
+    returned: int
+    same: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """Everything that is particular to one kind of cell. Only the first eleven fields are needed.
@@ -266,6 +281,9 @@ class Cell:
     what is added is what is not kept. `meanings` says of a gate what it does when it is open.
 
     Speed: `stock` is the name of PyTorch's own kernel in `torch`, None where there is none.
+    `compilable` says that the functions of at most four gates can also be compiled for single
+    floats, and how; then they must not contain literal numbers, and if the state has two parts they
+    must not read its h. Without it the cell runs on the engines that need no compiler.
 
     Export: `onnx` is its form in ONNX, None where there is none: then it cannot be exported.
 
@@ -292,12 +310,22 @@ class Cell:
     title: str = ""
     meanings: Mapping[str, str] = field(default_factory=dict, hash=False)
     stock: str | None = None
+    compilable: Compilable | None = None
     onnx: OnnxForm | None = None
     rate_factor: float = 1.0
     color: str = "#7f3c8d"
     dash: tuple[int, ...] = (6, 2, 1, 2)
     markers: tuple[str, str] = ("triangle-right", "triangle-left")
     variants: Mapping[str, Cell] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no compiled pass can be made of."""
+        if self.compilable is None:
+            return
+        if self.gate_count > MOST_COMPILED:
+            raise ValueError(f"passes are compiled for up to four gates, not {self.gate_count}")
+        if self.compilable.returned not in (0, self.gate_count, self.gate_count + 1):
+            raise ValueError("a step returns nothing, its gates, or one number more")
 
     @property
     def display_name(self) -> str:
@@ -371,6 +399,7 @@ RNN_RELU = Cell(
     push=rnn_push,
     title="RNN",
     stock="rnn_relu",
+    compilable=Compilable(0),
     onnx=OnnxForm("RNN", order=(0,), activations=("Relu",)),
     rate_factor=0.5,
     color="#d55e00",
@@ -391,6 +420,7 @@ RNN_TANH = Cell(
     push=rnn_push,
     title="RNN",
     stock="rnn_tanh",
+    compilable=Compilable(0),
     onnx=OnnxForm("RNN", order=(0,), activations=("Tanh",)),
     rate_factor=0.5,
     color="#d55e00",
@@ -417,6 +447,7 @@ LSTM = Cell(
         "output": "open: the cell is shown to the rest of the network",
     },
     stock="lstm",
+    compilable=Compilable(4),
     onnx=OnnxForm("LSTM", order=(0, 3, 1, 2), has_int8=True),  # i, o, f, c: c is the candidate
     color="#3d8fd1",
     dash=(1, 0),
@@ -440,6 +471,7 @@ GRU = Cell(
         "reset": "shut: the candidate is computed as if there were no past",
     },
     stock="gru",
+    compilable=Compilable(4, same=False),
     # Keep is called z; the reset gate acts after the product, as here.
     onnx=OnnxForm("GRU", order=(1, 0, 2), attributes={"linear_before_reset": 1}),
     rate_factor=0.5,

@@ -122,7 +122,7 @@ def able(cell: Cell, inputs: Tensor) -> tuple[str, ...]:
     ):
         found.append("torch")
     narrow = dtype in (torch.float32, torch.bfloat16) and inputs.dtype != torch.float64
-    if has_passes(cell) and on_cpu and narrow:
+    if cell.compilable is not None and on_cpu and narrow:
         found.append("fused")
     return tuple(found)
 
@@ -140,11 +140,6 @@ def _usually_fastest(cell: Cell, inputs: Tensor, within: bool) -> str:
     from rnnctl.nn.cpu.tiles import shape_for  # imports numba
 
     return "torch" if shape_for(product_dtype(inputs)) is None else "fused"
-
-
-def has_passes(cell: Cell) -> bool:
-    """Whether `cpu.steps` knows how the parts of this cell lie in memory."""
-    return cell.name in ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def run(

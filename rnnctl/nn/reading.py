@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.nn.cells import Cell, LayerWeights, Parts, State
-from rnnctl.nn.engines import fused_available, has_passes
+from rnnctl.nn.engines import fused_available
 from rnnctl.nn.products import can_pack, of_vector, packed
 from rnnctl.nn.recurrent import Recurrent
 
@@ -56,8 +56,9 @@ class Layout:
 def can_read(recurrent: Recurrent) -> bool:
     """Whether `read` works here: fp32 on a CPU, with numba, and no other engine was asked for."""
     weight = recurrent.get_parameter("weight_hh_l0")
-    asked = recurrent.engine in ("auto", "fused") and has_passes(recurrent.cell)
-    return asked and weight.dtype == torch.float32 and can_pack(weight) and fused_available()
+    asked = recurrent.engine in ("auto", "fused")
+    able = recurrent.cell.compilable is not None and weight.dtype == torch.float32
+    return asked and able and can_pack(weight) and fused_available()
 
 
 def groups(recurrent: Recurrent, lengths: Indices) -> list[Indices]:

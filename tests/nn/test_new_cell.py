@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ import pytest
 import torch
 
 from rnnctl import catalog
+from rnnctl.nn import engines
+from rnnctl.nn.cells import Compilable, complement, sigmoid, sigmoid_slope, tanh, tanh_slope
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.stepping import Stepper
 from tests.conftest import FUSED
@@ -79,6 +82,58 @@ def test_it_learns_as_its_equations_say(engine: str) -> None:
     for name, parameter in made.named_parameters():
         assert parameter.grad is not None
         torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_without_saying_how_it_compiles_it_needs_no_compiler() -> None:
+    made = model().recurrent
+    inputs = torch.zeros(2, 1, 6)
+    assert engines.able(made.cell, inputs) == ("closed",)
+    assert engines.choose("fused", made.cell, inputs) == "closed"
+
+
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("returned", [2, 3])
+def test_a_cell_that_says_how_gets_compiled_passes(
+    returned: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Passes follow from the equations: two gates, and with one number more to keep."""
+    pytest.importorskip("numba")
+    made = model()
+    cell = made.recurrent.cell
+    kept = {"step": with_one_more, "factors": without_it} if returned == 3 else {}
+    cell = replace(cell, compilable=Compilable(returned), **kept)
+    monkeypatch.setattr(made.recurrent, "cell", cell)
+    ids, targets = torch.randint(11, (2, 7, 4))
+    found = {}
+    for engine in ("closed", "fused"):
+        made.recurrent.engine = engine
+        assert made.recurrent.engine_in_use == engine
+        made.zero_grad()
+        total, _ = made.loss(ids, targets)
+        total.backward()
+        found[engine] = [total.detach(), *(p.grad for p in made.parameters())]
+    torch.testing.assert_close(found["fused"], found["closed"], rtol=1e-4, atol=1e-6)
+
+
+def with_one_more(x: Any, u: Any, state: Any) -> Any:
+    """The plugin's step, which hands on the candidate's pre-activation too."""
+    f, n = sigmoid(x[0] + u[0]), tanh(x[1] + u[1])
+    return (n + f * (state[0] - n),), (f, n, u[1])
+
+
+def without_it(gates: Any, state: Any, new: Any) -> Any:
+    """The plugin's factors, which do not need it; it must be what it was."""
+    f, n, u = gates
+    return (state[0] - n) * sigmoid_slope(f) + (u - u), complement(f) * tanh_slope(n), f
+
+
+def test_an_impossible_compilation_is_refused_where_it_is_said() -> None:
+    cell = catalog.load("cell", "minimal")
+    for said in (Compilable(1), Compilable(4)):
+        with pytest.raises(ValueError, match="returns"):
+            replace(cell, compilable=said)
+    with pytest.raises(ValueError, match="four"):
+        replace(cell, gate_count=5, compilable=Compilable(0))
 
 
 @pytest.mark.parametrize("streams", [1, 5])

@@ -21,6 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numba
 import numpy as np
 import torch
+from numba.core import cgutils
+from numba.core import types as kinds
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -40,7 +43,8 @@ def inline(function: _Function) -> _Function:
 def bound(function: Any, label: str, names: dict[str, Any]) -> Any:
     """The same code with other meanings for its free names, and a name of its own.
 
-    The name ends in a digest of the sources, so that a changed cell never finds old compiled code.
+    The name ends in a digest of this package's sources, so that these never find old compiled code.
+    What is made of a cell has a digest of the cell's own file in its label, see `steps.label_of`.
     """
     free = {**function.__globals__, **names}
     made = types.FunctionType(function.__code__, free, function.__name__)
@@ -65,9 +69,17 @@ def _same(value: Any) -> Any:
 
 @cache
 def _digest() -> str:
-    here = Path(__file__).parent
-    sources = [here.parent / "cells.py", *sorted(here.glob("*.py"))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    return _digest_of_files(*sorted(Path(__file__).parent.glob("*.py")))
+
+
+@cache
+def digest_of(function: Any) -> str:
+    """A name for the content of the file in which the function is defined."""
+    return _digest_of_files(Path(function.__code__.co_filename))
+
+
+def _digest_of_files(*paths: Path) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
 def as_array(values: Tensor) -> Array:
@@ -83,11 +95,34 @@ def address(array: Any) -> Any:
     return np.int64(array.ctypes.data)
 
 
+@intrinsic
+def _borrowed(context: Any, arguments: Any) -> Any:
+    """The same tuple, whose arrays are not counted as owners of their memory.
+
+    Each view of an array is an owner in numba, and owners are counted by one number for all
+    threads: to take a row would be to wait for the other threads. Whoever calls keeps the arrays.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        borrowed = values[0]
+        for place, kind in enumerate(arguments):
+            if isinstance(kind, kinds.Array):
+                value = builder.extract_value(borrowed, place)
+                array = context.make_array(kind)(context, builder, value)
+                array.meminfo = cgutils.get_null_value(array.meminfo.type)  # type: ignore[no-untyped-call]
+                borrowed = builder.insert_value(borrowed, array._getvalue(), place)
+        return borrowed
+
+    return arguments(arguments), generate
+
+
 if TYPE_CHECKING:
 
     def _unbound(*arguments: Any) -> Any: ...
 
     rows_pass = _unbound
+
+borrowed: Any = _borrowed
 
 
 @cache
@@ -102,20 +137,23 @@ def _can_share() -> bool:
 
 def _shared(parts: Any, rows: Any, *arguments: Any) -> None:
     for part in numba.prange(parts):
-        rows_pass(rows * part // parts, rows * (part + 1) // parts, *arguments)
+        rows_pass(rows * part // parts, rows * (part + 1) // parts, *borrowed(arguments))
+
+
+def _alone(rows: Any, *arguments: Any) -> None:
+    rows_pass(0, rows, *borrowed(arguments))
 
 
 def compile_passes(function: Any, label: str, names: dict[str, Any]) -> Passes:
     """`function(first, last, *arguments)` over rows -> the same over all rows, on all threads."""
-    serial = compile_bound(function, label, names)
-    shared = compile_bound(
-        _shared, f"{label}{function.__name__}", {"rows_pass": serial}, parallel=True
-    )
+    label, rows_pass = f"{label}{function.__name__}", compile_bound(function, label, names)
+    serial = compile_bound(_alone, label, {"rows_pass": rows_pass})
+    shared = compile_bound(_shared, label, {"rows_pass": rows_pass}, parallel=True)
 
     def run(rows: int, *arguments: Any) -> None:
         parts = min(torch.get_num_threads(), rows)
         if parts == 1 or not _can_share():
-            serial(0, rows, *arguments)
+            serial(rows, *arguments)
             return
         numba.set_num_threads(min(parts, _SETTINGS.NUMBA_NUM_THREADS))
         shared(parts, rows, *arguments)

@@ -22,7 +22,7 @@ from rnnctl.nn.cells import Cell, LayerWeights, Parts
 from rnnctl.nn.cpu import sequence
 from rnnctl.nn.cpu.compiling import as_array
 from rnnctl.nn.cpu.sequence import Kept
-from rnnctl.nn.cpu.steps import has_extra, kernels
+from rnnctl.nn.cpu.steps import has_extra, kernels, needs_du
 from rnnctl.nn.cpu.tiles import shape_for
 from rnnctl.nn.cpu.weight_gradients import weight_gradients
 from rnnctl.nn.products import packed, transposed, weight_gradient
@@ -85,7 +85,7 @@ def _pull_steps(
     shape = shape_for(dh.dtype)
     if shape is not None:
         return sequence.pull_steps(cell, shape, kept, dh, dcarried, weights, inputs)
-    du = torch.empty_like(kept.gates) if has_extra(cell) else kept.gates
+    du = torch.empty_like(kept.gates) if needs_du(cell) else kept.gates
     gradient = torch.zeros(batch, size)
     x, extra, _, carried, keep = (as_array(part) for part in kept)
     dh_, du_, gradient_ = as_array(dh), as_array(du), as_array(gradient)

@@ -27,7 +27,7 @@ from rnnctl.nn.cpu.compiling import (
     compile_bound,
     compile_passes,
 )
-from rnnctl.nn.cpu.steps import has_extra, row_kernels
+from rnnctl.nn.cpu.steps import label_of, needs_du, row_kernels
 from rnnctl.nn.cpu.tiles import Shape, multiplier
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class _Sequence(NamedTuple):
 def _passes(cell: Cell, shape: Shape) -> _Sequence:
     rows = row_kernels(cell)
     names = {"multiply": multiplier(shape), "_round": _round, "_add": _add}
-    label = f"{cell.name}_{shape.label}"
+    label = f"{label_of(cell)}_{shape.label}"
     return _Sequence(
         compile_passes(_forward, label, {**names, "forward_row": rows.forward}),
         compile_passes(_backward, label, {**names, "backward_row": rows.backward}),
@@ -173,7 +173,7 @@ def _passes(cell: Cell, shape: Shape) -> _Sequence:
 @cache
 def _reading_pass(cell: Cell, shape: Shape) -> Any:
     names = {"multiply": multiplier(shape), "read_row": row_kernels(cell).read}
-    return compile_bound(_read, f"{cell.name}_{shape.label}", names)
+    return compile_bound(_read, f"{label_of(cell)}_{shape.label}", names)
 
 
 def _padded(shape: Shape, bias: Tensor) -> Array:
@@ -208,7 +208,7 @@ def pull_steps(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
     """As `layer._pull_steps`, and the gradient of the inputs where they are given."""
     _, batch, _, size = kept.gates.shape
-    du = torch.empty_like(kept.gates) if has_extra(cell) else kept.gates
+    du = torch.empty_like(kept.gates) if needs_du(cell) else kept.gates
     gradient, through = torch.zeros(batch, size), torch.zeros(batch, shape.columns(size))
     nothing = torch.empty(0, 1, 1)
     dcarried = nothing if dcarried is None else dcarried.contiguous()

@@ -20,7 +20,7 @@ import numpy as np
 
 from rnnctl.nn.cells import Cell
 from rnnctl.nn.cpu.arithmetic import ARITHMETIC, get, put
-from rnnctl.nn.cpu.compiling import bound, compile_bound, inline
+from rnnctl.nn.cpu.compiling import bound, compile_bound, digest_of, inline
 
 # How g parts of a row (g, H) become a tuple, and back.
 
@@ -28,6 +28,11 @@ from rnnctl.nn.cpu.compiling import bound, compile_bound, inline
 @inline
 def _take1(row: Any, j: Any) -> Any:
     return (get(row[0], j),)
+
+
+@inline
+def _take2(row: Any, j: Any) -> Any:
+    return (get(row[0], j), get(row[1], j))
 
 
 @inline
@@ -46,6 +51,12 @@ def _give1(row: Any, j: Any, parts: Any) -> Any:
 
 
 @inline
+def _give2(row: Any, j: Any, parts: Any) -> Any:
+    put(row[0], j, parts[0])
+    put(row[1], j, parts[1])
+
+
+@inline
 def _give3(row: Any, j: Any, parts: Any) -> Any:
     put(row[0], j, parts[0])
     put(row[1], j, parts[1])
@@ -60,40 +71,47 @@ def _give4(row: Any, j: Any, parts: Any) -> Any:
     put(row[3], j, parts[3])
 
 
+_TAKE = {1: _take1, 2: _take2, 3: _take3, 4: _take4}
+_GIVE = {1: _give1, 2: _give2, 3: _give3, 4: _give4}
+
+
 @inline
-def _nothing(row: Any, j: Any, parts: Any) -> Any:
+def _give_none(row: Any, j: Any, parts: Any) -> Any:
     return
 
 
+# What `step` returns for `factors`: nothing, the gates, or one number more, which lies elsewhere.
+
+
 @inline
-def _no_gates(x: Any, extra: Any, j: Any) -> Any:
+def _take_nothing(x: Any, extra: Any, j: Any) -> Any:
     return ()
 
 
 @inline
-def _drop_gates(x: Any, extra: Any, j: Any, gates: Any) -> Any:
+def _keep_nothing(x: Any, extra: Any, j: Any, gates: Any) -> Any:
     return
 
 
 @inline
-def _lstm_gates(x: Any, extra: Any, j: Any) -> Any:
-    return _take4(x, j)
+def _take_gates(x: Any, extra: Any, j: Any) -> Any:
+    return take(x, j)
 
 
 @inline
-def _keep_lstm_gates(x: Any, extra: Any, j: Any, gates: Any) -> Any:
-    _give4(x, j, gates)
+def _keep_gates(x: Any, extra: Any, j: Any, gates: Any) -> Any:
+    give(x, j, gates)
 
 
 @inline
-def _gru_gates(x: Any, extra: Any, j: Any) -> Any:
-    return (get(x[0], j), get(x[1], j), get(x[2], j), get(extra, j))
+def _take_one_more(x: Any, extra: Any, j: Any) -> Any:
+    return (*take(x, j), get(extra, j))
 
 
 @inline
-def _keep_gru_gates(x: Any, extra: Any, j: Any, gates: Any) -> Any:
-    _give3(x, j, gates)
-    put(extra, j, gates[3])
+def _keep_one_more(x: Any, extra: Any, j: Any, gates: Any) -> Any:
+    give(x, j, gates)
+    put(extra, j, gates[-1])
 
 
 # The coordinate that is carried from step to step beside the product: h, or the LSTM's c.
@@ -127,42 +145,6 @@ def _none_direct(direct: Any) -> Any:
 @inline
 def _first_direct(direct: Any) -> Any:
     return direct[0]
-
-
-_RNN_GLUE = {
-    "take": _take1,
-    "give": _give1,
-    "give_du": _nothing,
-    "take_gates": _no_gates,
-    "keep_gates": _drop_gates,
-    "as_state": _single,
-    "as_gradient": _single_gradient,
-    "first_direct": _none_direct,
-}
-_GLUE: dict[str, dict[str, Any]] = {
-    "rnn_tanh": _RNN_GLUE,
-    "rnn_relu": _RNN_GLUE,
-    "lstm": {
-        "take": _take4,
-        "give": _give4,
-        "give_du": _nothing,
-        "take_gates": _lstm_gates,
-        "keep_gates": _keep_lstm_gates,
-        "as_state": _double,
-        "as_gradient": _double_gradient,
-        "first_direct": _first_direct,
-    },
-    "gru": {
-        "take": _take3,
-        "give": _give3,
-        "give_du": _give3,
-        "take_gates": _gru_gates,
-        "keep_gates": _keep_gru_gates,
-        "as_state": _single,
-        "as_gradient": _single_gradient,
-        "first_direct": _first_direct,
-    },
-}
 
 
 # The two passes over a row of the batch, and the loops over rows, in names that `_compile` binds.
@@ -282,24 +264,58 @@ class Rows(NamedTuple):
     backward: Callable[..., None]
 
 
+def _layout(cell: Cell) -> dict[str, Any]:
+    """How the cell's parts lie in memory, as functions for the names in the passes below."""
+    assert cell.compilable is not None
+    take, give = _TAKE[cell.gate_count], _GIVE[cell.gate_count]
+    names = {"take": take, "give": give}
+    take_gates, keep_gates = {
+        0: (_take_nothing, _keep_nothing),
+        cell.gate_count: (_take_gates, _keep_gates),
+        cell.gate_count + 1: (_take_one_more, _keep_one_more),
+    }[cell.compilable.returned]
+    two = cell.has_cell_state
+    return {
+        **names,
+        "give_du": _give_none if cell.compilable.same else give,
+        "take_gates": inline(bound(take_gates.py_func, label_of(cell), names)),
+        "keep_gates": inline(bound(keep_gates.py_func, label_of(cell), names)),
+        "as_state": _double if two else _single,
+        "as_gradient": _double_gradient if two else _single_gradient,
+        "first_direct": _first_direct if cell.direct else _none_direct,
+    }
+
+
+@cache
+def label_of(cell: Cell) -> str:
+    """A name for what is compiled of the cell, another one when its equations are changed."""
+    return f"{cell.name}_{digest_of(cell.step)}"
+
+
 @cache
 def row_kernels(cell: Cell) -> Rows:
     """The passes for one cell; compiled when first called with a dtype, or found in the cache."""
+    label = label_of(cell)
     mathematics = {
-        name: inline(bound(getattr(cell, name), cell.name, ARITHMETIC))
+        name: inline(bound(getattr(cell, name), label, ARITHMETIC))
         for name in ("step", "factors", "pull")
     }
-    names = {**mathematics, **_GLUE[cell.name], "get": get, "put": put}
+    names = {**mathematics, **_layout(cell), "get": get, "put": put}
     return Rows(
-        compile_bound(_forward_row, cell.name, names),
-        compile_bound(_read_row, cell.name, names),
-        compile_bound(_backward_row, cell.name, names),
+        compile_bound(_forward_row, label, names),
+        compile_bound(_read_row, label, names),
+        compile_bound(_backward_row, label, names),
     )
 
 
 def has_extra(cell: Cell) -> bool:
-    """Whether `step` returns more than g gates, and u's gradient is not x's: the GRU."""
-    return cell.name == "gru"
+    """Whether `step` returns a number more than there are gates."""
+    return cell.compilable is not None and cell.compilable.returned > cell.gate_count
+
+
+def needs_du(cell: Cell) -> bool:
+    """Whether the gradient of u is another one than that of x."""
+    return cell.compilable is not None and not cell.compilable.same
 
 
 @cache
@@ -307,7 +323,7 @@ def kernels(cell: Cell) -> Kernels:
     """The passes over a whole batch for one cell."""
     rows = row_kernels(cell)
     return Kernels(
-        compile_bound(_forward, cell.name, {"forward_row": rows.forward}),
-        compile_bound(_read, cell.name, {"read_row": rows.read}),
-        compile_bound(_backward, cell.name, {"backward_row": rows.backward}),
+        compile_bound(_forward, label_of(cell), {"forward_row": rows.forward}),
+        compile_bound(_read, label_of(cell), {"read_row": rows.read}),
+        compile_bound(_backward, label_of(cell), {"backward_row": rows.backward}),
     )

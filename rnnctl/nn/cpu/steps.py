@@ -81,34 +81,29 @@ def _give_none(row: Any, j: Any, parts: Any) -> Any:
 
 
 # What `step` returns for `factors`: nothing, the gates, or one number more, which lies elsewhere.
+# `take` and `give` are those above, as many as the cell has gates.
 
 
-@inline
 def _take_nothing(x: Any, extra: Any, j: Any) -> Any:
     return ()
 
 
-@inline
 def _keep_nothing(x: Any, extra: Any, j: Any, gates: Any) -> Any:
     return
 
 
-@inline
 def _take_gates(x: Any, extra: Any, j: Any) -> Any:
     return take(x, j)
 
 
-@inline
 def _keep_gates(x: Any, extra: Any, j: Any, gates: Any) -> Any:
     give(x, j, gates)
 
 
-@inline
 def _take_one_more(x: Any, extra: Any, j: Any) -> Any:
     return (*take(x, j), get(extra, j))
 
 
-@inline
 def _keep_one_more(x: Any, extra: Any, j: Any, gates: Any) -> Any:
     give(x, j, gates)
     put(extra, j, gates[-1])
@@ -278,8 +273,8 @@ def _layout(cell: Cell) -> dict[str, Any]:
     return {
         **names,
         "give_du": _give_none if cell.compilable.same else give,
-        "take_gates": inline(bound(take_gates.py_func, label_of(cell), names)),
-        "keep_gates": inline(bound(keep_gates.py_func, label_of(cell), names)),
+        "take_gates": inline(bound(take_gates, label_of(cell), names)),
+        "keep_gates": inline(bound(keep_gates, label_of(cell), names)),
         "as_state": _double if two else _single,
         "as_gradient": _double_gradient if two else _single_gradient,
         "first_direct": _first_direct if cell.direct else _none_direct,

@@ -164,7 +164,9 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
         environment=environment(runs[0], "float32, derivatives in float64"),
         warnings=warnings,
         text="".join(word.space + word.text for word in kept),
-        source="--show" if isinstance(found, str) else f"{found.name} of {runs[0].run.path.name}",
+        source="the one that was given"
+        if isinstance(found, str)
+        else f"{found.name} of {runs[0].run.path.name}",
         words=kept,
         runs=seen,
         longer=longer,

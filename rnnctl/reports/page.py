@@ -102,7 +102,7 @@ def diagnosis(result: DiagnosticsResult | None, pictures: Pictures | None) -> st
     data: dict[str, object] = {}
     if result is not None:
         parts += [
-            as_html(diagnosed.brief(result)[1:]),
+            as_html(diagnosed.brief(result)[1:-1]),  # the last line is about the terminal
             "<details><summary>Everything that was measured</summary>",
             as_html(diagnosed.blocks(result)[1:]),
             "</details>",

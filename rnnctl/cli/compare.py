@@ -140,8 +140,10 @@ def _refuse_training(given: Mapping[str, Any]) -> None:
 
 
 def _check_plot(plot: Path | None, chart: str | None) -> None:
-    if plot is not None and plot.suffix not in (".svg", ".png"):
-        raise UsageError(f"--plot {plot}: not .svg or .png", hint="for example: --plot chart.svg")
+    if plot is not None:
+        from rnnctl.reports.charts import check_ending
+
+        check_ending(plot)
     if chart is not None and plot is None:
         raise UsageError("--chart needs --plot FILE", hint="for example: --plot chart.svg")
 

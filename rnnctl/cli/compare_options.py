@@ -369,11 +369,18 @@ Measure = Annotated[
 ]
 Html = Annotated[
     Path | None,
-    _option(REPORT, "--html", "Write the report as one page that works offline.", metavar="FILE"),
+    _option(
+        REPORT,
+        "--html",
+        "Write the report as one page that works offline, with what the cells do with a text.",
+        metavar="FILE",
+    ),
 ]
 Plot = Annotated[
     Path | None,
-    _option(REPORT, "--plot", "Draw the charts in this one .svg or .png file.", metavar="FILE"),
+    _option(
+        REPORT, "--plot", "Draw the charts in this one .svg, .png or .pdf file.", metavar="FILE"
+    ),
 ]
 Chart = Annotated[
     str | None, _option(REPORT, "--chart", "Draw only the chart of this name.", metavar="NAME")

@@ -160,6 +160,14 @@ DocumentsOption = Annotated[
         rich_help_panel=SCORER,
     ),
 ]
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Also draw what was measured by distance, in this one .svg, .png or .pdf file.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 VerboseOption = Annotated[
     bool,
     typer.Option(
@@ -205,6 +213,7 @@ def diagnose(
     scorer_timeout: ScorerTimeoutOption = TIMEOUT_S,
     documents: DocumentsOption = None,
     html: HtmlOption = None,
+    plot: PlotOption = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     seed: SeedOption = 0,
@@ -227,7 +236,12 @@ def diagnose(
     """
     console.configure(quiet=quiet)
     console.check_output(output)
-    console.check_output(html, "--html")
+    for path, option in ((html, "--html"), (plot, "--plot")):
+        console.check_output(path, option)
+    if plot is not None:
+        from rnnctl.reports.charts import check_ending
+
+        check_ending(plot)
     from rnnctl.machine import set_threads
 
     set_threads(threads)
@@ -242,11 +256,12 @@ def diagnose(
         ways: tuple[Arm, ...] = ("foreign", "zero", *(way.value for way in beyond or ()))
         result = _of_scorer(how, asked, preset, seed, ways)
         console.emit(result, format, output, blocks=None if verbose else brief)
+        _draw(plot, result)
         if html is not None:
             _write_page(html, result, None)
         return
     if show is not None:
-        measuring = {"--text": text, "--items": items, "--beyond": beyond}
+        measuring = {"--text": text, "--items": items, "--beyond": beyond, "--plot": plot}
         changed = {"--preset": preset != "quick", "--seed": seed != 0, "--verbose": verbose}
         _check_show({**measuring, **changed})
         _show([run, *(Path(name) for name in names or ())], show, html, format, output)
@@ -275,6 +290,7 @@ def diagnose(
         console.emit(result, format, output, blocks=None if verbose else brief)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         _keep(loaded.run, result, why_not)
+    _draw(plot, result)
     if html is not None:
         from rnnctl.diagnostics.pictures import pictures
 
@@ -318,6 +334,13 @@ def _of_scorer(
     )
     console.note(outside.said(result))
     return result
+
+
+def _draw(plot: Path | None, result: DiagnosticsResult) -> None:
+    if plot is not None:
+        from rnnctl.reports.charts import save_plot
+
+        console.note(f"drawn in {plot}: {', '.join(save_plot(result, plot))}")
 
 
 def _write_page(html: Path, result: DiagnosticsResult | None, seen: Pictures | None) -> None:

@@ -186,7 +186,8 @@ def pictured(result: Comparison) -> list[str]:
     Of several seeds it is the one whose memory horizon is nearest to the row's.
     """
     chosen: dict[tuple[str, str], Member] = {}
-    of_row = {(row.cell, row.init): row.numbers.get("horizon") for row in result.rows}
+    trained = [row for row in result.rows if row.kind == "trained"]
+    of_row = {(row.cell, row.init): row.numbers.get("horizon") for row in trained}
     for member in result.members:
         if member.task != "lm" or member.bench is not None or member.untrained:
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +12,7 @@ from rnnctl.reports import bench, numbers
 from rnnctl.reports.blocks import Table, table
 from rnnctl.results.base import Curve
 from rnnctl.results.comparison import BenchRow, Comparison, Row, SeedSummary
+from rnnctl.results.diagnostics import DiagnosticsResult, ReachRecord
 from rnnctl.wording import plural
 
 # What a chart is made of: numbers, titles, and the table that says the same.
@@ -281,7 +282,42 @@ CURVES: dict[str, CurveChart] = {
         "Size of the gradient that arrives from so many tokens back, relative to one token back.",
         y="gradient, relative to 1 token back", floor=1e-6, limits=(Limit("y", 0.01, "1 %"),),
     ),
+    "hold": CurveChart(
+        "hold", "What can be read from the state",
+        "Bits about a word that a linear probe reads from the state, by how far back the word is.",
+        y="{y}",
+    ),
 }  # fmt: skip
+
+
+def diagnosis_charts(result: DiagnosticsResult) -> list[ChartData]:
+    """The curves of one run against distance, as far as they were measured."""
+    made = (
+        _of_diagnosis(result, "context", {"other text": ("use", "foreign"),
+                                          "no text": ("use", "zero")}),
+        _of_diagnosis(result, "effect", {"evidence": ("effect", "r")}),
+        _of_diagnosis(result, "hold", {"state": ("hold", "state")}),
+        _of_diagnosis(result, "gradient", {"h": ("reach", "h"), "c": ("reach", "c")}),
+    )  # fmt: skip
+    return [chart for chart in made if chart is not None]
+
+
+def _of_diagnosis(
+    result: DiagnosticsResult, name: str, wanted: Mapping[str, tuple[str, str]]
+) -> ChartData | None:
+    """The chart `name` with a row for each curve of a measurement that there is."""
+    key, cell = CURVES[name].curve, result.model.cell or ""
+    rows = []
+    for row, (measurement, which) in wanted.items():
+        record = result.records().get(measurement)
+        curve = None if record is None else record.curves.get(which)
+        if isinstance(record, ReachRecord):
+            block = record.blocks.get(which)
+            curve = None if block is None else block.geo
+        if curve is not None:
+            rows.append(Row(name=row, kind="trained", cell=cell, curves={key: curve}))
+    styles = {row: (cell, init) for row, init in zip(wanted, ("good", "torch"), strict=False)}
+    return curves(rows, name, styles)
 
 
 def curves(rows: list[Row], name: str, styles: dict[str, tuple[str, str]]) -> ChartData | None:

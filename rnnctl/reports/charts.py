@@ -16,8 +16,18 @@ from typing import TYPE_CHECKING, Any
 from rnnctl import storage
 from rnnctl.errors import UsageError
 from rnnctl.reports.cells import listed
-from rnnctl.reports.chart_data import NAMES, Axis, ChartData, Datum, Limit, charts
+from rnnctl.reports.chart_data import (
+    NAMES,
+    Axis,
+    ChartData,
+    Datum,
+    Limit,
+    charts,
+    diagnosis_charts,
+)
 from rnnctl.results.comparison import Comparison
+from rnnctl.results.diagnostics import DiagnosticsResult
+from rnnctl.wording import either
 
 if TYPE_CHECKING:
     import altair as alt
@@ -300,15 +310,29 @@ def _scatter(data: ChartData) -> Any:
     return alt.layer(*layers, points.add_params(pick))
 
 
-def save_plot(result: Comparison, path: Path, chart: str | None = None) -> list[str]:
+ENDINGS = (".svg", ".png", ".pdf")
+
+
+def check_ending(path: Path) -> None:
+    """UsageError for a file that is none of the pictures that can be drawn."""
+    if path.suffix not in ENDINGS:
+        raise UsageError(
+            f"--plot {path}: not {either(ENDINGS)}", hint="for example: --plot chart.svg"
+        )
+
+
+def save_plot(
+    result: Comparison | DiagnosticsResult, path: Path, chart: str | None = None
+) -> list[str]:
     """Draw the charts, or the `chart` of that name alone, below each other in one file.
 
-    The ending of `path` says whether it is SVG or PNG. Returns the names of the charts. UsageError
-    for another ending or a chart that does not exist; StorageError when nothing can be written.
+    The ending of `path` says whether it is SVG, PNG or PDF. Returns the names of the charts.
+    UsageError for another ending, a chart that does not exist or a result without any; StorageError
+    when nothing can be written.
     """
-    if path.suffix not in (".svg", ".png"):
-        raise UsageError(f"--plot {path}: not .svg or .png", hint="for example: --plot chart.svg")
-    available = {data.name: data for data in charts(result)}
+    check_ending(path)
+    made = charts(result) if isinstance(result, Comparison) else diagnosis_charts(result)
+    available = {data.name: data for data in made}
     if not available or (chart is not None and chart not in available):
         known = ", ".join(available) or "none"
         reason = "does not exist" if chart not in (None, *NAMES) else "has no data here"
@@ -318,7 +342,7 @@ def save_plot(result: Comparison, path: Path, chart: str | None = None) -> list[
     drawn = [picture(available[name], ".svg").decode("utf-8") for name in names]
     svg = drawn[0] if len(drawn) == 1 else _below_each_other(drawn)
     with storage.storing(path):
-        path.write_bytes(svg.encode("utf-8") if path.suffix == ".svg" else _as_png(svg))
+        path.write_bytes(_as(path.suffix, svg))
     return names
 
 
@@ -341,11 +365,13 @@ def _below_each_other(drawn: Sequence[str]) -> str:
     )
 
 
-def _as_png(svg: str) -> bytes:
-    """A picture at twice its size, for print."""
+def _as(suffix: str, svg: str) -> bytes:
+    """A picture as one of `ENDINGS`; of pixels at twice its size, for print."""
     import vl_convert
 
-    return bytes(vl_convert.svg_to_png(svg, scale=2))
+    if suffix == ".png":
+        return bytes(vl_convert.svg_to_png(svg, scale=2))
+    return bytes(vl_convert.svg_to_pdf(svg)) if suffix == ".pdf" else svg.encode("utf-8")
 
 
 def picture(data: ChartData, suffix: str) -> bytes:

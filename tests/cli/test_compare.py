@@ -33,7 +33,7 @@ WRONG = [
     (["--recall-lags", "x"], "--recall-lags x", "20,40"),
     (["--budget", "soon"], "soon", ""),
     (["-"], "cannot read its corpus from standard input", "file"),
-    (["--plot", "x.pdf"], "not .svg or .png", "chart.svg"),
+    (["--plot", "x.gif"], "not .svg, .png or .pdf", "chart.svg"),
     (["--chart", "forest"], "--chart needs --plot", ""),
     (["--match", "parametrs"], "parametrs", "parameters"),
     (["--budget", "10m", "--dry-run"], "did not finish", "--steps"),

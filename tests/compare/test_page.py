@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from rnnctl.compare.report import compare
+from rnnctl.compare.report import compare, pictured
 from rnnctl.errors import UsageError
 from rnnctl.reports import render
 from rnnctl.reports.as_markdown import as_markdown
@@ -232,7 +233,7 @@ def test_each_chart_alone_is_a_picture(comparison: Comparison, tmp_path: Path, s
         assert content.count(b"lstm good") >= 1
 
 
-@pytest.mark.parametrize("suffix", [".svg", ".png"])
+@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
 def test_all_charts_are_one_picture_in_the_file_that_was_named(
     comparison: Comparison, tmp_path: Path, suffix: str
 ) -> None:
@@ -240,8 +241,8 @@ def test_all_charts_are_one_picture_in_the_file_that_was_named(
     assert save_plot(comparison, path) == list(NAMES)
     assert list(tmp_path.iterdir()) == [path]
     content = path.read_bytes()
-    if suffix == ".png":
-        assert content.startswith(b"\x89PNG")
+    if suffix != ".svg":
+        assert content.startswith(b"\x89PNG" if suffix == ".png" else b"%PDF")
         return
     picture = ElementTree.fromstring(content)
     charts = [child for child in picture if child.tag.endswith("svg")]
@@ -258,8 +259,8 @@ def test_all_charts_are_one_picture_in_the_file_that_was_named(
 
 
 def test_pictures_that_cannot_be_made_are_refused(comparison: Comparison, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"not \.svg or \.png"):
-        save_plot(comparison, tmp_path / "x.pdf")
+    with pytest.raises(UsageError, match=r"not \.svg, \.png or \.pdf"):
+        save_plot(comparison, tmp_path / "x.gif")
     with pytest.raises(UsageError, match="does not exist"):
         save_plot(comparison, tmp_path / "x.svg", "pie")
     small = comparison.model_copy(update={"bench": ()})
@@ -311,6 +312,26 @@ def test_the_page_holds_everything_and_asks_for_nothing(
         assert f'id="chart-{chart.name}"' in html
         assert f'id="figure-{chart.name}"' in html
     assert html.count("The same as a table") == len(NAMES)
+
+
+def test_a_run_of_each_cell_stands_for_the_comparison(grid: Grid) -> None:
+    """Every cell, and the seed whose horizon is nearest to that of its row."""
+    members = [*grid(), _untrained(grid)]
+    shown = pictured(compare(members))
+    found = {member.path: member for member in members}
+    assert len(shown) == 4
+    assert {found[path].cell for path in shown} == {"rnn", "lstm", "gru"}
+    for path in shown:
+        one = found[path]
+        assert not one.untrained and one.bench is None
+        logs = {
+            other.path: math.log(other.values["horizon"].estimate or 1)
+            for other in members
+            if (other.cell, other.init, other.bench, other.untrained)
+            == (one.cell, one.init, None, False)
+        }
+        middle = sum(logs.values()) / len(logs)
+        assert path == min(logs, key=lambda other: abs(logs[other] - middle))
 
 
 def test_names_from_users_cannot_run_in_the_page(

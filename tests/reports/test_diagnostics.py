@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rnnctl.errors import UsageError
 from rnnctl.reports import diagnostics
 from rnnctl.reports.as_table import as_table
+from rnnctl.reports.charts import save_plot
 from rnnctl.results.base import Curve, Environment, Estimate
 from rnnctl.results.diagnostics import (
     DataRecord,
@@ -126,3 +129,18 @@ def test_what_a_probe_had_and_two_groups_of_units_are_said() -> None:
     assert "linear probe of 512 examples reads, 2 for each of the 256 numbers" in text
     assert "half of the bits would last 6.5 words" in text
     assert "two groups by time constant: 50% near 0.434 tokens, 50% near no end" in text
+
+
+@pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
+def test_a_diagnosis_is_drawn_in_the_file_that_was_named(tmp_path: Path, ending: str) -> None:
+    use = UseRecord(curves={"foreign": curve([1, 2, 4, 8], [1.0, 0.3, 0.1, 0.02])})
+    path = tmp_path / f"plot.{ending}"
+    assert save_plot(result(use=use), path) == ["context"]
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes().startswith({"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}[ending])
+
+
+def test_a_diagnosis_without_curves_is_not_drawn(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no data here"):
+        save_plot(result(), tmp_path / "plot.svg")
+    assert not list(tmp_path.iterdir())

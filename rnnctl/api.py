@@ -22,15 +22,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from rnnctl import catalog
 from rnnctl.cli.options import settings_given
-from rnnctl.errors import RunError, UsageError
+from rnnctl.errors import UsageError
 from rnnctl.inference.classify import Predictor
 from rnnctl.inference.environment import environment
 from rnnctl.inference.generate import Wish
+from rnnctl.inference.inside import Inside, Stretch
 from rnnctl.inference.sampling import Sampling
 from rnnctl.inference.score import Scorer, Tally, scored_text
 from rnnctl.inference.session import Session
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 _NOT_SETTINGS = {
     "sources", "run", "resume", "config", "overwrite", "diagnose", "format", "output", "quiet",
 }  # fmt: skip
-_STEPS_AT_ONCE = 512  # of `states`: bounds the memory of a long text
 
 
 def load(run: str | Path, *, device: str = "cpu", threads: int | None = None) -> Model:
@@ -68,12 +67,14 @@ class States:
     """What is inside the recurrent layers along one text. T tokens, L layers, H units.
 
     `tokens`: the T tokens that were read, the first of them the document's start for a language
-    model, the last of them the document's end for a classifier. `arrays`: (T, L, H) float32 by
-    name, each after the token was read: the states `h` (and `c`), and the cell's gates, such as
-    `input`, `forget`, `output`.
+    model, the last of them the document's end for a classifier, which cuts long texts. `places`:
+    (T, 2), the first character of each token in the text, and the one behind it. `arrays`:
+    (T, L, H) float32 by name, each after the token was read: the states `h` (and `c`), and the
+    cell's gates, such as `input`, `forget`, `output`.
     """
 
     tokens: tuple[str, ...]
+    places: NDArray[np.int64]
     arrays: Mapping[str, NDArray[np.float32]]
 
 
@@ -159,13 +160,14 @@ class Model:
 
         Raises RunError for a model that reads in both directions: its states are not causal.
         """
-        if self.settings.model.bidirectional and self.labels:
-            raise RunError(
-                f"{self.path} reads in both directions: a state after a token also knows what "
-                "comes behind it",
-                hint="train a model with bidirectional=False",
-            )
-        return [self._states(text) for text in _listed(texts)]
+        inside, found = Inside(self._loaded), list[States]()
+        rows: list[Stretch] = []
+        for stretch in inside.texts(_listed(texts)):
+            rows.append(stretch)
+            if stretch.last:
+                found.append(_joined(inside, rows))
+                rows = []
+        return found
 
     def diagnose(
         self,
@@ -215,29 +217,6 @@ class Model:
     @cached_property
     def _session(self) -> Session:
         return Session(self._loaded, copied=False)
-
-    @torch.no_grad()
-    def _states(self, text: str) -> States:
-        tokenizer, model = self._loaded.tokenizer, self._loaded.model
-        ids = tokenizer.encode(text)
-        boundary = np.array([tokenizer.boundary_id], dtype=ids.dtype)
-        read = np.concatenate([ids, boundary] if self.labels else [boundary, ids])
-        names = (*model.recurrent.cell.state_names, *model.recurrent.cell.gate_names)
-        parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
-        state = None
-        for begin in range(0, len(read), _STEPS_AT_ONCE):
-            some = torch.from_numpy(read[begin : begin + _STEPS_AT_ONCE].astype(np.int64))
-            embedded = model.embed(some.unsqueeze(1).to(next(model.parameters()).device))
-            trace = model.recurrent.trace(embedded, state)  # (T, 1, H) by layer and name
-            state = trace.state(trace.steps - 1)
-            for name, found in parts.items():
-                layers = [
-                    layer.values[name][:, 0] for layer in trace.layers if name in layer.values
-                ]
-                if layers:
-                    found.append(torch.stack(layers, dim=1).float().cpu().numpy())
-        arrays = {name: np.concatenate(found) for name, found in parts.items() if found}
-        return States(tuple(map(tokenizer.token_text, read.tolist())), arrays)
 
 
 def train(
@@ -307,6 +286,14 @@ def _as_option(name: str, value: Any) -> Any:
     if name in ("budget", "checkpoint_every", "evaluate_every"):
         return str(value)
     return Path(value) if name == "start_from" else value
+
+
+def _joined(inside: Inside, rows: Sequence[Stretch]) -> States:
+    """The stretches of one text as one."""
+    ids = np.concatenate([row.read.ids for row in rows])
+    places = np.concatenate([row.read.places[:, :2] for row in rows])
+    arrays = {name: np.concatenate([row.values[name] for row in rows]) for name in inside.parts}
+    return States(tuple(map(inside.tokenizer.token_text, ids.tolist())), places, arrays)
 
 
 def _listed(texts: str | Sequence[str]) -> list[str]:

@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "generate": ("rnnctl.cli.generate:generate", "Continue a text, one token at a time."),
     "score": ("rnnctl.cli.score:score", "Say how likely given text is: nats, bits, perplexity."),
     "pairs": ("rnnctl.cli.pairs:pairs", "Ask which of two sentences a model finds likelier."),
+    "states": ("rnnctl.cli.states:states", "Write states and gates along a text as arrays."),
     "classify": ("rnnctl.cli.classify:classify", "Give every input text a label."),
     "evaluate": ("rnnctl.cli.evaluate:evaluate", "Measure a run on a corpus."),
     "export": ("rnnctl.cli.export:export", "Write a run as ONNX, for other programs."),

@@ -224,9 +224,9 @@ def score(
     asked = w.Asked(space, first, end, unit, top, id, regions)
     asked.check(words=words, per_token=per_token, format=format, state=bool(state_in or state_out))
     inputs.check(sources, command)
-    each = _unit(lines, documents, kind, text_field)
+    each = unit_of(lines, documents, kind, text_field)
     _check_state(each, sources, wanted=bool(state_in or state_out))
-    _check_lines(each, max_line, fail_fast)
+    check_lines(each, max_line, fail_fast)
     from rnnctl.inference.score import Scorer, TextReader, score_streams
     from rnnctl.inference.training_text import by_document
     from rnnctl.machine import set_threads
@@ -239,7 +239,7 @@ def score(
     if each == "file" and kind is None and not (state_in or state_out):
         begun = next(opened)
         opened = chain([begun], opened)
-        each = "line" if _has_records(begun, text_field) else each
+        each = "line" if has_records(begun, text_field) else each
     wanted = f.wanted(
         loaded,
         kind=kind,
@@ -256,7 +256,7 @@ def score(
         _lines(scorer, opened, wanted, printer, output, fail_fast=fail_fast)
         return 0
     text_reader = TextReader(scorer, state_in, state_out)
-    streams = _texts(opened, wanted)
+    streams = texts_of(opened, wanted)
     if per_token:
         _tokens(text_reader, streams, printer, output)
         return 0
@@ -291,7 +291,7 @@ def _answer(run: Path, device: str, threads: int | None, out: Path | None) -> in
     return 1 if failed else 0
 
 
-def _has_records(source: inputs.Input, text_field: str | None) -> bool:
+def has_records(source: inputs.Input, text_field: str | None) -> bool:
     """Whether the beginning of a source shows that it is a table or JSON, not running text."""
     from rnnctl.data.recognition import recognise
     from rnnctl.inference.lines import Lines
@@ -304,7 +304,7 @@ def _has_records(source: inputs.Input, text_field: str | None) -> bool:
     return recognise(sample, whole=False, suffix=source.suffix, fields=fields).is_table
 
 
-def _unit(
+def unit_of(
     lines: bool, documents: Unit | None, kind: SourceKind | None, text_field: str | None
 ) -> Unit:
     """What gets a record of its own."""
@@ -317,7 +317,7 @@ def _unit(
     return "line" if lines else documents or "file"
 
 
-def _check_lines(unit: Unit, max_line: int, fail_fast: bool) -> None:
+def check_lines(unit: Unit, max_line: int, fail_fast: bool) -> None:
     if unit == "file" and (fail_fast or max_line != f.MAX_LINE):
         option = "--fail-fast" if fail_fast else "--max-line"
         raise UsageError(
@@ -338,7 +338,9 @@ def _check_state(unit: Unit, sources: Sequence[Path], *, wanted: bool) -> None:
         )
 
 
-def _texts(opened: Iterable[inputs.Input], wanted: Wanted) -> Iterator[tuple[str, Iterator[bytes]]]:
+def texts_of(
+    opened: Iterable[inputs.Input], wanted: Wanted
+) -> Iterator[tuple[str, Iterator[bytes]]]:
     """The name and the content of each source, as UTF-8 with newlines."""
     from rnnctl.inference.lines import read_text
 

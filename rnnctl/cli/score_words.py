@@ -241,7 +241,7 @@ def _of_text(record: Record, words: Sequence[Word], asked: Asked) -> list[dict[s
     from rnnctl.inference.words import find_regions, unmarked
 
     fields = dict(record.fields or {})
-    item = _item(record, fields, asked)
+    item = item_of(record, fields, asked.id)
     scale = 1.0 if asked.unit == "nats" else 1 / math.log(2)
     if asked.regions is None:
         made = [_word_row(number, word, asked, scale) for number, word in enumerate(words, 1)]
@@ -258,11 +258,12 @@ def _of_text(record: Record, words: Sequence[Word], asked: Asked) -> list[dict[s
     return [{**{names.get(k, k): v for k, v in row.items()}, **kept} for row in answers]
 
 
-def _item(record: Record, fields: Mapping[str, Any], asked: Asked) -> Any:
+def item_of(record: Record, fields: Mapping[str, Any], id: str | None) -> Any:
+    """What a text is called: by the column `id` or one of the usual ones, else by its place."""
     from rnnctl.data.columns import find_column
 
-    if asked.id is not None:
-        return _column(fields, asked.id, "--id")
+    if id is not None:
+        return _column(fields, id, "--id")
     column = next((c for name in IDS if (c := find_column(tuple(fields), name))), None)
     return fields[column] if column is not None else record.file or record.line
 

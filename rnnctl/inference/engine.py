@@ -13,12 +13,16 @@ WORTH_IT = 3e10  # products of a token with a weight: about as long as the impor
 
 
 class EngineChoice:
-    """Of a model with engine "auto"; one that was asked for is left alone."""
+    """Of a model with engine "auto"; one that was asked for is left alone.
 
-    def __init__(self, model: LanguageModel | Classifier) -> None:
+    `worth`: how many tokens pay for the import; None: as many as make `WORTH_IT` products.
+    """
+
+    def __init__(self, model: LanguageModel | Classifier, worth: int | None = None) -> None:
         self._recurrent = model.recurrent
         self._waits = self._recurrent.engine == "auto"
         self._weights = sum(weight.numel() for weight in self._recurrent.parameters())
+        self._worth = WORTH_IT if worth is None else float(worth) * self._weights
         self._done = 0.0
         if self._waits:
             self._recurrent.engine = "torch"
@@ -26,6 +30,6 @@ class EngineChoice:
     def note(self, tokens: float) -> None:
         """Say that so many more tokens are about to be read."""
         self._done += tokens * self._weights
-        if self._waits and self._done > WORTH_IT:
+        if self._waits and self._done > self._worth:
             self._recurrent.engine = "auto"
             self._waits = False

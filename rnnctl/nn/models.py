@@ -6,6 +6,7 @@ Axes: T time, B batch, E embedding, H hidden, D directions, F features, V vocabu
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import NotRequired, TypedDict, Unpack
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.nn.functional import linear
 from rnnctl.errors import UsageError
 from rnnctl.nn import softmax
 from rnnctl.nn.initialisation import initialise_embedding
-from rnnctl.nn.reading import Layout, read
+from rnnctl.nn.reading import Layout, can_read, read, read_inside
 from rnnctl.nn.recurrent import Recurrent, State, TokenDropout, VariationalDropout
 
 POOLS = ("last", "mean", "max", "meanmax")
@@ -88,6 +89,20 @@ class _Reader(nn.Module):
         dropped: Tensor = self.input_dropout(self.token_dropout(vectors, ids))
         return dropped
 
+    def _laid_out(
+        self, ids: NDArray[np.integer], lengths: NDArray[np.int64], state: State | None
+    ) -> tuple[Layout, Tensor, NDArray[np.int64], State]:
+        """What `read` takes: the layout, the inputs (M, E), the input of each row (N,), the state
+        before each text, in the layout's order."""
+        layout = Layout(lengths)
+        occurs = np.zeros(self.vocab_size, bool)
+        occurs[ids] = True
+        types = torch.from_numpy(np.flatnonzero(occurs))
+        vectors = self.embedding(types) * self.input_scale
+        rows = (np.cumsum(occurs) - 1)[ids[layout.places]]
+        state = self.recurrent.initial_state(len(lengths)) if state is None else state
+        return layout, vectors, rows, tuple(part[:, layout.order] for part in state)
+
     @torch.no_grad()
     def _read(
         self, ids: NDArray[np.integer], lengths: NDArray[np.int64], state: State | None = None
@@ -96,16 +111,67 @@ class _Reader(nn.Module):
 
         -> the layout; outputs (N, DH) in its rows; the state after each text's last token.
         """
-        layout = Layout(lengths)
-        occurs = np.zeros(self.vocab_size, bool)
-        occurs[ids] = True
-        types = torch.from_numpy(np.flatnonzero(occurs))
-        vectors = self.embedding(types) * self.input_scale
-        rows = (np.cumsum(occurs) - 1)[ids[layout.places]]
-        state = self.recurrent.initial_state(len(lengths)) if state is None else state
-        state = tuple(part[:, layout.order] for part in state)
+        layout, vectors, rows, state = self._laid_out(ids, lengths, state)
         outputs, state = read(self.recurrent, vectors, rows, layout, state)
         return layout, outputs, tuple(part[:, np.argsort(layout.order)] for part in state)
+
+    @torch.no_grad()
+    def inside(
+        self,
+        ids: NDArray[np.integer],
+        lengths: NDArray[np.int64],
+        names: Collection[str],
+        state: State | None = None,
+    ) -> tuple[list[dict[str, Tensor]], State]:
+        """What is inside along texts joined, ids (N,) and lengths (B,), from `state` on.
+
+        -> of each layer the states and gates among `names` (those of `Recurrent.trace`), (N, H)
+        each, after the token was read; and the state after each text. In `eval` mode. Raises
+        UsageError for a model that reads in both directions.
+        """
+        recurrent = self.recurrent
+        if not can_read(recurrent) or recurrent.directions == 2:
+            return self._trace(ids, lengths, names, state)
+        layout, vectors, rows, state = self._laid_out(ids, lengths, state)
+        found, after = read_inside(recurrent, vectors, rows, layout, state, names)
+        places = torch.from_numpy(layout.places)
+        joined = [
+            {
+                name: torch.empty_like(value).index_copy_(0, places, value)
+                for name, value in one.items()
+            }
+            for one in found
+        ]
+        return joined, tuple(part[:, np.argsort(layout.order)] for part in after)
+
+    def _trace(
+        self,
+        ids: NDArray[np.integer],
+        lengths: NDArray[np.int64],
+        names: Collection[str],
+        state: State | None,
+    ) -> tuple[list[dict[str, Tensor]], State]:
+        """`inside` for any device and dtype: one text after the other."""
+        recurrent = self.recurrent
+        state = recurrent.initial_state(len(lengths)) if state is None else state
+        device = self.embedding.weight.device
+        texts, finals = [], []
+        for number, some in enumerate(np.split(ids, np.cumsum(lengths)[:-1])):
+            first = tuple(part[:, number : number + 1].to(device) for part in state)
+            vectors = self.embed(torch.from_numpy(some.astype(np.int64)).unsqueeze(1).to(device))
+            trace = recurrent.trace(vectors, first)
+            texts.append(
+                [
+                    {name: value[:, 0] for name, value in layer.values.items() if name in names}
+                    for layer in trace.layers
+                ]
+            )
+            finals.append(trace.state(trace.steps - 1))
+        found = [
+            {name: torch.cat([text[layer][name] for text in texts]) for name in texts[0][layer]}
+            for layer in range(recurrent.num_layers)
+        ]
+        return found, tuple(torch.cat(parts, 1) for parts in zip(*finals, strict=True))
 
 
 class LanguageModel(_Reader):

@@ -10,7 +10,7 @@ Axes: N tokens of all texts, B texts, M different inputs, E embedding, H hidden,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -77,7 +77,7 @@ def groups(recurrent: Recurrent, lengths: Indices) -> list[Indices]:
     return [group for group in np.split(order, cuts) if len(group)]
 
 
-def each(work: Callable[[Indices], Result], parts: list[Indices]) -> list[Result]:
+def each(work: Callable[[Indices], Result], parts: Sequence[Indices]) -> list[Result]:
     """`work` for each group of texts, at once on as many threads as torch has.
 
     A step is too short to be shared between threads; whole groups are not.
@@ -163,6 +163,72 @@ def _read_stepwise(
         before = hidden[begin : begin + rows]
         begin += rows
     return hidden
+
+
+@torch.no_grad()
+def read_inside(
+    recurrent: Recurrent,
+    vectors: Tensor,
+    rows: Indices,
+    layout: Layout,
+    state: State,
+    names: Collection[str],
+) -> tuple[list[dict[str, Tensor]], State]:
+    """As `read`, in one direction, with what is inside kept: of each layer the states and gates
+    among `names`, (N, H) each, in the rows of the layout.
+    """
+    found: list[dict[str, Tensor]] = []
+    finals: list[Parts] = []
+    for layer in range(recurrent.num_layers):
+        first = tuple(part[layer] for part in state)
+        weights = recurrent.weights(f"_l{layer}")
+        values, final = _inside(recurrent.cell, vectors, rows, layout, weights, first, names)
+        finals.append(final)
+        vectors, rows = values["h"], np.arange(len(rows))
+        found.append({name: value for name, value in values.items() if name in names})
+    return found, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+
+
+def _inside(
+    cell: Cell,
+    vectors: Tensor,
+    index: Indices,
+    layout: Layout,
+    weights: LayerWeights,
+    first: Parts,
+    names: Collection[str],
+) -> tuple[dict[str, Tensor], Parts]:
+    """One layer of `read_inside`: its values by name (N, H), and its state after (B, H).
+
+    One product and one compiled pass a step: the pass of training, which leaves the gates behind.
+    """
+    from rnnctl.nn.cpu.steps import kernels  # imports numba
+
+    (texts, size), gates, total = first[0].shape, cell.gate_count, len(index)
+    x = packed(weights.w_ih, len(vectors), weights.b_ih)(vectors).numpy().reshape(-1, gates, size)
+    kept = any(name in names for name in cell.gate_names)
+    parts = np.empty((1, total if kept else texts, gates, size), np.float32)
+    spare, keep = np.empty((1, texts, size), np.float32), np.ones((2, texts), np.float32)
+    # Before and after a step: what is carried beside the product, and h.
+    carried, h = np.empty((2, 2, texts, size), np.float32)
+    carried[0] = first[-1].numpy()
+    after = [np.empty((total, size), np.float32) for _ in first]
+    product, step = _product(weights, texts), kernels(cell).forward
+    before, begin = first[0], 0
+    for rows in layout.sizes:
+        end = begin + rows
+        u = product(before[:rows]).reshape(rows, gates, size)
+        place = begin if kept else 0
+        step(0, x[index[begin:end]][None], u, carried, h, parts[:, place:], spare, keep)
+        after[-1][begin:end] = carried[1, :rows]
+        after[0][begin:end] = h[1, :rows]  # where h is what is carried, the same
+        carried[0, :rows] = carried[1, :rows]
+        before, begin = torch.from_numpy(h[1]), end
+    values = {n: torch.from_numpy(one) for n, one in zip(cell.state_names, after, strict=True)}
+    final = tuple(value[layout.last] for value in values.values())
+    if kept:
+        values |= {n: torch.from_numpy(parts[0, :, g]) for g, n in enumerate(cell.gate_names)}
+    return values, final
 
 
 def _product(weights: LayerWeights, texts: int) -> Callable[[Tensor], NDArray[np.float32]]:

@@ -1,0 +1,316 @@
+"""`rnnctl states`: what is inside a model along a text, as arrays."""
+
+from __future__ import annotations
+
+import time
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from rnnctl.cli import console, inputs
+from rnnctl.cli import filter_options as f
+from rnnctl.cli.options import DeviceOption, QuietOption, RunArgument, ThreadsOption
+from rnnctl.cli.score import check_lines, has_records, texts_of, unit_of
+from rnnctl.cli.score_words import MOST_PROBLEMS, IdOption, item_of
+from rnnctl.errors import DataError, NotFiniteError, UsageError, word
+from rnnctl.wording import plural
+
+if TYPE_CHECKING:
+    from rnnctl.inference.arrays import Format, Item, Writer
+    from rnnctl.inference.inside import Inside, Pool, Stretch
+    from rnnctl.inference.records import Record, Wanted
+
+STATES: Final = "States"
+FORMATS: Final = ("npz", "safetensors", "parquet")
+PROGRESS_S: Final = 5.0
+
+Parts = Annotated[
+    str | None,
+    typer.Option(
+        "--parts",
+        metavar="NAME,…",
+        help="What is written: h, c and the gates: input, forget, candidate, output (LSTM); reset, "
+        "keep, candidate (GRU).",
+        show_default="all that the cell has",
+        rich_help_panel=STATES,
+    ),
+]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        "--layers",
+        metavar="N,…",
+        help="The layers that are written, from 1, the lowest.",
+        show_default="all",
+        rich_help_panel=STATES,
+    ),
+]
+PoolOption = Annotated[
+    Literal["mean", "last", "max"] | None,
+    typer.Option(
+        "--pool",
+        help="One vector for each text instead of each token: the mean, the last or, unit by unit, "
+        "the largest of its rows.",
+        show_default=False,
+        rich_help_panel=STATES,
+    ),
+]
+FormatOption = Annotated[
+    Literal["npz", "safetensors", "parquet"] | None,
+    typer.Option(
+        "--format",
+        help="How the arrays are written.",
+        show_default="by the ending of the file",
+        rich_help_panel=STATES,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="The file that is written: .npz, .safetensors or .parquet.",
+        show_default=False,
+        rich_help_panel=STATES,
+    ),
+]
+
+
+def states(
+    run: RunArgument,
+    files: f.Files = None,
+    output: Output = None,
+    format: FormatOption = None,
+    parts: Parts = None,
+    layers: Layers = None,
+    pool: PoolOption = None,
+    lines: f.Lines = False,
+    documents: f.Documents = None,
+    read_as: f.ReadAs = None,
+    jsonl: f.Jsonl = False,
+    text_field: f.TextField = None,
+    id: IdOption = None,
+    encoding: f.Encoding = None,
+    max_line: f.MaxLine = f.MAX_LINE,
+    fail_fast: f.FailFast = False,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Write what is inside a model along a text, as arrays: states and gates of every layer.
+
+    Reads what `score` reads. Each token gets a row: the state h (and c) and the gates after it was
+    read, of shape (tokens, layers, units), with the token's id, its place in the text in
+    characters and bytes, and the text that it belongs to. For a language model the first row of
+    each text is the document's start, from whose state the first token is predicted; for a
+    classifier the last row is the document's end. With --pool each text gets one row.
+
+    Texts of any length are read in constant memory. A text that cannot be read is reported, and the
+    exit code is 1.
+    """
+    console.configure(quiet=quiet)
+    sources, command = files or [], f"states {word(run)}"
+    place, form = _destination(output, format)
+    wanted_layers = _numbers(layers)
+    wanted_parts = None if parts is None else [part.strip() for part in parts.split(",")]
+    kind = f.source_kind(read_as, "auto", jsonl)
+    inputs.check(sources, command)
+    each = unit_of(lines, documents, kind, text_field)
+    check_lines(each, max_line, fail_fast)
+    from rnnctl import __version__
+    from rnnctl.inference.arrays import Facts, writer
+    from rnnctl.inference.inside import Inside
+    from rnnctl.machine import set_threads
+    from rnnctl.tasks.loading import load
+
+    set_threads(threads)
+    loaded = load(run, device=device)
+    inside = Inside(loaded, wanted_parts, wanted_layers)
+    opened = inputs.opened(sources, command)
+    if each == "file" and kind is None and not inside.ends:
+        begun = next(opened)
+        opened = chain([begun], opened)
+        each = "line" if has_records(begun, text_field) else each
+    wanted = f.wanted(
+        loaded,
+        kind=kind,
+        text_field=text_field,
+        unit=None if inside.ends and documents is None else each,
+        max_line=max_line,
+        encoding=encoding,
+    )
+    vocabulary: tuple[str, ...] = ()
+    if pool is None:
+        size = inside.tokenizer.vocab_size
+        vocabulary = tuple(map(inside.tokenizer.token_text, range(size)))
+    facts = Facts(inside.layers, vocabulary, {"run": str(run), "rnnctl": __version__})
+    whole = wanted.unit == "file" and not inside.ends
+    if whole and id is not None:
+        raise UsageError(
+            f"--id {id}: the input is one running text, without columns",
+            hint="leave it out, or read lines or records: --lines, --as csv, --text-field NAME",
+        )
+    with writer(place, form, facts) as out:
+        written = _Written(out, pool)
+        if whole:
+            for source in opened:
+                _stream(inside, source, wanted, written)
+        else:
+            for source in opened:
+                _records(inside, source, wanted, written, id, fail_fast=fail_fast)
+        if not written.texts:
+            raise DataError("no text could be read", hint="see the messages above, or the input")
+    written.report(inside, place)
+    return 1 if written.problems else 0
+
+
+def _destination(output: Path | None, format: Format | None) -> tuple[Path, Format]:
+    """Where to write, and as what. UsageError where that is not clear."""
+    if output is None or str(output) == "-":
+        raise UsageError(
+            "arrays are no text and are not written to standard output",
+            hint="name a file: -o states.npz, states.safetensors or states.parquet",
+        )
+    ending = output.suffix.removeprefix(".")
+    found = next((known for known in FORMATS if known == (format or ending)), None)
+    if found is None:
+        raise UsageError(
+            f"-o {output}: its ending does not say how to write it",
+            hint="use .npz, .safetensors or .parquet, or say it: --format npz",
+        )
+    console.check_output(output)
+    return console.behind_link(output), found
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(
+            f"--layers {text}: not a list of layers", hint="for example: --layers 1,2"
+        ) from None
+
+
+class _Written:
+    """Hands rows on to the file, counts them, and tells how far it is."""
+
+    def __init__(self, out: Writer, pool: Pool | None) -> None:
+        from rnnctl.inference.inside import Pooled
+
+        self.texts = self.tokens = self.problems = 0
+        self._out, self._pooled = out, None if pool is None else Pooled(pool)
+        self._item: int | None = None
+        self._began = self._told = time.monotonic()
+
+    def take(self, name: Item, stretch: Stretch, where: str) -> None:
+        """Some rows of a text; the last of them end it. NotFiniteError."""
+        if not stretch.is_finite:
+            raise NotFiniteError(where)
+        if self._item is None:
+            self._item = self._out.item(name)
+        ids, places, own = stretch.read
+        if self._pooled is None:
+            spans = ("start", "end", "byte_start", "byte_end")
+            columns = dict(zip(spans, places.T, strict=True))
+            if len(ids):
+                self._out.rows(self._item, {"id": ids, **columns, **stretch.values})
+        elif (found := self._pooled.add(stretch)) is not None:
+            from numpy import array
+
+            values = {part: value[None] for part, value in found[1].items()}
+            self._out.rows(self._item, {"tokens": array([found[0]]), **values})
+        self.tokens += int(own.sum())
+        if stretch.last:
+            self.texts += 1
+            self._item = None
+        self._tell()
+
+    def problem(self, text: str) -> None:
+        """A text that could not be read."""
+        self.problems += 1
+        if self.problems <= MOST_PROBLEMS:
+            console.warn(text)
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._told >= PROGRESS_S:
+            self._told = now
+            console.note(f"{plural(self.tokens, 'token')} read, {self._speed(now)}")
+
+    def _speed(self, now: float) -> str:
+        return f"{self.tokens / max(1e-9, now - self._began):,.0f} tokens/s"
+
+    def report(self, inside: Inside, place: Path) -> None:
+        """What was written, on standard error."""
+        if self.problems > MOST_PROBLEMS:
+            console.warn(f"and {plural(self.problems - MOST_PROBLEMS, 'more text')}")
+        size = place.stat().st_size / 1e6
+        layers = plural(len(inside.layers), "layer")
+        console.note(
+            f"{place}: {', '.join(inside.parts)} of {layers} with {inside.units} units; "
+            f"{plural(self.texts, 'text')}, {plural(self.tokens, 'token')}, {size:,.1f} MB; "
+            f"{self._speed(time.monotonic())}"
+        )
+
+
+def _stream(inside: Inside, source: inputs.Input, wanted: Wanted, written: _Written) -> None:
+    """A source as one text of any length."""
+    from rnnctl.data.tokenizers import MalformedTextError
+
+    for name, chunks in texts_of([source], wanted):
+        try:
+            for stretch in inside.stream(chunks):
+                written.take(name, stretch, name)
+        except MalformedTextError as problem:
+            raise DataError(
+                f"{name}: byte {problem.offset + 1} of the text is not valid UTF-8 "
+                f"({problem.reason})",
+                hint="if the text is in another encoding, name it: --encoding cp1252",
+            ) from None
+
+
+def _records(
+    inside: Inside,
+    source: inputs.Input,
+    wanted: Wanted,
+    written: _Written,
+    id: str | None,
+    *,
+    fail_fast: bool,
+) -> None:
+    """A source as lines, paragraphs or records, each a text of its own."""
+    from rnnctl.inference.records import RecordReader, failure
+
+    file = source.name if source.is_one_of_many or wanted.unit == "file" else ""
+    reader = RecordReader(wanted, source.name, source.suffix, file)
+    with inputs.reading(source.name):
+        for window in reader.windows(source.stream):
+            inputs.say_once(reader)
+            good: list[tuple[Item, Record]] = []
+            for record in window:
+                if record.error and fail_fast:
+                    raise failure(record, source.name)
+                try:
+                    good.append((_name(record, wanted, id), record))
+                except DataError as problem:
+                    written.problem(f"{source.name}:{record.line}: {problem.message}")
+            place = 0
+            for stretch in inside.texts(record.text for _, record in good):
+                name, record = good[place]
+                written.take(name, stretch, f"{source.name}:{record.line}")
+                place += stretch.last
+
+
+def _name(record: Record, wanted: Wanted, id: str | None) -> Item:
+    """What a text is called. DataError where there is none."""
+    if record.error:
+        raise DataError(record.error)
+    found = item_of(record, record.fields or {}, id)
+    if record.fields is None and record.file and wanted.unit != "file":
+        return f"{record.file}:{record.line}"
+    return found if record.fields is None or isinstance(found, int) else str(found)

@@ -193,7 +193,7 @@ def test_other_wrong_calls(language_model: Path, tmp_path: Path) -> None:
 
 def test_the_lines_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (files("rnnctl") / "docs" / "guide.md").read_text("utf-8")
-    (lines,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (lines,) = re.findall(r"```python\n(import rnnctl\n.*?)```", page, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "book.txt").write_text(TEXT * 200)
     lines = lines.replace('budget="60s"', "steps=2, hidden_size=8, threads=1")

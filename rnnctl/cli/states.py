@@ -11,9 +11,9 @@ import typer
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
-from rnnctl.cli.options import DeviceOption, QuietOption, RunArgument, ThreadsOption
+from rnnctl.cli.options import OUTPUT, DeviceOption, QuietOption, RunArgument, ThreadsOption
 from rnnctl.cli.score import check_lines, has_records, texts_of, unit_of
-from rnnctl.cli.score_words import MOST_PROBLEMS, IdOption, item_of
+from rnnctl.cli.score_words import MOST_PROBLEMS, item_of
 from rnnctl.errors import DataError, NotFiniteError, UsageError, word
 from rnnctl.wording import plural
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from rnnctl.inference.inside import Inside, Pool, Stretch
     from rnnctl.inference.records import Record, Wanted
 
-STATES: Final = "States"
 FORMATS: Final = ("npz", "safetensors", "parquet")
 PROGRESS_S: Final = 5.0
 
@@ -34,7 +33,7 @@ Parts = Annotated[
         help="What is written: h, c and the gates: input, forget, candidate, output (LSTM); reset, "
         "keep, candidate (GRU).",
         show_default="all that the cell has",
-        rich_help_panel=STATES,
+        rich_help_panel=OUTPUT,
     ),
 ]
 Layers = Annotated[
@@ -44,7 +43,7 @@ Layers = Annotated[
         metavar="N,…",
         help="The layers that are written, from 1, the lowest.",
         show_default="all",
-        rich_help_panel=STATES,
+        rich_help_panel=OUTPUT,
     ),
 ]
 PoolOption = Annotated[
@@ -54,7 +53,7 @@ PoolOption = Annotated[
         help="One vector for each text instead of each token: the mean, the last or, unit by unit, "
         "the largest of its rows.",
         show_default=False,
-        rich_help_panel=STATES,
+        rich_help_panel=OUTPUT,
     ),
 ]
 FormatOption = Annotated[
@@ -63,7 +62,17 @@ FormatOption = Annotated[
         "--format",
         help="How the arrays are written.",
         show_default="by the ending of the file",
-        rich_help_panel=STATES,
+        rich_help_panel=OUTPUT,
+    ),
+]
+IdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--id",
+        metavar="COLUMN",
+        help="Column that names the texts.",
+        show_default="id, item and the like, or else the line",
+        rich_help_panel=f.INPUT,
     ),
 ]
 Output = Annotated[
@@ -74,7 +83,7 @@ Output = Annotated[
         metavar="FILE",
         help="The file that is written: .npz, .safetensors or .parquet.",
         show_default=False,
-        rich_help_panel=STATES,
+        rich_help_panel=OUTPUT,
     ),
 ]
 

@@ -294,8 +294,7 @@ def diagnose(
     if html is not None:
         from rnnctl.diagnostics.pictures import pictures
 
-        seen = None if loaded.labels else pictures([loaded], given)
-        _write_page(html, result, seen)
+        _write_page(html, result, pictures([loaded], given))
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,12 +397,6 @@ def _show(
     from rnnctl.tasks.loading import load
 
     runs = [load(path) for path in paths]
-    for run in runs:
-        if run.config.model.bidirectional:
-            raise UsageError(
-                f"{run.run.path} reads in both directions: its gates are not about a past",
-                hint="look at a run that was trained with --no-bidirectional",
-            )
     if html is not None or format != "table":
         from rnnctl.diagnostics.pictures import pictures
 
@@ -415,6 +408,8 @@ def _show(
         if format != "table":
             console.emit(seen, format, output)
             return
+        if any(run.config.model.bidirectional for run in runs):
+            return  # there is no picture in text of gates that know the future
     _show_gates(runs, text, output)
 
 
@@ -433,6 +428,12 @@ def _show_gates(runs: Sequence[Loaded], text: str, output: Path | None) -> None:
     from rnnctl.diagnostics import show
     from rnnctl.diagnostics.traceable import ExactModel
 
+    for loaded in runs:
+        if loaded.config.model.bidirectional:
+            raise UsageError(
+                f"{loaded.run.path} reads in both directions: its gates are not about a past",
+                hint="look at a run that was trained with --no-bidirectional",
+            )
     views = []
     for loaded in runs:
         ids = loaded.tokenizer.encode(text)

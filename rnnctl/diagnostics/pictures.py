@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rnnctl.data.batches import NO_TARGET
 from rnnctl.data.documents import Document
@@ -27,7 +28,7 @@ from rnnctl.data.tokenizers.base import BOUNDARY_ID
 from rnnctl.diagnostics import units
 from rnnctl.diagnostics.text import Text, heldout
 from rnnctl.diagnostics.traceable import ExactModel
-from rnnctl.errors import DataError, RunError, UsageError
+from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.environment import environment
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
@@ -71,6 +72,11 @@ class Reading:
     def inputs(self) -> Ids:
         """(T,) what stands before each token; before the first one, the document's start."""
         return np.concatenate([[BOUNDARY_ID], self.ids[:-1]])
+
+    @property
+    def whole(self) -> Ids:
+        """(T + 1,) the tokens and the text's end, as a classifier reads them."""
+        return np.append(self.ids, BOUNDARY_ID)
 
 
 def words_of(text: str) -> tuple[SeenWord, ...]:
@@ -136,11 +142,14 @@ def _cut(
 def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures:
     """Read `text`, or a passage of one, with every run; None: of the first run's held-out text.
 
-    Each run reads from an empty state. Raises UsageError for a text without two words, RunError
-    for a run that is no language model, DataError where there is no held-out text.
+    Each run reads from an empty state. Raises UsageError for a text without two words or runs of
+    two kinds, DataError where there is no held-out text.
     """
-    for run in runs:
-        _check(run)
+    if len({bool(run.labels) for run in runs}) > 1:
+        raise UsageError(
+            "classifiers and language models are not shown beside each other",
+            hint="name runs of one kind",
+        )
     own = isinstance(text, str)
     found = heldout(runs[0]) if text is None else text
     words = words_of(found if isinstance(found, str) else passage(found))
@@ -172,11 +181,6 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
         longer=longer,
         focus=_focus(seen),
     )
-
-
-def _check(run: Loaded) -> None:
-    if not isinstance(run.model, LanguageModel):
-        raise RunError(f"{run.run.path} is no language model", hint="name one that is")
 
 
 def _names(runs: Sequence[Loaded]) -> list[str]:
@@ -216,10 +220,11 @@ def _longer(run: Loaded, found: str | Text) -> str:
 
 def _seen(run: Loaded, name: str, words: Sequence[SeenWord], longer: str, most: int) -> SeenRun:
     model = run.model
-    assert isinstance(model, LanguageModel)
     read = reading(run.tokenizer, words)
     settings = run.config.model
     more, ends = _encoded(run.tokenizer, longer)
+    moved, answer = _moved(run, read, len(words))
+    causal = model.recurrent.directions == 1
     return SeenRun(
         path=str(run.run.path),
         name=name,
@@ -229,9 +234,10 @@ def _seen(run: Loaded, name: str, words: Sequence[SeenWord], longer: str, most: 
         layers=settings.num_layers,
         tokens=read.pieces,
         owner=tuple(read.owner.tolist()),
-        influence=influence(run, read, len(words)),
-        units=units.observe(model, read.ids, more, longer, ends, most=most),
-        gradient=tuple(_stages(run, read)),
+        answer=answer,
+        influence=moved,
+        units=units.observe(model, read.ids, more, longer, ends, most=most) if causal else None,
+        gradient=tuple(_stages(run, read)) if causal else (),
     )
 
 
@@ -276,10 +282,13 @@ def _stage(
     model: LanguageModel | Classifier, read: Reading, tokens: int | None, title: str
 ) -> Stage:
     exact = ExactModel(model)
-    trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
+    if isinstance(model, Classifier):
+        found = answer_gradient(exact, read)
+    else:
+        trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
+        found = loss_gradient(exact, trace, read)
     norms = {
-        name: tuple(float(f"{value:.4g}") for value in values)
-        for name, values in loss_gradient(exact, trace, read).items()
+        name: tuple(float(f"{value:.4g}") for value in values) for name, values in found.items()
     }
     return Stage(tokens=tokens, title=title, norms=norms)
 
@@ -289,6 +298,24 @@ def loss_gradient(exact: ExactModel, trace: Trace, read: Reading) -> dict[str, F
     of_last = torch.from_numpy(read.owner == read.owner[-1])
     given = exact.readout_gradient(trace.outputs[:, 0], torch.from_numpy(read.ids))
     given = (given * of_last[:, None])[:, None]
+    return _lengths(trace, given)
+
+
+def answer_gradient(exact: ExactModel, read: Reading) -> dict[str, Floats]:
+    """‖∂ −ln p(answer) / ∂ state‖ (T + 1,) by state, after each token and the text's end."""
+    model = exact.model
+    assert isinstance(model, Classifier)
+    trace = exact.trace(torch.from_numpy(read.whole)[:, None])
+    outputs = trace.outputs.clone().requires_grad_()
+    with torch.enable_grad():
+        pooled = model.readout(outputs, (outputs[-1:],), torch.tensor([len(outputs)]))
+        chances = model.head(pooled).log_softmax(-1)[0]
+        (given,) = torch.autograd.grad(-chances.max(), outputs)
+    return _lengths(trace, given)
+
+
+def _lengths(trace: Trace, given: Tensor) -> dict[str, Floats]:
+    """Lengths (T,) of the gradient of each state, all layers together."""
     found = trace.state_gradients(given)
     return {
         name: np.asarray(found[name][:, :, 0].square().sum((0, 2)).sqrt().numpy())
@@ -297,6 +324,59 @@ def loss_gradient(exact: ExactModel, trace: Trace, read: Reading) -> dict[str, F
 
 
 # -- which word moved which prediction ------------------------------------------------------------
+
+
+def _moved(run: Loaded, read: Reading, words: int) -> tuple[Influence, str | None]:
+    """What moved the predictions; and a classifier's answer."""
+    if isinstance(run.model, Classifier):
+        return answer_influence(run, read, words)
+    return influence(run, read, words), None
+
+
+def answer_influence(run: Loaded, read: Reading, words: int) -> tuple[Influence, str]:
+    """How much each of so many words moved a classifier's answer; and the answer."""
+    model = run.model
+    assert isinstance(model, Classifier)
+    texts = [read.whole]
+    texts += [np.append(read.ids[read.owner != i], BOUNDARY_ID) for i in range(words)]
+    lengths = torch.tensor([len(text) for text in texts])
+    ids = torch.full((int(lengths.max()), len(texts)), BOUNDARY_ID)
+    for column, text in enumerate(texts):
+        ids[: len(text), column] = torch.from_numpy(text)
+    with torch.no_grad():
+        chances = model(ids, lengths).double().log_softmax(-1)
+    answer = int(chances[0].argmax())
+    change = (chances[0, answer] - chances[1:, answer]).numpy()
+    lengths_of = answer_lengths(ExactModel(model).model, read, words, answer)
+    total = lengths_of.sum()
+    order = chances[0].argsort(descending=True)[:GUESSES].tolist()
+    found = Influence(
+        log_chance=(round(float(chances[0, answer]), 4),),
+        guesses=(tuple((run.labels[k], round(float(chances[0, k].exp()), 4)) for k in order),),
+        left_out=(tuple(change.round(4).tolist()),),
+        share=(tuple((lengths_of / (total or 1.0)).round(5).tolist()),),
+        length=(float(f"{total:.4g}"),),
+    )
+    return found, run.labels[answer]
+
+
+def answer_lengths(
+    model: LanguageModel | Classifier, read: Reading, words: int, answer: int
+) -> Floats:
+    """(W,): ‖∂ ln p(answer) / ∂ (input vectors of word i)‖, through all directions and poolings."""
+    assert isinstance(model, Classifier)
+    whole = torch.from_numpy(read.whole)[:, None]
+    length = torch.tensor([len(whole)])
+    vectors = model.embed(whole).detach().requires_grad_()
+    with torch.enable_grad():
+        outputs, state = model.recurrent.hidden(vectors, length)
+        chances = model.head(model.readout(outputs, state, length)).log_softmax(-1)
+        (gradient,) = torch.autograd.grad(chances[0, answer], vectors)
+    squares = gradient[:-1, 0].square().sum(-1)
+    sums = torch.zeros(words, dtype=squares.dtype).index_add(
+        0, torch.from_numpy(read.owner), squares
+    )
+    return np.asarray(sums.sqrt().numpy(), dtype=np.float64)
 
 
 def influence(run: Loaded, read: Reading, words: int) -> Influence:
@@ -394,6 +474,8 @@ def _focus(runs: Sequence[SeenRun]) -> int:
 
     A word that is twice as far back counts twice, a change of more than a nat as one.
     """
+    if runs[0].answer is not None:
+        return len(runs[0].influence.left_out[0])
     words = len(runs[0].influence.log_chance)
 
     def worth(j: int) -> float:

@@ -207,7 +207,11 @@ def observe(
 
 @torch.no_grad()
 def _trace(model: LanguageModel | Classifier, ids: Ids) -> Trace:
-    """In the weights' own precision, from the document's start on, which itself is left out."""
+    """In the weights' own precision, from an empty state; of a language model after the document's
+    start, which a classifier does not read.
+    """
+    if isinstance(model, Classifier):
+        return model.recurrent.trace(model.embed(torch.from_numpy(ids)[:, None]))
     inputs = torch.from_numpy(np.concatenate([[BOUNDARY_ID], ids]))[:, None]
     start = model.recurrent.trace(model.embed(inputs[:1])).state(0)
     return model.recurrent.trace(model.embed(inputs[1:]), start)

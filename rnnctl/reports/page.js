@@ -70,8 +70,8 @@ function chance(p) {
   return "1 in " + Number((1 / p).toPrecision(2)).toLocaleString("en");
 }
 
-/** Of a list whose row j has j entries, the entry i of row j. */
-const at = (list, j, i) => list[j * (j - 1) / 2 + i];
+/** Of a list whose row j has j entries, the entry i of row j; of an answer there is one row. */
+const at = (list, j, i, whole) => list[whole ? i : j * (j - 1) / 2 + i];
 
 /** A way to measure: what is written below a word, its shade from 0 to 1, and what it says. */
 const WAYS = {
@@ -79,7 +79,7 @@ const WAYS = {
     label: (nats) => factor(nats),
     strength: (nats) => Math.min(1, Math.abs(nats) / Math.log(STRONGEST)),
     shade: (nats) => (nats >= 0 ? "helped" : "hindered"),
-    legend: [["helped", "×2", "with this word the chosen word is twice as likely as without it"],
+    legend: [["helped", "×2", "with this word the chosen one (or the answer) is twice as likely as without it"],
       ["hindered", "÷2", "half as likely (underlined)"]],
     spoken: (nats) => (Math.exp(Math.abs(nats)) < FAINTEST ? "makes no difference" :
       `makes it ${Math.exp(Math.abs(nats)).toFixed(1)} times ${nats > 0 ? "likelier" : "less likely"}`),
@@ -101,6 +101,7 @@ class Words {
     this.words = words;
     this.how = "leftOut";
     this.chosen = focus;
+    this.whole = focus === words.length;  // classifiers: one answer, of the whole text
     this.runs = runs.map((run) => ({
       ...run, leftOut: unpacked(run.leftOut), share: unpacked(run.share),
     }));
@@ -115,7 +116,7 @@ class Words {
   panel(run, place) {
     const said = make("p", {class: "said", "aria-live": this.runs && place.children.length ? "off" : "polite"});
     const list = make("div", {class: "text", role: "listbox", "aria-orientation": "horizontal",
-      "aria-label": `The text as the ${run.title} reads it; choose a word`});
+      "aria-label": `The text as the ${run.title} reads it${this.whole ? "" : "; choose a word"}`});
     const options = this.words.map(([space, text], j) => {
       const lines = (space.match(/\n/g) ?? []).length;
       if (lines && j) list.append(make("br"));
@@ -126,6 +127,12 @@ class Words {
       list.append(option, " ");
       return option;
     });
+    if (this.whole) {
+      const answer = make("span", {class: "word answer", role: "option", tabindex: -1},
+        make("span", {text: `→ ${run.answer}`}), make("i"));
+      list.append(answer);
+      options.push(answer);
+    }
     list.addEventListener("keydown", (event) => this.key(event, options));
     const panel = make("article", {class: "run", style: `--hue: ${run.color}`},
       make("h3", {}, `${run.title} `, make("small", {text: run.name === run.title ? "" : run.name})),
@@ -135,16 +142,17 @@ class Words {
   }
 
   choose(j, option) {
-    this.chosen = Math.max(0, Math.min(this.words.length - 1, j));
+    this.looked = Math.max(0, Math.min(this.words.length - 1, j));
+    if (!this.whole) this.chosen = this.looked;
     this.draw();
     option?.focus();
-    document.dispatchEvent(new CustomEvent("word", {detail: this.chosen}));
+    document.dispatchEvent(new CustomEvent("word", {detail: this.looked}));
   }
 
   key(event, options) {
-    const last = this.words.length - 1;
-    const moves = {ArrowRight: this.chosen + 1, ArrowLeft: this.chosen - 1, Home: 0, End: last,
-      ArrowUp: () => this.beside(options, -1), ArrowDown: () => this.beside(options, 1)};
+    const last = options.length - 1, here = Math.max(0, options.indexOf(document.activeElement));
+    const moves = {ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: last,
+      ArrowUp: () => this.beside(options, here, -1), ArrowDown: () => this.beside(options, here, 1)};
     let to = moves[event.key];
     if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     if (typeof to === "function") to = to();
@@ -153,11 +161,11 @@ class Words {
     this.choose(to, options[to]);
   }
 
-  /** The word above (-1) or below (1) the chosen one, as they stand on the screen. */
-  beside(options, direction) {
-    const here = options[this.chosen].getBoundingClientRect();
+  /** The word above (-1) or below (1) another one, as they stand on the screen. */
+  beside(options, from, direction) {
+    const here = options[from].getBoundingClientRect();
     const middle = here.left + here.width / 2;
-    let best = this.chosen, nearest = Infinity;
+    let best = from, nearest = Infinity;
     options.forEach((option, j) => {
       const there = option.getBoundingClientRect();
       const down = direction * (there.top - here.top);
@@ -182,16 +190,17 @@ class Words {
 
   /** What the numbers are, with those of the word that moved the prediction most in each run. */
   equation() {
-    const j = this.chosen, word = this.words[j][1];
+    const j = this.chosen;
     return this.runs.flatMap((run) => {
-      const values = Array.from({length: j}, (_, i) => at(run[this.how], j, i));
+      const values = Array.from({length: j}, (_, i) => at(run[this.how], j, i, this.whole));
       const i = values.reduce((best, value, k) => (Math.abs(value) > Math.abs(values[best]) ? k : best), 0);
       if (!j) return [];
+      const word = this.words[j]?.[1] ?? run.answer, logChance = run.logChance[this.whole ? 0 : j];
       const other = this.words[i][1], name = make("b", {text: run.title});
       const line = this.how === "share" ?
         `: ‖∂ ln p(${word}) / ∂ ${other}‖ is ${percent(values[i])} of the sum over all earlier words` :
-        `: ln p(${word}) − ln p(${word} without ${other}) = ${plain(run.logChance[j])} − ` +
-        `${signed(run.logChance[j] - values[i])} = ${plain(values[i])}, which is ${factor(values[i])}`;
+        `: ln p(${word}) − ln p(${word} without ${other}) = ${plain(logChance)} − ` +
+        `${signed(logChance - values[i])} = ${plain(values[i])}, which is ${factor(values[i])}`;
       return [make("span", {class: "line"}, name, line)];
     });
   }
@@ -199,7 +208,7 @@ class Words {
   fill({said, options}, run, way) {
     const j = this.chosen;
     options.forEach((option, i) => {
-      const value = i < j ? at(run[this.how], j, i) : null;
+      const value = i < j ? at(run[this.how], j, i, this.whole) : null;
       option.tabIndex = i === j ? 0 : -1;
       option.setAttribute("aria-selected", String(i === j));
       option.classList.toggle("later", i > j);
@@ -210,7 +219,7 @@ class Words {
       const label = value === null ? "" : way.label(value);
       option.lastChild.textContent = label === "×1" || label === "0 %" ? "" : label;
       const where = i === j ? "chosen" : i > j ? "not read yet" : way.spoken(value);
-      option.setAttribute("aria-label", `${this.words[i][1]}, ${where}`);
+      option.setAttribute("aria-label", `${this.words[i]?.[1] ?? run.answer}, ${where}`);
       option.title = i < j ? `${j - i} back: ${where}` : where;
     });
     said.replaceChildren(...this.sentence(run, way));
@@ -219,18 +228,21 @@ class Words {
   /** What the run thought of the chosen word, and which words moved it most. */
   sentence(run, way) {
     const j = this.chosen;
-    const guesses = run.guesses[j].map(([text, p]) => `“${visible(text)}” ${percent(p)}`);
-    const parts = ["Chance of ", make("b", {text: this.words[j][1]}), `: ${chance(Math.exp(run.logChance[j]))}. `,
+    const guesses = this.whole ? [] : run.guesses[j].map(([text, p]) => `“${visible(text)}” ${percent(p)}`);
+    const parts = this.whole ? ["Answer: ", make("b", {text: run.answer}), `. Chances: ${
+      run.guesses[0].map(([label, p]) => `${label} ${percent(p)}`).join(", ")}. `] :
+      ["Chance of ", make("b", {text: this.words[j][1]}), `: ${chance(Math.exp(run.logChance[j]))}. `,
       `Expected where it begins: ${guesses.join(", ")}. `];
     const order = [...Array(j).keys()].sort((a, b) =>
-      way.strength(at(run[this.how], j, b)) - way.strength(at(run[this.how], j, a)));
-    const strongest = order.slice(0, 3).filter((i) => !["×1", "0 %"].includes(way.label(at(run[this.how], j, i))));
+      way.strength(at(run[this.how], j, b, this.whole)) - way.strength(at(run[this.how], j, a, this.whole)));
+    const strongest = order.slice(0, 3).filter((i) => !["×1", "0 %"].includes(way.label(at(run[this.how], j, i, this.whole))));
     if (strongest.length) {
       parts.push("Most moved by " + strongest.map((i) =>
-        `${this.words[i][1]} (${j - i} back, ${way.label(at(run[this.how], j, i))})`).join(", ") + ". ");
-      const far = [...Array(j).keys()].find((i) => !["×1", "0 %"].includes(way.label(at(run[this.how], j, i))));
-      parts.push(make("b", {text: `Furthest that counts: ${j - far} back.`}));
-    } else if (j) parts.push("No earlier word moved it measurably.");
+        `${this.words[i][1]} (${j - i} back, ${way.label(at(run[this.how], j, i, this.whole))})`).join(", ") + ". ");
+      const far = [...Array(j).keys()].find((i) => !["×1", "0 %"].includes(way.label(at(run[this.how], j, i, this.whole))));
+      parts.push(make("b", {text: this.whole ? `First that counts: ${this.words[far][1]}, ${j - far} from the end.` :
+        `Furthest that counts: ${j - far} back.`}));
+    } else if (j) parts.push(`No ${this.whole ? "" : "earlier "}word moved it measurably.`);
     return parts;
   }
 }
@@ -281,12 +293,12 @@ class Units {
   constructor(box, {runs, words, focus, longer, text}) {
     Object.assign(this, {box, words, longer, text});
     this.find = (id) => box.querySelector(`#units-${id}`);
-    this.runs = runs.map((run) => ({
+    this.runs = runs.filter((run) => run.units).map((run) => ({
       ...run,
       arrays: run.units.arrays.map((array) => ({...array, values: unpacked(array)})),
       bits: Uint8Array.from(atob(run.units.active), (char) => char.charCodeAt(0)),
     }));
-    this.place = focus;
+    this.place = Math.min(focus, words.length - 1);
     this.find("order").addEventListener("change", () => this.sort());
     this.canvas = this.find("map");
     this.canvas.addEventListener("keydown", (event) => this.key(event, true));
@@ -669,8 +681,8 @@ class Gradient {
   constructor(box, {runs, words}) {
     Object.assign(this, {box, words});
     this.find = (id) => box.querySelector(`#gradient-${id}`);
-    this.runs = runs.map((run) => {
-      const head = run.owner.indexOf(run.owner.at(-1));
+    this.runs = runs.filter((run) => run.stages.length).map((run) => {
+      const head = run.answer === null ? run.owner.indexOf(run.owner.at(-1)) : run.owner.length;
       const stages = run.stages.map((stage) => ({title: stage.title,
         left: Object.fromEntries(Object.entries(stage.norms).map(([name, norms]) => {
           const logs = unpacked(norms).slice(0, head + 1).reverse();
@@ -758,7 +770,7 @@ class Gradient {
       return `${this.label(run)} ${shares.join(", ")}`;
     });
     const run = this.runs[0];
-    const place = run.head - lag;
+    const place = run.head - lag - (run.answer === null ? 1 : 0);
     const word = place >= 0 ? ` (in “${this.words[run.owner[place]][1]}”)` : "";
     this.find("said").textContent = `${lag} tokens back${word} this is left: ${parts.join("; ")}.`;
   }

@@ -19,7 +19,7 @@ from rnnctl.reports.as_html import table_html, text
 from rnnctl.reports.blocks import Block, Heading, Table, table
 from rnnctl.reports.cells import display_name, listed
 from rnnctl.results.base import Result
-from rnnctl.results.pictures import Pictures, SeenRun, Stage
+from rnnctl.results.pictures import Pictures, SeenRun, Stage, Units
 
 GREY = "#808080"
 WIDEST = 20.0
@@ -39,7 +39,8 @@ ROLES = {
 """Of each gate its name, and what happens to the share that it says."""
 TELLING = 5  # units in the table
 DECAY_LAG = 10
-PICTURE_TERMS = ("word left out", "connectivity", "unit", "lasts", "knows")
+WORD_TERMS = ("word left out", "connectivity", "hidden state")
+UNIT_TERMS = ("unit", "lasts", "knows")
 GRADIENT_TERMS = ("weights before training", "vanishing gradient", "REACH", "bptt")
 LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 
@@ -110,28 +111,28 @@ def _run(run: SeenRun) -> dict[str, object]:
         "share": packed(_flat(seen.share), 0.0, 1.0, size=2),
         "tokens": run.tokens,
         "owner": run.owner,
-        "units": _units(run),
+        "answer": run.answer,
+        "units": None if run.units is None else _units(run.units),
         "stages": [_stage(stage) for stage in run.gradient],
     }
 
 
-def _units(run: SeenRun) -> dict[str, object]:
-    seen = run.units
+def _units(seen: Units) -> dict[str, object]:
     return {
         "of": seen.of,
         "state": seen.state,
         "list": [[one.layer, one.unit, one.lasts, one.knows, one.side, one.limit]
                  for one in seen.units],
-        "arrays": [_array(name, seen.values[name]) for name in shown(run)],
+        "arrays": [_array(name, seen.values[name]) for name in shown(seen)],
         "active": seen.active,
         "ends": seen.ends,
     }  # fmt: skip
 
 
-def shown(run: SeenRun) -> list[str]:
+def shown(units: Units) -> list[str]:
     """The states and gates that there are, in the order in which they are looked at."""
     order = ("c", "h", *ROLES)
-    return sorted(run.units.values, key=lambda name: order.index(name) if name in order else 99)
+    return sorted(units.values, key=lambda name: order.index(name) if name in order else 99)
 
 
 def _array(name: str, values: Sequence[Sequence[float]]) -> dict[str, object]:
@@ -160,8 +161,10 @@ def _flat(rows: Iterable[Iterable[float]]) -> list[float]:
 
 def sections(pictures: Pictures) -> str:
     """The pictures as HTML: places for `page.js`, explanations, tables, and the terms."""
-    parts = (_words(pictures), _inside(pictures), _gradient(pictures), _terms(pictures))
-    return "\n".join(parts)
+    parts = [_words(pictures)]
+    if any(run.units is not None for run in pictures.runs):
+        parts += [_inside(pictures), _gradient(pictures)]
+    return "\n".join([*parts, _terms(pictures)])
 
 
 def _why(sentences: str, equation: str, terms: Iterable[str]) -> str:
@@ -183,14 +186,17 @@ def _cell_terms(pictures: Pictures) -> list[str]:
 
 
 def _gate_terms(pictures: Pictures) -> list[str]:
-    names = dict.fromkeys(name for run in pictures.runs for name in shown(run))
+    all_units = [run.units for run in pictures.runs if run.units is not None]
+    names = dict.fromkeys(name for units in all_units for name in shown(units))
     full = {"c": "cell state", "h": "hidden state", "candidate": "candidate"}
     return [full.get(name, f"{name} gate") for name in names]
 
 
 def _terms(pictures: Pictures) -> str:
     """The glossary's entries that the pictures link to."""
-    wanted = [*PICTURE_TERMS, *_cell_terms(pictures), *_gate_terms(pictures), *GRADIENT_TERMS]
+    wanted = [*WORD_TERMS, *_cell_terms(pictures)]
+    if any(run.units is not None for run in pictures.runs):
+        wanted += [*UNIT_TERMS, *_gate_terms(pictures), *GRADIENT_TERMS]
     found = {term.term: term for term in map(glossary.find, wanted) if term is not None}
     listed = "".join(glossary.html(term) for term in found.values())
     return f'<section id="terms"><h2>Words used here</h2>{listed}</section>'
@@ -202,13 +208,18 @@ def _words(pictures: Pictures) -> str:
         "earlier word can move a prediction only as far as it is still in there: where no word is "
         "shaded beyond a few words back, the rest has been overwritten.",
         '<p class="equation" id="words-equation"></p>',
-        ("word left out", "connectivity", "hidden state", *_cell_terms(pictures)),
+        (*WORD_TERMS, *_cell_terms(pictures)),
+    )
+    lead = (
+        "Choose a word: click on it, or go there with the arrow keys. Every word before it is "
+        "shaded by how much it moved the prediction of the chosen word, and the number stands "
+        "below it."
+        if pictures.runs[0].answer is None
+        else "Every word is shaded by how much it moved the answer, and the number stands below it."
     )
     return f"""<section class="picture" id="words" aria-labelledby="words-title">
 <h2 id="words-title">Your text, word by word</h2>
-<p>Choose a word: click on it, or go there with the arrow keys. Every word before it is shaded by
-how much it moved the prediction of the chosen word, and the number stands below it. Text:
-{text(pictures.source)}, read from an empty state.</p>
+<p>{lead} Text: {text(pictures.source)}, read from an empty state.</p>
 <div class="switch" role="group" aria-label="How it is measured">
 <button type="button" data-how="leftOut" aria-pressed="true">leave the word out</button>
 <button type="button" data-how="share" aria-pressed="false">gradient</button>
@@ -226,7 +237,7 @@ def _inside(pictures: Pictures) -> str:
         "through that far. A forget (or keep) gate near 1 carries a value on unchanged, near 0 it "
         "wipes it; a plain RNN has no gates and computes every value anew at every token.",
         '<p class="equation" id="units-equation"></p>',
-        ("unit", "lasts", "knows", *_gate_terms(pictures)),
+        (*UNIT_TERMS, *_gate_terms(pictures)),
     )
     return f"""<section class="picture" id="units" aria-labelledby="units-title">
 <h2 id="units-title">Inside a unit</h2>
@@ -254,7 +265,7 @@ def _telling(pictures: Pictures) -> Table:
     """The units that tell most, of every run."""
     rows = []
     for run in pictures.runs:
-        for one in run.units.units[:TELLING]:
+        for one in () if run.units is None else run.units.units[:TELLING]:
             best = max(one.knows.items(), key=lambda pair: pair[1], default=("nothing", 0.0))
             layer = f"layer {one.layer}, " if run.layers > 1 else ""
             cells = (
@@ -274,7 +285,10 @@ def _telling(pictures: Pictures) -> Table:
 
 
 def _gradient(pictures: Pictures) -> str:
-    lines = "".join(f"<p class=equation>{line}</p>" for line in map(_decay, pictures.runs))
+    runs = [run for run in pictures.runs if run.gradient]
+    lines = "".join(f"<p class=equation>{line}</p>" for line in map(_decay, runs))
+    answers = runs[0].answer is not None
+    source = "answer" if answers else f"last word, “{pictures.words[-1].text}”"
     why = _why(
         "Training tells an early word what it did to a late loss through this gradient, which is "
         "multiplied by the derivative of one step for every token that it goes back. Where the "
@@ -285,8 +299,8 @@ def _gradient(pictures: Pictures) -> str:
     )
     return f"""<section class="picture" id="gradient" aria-labelledby="gradient-title">
 <h2 id="gradient-title">The gradient on its way back</h2>
-<p>From the loss at the last word, “{text(pictures.words[-1].text)}”, back through the text: how
-much of the gradient with respect to the state is left. All of it is its length at that word.</p>
+<p>From the loss at the {text(source)}, back through the text: how much of the gradient with respect
+to the state is left. All of it is its length where it begins.</p>
 <div class="switch"><label>training <input type="range" id="gradient-stage" min="0" value="0"
 step="1"></label> <output id="gradient-title-of" for="gradient-stage"></output></div>
 <div id="gradient-chart"></div>
@@ -299,8 +313,11 @@ step="1"></label></div>
 
 
 def arrived(run: SeenRun, stage: Stage, state: str = "h") -> list[float]:
-    """What is left of the gradient 0, 1, … tokens back from where the last word begins."""
-    head = run.owner.index(run.owner[-1])
+    """What is left of the gradient 0, 1, … tokens back from where the last word begins.
+
+    Of a classifier: from the text's end.
+    """
+    head = run.owner.index(run.owner[-1]) if run.answer is None else len(run.owner)
     norms = stage.norms[state][: head + 1][::-1]
     return [value / norms[0] if norms[0] > 0 else 0.0 for value in norms]
 
@@ -310,7 +327,7 @@ def _decay(run: SeenRun) -> str:
     left = arrived(run, run.gradient[-1])
     lag = min(DECAY_LAG, len(left) - 1)
     name = f"<b>{text(display_name(run.cell))}</b> {text(run.name)}"
-    means = run.units.means
+    means = {} if run.units is None else run.units.means
     step = "∂h<sub>t</sub>/∂h<sub>t−1</sub>"
     if "forget" in means:
         step = f"∂c<sub>t</sub>/∂c<sub>t−1</sub> = f (mean {means['forget']:.2f}) + …"
@@ -337,10 +354,11 @@ def _share(value: float) -> str:
 
 
 def _arrives(pictures: Pictures) -> Table:
-    longest = max(len(arrived(run, run.gradient[-1])) for run in pictures.runs)
+    runs = [run for run in pictures.runs if run.gradient]
+    longest = max(len(arrived(run, run.gradient[-1])) for run in runs)
     lags = [lag for lag in LAGS if lag < longest]
     rows = []
-    for run in pictures.runs:
+    for run in runs:
         for stage in (*run.gradient[:-1][:1], run.gradient[-1]):
             for state in stage.norms:
                 left = arrived(run, stage, state)
@@ -356,17 +374,19 @@ def _strongest(pictures: Pictures) -> Table:
     at = pictures.focus
     rows = []
     for run in pictures.runs:
-        change, share = run.influence.left_out[at], run.influence.share[at]
+        row = at if run.answer is None else 0
+        change, share = run.influence.left_out[row], run.influence.share[row]
         order = sorted(range(at), key=lambda i: -abs(change[i]))[:STRONGEST]
         for i in order:
             back = f"{at - i}"
             cells = (pictures.words[i].text, back, factor(change[i]), f"{100 * share[i]:.1f} %")
             rows.append((f"{run.name} ({display_name(run.cell)})", *cells))
-    chosen = pictures.words[at].text
+    answer = pictures.runs[0].answer
+    chosen = pictures.words[at].text if answer is None else "the answer"
     caption = (
-        f"What moved the prediction of “{chosen}” most. With the word, “{chosen}” is so many "
-        "times likelier (×) or less likely (÷) than without it; the gradient's shares add up to "
-        "100 % over all earlier words."
+        f"What moved the prediction of “{chosen}” most. With the word it is so many times "
+        "likelier (×) or less likely (÷) than without it; connectivity is the share of the "
+        "gradient's length, which adds up to 100 % over all earlier words."
     )
     heads = ("run", "word", "words back", "word left out", "connectivity")
     return table(heads, rows, align="lllrr", caption=caption)

@@ -23,7 +23,8 @@ class Influence(Record):
     """How much every earlier word moved the prediction of each word.
 
     The lists of `left_out` and `share` have W entries, the j-th of which has j: one for each word
-    before word j.
+    before word j. Of a classifier there is one prediction, its answer, with an entry for each of
+    the W words.
     """
 
     log_chance: tuple[float, ...] = Field(
@@ -87,8 +88,9 @@ class Stage(Record):
     tokens: int | None = Field(description="trained on by then; None: all")
     title: str
     norms: dict[str, tuple[float, ...]] = Field(
-        description="(T,) by state: length of the derivative of the last word's loss with respect "
-        "to the state after each token, all layers together"
+        description="by state: length of the derivative of the loss with respect to it, all layers "
+        "together. Language models: the last word's loss, (T,) before each token; classifiers: the "
+        "answer's, (T + 1,) after each token and the text's end"
     )
 
 
@@ -103,9 +105,12 @@ class SeenRun(Record):
     layers: int
     tokens: tuple[str, ...] = Field(description="(T,) what each token of the text writes")
     owner: tuple[int, ...] = Field(description="(T,) the word that each token belongs to")
+    answer: str | None = Field(None, description="of a classifier: the label that it gives")
     influence: Influence
-    units: Units
-    gradient: tuple[Stage, ...] = Field(description="before training, on the way, after it")
+    units: Units | None = Field(description="None of a classifier that reads in both directions")
+    gradient: tuple[Stage, ...] = Field(
+        description="before training, on the way, after it; () of one that reads in both directions"
+    )
 
 
 class Pictures(Result):
@@ -117,4 +122,7 @@ class Pictures(Result):
     words: tuple[SeenWord, ...]
     runs: tuple[SeenRun, ...]
     longer: str = Field(description="the longer held-out text that units were measured on")
-    focus: int = Field(description="a word whose prediction depends on words far back")
+    focus: int = Field(
+        description="a word whose prediction depends on words far back; of classifiers W, the "
+        "answer"
+    )

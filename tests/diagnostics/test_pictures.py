@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +17,11 @@ from torch import Tensor
 from rnnctl.diagnostics import pictures as seen
 from rnnctl.diagnostics import units
 from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.errors import UsageError
+from rnnctl.inference.classify import Predictor
 from rnnctl.inference.score import Scorer
 from rnnctl.inference.words import Plan, WordScorer
-from rnnctl.nn.models import LanguageModel
+from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.reports.page import diagnosis
 from rnnctl.results.pictures import Pictures
 from rnnctl.tasks.loading import Loaded, load
@@ -204,6 +207,7 @@ def test_lasting_is_where_the_autocorrelation_has_fallen() -> None:
 
 def test_a_unit_is_what_the_equations_say(runs: dict[str, Path]) -> None:
     lstm, gru = seen.pictures(opened(runs, "lstm", "gru"), TEXT).runs
+    assert lstm.units is not None and gru.units is not None
     at = {name: np.array(rows) for name, rows in lstm.units.values.items()}
     cell = at["forget"][:, 1:] * at["c"][:, :-1] + at["input"][:, 1:] * at["candidate"][:, 1:]
     assert at["c"][:, 1:] == pytest.approx(cell, abs=2e-3)
@@ -264,6 +268,84 @@ def test_before_training_are_the_weights_that_were_drawn(rnnctl: Rnnctl, tmp_pat
     (shown,) = seen.pictures([opened_run]).runs
     assert shown.gradient[0].title == seen.BEFORE
     assert shown.gradient[-1].tokens is None
+
+
+# -- classifiers ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def classifiers(make_run: Callable[..., Path]) -> dict[str, Path]:
+    def made(**more: Any) -> Path:
+        return make_run(TEXT * 3, labels=("bad", "good", "so so"), scale=2.0, **more)
+
+    return {
+        "last": made(cell="lstm"),
+        "mean": made(cell="gru", pool="mean"),
+        "both": made(cell="gru", bidirectional=True, pool="meanmax"),
+    }
+
+
+@pytest.mark.parametrize("name", ["last", "mean", "both"])
+def test_what_moved_an_answer(classifiers: dict[str, Path], name: str) -> None:
+    """Leaving out against classifying anew, the gradient against finite differences."""
+    run = load(classifiers[name])
+    found = seen.pictures([run], "No cat sat on me")
+    (shown,) = found.runs
+    assert shown.answer is not None
+    label = run.labels.index(shown.answer)
+    predictor = Predictor(run)
+    words = [word.space + word.text for word in found.words]
+    texts = ["".join(words), *("".join(words[:i] + words[i + 1 :]) for i in range(len(words)))]
+    chances = [math.log(one.probabilities[label]) for one in predictor.predict(texts)]
+    expected = [chances[0] - one for one in chances[1:]]
+    assert shown.influence.left_out == (pytest.approx(expected, abs=2e-3),)
+    assert sum(shown.influence.share[0]) == pytest.approx(1, abs=1e-3)
+    read = seen.reading(run.tokenizer, found.words)
+    model = ExactModel(run.model).model
+    lengths = seen.answer_lengths(model, read, len(words), label)
+    assert isinstance(model, Classifier)
+    vectors = model.embed(torch.from_numpy(read.whole)[:, None]).detach()
+    length = torch.tensor([len(vectors)])
+    squares = np.zeros(len(words))
+    for t in range(len(read.ids)):
+        for k in range(vectors.shape[2]):
+            ends = []
+            for sign in (1, -1):
+                moved = vectors.clone()
+                moved[t, 0, k] += sign * 1e-5
+                with torch.no_grad():
+                    outputs, state = model.recurrent(moved, lengths=length)
+                    pooled = model.readout(outputs, state, length)
+                    ends.append(float(model.head(pooled).log_softmax(-1)[0, label]))
+            squares[read.owner[t]] += ((ends[0] - ends[1]) / 2e-5) ** 2
+    assert lengths == pytest.approx(np.sqrt(squares), rel=1e-4, abs=1e-8)
+    assert (shown.units is None) == (name == "both")
+
+
+def test_a_classifier_s_page(
+    classifiers: dict[str, Path], open_page: Callable[..., Any], tmp_path: Path, rnnctl: Rnnctl
+) -> None:
+    page = tmp_path / "page.html"
+    for name, sections in (("both", 1), ("last", 3)):
+        done = rnnctl("diagnose", classifiers[name], "--show", TEXT, "--html", page)
+        assert done.code == 0, done.err
+        tab, said, _ = open_page(page, viewport={"width": 380, "height": 740})
+        assert tab.locator(".picture").count() == sections
+        assert "Answer:" in tab.locator("#words .said").inner_text()
+        assert "→" in tab.locator("#words .answer").inner_text()
+        tab.locator("#words .word").first.click()
+        tab.keyboard.press("ArrowRight")
+        label = tab.evaluate("document.activeElement.getAttribute('aria-label')")
+        assert label.startswith("cat, ")
+        assert said == []
+        tab.close()
+
+
+def test_runs_of_two_kinds_are_not_shown_together(
+    classifiers: dict[str, Path], runs: dict[str, Path]
+) -> None:
+    with pytest.raises(UsageError, match="beside each other"):
+        seen.pictures([load(runs["rnn"]), load(classifiers["last"])], TEXT)
 
 
 # -- the page -------------------------------------------------------------------------------------

@@ -111,6 +111,7 @@ DIAGNOSTICS: Final[dict[str, tuple[str, str]]] = {
 # schema id -> what turns that result into blocks
 REPORTS: Final[dict[str, tuple[str, str]]] = {
     "rnnctl.train/1": ("rnnctl.reports.training:blocks", "A training."),
+    "rnnctl.folds/1": ("rnnctl.reports.training:blocks", "A training for each fold."),
     "rnnctl.info/1": ("rnnctl.reports.training:blocks", "What is in a run."),
     "rnnctl.runs/1": ("rnnctl.reports.training:blocks", "A list of runs."),
     "rnnctl.generate/1": ("rnnctl.reports.inference:blocks", "Generated text."),

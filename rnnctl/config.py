@@ -191,6 +191,9 @@ class CorpusConfig(Settings):
         Literal["head", "tail"], Option(CORPUS, "Which end of a document is kept when it is cut.")
     ] = "head"
     split_seed: Seed = Field(0, description="which documents go into which split")
+    fold: Annotated[str, Field(pattern=r"^[1-9]\d{0,3}/[1-9]\d{0,3}$")] | None = Field(
+        None, description="3/10: test on the third of ten parts"
+    )
 
 
 class TokenizerConfig(Settings):
@@ -289,6 +292,17 @@ class TrainingConfig(Settings):
     """The loop. It ends by `steps`, `epochs` or `budget_s`, whichever comes first."""
 
     seed: Annotated[Seed, Option(MACHINE, "Seed of all random numbers.")] = 0
+    class_weights: Annotated[
+        Literal["balanced"] | dict[str, AboveZero] | None,
+        Option(
+            TRAINING,
+            "What a label's documents count in the loss: balanced (the rarer, the more), or what a "
+            "FILE says in lines `label,weight`. Scaled to a mean of 1.",
+            metavar="balanced|FILE",
+            default="all alike",
+            task="classify",
+        ),
+    ] = None
     calibrate: Annotated[
         bool,
         Option(
@@ -602,6 +616,8 @@ def value_in_words(name: str, value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple | list):
         return " ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number:g}" for key, number in value.items())
     return f"{value:g}{'s' * name.endswith('_s')}" if isinstance(value, float) else str(value)
 
 

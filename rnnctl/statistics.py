@@ -201,6 +201,21 @@ def t_interval(values: Sequence[float], *, log: bool = False) -> Interval:
     return Interval(back(mean), back(mean - half), back(mean + half))
 
 
+def over_folds(values: Sequence[float]) -> Interval:
+    """Mean of K folds' results and its 95 % interval, corrected by Nadeau and Bengio (2003).
+
+    The folds share training documents, so their results are no independent draws: the variance of
+    the mean is s² (1/K + 1/(K − 1)), the second term being the ratio of test to training documents.
+    """
+    k = len(values)
+    mean = sum(values) / k
+    if k < 2:
+        return Interval(mean, -math.inf, math.inf)
+    spread = sum((value - mean) ** 2 for value in values) / (k - 1)
+    half = t_quantile(k - 1) * math.sqrt(spread * (1 / k + 1 / (k - 1)))
+    return Interval(mean, mean - half, mean + half)
+
+
 def t_quantile(degrees: float, coverage: float = 0.95) -> float:
     """Two-sided quantile of Student's t."""
     from scipy.special import stdtrit  # scipy.stats takes ten times as long to import

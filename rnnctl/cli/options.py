@@ -166,6 +166,8 @@ def _setting_parameters(without: Container[str], hidden: bool) -> Iterator[inspe
         if name == "task":  # a former name is understood as well, and no help shows it
             option = replace(option, metavar=f"<{'|'.join(catalog.names(name))}>")
             kind, more = str, {"callback": listed(name), "autocompletion": completed(name)}
+        if name == "class_weights":
+            kind, limits = str, ""
         default = config.default_in_words(section, name, field)
         yield _parameter(
             parameter_of(name, option.name), kind, option, default, limits, hidden, **more
@@ -230,6 +232,8 @@ def settings_given(values: Mapping[str, Any]) -> Given:
 def _put(into: dict[str, Any], name: str, option: str, value: Any) -> None:
     if name == "start_from":
         into[name] = str(Path(value).absolute())
+    elif name == "class_weights":
+        into[name] = _class_weights(value)
     elif name == "evaluate_every":
         into[name] = int(value) if _is_count(value) else None
     elif name == "evaluate_every_s":
@@ -239,6 +243,38 @@ def _put(into: dict[str, Any], name: str, option: str, value: Any) -> None:
         into[name] = seconds(value, option)
     else:
         into[name] = value
+
+
+def _class_weights(given: str | Path | Mapping[str, float]) -> Any:
+    """ "balanced", or the weights by label that a file holds. UsageError for what is neither."""
+    if given == "balanced" or isinstance(given, Mapping):
+        return given
+    path = Path(given)
+    hint = "say balanced, or name a file with a line `label,weight` for each label"
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8"
+        raise UsageError(f"--class-weights {path}: {reason}", hint=hint) from None
+    weights: dict[str, float] = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        label, _, text = line.replace("\t", ",").rpartition(",")
+        try:
+            weight = float(text)
+        except ValueError:
+            weight = 0.0
+        if not label.strip() or not 0 < weight < float("inf"):
+            raise UsageError(
+                f"--class-weights {path}:{number}: {line.strip()!r:.60} is not a label, a comma "
+                "and a number above 0",
+                hint=hint,
+            )
+        weights[label.strip()] = weight
+    if not weights:
+        raise UsageError(f"--class-weights {path}: the file is empty", hint=hint)
+    return weights
 
 
 def _is_count(text: str) -> bool:

@@ -95,6 +95,21 @@ Diagnose = Annotated[
 ]
 
 
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        "--folds",
+        min=2,
+        max=1000,
+        metavar="K",
+        help="Train K classifiers, each tested on another K-th of the documents, and report the "
+        "mean. Limits such as --budget are for each of them.",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
+
+
 @idle(
     Idle(
         ("overwrite",),
@@ -112,6 +127,7 @@ def train(
     config: ConfigFile = None,
     overwrite: Overwrite = False,
     diagnose: Diagnose = True,
+    folds: Folds = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     quiet: QuietOption = False,
@@ -132,6 +148,11 @@ def train(
     if not sources and resume is None and config is None and inputs.stdin_has_text():
         console.hint("standard input is not read; `rnnctl train -` trains on it")
     settings, path, options = _plan(asked, run, config, resume, overwrite, diagnose)
+    if folds is not None:
+        _check_resume_folds(resume)
+        with run_folder(settings, path) as folder:
+            _train_folds(settings, folder, folds, options, format, output)
+        return
     with run_folder(settings, path) as folder:
         result = _follow(_start(settings, folder, options))
     console.emit(result, format, output)
@@ -310,6 +331,39 @@ def _start(settings: RunConfig, path: Path, options: Options) -> Iterator[Event]
     from rnnctl.training.train import train as work
 
     return work(settings, path, options)
+
+
+def _check_resume_folds(resume: str | None) -> None:
+    if resume is not None:
+        raise UsageError(
+            "--folds goes on by itself where its runs were stopped",
+            hint="leave out --resume, and name the folder of the folds with --run",
+        )
+
+
+def _train_folds(
+    settings: RunConfig,
+    root: Path,
+    folds: int,
+    options: Options,
+    format: str,
+    output: Path | None,
+) -> None:
+    """Train and show every fold, and print the means."""
+    from rnnctl.cli.training_display import make_display
+    from rnnctl.results.training import FoldsResult
+    from rnnctl.training.folds import train_folds
+
+    if not options.overwrite and (root / "current.json").is_file():
+        raise UsageError(f"{root} is a run, not a folder of folds", hint="choose another --run")
+    with make_display(live=_is_live(), quiet=console.is_quiet()) as display:
+        for event in train_folds(settings, root, folds, replace(options, headline=None)):
+            if isinstance(event, FoldsResult):
+                result = event
+            else:
+                display.show(event)
+    console.emit(result, format, output)
+    console.hint(f"`{result.next_command}` uses the model of the first fold")
 
 
 def _follow(events: Iterator[Event]) -> TrainResult:

@@ -47,7 +47,7 @@ from rnnctl.data.readers import SchemeReader, file_readers, scheme
 from rnnctl.data.recognition import few_first_words
 from rnnctl.data.running import RunningText
 from rnnctl.data.sources import Files, Source, arrange, in_label_folders, listed
-from rnnctl.data.splitting import Shares, assign, parse_split
+from rnnctl.data.splitting import Indices, Shares, assign, assign_folds, parse_split
 from rnnctl.data.tables import Rows, Table, records_table, text_table
 from rnnctl.data.text import TextFile, beginning, check_encoding, open_text, spool_stream
 from rnnctl.errors import DataError, UsageError, word
@@ -522,12 +522,45 @@ class _Opener:
         else:
             shares = self.shares.without_test()
         chosen = assign(whole.digests, whole.strata, shares, self.config.split_seed)
+        if self.config.fold is not None:
+            chosen = self._fold(whole, given)
         parts = dict(zip(SPLITS, (Selection(whole, i) for i in chosen), strict=True))
         parts |= {name: everything(c) for name, c in given.items() if name in ("valid", "test")}
         names = self._check_labels(parts) if self.labelled else ()
         if not self.known_labels:
             self.warnings += _remarks(parts, given, labelled=self.labelled)
         return self._corpus(parts, running=False, label_names=names)
+
+    def _fold(
+        self, whole: Collection, given: Mapping[str, Collection]
+    ) -> tuple[Indices, Indices, Indices]:
+        """One of K parts is the test part; of the others, validation documents are held out."""
+        number, _, count = str(self.config.fold).partition("/")
+        folds = int(count)
+        if len(given) > 1:
+            raise UsageError(
+                "--folds is for a corpus that is not divided, and this one comes in parts",
+                hint="name one of its files, or leave out --folds",
+            )
+        if whole.strata is None:
+            raise UsageError("--folds is for classifiers", hint="say --task classify")
+        for label, documents in zip(
+            whole.label_names, np.bincount(whole.strata).tolist(), strict=False
+        ):
+            if documents < folds:
+                raise DataError(
+                    f"the label {label!r:.60} has {plural(documents, 'document')}, too few for "
+                    f"{folds} folds",
+                    hint=f"use --folds {max(2, documents)}, or leave out that label",
+                )
+        fold = assign_folds(whole.digests, whole.strata, folds, self.config.split_seed)
+        test = np.flatnonzero(fold == int(number) - 1)
+        rest = np.flatnonzero(fold != int(number) - 1)
+        shares = self.shares.without_test()
+        train, valid, _ = assign(
+            whole.digests[rest], whole.strata[rest], shares, self.config.split_seed
+        )
+        return rest[train], rest[valid], test
 
     def _check_labels(self, parts: dict[str, Selection]) -> tuple[str, ...]:
         """The labels of the run or of the training documents. DataError where other documents
@@ -569,6 +602,8 @@ class _Opener:
         if self.config.new_labels != "error":
             options["new_labels"] = self.config.new_labels
         read_for = "sentiment" if self.labelled else "lm"  # as in the fingerprints of old runs
+        if self.config.fold is not None:
+            options["fold"] = self.config.fold
         content = json.dumps([self.hashes, options, self.unit, read_for, running], sort_keys=True)
         return Corpus(
             parts=parts,

@@ -83,6 +83,28 @@ def assign(
     return train, valid, test
 
 
+def assign_folds(
+    digests: Digests, strata: NDArray[np.int32], folds: int, seed: int
+) -> NDArray[np.int64]:
+    """The fold (0 … folds-1) of each document (D,), by a hash of its text.
+
+    Every fold has the same share of each stratum, as far as that goes evenly; equal texts are in
+    the same fold, that of the label they occur under first.
+    """
+    keys = digests ^ np.uint64(seed & (2**64 - 1))
+    _mix(keys)
+    _, first, group = np.unique(digests, return_index=True, return_inverse=True)
+    found = np.zeros(len(first), dtype=np.int64)
+    begin = 0
+    for label in np.unique(strata):
+        members = np.flatnonzero(strata[first] == label)
+        ranked = members[np.argsort(keys[first[members]])]
+        # One stratum goes on where the last one ended, so that small ones do not all fill fold 0.
+        found[ranked] = (begin + np.arange(len(ranked))) % folds
+        begin += len(ranked)
+    return found[group]
+
+
 def _assign_stratum(
     members: Indices | slice, keys: Digests, shares: Shares, split: NDArray[np.int8]
 ) -> None:

@@ -142,7 +142,7 @@ class _Evaluation:
         judged = self._judged(logits, labels)
         found = judged.classification()
         what = f"the {self._found.part} documents" if self._found.part != "all" else "the documents"
-        warnings = remarks(found, what, advice(self._loaded.config))
+        warnings = remarks(found, what, advice(self._loaded.config, found))
         slices = tuple(
             Slice(value=value, n=int(some.sum()), classification=judged.some(some).classification())
             for value, some in self._slices()

@@ -9,6 +9,7 @@ B texts, T tokens, V vocabulary, C classes.
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import os
@@ -60,7 +61,7 @@ def export(
         _check_installed("onnxruntime")
     _check_free(path, overwrite)
     facts = _facts(loaded)
-    model = loaded.model.float().cpu().eval()
+    model = calibrated(loaded).float().cpu().eval()
     data = write_graph(model, facts).SerializeToString()
     warnings: list[Warning_] = []
     difference, checked_with, quantised = None, "", None
@@ -98,6 +99,18 @@ def export(
     for file, content in zip(_files(path), contents, strict=True):
         storage.write_atomic(file, content)
     return result
+
+
+def calibrated(loaded: Loaded) -> LanguageModel | Classifier:
+    """The model, or a copy of it with logits that are divided by the run's temperature."""
+    temperature = loaded.calibration.temperature
+    if temperature == 1.0 or not isinstance(loaded.model, Classifier):
+        return loaded.model
+    copied = copy.deepcopy(loaded.model)
+    with torch.no_grad():
+        copied.output.weight.div_(temperature)
+        copied.output.bias.div_(temperature)
+    return copied
 
 
 def _files(path: Path) -> tuple[Path, Path, Path]:

@@ -219,7 +219,7 @@ def _class_table(found: Classification) -> Block:
         ]
         for one in found.classes
     ]
-    columns = ("label", "precision, %", "recall, %", "F1, %", "support", "predicted")
+    columns = ("label", "precision (%)", "recall (%)", "F1 (%)", "support", "predicted")
     return table(columns, rows, caption="support: documents that have the label")
 
 
@@ -270,7 +270,7 @@ def _sliced(result: EvaluateResult) -> list[Block]:
         ]
         caption = "95 % intervals: bootstrap over documents"
         return [heading, table(columns, rows, caption=caption)]
-    columns = (result.by, "documents", "accuracy, %", "macro-F1, %", "calibration")
+    columns = (result.by, "documents", "accuracy (%)", "macro-F1 (%)", "calibration")
     with_bag = any(one.classification and one.classification.bag_of_words for one in result.slices)
     columns += ("bag of words",) if with_bag else ()
     rows = []

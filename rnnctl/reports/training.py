@@ -12,7 +12,7 @@ from rnnctl.reports.diagnostics import headline_blocks
 from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
 from rnnctl.results.base import LanguageModelLoss, Result
 from rnnctl.results.diagnostics import HeadlineRecord
-from rnnctl.results.training import InfoResult, RunsResult, SplitResult, TrainResult
+from rnnctl.results.training import FoldsResult, InfoResult, RunsResult, SplitResult, TrainResult
 from rnnctl.wording import plural, with_unit
 
 PROTOCOLS = {
@@ -26,6 +26,8 @@ def blocks(result: Result) -> list[Block]:
     """The report of a training, of a run, or of several runs."""
     if isinstance(result, TrainResult):
         return list(_training(result))
+    if isinstance(result, FoldsResult):
+        return list(_folds(result))
     if isinstance(result, InfoResult):
         return list(_info(result))
     assert isinstance(result, RunsResult)
@@ -40,6 +42,39 @@ def _training(result: TrainResult) -> Iterator[Block]:
         yield from headline_blocks(HeadlineRecord.model_validate(result.diagnosis))
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
+
+
+FOLD_MEASURES = {
+    "accuracy": "accuracy (%)",
+    "macro_f1": "macro-F1 (%)",
+    "loss_nats": "loss (nats)",
+    "calibration_error": "calibration error (%)",
+    "bag_of_words": "bag of words (%)",
+    "majority": "majority share (%)",
+}
+
+
+def _folds(result: FoldsResult) -> Iterator[Block]:
+    count = len(result.runs)
+    yield Heading(f"{plural(count, 'fold')} of {result.corpus}", 1)
+    rows = []
+    for one in result.measures:
+        scale, places = (1.0, 4) if one.name == "loss_nats" else (100.0, 2)
+        ends = (
+            ""
+            if one.ci95 is None
+            else (f" [{fixed(scale * one.ci95[0], places)}, {fixed(scale * one.ci95[1], places)}]")
+        )
+        name = FOLD_MEASURES.get(one.name, one.name)
+        low, high = (fixed(scale * end, places) for end in (min(one.values), max(one.values)))
+        rows.append((name, f"{fixed(scale * one.mean, places)}{ends}", low, high))
+    yield table(("measure", "mean over folds", "lowest", "highest"), rows)
+    yield Paragraph(
+        f"{plural(result.documents, 'document')}, each tested on once; 95 % intervals over folds, "
+        "corrected for the training documents that folds share",
+        "note",
+    )
+    yield KeyValues((("runs", f"{result.runs[0]} to {Path(result.runs[-1]).name}"),))
 
 
 def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:

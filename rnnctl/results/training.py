@@ -127,3 +127,26 @@ class RunsResult(Result):
     runs: tuple[RunLine, ...]
     verified: bool = False
     problems: tuple[str, ...] = ()
+
+
+class FoldMeasure(Record):
+    """One number over all folds."""
+
+    name: str
+    mean: float
+    ci95: tuple[float, float] | None = Field(
+        None, description="corrected for folds that share training documents"
+    )
+    values: tuple[float, ...] = Field(description="of each fold")
+
+
+class FoldsResult(Result):
+    """One training for each fold of a corpus; every document is tested on once."""
+
+    schema_id: Literal["rnnctl.folds/1"] = "rnnctl.folds/1"
+    corpus: str
+    runs: tuple[str, ...]
+    documents: int = Field(description="tested on, in all")
+    measures: tuple[FoldMeasure, ...]
+    classes: tuple[str, ...] = Field(description="labels, in the order of the runs")
+    next_command: str = ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import cross_entropy
 
+from rnnctl.catalog import suggestion
 from rnnctl.config import RunConfig, TrainingConfig
 from rnnctl.data.batches import ClassifierBatch, DocumentBatches, pad_documents
 from rnnctl.data.cache import cache_directory
@@ -18,10 +19,10 @@ from rnnctl.data.corpus import Corpus
 from rnnctl.data.ids import SplitIds
 from rnnctl.data.store import Store
 from rnnctl.data.tokenizers import Tokenizer
-from rnnctl.errors import DataError
+from rnnctl.errors import DataError, UsageError
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import Classifier, LanguageModel
-from rnnctl.results.base import Warning_
+from rnnctl.results.base import Classification, Warning_
 from rnnctl.results.training import SplitResult
 from rnnctl.tasks.base import Carry, Conclusion, Interrupted, StepLoss, Task, Validation
 from rnnctl.tasks.evaluation import batches_by_length, never
@@ -80,9 +81,12 @@ class ClassificationTask(Task):
         )
         self._iterator = iter(self.batches)  # follows `batches` wherever it is set
         self.units_per_epoch = len(train.labels)
-        counts = np.bincount(train.labels)
+        counts = np.bincount(train.labels, minlength=len(label_names))
         self.most_frequent = int(counts.argmax())
-        shares = counts[counts > 0] / counts.sum()
+        weights = label_weights(settings.class_weights, label_names, counts)
+        self.weights = torch.from_numpy(weights.astype(np.float32)).to(arithmetic.device)
+        weighted = weights * counts
+        shares = weighted[counts > 0] / weighted.sum()
         self.trivial_nats = float(-(shares * np.log(shares)).sum())
 
     @classmethod
@@ -133,7 +137,7 @@ class ClassificationTask(Task):
         with self.arithmetic.context():
             logits = self.model(ids, torch.from_numpy(lengths.copy()).to(device))
         labels = torch.from_numpy(batch.labels[own].copy()).to(device)
-        total = cross_entropy(logits.float(), labels, reduction="sum")
+        total = cross_entropy(logits.float(), labels, self.weights, reduction="sum")
         return StepLoss(total, documents, tokens, documents, None)
 
     def _nothing(self) -> torch.Tensor:
@@ -141,7 +145,8 @@ class ClassificationTask(Task):
         return torch.stack(parts).sum()
 
     def validate(self, interrupted: Interrupted, most: int = 0) -> Validation | None:
-        """Mean nats per document, and accuracy; None without documents or when interrupted.
+        """Mean nats per document (weighted by class), and accuracy; None without documents or when
+        interrupted.
 
         On at most `most` documents, spread evenly over the validation text; 0 for all of them.
         """
@@ -157,9 +162,11 @@ class ClassificationTask(Task):
             self.model.train()
         if logits is None:
             return None
-        losses = nats(logits, valid.labels.astype(np.int64))
+        truth = valid.labels.astype(np.int64)
+        losses, weights = nats(logits, truth), self.weights.cpu().numpy()[truth]
         hits = logits.argmax(1) == valid.labels
-        return Validation(float(losses.mean()), float(hits.mean()))
+        mean = float((losses * weights).sum() / weights.sum())
+        return Validation(mean, float(hits.mean()))
 
     def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
         """All metrics of a split. FinalInterrupted when asked to stop.
@@ -228,13 +235,16 @@ def _remarks(measured: Sequence[Measured], config: RunConfig) -> Iterator[Warnin
     last = measured[-1].result
     if last.classification is not None and last.split != "train":
         what = f"the {'validation' if last.split == 'valid' else 'test'} documents"
-        yield from remarks(last.classification, what, advice(config))
+        yield from remarks(last.classification, what, advice(config, last.classification))
 
 
-def advice(config: RunConfig) -> list[str]:
-    """What may make a classifier better that is no better than a bag of words, in words."""
+def advice(config: RunConfig, judged: Classification) -> list[str]:
+    """What may make a classifier better that is no better than simpler models, in words."""
     model = config.model
     found = []
+    uneven = judged.majority is not None and judged.majority > 1.5 / len(judged.labels)
+    if uneven and config.training.class_weights is None:
+        found.append("--class-weights balanced")
     if model.pool == "last":
         found.append("--pool meanmax")
     if not model.bidirectional:
@@ -267,6 +277,30 @@ def classify_split(
             )
         logits[some] = output.double().cpu().numpy()
     return logits
+
+
+def label_weights(
+    given: str | Mapping[str, float] | None, names: Sequence[str], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """What each label's documents count in the loss (C,), 1 in the mean over `counts` (C,).
+
+    given: "balanced" is N / (C · n_c), as in scikit-learn; labels that a mapping does not name
+    count 1 before scaling. UsageError for a label that there is not.
+    """
+    if given is None:
+        return np.ones(len(names))
+    if isinstance(given, str):
+        weights = len(names) / np.maximum(counts, 1)
+    else:
+        unknown = [name for name in given if name not in names]
+        if unknown:
+            raise UsageError(
+                f"--class-weights: no training document has the label {unknown[0]!r:.60}",
+                hint=suggestion(unknown[0], names),
+            )
+        weights = np.array([given.get(name, 1.0) for name in names])
+    scaled: NDArray[np.float64] = weights * counts.sum() / (weights * counts).sum()
+    return scaled
 
 
 def check_labels(store: Store) -> None:

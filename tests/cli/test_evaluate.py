@@ -360,7 +360,7 @@ def test_measures_by_a_column(rnnctl: Command, labelled: Path) -> None:
         assert one["n"] == len(hits)
         assert one["classification"]["accuracy"] == pytest.approx(np.mean(hits))
     table = rnnctl("evaluate", labelled / "run", labelled / "reviews.csv", "--by", "place").out
-    assert "By place" in table and "accuracy, %" in table
+    assert "By place" in table and "accuracy (%)" in table
 
 
 def test_measures_by_length_and_by_number(rnnctl: Command, labelled: Path) -> None:

@@ -169,6 +169,7 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
         "--as": (("LM", "TABLE"), ("--as", "text")),
         "--encoding": (("LM", "LATIN"), ("--encoding", "cp1252")),
         "--new-labels": (("CLF", "NEWER"), ("--new-labels", "drop")),
+        "--by": (("CLF", "TABLE"), ("--by", "second")),
         "--format": (("LM", "TEXT"), ("--format", "json")),
         "--output": (("LM", "TEXT"), ("--output", "NEW")),
         "--quiet": (("LM", "TEXT"), ("--quiet",)),

@@ -1,0 +1,118 @@
+"""One training for each of K parts of a corpus, each tested on the part that it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from rnnctl.config import RunConfig
+from rnnctl.errors import RunError, UsageError, word
+from rnnctl.results.base import Classification
+from rnnctl.results.training import FoldMeasure, FoldsResult, TrainResult
+from rnnctl.runs import Run
+from rnnctl.statistics import over_folds
+from rnnctl.tasks.base import find_task
+from rnnctl.training.events import Event, Finished, Preparing
+from rnnctl.training.train import REPORT_NAME, Options, train
+
+
+def fold_path(root: Path, number: int) -> Path:
+    """Where the run of a fold stands, counted from 1."""
+    return root / f"fold-{number}"
+
+
+def train_folds(
+    config: RunConfig, root: Path, folds: int, options: Options
+) -> Iterator[Event | FoldsResult]:
+    """Train K runs below `root`; the last thing given is their `FoldsResult`.
+
+    A fold whose run is finished is not trained again, and one that was stopped goes on, so that
+    the same call continues what was interrupted. Raises what `train` raises.
+    """
+    if not find_task(config.model.task).labelled:
+        raise UsageError("--folds is for classifiers", hint="say --task classify")
+    if "-" in config.corpus.sources:
+        raise UsageError(
+            "--folds reads its corpus several times, which standard input does not allow",
+            hint="write it to a file first",
+        )
+    results: list[TrainResult] = []
+    for number in range(1, folds + 1):
+        path = fold_path(root, number)
+        corpus = config.corpus.model_copy(update={"fold": f"{number}/{folds}"})
+        own = config.model_copy(update={"corpus": corpus})
+        run = None if options.overwrite or not (path / "current.json").is_file() else Run.open(path)
+        if run is not None:
+            own = _same(run, own)
+        if run is not None and run.current.finished:
+            results.append(_read(run))
+            continue
+        yield Preparing(f"fold {number} of {folds}")
+        for event in train(own, path, replace(options, resume=run is not None)):
+            if isinstance(event, Finished):
+                results.append(event.result)
+            else:
+                yield event
+    yield folds_result(root, results)
+
+
+def _same(run: Run, config: RunConfig) -> RunConfig:
+    """The settings of a fold's run. RunError where they are others than those asked for."""
+    asked, known = (
+        one.model_copy(update={"training": one.training.model_copy(update={"epochs": None})})
+        for one in (config, run.config)  # the number of epochs may follow from the corpus
+    )
+    if asked != known:
+        raise RunError(
+            f"{run.path} was trained with other settings",
+            hint="choose another --run, or replace the folds with --overwrite",
+        )
+    return run.config
+
+
+def _read(run: Run) -> TrainResult:
+    content = run.read_result(REPORT_NAME)
+    return TrainResult.model_validate(
+        {name: value for name, value in content.items() if name in TrainResult.model_fields}
+    )
+
+
+def folds_result(root: Path, results: list[TrainResult]) -> FoldsResult:
+    """Means over the folds, with intervals."""
+    tested = [_tested(result) for result in results]
+    numbers: dict[str, list[float]] = {
+        "accuracy": [one.accuracy for one in tested],
+        "macro_f1": [one.macro_f1 for one in tested],
+        "loss_nats": [one.loss_nats for one in tested],
+        "calibration_error": [one.calibration_error for one in tested],
+    }
+    if all(one.bag_of_words is not None for one in tested):
+        numbers["bag_of_words"] = [one.bag_of_words.accuracy for one in tested if one.bag_of_words]
+    if all(one.majority is not None for one in tested):
+        numbers["majority"] = [one.majority for one in tested if one.majority is not None]
+    first = results[0]
+    return FoldsResult(
+        environment=first.environment,
+        seed=first.seed,
+        corpus=first.corpus,
+        runs=tuple(result.run for result in results),
+        documents=sum(one.n for one in tested),
+        measures=tuple(_measure(name, values) for name, values in numbers.items()),
+        classes=tested[0].labels,
+        timing={"training_s": sum(result.timing.get("training_s", 0.0) for result in results)},
+        next_command=f"rnnctl classify {word(first.run)}",
+    )
+
+
+def _tested(result: TrainResult) -> Classification:
+    found = [one.classification for one in result.splits if one.split == "test"]
+    if not found or found[0] is None:
+        raise RunError(f"{result.run} was tested on nothing", hint="train it with --overwrite")
+    return found[0]
+
+
+def _measure(name: str, values: list[float]) -> FoldMeasure:
+    found = over_folds(values)
+    ends = None if len(values) < 2 else (found.lo, found.hi)
+    return FoldMeasure(name=name, mean=found.estimate, ci95=ends, values=tuple(values))

@@ -121,6 +121,10 @@ REPORTS: Final[dict[str, tuple[str, str]]] = {
     "rnnctl.export/1": ("rnnctl.reports.inference:blocks", "A run as an ONNX file."),
     "rnnctl.diagnostics/1": ("rnnctl.reports.diagnostics:blocks", "The memory panel."),
     "rnnctl.glossary/1": ("rnnctl.reports.glossary:blocks", "Terms explained."),
+    "rnnctl.snapshots/1": (
+        "rnnctl.reports.snapshots:blocks",
+        "What a run remembered on the way of its training.",
+    ),
     "rnnctl.pictures/1": ("rnnctl.reports.pictures:blocks", "A text word by word."),
     "rnnctl.selftest/1": ("rnnctl.reports.selftest:blocks", "Known answers."),
     "rnnctl.comparison/2": ("rnnctl.reports.comparison:blocks", "Runs compared, and verdicts."),

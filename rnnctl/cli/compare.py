@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from rnnctl.cli import compare_options as options
 from rnnctl.cli import console
 from rnnctl.cli.idle import Idle, idle
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
+from rnnctl.cli.options import (
+    CurvesOption,
+    FormatOption,
+    LabelOption,
+    OutputOption,
+    QuietOption,
+    labels,
+)
 from rnnctl.errors import RnnctlError, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +55,9 @@ def advice(result: Comparison) -> Iterator[str]:
 
 
 # The options that have a meaning where nothing is trained.
-_FOR_RUNS = {"what", "measure", "html", "plot", "chart", "format", "output", "quiet"}
+_FOR_RUNS = {
+    "what", "measure", "html", "plot", "chart", "curves", "label", "format", "output", "quiet",
+}  # fmt: skip
 
 
 @idle(
@@ -84,6 +93,8 @@ def compare(
     html: options.Html = None,
     plot: options.Plot = None,
     chart: options.Chart = None,
+    curves: CurvesOption = None,
+    label: LabelOption = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     quiet: QuietOption = False,
@@ -103,6 +114,10 @@ def compare(
     if result is None:
         return
     _write_report(result, html, plot, chart)
+    if curves is not None:
+        from rnnctl.reports.curves import save_curves
+
+        console.note(f"curves in {curves}: {', '.join(save_curves(result, curves))}")
     console.emit(result, format, output)
     for what_is_missing in advice(result):
         console.hint(what_is_missing)
@@ -115,7 +130,12 @@ def _result(given: dict[str, Any]) -> Comparison | None:
     runs = _runs(given["what"] or [])
     if runs is not None:
         _refuse_training(given)
-        return _compare_runs(runs, given["measure"])
+        return _compare_runs(runs, given["measure"], given["label"])
+    if given["label"]:
+        raise UsageError(
+            "--label names runs, and here cells are trained",
+            hint="leave it out; it names the rows of `rnnctl compare RUN…`",
+        )
     from rnnctl.compare.plan import members
 
     settings = options.read_settings(given)
@@ -165,7 +185,7 @@ def _runs(what: list[str]) -> list[Path] | None:
     return folders
 
 
-def _compare_runs(folders: list[Path], measure: bool) -> Comparison:
+def _compare_runs(folders: list[Path], measure: bool, label: list[str] | None) -> Comparison:
     from rnnctl.compare import collect, experiment, resolve
 
     paths = [
@@ -173,17 +193,19 @@ def _compare_runs(folders: list[Path], measure: bool) -> Comparison:
         for path in collect.find_members(folders)
         if not path.name.startswith(("tune-", "trial-"))
     ]
+    found = labels(label, paths)
+    named = {str(path): found[path.resolve()] for path in paths if path.resolve() in found}
     if measure:
         for what in experiment.measure(paths, options.cores()):
             console.note(what)
     plan = experiment.plan_of(folders[0]) if len(folders) == 1 else None
     if plan is None:
-        return experiment.compare_runs(paths)
+        return experiment.compare_runs(paths, labels=named)
     match, rates = resolve.held_equal(plan, folders[0]), resolve.rates_of(plan, folders[0])
     any_size = plan.match == "steps"
     commands = experiment.commands_of(plan, folders[0])
     return experiment.compare_runs(
-        paths, match=match, any_size=any_size, rates=rates, commands=commands
+        paths, match=match, any_size=any_size, rates=rates, commands=commands, labels=named
     )
 
 

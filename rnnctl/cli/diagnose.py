@@ -17,18 +17,21 @@ from rnnctl.cli import console, inputs, kept
 from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
     OUTPUT,
+    CurvesOption,
     FormatOption,
+    LabelOption,
     OutputOption,
     QuietOption,
     SeedOption,
     ThreadsOption,
+    labels,
 )
 from rnnctl.errors import UsageError, word
 from rnnctl.wording import diagnostic
 
 if TYPE_CHECKING:
     from rnnctl.diagnostics.settings import Arm
-    from rnnctl.results.diagnostics import DiagnosticsResult
+    from rnnctl.results.diagnostics import DiagnosticsResult, SnapshotCourse, SnapshotsResult
     from rnnctl.results.pictures import Pictures
     from rnnctl.runs import Run
     from rnnctl.tasks.loading import Loaded
@@ -63,7 +66,7 @@ NamesArgument = Annotated[
         metavar="[NAME]...",
         help="use, first_last, effect, hold, reach, gates, position; all that suit the run by "
         "default. "
-        "With --show: more runs.",
+        "With --show and --snapshots: more runs.",
         show_default=False,
         autocompletion=_measurements,
     ),
@@ -168,6 +171,15 @@ PlotOption = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+SnapshotsOption = Annotated[
+    bool,
+    typer.Option(
+        "--snapshots",
+        help="Measure each snapshot that `train --snapshots` kept: when memory arises. More runs "
+        "may be named, which are shown side by side.",
+        rich_help_panel=WHAT,
+    ),
+]
 VerboseOption = Annotated[
     bool,
     typer.Option(
@@ -192,10 +204,16 @@ def _without_scorer(values: Mapping[str, object]) -> bool:
         "leave it out, or add --scorer CMD",
     ),
     Idle(
-        ("items", "show", "label_field", "threads"),
+        ("items", "show", "label_field", "label", "threads"),
         lambda values: bool(values["scorer"]),
         "has no effect with --scorer, which says how likely text is and nothing else",
         "leave it out, or measure a run",
+    ),
+    Idle(
+        ("items", "beyond", "show", "scorer", "html", "verbose"),
+        lambda values: bool(values["snapshots"]),
+        "has no effect with --snapshots",
+        "leave out one of the two",
     ),
 )
 def diagnose(
@@ -212,8 +230,11 @@ def diagnose(
     scorer: ScorerOption = None,
     scorer_timeout: ScorerTimeoutOption = TIMEOUT_S,
     documents: DocumentsOption = None,
+    snapshots: SnapshotsOption = False,
     html: HtmlOption = None,
     plot: PlotOption = None,
+    curves: CurvesOption = None,
+    label: LabelOption = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     seed: SeedOption = 0,
@@ -230,6 +251,9 @@ def diagnose(
     (what the gates suggest), POSITION (classifiers: whether a sentence counts the same wherever it
     stands). `--verbose` prints all numbers, curves and warnings. A diagnosis of the run's own
     held-out text is kept in the run, for `rnnctl compare`.
+
+    With --snapshots the snapshots of one run, or of several, are measured: loss, horizon,
+    FIRST→LAST, HOLD and REACH against the tokens of the training.
 
     With --scorer any program is measured that says how likely a text is: `rnnctl diagnose --scorer
     "python ngram.py" --text FILE`.
@@ -257,11 +281,26 @@ def diagnose(
         result = _of_scorer(how, asked, preset, seed, ways)
         console.emit(result, format, output, blocks=None if verbose else brief)
         _draw(plot, result)
+        _write_curves(curves, result)
         if html is not None:
             _write_page(html, result, None)
         return
+    if snapshots:
+        how_far = _Snapshots(text, columns, preset, seed, label)
+        found = _of_snapshots([str(run), *(names or ())], how_far)
+        console.emit(found, format, output)
+        _draw(plot, found)
+        _write_curves(curves, found)
+        return
+    called = labels(label, [run]).get(run.resolve())
     if show is not None:
-        measuring = {"--text": text, "--items": items, "--beyond": beyond, "--plot": plot}
+        measuring: dict[str, object] = {
+            "--text": text,
+            "--items": items,
+            "--beyond": beyond,
+            "--plot": plot,
+        }
+        measuring |= {"--curves": curves, "--label": label}
         changed = {"--preset": preset != "quick", "--seed": seed != 0, "--verbose": verbose}
         _check_show({**measuring, **changed})
         _show([run, *(Path(name) for name in names or ())], show, html, format, output)
@@ -286,15 +325,131 @@ def diagnose(
         arms=("foreign", "zero", *(way.value for way in beyond or ())),
         tell=lambda name: console.note(f"measuring {diagnostic(name)} …"),
     )
+    shown = _called(result, called)
     try:
-        console.emit(result, format, output, blocks=None if verbose else brief)
+        console.emit(shown, format, output, blocks=None if verbose else brief)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         _keep(loaded.run, result, why_not)
-    _draw(plot, result)
+    _draw(plot, shown)
+    _write_curves(curves, shown)
     if html is not None:
         from rnnctl.diagnostics.pictures import pictures
 
-        _write_page(html, result, pictures([loaded], given))
+        _write_page(html, shown, pictures([loaded], given))
+
+
+def _called(result: DiagnosticsResult, name: str | None) -> DiagnosticsResult:
+    """The result with the run under the name that it was given."""
+    if name is None:
+        return result
+    return result.model_copy(update={"model": result.model.model_copy(update={"id": name})})
+
+
+# `rnnctl diagnose RUN… --snapshots`: when memory arises.
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshots:
+    """How the snapshots of runs are measured, and what the runs are called."""
+
+    text: str | None
+    columns: Mapping[str, str]
+    preset: str
+    seed: int
+    label: Sequence[str] | None
+
+
+def _of_snapshots(named: Sequence[str], how: _Snapshots) -> SnapshotsResult:
+    """Measure the snapshots of every run; what a run keeps of them is not measured again."""
+    known = catalog.names("diagnostic")
+    measurements = [n for n in named[1:] if n.lower().replace("-", "_") in known]
+    runs = [Path(name) for name in named if name not in measurements]
+    given = labels(how.label, runs)
+    from rnnctl.diagnostics import snapshots as work
+
+    if how.text == "-":
+        raise UsageError(
+            "--snapshots reads its text for each of them, which standard input cannot give twice",
+            hint="write it to a file first",
+        )
+    for path in runs:
+        work.check_snapshots(path)
+    courses, last = [], None
+    for path in runs:
+        made, last = _course(path, tuple(name.lower() for name in measurements), how)
+        name = given.get(path.resolve()) or _short(path, runs)
+        courses.append(made.model_copy(update={"label": name}))
+    assert last is not None
+    return work.gather(courses, last, preset=how.preset, seed=how.seed)
+
+
+def _short(path: Path, runs: Sequence[Path]) -> str:
+    """The last part of a path where that tells the runs apart, else all of it."""
+    names = [run.resolve().name for run in runs]
+    name = path.resolve().name
+    return name if names.count(name) == 1 else str(path)
+
+
+def _course(path: Path, names: tuple[str, ...], how: _Snapshots) -> tuple[SnapshotCourse, Loaded]:
+    """One run's snapshots, with what is kept of them; kept again after each."""
+    from rnnctl.diagnostics import snapshots as work
+    from rnnctl.diagnostics.text import read_text
+    from rnnctl.results.diagnostics import SnapshotCourse
+    from rnnctl.runs import Run
+
+    run = Run.open(path)
+    before = None if how.text else _kept_course(run, names, how)
+    course = SnapshotCourse(
+        run=str(path),
+        label=path.resolve().name,
+        cell=run.config.model.cell,
+        init=run.config.model.init,
+        distance_unit=before.distance_unit if before else "words",
+        text=before.text if before else "",
+        measured=names,
+        points=(),
+    )
+    steps = work.course(
+        path,
+        names,
+        preset=how.preset,
+        seed=how.seed,
+        text=lambda loaded: read_text(loaded, how.text, None, how.columns) if how.text else None,
+        known={point.digest: point for point in before.points} if before else {},
+        tell=console.note,
+    )
+    model = None
+    for point, model, result in steps:
+        more: dict[str, object] = {"points": (*course.points, point)}
+        if result is not None:
+            more |= {"distance_unit": result.data.distance_unit, "text": result.data.sha256}
+        course = course.model_copy(update=more)
+        if result is not None and how.text is None:
+            found = work.gather([course], model, preset=how.preset, seed=how.seed)
+            kept.keep(run, "snapshots", found)
+    assert model is not None
+    return course, model
+
+
+def _kept_course(run: Run, names: tuple[str, ...], how: _Snapshots) -> SnapshotCourse | None:
+    """What the run keeps of its snapshots, if it was measured in the same way."""
+    from rnnctl import __version__
+    from rnnctl.results.diagnostics import SnapshotsResult
+
+    found = run.present_result("snapshots")
+    if found is None:
+        return None
+    result = SnapshotsResult.model_validate_json(json.dumps(found))
+    (course,) = result.courses
+    alike = (result.preset, result.seed, result.environment.rnnctl, course.measured)
+    return course if alike == (how.preset, how.seed, __version__, names) else None
+
+
+def _write_curves(place: Path | None, result: DiagnosticsResult | SnapshotsResult) -> None:
+    if place is not None:
+        from rnnctl.reports.curves import save_curves
+
+        console.note(f"curves in {place}: {', '.join(save_curves(result, place))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +490,7 @@ def _of_scorer(
     return result
 
 
-def _draw(plot: Path | None, result: DiagnosticsResult) -> None:
+def _draw(plot: Path | None, result: DiagnosticsResult | SnapshotsResult) -> None:
     if plot is not None:
         from rnnctl.reports.charts import save_plot
 

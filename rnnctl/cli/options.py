@@ -13,7 +13,7 @@ import inspect
 import keyword
 import os
 import re
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
@@ -87,6 +87,26 @@ QuietOption = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+CurvesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--curves",
+        metavar="PLACE",
+        help="Also write every curve as rows: one table where PLACE ends in .csv, .tsv or "
+        ".parquet, else a folder with a .csv for each.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+LabelOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="RUN=NAME",
+        help="What a run is called in tables, pictures and curves. Once for each run.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
+]
 SeedOption = Annotated[
     int,
     typer.Option(
@@ -117,6 +137,30 @@ RunArgument = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="The folder of a trained run.", show_default=False),
 ]
+
+
+def labels(given: Sequence[str] | None, runs: Iterable[Path]) -> dict[Path, str]:
+    """Names of runs from ``RUN=NAME``, by the runs' resolved paths.
+
+    UsageError for another form, a run that is not among `runs`, or a name that is given twice.
+    """
+    known = {run.resolve() for run in runs}
+    found: dict[Path, str] = {}
+    for one in given or ():
+        run, _, name = one.rpartition("=")
+        if not run or not name.strip():
+            raise UsageError(
+                f"--label {one}: not a run and its name", hint="for example: --label runs/a=LSTM"
+            )
+        path = Path(run).resolve()
+        if path not in known:
+            raise UsageError(
+                f"--label {one}: {run} is not among the runs", hint="name it as in the call"
+            )
+        if name in found.values():
+            raise UsageError(f"--label {one}: there is another {name!r}", hint="use other names")
+        found[path] = name
+    return found
 
 
 # -- options made from settings -------------------------------------------------------------------

@@ -296,10 +296,12 @@ def compare_runs(
     any_size: bool = False,
     rates: str = "",
     commands: Commands | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Comparison:
     """The comparison of finished runs, without torch. RunError where they cannot be compared.
 
-    `any_size`: cells of different sizes are to be compared as they are.
+    `any_size`: cells of different sizes are to be compared as they are. `labels`: names of rows, by
+    the path of any of a row's runs.
     """
     found, unread = collect.read_all(paths)
     if not found and unread:
@@ -308,7 +310,8 @@ def compare_runs(
     kept = kept_baselines(paths)
     return report.compare(
         found, every, baselines=kept.rows, noted=kept.warnings, match=match, any_size=any_size,
-        rates=rates, commands=commands or commands_for_runs([Path(one.path) for one in found]),
+        rates=rates, labels=labels,
+        commands=commands or commands_for_runs([Path(one.path) for one in found]),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rnnctl import catalog
 from rnnctl.config import RunConfig, Settings, option_of
+from rnnctl.errors import UsageError
 from rnnctl.results.base import Warning_
 from rnnctl.results.comparison import DiagnosedOn, Member
 
@@ -43,10 +44,15 @@ def _text(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
-def group(members: Sequence[Member], warnings: list[Warning_]) -> Groups:
+def group(
+    members: Sequence[Member],
+    warnings: list[Warning_],
+    labels: Mapping[str, str] | None = None,
+) -> Groups:
     """Members that differ in nothing but their seed, under names that tell the groups apart.
 
-    A seed that comes twice is left out with a warning.
+    A seed that comes twice is left out with a warning. `labels`: names of groups that somebody
+    chose, by the path of any member. UsageError where one group has two, or two groups one.
     """
     found: dict[tuple[object, ...], list[Member]] = {}
     for member in sorted(members, key=_order):
@@ -59,11 +65,31 @@ def group(members: Sequence[Member], warnings: list[Warning_]) -> Groups:
     by_name: dict[str, list[list[Member]]] = {}
     for alike in found.values():
         by_name.setdefault(_name(alike[0]), []).append(alike)
-    return {
+    usual = {
         name: alike
         for plain, groups in by_name.items()
         for name, alike in zip(_full_names(plain, groups), groups, strict=True)
     }
+    return {_chosen(name, alike, labels, usual): alike for name, alike in usual.items()}
+
+
+def _chosen(
+    name: str, alike: Sequence[Member], labels: Mapping[str, str] | None, usual: Groups
+) -> str:
+    """The name that somebody chose for a group, or its usual one."""
+    given = labels or {}
+    found = list(dict.fromkeys(given[one.path] for one in alike if one.path in given))
+    if not found:
+        return name
+    groups = [n for n, some in usual.items() if any(given.get(m.path) == found[0] for m in some)]
+    others = set(usual) - set(groups)
+    if len(found) > 1 or len(groups) > 1 or found[0] in others:
+        raise UsageError(
+            f"--label: {', '.join(found)} for {name!r}",
+            hint="runs that differ in nothing but their seed are one row: give each row one name "
+            "of its own",
+        )
+    return found[0]
 
 
 def _order(member: Member) -> tuple[object, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rnnctl import machine
 from rnnctl.compare.collect import check_comparable, quality_of
@@ -36,18 +36,20 @@ def compare(
     any_size: bool = False,
     rates: str = "",
     commands: Commands | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Everything that can be said of these members. RunError where they cannot be compared.
 
     Runs on bench tasks (``task:…``) stand beside the others, compared at the same lag; if there are
     only such runs, they are the text. Cells must have been trained alike, but with `any_size`.
-    `commands` are the command lines that verdicts name as those that would test a claim.
+    `commands` are the command lines that verdicts name as those that would test a claim. `labels`:
+    names of rows, by the path of any of a row's runs.
     """
     text, bench = _parts(members)
     check_comparable(text)
     warnings: list[Warning_] = [*noted, *diagnosed_apart(text)]
-    groups = group(text, warnings)
-    bench_groups = _bench_groups([m for m in (*text, *bench) if m.bench])
+    groups = group(text, warnings, labels)
+    bench_groups = _bench_groups([m for m in (*text, *bench) if m.bench], labels)
     rows, recall = (*rows_of(groups), *baselines), bench_rows(bench_groups)
     alike = _Alike(groups, bench_groups, any_size)
     pairs = alike.pairs(rows, recall, text[0].corpus)
@@ -164,14 +166,14 @@ class _Alike:
         return self._bench[row.name, row.task, row.lag]
 
 
-def _bench_groups(members: Sequence[Member]) -> BenchGroups:
+def _bench_groups(members: Sequence[Member], labels: Mapping[str, str] | None) -> BenchGroups:
     by_task: dict[tuple[int, str], list[Member]] = {}
     for member in members:
         by_task.setdefault((member.lag or 0, member.bench or ""), []).append(member)
     return {
         (name, task, alike[0].lag): alike
         for (_, task), of_task in sorted(by_task.items())
-        for name, alike in group(of_task, []).items()
+        for name, alike in group(of_task, [], labels).items()
     }
 
 

@@ -40,17 +40,19 @@ def diagnose(
     seed: int = 0,
     items: Path | None = None,
     arms: Sequence[Arm] = ("foreign", "zero"),
+    reference: bool = True,
     tell: Tell = lambda name: None,
 ) -> DiagnosticsResult:
     """Measure what a run's model remembers, on `text` or on the held-out text that the run keeps.
 
     `names`: which measurements (all that suit the task by default); `items`: a file of evidence
-    sentences; `tell` hears the name of each measurement before it starts. Raises DataError where
-    there is no text at all, UsageError for an unknown name; whatever else cannot be measured has a
-    status and a sentence in the result.
+    sentences; `reference`: hold USE against an n-gram model as well; `tell` hears the name of each
+    measurement before it starts. Raises DataError where there is no text at all, UsageError for an
+    unknown name; whatever else cannot be measured has a status and a sentence in the result.
     """
     chosen = _chosen(names, loaded)
     settings = replace(PRESETS[preset], seed=seed, arms=tuple(arms))
+    settings = replace(settings, reference=settings.reference and reference)
     return _measure(loaded, text or heldout(loaded), chosen, settings, preset, items, tell)
 
 

@@ -25,8 +25,9 @@ from rnnctl.reports.chart_data import (
     charts,
     diagnosis_charts,
 )
+from rnnctl.reports.snapshots import snapshot_charts
 from rnnctl.results.comparison import Comparison
-from rnnctl.results.diagnostics import DiagnosticsResult
+from rnnctl.results.diagnostics import DiagnosticsResult, SnapshotsResult
 from rnnctl.wording import either
 
 if TYPE_CHECKING:
@@ -322,7 +323,7 @@ def check_ending(path: Path) -> None:
 
 
 def save_plot(
-    result: Comparison | DiagnosticsResult, path: Path, chart: str | None = None
+    result: Comparison | DiagnosticsResult | SnapshotsResult, path: Path, chart: str | None = None
 ) -> list[str]:
     """Draw the charts, or the `chart` of that name alone, below each other in one file.
 
@@ -331,7 +332,12 @@ def save_plot(
     when nothing can be written.
     """
     check_ending(path)
-    made = charts(result) if isinstance(result, Comparison) else diagnosis_charts(result)
+    if isinstance(result, Comparison):
+        made = charts(result)
+    elif isinstance(result, SnapshotsResult):
+        made = snapshot_charts(result)
+    else:
+        made = diagnosis_charts(result)
     available = {data.name: data for data in made}
     if not available or (chart is not None and chart not in available):
         known = ", ".join(available) or "none"

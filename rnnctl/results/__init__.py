@@ -12,6 +12,7 @@ KEPT = {
     "train": "training:TrainResult",
     "evaluate": "inference:EvaluateResult",
     "diagnose": "diagnostics:DiagnosticsResult",
+    "snapshots": "diagnostics:SnapshotsResult",
     "speed": "comparison:SpeedResult",
     "exchange": "comparison:ExchangeResult",
     "baselines": "comparison:BaselinesResult",

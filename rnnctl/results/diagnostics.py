@@ -321,6 +321,45 @@ class DiagnosticsResult(Result):
         return {name: found for name, found in own.items() if found is not None} | self.others
 
 
+# The record of ``rnnctl diagnose RUN… --snapshots``, schema ``rnnctl.snapshots/1``.
+
+
+class SnapshotPoint(Record):
+    """What a run remembered after so many tokens of its training.
+
+    `numbers`: `loss` (nats per token of the measured text), `horizon` (words), `first_last` (per
+    cent of perplexity), `hold_bits` (bits that can be read at once), `hold` (words until half of
+    them are left), `reach` (tokens back with 1 % of the gradient), `retention` (classifiers: what
+    evidence at the start of a text still counts).
+    """
+
+    tokens: int = Field(description="trained on by then, repeated readings counted")
+    step: int
+    digest: str = Field(description="stands for the weights")
+    numbers: dict[str, Estimate] = Field(default_factory=dict)
+
+
+class SnapshotCourse(Record):
+    """The snapshots of one run, from the initial weights on."""
+
+    run: str
+    label: str = Field(description="what the run is called in tables and pictures")
+    cell: str
+    init: str
+    distance_unit: str
+    text: str = Field(description="sha256 of the measured text")
+    measured: tuple[str, ...] = Field((), description="measurements; () for the usual ones")
+    points: tuple[SnapshotPoint, ...]
+
+
+class SnapshotsResult(Result):
+    """When memory arose in one run, or in several."""
+
+    schema_id: Literal["rnnctl.snapshots/1"] = "rnnctl.snapshots/1"
+    preset: str
+    courses: tuple[SnapshotCourse, ...]
+
+
 # The record of ``rnnctl selftest``, schema ``rnnctl.selftest/1``.
 
 

@@ -1,0 +1,117 @@
+"""Every curve of a result as rows, for R, pandas or a spreadsheet.
+
+A row is a point of a curve: `model` (the row of a report), `curve` (``use.foreign``), x and y with
+their units, the 95 % interval `lo` to `hi`, and `n`, what the interval rests on.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from rnnctl import storage
+from rnnctl.errors import UsageError
+from rnnctl.reports.snapshots import SHOWN
+from rnnctl.results.base import Curve
+from rnnctl.results.comparison import Comparison
+from rnnctl.results.diagnostics import DiagnosticsResult, ReachRecord, SnapshotsResult
+
+ENDINGS = {".csv", ".tsv", ".parquet"}
+COLUMNS = ("model", "curve", "x", "x_unit", "y", "y_unit", "lo", "hi", "n")
+Measured = DiagnosticsResult | Comparison | SnapshotsResult
+Row = dict[str, Any]
+
+
+def save_curves(result: Measured, place: Path) -> list[str]:
+    """Write every curve: into one table where `place` ends in .csv, .tsv or .parquet, else into a
+    folder, one ``CURVE.csv`` each. Returns the names of the curves.
+
+    Raises UsageError for a result without curves, StorageError.
+    """
+    rows = list(curve_rows(result))
+    names = list(dict.fromkeys(row["curve"] for row in rows))
+    if not rows:
+        raise UsageError(
+            f"--curves {place}: nothing was measured that is a curve",
+            hint="measure use, effect, hold or reach",
+        )
+    if place.suffix in ENDINGS:
+        storage.write_atomic(place, _as(place.suffix, rows))
+        return names
+    with storage.storing(place):
+        place.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        own = [row for row in rows if row["curve"] == name]
+        storage.write_atomic(place / f"{name}.csv", _as(".csv", own))
+    return names
+
+
+def curve_rows(result: Measured) -> Iterator[Row]:
+    """The points of every curve of a result, in the order of `COLUMNS`."""
+    if isinstance(result, SnapshotsResult):
+        yield from _of_snapshots(result)
+        return
+    for model, name, curve in _curves(result):
+        nothing = repeat(None)
+        columns = (curve.x, curve.y, curve.lo or nothing, curve.hi or nothing, curve.n or nothing)
+        for x, y, lo, hi, n in zip(*columns, strict=False):
+            units = {"x_unit": curve.x_unit, "y_unit": curve.y_unit}
+            found = {"x": x, "y": y, "lo": lo, "hi": hi, "n": n, **units}
+            yield {"model": model, "curve": name, **{c: found[c] for c in COLUMNS[2:]}}
+
+
+def _curves(result: DiagnosticsResult | Comparison) -> Iterator[tuple[str, str, Curve]]:
+    if isinstance(result, Comparison):
+        for row in result.rows:
+            yield from ((row.name, name, curve) for name, curve in row.curves.items())
+        return
+    for name, record in result.records().items():
+        found = dict(record.curves)
+        if isinstance(record, ReachRecord):
+            for block, values in record.blocks.items():
+                found |= {block: values.geo, f"{block}.rms": values.rms}
+                found |= {f"{block}.{band}": curve for band, curve in values.bands.items()}
+        yield from ((result.model.id, f"{name}.{key}", curve) for key, curve in found.items())
+
+
+def _of_snapshots(result: SnapshotsResult) -> Iterator[Row]:
+    """Each number against the tokens of the training."""
+    for name in SHOWN:
+        for course in result.courses:
+            for point in course.points:
+                value = point.numbers.get(name)
+                if value is None:
+                    continue
+                lo, hi = value.ci95
+                yield {
+                    "model": course.label,
+                    "curve": name,
+                    "x": point.tokens,
+                    "x_unit": "tokens trained on",
+                    "y": value.estimate,
+                    "y_unit": value.unit,
+                    "lo": lo,
+                    "hi": hi,
+                    "n": value.n,
+                }
+
+
+def _as(suffix: str, rows: Sequence[Row]) -> bytes:
+    if suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        sink = io.BytesIO()
+        columns = {name: [row[name] for row in rows] for name in COLUMNS}
+        columns["x"] = [float(x) for x in columns["x"]]
+        pyarrow.parquet.write_table(pyarrow.table(columns), sink)
+        return sink.getvalue()
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows([row[name] for name in COLUMNS] for row in rows)
+    return text.getvalue().encode()

@@ -1,0 +1,184 @@
+"""When memory arose, on paper: a table for each run, bars over the tokens, and charts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rnnctl.reports import numbers
+from rnnctl.reports.blocks import Block, Chart, Heading, Paragraph, Table, table
+from rnnctl.reports.cells import display_name
+from rnnctl.reports.chart_data import Axis, ChartData, Datum
+from rnnctl.results.base import Estimate, Result
+from rnnctl.results.diagnostics import SnapshotCourse, SnapshotPoint, SnapshotsResult
+
+SMALLEST = 0.1  # what a distance of nothing is drawn as, on a logarithmic axis
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A number: its column, its title in charts, and how it is drawn ({unit}: of distance)."""
+
+    column: str
+    title: str
+    axis: str
+    log: bool = False
+    decimals: int | None = None
+
+
+SHOWN = {
+    "loss": _Shown("nats/token", "Loss while training", "nats per token", decimals=3),
+    "horizon": _Shown("horizon", "Memory horizon while training", "{unit}", log=True),
+    "first_last": _Shown("FIRST→LAST", "FIRST→LAST while training", "% of perplexity", decimals=1),
+    "hold_bits": _Shown("HOLD bits", "HOLD while training: bits at once", "bits", decimals=2),
+    "hold": _Shown("HOLD half", "HOLD while training: until half of it is left", "{unit}"),
+    "reach": _Shown(
+        "REACH 1 %", "REACH while training: 1 % of the gradient", "tokens back", log=True
+    ),
+    "retention": _Shown("at start", "What early evidence counts, while training", "ratio"),
+}
+LEGEND = {
+    "horizon": "horizon: {unit} that the prediction needs",
+    "first_last": "FIRST→LAST: % that the last sentence's perplexity rises by where the first is "
+    "another's",
+    "hold_bits": "HOLD bits: of a planted word, that can be read from the state at once",
+    "hold": "HOLD half: {unit} until half of them are left",
+    "reach": "REACH 1 %: tokens back to 1 % of the gradient",
+    "retention": "at start: what evidence at the start of a text counts, of that at the end",
+}
+
+
+def blocks(result: Result) -> list[Block]:
+    """The report of one run's snapshots, or of several runs side by side."""
+    assert isinstance(result, SnapshotsResult)
+    return list(_blocks(result))
+
+
+def _blocks(result: SnapshotsResult) -> Iterator[Block]:
+    if len(result.courses) == 1:
+        yield Heading(f"When {result.courses[0].label} began to remember", 1)
+    else:
+        yield Heading("When each run began to remember", 1)
+    names = [n for n in SHOWN if any(n in p.numbers for c in result.courses for p in c.points)]
+    for course in result.courses:
+        if len(result.courses) > 1:
+            yield Heading(f"{course.label} ({display_name(course.cell)})")
+        yield _table(course, names)
+    drawn = tuple(_bars(result.courses, names))
+    if drawn:
+        yield Heading("On the way, from the initial weights to the last")
+        yield Chart(drawn, "a bar for each snapshot; ▁ the least of all runs, █ the most")
+    units = " or ".join(dict.fromkeys(course.distance_unit for course in result.courses))
+    said = [LEGEND[name].format(unit=units) for name in names if name in LEGEND]
+    yield Paragraph("; ".join([*said, "0 tokens: the initial weights"]), "note")
+    yield Paragraph(f"preset {result.preset}, seed {result.seed}; intervals: --format json", "note")
+
+
+def _table(course: SnapshotCourse, names: Sequence[str]) -> Table:
+    columns = ("tokens", *(SHOWN[name].column for name in names))
+    rows = [
+        (f"{point.tokens:,}", *(_cell(name, point.numbers.get(name)) for name in names))
+        for point in course.points
+    ]
+    return table(columns, rows, align="r")
+
+
+def _cell(name: str, value: Estimate | None) -> str:
+    if value is None:
+        return numbers.NOTHING
+    decimals = SHOWN[name].decimals
+    if decimals is not None and value.estimate is not None:
+        return numbers.fixed(value.estimate, decimals)
+    if value.estimate is None and value.status != "censored":
+        return numbers.NOTHING
+    bare = value.model_copy(update={"ci95": (None, None)})
+    return numbers.estimate(bare)
+
+
+def _bars(courses: Sequence[SnapshotCourse], names: Sequence[str]) -> Iterator[str]:
+    """A line of bars for each number and run, all runs on one scale."""
+    width = max(len(course.label) for course in courses) if len(courses) > 1 else 0
+    for name in names:
+        seen = [_value(point, name) for course in courses for point in course.points]
+        known = [value for value in seen if value is not None]
+        if len(set(known)) < 2:
+            continue
+        low, high = min(known), max(known)
+        for course in courses:
+            values = [_value(point, name) for point in course.points]
+            bars = numbers.sparkline(values, low=low, high=high)
+            ends = [value for value in values if value is not None]
+            said = f"{numbers.number(ends[0])} → {numbers.number(ends[-1])}" if ends else ""
+            label = f"{course.label:<{width}}  " if width else ""
+            yield f"{SHOWN[name].column:<11}{label}{bars}  {said}"
+
+
+def _value(point: SnapshotPoint, name: str) -> float | None:
+    """A number; of one that lies beyond what was measured, where that ends."""
+    found = point.numbers.get(name)
+    if found is None:
+        return None
+    return found.estimate if found.estimate is not None else found.censored_at
+
+
+def snapshot_charts(result: SnapshotsResult) -> list[ChartData]:
+    """A chart for each number against the tokens of the training, a line for each run.
+
+    The axis is logarithmic; the initial weights are drawn at half of the first snapshot after them.
+    """
+    made = []
+    styles = dict(_styles(result.courses))
+    firsts = [p.tokens for course in result.courses for p in course.points if p.tokens]
+    start = min(firsts, default=2) / 2
+    for name, shown in SHOWN.items():
+        values = [
+            datum
+            for course in result.courses
+            for point in course.points
+            if (datum := _datum(course, point, name, start)) is not None
+        ]
+        if len(values) < 2:
+            continue
+        unit = result.courses[0].distance_unit
+        rows = tuple(dict.fromkeys(str(value["row"]) for value in values))
+        caption = "The initial weights are drawn at the left edge; band: 95 % interval."
+        x, y = Axis("tokens trained on", log=True), Axis(shown.axis.format(unit=unit), shown.log)
+        text = _chart_table(result.courses, name)
+        made.append(
+            ChartData(name, "line", shown.title, caption, x, y, rows, tuple(values), text, styles)
+        )
+    return made
+
+
+def _styles(courses: Sequence[SnapshotCourse]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Cell and initial weights of each row, which give its look; of runs of one cell, other looks
+    for the second and the third."""
+    seen: dict[str, int] = {}
+    for course in courses:
+        number = seen[course.cell] = seen.get(course.cell, -1) + 1
+        others = [init for init in ("good", "torch", "chrono") if init != course.init]
+        looks = (course.init, *others)
+        yield course.label, (course.cell, looks[number % len(looks)])
+
+
+def _datum(course: SnapshotCourse, point: SnapshotPoint, name: str, start: float) -> Datum | None:
+    y = _value(point, name)
+    if y is None:
+        return None
+    least = SMALLEST if SHOWN[name].log else -math.inf
+    lo, hi = point.numbers[name].ci95
+    datum: Datum = {"row": course.label, "x": point.tokens or start, "y": max(y, least), "mark": 1}
+    if lo is not None and hi is not None:
+        low, high = max(lo, least), max(hi, least)
+        datum |= {"lo": low, "hi": high, "low": low, "high": high}
+    return datum
+
+
+def _chart_table(courses: Sequence[SnapshotCourse], name: str) -> Table:
+    rows = [
+        (course.label, f"{point.tokens:,}", _cell(name, point.numbers.get(name)))
+        for course in courses
+        for point in course.points
+    ]
+    return table(("", "tokens", SHOWN[name].column), rows, align="lrr")

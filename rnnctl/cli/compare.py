@@ -122,7 +122,9 @@ def compare(
     for what_is_missing in advice(result):
         console.hint(what_is_missing)
     if html is None and plot is None:
-        console.hint("`--html report.html` adds charts; the runs need not be trained again")
+        console.hint(
+            "`--html report.html` adds charts and a text word by word; nothing is trained again"
+        )
 
 
 def _result(given: dict[str, Any]) -> Comparison | None:

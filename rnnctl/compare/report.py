@@ -182,8 +182,8 @@ MOST_PICTURED = 4
 
 
 def pictured(result: Comparison) -> list[str]:
-    """The runs whose pictures stand for the comparison: a language model of each cell and its
-    initial weights, at most four, every cell before a cell's second one.
+    """The runs whose pictures stand for the comparison: one of each cell and its initial weights,
+    at most four, every cell before a cell's second one. None of a bench task.
 
     Of several seeds it is the one whose memory horizon is nearest to the row's.
     """
@@ -191,7 +191,7 @@ def pictured(result: Comparison) -> list[str]:
     trained = [row for row in result.rows if row.kind == "trained"]
     of_row = {(row.cell, row.init): row.numbers.get("horizon") for row in trained}
     for member in result.members:
-        if member.task != "lm" or member.bench is not None or member.untrained:
+        if member.task != result.task or member.bench is not None or member.untrained:
             continue
         key = (member.cell, member.init)
         best = chosen.get(key)

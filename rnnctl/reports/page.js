@@ -80,7 +80,7 @@ const WAYS = {
     strength: (nats) => Math.min(1, Math.abs(nats) / Math.log(STRONGEST)),
     shade: (nats) => (nats >= 0 ? "helped" : "hindered"),
     legend: [["helped", "×2", "with this word the chosen one (or the answer) is twice as likely as without it"],
-      ["hindered", "÷2", "half as likely (underlined)"]],
+      ["hindered", "÷2", "half as likely (underlined); no number: less than 5 % more or less likely"]],
     spoken: (nats) => (Math.exp(Math.abs(nats)) < FAINTEST ? "makes no difference" :
       `makes it ${Math.exp(Math.abs(nats)).toFixed(1)} times ${nats > 0 ? "likelier" : "less likely"}`),
   },
@@ -262,6 +262,16 @@ function draw(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Call `draw` whenever the box has another width: its height follows from what is drawn. */
+function onWidth(box, draw) {
+  let width = 0;
+  new ResizeObserver(() => {
+    if (box.clientWidth === width) return;
+    width = box.clientWidth;
+    draw();
+  }).observe(box);
+}
+
 /** A row of buttons of which one is pressed; `chosen` hears its place. */
 function choice(box, labels, chosen) {
   const buttons = labels.map((label, k) => {
@@ -307,7 +317,7 @@ class Units {
     this.trace.addEventListener("keydown", (event) => this.key(event, false));
     this.drag();
     document.addEventListener("word", (event) => this.toWord(event.detail));
-    new ResizeObserver(() => this.draw()).observe(box);
+    onWidth(box, () => this.draw());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
     const best = Math.max(0, this.runs.findIndex((run) => run.arrays.length > 1));
     choice(this.find("run"), this.runs.map((run) =>
@@ -554,6 +564,13 @@ class Units {
         picture.append(draw("text", {class: "role", x: LABELS - 4, y, "text-anchor": "end", text: sign + most.toFixed(1)}));
       }
       picture.append(draw("line", {class: "axis", x1: LABELS, x2: end, y1: middle, y2: middle}));
+      const [, , , , side, limit] = this.run.units.list[this.unit];
+      const high = middle - (STATE / 2 - 6) * side * limit / most;
+      if (array.name === this.run.units.state && high > top && high < top + STATE) {
+        picture.append(draw("line", {class: "limit", x1: LABELS, x2: end, y1: high, y2: high}),
+          draw("text", {class: "role", x: end - 2, y: high - 3, "text-anchor": "end",
+            text: side > 0 ? "high above this line" : "high below this line"}));
+      }
       const points = this.columns.map(({t, left, width}) =>
         [left + width / 2, middle - (STATE / 2 - 6) * this.value(array.name, this.unit, t) / most]);
       picture.append(draw("polyline", {class: `state ${array.name}`, points: points.join(" ")}));
@@ -593,6 +610,14 @@ class Units {
       parts.push("It has no gates: whatever it held is replaced at every token.");
       const old = before ? `, where it was ${plain(at("h", this.token - 1))} before` : "";
       equation.textContent = `h = tanh(W x + U h₋₁ + b) = ${plain(at("h"))}${old}`;
+    }
+    const gate = this.run.arrays.find(({name}) => name === "forget" || name === "keep");
+    if (gate) {
+      let sum = 0;
+      for (let unit = 0; unit < this.count; unit += 1) sum += this.value(gate.name, unit);
+      const whole = gate.values.reduce((total, value) => total + value, 0) / gate.values.length;
+      parts.push(` Over all ${this.count} units the ${gate.label} is ${plain(sum / this.count)} at this token, ` +
+        `${plain(whole)} over the whole text.`);
     }
     this.find("said").replaceChildren(...parts);
   }
@@ -663,7 +688,7 @@ class Units {
     this.find("places").replaceChildren(
       make("h3", {text: `Where else is ${this.name(this.unit)} high?`}),
       make("p", {class: "note", text: `Chosen: “${shown}”, where it is ${active ? "high" : "not high"}. ` +
-        `It is high in ${elsewhere.length} other stretches of the held-out text; ` +
+        `High is the fifth of its values furthest from the usual one. It is so in ${elsewhere.length} other stretches of the held-out text; ` +
         (active ? "some of a similar length:" : "the longest:")}),
       make("ol", {class: "places"}, ...lines),
       ...(alike.length ? [make("p", {class: "note", text: "High in this stretch and not right beside it, too:"}),
@@ -702,7 +727,7 @@ class Gradient {
     const lag = this.find("lag");
     lag.max = this.most;
     lag.addEventListener("input", () => this.draw());
-    new ResizeObserver(() => this.draw()).observe(box);
+    onWidth(box, () => this.draw());
     this.draw();
   }
 

@@ -292,8 +292,8 @@ def _gradient(pictures: Pictures) -> str:
     why = _why(
         "Training tells an early word what it did to a late loss through this gradient, which is "
         "multiplied by the derivative of one step for every token that it goes back. Where the "
-        "product shrinks to nothing nothing can be learnt about that word; a cell state is "
-        "multiplied by the forget gate alone, which can stay near 1.",
+        "product shrinks to nothing, nothing can be learnt about that word; the direct way back of "
+        "a cell state is multiplied by the forget gate alone, which can stay near 1.",
         lines,
         GRADIENT_TERMS,
     )
@@ -330,9 +330,9 @@ def _decay(run: SeenRun) -> str:
     means = {} if run.units is None else run.units.means
     step = "∂h<sub>t</sub>/∂h<sub>t−1</sub>"
     if "forget" in means:
-        step = f"∂c<sub>t</sub>/∂c<sub>t−1</sub> = f (mean {means['forget']:.2f}) + …"
+        step = f"∂c<sub>t</sub>/∂c<sub>t−1</sub> = f + … ({_gate(run, 'forget')})"
     elif "keep" in means:
-        step = f"∂h<sub>t</sub>/∂h<sub>t−1</sub> = z (mean {means['keep']:.2f}) + …"
+        step = f"∂h<sub>t</sub>/∂h<sub>t−1</sub> = z + … ({_gate(run, 'keep')})"
     elif run.cell == "rnn":
         step = "∂h<sub>t</sub>/∂h<sub>t−1</sub> = diag(1 − h²) U"
     if lag < 1 or left[lag] <= 0:
@@ -340,6 +340,15 @@ def _decay(run: SeenRun) -> str:
     each = left[lag] ** (1 / lag)
     product = f"{each:.2f}<sup>{lag}</sup> = {_share(left[lag])}"
     return f"{name}: {step}; over {lag} tokens {product} is left"
+
+
+def _gate(run: SeenRun, name: str) -> str:
+    """The mean of a gate, and what a tenth of the units are above."""
+    assert run.units is not None
+    units = [float(np.mean(row)) for row in run.units.values[name]]
+    sign = {"forget": "f", "keep": "z"}[name]
+    mean, high = run.units.means[name], np.quantile(units, 0.9)
+    return f"{sign} is {mean:.2f} on average, above {high:.2f} in a tenth of the units"
 
 
 def _share(value: float) -> str:

@@ -26,11 +26,12 @@ from rnnctl.cli.options import (
     ThreadsOption,
     labels,
 )
-from rnnctl.errors import UsageError, word
+from rnnctl.errors import RnnctlError, UsageError, word
 from rnnctl.wording import diagnostic
 
 if TYPE_CHECKING:
     from rnnctl.diagnostics.settings import Arm
+    from rnnctl.diagnostics.text import Text
     from rnnctl.results.diagnostics import DiagnosticsResult, SnapshotCourse, SnapshotsResult
     from rnnctl.results.pictures import Pictures
     from rnnctl.runs import Run
@@ -333,9 +334,7 @@ def diagnose(
     _draw(plot, shown)
     _write_curves(curves, shown)
     if html is not None:
-        from rnnctl.diagnostics.pictures import pictures
-
-        _write_page(html, shown, pictures([loaded], given))
+        _write_page(html, shown, _pictures(loaded, given))
 
 
 def _called(result: DiagnosticsResult, name: str | None) -> DiagnosticsResult:
@@ -495,6 +494,17 @@ def _draw(plot: Path | None, result: DiagnosticsResult | SnapshotsResult) -> Non
         from rnnctl.reports.charts import save_plot
 
         console.note(f"drawn in {plot}: {', '.join(save_plot(result, plot))}")
+
+
+def _pictures(loaded: Loaded, text: Text | None) -> Pictures | None:
+    """What the run does with a passage; None, with a warning, where there is none to show."""
+    from rnnctl.diagnostics.pictures import pictures
+
+    try:
+        return pictures([loaded], text)
+    except RnnctlError as problem:
+        console.warn(f"the page shows no text word by word: {problem.message}")
+        return None
 
 
 def _write_page(html: Path, result: DiagnosticsResult | None, seen: Pictures | None) -> None:

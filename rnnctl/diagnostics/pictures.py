@@ -28,7 +28,7 @@ from rnnctl.data.tokenizers.base import BOUNDARY_ID
 from rnnctl.diagnostics import units
 from rnnctl.diagnostics.text import Text, heldout
 from rnnctl.diagnostics.traceable import ExactModel
-from rnnctl.errors import DataError, UsageError
+from rnnctl.errors import DataError, NotFiniteError, UsageError
 from rnnctl.inference.environment import environment
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
@@ -223,7 +223,8 @@ def _seen(run: Loaded, name: str, words: Sequence[SeenWord], longer: str, most: 
     read = reading(run.tokenizer, words)
     settings = run.config.model
     more, ends = _encoded(run.tokenizer, longer)
-    moved, answer = _moved(run, read, len(words))
+    with np.errstate(over="ignore", invalid="ignore"):
+        moved, answer = _moved(run, read, len(words))
     causal = model.recurrent.directions == 1
     return SeenRun(
         path=str(run.run.path),
@@ -288,7 +289,8 @@ def _stage(
         trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
         found = loss_gradient(exact, trace, read)
     norms = {
-        name: tuple(float(f"{value:.4g}") for value in values) for name, values in found.items()
+        name: tuple(float(f"{value:.4g}") for value in np.nan_to_num(values))
+        for name, values in found.items()
     }
     return Stage(tokens=tokens, title=title, norms=norms)
 
@@ -386,7 +388,11 @@ def influence(run: Loaded, read: Reading, words: int) -> Influence:
     exact = ExactModel(model)
     trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
     share, length = gradient_shares(exact, trace, read, words)
+    if not (np.isfinite(share).all() and np.isfinite(length).all()):
+        raise NotFiniteError(str(run.run.path))
     nats, change = left_out(model, read, words)
+    if not (np.isfinite(nats).all() and np.isfinite(change).all()):
+        raise NotFiniteError(str(run.run.path))
     nats = nats + np.bincount(read.owner, read.spelling, minlength=words)
     return Influence(
         log_chance=tuple((-nats).round(4).tolist()),

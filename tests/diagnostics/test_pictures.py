@@ -270,6 +270,17 @@ def test_before_training_are_the_weights_that_were_drawn(rnnctl: Rnnctl, tmp_pat
     assert shown.gradient[-1].tokens is None
 
 
+def test_numbers_that_overflow_are_refused_and_no_defect(
+    make_run: Callable[..., Path], rnnctl: Rnnctl, tmp_path: Path
+) -> None:
+    run = make_run(TEXT, cell="rnn", nonlinearity="relu", scale=60.0)
+    done = rnnctl("diagnose", run, "--show", TEXT * 8, "--html", tmp_path / "page.html")
+    assert done.code != 0
+    assert "overflow" in done.err
+    assert "defect" not in done.err
+    assert not list(tmp_path.iterdir())
+
+
 # -- classifiers ----------------------------------------------------------------------------------
 
 

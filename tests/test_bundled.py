@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import gzip
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,7 @@ def test_the_programs_make_the_reviews_that_are_there(made: Path, root: Path, sp
 
 def test_both_corpora_stay_small(root: Path) -> None:
     folders = [root / "data" / name for name in ("paragraphs", "reviews")]
-    assert sum(file.stat().st_size for folder in folders for file in folder.iterdir()) < 2_000_000
+    assert sum(file.stat().st_size for folder in folders for file in folder.iterdir()) < 3_000_000
 
 
 def test_paragraphs_are_paragraphs(root: Path) -> None:
@@ -65,19 +66,40 @@ def test_paragraphs_are_paragraphs(root: Path) -> None:
     assert len(set(every)) == len(every)
     assert len(texts["valid"]) > 50 and len(texts["test"]) > 50
     lengths = sorted(len(text.split()) for text in every)
-    assert lengths[0] >= 40 and lengths[-1] <= 300 and 120 < lengths[len(lengths) // 2] < 200
+    assert lengths[0] >= 10 and lengths[-1] <= 150 and 40 < lengths[len(lengths) // 2] < 80
     for text in every:
         assert "\n" not in text.strip() and "{" not in text
         assert text.count('"') % 2 == 0, f"a quotation is not closed: {text}"
 
 
 def test_the_end_of_a_paragraph_needs_its_beginning(root: Path) -> None:
-    """Names, numbers, things: the last sentences repeat a rare word of the first one."""
-    texts = (root / "data" / "paragraphs" / "test.txt").read_text("utf-8").split("\n\n")
+    """A name and a thing: both in the first sentence and in the last, in many not between them."""
+    texts = (root / "data" / "paragraphs" / "test.txt").read_text("utf-8").strip().split("\n\n")
     counts = collections.Counter(word for text in texts for word in set(_words(text)))
-    rare = {word for word, count in counts.items() if count < len(texts) / 10}
-    kept = [bool(set(_words(text)[:25]) & set(_words(text)[-40:]) & rare) for text in texts]
-    assert sum(kept) > 0.95 * len(kept)
+    rare = {word for word, count in counts.items() if count < len(texts) / 3}
+    alone = 0
+    for text in texts:
+        first, *middle, last = re.split(r"(?<=[.?!]) |(?<=[.?!]\") ", text)
+        both = set(_words(first)) & set(_words(last)) & rare
+        assert len(both) >= 2, text
+        alone += not both & set(_words(" ".join(middle)))
+    assert 0.4 * len(texts) < alone < 0.7 * len(texts)
+
+
+def test_held_out_paragraphs_are_of_other_people_with_other_things(root: Path) -> None:
+    """No plot with its person and its thing is in two splits."""
+    sys.path.insert(0, str(root / "data" / "generator"))
+    try:
+        import paragraphs  # type: ignore[import-not-found]
+    finally:
+        del sys.path[0]
+    splits = collections.defaultdict(set)
+    for number in range(3000):
+        key, text = paragraphs.paragraph(number)
+        splits[paragraphs.split_of(key)].add(key)
+        assert all(word in text for word in key.split("/")[1:])
+    assert not splits["train"] & (splits["valid"] | splits["test"])
+    assert not splits["valid"] & splits["test"] and len(splits) == 3
 
 
 def _words(text: str) -> list[str]:

@@ -7,18 +7,19 @@ from pathlib import Path
 
 import words as w
 from draw import Draw, fill, sentence
-from plots import PLOTS, Plot
-from scenes import ASIDES, BRIDGES, SCENES, SKIES
+from plots import PLOTS, REMINDERS
+from scenes import BRIDGES, SCENES
 
 SEED = 2024
-TRAIN_BYTES = 1_000_000
-HELD_OUT_PER_MILLE = {"valid": 60, "test": 60}
-WORDS = (80, 250)  # of a paragraph, about
+TRAIN_BYTES = 2_000_000
+HELD_OUT_PER_MILLE = {"valid": 80, "test": 80}
+MIDDLES = (0, 10, 20, 40, 60, 80)  # words between the first and the last sentence, about
+# How often a sentence of the middle is a reminder. In three of seven paragraphs none is.
+REMINDING = (1, 1, 0.5, 0.2, 0, 0, 0)
 
 PERSONS = {
     "she": {"he": "she", "He": "She", "his": "her", "him": "her", "self": "herself"},
     "he": {"he": "he", "He": "He", "his": "his", "him": "him", "self": "himself"},
-    "I": {"he": "I", "He": "I", "his": "my", "him": "me", "self": "myself"},
 }
 
 
@@ -26,70 +27,36 @@ def paragraph(number: int) -> tuple[str, str]:
     """Paragraph of that number: what must not be shared between splits, and the text."""
     draw = Draw(SEED, number)
     plot = PLOTS[number % len(PLOTS)]
-    voice, drawn = _cast(plot, draw)
-    goal = draw.between(*WORDS) - 50
-    middle = _middle(draw, voice, plot.teller, goal)
-    opening = _fill(draw.pick(plot.openings), draw, {**voice, **drawn})
-    closing = _fill(draw.pick(plot.closings), draw, {**voice, **drawn})
-    if plot.teller and opening.count('"') % 2 == 0:  # the opening has closed its quotation
-        middle[0] = '"' + middle[0]
-    key = "/".join([plot.name, voice.get("Name", ""), *drawn.values()])
-    return key, " ".join([opening, *middle, closing])
-
-
-def _cast(plot: Plot, draw: Draw) -> tuple[dict[str, str], dict[str, str]]:
-    """The person with its pronouns, and what the plot has to remember."""
     female = draw.chance(0.5)
-    voice = dict(PERSONS["I" if plot.teller else "she" if female else "he"])
-    if not plot.teller:
-        voice["Name"] = draw.pick(w.WOMEN if female else w.MEN)
-    drawn = plot.draw(draw)
-    while drawn.get("Friend") == voice.get("Name", ""):
-        drawn = plot.draw(draw)
-    voice["sky"] = draw.pick(SKIES[draw.pick(list(SKIES))])
-    return voice, drawn
-
-
-def _fill(template: str, draw: Draw, fixed: dict[str, str]) -> str:
-    fixed = {
-        **fixed,
-        "a": "a",
-        "goods": "the fair" if draw.chance(0.5) else "the journey",
-        "Place": sentence(fixed.get("place", "")),
-        "Hiding": sentence(fixed.get("hiding", "")),
+    said = {
+        **PERSONS["she" if female else "he"],
+        "Name": draw.pick(w.WOMEN if female else w.MEN),
+        "thing": draw.pick(w.THINGS),
     }
-    text = fill(template, draw, fixed, w.LISTS)
-    return ". ".join(sentence(part) for part in text.split(". "))
+    middle = _middle(draw, draw.pick(MIDDLES), draw.pick(REMINDING))
+    templates = [draw.pick(plot.openings), *middle, draw.pick(plot.closings)]
+    text = " ".join(sentence(fill(template, draw, said, {})) for template in templates)
+    return "/".join([plot.name, said["Name"], said["thing"]]), text
 
 
-def _middle(draw: Draw, voice: dict[str, str], teller: bool, goal: int) -> list[str]:
-    """Sentences of one or more scenes, with asides between, about `goal` words in all."""
-    templates: list[str] = []
-    asides, bridges = draw.shuffled(ASIDES), draw.shuffled(BRIDGES)
-    scenes = draw.shuffled(list(SCENES.values()))
-    words = 0
-    while words < goal and scenes:
-        steps = scenes.pop()
-        if templates:
-            templates.append(bridges.pop())
-        for place, step in enumerate(steps):
-            if words >= goal and place:
-                break
-            if place and draw.chance(0.12):
+def _middle(draw: Draw, goal: int, reminding: float) -> list[str]:
+    """Sentences of one or more scenes, a bridge between two of them; about `goal` words in all."""
+    found: list[str] = []
+    bridges, reminders = draw.shuffled(BRIDGES), draw.shuffled(REMINDERS)
+    for scene in draw.shuffled(list(SCENES.values())):
+        for place, step in enumerate(scene):
+            if sum(template.count(" ") + 1 for template in found) >= goal:
+                return found
+            if found and not place:
+                found.append(bridges.pop())
+            if draw.chance(0.3):
                 continue
-            templates.append(draw.pick(step))
-            if asides and draw.chance(0.3):
-                templates.append(asides.pop())
-            words = sum(template.count(" ") + 1 for template in templates)
-    return [_told(template, draw, voice, teller) for template in templates]
-
-
-def _told(template: str, draw: Draw, voice: dict[str, str], teller: bool) -> str:
-    """One sentence; inside a quotation the inner marks are single."""
-    if template.startswith("{He} ") and not teller and draw.chance(0.2):
-        template = template.replace("{He}", "{Name}", 1)
-    text = sentence(fill(template, draw, voice, w.LISTS))
-    return text.replace('"', "'") if teller else text
+            if draw.chance(reminding):
+                reminders = reminders or draw.shuffled(REMINDERS)
+                found.append(reminders.pop())
+            else:
+                found.append(draw.pick(step))
+    return found
 
 
 def split_of(key: str) -> str:
@@ -103,15 +70,19 @@ def split_of(key: str) -> str:
 
 
 def write(folder: Path) -> None:
-    """Write train.txt, valid.txt and test.txt, paragraphs separated by an empty line."""
+    """Write train.txt, valid.txt and test.txt: paragraphs, no two alike, with empty lines between."""
     splits: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    seen: set[str] = set()
     size = number = 0
     while size < TRAIN_BYTES:
         key, text = paragraph(number)
+        number += 1
+        if text in seen:
+            continue
+        seen.add(text)
         split = split_of(key)
         splits[split].append(text)
         size += len(text.encode()) + 2 if split == "train" else 0
-        number += 1
     folder.mkdir(parents=True, exist_ok=True)
     for split, texts in splits.items():
         (folder / f"{split}.txt").write_text("\n\n".join(texts) + "\n", encoding="utf-8")

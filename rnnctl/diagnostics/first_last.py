@@ -5,12 +5,20 @@ Documents are put into random pairs, and the first sentence of one takes the pla
 A model without memory, and one that has forgotten the first sentence by then, has exactly 0. Only
 the first sentence differs, so that Δ is what the model loses by being told another beginning.
 
+A word that stands in the first and in the last sentence, and not between them, *returns*. It is
+predicted right if the model finds each of its tokens the likeliest one. The share of these words
+that are right after the own first sentence is set beside the share after another one: what the rest
+of the text gives away, and chance. Words that stand in many documents, or in the other first
+sentence as well, are left out.
+
 Axes: T time, B documents side by side, D documents.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +26,11 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl import statistics
-from rnnctl.diagnostics import curves, sentences
+from rnnctl.diagnostics import curves, sentences, spelling
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import LanguageSubject
+from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import FirstLastRecord, Sampling
 from rnnctl.wording import plural
 
@@ -31,6 +40,8 @@ BATCH = 64
 FEWEST = 8  # documents of two sentences
 ROUNDING = 1e-5  # nats of a sentence: a smaller difference is the arithmetic's
 MOST_TOKENS = 2048  # of a document that is read: longer ones are left out
+RARE = 0.2  # share of documents that a word may stand in, to count as one that returns
+FEWEST_WORDS = 20  # that return
 
 
 @dataclass(frozen=True)
@@ -57,15 +68,24 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Fir
         )
     partners = np.roll(np.arange(len(documents)), 1)  # in random order: a random pairing
     order = np.argsort([len(parts.first) + len(parts.middle) for parts in documents])
+    firsts = [documents[k].first for k in partners]
+    returning = _returning(documents, firsts, sample, subject.vocab_size)
     rise, length = np.zeros(len(documents)), np.zeros(len(documents))
+    words = np.array([len(found) for found in returning], dtype=np.float64)
+    right, chance = np.zeros(len(documents)), np.zeros(len(documents))
     for members in np.array_split(order, math.ceil(len(order) / BATCH)):
         chosen = [documents[k] for k in members]
-        own = _losses(subject, chosen, [parts.first for parts in chosen])
-        other = _losses(subject, chosen, [documents[partners[k]].first for k in members])
+        own, hits = _predicted(subject, chosen, [parts.first for parts in chosen])
+        other, others = _predicted(subject, chosen, [firsts[k] for k in members])
         difference = other - own
         rise[members] = np.where(np.abs(difference) < ROUNDING, 0.0, difference)
         length[members] = [len(parts.last) for parts in chosen]
-    return _record(rise, length, documents, sample, settings)
+        for k, after_own, after_other in zip(members, hits, others, strict=True):
+            right[k] = sum(bool(after_own[word].all()) for word in returning[k])
+            chance[k] = sum(bool(after_other[word].all()) for word in returning[k])
+    record = _record(rise, length, documents, sample, settings)
+    recalled = _recalled(words, {"right": right, "right_otherwise": chance}, settings)
+    return record.model_copy(update={"scalars": {**record.scalars, **recalled}})
 
 
 def _cut(sample: Sample, settings: Settings, draw: np.random.Generator) -> list[Parts]:
@@ -83,8 +103,13 @@ def _cut(sample: Sample, settings: Settings, draw: np.random.Generator) -> list[
     return found
 
 
-def _losses(subject: LanguageSubject, documents: list[Parts], firsts: list[Ids]) -> Floats:
-    """Nats of each document's last sentence after one of `firsts` and its own middle: (B,)."""
+def _predicted(
+    subject: LanguageSubject, documents: list[Parts], firsts: list[Ids]
+) -> tuple[Floats, list[NDArray[np.bool_]]]:
+    """Of each document's last sentence after one of `firsts` and its own middle.
+
+    Its nats (B,), and for each document which tokens of the sentence the model finds the likeliest.
+    """
     texts = [
         np.concatenate([[subject.boundary_id], first, parts.middle, parts.last])
         for first, parts in zip(firsts, documents, strict=True)
@@ -96,10 +121,67 @@ def _losses(subject: LanguageSubject, documents: list[Parts], firsts: list[Ids])
     features, _ = subject.advance(torch.from_numpy(ids[:-1]), subject.initial_state(len(texts)))
     begins = lengths - [len(parts.last) for parts in documents]
     place = np.arange(len(ids))[:, None]
-    at, column = np.nonzero((place >= begins) & (place < lengths))
+    inside = (place >= begins) & (place < lengths)
+    column, at = np.nonzero(inside.T)  # one document's tokens after the other's
     rows = features[torch.from_numpy(at - 1), torch.from_numpy(column)]
-    nats = subject.losses(rows, torch.from_numpy(ids[at, column])).double().cpu().numpy()
-    return np.bincount(column, nats, minlength=len(texts)).astype(np.float64)
+    targets = torch.from_numpy(ids[at, column])
+    nats = subject.losses(rows, targets).double().cpu().numpy()
+    hits = (subject.likeliest(rows).cpu() == targets).numpy()
+    sums = np.bincount(column, nats, minlength=len(texts)).astype(np.float64)
+    return sums, np.split(hits, np.cumsum([len(parts.last) for parts in documents])[:-1])
+
+
+def _returning(
+    documents: Sequence[Parts], others: Sequence[Ids], sample: Sample, vocab_size: int
+) -> list[list[slice]]:
+    """For each document where, in its last sentence, the words stand that return."""
+    shown = sample.token_bytes
+    table = None if shown is None else [shown(token) for token in range(vocab_size)]
+
+    def words(ids: Ids) -> list[tuple[tuple[int, ...], slice]]:
+        """Words by their tokens, and where they are: single tokens where words are not spelled."""
+        if table is None or not sample.spelled:
+            single = [((int(token),), slice(t, t + 1)) for t, token in enumerate(ids)]
+            return [one for one in single if table is None or _is_word(table[one[0][0]])]
+        found = spelling.find_words(ids, table)
+        spans = [slice(int(a), int(b)) for a, b in zip(found.starts, found.ends, strict=True)]
+        return [(tuple(ids[span].tolist()), span) for span in spans if span.stop > span.start]
+
+    cut = [[words(part) for part in (parts.first, parts.middle, parts.last)] for parts in documents]
+    frequency = Counter(
+        word for parts in cut for word in {word for part in parts for word, _ in part}
+    )
+    found = []
+    for (first, middle, last), other in zip(cut, others, strict=True):
+        told = {word for word, _ in first} - {word for word, _ in words(other)}
+        told -= {word for word, _ in middle}
+        spans = []
+        for word, span in last:
+            if word in told and frequency[word] <= max(1.0, RARE * len(documents)):
+                spans.append(span)
+            told.discard(word)
+        found.append(spans)
+    return found
+
+
+def _is_word(token: bytes) -> bool:
+    return any(character.isalnum() for character in token.decode("utf-8", "replace"))
+
+
+def _recalled(words: Floats, right: dict[str, Floats], settings: Settings) -> dict[str, Estimate]:
+    """The shares of `words` (D,) that are right, by name; nothing where few words return."""
+    total = int(words.sum())
+    if total < FEWEST_WORDS:
+        return {}
+    n = len(words)
+    weights = statistics.resampling_weights(n, resamples=settings.resamples, seed=settings.seed)
+    found = {"returning": Estimate(estimate=total, n=n, unit="words")}
+    for name, hits in right.items():
+        share = statistics.ratio_of_means(hits, words, weights)
+        found[name] = curves.estimate(
+            float(share.estimate[0]), share.replicates[:, 0], n=n, unit="share"
+        )
+    return found
 
 
 def _record(

@@ -184,10 +184,23 @@ def _answer_first_last(record: Measurement) -> str:
     if low is not None and low > 0:
         # Beyond chance, but by less than what the memory horizon counts as nothing.
         how = "yes" if rise.estimate >= COUNTS_PERCENT else "hardly"
-        return f"{how}: the last sentence is {size} worse"
+        return _recalled(record) or f"{how}: the last sentence is {size} worse"
     if high is not None and high < 0:
         return f"another first sentence helps: {size}"
     return f"not measurably: {size}"
+
+
+def _recalled(record: Measurement) -> str:
+    """How many words of the first sentence return right in the last; empty if no more than else."""
+    right, otherwise = (record.scalars.get(name) for name in ("right", "right_otherwise"))
+    if right is None or otherwise is None or right.estimate is None or otherwise.estimate is None:
+        return ""
+    if (right.ci95[0] or 0.0) <= (otherwise.ci95[1] or 0.0):
+        return ""
+    return (
+        f"yes: of its words {fixed(100 * right.estimate, 0)} % return right, "
+        f"else {fixed(100 * otherwise.estimate, 0)} %"
+    )
 
 
 def _answer_effect(record: Measurement) -> str:
@@ -258,6 +271,8 @@ FIRST_LAST = Diagnostic(
         "rise": "rise of the last sentence's loss",
         "rise_percent": "rise of its perplexity",
         "worse": "share of documents predicted worse",
+        "right": "words of the first that return: right",
+        "right_otherwise": "the same, after another first sentence",
         "distance": "between the two in the median document",
     },
     answer=_answer_first_last,

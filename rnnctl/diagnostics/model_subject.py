@@ -70,6 +70,13 @@ class LanguageModelSubject(_States):
             parts.append((torch.logsumexp(logits, 1) - chosen).double())
         return torch.cat(parts)
 
+    @torch.no_grad()
+    def likeliest(self, features: Tensor) -> Tensor:
+        """See `LanguageSubject`."""
+        parts = [torch.zeros(0, dtype=torch.int64)]
+        parts += [self.model.logits(rows).argmax(1).cpu() for rows in features.split(ROWS)]
+        return torch.cat(parts)
+
 
 class ClassifierModelSubject(_States):
     """A trained classifier: `ClassifierSubject` and `StateSubject`."""

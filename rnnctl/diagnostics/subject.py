@@ -55,6 +55,9 @@ class LanguageSubject(Protocol):
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         """Nats of each target: features (N, F), targets (N,) -> (N,) float64."""
 
+    def likeliest(self, features: Tensor) -> Tensor:
+        """The token that is expected most: features (N, F) -> (N,) int64."""
+
 
 class ClassifierSubject(Protocol):
     """A model that reads a text and answers with one logit per label."""

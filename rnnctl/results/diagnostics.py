@@ -117,7 +117,9 @@ class FirstLastRecord(Measurement):
     that the loss of the last sentence rises by), `rise_percent` (the same in per cent of its
     perplexity), `rise_per_sentence` (nats of the whole sentence), `worse` (share of documents whose
     last sentence is predicted worse), `distance` (words, or characters, between the two sentences
-    in the median document).
+    in the median document). Of words that stand in both sentences and not between them, where there
+    are enough: `returning` (how many), `right` (share that the model finds the likeliest),
+    `right_otherwise` (the same after another document's first sentence: chance).
     """
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rnnctl.diagnostics import first_last
+from rnnctl.diagnostics import first_last, sentences
 from rnnctl.diagnostics.known_answers.language import WindowModel
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
@@ -40,6 +40,30 @@ def test_a_latch_loses_what_its_last_word_rests_on() -> None:
     assert per_token == pytest.approx((rise.estimate or 0) / mean_length, rel=0.02)
     percent = found.scalars["rise_percent"].estimate
     assert percent == pytest.approx(100 * math.expm1(per_token or 0))
+
+
+def test_the_share_of_returning_words_is_known() -> None:
+    """Each document begins with a word of its own: a latch is always right, and else never."""
+    draw = np.random.default_rng(3)
+    ids = []
+    for k in range(60):
+        body = draw.integers(2, 12, 40)
+        ids.append(np.concatenate([[20 + k], body, [1, 20 + k]]))
+    sample = Sample(ids=tuple(ids))
+    found = first_last.measure(Latch(), sample, Settings()).scalars
+    assert found["returning"].estimate == 60
+    assert found["right"].estimate == 1 and found["right"].ci95 == (1, 1)
+    assert found["right_otherwise"].estimate == 0
+    forgetful = first_last.measure(WindowModel(5, 90), sample, Settings()).scalars
+    assert forgetful["right"].estimate == forgetful["right_otherwise"].estimate
+
+
+def test_a_closing_mark_belongs_to_the_sentence_that_it_ends() -> None:
+    """Else the last sentence of a paragraph that ends in a quotation would be one mark."""
+    tokens = [b"So", b".", b'"', b" Ada", b" said", b":", b' "', b"A", b" drum", b".", b'"']
+    sample = Sample(ids=(np.arange(11),), token_bytes=lambda i: tokens[i])
+    parts = sentences.split(sample.ids[0], sample)
+    assert [len(part) for part in parts] == [3, 8]
 
 
 def test_it_is_about_documents_of_sentences() -> None:

@@ -15,7 +15,23 @@ from rnnctl.tasks import recipes
 
 def words(training: dict[str, Any], model: dict[str, Any] | None = None) -> RunConfig:
     given = {"tokenizer": {"level": "word"}, "training": training, "model": model or {}}
-    return recipes.resolve(given)
+    return recipes.resolve(given | {"corpus": {"sources": ("book.txt",)}})
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_words_of_the_bundled_paragraphs_bring_what_learns_to_carry(cell: str) -> None:
+    """And what is given wins, also where another setting rests on it."""
+    given: dict[str, dict[str, Any]] = {"tokenizer": {"level": "word"}, "model": {"cell": cell}}
+    model = recipes.resolve(given).model
+    assert (model.num_layers, model.tied, model.dropout_output) == (1, False, 0)
+    assert (model.init, model.horizon) == (("good", None) if cell == "rnn" else ("chrono", 50))
+    given["model"] |= {"tied": True, "init": "torch", "hidden_size": 40}
+    model = recipes.resolve(given).model
+    assert model.tied and model.init == "torch" and model.horizon is None
+    assert model.hidden_size == 40
+    assert recipes.resolve(given | {"training": {"lr": 0.1}}).training.lr == 0.1
+    characters = recipes.resolve({"model": {"cell": cell}}).model
+    assert characters.init == "good" and characters.hidden_size == 512
 
 
 @pytest.mark.parametrize("training", [{"epochs": 2}, {"budget_s": 60}, {"steps": 10}])

@@ -54,6 +54,10 @@ class LeakyModel:
         logits = features @ self.embedding.T
         return torch.logsumexp(logits, 1) - logits.gather(1, targets[:, None])[:, 0]
 
+    def likeliest(self, features: Tensor) -> Tensor:
+        """See `LanguageSubject`."""
+        return (features @ self.embedding.T).argmax(1)
+
     def vector(self, state: State, *, hidden_only: bool = False) -> Tensor:
         """See `StateSubject`."""
         return state[0][0]
@@ -116,6 +120,10 @@ class WindowModel:
         """See `LanguageSubject`."""
         return torch.logsumexp(features, 1) - features.gather(1, targets[:, None])[:, 0]
 
+    def likeliest(self, features: Tensor) -> Tensor:
+        """See `LanguageSubject`."""
+        return features.argmax(1)
+
     def vector(self, state: State, *, hidden_only: bool = False) -> Tensor:
         """See `StateSubject`: (B, window · V)."""
         return self._one_hot(state[0][0])
@@ -139,6 +147,10 @@ class CopyOracle(WindowModel):
         copied = self.q * repeated + (1 - self.q) / self.vocab_size
         blind = torch.full_like(copied, 1 / self.vocab_size)
         return -torch.where(source == NONE, blind, copied).log()
+
+    def likeliest(self, features: Tensor) -> Tensor:
+        """See `LanguageSubject`; where nothing was seen, any token."""
+        return features[:, 0].clamp(min=0).long()
 
 
 class RandomStates:

@@ -29,7 +29,7 @@ from rnnctl import statistics
 from rnnctl.diagnostics import curves, sentences, spelling
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.subject import LanguageSubject
+from rnnctl.diagnostics.subject import Guessing, LanguageSubject
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import FirstLastRecord, Sampling
 from rnnctl.wording import plural
@@ -84,6 +84,8 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Fir
             right[k] = sum(bool(after_own[word].all()) for word in returning[k])
             chance[k] = sum(bool(after_other[word].all()) for word in returning[k])
     record = _record(rise, length, documents, sample, settings)
+    if not isinstance(subject, Guessing):
+        return record
     recalled = _recalled(words, {"right": right, "right_otherwise": chance}, settings)
     return record.model_copy(update={"scalars": {**record.scalars, **recalled}})
 
@@ -126,7 +128,9 @@ def _predicted(
     rows = features[torch.from_numpy(at - 1), torch.from_numpy(column)]
     targets = torch.from_numpy(ids[at, column])
     nats = subject.losses(rows, targets).double().cpu().numpy()
-    hits = (subject.likeliest(rows).cpu() == targets).numpy()
+    hits = np.zeros(len(targets), dtype=np.bool_)
+    if isinstance(subject, Guessing):
+        hits = (subject.likeliest(rows).cpu() == targets).numpy()
     sums = np.bincount(column, nats, minlength=len(texts)).astype(np.float64)
     return sums, np.split(hits, np.cumsum([len(parts.last) for parts in documents])[:-1])
 

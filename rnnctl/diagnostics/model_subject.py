@@ -72,9 +72,10 @@ class LanguageModelSubject(_States):
 
     @torch.no_grad()
     def likeliest(self, features: Tensor) -> Tensor:
-        """See `LanguageSubject`."""
+        """See `Guessing`."""
         parts = [torch.zeros(0, dtype=torch.int64)]
-        parts += [self.model.logits(rows).argmax(1).cpu() for rows in features.split(ROWS)]
+        for first in range(0, len(features), ROWS):
+            parts.append(self.model.logits(features[first : first + ROWS]).argmax(1).cpu())
         return torch.cat(parts)
 
 

@@ -11,7 +11,7 @@ a subject's own `vector` look inside. What derivatives need is in `traceable`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -54,6 +54,11 @@ class LanguageSubject(Protocol):
 
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         """Nats of each target: features (N, F), targets (N,) -> (N,) float64."""
+
+
+@runtime_checkable
+class Guessing(Protocol):
+    """A language model that can say which token it expects most; not every one can."""
 
     def likeliest(self, features: Tensor) -> Tensor:
         """The token that is expected most: features (N, F) -> (N,) int64."""

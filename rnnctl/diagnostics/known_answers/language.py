@@ -55,7 +55,7 @@ class LeakyModel:
         return torch.logsumexp(logits, 1) - logits.gather(1, targets[:, None])[:, 0]
 
     def likeliest(self, features: Tensor) -> Tensor:
-        """See `LanguageSubject`."""
+        """See `Guessing`."""
         return (features @ self.embedding.T).argmax(1)
 
     def vector(self, state: State, *, hidden_only: bool = False) -> Tensor:
@@ -121,7 +121,7 @@ class WindowModel:
         return torch.logsumexp(features, 1) - features.gather(1, targets[:, None])[:, 0]
 
     def likeliest(self, features: Tensor) -> Tensor:
-        """See `LanguageSubject`."""
+        """See `Guessing`."""
         return features.argmax(1)
 
     def vector(self, state: State, *, hidden_only: bool = False) -> Tensor:
@@ -149,7 +149,7 @@ class CopyOracle(WindowModel):
         return -torch.where(source == NONE, blind, copied).log()
 
     def likeliest(self, features: Tensor) -> Tensor:
-        """See `LanguageSubject`; where nothing was seen, any token."""
+        """See `Guessing`; where nothing was seen, any token."""
         return features[:, 0].clamp(min=0).long()
 
 

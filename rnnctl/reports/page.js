@@ -13,7 +13,8 @@ function make(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (name === "text") made.textContent = value;
-    else if (value !== null && value !== undefined && value !== false) made.setAttribute(name, value);
+    else if (value !== null && value !== undefined && value !== false)
+      made.setAttribute(name, value);
   }
   made.append(...children);
   return made;
@@ -31,25 +32,36 @@ function unpacked({bytes, size, low, high}) {
 
 const specs = held("specs") ?? {};
 window.views = {};
-window.ready = Promise.all(Object.entries(specs).map(async ([name, spec]) => {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const box = document.getElementById("chart-" + name);
-  const made = await vegaEmbed(box, spec,
-    {renderer: "svg", actions: false, tooltip: {theme: dark ? "dark" : "light"}});
-  window.views[name] = made.view;
-}));
+window.ready = Promise.all(
+  Object.entries(specs).map(async ([name, spec]) => {
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const box = document.getElementById("chart-" + name);
+    const made = await vegaEmbed(box, spec, {
+      renderer: "svg",
+      actions: false,
+      tooltip: {theme: dark ? "dark" : "light"},
+    });
+    window.views[name] = made.view;
+  }),
+);
 
 let opened = [];
 addEventListener("beforeprint", () => {
   opened = [...document.querySelectorAll("details:not([open])")];
-  opened.forEach((one) => { one.open = true; });
+  opened.forEach((one) => {
+    one.open = true;
+  });
 });
-addEventListener("afterprint", () => opened.forEach((one) => { one.open = false; }));
+addEventListener("afterprint", () =>
+  opened.forEach((one) => {
+    one.open = false;
+  }),
+);
 
 // -- a text, word by word -------------------------------------------------------------------------
 
-const FAINTEST = 1.05;  // a factor below it is written ×1
-const STRONGEST = 8;  // the factor that gets the full shade
+const FAINTEST = 1.05; // a factor below it is written ×1
+const STRONGEST = 8; // the factor that gets the full shade
 
 /** "×2.3": so many times likelier; "÷2.3": less likely. */
 function factor(nats) {
@@ -70,8 +82,8 @@ function chance(p) {
   return "1 in " + Number((1 / p).toPrecision(2)).toLocaleString("en");
 }
 
-/** Of a list whose row j has j entries, the entry i of row j; of an answer there is one row. */
-const at = (list, j, i, whole) => list[whole ? i : j * (j - 1) / 2 + i];
+/** Whether a label says more than that a word makes no difference. */
+const says = (label) => label !== "×1" && label !== "0 %";
 
 /** A way to measure: what is written below a word, its shade from 0 to 1, and what it says. */
 const WAYS = {
@@ -79,17 +91,34 @@ const WAYS = {
     label: (nats) => factor(nats),
     strength: (nats) => Math.min(1, Math.abs(nats) / Math.log(STRONGEST)),
     shade: (nats) => (nats >= 0 ? "helped" : "hindered"),
-    legend: [["helped", "×2", "with this word the chosen one (or the answer) is twice as likely as without it"],
-      ["hindered", "÷2", "half as likely (underlined); no number: less than 5 % more or less likely"]],
-    spoken: (nats) => (Math.exp(Math.abs(nats)) < FAINTEST ? "makes no difference" :
-      `makes it ${Math.exp(Math.abs(nats)).toFixed(1)} times ${nats > 0 ? "likelier" : "less likely"}`),
+    legend: [
+      [
+        "helped",
+        "×2",
+        "with this word the chosen one (or the answer) is twice as likely as without it",
+      ],
+      [
+        "hindered",
+        "÷2",
+        "half as likely (underlined); no number: less than 5 % more or less likely",
+      ],
+    ],
+    spoken: (nats) =>
+      Math.exp(Math.abs(nats)) < FAINTEST
+        ? "makes no difference"
+        : `makes it ${Math.exp(Math.abs(nats)).toFixed(1)} times ${nats > 0 ? "likelier" : "less likely"}`,
   },
   share: {
     label: (share) => percent(share),
     strength: (share) => Math.sqrt(share),
     shade: () => "share",
-    legend: [["share", "25 %",
-      "of the length of the gradient, which adds up to 100 % over all earlier words"]],
+    legend: [
+      [
+        "share",
+        "25 %",
+        "of the length of the gradient, which adds up to 100 % over all earlier words",
+      ],
+    ],
     spoken: (share) => `${percent(share)} of the gradient`,
   },
 };
@@ -101,42 +130,76 @@ class Words {
     this.words = words;
     this.how = "leftOut";
     this.chosen = focus;
-    this.whole = focus === words.length;  // classifiers: one answer, of the whole text
+    this.whole = focus === words.length; // classifiers: one answer, of the whole text
     this.runs = runs.map((run) => ({
-      ...run, leftOut: unpacked(run.leftOut), share: unpacked(run.share),
+      ...run,
+      leftOut: unpacked(run.leftOut),
+      share: unpacked(run.share),
     }));
     const place = box.querySelector("#words-runs");
     this.panels = this.runs.map((run) => this.panel(run, place));
     box.querySelectorAll("[data-how]").forEach((button) => {
-      button.addEventListener("click", () => { this.how = button.dataset.how; this.draw(); });
+      button.addEventListener("click", () => {
+        this.how = button.dataset.how;
+        this.draw();
+      });
     });
     this.draw();
   }
 
+  /** How much word i moved the prediction of word j: row j has j entries; an answer is one row. */
+  moved(run, j, i) {
+    return run[this.how][this.whole ? i : (j * (j - 1)) / 2 + i];
+  }
+
   panel(run, place) {
-    const said = make("p", {class: "said", "aria-live": this.runs && place.children.length ? "off" : "polite"});
-    const list = make("div", {class: "text", role: "listbox", "aria-orientation": "horizontal",
-      "aria-label": `The text as the ${run.title} reads it${this.whole ? "" : "; choose a word"}`});
+    const said = make("p", {
+      class: "said",
+      "aria-live": this.runs && place.children.length ? "off" : "polite",
+    });
+    const list = make("div", {
+      class: "text",
+      role: "listbox",
+      "aria-orientation": "horizontal",
+      "aria-label": `The text as the ${run.title} reads it${this.whole ? "" : "; choose a word"}`,
+    });
     const options = this.words.map(([space, text], j) => {
       const lines = (space.match(/\n/g) ?? []).length;
       if (lines && j) list.append(make("br"));
       if (lines > 1 && j) list.append(make("span", {class: "gap", role: "presentation"}));
-      const option = make("span", {class: "word", role: "option", tabindex: -1},
-        make("span", {text}), make("i"));
+      const option = make(
+        "span",
+        {class: "word", role: "option", tabindex: -1},
+        make("span", {text}),
+        make("i"),
+      );
       option.addEventListener("click", () => this.choose(j, option));
       list.append(option, " ");
       return option;
     });
     if (this.whole) {
-      const answer = make("span", {class: "word answer", role: "option", tabindex: -1},
-        make("span", {text: `→ ${run.answer}`}), make("i"));
+      const answer = make(
+        "span",
+        {class: "word answer", role: "option", tabindex: -1},
+        make("span", {text: `→ ${run.answer}`}),
+        make("i"),
+      );
       list.append(answer);
       options.push(answer);
     }
     list.addEventListener("keydown", (event) => this.key(event, options));
-    const panel = make("article", {class: "run", style: `--hue: ${run.color}`},
-      make("h3", {}, `${run.title} `, make("small", {text: run.name === run.title ? "" : run.name})),
-      said, list);
+    const panel = make(
+      "article",
+      {class: "run", style: `--hue: ${run.color}`},
+      make(
+        "h3",
+        {},
+        `${run.title} `,
+        make("small", {text: run.name === run.title ? "" : run.name}),
+      ),
+      said,
+      list,
+    );
     place.append(panel);
     return {said, options};
   }
@@ -150,9 +213,16 @@ class Words {
   }
 
   key(event, options) {
-    const last = options.length - 1, here = Math.max(0, options.indexOf(document.activeElement));
-    const moves = {ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: last,
-      ArrowUp: () => this.beside(options, here, -1), ArrowDown: () => this.beside(options, here, 1)};
+    const last = options.length - 1,
+      here = Math.max(0, options.indexOf(document.activeElement));
+    const moves = {
+      ArrowRight: here + 1,
+      ArrowLeft: here - 1,
+      Home: 0,
+      End: last,
+      ArrowUp: () => this.beside(options, here, -1),
+      ArrowDown: () => this.beside(options, here, 1),
+    };
     let to = moves[event.key];
     if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     if (typeof to === "function") to = to();
@@ -165,12 +235,14 @@ class Words {
   beside(options, from, direction) {
     const here = options[from].getBoundingClientRect();
     const middle = here.left + here.width / 2;
-    let best = from, nearest = Infinity;
+    let best = from,
+      nearest = Infinity;
     options.forEach((option, j) => {
       const there = option.getBoundingClientRect();
       const down = direction * (there.top - here.top);
       if (down < here.height / 2) return;
-      const far = 1000 * Math.round(down / here.height) + Math.abs(there.left + there.width / 2 - middle);
+      const far =
+        1000 * Math.round(down / here.height) + Math.abs(there.left + there.width / 2 - middle);
       if (far < nearest) [best, nearest] = [j, far];
     });
     return best;
@@ -182,8 +254,12 @@ class Words {
       button.setAttribute("aria-pressed", String(button.dataset.how === this.how));
     });
     const legend = this.box.querySelector("#words-legend");
-    legend.replaceChildren(...way.legend.flatMap(([shade, sample, what]) => [
-      make("span", {class: "swatch", style: `background: var(--${shade})`, text: sample}), ` ${what}  `]));
+    legend.replaceChildren(
+      ...way.legend.flatMap(([shade, sample, what]) => [
+        make("span", {class: "swatch", style: `background: var(--${shade})`, text: sample}),
+        ` ${what}  `,
+      ]),
+    );
     this.panels.forEach((panel, k) => this.fill(panel, this.runs[k], way));
     this.box.querySelector("#words-equation")?.replaceChildren(...this.equation());
   }
@@ -192,15 +268,21 @@ class Words {
   equation() {
     const j = this.chosen;
     return this.runs.flatMap((run) => {
-      const values = Array.from({length: j}, (_, i) => at(run[this.how], j, i, this.whole));
-      const i = values.reduce((best, value, k) => (Math.abs(value) > Math.abs(values[best]) ? k : best), 0);
+      const values = Array.from({length: j}, (_, i) => this.moved(run, j, i));
+      const i = values.reduce(
+        (best, value, k) => (Math.abs(value) > Math.abs(values[best]) ? k : best),
+        0,
+      );
       if (!j) return [];
-      const word = this.words[j]?.[1] ?? run.answer, logChance = run.logChance[this.whole ? 0 : j];
-      const other = this.words[i][1], name = make("b", {text: run.title});
-      const line = this.how === "share" ?
-        `: ‖∂ ln p(${word}) / ∂ ${other}‖ is ${percent(values[i])} of the sum over all earlier words` :
-        `: ln p(${word}) − ln p(${word} without ${other}) = ${plain(logChance)} − ` +
-        `${signed(logChance - values[i])} = ${plain(values[i])}, which is ${factor(values[i])}`;
+      const word = this.words[j]?.[1] ?? run.answer,
+        logChance = run.logChance[this.whole ? 0 : j];
+      const other = this.words[i][1],
+        name = make("b", {text: run.title});
+      const line =
+        this.how === "share"
+          ? `: ‖∂ ln p(${word}) / ∂ ${other}‖ is ${percent(values[i])} of the sum over all earlier words`
+          : `: ln p(${word}) − ln p(${word} without ${other}) = ${plain(logChance)} − ` +
+            `${signed(logChance - values[i])} = ${plain(values[i])}, which is ${factor(values[i])}`;
       return [make("span", {class: "line"}, name, line)];
     });
   }
@@ -208,16 +290,21 @@ class Words {
   fill({said, options}, run, way) {
     const j = this.chosen;
     options.forEach((option, i) => {
-      const value = i < j ? at(run[this.how], j, i, this.whole) : null;
+      const value = i < j ? this.moved(run, j, i) : null;
       option.tabIndex = i === j ? 0 : -1;
       option.setAttribute("aria-selected", String(i === j));
       option.classList.toggle("later", i > j);
-      option.classList.toggle("down",
-        value !== null && this.how === "leftOut" && value < -Math.log(FAINTEST));
-      option.style.setProperty("--shade", value === null ? "transparent" : `var(--${way.shade(value)})`);
+      option.classList.toggle(
+        "down",
+        value !== null && this.how === "leftOut" && value < -Math.log(FAINTEST),
+      );
+      option.style.setProperty(
+        "--shade",
+        value === null ? "transparent" : `var(--${way.shade(value)})`,
+      );
       option.style.setProperty("--strength", value === null ? 0 : way.strength(value).toFixed(3));
       const label = value === null ? "" : way.label(value);
-      option.lastChild.textContent = label === "×1" || label === "0 %" ? "" : label;
+      option.lastChild.textContent = says(label) ? label : "";
       const where = i === j ? "chosen" : i > j ? "not read yet" : way.spoken(value);
       option.setAttribute("aria-label", `${this.words[i]?.[1] ?? run.answer}, ${where}`);
       option.title = i < j ? `${j - i} back: ${where}` : where;
@@ -228,20 +315,41 @@ class Words {
   /** What the run thought of the chosen word, and which words moved it most. */
   sentence(run, way) {
     const j = this.chosen;
-    const guesses = this.whole ? [] : run.guesses[j].map(([text, p]) => `“${visible(text)}” ${percent(p)}`);
-    const parts = this.whole ? ["Answer: ", make("b", {text: run.answer}), `. Chances: ${
-      run.guesses[0].map(([label, p]) => `${label} ${percent(p)}`).join(", ")}. `] :
-      ["Chance of ", make("b", {text: this.words[j][1]}), `: ${chance(Math.exp(run.logChance[j]))}. `,
-      `Expected where it begins: ${guesses.join(", ")}. `];
-    const order = [...Array(j).keys()].sort((a, b) =>
-      way.strength(at(run[this.how], j, b, this.whole)) - way.strength(at(run[this.how], j, a, this.whole)));
-    const strongest = order.slice(0, 3).filter((i) => !["×1", "0 %"].includes(way.label(at(run[this.how], j, i, this.whole))));
+    const guesses = this.whole
+      ? []
+      : run.guesses[j].map(([text, p]) => `“${visible(text)}” ${percent(p)}`);
+    const parts = this.whole
+      ? [
+          "Answer: ",
+          make("b", {text: run.answer}),
+          `. Chances: ${run.guesses[0].map(([label, p]) => `${label} ${percent(p)}`).join(", ")}. `,
+        ]
+      : [
+          "Chance of ",
+          make("b", {text: this.words[j][1]}),
+          `: ${chance(Math.exp(run.logChance[j]))}. `,
+          `Expected where it begins: ${guesses.join(", ")}. `,
+        ];
+    const order = [...Array(j).keys()].sort(
+      (a, b) => way.strength(this.moved(run, j, b)) - way.strength(this.moved(run, j, a)),
+    );
+    const strongest = order.slice(0, 3).filter((i) => says(way.label(this.moved(run, j, i))));
     if (strongest.length) {
-      parts.push("Most moved by " + strongest.map((i) =>
-        `${this.words[i][1]} (${j - i} back, ${way.label(at(run[this.how], j, i, this.whole))})`).join(", ") + ". ");
-      const far = [...Array(j).keys()].find((i) => !["×1", "0 %"].includes(way.label(at(run[this.how], j, i, this.whole))));
-      parts.push(make("b", {text: this.whole ? `First that counts: ${this.words[far][1]}, ${j - far} from the end.` :
-        `Furthest that counts: ${j - far} back.`}));
+      parts.push(
+        "Most moved by " +
+          strongest
+            .map((i) => `${this.words[i][1]} (${j - i} back, ${way.label(this.moved(run, j, i))})`)
+            .join(", ") +
+          ". ",
+      );
+      const far = [...Array(j).keys()].find((i) => says(way.label(this.moved(run, j, i))));
+      parts.push(
+        make("b", {
+          text: this.whole
+            ? `First that counts: ${this.words[far][1]}, ${j - far} from the end.`
+            : `Furthest that counts: ${j - far} back.`,
+        }),
+      );
     } else if (j) parts.push(`No ${this.whole ? "" : "earlier "}word moved it measurably.`);
     return parts;
   }
@@ -294,20 +402,22 @@ const visible = (token) => token.replace(/ /g, "␣").replace(/\\n|\n/g, "⏎");
 
 // -- inside a unit ----------------------------------------------------------------------------------
 
-const LABELS = 118;  // width of the names beside a trace
-const GATE = 34;  // height of a gate in a trace
-const STATE = 84;  // and of a state
+const LABELS = 118; // width of the names beside a trace
+const GATE = 34; // height of a gate in a trace
+const STATE = 84; // and of a state
 
 /** The section "Inside a unit". */
 class Units {
   constructor(box, {runs, words, focus, longer, text}) {
     Object.assign(this, {box, words, longer, text});
     this.find = (id) => box.querySelector(`#units-${id}`);
-    this.runs = runs.filter((run) => run.units).map((run) => ({
-      ...run,
-      arrays: run.units.arrays.map((array) => ({...array, values: unpacked(array)})),
-      bits: Uint8Array.from(atob(run.units.active), (char) => char.charCodeAt(0)),
-    }));
+    this.runs = runs
+      .filter((run) => run.units)
+      .map((run) => ({
+        ...run,
+        arrays: run.units.arrays.map((array) => ({...array, values: unpacked(array)})),
+        bits: Uint8Array.from(atob(run.units.active), (char) => char.charCodeAt(0)),
+      }));
     this.place = Math.min(focus, words.length - 1);
     this.find("order").addEventListener("change", () => this.sort());
     this.canvas = this.find("map");
@@ -319,9 +429,17 @@ class Units {
     document.addEventListener("word", (event) => this.toWord(event.detail));
     onWidth(box, () => this.draw());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
-    const best = Math.max(0, this.runs.findIndex((run) => run.arrays.length > 1));
-    choice(this.find("run"), this.runs.map((run) =>
-      run.title + (run.name.toUpperCase() === run.title ? "" : ` ${run.name}`)), (k) => this.use(k))(best);
+    const best = Math.max(
+      0,
+      this.runs.findIndex((run) => run.arrays.length > 1),
+    );
+    choice(
+      this.find("run"),
+      this.runs.map(
+        (run) => run.title + (run.name.toUpperCase() === run.title ? "" : ` ${run.name}`),
+      ),
+      (k) => this.use(k),
+    )(best);
     if (this.runs.length < 2) this.find("run").hidden = true;
   }
 
@@ -337,27 +455,44 @@ class Units {
       make("option", {value: "lasts", text: "last longest"}),
       make("option", {value: "best", text: "know most of anything"}),
       ...known.map((name) => make("option", {value: name, text: `know most of: ${name}`})),
-      make("option", {value: "number", text: "have the lowest number"}));
+      make("option", {value: "number", text: "have the lowest number"}),
+    );
     if ([...order.options].some((option) => option.value === kept)) order.value = kept;
     const shown = this.array?.name;
-    this.press = choice(this.find("array"), this.run.arrays.map((array) => array.label),
-      (i) => { this.array = this.run.arrays[i]; this.draw(); });
+    this.press = choice(
+      this.find("array"),
+      this.run.arrays.map((array) => array.label),
+      (i) => {
+        this.array = this.run.arrays[i];
+        this.draw();
+      },
+    );
     this.array = this.run.arrays[0];
     this.sort(false);
     this.toWord(this.place, false);
-    this.press(Math.max(0, this.run.arrays.findIndex((array) => array.name === shown)));
+    this.press(
+      Math.max(
+        0,
+        this.run.arrays.findIndex((array) => array.name === shown),
+      ),
+    );
   }
 
   sort(redraw = true) {
-    const by = this.find("order").value, list = this.run.units.list;
-    const worth = {
-      best: ([, , , knows]) => Math.max(0, ...Object.values(knows)),
-      lasts: ([, , lasts]) => lasts,
-      number: ([layer, unit]) => -1e6 * layer - unit,
-    }[by] ?? (([, , , knows]) => knows[by] ?? 0);
+    const by = this.find("order").value,
+      list = this.run.units.list;
+    const worth =
+      {
+        best: ([, , , knows]) => Math.max(0, ...Object.values(knows)),
+        lasts: ([, , lasts]) => lasts,
+        number: ([layer, unit]) => -1e6 * layer - unit,
+      }[by] ?? (([, , , knows]) => knows[by] ?? 0);
     this.order = [...list.keys()].sort((a, b) => worth(list[b]) - worth(list[a]) || a - b);
     this.unit = this.order[0];
-    if (redraw) { this.spread(); this.draw(); }
+    if (redraw) {
+      this.spread();
+      this.draw();
+    }
   }
 
   /** Go to the first token of a word. */
@@ -365,7 +500,8 @@ class Units {
     this.place = j;
     const {owner, tokens} = this.run;
     let t = owner.indexOf(j);
-    while (t + 1 < owner.length && owner[t + 1] === j && !tokens[t].replace(/\\n/g, "").trim()) t += 1;
+    while (t + 1 < owner.length && owner[t + 1] === j && !tokens[t].replace(/\\n/g, "").trim())
+      t += 1;
     this.token = Math.max(0, t);
     this.spread();
     if (redraw) this.draw();
@@ -384,15 +520,18 @@ class Units {
   /** The stretch around the token in which the unit stays active, or the token alone. */
   spread() {
     this.from = this.to = this.token;
-    while (this.isActive(this.unit, this.token) && this.isActive(this.unit, this.from - 1)) this.from -= 1;
-    while (this.isActive(this.unit, this.token) && this.isActive(this.unit, this.to + 1)) this.to += 1;
+    while (this.isActive(this.unit, this.token) && this.isActive(this.unit, this.from - 1))
+      this.from -= 1;
+    while (this.isActive(this.unit, this.token) && this.isActive(this.unit, this.to + 1))
+      this.to += 1;
   }
 
   key(event, inMap) {
     const across = {ArrowRight: 1, ArrowLeft: -1}[event.key];
     const down = {ArrowDown: 1, ArrowUp: -1}[event.key];
     const ends = {Home: 0, End: this.steps - 1}[event.key];
-    if ((across ?? down ?? ends) === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    if ((across ?? down ?? ends) === undefined || event.ctrlKey || event.metaKey || event.altKey)
+      return;
     event.preventDefault();
     if (down) {
       const row = this.order.indexOf(this.unit) + down;
@@ -411,7 +550,8 @@ class Units {
   /** A click into the map. */
   point(event) {
     const frame = this.canvas.getBoundingClientRect();
-    const part = (value, size, count) => Math.max(0, Math.min(count - 1, Math.floor(value / size * count)));
+    const part = (value, size, count) =>
+      Math.max(0, Math.min(count - 1, Math.floor((value / size) * count)));
     this.token = part(event.clientX - frame.left, frame.width, this.steps);
     this.unit = this.order[part(event.clientY - frame.top, frame.height, this.count)];
     this.spread();
@@ -425,13 +565,17 @@ class Units {
       const x = event.clientX - this.trace.firstChild.getBoundingClientRect().left;
       return this.columns?.find(({t, left, width}) => x >= left && x < left + width)?.t;
     };
-    this.trace.addEventListener("pointerdown", (event) => { begun = tokenAt(event) ?? null; });
+    this.trace.addEventListener("pointerdown", (event) => {
+      begun = tokenAt(event) ?? null;
+    });
     this.trace.addEventListener("pointerup", (event) => {
       const end = tokenAt(event);
       if (begun === null || end === undefined) return;
       [this.from, this.to] = [Math.min(begun, end), Math.max(begun, end)];
-      if (this.from === this.to) { this.token = this.from; this.spread(); }
-      else if (this.token < this.from || this.token > this.to) this.token = this.from;
+      if (this.from === this.to) {
+        this.token = this.from;
+        this.spread();
+      } else if (this.token < this.from || this.token > this.to) this.token = this.from;
       this.draw();
     });
   }
@@ -446,7 +590,10 @@ class Units {
 
   /** Colours from low to high: one hue for gates, two that part at 0 for states. */
   palette() {
-    const rgb = (name) => style(name).match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
+    const rgb = (name) =>
+      style(name)
+        .match(/[0-9a-f]{2}/gi)
+        .map((part) => parseInt(part, 16));
     const [paper, high, low] = [rgb("--map-none"), rgb("--map-high"), rgb("--map-low")];
     const mix = (to, part) => paper.map((value, k) => Math.round(value + (to[k] - value) * part));
     return Array.from({length: 256}, (_, k) => {
@@ -466,9 +613,13 @@ class Units {
   }
 
   drawMap() {
-    const {values} = this.array, {count, steps} = this, [low, high] = this.scale();
-    const small = new OffscreenCanvas(steps, count), pen = small.getContext("2d");
-    const image = pen.createImageData(steps, count), colors = this.palette();
+    const {values} = this.array,
+      {count, steps} = this,
+      [low, high] = this.scale();
+    const small = new OffscreenCanvas(steps, count),
+      pen = small.getContext("2d");
+    const image = pen.createImageData(steps, count),
+      colors = this.palette();
     this.order.forEach((unit, row) => {
       for (let t = 0; t < steps; t += 1) {
         const share = (values[unit * steps + t] - low) / (high - low);
@@ -491,14 +642,28 @@ class Units {
     big.lineWidth = ratio;
     big.strokeRect(0, row * down - ratio, this.canvas.width, down + 2 * ratio);
     big.strokeRect(this.token * across - ratio, 0, across + 2 * ratio, this.canvas.height);
-    const ends = this.array.signed ?
-      [["--map-low", `${plain(low)} or less`], ["--map-none", "0"], ["--map-high", `${plain(high)} or more`]] :
-      [["--map-none", "0: shut"], ["--map-high", "1: open"]];
-    const kept = this.count < this.run.units.of ? `, the ${this.count} of ${this.run.units.of} that tell most` : "";
+    const ends = this.array.signed
+      ? [
+          ["--map-low", `${plain(low)} or less`],
+          ["--map-none", "0"],
+          ["--map-high", `${plain(high)} or more`],
+        ]
+      : [
+          ["--map-none", "0: shut"],
+          ["--map-high", "1: open"],
+        ];
+    const kept =
+      this.count < this.run.units.of
+        ? `, the ${this.count} of ${this.run.units.of} that tell most`
+        : "";
     this.find("legend").replaceChildren(
-      `${this.array.label}: `, ...ends.flatMap(([color, label]) =>
-        [make("span", {class: "swatch map-swatch", style: `--swatch: var(${color})`, text: label}), " "]),
-      `; ${this.count} units from top to bottom${kept}, the text from left to right`);
+      `${this.array.label}: `,
+      ...ends.flatMap(([color, label]) => [
+        make("span", {class: "swatch map-swatch", style: `--swatch: var(${color})`, text: label}),
+        " ",
+      ]),
+      `; ${this.count} units from top to bottom${kept}, the text from left to right`,
+    );
   }
 
   name(unit) {
@@ -510,7 +675,9 @@ class Units {
   window() {
     const room = Math.max(120, this.trace.clientWidth - LABELS - 4);
     const width = (t) => Math.max(15, 7.5 * visible(this.run.tokens[t]).length + 6);
-    let first = this.token, last = this.token, used = width(this.token);
+    let first = this.token,
+      last = this.token,
+      used = width(this.token);
     for (let grown = true; grown;) {
       grown = false;
       for (const t of [first - 1, last + 1]) {
@@ -537,22 +704,43 @@ class Units {
     const picture = draw("svg", {width: end, height, "aria-hidden": "true"});
     const inside = ({t}) => t >= this.from && t <= this.to;
     for (const column of this.columns.filter(inside)) {
-      picture.append(draw("rect", {class: "stretch", x: column.left, y: 0, width: column.width, height}));
+      picture.append(
+        draw("rect", {class: "stretch", x: column.left, y: 0, width: column.width, height}),
+      );
     }
     const here = this.columns.find(({t}) => t === this.token);
-    picture.append(draw("rect", {class: "here", x: here.left + 0.5, y: 0.5, width: here.width - 1, height: height - 1}));
+    picture.append(
+      draw("rect", {
+        class: "here",
+        x: here.left + 0.5,
+        y: 0.5,
+        width: here.width - 1,
+        height: height - 1,
+      }),
+    );
     let top = 0;
-    const label = (array, middle) => picture.append(
-      draw("text", {x: 0, y: middle - 2, class: "label", text: array.label}),
-      draw("text", {x: 0, y: middle + 12, class: "role", text: array.role}));
+    const label = (array, middle) =>
+      picture.append(
+        draw("text", {x: 0, y: middle - 2, class: "label", text: array.label}),
+        draw("text", {x: 0, y: middle + 12, class: "role", text: array.role}),
+      );
     for (const array of gates) {
       label(array, top + GATE / 2);
       for (const {t, left, width} of this.columns) {
         const size = (GATE - 6) * this.value(array.name, this.unit, t);
-        picture.append(draw("rect", {class: `gate ${array.name}`, x: left + 1, width: width - 2,
-          y: top + GATE - 2 - size, height: size}));
+        picture.append(
+          draw("rect", {
+            class: `gate ${array.name}`,
+            x: left + 1,
+            width: width - 2,
+            y: top + GATE - 2 - size,
+            height: size,
+          }),
+        );
       }
-      picture.append(draw("line", {class: "axis", x1: LABELS, x2: end, y1: top + GATE - 2, y2: top + GATE - 2}));
+      picture.append(
+        draw("line", {class: "axis", x1: LABELS, x2: end, y1: top + GATE - 2, y2: top + GATE - 2}),
+      );
       top += GATE;
     }
     for (const array of states) {
@@ -560,25 +748,53 @@ class Units {
       const own = array.values.subarray(this.unit * this.steps, (this.unit + 1) * this.steps);
       const most = own.reduce((best, value) => Math.max(best, Math.abs(value)), 0.01);
       label(array, middle);
-      for (const [sign, y] of [["", top + 12], ["−", top + STATE - 6]]) {
-        picture.append(draw("text", {class: "role", x: LABELS - 4, y, "text-anchor": "end", text: sign + most.toFixed(1)}));
+      for (const [sign, y] of [
+        ["", top + 12],
+        ["−", top + STATE - 6],
+      ]) {
+        picture.append(
+          draw("text", {
+            class: "role",
+            x: LABELS - 4,
+            y,
+            "text-anchor": "end",
+            text: sign + most.toFixed(1),
+          }),
+        );
       }
       picture.append(draw("line", {class: "axis", x1: LABELS, x2: end, y1: middle, y2: middle}));
       const [, , , , side, limit] = this.run.units.list[this.unit];
-      const high = middle - (STATE / 2 - 6) * side * limit / most;
+      const high = middle - ((STATE / 2 - 6) * side * limit) / most;
       if (array.name === this.run.units.state && high > top && high < top + STATE) {
-        picture.append(draw("line", {class: "limit", x1: LABELS, x2: end, y1: high, y2: high}),
-          draw("text", {class: "role", x: end - 2, y: high - 3, "text-anchor": "end",
-            text: side > 0 ? "high above this line" : "high below this line"}));
+        picture.append(
+          draw("line", {class: "limit", x1: LABELS, x2: end, y1: high, y2: high}),
+          draw("text", {
+            class: "role",
+            x: end - 2,
+            y: high - 3,
+            "text-anchor": "end",
+            text: side > 0 ? "high above this line" : "high below this line",
+          }),
+        );
       }
-      const points = this.columns.map(({t, left, width}) =>
-        [left + width / 2, middle - (STATE / 2 - 6) * this.value(array.name, this.unit, t) / most]);
+      const points = this.columns.map(({t, left, width}) => [
+        left + width / 2,
+        middle - ((STATE / 2 - 6) * this.value(array.name, this.unit, t)) / most,
+      ]);
       picture.append(draw("polyline", {class: `state ${array.name}`, points: points.join(" ")}));
-      for (const [x, y] of points) picture.append(draw("circle", {class: "dot", cx: x, cy: y, r: 2}));
+      for (const [x, y] of points)
+        picture.append(draw("circle", {class: "dot", cx: x, cy: y, r: 2}));
       top += STATE;
     }
     for (const {t, left, width} of this.columns) {
-      picture.append(draw("text", {class: "token", x: left + width / 2, y: height - 9, text: visible(this.run.tokens[t])}));
+      picture.append(
+        draw("text", {
+          class: "token",
+          x: left + width / 2,
+          y: height - 9,
+          text: visible(this.run.tokens[t]),
+        }),
+      );
     }
     this.trace.replaceChildren(picture);
   }
@@ -587,19 +803,27 @@ class Units {
   say() {
     const at = (name, t = this.token) => this.value(name, this.unit, t);
     const [, , lasts, knows] = this.run.units.list[this.unit];
-    const known = Object.entries(knows).sort((a, b) => b[1] - a[1]).slice(0, 2)
-      .filter(([, share]) => share >= 0.01).map(([name, share]) => `${percent(share)} of “${name}”`);
+    const known = Object.entries(knows)
+      .sort((a, b) => b[1] - a[1])
+      .slice(0, 2)
+      .filter(([, share]) => share >= 0.01)
+      .map(([name, share]) => `${percent(share)} of “${name}”`);
     const about = known.length ? `It knows ${known.join(" and ")}, and its` : "Its";
-    const parts = [make("b", {text: `${this.name(this.unit)} of the ${this.run.title}`}),
+    const parts = [
+      make("b", {text: `${this.name(this.unit)} of the ${this.run.title}`}),
       ` at “${visible(this.run.tokens[this.token])}” (in ${this.words[this.run.owner[this.token]][1]}). `,
-      `${about} value lasts ${lasts.toFixed(0)} tokens. `];
+      `${about} value lasts ${lasts.toFixed(0)} tokens. `,
+    ];
     const equation = this.find("equation");
     const before = this.token > 0;
     if (at("forget") !== undefined && at("c") !== undefined) {
-      const [f, i, g, o, c, h] = ["forget", "input", "candidate", "output", "c", "h"].map((name) => at(name));
+      const [f, i, g, o, c, h] = ["forget", "input", "candidate", "output", "c", "h"].map((name) =>
+        at(name),
+      );
       const old = before ? at("c", this.token - 1) : (c - i * g) / Math.max(f, 0.01);
       parts.push(this.verbs(f, i * g, o));
-      equation.textContent = `c = f · c₋₁ + i · g = ${plain(f)} · ${signed(old)} + ${plain(i)} · ${signed(g)} = ${plain(c)}` +
+      equation.textContent =
+        `c = f · c₋₁ + i · g = ${plain(f)} · ${signed(old)} + ${plain(i)} · ${signed(g)} = ${plain(c)}` +
         `   and   h = o · tanh(c) = ${plain(o)} · ${signed(Math.tanh(c))} = ${plain(h)}`;
     } else if (at("keep") !== undefined) {
       const [z, n, h] = ["keep", "candidate", "h"].map((name) => at(name));
@@ -616,14 +840,17 @@ class Units {
       let sum = 0;
       for (let unit = 0; unit < this.count; unit += 1) sum += this.value(gate.name, unit);
       const whole = gate.values.reduce((total, value) => total + value, 0) / gate.values.length;
-      parts.push(` Over all ${this.count} units the ${gate.label} is ${plain(sum / this.count)} at this token, ` +
-        `${plain(whole)} over the whole text.`);
+      parts.push(
+        ` Over all ${this.count} units the ${gate.label} is ${plain(sum / this.count)} at this token, ` +
+          `${plain(whole)} over the whole text.`,
+      );
     }
     this.find("said").replaceChildren(...parts);
   }
 
   verbs(kept, added, shown) {
-    const did = kept > 0.9 ? "kept" : kept < 0.1 ? "erased" : kept < 0.5 ? "mostly erased" : "partly kept";
+    const did =
+      kept > 0.9 ? "kept" : kept < 0.1 ? "erased" : kept < 0.5 ? "mostly erased" : "partly kept";
     const wrote = Math.abs(added) > 0.25 ? `, ${plain(added)} was written` : ", little was written";
     const seen = shown === 1 ? "" : shown > 0.5 ? ", and it is shown" : ", and it is hidden";
     return `What it held was ${did} (${percent(kept)})${wrote}${seen}.`;
@@ -633,8 +860,9 @@ class Units {
 
   /** Stretches of the longer text in which a unit is active: [first, last] tokens. */
   stretches(unit) {
-    const steps = this.run.units.ends.length, row = Math.ceil(steps / 8);
-    const on = (t) => this.run.bits[unit * row + (t >> 3)] >> (7 - (t & 7)) & 1;
+    const steps = this.run.units.ends.length,
+      row = Math.ceil(steps / 8);
+    const on = (t) => (this.run.bits[unit * row + (t >> 3)] >> (7 - (t & 7))) & 1;
     const found = [];
     for (let t = 0; t < steps; t += 1) {
       if (!on(t)) continue;
@@ -649,7 +877,12 @@ class Units {
   alike() {
     const length = this.to - this.from + 1;
     return this.order.filter((unit) => {
-      if (unit === this.unit || this.isActive(unit, this.from - 1) || this.isActive(unit, this.to + 1)) return false;
+      if (
+        unit === this.unit ||
+        this.isActive(unit, this.from - 1) ||
+        this.isActive(unit, this.to + 1)
+      )
+        return false;
       let active = 0;
       for (let t = this.from; t <= this.to; t += 1) active += this.isActive(unit, t);
       return active >= 0.8 * length;
@@ -658,7 +891,10 @@ class Units {
 
   drawPlaces() {
     const {ends} = this.run.units;
-    const shown = this.run.tokens.slice(this.from, this.to + 1).map(visible).join("");
+    const shown = this.run.tokens
+      .slice(this.from, this.to + 1)
+      .map(visible)
+      .join("");
     const length = this.to - this.from + 1;
     const own = this.longer.indexOf(this.text);
     const range = ([first, last]) => [first ? ends[first - 1] : 0, ends[last]];
@@ -669,36 +905,54 @@ class Units {
     const active = this.isActive(this.unit, this.token);
     const unlike = ([first, last]) => (active ? Math.abs(last - first + 1 - length) : first - last);
     elsewhere.sort((a, b) => unlike(a) - unlike(b) || a[0] - b[0]);
-    const apart = elsewhere.reduce((kept, one) => {  // not five times the same line
+    const apart = elsewhere.reduce((kept, one) => {
+      // not five times the same line
       if (kept.length < 5 && kept.every(([first]) => Math.abs(first - one[0]) > 60)) kept.push(one);
       return kept;
     }, []);
     const lines = apart.map((one) => {
       const [begin, end] = range(one);
       const line = (text) => text.replace(/\n/g, "⏎");
-      return make("li", {}, line(this.longer.slice(Math.max(0, begin - 32), begin)),
-        make("mark", {text: line(this.longer.slice(begin, end))}), line(this.longer.slice(end, end + 32)));
+      return make(
+        "li",
+        {},
+        line(this.longer.slice(Math.max(0, begin - 32), begin)),
+        make("mark", {text: line(this.longer.slice(begin, end))}),
+        line(this.longer.slice(end, end + 32)),
+      );
     });
     const alike = this.alike().slice(0, 6);
     const jump = (unit) => {
       const button = make("button", {type: "button", text: this.name(unit)});
-      button.addEventListener("click", () => { this.unit = unit; this.draw(); });
+      button.addEventListener("click", () => {
+        this.unit = unit;
+        this.draw();
+      });
       return button;
     };
     this.find("places").replaceChildren(
       make("h3", {text: `Where else is ${this.name(this.unit)} high?`}),
-      make("p", {class: "note", text: `Chosen: “${shown}”, where it is ${active ? "high" : "not high"}. ` +
-        `High is the fifth of its values furthest from the usual one. It is so in ${elsewhere.length} other stretches of the held-out text; ` +
-        (active ? "some of a similar length:" : "the longest:")}),
+      make("p", {
+        class: "note",
+        text:
+          `Chosen: “${shown}”, where it is ${active ? "high" : "not high"}. ` +
+          `High is the fifth of its values furthest from the usual one. It is so in ${elsewhere.length} other stretches of the held-out text; ` +
+          (active ? "some of a similar length:" : "the longest:"),
+      }),
       make("ol", {class: "places"}, ...lines),
-      ...(alike.length ? [make("p", {class: "note", text: "High in this stretch and not right beside it, too:"}),
-        make("div", {class: "switch"}, ...alike.map(jump))] : []));
+      ...(alike.length
+        ? [
+            make("p", {class: "note", text: "High in this stretch and not right beside it, too:"}),
+            make("div", {class: "switch"}, ...alike.map(jump)),
+          ]
+        : []),
+    );
   }
 }
 
 // -- the gradient on its way back -------------------------------------------------------------------
 
-const DEEPEST = -6;  // power of ten at the bottom of the chart
+const DEEPEST = -6; // power of ten at the bottom of the chart
 const DASHES = {h: "", c: "7 4"};
 
 /** The section "The gradient on its way back". */
@@ -706,19 +960,32 @@ class Gradient {
   constructor(box, {runs, words}) {
     Object.assign(this, {box, words});
     this.find = (id) => box.querySelector(`#gradient-${id}`);
-    this.runs = runs.filter((run) => run.stages.length).map((run) => {
-      const head = run.answer === null ? run.owner.indexOf(run.owner.at(-1)) : run.owner.length;
-      const stages = run.stages.map((stage) => ({title: stage.title,
-        left: Object.fromEntries(Object.entries(stage.norms).map(([name, norms]) => {
-          const logs = unpacked(norms).slice(0, head + 1).reverse();
-          return [name, logs.map((value) => value - logs[0])];
-        }))}));
-      return {...run, head, stages};
-    });
+    this.runs = runs
+      .filter((run) => run.stages.length)
+      .map((run) => {
+        const head = run.answer === null ? run.owner.indexOf(run.owner.at(-1)) : run.owner.length;
+        const stages = run.stages.map((stage) => ({
+          title: stage.title,
+          left: Object.fromEntries(
+            Object.entries(stage.norms).map(([name, norms]) => {
+              const logs = unpacked(norms)
+                .slice(0, head + 1)
+                .reverse();
+              return [name, logs.map((value) => value - logs[0])];
+            }),
+          ),
+        }));
+        return {...run, head, stages};
+      });
     this.count = Math.max(...this.runs.map((run) => run.stages.length));
     const far = Math.max(...this.runs.map((run) => run.head));
-    const reached = Math.max(...this.runs.flatMap((run) => run.stages.flatMap((stage) =>
-      Object.values(stage.left).map((logs) => logs.findLastIndex((value) => value > DEEPEST)))));
+    const reached = Math.max(
+      ...this.runs.flatMap((run) =>
+        run.stages.flatMap((stage) =>
+          Object.values(stage.left).map((logs) => logs.findLastIndex((value) => value > DEEPEST)),
+        ),
+      ),
+    );
     this.most = Math.max(4, Math.min(far, Math.max(20, reached), 160));
     const stage = this.find("stage");
     stage.max = this.count - 1;
@@ -737,45 +1004,97 @@ class Gradient {
   }
 
   draw() {
-    const chart = this.find("chart"), width = Math.max(280, chart.clientWidth), height = 300;
+    const chart = this.find("chart"),
+      width = Math.max(280, chart.clientWidth),
+      height = 300;
     const [left, right, top, bottom] = [70, 96, 12, 40];
-    const x = (lag) => width - right - lag / this.most * (width - left - right);
-    const y = (log) => top + Math.min(1, Math.max(0, (0.6 - log) / (0.6 - DEEPEST))) * (height - top - bottom);
-    const picture = draw("svg", {width, height, role: "img",
-      "aria-label": "Length of the gradient by distance; the numbers follow as text and as a table"});
+    const x = (lag) => width - right - (lag / this.most) * (width - left - right);
+    const y = (log) =>
+      top + Math.min(1, Math.max(0, (0.6 - log) / (0.6 - DEEPEST))) * (height - top - bottom);
+    const picture = draw("svg", {
+      width,
+      height,
+      role: "img",
+      "aria-label": "Length of the gradient by distance; the numbers follow as text and as a table",
+    });
     for (let power = 0; power >= DEEPEST; power -= 1) {
-      picture.append(draw("line", {class: "grid", x1: left, x2: width - right, y1: y(power), y2: y(power)}),
-        draw("text", {class: "tick", x: left - 6, y: y(power) + 4, "text-anchor": "end",
-          text: power % 2 ? "" : `${(100 * 10 ** power).toFixed(Math.max(0, -power - 2))} %`}));
+      picture.append(
+        draw("line", {class: "grid", x1: left, x2: width - right, y1: y(power), y2: y(power)}),
+        draw("text", {
+          class: "tick",
+          x: left - 6,
+          y: y(power) + 4,
+          "text-anchor": "end",
+          text: power % 2 ? "" : `${(100 * 10 ** power).toFixed(Math.max(0, -power - 2))} %`,
+        }),
+      );
     }
     const step = [1, 2, 5, 10, 20, 50].find((size) => this.most / size <= width / 90);
     for (let lag = 0; lag <= this.most; lag += step) {
-      picture.append(draw("text", {class: "tick", x: x(lag), y: height - 20, "text-anchor": "middle", text: lag}));
+      picture.append(
+        draw("text", {
+          class: "tick",
+          x: x(lag),
+          y: height - 20,
+          "text-anchor": "middle",
+          text: lag,
+        }),
+      );
     }
-    picture.append(draw("text", {class: "tick", x: (left + width - right) / 2, y: height - 3,
-      "text-anchor": "middle", text: "← further back in the text, tokens"}));
+    picture.append(
+      draw("text", {
+        class: "tick",
+        x: (left + width - right) / 2,
+        y: height - 3,
+        "text-anchor": "middle",
+        text: "← further back in the text, tokens",
+      }),
+    );
     const ends = [];
     for (const run of this.runs) {
       for (const [name, logs] of Object.entries(this.stage(run).left)) {
         const points = Array.from(logs.slice(0, this.most + 1), (log, lag) => [x(lag), y(log)]);
         const floor = points.findIndex(([, place]) => place >= height - bottom);
-        picture.append(draw("polyline", {class: "line", points: (floor > 0 ? points.slice(0, floor + 1) : points).join(" "),
-          style: `stroke: ${run.color}; stroke-dasharray: ${DASHES[name] ?? ""}`}));
+        picture.append(
+          draw("polyline", {
+            class: "line",
+            points: (floor > 0 ? points.slice(0, floor + 1) : points).join(" "),
+            style: `stroke: ${run.color}; stroke-dasharray: ${DASHES[name] ?? ""}`,
+          }),
+        );
         const lag = Math.min(this.most, 2 + ends.length);
-        ends.push({label: `${this.label(run)} ${name}`, color: run.color, dash: DASHES[name], from: points[Math.min(lag, points.length - 1)]});
+        ends.push({
+          label: `${this.label(run)} ${name}`,
+          color: run.color,
+          dash: DASHES[name],
+          from: points[Math.min(lag, points.length - 1)],
+        });
       }
     }
     ends.sort((a, b) => a.from[1] - b.from[1]);
     ends.forEach((end, k) => {
-      const row = top + 14 + 20 * k, begin = width - right + 8;
-      picture.append(draw("line", {x1: begin, x2: begin + 22, y1: row - 4, y2: row - 4, class: "line",
-        style: `stroke: ${end.color}; stroke-dasharray: ${end.dash ?? ""}`}),
-      draw("text", {class: "tick name", x: begin + 27, y: row, text: end.label}));
+      const row = top + 14 + 20 * k,
+        begin = width - right + 8;
+      picture.append(
+        draw("line", {
+          x1: begin,
+          x2: begin + 22,
+          y1: row - 4,
+          y2: row - 4,
+          class: "line",
+          style: `stroke: ${end.color}; stroke-dasharray: ${end.dash ?? ""}`,
+        }),
+        draw("text", {class: "tick name", x: begin + 27, y: row, text: end.label}),
+      );
     });
     const lag = Number(this.find("lag").value);
-    picture.append(draw("line", {class: "cursor", x1: x(lag), x2: x(lag), y1: top, y2: height - bottom}));
+    picture.append(
+      draw("line", {class: "cursor", x1: x(lag), x2: x(lag), y1: top, y2: height - bottom}),
+    );
     chart.replaceChildren(picture);
-    this.find("title-of").textContent = [...new Set(this.runs.map((run) => this.stage(run).title))].join(" / ");
+    this.find("title-of").textContent = [
+      ...new Set(this.runs.map((run) => this.stage(run).title)),
+    ].join(" / ");
     this.say(lag);
   }
 
@@ -790,8 +1109,9 @@ class Gradient {
   say(lag) {
     const parts = this.runs.map((run) => {
       const {left} = this.stage(run);
-      const shares = Object.entries(left).map(([name, logs]) =>
-        `${name} ${lag < logs.length ? this.share(10 ** logs[lag]) : "–"}`);
+      const shares = Object.entries(left).map(
+        ([name, logs]) => `${name} ${lag < logs.length ? this.share(10 ** logs[lag]) : "–"}`,
+      );
       return `${this.label(run)} ${shares.join(", ")}`;
     });
     const run = this.runs[0];

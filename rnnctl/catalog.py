@@ -117,6 +117,7 @@ REPORTS: Final[dict[str, tuple[str, str]]] = {
     "rnnctl.generate/1": ("rnnctl.reports.inference:blocks", "Generated text."),
     "rnnctl.score/1": ("rnnctl.reports.inference:blocks", "Scores of texts."),
     "rnnctl.pairs/1": ("rnnctl.reports.inference:blocks", "Minimal pairs."),
+    "rnnctl.tune/1": ("rnnctl.reports.inference:blocks", "Settings of a memory at test time."),
     "rnnctl.evaluate/1": ("rnnctl.reports.inference:blocks", "A run measured on a corpus."),
     "rnnctl.export/1": ("rnnctl.reports.inference:blocks", "A run as an ONNX file."),
     "rnnctl.diagnostics/1": ("rnnctl.reports.diagnostics:blocks", "The memory panel."),

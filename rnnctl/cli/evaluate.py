@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from rnnctl.cli import console, inputs, kept
+from rnnctl.cli import filter_options as f
+from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
     DeviceOption,
     FormatOption,
@@ -101,6 +103,61 @@ Encoding = Annotated[
 ]
 
 
+TuneCache = Annotated[
+    bool,
+    typer.Option(
+        "--tune-cache",
+        help="Find the best --cache, --cache-theta and --cache-weight on the validation text that "
+        "the run keeps; evaluate nothing.",
+        rich_help_panel=f.MEMORY,
+    ),
+]
+TuneDynamic = Annotated[
+    bool,
+    typer.Option(
+        "--tune-dynamic",
+        help="The same for --dynamic and --dynamic-decay.",
+        rich_help_panel=f.MEMORY,
+    ),
+]
+
+
+def _tunes(values: Mapping[str, object]) -> bool:
+    return bool(values["tune_cache"] or values["tune_dynamic"])
+
+
+@idle(
+    Idle(
+        (
+            "part",
+            "window",
+            "text_field",
+            "label_field",
+            "read_as",
+            "encoding",
+            "new_labels",
+            "by",
+            "cache",
+            "dynamic",
+        ),
+        _tunes,
+        "has no effect with --tune-cache and --tune-dynamic, which read the validation text only",
+        "leave it out, or evaluate with what they find",
+    ),
+    Idle(
+        ("tune_dynamic",),
+        lambda values: bool(values["tune_cache"]),
+        "has no effect beside --tune-cache: one at a time",
+        "leave one of them out",
+    ),
+    Idle(
+        ("window",),
+        lambda values: bool(values["cache"] or values["dynamic"]),
+        "has no effect with --cache and --dynamic, which read the text on from its beginning",
+        "leave it out",
+    ),
+    *f.MEMORY_IDLE,
+)
 def evaluate(
     run: RunArgument,
     corpus: Corpus = None,
@@ -112,6 +169,14 @@ def evaluate(
     encoding: Encoding = None,
     new_labels: NewLabels = "error",
     by: By = None,
+    cache: f.CacheOption = 0,
+    cache_theta: f.CacheTheta = f.THETA,
+    cache_weight: f.CacheWeight = f.WEIGHT,
+    dynamic: f.DynamicOption = 0.0,
+    dynamic_decay: f.DynamicDecay = f.DECAY,
+    dynamic_segment: f.DynamicSegment = f.SEGMENT,
+    tune_cache: TuneCache = False,
+    tune_dynamic: TuneDynamic = False,
     format: FormatOption = "table",
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -124,7 +189,8 @@ def evaluate(
     recall and F1 of each label; calibration error; confusion matrix and the worst confusions.
     A language model: loss, perplexity and bits per byte by protocol: streaming (the state is
     carried over the whole text) and cold (windows from a zero state), or per document. The result
-    is kept in the run as well.
+    is kept in the run as well; not with --cache or --dynamic, which read the text on from its
+    beginning, one token after the other.
     """
     console.configure(quiet=quiet)
     console.check_output(output)
@@ -138,7 +204,23 @@ def evaluate(
     asked = {"--text-field": text_field, "--label-field": label_field, "--as": read_as}
     asked |= {"--encoding": encoding, "--new-labels": None if new_labels == "error" else new_labels}
     _check_corpus(sources, asked)
+    memory = f.memory_of(cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment)
     loaded = load(run, device=device)
+    if tune_cache or tune_dynamic:
+        from rnnctl.inference.evaluate import tune
+
+        if sources:
+            raise UsageError(
+                "--tune-cache and --tune-dynamic read the validation text that the run keeps",
+                hint="leave out the corpus",
+            )
+        console.emit(tune(loaded, "cache" if tune_cache else "dynamic"), format, output)
+        return
+    if loaded.labels and memory:
+        raise UsageError(
+            "--cache and --dynamic are for language models, and this is a classifier",
+            hint="leave them out",
+        )
     if loaded.labels and window != COLD_WINDOW:
         raise UsageError(
             "--window is for language models, and this is a classifier", hint="leave it out"
@@ -154,6 +236,7 @@ def evaluate(
         read_as=read_as,
         new_labels=new_labels,
         by=by,
+        memory=memory,
         stdin=stdin,
         tell=lambda note: console.note(console.from_here(note)),
     )
@@ -165,7 +248,8 @@ def evaluate(
     try:
         console.emit(shown, format, output)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
-        kept.keep(loaded.run, "evaluate", result)
+        if not memory:  # what a run keeps is of the run alone
+            kept.keep(loaded.run, "evaluate", result)
 
 
 def _check_corpus(sources: Sequence[str], asked: Mapping[str, str | None]) -> None:

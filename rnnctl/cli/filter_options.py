@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
+from rnnctl.cli.idle import Idle
 from rnnctl.config import SourceKind
 from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
+    from rnnctl.inference.memory import Memory
     from rnnctl.inference.records import Wanted
     from rnnctl.tasks.loading import Loaded
 
 INPUT: Final = "Input"
 STATE: Final = "Reading on"
+MEMORY: Final = "Memory at test time"
+THETA, WEIGHT, DECAY, SEGMENT = 0.3, 0.1, 0.0, 20  # of the options below
 MAX_LINE: Final = 16_000_000
 
 LineFormat = Literal["auto", "text", "jsonl"]
@@ -124,6 +128,98 @@ Answer = Annotated[
         rich_help_panel=INPUT,
     ),
 ]
+CacheOption = Annotated[
+    int,
+    typer.Option(
+        "--cache",
+        min=0,
+        metavar="N",
+        help="Also predict from the last N tokens read: those that came at places like this one "
+        "(neural cache); 0 is off. 2000 is usual.",
+        rich_help_panel=MEMORY,
+    ),
+]
+CacheTheta = Annotated[
+    float,
+    typer.Option(
+        "--cache-theta",
+        min=0,
+        metavar="X",
+        help="How much more a place counts in the cache the more it is like this one.",
+        rich_help_panel=MEMORY,
+    ),
+]
+CacheWeight = Annotated[
+    float,
+    typer.Option(
+        "--cache-weight",
+        min=0,
+        max=1,
+        metavar="X",
+        help="The cache's share of the prediction, 0 to below 1.",
+        rich_help_panel=MEMORY,
+    ),
+]
+DynamicOption = Annotated[
+    float,
+    typer.Option(
+        "--dynamic",
+        min=0,
+        metavar="RATE",
+        help="Let a copy of the weights go on learning from the text that it has read, at this "
+        "rate (dynamic evaluation); 0 is off.",
+        rich_help_panel=MEMORY,
+    ),
+]
+DynamicDecay = Annotated[
+    float,
+    typer.Option(
+        "--dynamic-decay",
+        min=0,
+        max=1,
+        metavar="X",
+        help="Draw these weights back to the run's by this share after each step.",
+        rich_help_panel=MEMORY,
+    ),
+]
+DynamicSegment = Annotated[
+    int,
+    typer.Option(
+        "--dynamic-segment",
+        min=1,
+        metavar="N",
+        help="Tokens between two steps.",
+        rich_help_panel=MEMORY,
+    ),
+]
+MEMORY_IDLE: Final = (
+    Idle(
+        ("cache_theta", "cache_weight"),
+        lambda values: not values["cache"],
+        "has no effect without --cache",
+        "leave it out, or add --cache 2000",
+    ),
+    Idle(
+        ("dynamic_decay", "dynamic_segment"),
+        lambda values: not values["dynamic"],
+        "has no effect without --dynamic",
+        "leave it out, or add --dynamic RATE",
+    ),
+)
+
+
+def memory_of(
+    cache: int, theta: float, weight: float, dynamic: float, decay: float, segment: int
+) -> Memory:
+    """The memory that the options ask for. Raises UsageError for impossible values."""
+    from rnnctl.inference.memory import Cache, Dynamic, Memory
+
+    return Memory(
+        Cache(cache, theta, weight) if cache else None,
+        Dynamic(dynamic, decay, segment) if dynamic else None,
+    )
+
+
 StateIn = Annotated[
     Path | None,
     typer.Option(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnnctl.cli import console, inputs
+from rnnctl.cli import filter_options as f
 from rnnctl.cli.filter_options import StateIn
 from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
@@ -172,6 +173,7 @@ Copied = Annotated[
         "has no effect with --length 0, which writes nothing",
         "leave it out, or give a --length",
     ),
+    *f.MEMORY_IDLE,
 )
 def generate(
     run: RunArgument,
@@ -187,6 +189,12 @@ def generate(
     min_p: MinP = 0.0,
     repetition_penalty: RepetitionPenalty = 1.0,
     seed: SeedOption = 0,
+    cache: f.CacheOption = 0,
+    cache_theta: f.CacheTheta = f.THETA,
+    cache_weight: f.CacheWeight = f.WEIGHT,
+    dynamic: f.DynamicOption = 0.0,
+    dynamic_decay: f.DynamicDecay = f.DECAY,
+    dynamic_segment: f.DynamicSegment = f.SEGMENT,
     state_in: StateIn = None,
     copied: Copied = False,
     format: FormatOption = "table",
@@ -214,7 +222,9 @@ def generate(
     from rnnctl.tasks.loading import load
 
     set_threads(threads)
-    session = Session(load(run, device=device), copied=copied or (format != "table" and not lines))
+    memory = f.memory_of(cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment)
+    looked = copied or (format != "table" and not lines)
+    session = Session(load(run, device=device), copied=looked, memory=memory)
     _check_stops(session, stop or ())
     end = session.by_document if end is None else end
     wish = Wish(length, tuple(stop or ()), end, seed, sampling)

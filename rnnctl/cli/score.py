@@ -163,12 +163,27 @@ def _shown(value: float | None) -> str:
             "state_in",
             "state_out",
             "words",
+            "cache",
+            "dynamic",
             "format",
         ),
         lambda values: bool(values["answer"]),
         "has no effect with --answer, which reads questions on standard input",
         "leave it out, or leave out --answer",
     ),
+    Idle(
+        ("cache", "dynamic"),
+        lambda values: bool(values["words"]),
+        "has no effect with --words, which asks the model alone",
+        "leave it out, or use --per-token",
+    ),
+    Idle(
+        ("state_out",),
+        lambda values: bool(values["cache"] or values["dynamic"]),
+        "has no effect on a cache or on weights that learn: a state holds neither",
+        "leave it out, or leave out --cache and --dynamic",
+    ),
+    *f.MEMORY_IDLE,
 )
 def score(
     run: RunArgument,
@@ -183,6 +198,12 @@ def score(
     max_line: f.MaxLine = f.MAX_LINE,
     fail_fast: f.FailFast = False,
     answer: f.Answer = False,
+    cache: f.CacheOption = 0,
+    cache_theta: f.CacheTheta = f.THETA,
+    cache_weight: f.CacheWeight = f.WEIGHT,
+    dynamic: f.DynamicOption = 0.0,
+    dynamic_decay: f.DynamicDecay = f.DECAY,
+    dynamic_segment: f.DynamicSegment = f.SEGMENT,
     state_in: f.StateIn = None,
     state_out: f.StateOut = None,
     words: w.Words = False,
@@ -234,7 +255,8 @@ def score(
 
     set_threads(threads)
     loaded = load(run, device=device)
-    scorer = Scorer(loaded, ends=by_document(loaded))
+    memory = f.memory_of(cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment)
+    scorer = Scorer(loaded, ends=by_document(loaded), memory=memory)
     opened = inputs.opened(sources, command)
     if each == "file" and kind is None and not (state_in or state_out):
         begun = next(opened)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,17 +19,19 @@ from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.environment import environment
 from rnnctl.inference.judged_text import JudgedText, Part, choose, kept, training_corpus
+from rnnctl.inference.memory import Memory, Tried, text_nats, tune_cache, tune_dynamic
 from rnnctl.inference.training_text import corpus_facts
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import LanguageModelLoss
-from rnnctl.results.inference import EvaluateResult, Slice
+from rnnctl.results.inference import EvaluateResult, Slice, TunePoint, TuneResult
 from rnnctl.results.training import DocumentSums
 from rnnctl.statistics import ratio_of_means, resampling_weights
 from rnnctl.tasks.classification import advice, classify_split
 from rnnctl.tasks.effects import check_unused
 from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
+from rnnctl.tasks.language_model import spelling_per_token
 from rnnctl.tasks.loading import Loaded
 from rnnctl.tasks.quality import Judged, bag_of_words, remarks
 from rnnctl.tasks.split_results import MOST_SUMS, check_finite, chosen, loss_of, sums_of
@@ -35,6 +39,8 @@ from rnnctl.wording import plural
 
 LENGTH = "length"  # what `by` says for the number of words
 MOST_SLICES = 20  # values of a column
+TUNED_CACHE, TUNED_DYNAMIC = 20_000, 6_000  # tokens of the validation text
+NONE = Memory()
 EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start
 
 
@@ -50,6 +56,7 @@ def evaluate(
     read_as: SourceKind | None = None,
     new_labels: Literal["error", "drop"] = "error",
     by: str | None = None,
+    memory: Memory = NONE,
     stdin: BinaryIO | None = None,
     tell: Callable[[str], None] = lambda note: None,
 ) -> EvaluateResult:
@@ -58,7 +65,8 @@ def evaluate(
     part: which split; by default test where the corpus has one, else valid, else all of it.
     window: tokens, for the cold protocol; at most the whole text. text_field, label_field,
     encoding, read_as: how the corpus is to be read, by default as that of the training was. by: a
-    column by whose values the documents are sorted and measured apart, or "length". tell: called
+    column by whose values the documents are sorted and measured apart, or "length". memory: what a
+    language model has beside its state; then the cold protocol is left out. tell: called
     with each sentence that says what was decided about the corpus.
 
     Raises DataError, UsageError, RunError.
@@ -99,15 +107,22 @@ def evaluate(
         max_tokens=settings.max_tokens,
         keep=settings.keep,
     )
-    return _Evaluation(loaded, found, store, window, by).result()
+    return _Evaluation(loaded, found, store, window, by, memory).result()
 
 
 class _Evaluation:
     """One run on one split."""
 
     def __init__(
-        self, loaded: Loaded, found: JudgedText, store: Store, window: int, by: str | None
+        self,
+        loaded: Loaded,
+        found: JudgedText,
+        store: Store,
+        window: int,
+        by: str | None,
+        memory: Memory,
     ) -> None:
+        self._memory = memory
         self._loaded = loaded
         self._found = found
         self._store = store
@@ -129,6 +144,7 @@ class _Evaluation:
             part=found.words or found.part,
             cut_share=self._store.cut_share,
             by=self._by or "",
+            memory=said(self._memory),
         )
         if isinstance(model, Classifier):
             return self._classified(model, result)
@@ -225,9 +241,14 @@ class _Evaluation:
                     "--by",
                 )
             return result.model_copy(update={"losses": tuple(self._running(model))})
-        nats = document_nats(
-            model, self._split.ids, self._split.offsets, self._boundary, self._arithmetic
-        )
+        nats: NDArray[np.float64] | None
+        if self._memory:
+            documents = [self._split.document(d) for d in range(self._split.count)]
+            nats = text_nats(model, documents, self._boundary, self._memory)
+        else:
+            nats = document_nats(
+                model, self._split.ids, self._split.offsets, self._boundary, self._arithmetic
+            )
         assert nats is not None  # nothing interrupts it
         check_finite(nats, self._found.corpus.description)
         losses = [loss_of(self._split, len(nats), float(nats.sum()), "document")]
@@ -251,6 +272,11 @@ class _Evaluation:
 
     def _running(self, model: LanguageModel) -> Iterator[LanguageModelLoss]:
         ids, boundary, arithmetic = self._split.ids, self._boundary, self._arithmetic
+        if self._memory:
+            nats = text_nats(model, [ids[: len(ids)]], boundary, self._memory)
+            check_finite(nats, self._found.corpus.description)
+            yield loss_of(self._split, None, float(nats[0]), "streaming")
+            return
         streams = 1 if len(ids) <= EXACT_TOKENS else STREAMS
         streaming = streaming_nats(model, ids, boundary, arithmetic, streams=streams)
         window = min(self._window, len(ids))
@@ -269,6 +295,89 @@ class _Evaluation:
         if len(nats) > MOST_SUMS:
             return None
         return sums_of(self._found.part, self._split, nats, truth, predicted)
+
+
+def said(memory: Memory) -> str:
+    """The memory in words; "" for none."""
+    parts = []
+    if memory.cache is not None:
+        one = memory.cache
+        size = plural(one.size, "token")
+        parts.append(f"cache of {size}, theta {one.theta:g}, weight {one.weight:g}")
+    if memory.dynamic is not None:
+        step = memory.dynamic
+        every = plural(step.segment, "token")
+        parts.append(f"dynamic at rate {step.rate:g}, decay {step.decay:g}, every {every}")
+    return "; ".join(parts)
+
+
+def options(memory: Memory) -> str:
+    """The options that ask for it."""
+    parts = []
+    if memory.cache is not None:
+        one = memory.cache
+        parts.append(
+            f"--cache {one.size} --cache-theta {one.theta:g} --cache-weight {one.weight:g}"
+        )
+    if memory.dynamic is not None:
+        step = memory.dynamic
+        parts.append(f"--dynamic {step.rate:g}")
+        parts += [f"--dynamic-decay {step.decay:g}"] if step.decay else []
+    return " ".join(parts)
+
+
+def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
+    """The settings of a cache, or of dynamic evaluation, that suit the validation text best.
+
+    Of the beginning of the validation text that the run keeps; the test text is not looked at.
+    Raises UsageError for a classifier and where the run keeps no such text.
+    """
+    keep_memory()
+    if not isinstance(loaded.model, LanguageModel):
+        raise UsageError(
+            f"--tune-{what} is for language models, and this is a classifier", hint="leave it out"
+        )
+    found = kept(loaded, "valid")
+    store = build_store(found.corpus, loaded.tokenizer, cache=cache_directory())
+    split = store.split(found.split)
+    if len(split.ids) == 0:
+        raise DataError(f"{loaded.run.path} keeps no validation text", hint="train with a split")
+    most = TUNED_CACHE if what == "cache" else TUNED_DYNAMIC
+    documents: list[NDArray[np.int64]] = []
+    size = 0
+    whole = [split.ids] if found.corpus.running else map(split.document, range(split.count))
+    for ids in whole:
+        if size >= most:
+            break
+        documents.append(ids[: most - size].astype(np.int64))
+        size += len(documents[-1])
+    begin = time.perf_counter()
+    measure = tune_cache if what == "cache" else tune_dynamic
+    plain, best, *others = measure(loaded.model, documents, loaded.tokenizer.boundary_id)
+    spelling = spelling_per_token(split, split.offsets)
+
+    def point(one: Tried) -> TunePoint:
+        nats = one.nats + spelling
+        return TunePoint(
+            settings=said(one.memory) or "nothing",
+            options=options(one.memory),
+            loss_nats=nats,
+            perplexity=math.exp(nats) if nats < 700 else None,
+        )
+
+    finite = [one for one in others if math.isfinite(one.nats)]
+    return TuneResult(
+        environment=environment(loaded),
+        run=str(loaded.run.path),
+        what=what,
+        text=found.words or "the validation text",
+        tokens=size,
+        before=point(plain),
+        best=point(best),
+        others=tuple(point(one) for one in finite[:9]),
+        tried=1 + len(others),
+        timing={"total_s": round(time.perf_counter() - begin, 3)},
+    )
 
 
 Slices = list[tuple[str, NDArray[np.bool_]]]

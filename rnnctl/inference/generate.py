@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.inference.memory import MemoryStepper
 from rnnctl.inference.sampling import Sampling, Uniforms, choose
 from rnnctl.inference.score import Reading, Scorer
 from rnnctl.inference.state import RECENT, TextState
@@ -198,7 +199,10 @@ class _Batch:
     ) -> None:
         coordinates = zip(*(prompt.state for prompt in prompts), strict=True)
         state = tuple(torch.cat(parts, dim=1) for parts in coordinates)
-        self._stepper = Stepper(weights, state)
+        memories = [prompt.memory for prompt in prompts if prompt.memory is not None]
+        self._stepper: Stepper | MemoryStepper = (
+            MemoryStepper(memories, state) if memories else Stepper(weights, state)
+        )
         self._tokenizer = tokenizer
         self._wish = wish
         self._last = np.array([prompt.last_token for prompt in prompts])

@@ -22,6 +22,7 @@ from rnnctl.errors import DataError, NotFiniteError, RunError, StorageError
 from rnnctl.inference import state as states
 from rnnctl.inference.engine import EngineChoice
 from rnnctl.inference.environment import environment
+from rnnctl.inference.memory import Memory, TextMemory
 from rnnctl.inference.records import Record
 from rnnctl.inference.state import RECENT, TextState, beginning
 from rnnctl.machine import Arithmetic
@@ -35,6 +36,7 @@ from rnnctl.tasks.loading import Loaded
 CHUNK = 1024  # tokens of one text that go through the model at once
 LONG_TEXT = 8192  # tokens; longer texts are read in chunks, by themselves
 CHUNK_BYTES = 1 << 16
+NONE = Memory()
 
 Ids = NDArray[np.int32]
 
@@ -96,10 +98,11 @@ class Scorer:
     """A language model ready for use. Raises RunError if the run is none.
 
     `ends` says whether a text's end is scored too, as a token: it is where the run was trained on
-    documents, and cannot be where it was trained on one running text.
+    documents, and cannot be where it was trained on one running text. `memory`: what the model has
+    beside its state; each text begins with an empty one.
     """
 
-    def __init__(self, loaded: Loaded, *, ends: bool = False) -> None:
+    def __init__(self, loaded: Loaded, *, ends: bool = False, memory: Memory = NONE) -> None:
         if not isinstance(loaded.model, LanguageModel):
             raise RunError(
                 f"{loaded.run.path} is a classifier, not a language model",
@@ -110,17 +113,19 @@ class Scorer:
         self.tokenizer: Tokenizer = loaded.tokenizer
         self._arithmetic = Arithmetic(next(loaded.model.parameters()).device, bf16=False)
         self.ends = ends
+        self.memory = memory
         self.engine = EngineChoice(loaded.model)
 
     def tally_texts(self, texts: Sequence[str]) -> list[Tally]:
         """The sums of each text, from a zero state; many short texts go through at once."""
         encoded = [self._encode(text) for text in texts]
-        short = [i for i, (ids, _) in enumerate(encoded) if 0 < len(ids) <= LONG_TEXT]
+        most = 0 if self.memory else LONG_TEXT
+        short = [i for i, (ids, _) in enumerate(encoded) if 0 < len(ids) <= most]
         sums = self._sums([encoded[i][0] for i in short])
         for i, nats in zip(short, sums, strict=True):
             encoded[i][1].nats += float(nats)
         for ids, tally in encoded:
-            if len(ids) > LONG_TEXT:
+            if len(ids) > most:
                 tally.nats += float(sum(part.nats.sum() for part in Reading(self).score(ids)))
         return [tally for _, tally in encoded]
 
@@ -205,6 +210,9 @@ class Reading:
         self._state = before.state
         self._last = before.last_token
         self._recent = before.recent
+        self._memory = before.memory
+        if self._memory is None and scorer.memory:
+            self._memory = TextMemory(scorer.model, scorer.memory)
         self._encoder = scorer.tokenizer.stream(before.pending)
         self._tokens, self._bytes = before.tokens, before.bytes
         self.tally = Tally()
@@ -240,7 +248,10 @@ class Reading:
             part = ids[start : start + CHUNK]
             targets = part.astype(np.int64)
             inputs = np.append(np.int64(self._last), targets[:-1])
-            nats, self._state = self._scorer.chunk_nats(inputs, targets, self._state)
+            if self._memory is not None:
+                nats, self._state = self._memory.read(inputs, targets, self._state)
+            else:
+                nats, self._state = self._scorer.chunk_nats(inputs, targets, self._state)
             self._last = int(part[-1])
             self._recent = (*self._recent, *part[-RECENT:].tolist())[-RECENT:]
             self._tokens += len(part)
@@ -263,7 +274,9 @@ class Reading:
         """The state after all that was fed."""
         state = tuple(part.cpu() for part in self._state)
         pending = self._encoder.pending
-        return TextState(state, self._last, pending, self._tokens, self._bytes, self._recent)
+        return TextState(
+            state, self._last, pending, self._tokens, self._bytes, self._recent, self._memory
+        )
 
 
 # Whole texts from streams of bytes, with states kept from one to the next.

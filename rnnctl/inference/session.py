@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 from rnnctl.inference import state as states
 from rnnctl.inference.environment import environment
 from rnnctl.inference.generate import STREAMS, Continuation, Ending, Generator, Piece, Wish
+from rnnctl.inference.memory import Memory
 from rnnctl.inference.records import RecordReader, Wanted
-from rnnctl.inference.score import Scorer
+from rnnctl.inference.score import NONE, Scorer
 from rnnctl.inference.state import TextState
 from rnnctl.inference.training_text import NOT_KNOWN, CopyFinder, by_document
 from rnnctl.results.inference import GenerateResult, Sample
@@ -50,9 +51,9 @@ class LineContinuation:
 class Session:
     """A language model's run at work. Raises RunError if it is none."""
 
-    def __init__(self, loaded: Loaded, *, copied: bool) -> None:
+    def __init__(self, loaded: Loaded, *, copied: bool, memory: Memory = NONE) -> None:
         self._loaded = loaded
-        self._generator = Generator(Scorer(loaded))
+        self._generator = Generator(Scorer(loaded, memory=memory))
         self._copies = CopyFinder(loaded) if copied else None
         self.by_document = by_document(loaded)
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from rnnctl import storage
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import DataError, StorageError
+from rnnctl.inference.memory import TextMemory
 from rnnctl.nn.models import LanguageModel
 
 FORMAT = "rnnctl.state/1"
@@ -34,7 +35,8 @@ class TextState:
 
     state: one (L, 1, H) tensor per coordinate, on the CPU; last_token: fed to the model next;
     pending: bytes seen whose tokens are not certain yet; tokens, bytes: read since the beginning;
-    recent: the last tokens read, RECENT at most, which a repetition penalty counts.
+    recent: the last tokens read, RECENT at most, which a repetition penalty counts; memory: a cache
+    and weights that learn, if there are any, which no file holds.
     """
 
     state: tuple[Tensor, ...]
@@ -43,6 +45,7 @@ class TextState:
     tokens: int = 0
     bytes: int = 0
     recent: tuple[int, ...] = ()
+    memory: TextMemory | None = None
 
 
 def beginning(model: LanguageModel, tokenizer: Tokenizer) -> TextState:

@@ -19,6 +19,7 @@ from rnnctl.results.inference import (
     ScoredText,
     ScoreResult,
     Slice,
+    TuneResult,
 )
 from rnnctl.wording import plural
 
@@ -36,6 +37,8 @@ def blocks(result: Result) -> list[Block]:
         return _paired(result)
     if isinstance(result, ExportResult):
         return _exported(result)
+    if isinstance(result, TuneResult):
+        return _tuned(result)
     assert isinstance(result, EvaluateResult)
     return _evaluated(result)
 
@@ -122,10 +125,36 @@ def _facts(text: ScoredText) -> list[tuple[str, str]]:
     ]
 
 
+def _tuned(result: TuneResult) -> list[Block]:
+    """What was found, and how to use it."""
+    rows = [
+        (one.settings, fixed(one.loss_nats, 4), number(one.perplexity, 5))
+        for one in (result.before, result.best, *result.others)
+    ]
+    name = "Cache" if result.what == "cache" else "Dynamic evaluation"
+    made: list[Block] = [
+        Heading(f"{name} for {result.run}, chosen on {result.text}", level=1),
+        table(("beside the model", "nats per token", "perplexity"), rows, align="lrr",
+              strong_rows=[1]),
+        Paragraph(
+            f"{plural(result.tokens, 'token')} of validation text, "
+            f"{plural(result.tried, 'setting')} tried", "note",
+        ),
+    ]  # fmt: skip
+    if result.best.loss_nats >= result.before.loss_nats:
+        made.append(Paragraph("Nothing that was tried is better than the model alone.", "warning"))
+        return made
+    use = f"`rnnctl evaluate {result.run} {result.best.options}`"
+    made.append(Paragraph(f"{use} uses it; so do `score` and `generate`", "hint"))
+    return made
+
+
 def _evaluated(result: EvaluateResult) -> list[Block]:
     made: list[Block] = [Heading(f"{result.run} on {result.corpus} ({result.part})", level=1)]
     if result.losses:
         made.append(_losses(result.losses))
+    if result.memory:
+        made.append(Paragraph(f"memory at test time: {result.memory}", kind="note"))
     if result.classification is not None:
         made.extend(classified(result.classification))
     made.extend(_sliced(result))

@@ -111,7 +111,31 @@ class EvaluateResult(Result):
     by: str = Field("", description="the column that `slices` are of, or length")
     slices: tuple[Slice, ...] = ()
     cut_share: float = Field(0.0, description="documents longer than --max-tokens")
+    memory: str = Field("", description="the cache, or how weights go on learning, if they do")
     documents: DocumentSums | None = Field(None, description="kept in the run only")
+
+
+class TunePoint(Record):
+    """One setting of a memory at test time, and the loss with it."""
+
+    settings: str
+    options: str = Field(description="that ask for it")
+    loss_nats: float = Field(description="nats per token, spelling included")
+    perplexity: float | None
+
+
+class TuneResult(Result):
+    """The settings of a cache, or of dynamic evaluation, that suit the validation text best."""
+
+    schema_id: Literal["rnnctl.tune/1"] = "rnnctl.tune/1"
+    run: str
+    what: Literal["cache", "dynamic"]
+    text: str = Field(description="what was read, in words")
+    tokens: int
+    before: TunePoint = Field(description="the model alone")
+    best: TunePoint
+    others: tuple[TunePoint, ...] = Field((), description="the next best, at most nine")
+    tried: int
 
 
 class PairGroup(Record):

@@ -41,8 +41,28 @@ IDLE: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]] 
             "lines": (), "documents": ("line",), "per_token": (), "read_as": ("csv",), "jsonl": (),
             "text_field": ("a",), "encoding": ("latin-1",), "max_line": (9,), "fail_fast": (),
             "state_in": ("FILE",), "state_out": ("NEW",), "words": (), "format": ("json",),
+            "cache": (5,), "dynamic": (0.1,),
         },
     ),
+    ("score", "cache"): (("RUN", "--words"), {"cache": (5,), "dynamic": (0.1,)}),
+    ("score", "state_out"): (("RUN", "--cache", 5), {"state_out": ("NEW",)}),
+    ("evaluate", "part"): (
+        ("RUN", "--tune-cache"),
+        {
+            "part": ("valid",), "window": (9,), "text_field": ("a",), "label_field": ("a",),
+            "read_as": ("csv",), "encoding": ("latin-1",), "new_labels": ("drop",), "by": ("a",),
+            "cache": (5,), "dynamic": (0.1,),
+        },
+    ),
+    ("evaluate", "tune_dynamic"): (("RUN", "--tune-cache"), {"tune_dynamic": ()}),
+    ("evaluate", "window"): (("RUN", "FILE", "--cache", 5), {"window": (9,)}),
+    **{
+        (command, name): (("RUN",), {name: (0.5,), other: value})
+        for command in ("score", "evaluate", "generate")
+        for name, other, value in (
+            ("cache_theta", "cache_weight", (0.5,)), ("dynamic_decay", "dynamic_segment", (5,)),
+        )
+    },
     ("diagnose", "scorer_timeout"): (
         ("RUN",), {"scorer_timeout": (3,), "documents": ("line",)},
     ),
@@ -109,6 +129,15 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
         "--seed": (SAMPLED[:4], ("--seed", 2)),
         "--state-in": (SAMPLED, ("--state-in", "STATE")),
         "--copied": (SAMPLED, ("--copied",)),
+        "--cache": (SAMPLED, ("--cache", 9)),
+        "--cache-theta": ((*SAMPLED, "--cache", 9), ("--cache-theta", 5)),
+        "--cache-weight": ((*SAMPLED, "--cache", 9), ("--cache-weight", 0.9)),
+        "--dynamic": (SAMPLED, ("--dynamic", 9, "--dynamic-segment", 2)),
+        "--dynamic-decay": (
+            (*SAMPLED, "--dynamic", 9, "--dynamic-segment", 2),
+            ("--dynamic-decay", 1),
+        ),
+        "--dynamic-segment": ((*SAMPLED, "--dynamic", 9), ("--dynamic-segment", 2)),
         "--format": (SAMPLED, ("--format", "json")),
         "--output": (SAMPLED, ("--output", "NEW")),
         "--quiet": (("LM", "ß", "--length", 1), ("--quiet",)),
@@ -125,6 +154,15 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
         "--fail-fast": (("LM", "--jsonl", "BAD"), ("--fail-fast",)),
         "--state-in": (("LM",), ("--state-in", "STATE")),
         "--state-out": (("LM", "--format", "json"), ("--state-out", "NEW")),
+        "--cache": (("LM", "TEXT"), ("--cache", 9)),
+        "--cache-theta": (("LM", "TEXT", "--cache", 9), ("--cache-theta", 5)),
+        "--cache-weight": (("LM", "TEXT", "--cache", 9), ("--cache-weight", 0.9)),
+        "--dynamic": (("LM", "TEXT"), ("--dynamic", 9, "--dynamic-segment", 2)),
+        "--dynamic-decay": (
+            ("LM", "TEXT", "--dynamic", 9, "--dynamic-segment", 2),
+            ("--dynamic-decay", 1),
+        ),
+        "--dynamic-segment": (("LM", "TEXT", "--dynamic", 9), ("--dynamic-segment", 2)),
         "--words": (("LM",), ("--words",)),
         "--space": (WORDS, ("--space", "after")),
         "--first": (WORDS, ("--no-first",)),
@@ -163,6 +201,15 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
     },
     "evaluate": {
         "--part": (("LM", "SPLIT"), ("--part", "valid")),
+        "--cache": (("LM", "TEXT"), ("--cache", 9)),
+        "--cache-theta": (("LM", "TEXT", "--cache", 9), ("--cache-theta", 5)),
+        "--cache-weight": (("LM", "TEXT", "--cache", 9), ("--cache-weight", 0.9)),
+        "--dynamic": (("LM", "TEXT"), ("--dynamic", 9, "--dynamic-segment", 2)),
+        "--dynamic-decay": (
+            ("LM", "TEXT", "--dynamic", 9, "--dynamic-segment", 2),
+            ("--dynamic-decay", 1),
+        ),
+        "--dynamic-segment": (("LM", "TEXT", "--dynamic", 9), ("--dynamic-segment", 2)),
         "--window": (("RUNNING", "TEXT"), ("--window", 3)),
         "--text-field": (("LM", "TABLE"), ("--text-field", "other")),
         "--label-field": (("CLF", "TABLE"), ("--label-field", "second")),
@@ -185,7 +232,8 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
     },
 }
 # Where it is computed changes nothing else; the n-gram model of --baseline needs a training text.
-ELSEWHERE = {"--device", "--threads", "--baseline"}
+# --answer reads questions, and what is tuned needs a validation text: each has tests of its own.
+ELSEWHERE = {"--device", "--threads", "--baseline", "--answer", "--tune-cache", "--tune-dynamic"}
 # These say nothing beside their data and warnings (pairs: beside --baseline).
 SILENT = {("info", "--quiet"), ("runs", "--quiet"), ("pairs", "--quiet")}
 

@@ -205,7 +205,7 @@ def _without_scorer(values: Mapping[str, object]) -> bool:
         "leave it out, or add --scorer CMD",
     ),
     Idle(
-        ("items", "show", "label_field", "label", "threads"),
+        ("label_field", "items", "show", "label", "threads"),
         lambda values: bool(values["scorer"]),
         "has no effect with --scorer, which says how likely text is and nothing else",
         "leave it out, or measure a run",

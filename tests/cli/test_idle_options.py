@@ -66,9 +66,19 @@ IDLE: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]] 
     ("diagnose", "scorer_timeout"): (
         ("RUN",), {"scorer_timeout": (3,), "documents": ("line",)},
     ),
-    ("diagnose", "items"): (
+    ("diagnose", "label_field"): (
         ("--scorer", "x", "--text", "FILE"),
-        {"items": ("FILE",), "show": ("a",), "label_field": ("a",), "threads": (1,)},
+        {
+            "label_field": ("a",), "items": ("FILE",), "show": ("a",), "label": ("a=b",),
+            "threads": (1,),
+        },
+    ),
+    ("diagnose", "items"): (
+        ("RUN", "--snapshots"),
+        {
+            "items": ("FILE",), "beyond": ("shuffle",), "show": ("a",), "scorer": ("x",),
+            "html": ("NEW",), "verbose": (),
+        },
     ),
     ("train", "overwrite"): (("FILE",), {"overwrite": ()}),
     ("compare", "recall_lags"): (

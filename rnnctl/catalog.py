@@ -119,6 +119,7 @@ REPORTS: Final[dict[str, tuple[str, str]]] = {
     "rnnctl.pairs/1": ("rnnctl.reports.inference:blocks", "Minimal pairs."),
     "rnnctl.tune/1": ("rnnctl.reports.inference:blocks", "Settings of a memory at test time."),
     "rnnctl.evaluate/1": ("rnnctl.reports.inference:blocks", "A run measured on a corpus."),
+    "rnnctl.explained-words/1": ("rnnctl.reports.explained:blocks", "Words that decide."),
     "rnnctl.export/1": ("rnnctl.reports.inference:blocks", "A run as an ONNX file."),
     "rnnctl.diagnostics/1": ("rnnctl.reports.diagnostics:blocks", "The memory panel."),
     "rnnctl.glossary/1": ("rnnctl.reports.glossary:blocks", "Terms explained."),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from typer.main import get_command
 from rnnctl import __version__, catalog
 from rnnctl.cli import console, paths
 from rnnctl.cli.idle import Idle, refuse_idle, rules_of
+from rnnctl.cli.options import filled_in
 from rnnctl.errors import UsageError
 
 ARGUMENTS = "Arguments"
@@ -51,11 +53,13 @@ class GroupedHelp(TyperCommand):
     """
 
     idle_rules: tuple[Idle, ...] = ()
+    values_left_out: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Values as they are meant, and only those that are possible (see `cli.paths`)."""
         if ctx.resilient_parsing:  # shell completion of half a command
             return list(super().parse_args(ctx, args))
+        args = filled_in(args, self.values_left_out)
         parameters = self.get_params(ctx)
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
         paths.refuse_empty(parameters, given)
@@ -145,6 +149,7 @@ def load_command(name: str) -> Any:
     single.command(name=name, cls=GroupedHelp)(function)
     command: Any = get_command(single)
     command.idle_rules = rules_of(function)
+    command.values_left_out = getattr(function, "values_left_out", {})
     command.name = name
     return command
 

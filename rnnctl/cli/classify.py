@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.answered import Answered
+from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
     DeviceOption,
     Format,
@@ -16,13 +18,27 @@ from rnnctl.cli.options import (
     QuietOption,
     RunArgument,
     ThreadsOption,
+    may_stand_alone,
 )
 from rnnctl.errors import word
 
 if TYPE_CHECKING:
     from rnnctl.inference.classify import Answer
+    from rnnctl.results.inference import ExplainedWords, Explanation, ExplanationMethod
+    from rnnctl.tasks.loading import Loaded
+
+MOST_ON_A_PAGE = 1_000  # texts
 
 
+@idle(
+    Idle(
+        ("words_overall", "html"),
+        lambda values: values["explain"] is None,
+        "is about the reasons of the answers",
+        "add --explain",
+    )
+)
+@may_stand_alone("--explain", ("gradients", "occlusion"))
 def classify(
     run: RunArgument,
     files: f.Files = None,
@@ -34,6 +50,9 @@ def classify(
     encoding: f.Encoding = None,
     max_line: f.MaxLine = f.MAX_LINE,
     fail_fast: f.FailFast = False,
+    explain: f.Explain = None,
+    words_overall: f.WordsOverall = False,
+    html: f.ExplainHtml = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     device: DeviceOption = "cpu",
@@ -49,8 +68,12 @@ def classify(
     `--format json` one object per text with `prediction`, `probability`, `probabilities`, `tokens`
     and `unknown`, or `error` and `line`. A field of the input stays as it is: where it has such a
     name, the answer's is rnnctl_NAME.
+
+    With --explain each answer is followed by its reasons, which add up to the log-odds. In JSON
+    they are its `explanation`.
     """
     console.configure(quiet=quiet)
+    console.check_output(html, "--html")
     kind = f.source_kind(read_as, input_format, jsonl)
     sources = files or []
     command = f"classify {word(run)}"
@@ -71,18 +94,77 @@ def classify(
         max_line=max_line,
         encoding=encoding,
     )
-    with inputs.output(output) as write:
-        answered = Answered("file" if wanted.unit == "file" else "line")
-        writer = _Writer(write, format, predictor.labels, answered, fail_fast)
+    answered = Answered("file" if wanted.unit == "file" else "line")
+    explainer, reasons = None, None
+    if explain is not None:
+        from rnnctl.inference.explain import Explainer
+
+        explainer = Explainer(loaded, predictor, explain)
+        reasons = _Reasons(loaded, explain)
+    with inputs.output(None if words_overall else output) as write:
+        if words_overall:
+            write = _nowhere
+        writer = _Writer(write, format, predictor.labels, answered, fail_fast, reasons)
         for source in inputs.opened(sources, command):
             named = source.is_one_of_many or wanted.unit == "file"
             file = source.name if named else ""
             reader = RecordReader(wanted, source.name, source.suffix, file)
             with inputs.reading(source.name):
-                for window in answers(predictor, reader.windows(source.stream)):
+                for window in answers(predictor, reader.windows(source.stream), explainer):
                     inputs.say_once(reader)
                     writer.add(window, source.name)
+    if reasons is not None and words_overall:
+        console.emit(reasons.overall(), format, output)
+    if reasons is not None and html is not None:
+        console.write_file(html, reasons.page(), "--html")
     writer.report()
+
+
+def _nowhere(text: str) -> None:
+    """Where answers go that are only counted."""
+
+
+class _Reasons:
+    """The explanations of all answers: words over all texts, and the texts of a page."""
+
+    def __init__(self, loaded: Loaded, method: ExplanationMethod) -> None:
+        from rnnctl.inference.explain import WordsOverall
+
+        self._loaded = loaded
+        self._method = method
+        self._words = WordsOverall()
+        self._texts: list[tuple[str, str, float, Explanation]] = []
+
+    def add(self, answer: Answer) -> None:
+        """One answer more."""
+        if answer.why is None or answer.prediction is None:
+            return
+        self._words.add(answer.why)
+        if len(self._texts) < MOST_ON_A_PAGE:
+            place, chance = answer.record.where, answer.prediction.probability
+            self._texts.append((place, answer.record.text, chance, answer.why))
+
+    def overall(self) -> ExplainedWords:
+        """The words over all texts."""
+        from rnnctl.inference.environment import environment
+        from rnnctl.results.inference import ExplainedWords
+
+        return ExplainedWords(
+            environment=environment(self._loaded),
+            run=str(self._loaded.run.path),
+            method=self._method,
+            texts=self._words.texts,
+            labels=self._loaded.labels,
+            words=self._words.strongest(self._loaded.labels),
+        )
+
+    def page(self) -> str:
+        """All texts with their words, as HTML."""
+        from rnnctl.reports.explained import page
+
+        left_out = self._words.texts - len(self._texts)
+        title = f"Why {self._loaded.run.path.name} answers so"
+        return page(title, self._texts, self.overall(), left_out=left_out)
 
 
 class _Writer:
@@ -95,18 +177,23 @@ class _Writer:
         labels: Sequence[str],
         answered: Answered,
         fail_fast: bool,
+        reasons: _Reasons | None,
     ) -> None:
+        self._reasons = reasons
+        self._width = console.stdout_width() - 1
+        self._color = console.wants_color(sys.stdout)
         self._write = write
         self._labels = labels
         self._fail_fast = fail_fast
-        self._line = {"table": self._as_table, "json": self._as_json, "markdown": _as_markdown}[
-            format
-        ]
+        lines = {"table": self._as_table, "json": self._as_json, "markdown": self._as_markdown}
+        self._line = lines[format]
         self._answered = answered
         if format == "markdown":
             from rnnctl.reports.as_markdown import table_head
 
-            write(table_head(("line", "label", "probability"), "rlr") + "\n")
+            why = reasons is not None
+            columns = ("line", "label", "probability", *(["words that decide"] if why else []))
+            write(table_head(columns, "rlr" + "l" * why) + "\n")
 
     def add(self, window: Sequence[Answer], source: str) -> None:
         """Write a window at once. With --fail-fast, raises DataError at its first error."""
@@ -118,6 +205,8 @@ class _Writer:
             found = answer.prediction
             tokens, unknown = (found.tokens - 1, found.unknown) if found else (0, 0)
             self._answered.count(answer.record, tokens=tokens, unknown=unknown)
+            if self._reasons is not None:
+                self._reasons.add(answer)
         if good < len(window):
             from rnnctl.inference.records import failure
 
@@ -135,16 +224,22 @@ class _Writer:
             return f"\t\t{inputs.one_line(f'{record.where}: {record.error}')}"
         file = f"\t{inputs.one_line(record.file)}" if record.file else ""
         label = inputs.one_line(answer.prediction.label)
-        return f"{label}\t{answer.prediction.probability:.6f}{file}"
+        line = f"{label}\t{answer.prediction.probability:.6f}{file}"
+        if answer.why is None:
+            return line
+        from rnnctl.reports.explained import lines
+
+        return f"{line}\n{lines(answer.why, width=self._width, color=self._color)}".rstrip("\n")
 
     def _as_json(self, answer: Answer) -> str:
         return self._answered.as_json(answer.record, answer.fields(self._labels))
 
+    def _as_markdown(self, answer: Answer) -> str:
+        from rnnctl.reports.as_markdown import table_row
+        from rnnctl.reports.explained import named
 
-def _as_markdown(answer: Answer) -> str:
-    from rnnctl.reports.as_markdown import table_row
-
-    place, found = answer.record.file or str(answer.record.line), answer.prediction
-    if found is None:
-        return table_row((place, "", answer.record.error))
-    return table_row((place, found.label, f"{found.probability:.4f}"))
+        place, found = answer.record.file or str(answer.record.line), answer.prediction
+        why = [named(answer.why) if answer.why else ""] if self._reasons is not None else []
+        if found is None:
+            return table_row((place, "", answer.record.error, *why))
+        return table_row((place, found.label, f"{found.probability:.4f}", *why))

@@ -20,6 +20,7 @@ INPUT: Final = "Input"
 STATE: Final = "Reading on"
 MEMORY: Final = "Memory at test time"
 THETA, WEIGHT, DECAY, SEGMENT = 0.3, 0.1, 0.0, 20  # of the options below
+WHY: Final = "Explanation"
 MAX_LINE: Final = 16_000_000
 
 LineFormat = Literal["auto", "text", "jsonl"]
@@ -111,6 +112,36 @@ ClassifiedDocuments = Annotated[
         "if the run was trained on whole files.",
         show_default=False,
         rich_help_panel=INPUT,
+    ),
+]
+Explain = Annotated[
+    Literal["gradients", "occlusion"] | None,
+    typer.Option(
+        "--explain",
+        metavar="[METHOD]",
+        help="Say what each word contributed to the log-odds of the answer against the second "
+        "most probable label: by integrated gradients (gradients, where no METHOD is given), or by "
+        "leaving the word out (occlusion).",
+        show_default=False,
+        rich_help_panel=WHY,
+    ),
+]
+WordsOverall = Annotated[
+    bool,
+    typer.Option(
+        "--words-overall",
+        help="Answer with the 30 words that pull most to each label, over all texts.",
+        rich_help_panel=WHY,
+    ),
+]
+ExplainHtml = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write one page with the explained texts, at most 1,000 of them, to this file.",
+        show_default=False,
+        rich_help_panel=WHY,
     ),
 ]
 PerToken = Annotated[

@@ -163,6 +163,33 @@ def labels(given: Sequence[str] | None, runs: Iterable[Path]) -> dict[Path, str]
     return found
 
 
+def may_stand_alone(option: str, values: tuple[str, ...]) -> Callable[[_Command], _Command]:
+    """Lets an option of a command be given without its value, which then is the first of `values`.
+
+    Only one of `values` behind it is its value: ``--explain notes.txt`` reads that file.
+    """
+
+    def decorate(command: _Command) -> _Command:
+        known = getattr(command, "values_left_out", {})
+        command.values_left_out = {**known, option: values}  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def filled_in(arguments: list[str], left_out: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Arguments of a command line with the values that were left out."""
+    made: list[str] = []
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            return made + arguments[place:]
+        made.append(argument)
+        values = left_out.get(argument, ())
+        if values and arguments[place + 1 : place + 2] not in [[value] for value in values]:
+            made.append(values[0])
+    return made
+
+
 # -- options made from settings -------------------------------------------------------------------
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +23,10 @@ from rnnctl.nn.models import Classifier
 from rnnctl.nn.reading import can_read, each, groups
 from rnnctl.tasks.evaluation import batches_by_length
 from rnnctl.tasks.loading import Loaded
+
+if TYPE_CHECKING:
+    from rnnctl.inference.explain import Explainer
+    from rnnctl.results.inference import Explanation
 
 LONGEST_READ = 50_000  # tokens of one text that are read when the run itself sets no limit
 
@@ -71,7 +75,7 @@ class Predictor:
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """One prediction per text, in order; (N,) texts of any length, empty ones included."""
         encoded = [self._encode(text) for text in texts]
-        logits = self._logits([ids for ids, _, _ in encoded])
+        logits = self.logits([ids for ids, _, _ in encoded])
         chances = self._calibration.probabilities(logits)
         return [self._prediction(row, *parts) for row, parts in zip(chances, encoded, strict=True)]
 
@@ -95,8 +99,8 @@ class Predictor:
         count = 0 if unknown is None else int((ids == unknown).sum())
         return np.append(ids, np.int32(self._tokenizer.boundary_id)), count, cut
 
-    def _logits(self, documents: list[Ids]) -> NDArray[np.float64]:
-        """(N, C)."""
+    def logits(self, documents: list[Ids]) -> NDArray[np.float64]:
+        """Of texts as ids, the boundary at the end of each: (N, C)."""
         lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
         self._engine.note(int(lengths.sum()))
         side_by_side = can_read(self._model.recurrent)
@@ -141,17 +145,18 @@ class Predictor:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A record and its prediction; None where the record holds an error."""
+    """A record and its prediction; None where the record holds an error. why: where it is asked."""
 
     record: Record
     prediction: Prediction | None
+    why: Explanation | None = None
 
     def fields(self, labels: Sequence[str]) -> dict[str, Any]:
         """What is added to the record in JSON."""
         if self.prediction is None:
             return {"error": self.record.error, "line": self.record.line}
         chances = [round(chance, 6) for chance in self.prediction.probabilities]
-        return {
+        answer = {
             "prediction": self.prediction.label,
             "probability": round(self.prediction.probability, 6),
             "probabilities": dict(zip(labels, chances, strict=True)),
@@ -159,13 +164,32 @@ class Answer:
             "unknown": self.prediction.unknown,
             "cut": self.prediction.cut,
         }
+        if self.why is None:
+            return answer
+        why = self.why.model_dump(exclude={"label"})
+        for one in (why, *why["words"]):
+            rounded = {name: round(value, 6) for name, value in one.items() if type(value) is float}
+            one.update(rounded)
+        return {**answer, "explanation": why}
 
 
-def answers(predictor: Predictor, windows: Iterable[list[Record]]) -> Iterator[list[Answer]]:
+def answers(
+    predictor: Predictor, windows: Iterable[list[Record]], explainer: Explainer | None = None
+) -> Iterator[list[Answer]]:
     """Answers in the order of the records, one window at a time. NotFiniteError."""
     for records in windows:
         predictions = iter(predictor.predict([r.text for r in records if not r.error]))
-        yield [Answer(r, None if r.error else _finite(next(predictions), r)) for r in records]
+        found = [Answer(r, None if r.error else _finite(next(predictions), r)) for r in records]
+        if explainer is None:
+            yield found
+        else:  # that takes time: each as soon as it is there
+            yield from ([_explained(answer, explainer)] for answer in found)
+
+
+def _explained(answer: Answer, explainer: Explainer) -> Answer:
+    if answer.prediction is None:
+        return answer
+    return replace(answer, why=explainer.explain(answer.record.text, answer.prediction))
 
 
 def _finite(prediction: Prediction, record: Record) -> Prediction:

@@ -136,8 +136,8 @@ class WordScorer:
             raise DataError("the text holds no word", hint="leave it out")
         words = np.array(places, dtype=np.int64)
         spans = tokenizer.spans(text, ids)
-        bytes_before = _bytes_before(text)
-        starts, ends = bytes_before[words[:, 0]], bytes_before[words[:, 1]]
+        before = bytes_before(text)
+        starts, ends = before[words[:, 0]], before[words[:, 1]]
         # The first word that ends behind the token's beginning: the token's own, or the next one.
         nearest = np.searchsorted(ends, spans[:, 0], side="right")
         known = np.minimum(nearest, len(words) - 1)
@@ -314,7 +314,7 @@ class WordScorer:
         return torch.tensor(ids, dtype=torch.long)
 
 
-def _bytes_before(text: str) -> NDArray[np.int64]:
+def bytes_before(text: str) -> NDArray[np.int64]:
     """How many bytes of UTF-8 stand before each character, and before the end: (N + 1,)."""
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     sizes = 1 + (codes >= 0x80) + (codes >= 0x800) + (codes >= 0x10000).astype(np.int64)

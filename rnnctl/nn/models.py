@@ -307,7 +307,11 @@ class Classifier(_Reader):
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """ids (T, B) right-padded, lengths (B,) at least 1 -> logits (B, C)."""
-        outputs, state = self.recurrent.hidden(self.embed(ids), lengths)
+        return self.of_vectors(self.embed(ids), lengths)
+
+    def of_vectors(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """As `forward`, of embedded texts: vectors (T, B, E) -> logits (B, C)."""
+        outputs, state = self.recurrent.hidden(vectors, lengths)
         return self.head(self.readout(outputs, state, lengths))
 
     @torch.no_grad()

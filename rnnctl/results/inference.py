@@ -45,6 +45,31 @@ class GenerateResult(Result):
     copied_note: str = Field("", description="why copies are not known, where they are not")
 
 
+ExplanationMethod = Literal["gradients", "occlusion"]
+
+
+class ExplainedWord(Record):
+    """What one word of a text adds to the log-odds of the answer."""
+
+    word: str
+    share: float
+    start: int = Field(description="its first character in the text")
+    end: int
+
+
+class Explanation(Record):
+    """Why one label and not the second most probable one: the log-odds, as a sum over words."""
+
+    method: ExplanationMethod
+    label: str
+    against: str = Field(description="the second most probable label")
+    log_odds: float = Field(description="ln(p of the label / p of the other); rest + all shares")
+    rest: float = Field(
+        description="of the text with all words blank; with occlusion also what words do together"
+    )
+    words: tuple[ExplainedWord, ...] = Field(description="those that the model has read")
+
+
 class ClassifiedText(Record):
     """The label of one text, and how probable the model finds each label."""
 
@@ -53,6 +78,28 @@ class ClassifiedText(Record):
     probabilities: dict[str, float]
     unknown: int = Field(description="tokens that the model does not know")
     cut: bool = Field(description="whether the text was longer than --max-tokens")
+    explanation: Explanation | None = Field(None, description="where it was asked for")
+
+
+class WordPull(Record):
+    """What a word pulls to a label, over all texts: its shares of the log-odds, summed."""
+
+    label: str
+    word: str = Field(description="without case, and without marks at its edges")
+    pull: float = Field(description="sum, in log-odds")
+    mean: float = Field(description="of an occurrence, in log-odds")
+    n: int = Field(description="occurrences in texts whose answer or second label it is")
+
+
+class ExplainedWords(Result):
+    """The words that pull most to each label of a classifier."""
+
+    schema_id: Literal["rnnctl.explained-words/1"] = "rnnctl.explained-words/1"
+    run: str
+    method: ExplanationMethod
+    texts: int
+    labels: tuple[str, ...]
+    words: tuple[WordPull, ...] = Field(description="strongest first, of each label in turn")
 
 
 class ScoredText(Record):

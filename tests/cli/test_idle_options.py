@@ -80,6 +80,7 @@ IDLE: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]] 
             "html": ("NEW",), "verbose": (),
         },
     ),
+    ("classify", "words_overall"): (("RUN",), {"words_overall": (), "html": ("FILE",)}),
     ("train", "overwrite"): (("FILE",), {"overwrite": ()}),
     ("compare", "recall_lags"): (
         ("FILE", "--no-recall"), {"recall_lags": (9,), "recall_seeds": (2,)},
@@ -194,6 +195,9 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
         "--encoding": (("CLF", "LATIN"), ("--encoding", "cp1252")),
         "--max-line": (("CLF",), ("--max-line", 2)),
         "--fail-fast": (("CLF", "BAD"), ("--fail-fast",)),
+        "--explain": (("CLF",), ("--explain",)),
+        "--words-overall": (("CLF", "--explain"), ("--words-overall",)),
+        "--html": (("CLF", "--explain"), ("--html", "NEW")),
         "--format": (("CLF",), ("--format", "json")),
         "--output": (("CLF",), ("--output", "NEW")),
         "--quiet": (("CLF", "BAD"), ("--quiet",)),

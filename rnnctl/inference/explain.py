@@ -1,0 +1,266 @@
+"""Why this label: what each word of a text contributes to the log-odds of the answer.
+
+The log-odds are those of the label that the model answers against the one that it finds second
+most probable, ln(p₁ / p₂). A word is what stands between whitespace, and has the sum of its tokens.
+
+* ``gradients``: integrated gradients (Sundararajan, Taly & Yan, "Axiomatic attribution for deep
+  networks", 2017). Every word's vector is faded in from zero together, and the derivative of the
+  log-odds by each is integrated along the way. The shares and what the model says of the text with
+  all words blank (`rest`) add up to the log-odds. What the shares must add up to is known for any
+  part of the way, so the part where their sum is most wrong is halved until TOLERANCE is met.
+* ``occlusion``: the log-odds of the text less those of the text without the word. What the words
+  do only together, and the blank text, is the `rest`.
+
+T tokens, W words, N points on the way, E embedding.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.errors import NotFiniteError, UsageError
+from rnnctl.inference.classify import LONGEST_READ, Ids, Prediction, Predictor
+from rnnctl.inference.words import bytes_before
+from rnnctl.nn.models import Classifier
+from rnnctl.results.inference import ExplainedWord, Explanation, ExplanationMethod, WordPull
+from rnnctl.tasks.loading import Loaded
+
+TOLERANCE = 5e-4  # of the sum of all shares, in log-odds
+_NODES = 6  # points of Gauss and Legendre in each part of the way
+_MOST_PARTS = 200
+_TOKENS_AT_ONCE = 16_384
+MOST_WORDS = 30  # of each label, over a corpus
+_EDGES = re.compile(r"^\W+|\W+$")
+
+Floats = NDArray[np.float64]
+
+
+class _Part(NamedTuple):
+    """A part of the way: shares of tokens, by how much their sum is wrong, log-odds at the end."""
+
+    begin: float
+    end: float
+    shares: Floats
+    missed: float
+    odds: float
+
+
+class Explainer:
+    """Explains the answers of a classifier. Raises UsageError for one that knows one label only."""
+
+    def __init__(self, loaded: Loaded, predictor: Predictor, method: ExplanationMethod) -> None:
+        assert isinstance(loaded.model, Classifier)
+        if len(loaded.labels) < 2:
+            raise UsageError(
+                f"{loaded.run.path} knows one label only, and needs no reason for it",
+                hint="leave out --explain",
+            )
+        self.method = method
+        self._labels = loaded.labels
+        self._model = loaded.model
+        self._predictor = predictor
+        self._tokenizer = loaded.tokenizer
+        self._corpus = loaded.config.corpus
+        self._temperature = loaded.calibration.temperature
+
+    def explain(self, text: str, prediction: Prediction) -> Explanation:
+        """Why the label of `prediction`, which is that of `text`, is the answer."""
+        best, second = np.argsort(-np.array(prediction.probabilities), kind="stable")[:2].tolist()
+        ids, places, owner = self._read(text)
+        work = self._gradients if self.method == "gradients" else self._occlusion
+        log_odds, shares = work(ids, owner, len(places), (best, second))
+        words = tuple(
+            ExplainedWord(word=text[start:end], share=float(share), start=start, end=end)
+            for (start, end), share in zip(places, shares, strict=True)
+        )
+        return Explanation(
+            method=self.method,
+            label=self._labels[best],
+            against=self._labels[second],
+            log_odds=log_odds,
+            rest=log_odds - float(shares.sum()),
+            words=words,
+        )
+
+    def _read(self, text: str) -> tuple[Ids, list[tuple[int, int]], NDArray[np.int64]]:
+        """Ids as the model reads them, the boundary at the end; the characters of each word that
+        is among them; the word (T - 1,) of each token.
+        """
+        ids = self._tokenizer.encode(text)
+        places, owner = words_of_tokens(self._tokenizer, text, ids)
+        limit = self._corpus.max_tokens or LONGEST_READ
+        if len(ids) > limit:
+            kept = slice(limit) if self._corpus.keep == "head" else slice(-limit, None)
+            ids, owner = ids[kept], owner[kept]
+        ids = np.append(ids, np.int32(self._tokenizer.boundary_id))
+        if not places:
+            return ids, [], owner
+        seen, owner = np.unique(owner, return_inverse=True)
+        return ids, [places[word] for word in seen.tolist()], owner
+
+    # -- integrated gradients --------------------------------------------------------------------
+
+    def _gradients(
+        self, ids: Ids, owner: NDArray[np.int64], words: int, pair: tuple[int, int]
+    ) -> tuple[float, Floats]:
+        """The log-odds, and the share of each word (W,)."""
+        device = next(self._model.parameters()).device
+        with torch.no_grad():
+            at = torch.from_numpy(ids.astype(np.int64)).to(device).unsqueeze(1)
+            vectors = self._model.embed(at)  # (T, 1, E)
+        if words == 0:
+            return float(self._along(vectors, np.ones(1), pair)[0][0]), np.zeros(0)
+        parts = self._halves(vectors, self._integrated(vectors, np.linspace(0, 1, 3), pair), pair)
+        while len(parts) < _MOST_PARTS and sum(part.missed for part in parts) > TOLERANCE:
+            worst = parts.pop(int(np.argmax([part.missed for part in parts])))
+            parts += self._halves(vectors, [worst], pair)
+        shares = np.sum([part.shares for part in parts], 0)
+        log_odds = next(part.odds for part in parts if part.end == 1.0)
+        return log_odds, np.bincount(owner, shares, minlength=words).astype(np.float64)
+
+    def _halves(
+        self, vectors: torch.Tensor, parts: Sequence[_Part], pair: tuple[int, int]
+    ) -> list[_Part]:
+        """Neighbouring parts, each in two. What that changes in the shares shows how good they
+        are: Gauss and Legendre's error falls by far more than the tenth that is counted."""
+        ends = np.linspace(parts[0].begin, parts[-1].end, 2 * len(parts) + 1)
+        made = self._integrated(vectors, ends, pair)
+        for i, whole in enumerate(parts):
+            both = made[2 * i : 2 * i + 2]
+            changed = np.abs(whole.shares - both[0].shares - both[1].shares).sum() / 20
+            made[2 * i : 2 * i + 2] = [
+                one._replace(missed=max(one.missed, float(changed))) for one in both
+            ]
+        return made
+
+    def _integrated(
+        self, vectors: torch.Tensor, cuts: Floats, pair: tuple[int, int]
+    ) -> list[_Part]:
+        """The parts of the way between these cuts."""
+        nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+        widths = np.diff(cuts)
+        inner = cuts[:-1, None] + widths[:, None] * (nodes + 1) / 2
+        odds, slopes = self._along(vectors, np.append(cuts, inner), pair)
+        if not np.isfinite(odds).all():
+            raise NotFiniteError("the text with its words faded")
+        within = slopes[:-1, len(cuts) :].reshape(len(slopes) - 1, len(widths), _NODES)
+        shares = (within @ weights * widths / 2).T  # (parts, T - 1)
+        missed = np.abs(shares.sum(1) - np.diff(odds[: len(cuts)]))
+        return [
+            _Part(float(begin), float(end), *rest)
+            for begin, end, *rest in zip(
+                cuts, cuts[1:], shares, missed.tolist(), odds[1:].tolist(), strict=False
+            )
+        ]
+
+    def _along(
+        self, vectors: torch.Tensor, points: Floats, pair: tuple[int, int]
+    ) -> tuple[Floats, Floats]:
+        """The log-odds (N,) where the words' vectors have these sizes, and for each token (T, N)
+        the derivative by the size of its vector; the text's end is always whole."""
+        step = max(1, _TOKENS_AT_ONCE // len(vectors))
+        found = [
+            self._at(vectors, points[begin : begin + step], pair)
+            for begin in range(0, len(points), step)
+        ]
+        return np.concatenate([odds for odds, _ in found]), np.concatenate(
+            [slopes for _, slopes in found], 1
+        )
+
+    def _at(
+        self, vectors: torch.Tensor, points: Floats, pair: tuple[int, int]
+    ) -> tuple[Floats, Floats]:
+        sizes = torch.from_numpy(points).to(vectors).view(1, -1, 1).repeat(len(vectors), 1, 1)
+        sizes[-1] = 1.0
+        inputs = (sizes * vectors).requires_grad_()
+        lengths = torch.full((len(points),), len(vectors), dtype=torch.int64)
+        # cuDNN differentiates recurrent layers only while they are trained.
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            logits = self._model.of_vectors(inputs, lengths.to(vectors.device))
+            odds = (logits[:, pair[0]] - logits[:, pair[1]]) / self._temperature
+            (gradient,) = torch.autograd.grad(odds.sum(), inputs)
+        slopes = (gradient.double() * vectors.double()).sum(-1)
+        return odds.detach().double().cpu().numpy(), slopes.cpu().numpy()
+
+    # -- leaving words out -----------------------------------------------------------------------
+
+    def _occlusion(
+        self, ids: Ids, owner: NDArray[np.int64], words: int, pair: tuple[int, int]
+    ) -> tuple[float, Floats]:
+        """The log-odds, and what they lose without each word (W,)."""
+        odds = [self._odds([ids], pair)]
+        for some in self._without(ids, owner, words):
+            odds.append(self._odds(some, pair))
+        found = np.concatenate(odds)
+        return float(found[0]), found[0] - found[1:]
+
+    def _without(self, ids: Ids, owner: NDArray[np.int64], words: int) -> Iterator[list[Ids]]:
+        """The text without each word in turn, as many at once as are read well together."""
+        step = max(1, 4 * _TOKENS_AT_ONCE // len(ids))
+        for begin in range(0, words, step):
+            last = range(begin, min(begin + step, words))
+            yield [np.append(ids[:-1][owner != word], ids[-1]) for word in last]
+
+    def _odds(self, documents: list[Ids], pair: tuple[int, int]) -> Floats:
+        logits = self._predictor.logits(documents)
+        odds: Floats = (logits[:, pair[0]] - logits[:, pair[1]]) / self._temperature
+        return odds
+
+
+def words_of_tokens(
+    tokenizer: Tokenizer, text: str, ids: Ids
+) -> tuple[list[tuple[int, int]], NDArray[np.int64]]:
+    """The characters of each word of a text, and for each of its tokens the word that it is in.
+
+    A token between two words belongs to the one behind it, those at the end to the last.
+    """
+    places = [match.span() for match in re.finditer(r"\S+", text)]
+    if not places:
+        return [], np.zeros(len(ids), np.int64)
+    ends = bytes_before(text)[np.array(places)[:, 1]]
+    begins = tokenizer.spans(text, ids)[:, 0]
+    # A token that begins with the space before a word ends in it, and begins before its end.
+    owner = np.searchsorted(ends, begins, side="right")
+    return places, np.minimum(owner, len(places) - 1)
+
+
+class WordsOverall:
+    """What words pull to each label, summed over texts.
+
+    A word that speaks for the answer pulls to it, and away from the second most probable label;
+    words are told apart without their case and without marks at their edges.
+    """
+
+    def __init__(self) -> None:
+        self.texts = 0
+        self._pulls: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+
+    def add(self, found: Explanation) -> None:
+        """One text more."""
+        self.texts += 1
+        for word in found.words:
+            name = _EDGES.sub("", word.word).casefold()
+            if name:
+                self._pulls[found.label, name].append(word.share)
+                self._pulls[found.against, name].append(-word.share)
+
+    def strongest(self, labels: Sequence[str], most: int = MOST_WORDS) -> tuple[WordPull, ...]:
+        """The words with the largest sums, of each label in turn."""
+        made: list[WordPull] = []
+        for label in labels:
+            pulls = {word: found for (owner, word), found in self._pulls.items() if owner == label}
+            sums = [
+                WordPull(label=label, word=word, pull=sum(found), mean=np.mean(found), n=len(found))
+                for word, found in pulls.items()
+                if sum(found) > 0
+            ]
+            made += sorted(sums, key=lambda one: (-one.pull, one.word))[:most]
+        return tuple(made)

@@ -53,9 +53,10 @@ def test_the_shares_and_the_blank_text_add_up_to_the_log_odds(
 ) -> None:
     """The blank text is asked of the model itself, in float64, with zeros for its words."""
     level = LEVELS[(len(pool) + len(cell)) % 4]
+    scale = 1.0 if nonlinearity == "relu" else 1.5
     run = make_run(
         TEXT, level=level, labels=("bad", "good", "so"), cell=cell, nonlinearity=nonlinearity,
-        pool=pool, bidirectional=bidirectional, num_layers=2, scale=1.0 if nonlinearity == "relu" else 1.5,
+        pool=pool, bidirectional=bidirectional, num_layers=2, scale=scale,
     )  # fmt: skip
     loaded = load(run)
     found, prediction = explained(loaded, ONE)

@@ -37,7 +37,14 @@ from rnnctl.inference.session import Session
 from rnnctl.inference.training_text import by_document
 from rnnctl.machine import set_threads
 from rnnctl.results.diagnostics import DiagnosticsResult
-from rnnctl.results.inference import ClassifiedText, ExportResult, GenerateResult, ScoreResult
+from rnnctl.results.inference import (
+    ClassifiedText,
+    Explanation,
+    ExplanationMethod,
+    ExportResult,
+    GenerateResult,
+    ScoreResult,
+)
 from rnnctl.results.training import TrainResult
 from rnnctl.tasks.loading import Loaded
 from rnnctl.tasks.loading import load as open_run
@@ -108,11 +115,22 @@ class Model:
             total=scored_text("total", total),
         )
 
-    def classify(self, texts: str | Sequence[str]) -> tuple[ClassifiedText, ...]:
+    def classify(
+        self, texts: str | Sequence[str], *, explain: ExplanationMethod | None = None
+    ) -> tuple[ClassifiedText, ...]:
         """The label of each text, with the probabilities of all labels.
 
-        Raises RunError for a language model.
+        `explain`: say what each word contributed, by "gradients" or "occlusion". Raises RunError
+        for a language model.
         """
+        listed = _listed(texts)
+        predictions = self._predictor.predict(listed)
+        reasons: list[Explanation | None] = [None] * len(listed)
+        if explain is not None:
+            from rnnctl.inference.explain import Explainer
+
+            explainer = Explainer(self._loaded, self._predictor, explain)
+            reasons = list(map(explainer.explain, listed, predictions))
         return tuple(
             ClassifiedText(
                 prediction=found.label,
@@ -120,8 +138,9 @@ class Model:
                 probabilities=dict(zip(self.labels, found.probabilities, strict=True)),
                 unknown=found.unknown,
                 cut=found.cut,
+                explanation=why,
             )
-            for found in self._predictor.predict(_listed(texts))
+            for found, why in zip(predictions, reasons, strict=True)
         )
 
     def generate(

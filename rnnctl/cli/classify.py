@@ -34,7 +34,7 @@ MOST_ON_A_PAGE = 1_000  # texts
     Idle(
         ("words_overall", "html"),
         lambda values: values["explain"] is None,
-        "is about the reasons of the answers",
+        "has no effect without --explain",
         "add --explain",
     )
 )

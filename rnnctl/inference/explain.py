@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -62,6 +62,10 @@ class Explainer:
             raise UsageError(
                 f"{loaded.run.path} knows one label only, and needs no reason for it",
                 hint="leave out --explain",
+            )
+        if method not in get_args(ExplanationMethod):
+            raise UsageError(
+                f"there is no explanation by {method!r}", hint="use gradients or occlusion"
             )
         self.method = method
         self._labels = loaded.labels
@@ -124,6 +128,10 @@ class Explainer:
             parts += self._halves(vectors, [worst], pair)
         shares = np.sum([part.shares for part in parts], 0)
         log_odds = next(part.odds for part in parts if part.end == 1.0)
+        blank = float(self._along(vectors, np.zeros(1), pair)[0][0])
+        # What is left of an error goes to the words by the size of their shares.
+        sizes = np.abs(shares) + 1e-12
+        shares += (log_odds - blank - shares.sum()) * sizes / sizes.sum()
         return log_odds, np.bincount(owner, shares, minlength=words).astype(np.float64)
 
     def _halves(

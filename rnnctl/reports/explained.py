@@ -16,7 +16,9 @@ from rnnctl.results.base import Result
 from rnnctl.results.inference import ExplainedWord, ExplainedWords, Explanation, WordPull
 from rnnctl.wording import plural
 
-_FOR, _AGAINST, _PLAIN = "\x1b[1;32m", "\x1b[1;31m", "\x1b[0m"
+_FOR = "\x1b[1;32m"
+_AGAINST = "\x1b[1;31m"
+_PLAIN = "\x1b[0m"
 _SHOWN = 0.1  # shares from this part of the largest one on have their number in the text
 MOST_NAMED = 5  # words in a cell of a table
 

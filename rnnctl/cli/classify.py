@@ -35,7 +35,7 @@ MOST_ON_A_PAGE = 1_000  # texts
         ("words_overall", "html"),
         lambda values: values["explain"] is None,
         "has no effect without --explain",
-        "add --explain",
+        "leave it out, or add --explain",
     )
 )
 @may_stand_alone("--explain", ("gradients", "occlusion"))

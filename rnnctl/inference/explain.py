@@ -36,6 +36,7 @@ from rnnctl.tasks.loading import Loaded
 TOLERANCE = 5e-4  # of the sum of all shares, in log-odds
 _NODES = 6  # points of Gauss and Legendre in each part of the way
 _MOST_PARTS = 200
+_REFINED_AT_ONCE = 8
 _TOKENS_AT_ONCE = 16_384
 MOST_WORDS = 30  # of each label, over a corpus
 _EDGES = re.compile(r"^\W+|\W+$")
@@ -51,6 +52,10 @@ class _Part(NamedTuple):
     shares: Floats
     missed: float
     odds: float
+
+
+def _wrongness(part: _Part) -> float:
+    return part.missed
 
 
 class Explainer:
@@ -122,10 +127,15 @@ class Explainer:
             vectors = self._model.embed(at)  # (T, 1, E)
         if words == 0:
             return float(self._along(vectors, np.ones(1), pair)[0][0]), np.zeros(0)
-        parts = self._halves(vectors, self._integrated(vectors, np.linspace(0, 1, 3), pair), pair)
+        parts = self._halves(
+            vectors, self._integrated(vectors, [(0.0, 0.5), (0.5, 1.0)], pair), pair
+        )
         while len(parts) < _MOST_PARTS and sum(part.missed for part in parts) > TOLERANCE:
-            worst = parts.pop(int(np.argmax([part.missed for part in parts])))
-            parts += self._halves(vectors, [worst], pair)
+            allowed = TOLERANCE / 2 / len(parts)
+            wrong = sorted((part for part in parts if part.missed > allowed), key=_wrongness)
+            wrong = wrong[-_REFINED_AT_ONCE:]
+            parts = [part for part in parts if not any(part is one for one in wrong)]
+            parts += self._halves(vectors, wrong, pair)
         shares = np.sum([part.shares for part in parts], 0)
         log_odds = next(part.odds for part in parts if part.end == 1.0)
         blank = float(self._along(vectors, np.zeros(1), pair)[0][0])
@@ -137,36 +147,41 @@ class Explainer:
     def _halves(
         self, vectors: torch.Tensor, parts: Sequence[_Part], pair: tuple[int, int]
     ) -> list[_Part]:
-        """Neighbouring parts, each in two. What that changes in the shares shows how good they
-        are: Gauss and Legendre's error falls by far more than the tenth that is counted."""
-        ends = np.linspace(parts[0].begin, parts[-1].end, 2 * len(parts) + 1)
-        made = self._integrated(vectors, ends, pair)
+        """Each part in two. What that changes in the shares shows how good they are: the error of
+        Gauss and Legendre's points falls by far more than the tenth that is counted."""
+        ways = [
+            way
+            for one in parts
+            for middle in [(one.begin + one.end) / 2]
+            for way in ((one.begin, middle), (middle, one.end))
+        ]
+        made = self._integrated(vectors, ways, pair)
         for i, whole in enumerate(parts):
             both = made[2 * i : 2 * i + 2]
-            changed = np.abs(whole.shares - both[0].shares - both[1].shares).sum() / 20
+            changed = float(np.abs(whole.shares - both[0].shares - both[1].shares).sum()) / 20
             made[2 * i : 2 * i + 2] = [
-                one._replace(missed=max(one.missed, float(changed))) for one in both
+                one._replace(missed=max(one.missed, changed)) for one in both
             ]
         return made
 
     def _integrated(
-        self, vectors: torch.Tensor, cuts: Floats, pair: tuple[int, int]
+        self, vectors: torch.Tensor, ways: Sequence[tuple[float, float]], pair: tuple[int, int]
     ) -> list[_Part]:
-        """The parts of the way between these cuts."""
+        """These parts of the way."""
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-        widths = np.diff(cuts)
-        inner = cuts[:-1, None] + widths[:, None] * (nodes + 1) / 2
-        odds, slopes = self._along(vectors, np.append(cuts, inner), pair)
+        ends = np.array(ways)  # (P, 2)
+        widths = np.diff(ends)  # (P, 1)
+        inner = ends[:, :1] + widths * (nodes + 1) / 2
+        odds, slopes = self._along(vectors, np.append(ends, inner), pair)
         if not np.isfinite(odds).all():
             raise NotFiniteError("the text with its words faded")
-        within = slopes[:-1, len(cuts) :].reshape(len(slopes) - 1, len(widths), _NODES)
-        shares = (within @ weights * widths / 2).T  # (parts, T - 1)
-        missed = np.abs(shares.sum(1) - np.diff(odds[: len(cuts)]))
+        within = slopes[:-1, ends.size :].reshape(len(slopes) - 1, len(ways), _NODES)
+        shares = (within @ weights).T * widths / 2  # (P, T - 1)
+        at = odds[: ends.size].reshape(-1, 2)
+        missed = np.abs(shares.sum(1) - np.diff(at)[:, 0])
         return [
-            _Part(float(begin), float(end), *rest)
-            for begin, end, *rest in zip(
-                cuts, cuts[1:], shares, missed.tolist(), odds[1:].tolist(), strict=False
-            )
+            _Part(begin, end, shares[i], float(missed[i]), float(at[i, 1]))
+            for i, (begin, end) in enumerate(ways)
         ]
 
     def _along(

@@ -41,6 +41,7 @@ def letters(number: int) -> bytes:
 # What to call, what its lines are, and how many lines it answers to each (0: one in all).
 MODES: dict[str, tuple[list[str], Callable[[int], bytes], int]] = {
     "classify": (["classify"], numbered, 1),
+    "classify new words": (["classify"], numbered, 1),
     "classify as JSON": (["classify", "--format", "json"], objects, 1),
     "score": (["score"], letters, 0),
     "score --lines": (["score", "--lines"], numbered, 1),
@@ -61,7 +62,8 @@ def feed(
 @pytest.mark.parametrize("mode", MODES)
 def test_a_million_lines(mode: str, make_run: Callable[..., Path]) -> None:
     (command, *options), line, answers = MODES[mode]
-    run = make_run(TEXT, labels=("bad", "good") if command == "classify" else ())
+    level = "word" if "words" in mode else "char"
+    run = make_run(TEXT, level=level, labels=("bad", "good") if command == "classify" else ())
     process = subprocess.Popen(
         [sys.executable, "-m", "rnnctl", command, str(run), *options],
         stdin=subprocess.PIPE,

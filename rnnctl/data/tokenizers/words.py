@@ -35,7 +35,7 @@ from rnnctl.data.tokenizers.serialization import fused, layout, own_block, split
 # code points).
 
 NEVER_SEEN_NATS = 21 * math.log(2)
-_SPELT = 200_000
+_SPELT = 60_000  # words whose charge is remembered
 
 
 @dataclass
@@ -66,8 +66,8 @@ class Spelling:
         return self._nats.get(character, NEVER_SEEN_NATS)
 
 
-_REMEMBERED = 500_000  # pieces
-_REMEMBERED_CHARS = 16_000_000
+_REMEMBERED = 60_000  # pieces, about 12 MB: a filter meets new words for ever
+_REMEMBERED_CHARS = 4_000_000
 
 _blank = re.compile(f"[{pattern.SPACE}]")
 _dark = re.compile(f"[^{pattern.SPACE}]+")

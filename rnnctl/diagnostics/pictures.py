@@ -230,6 +230,7 @@ def _seen(run: Loaded, name: str, words: Sequence[SeenWord], longer: str, most: 
         path=str(run.run.path),
         name=name,
         cell=settings.cell,
+        nonlinearity=settings.nonlinearity,
         level=run.config.tokenizer.level,
         hidden=settings.hidden_size,
         layers=settings.num_layers,

@@ -311,7 +311,7 @@ def _scatter(data: ChartData) -> Any:
     return alt.layer(*layers, points.add_params(pick))
 
 
-ENDINGS = (".svg", ".png", ".pdf")
+ENDINGS = [".svg", ".png", ".pdf"]
 
 
 def check_ending(path: Path) -> None:

@@ -831,9 +831,10 @@ class Units {
       parts.push(this.verbs(z, (1 - z) * n, 1));
       equation.textContent = `h = z · h₋₁ + (1 − z) · n = ${plain(z)} · ${signed(old)} + ${plain(1 - z)} · ${signed(n)} = ${plain(h)}`;
     } else {
-      parts.push("It has no gates: whatever it held is replaced at every token.");
+      if (this.run.step) parts.push("It has no gates: whatever it held is replaced at every token.");
       const old = before ? `, where it was ${plain(at("h", this.token - 1))} before` : "";
-      equation.textContent = `h = tanh(W x + U h₋₁ + b) = ${plain(at("h"))}${old}`;
+      const step = {tanh: "tanh(W x + U h₋₁ + b) = ", relu: "max(0, W x + U h₋₁ + b) = "};
+      equation.textContent = `h = ${step[this.run.step] ?? ""}${plain(at("h"))}${old}`;
     }
     const gate = this.run.arrays.find(({name}) => name === "forget" || name === "keep");
     if (gate) {

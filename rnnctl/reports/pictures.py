@@ -112,6 +112,7 @@ def _run(run: SeenRun) -> dict[str, object]:
         "tokens": run.tokens,
         "owner": run.owner,
         "answer": run.answer,
+        "step": run.nonlinearity if run.cell == "rnn" else "",
         "units": None if run.units is None else _units(run.units),
         "stages": [_stage(stage) for stage in run.gradient],
     }
@@ -334,7 +335,8 @@ def _decay(run: SeenRun) -> str:
     elif "keep" in means:
         step = f"∂h<sub>t</sub>/∂h<sub>t−1</sub> = z + … ({_gate(run, 'keep')})"
     elif run.cell == "rnn":
-        step = "∂h<sub>t</sub>/∂h<sub>t−1</sub> = diag(1 − h²) U"
+        slope = "1 − h²" if run.nonlinearity == "tanh" else "h > 0"
+        step = f"∂h<sub>t</sub>/∂h<sub>t−1</sub> = diag({slope}) U"
     if lag < 1 or left[lag] <= 0:
         return f"{name}: {step}"
     each = left[lag] ** (1 / lag)

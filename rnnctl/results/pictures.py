@@ -100,6 +100,7 @@ class SeenRun(Record):
     path: str
     name: str = Field(description="what the page calls it")
     cell: str
+    nonlinearity: str = Field("tanh", description="of a plain RNN: tanh or relu")
     level: str
     hidden: int
     layers: int

@@ -133,7 +133,12 @@ def _cut(
     for run in runs:
         owner = reading(run.tokenizer, words[:kept]).owner
         kept = min(kept, int(owner[most_tokens]) if len(owner) > most_tokens else kept)
-    return tuple(words[: max(1, kept)])
+    if kept < 2:
+        raise UsageError(
+            f"the first two words have more than {most_tokens:,} tokens",
+            hint="leave out what is no word, such as long rows of signs",
+        )
+    return tuple(words[:kept])
 
 
 # -- the pictures ---------------------------------------------------------------------------------

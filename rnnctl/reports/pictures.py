@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from rnnctl.reports import glossary, numbers
 from rnnctl.reports.as_html import table_html, text
-from rnnctl.reports.blocks import Block, Heading, Table, table
+from rnnctl.reports.blocks import Block, Heading, Table, table, visible
 from rnnctl.reports.cells import display_name, listed
 from rnnctl.results.base import Result
 from rnnctl.results.pictures import Pictures, SeenRun, Stage, Units
@@ -90,7 +90,7 @@ def packed(values: ArrayLike, low: float, high: float, *, size: int = 1) -> dict
 def data(pictures: Pictures) -> dict[str, object]:
     """What `page.js` draws, as JSON."""
     return {
-        "words": [[word.space, word.text] for word in pictures.words],
+        "words": [[word.space, visible(word.text)] for word in pictures.words],
         "focus": pictures.focus,
         "longer": pictures.longer,
         "text": pictures.text,

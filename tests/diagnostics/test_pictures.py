@@ -155,6 +155,22 @@ def test_the_text_as_data(runs: dict[str, Path], rnnctl: Rnnctl) -> None:
     assert "| run | word |" in done.out
 
 
+def test_words_of_any_length_and_kind_stay_on_the_page(
+    runs: dict[str, Path], rnnctl: Rnnctl, open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    odd = "שלום 😀 \x1b[31mred " + "x" * 300 + ' \u202eevil "日本語" end </script>'
+    done = rnnctl("diagnose", runs["rnn"], "--show", odd, "--html", page)
+    assert done.code == 0, done.err
+    tab, said, _ = open_page(page, viewport={"width": 380, "height": 740})
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert tab.evaluate(overflow) <= 0
+    assert said == []
+    tab.close()
+    done = rnnctl("diagnose", runs["rnn"], "--show", "x" * 2000 + " y z", "--html", page)
+    assert (done.code, "the first two words" in done.err) == (2, True)
+
+
 def test_a_text_of_one_word_is_refused(runs: dict[str, Path], rnnctl: Rnnctl) -> None:
     done = rnnctl("diagnose", runs["lstm"], "--show", "No", "--format", "json")
     assert done.code == 2

@@ -76,9 +76,17 @@ function percent(share) {
   return value >= 10 ? `${value.toFixed(0)} %` : value >= 0.05 ? `${value.toFixed(1)} %` : "0 %";
 }
 
+/** An exponent: "⁻¹²". */
+const raised = (power) =>
+  [...String(power)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
+
+/** A word within a sentence: a long one is cut. */
+const brief = (word, most = 24) => (word.length > most ? `${word.slice(0, most - 1)}…` : word);
+
 /** A probability for people: "12 %", "0.3 %", "1 in 40,000". */
 function chance(p) {
   if (p >= 0.001) return percent(p);
+  if (p < 1e-12) return `1 in 10${raised(Math.round(-Math.log10(p)))}`;
   return "1 in " + Number((1 / p).toPrecision(2)).toLocaleString("en");
 }
 
@@ -274,9 +282,9 @@ class Words {
         0,
       );
       if (!j) return [];
-      const word = this.words[j]?.[1] ?? run.answer,
+      const word = brief(this.words[j]?.[1] ?? run.answer),
         logChance = run.logChance[this.whole ? 0 : j];
-      const other = this.words[i][1],
+      const other = brief(this.words[i][1]),
         name = make("b", {text: run.title});
       const line =
         this.how === "share"
@@ -326,7 +334,7 @@ class Words {
         ]
       : [
           "Chance of ",
-          make("b", {text: this.words[j][1]}),
+          make("b", {text: brief(this.words[j][1])}),
           `: ${chance(Math.exp(run.logChance[j]))}. `,
           `Expected where it begins: ${guesses.join(", ")}. `,
         ];
@@ -338,7 +346,10 @@ class Words {
       parts.push(
         "Most moved by " +
           strongest
-            .map((i) => `${this.words[i][1]} (${j - i} back, ${way.label(this.moved(run, j, i))})`)
+            .map(
+              (i) =>
+                `${brief(this.words[i][1])} (${j - i} back, ${way.label(this.moved(run, j, i))})`,
+            )
             .join(", ") +
           ". ",
       );
@@ -346,7 +357,7 @@ class Words {
       parts.push(
         make("b", {
           text: this.whole
-            ? `First that counts: ${this.words[far][1]}, ${j - far} from the end.`
+            ? `First that counts: ${brief(this.words[far][1])}, ${j - far} from the end.`
             : `Furthest that counts: ${j - far} back.`,
         }),
       );
@@ -811,7 +822,7 @@ class Units {
     const about = known.length ? `It knows ${known.join(" and ")}, and its` : "Its";
     const parts = [
       make("b", {text: `${this.name(this.unit)} of the ${this.run.title}`}),
-      ` at “${visible(this.run.tokens[this.token])}” (in ${this.words[this.run.owner[this.token]][1]}). `,
+      ` at “${visible(this.run.tokens[this.token])}” (in ${brief(this.words[this.run.owner[this.token]][1])}). `,
       `${about} value lasts ${lasts.toFixed(0)} tokens. `,
     ];
     const equation = this.find("equation");
@@ -831,7 +842,8 @@ class Units {
       parts.push(this.verbs(z, (1 - z) * n, 1));
       equation.textContent = `h = z · h₋₁ + (1 − z) · n = ${plain(z)} · ${signed(old)} + ${plain(1 - z)} · ${signed(n)} = ${plain(h)}`;
     } else {
-      if (this.run.step) parts.push("It has no gates: whatever it held is replaced at every token.");
+      if (this.run.step)
+        parts.push("It has no gates: whatever it held is replaced at every token.");
       const old = before ? `, where it was ${plain(at("h", this.token - 1))} before` : "";
       const step = {tanh: "tanh(W x + U h₋₁ + b) = ", relu: "max(0, W x + U h₋₁ + b) = "};
       equation.textContent = `h = ${step[this.run.step] ?? ""}${plain(at("h"))}${old}`;
@@ -936,7 +948,7 @@ class Units {
       make("p", {
         class: "note",
         text:
-          `Chosen: “${shown}”, where it is ${active ? "high" : "not high"}. ` +
+          `Chosen: “${brief(shown, 80)}”, where it is ${active ? "high" : "not high"}. ` +
           `High is the fifth of its values furthest from the usual one. It is so in ${elsewhere.length} other stretches of the held-out text; ` +
           (active ? "some of a similar length:" : "the longest:"),
       }),
@@ -1099,10 +1111,6 @@ class Gradient {
     this.say(lag);
   }
 
-  raised(power) {
-    return [...String(power)].map((sign) => (sign === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[sign])).join("");
-  }
-
   label(run) {
     return this.runs.filter((other) => other.title === run.title).length > 1 ? run.name : run.title;
   }
@@ -1117,7 +1125,7 @@ class Gradient {
     });
     const run = this.runs[0];
     const place = run.head - lag - (run.answer === null ? 1 : 0);
-    const word = place >= 0 ? ` (in “${this.words[run.owner[place]][1]}”)` : "";
+    const word = place >= 0 ? ` (in “${brief(this.words[run.owner[place]][1])}”)` : "";
     this.find("said").textContent = `${lag} tokens back${word} this is left: ${parts.join("; ")}.`;
   }
 
@@ -1125,7 +1133,7 @@ class Gradient {
     if (value >= 0.0005) return `${(100 * value).toPrecision(2).replace(/\.0$/, "")} %`;
     if (value <= 1e-12) return "nothing";
     const [digit, power] = (100 * value).toExponential(0).split("e");
-    return `${digit} × 10${this.raised(Number(power))} %`;
+    return `${digit} × 10${raised(Number(power))} %`;
   }
 }
 

@@ -24,6 +24,7 @@ from rnnctl.results.pictures import Pictures, SeenRun, Stage, Units
 GREY = "#808080"
 WIDEST = 20.0
 """Nats: larger changes of a log-probability are drawn and written as this one."""
+LONG = 24  # characters of a word in a sentence
 STRONGEST = 3  # earlier words that the table names
 LEAST, MOST = -30.0, 6.0
 """Powers of ten between which a gradient's length is written."""
@@ -53,6 +54,11 @@ def title(pictures: Pictures) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
+
+
+def _brief(word: str) -> str:
+    """A word in a table; a long one is cut."""
+    return word if len(word) <= LONG else word[: LONG - 1] + "…"
 
 
 def factor(nats: float) -> str:
@@ -289,7 +295,7 @@ def _gradient(pictures: Pictures) -> str:
     runs = [run for run in pictures.runs if run.gradient]
     lines = "".join(f"<p class=equation>{line}</p>" for line in map(_decay, runs))
     answers = runs[0].answer is not None
-    source = "answer" if answers else f"last word, “{pictures.words[-1].text}”"
+    source = "answer" if answers else f"last word, “{_brief(pictures.words[-1].text)}”"
     why = _why(
         "Training tells an early word what it did to a late loss through this gradient, which is "
         "multiplied by the derivative of one step for every token that it goes back. Where the "
@@ -390,10 +396,15 @@ def _strongest(pictures: Pictures) -> Table:
         order = sorted(range(at), key=lambda i: -abs(change[i]))[:STRONGEST]
         for i in order:
             back = f"{at - i}"
-            cells = (pictures.words[i].text, back, factor(change[i]), f"{100 * share[i]:.1f} %")
+            cells = (
+                _brief(pictures.words[i].text),
+                back,
+                factor(change[i]),
+                f"{100 * share[i]:.1f} %",
+            )
             rows.append((f"{run.name} ({display_name(run.cell)})", *cells))
     answer = pictures.runs[0].answer
-    chosen = pictures.words[at].text if answer is None else "the answer"
+    chosen = _brief(pictures.words[at].text) if answer is None else "the answer"
     caption = (
         f"What moved the prediction of “{chosen}” most. With the word it is so many times "
         "likelier (×) or less likely (÷) than without it; connectivity is the share of the "

@@ -159,7 +159,7 @@ def test_words_of_any_length_and_kind_stay_on_the_page(
     runs: dict[str, Path], rnnctl: Rnnctl, open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     page = tmp_path / "page.html"
-    odd = "שלום 😀 \x1b[31mred " + "x" * 300 + ' \u202eevil "日本語" end </script>'
+    odd = "שלום 😀 \x1b[31mred " + "x" * 700 + ' \u202eevil "日本語" end </script>'
     done = rnnctl("diagnose", runs["rnn"], "--show", odd, "--html", page)
     assert done.code == 0, done.err
     tab, said, _ = open_page(page, viewport={"width": 380, "height": 740})

@@ -14,6 +14,7 @@ import typer
 
 from rnnctl import catalog
 from rnnctl.cli import console, inputs, kept
+from rnnctl.cli import filter_options as f
 from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
     OUTPUT,
@@ -205,17 +206,18 @@ def _without_scorer(values: Mapping[str, object]) -> bool:
         "leave it out, or add --scorer CMD",
     ),
     Idle(
-        ("label_field", "items", "show", "label", "threads"),
+        ("label_field", "items", "show", "label", "threads", "cache"),
         lambda values: bool(values["scorer"]),
         "has no effect with --scorer, which says how likely text is and nothing else",
         "leave it out, or measure a run",
     ),
     Idle(
-        ("items", "beyond", "show", "scorer", "html", "verbose"),
+        ("items", "beyond", "show", "scorer", "html", "verbose", "cache"),
         lambda values: bool(values["snapshots"]),
         "has no effect with --snapshots",
         "leave out one of the two",
     ),
+    f.MEMORY_IDLE[0],
 )
 def diagnose(
     run: OptionalRunArgument = None,
@@ -228,6 +230,9 @@ def diagnose(
     items: ItemsOption = None,
     beyond: BeyondOption = None,
     show: ShowOption = None,
+    cache: f.CacheOption = 0,
+    cache_theta: f.CacheTheta = f.THETA,
+    cache_weight: f.CacheWeight = f.WEIGHT,
     scorer: ScorerOption = None,
     scorer_timeout: ScorerTimeoutOption = TIMEOUT_S,
     documents: DocumentsOption = None,
@@ -301,7 +306,7 @@ def diagnose(
             "--beyond": beyond,
             "--plot": plot,
         }
-        measuring |= {"--curves": curves, "--label": label}
+        measuring |= {"--curves": curves, "--label": label, "--cache": cache}
         changed = {"--preset": preset != "quick", "--seed": seed != 0, "--verbose": verbose}
         _check_show({**measuring, **changed})
         _show([run, *(Path(name) for name in names or ())], show, html, format, output)
@@ -327,6 +332,12 @@ def diagnose(
         tell=lambda name: console.note(f"measuring {diagnostic(name)} …"),
     )
     shown = _called(result, called)
+    if cache:
+        from rnnctl.diagnostics.diagnose import with_cache
+        from rnnctl.inference.memory import Cache
+
+        console.note("measuring USE with a cache …")
+        shown = with_cache(loaded, shown, Cache(cache, cache_theta, cache_weight), given)
     try:
         console.emit(shown, format, output, blocks=None if verbose else brief)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk

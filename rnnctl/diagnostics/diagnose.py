@@ -9,17 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from rnnctl import catalog
-from rnnctl.diagnostics import checks, panel
+from rnnctl.diagnostics import checks, panel, use
 from rnnctl.diagnostics.about import data_record, model_record
 from rnnctl.diagnostics.known_answers import remembered
 from rnnctl.diagnostics.material import Material
 from rnnctl.diagnostics.measurements import CLASSIFIER, LANGUAGE, Diagnostic
+from rnnctl.diagnostics.model_subject import CachedModelSubject
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.text import Text, heldout
 from rnnctl.diagnostics.verdict import verdict
 from rnnctl.errors import UsageError
 from rnnctl.inference.environment import environment
+from rnnctl.inference.memory import Cache
 from rnnctl.nn.models import LanguageModel
+from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
     DiagnosticsResult,
     HeadlineRecord,
@@ -29,6 +32,7 @@ from rnnctl.results.diagnostics import (
 from rnnctl.tasks.loading import Loaded
 
 Tell = Callable[[str], None]
+CACHED_RESETS = 96  # of USE with a cache, whose contexts are long
 
 
 def diagnose(
@@ -54,6 +58,43 @@ def diagnose(
     settings = replace(PRESETS[preset], seed=seed, arms=tuple(arms))
     settings = replace(settings, reference=settings.reference and reference)
     return _measure(loaded, text or heldout(loaded), chosen, settings, preset, items, tell)
+
+
+def with_cache(
+    loaded: Loaded, result: DiagnosticsResult, cache: Cache, text: Text | None = None
+) -> DiagnosticsResult:
+    """The same with what a cache adds: the horizon at which the model with it forgets.
+
+    USE with a foreign start: the text further back is replaced in the state and in the cache. Fewer
+    resets than of the model alone, and contexts as long as the cache. Raises UsageError for a
+    classifier.
+    """
+    model = loaded.model
+    if not isinstance(model, LanguageModel):
+        raise UsageError(
+            "--cache is for language models, and this is a classifier", hint="leave it out"
+        )
+    material = Material(loaded, text or heldout(loaded), result.seed or 0, None)
+    settings = replace(
+        PRESETS["quick"],
+        seed=result.seed or 0,
+        arms=("foreign",),
+        n_max=cache.size + PRESETS["quick"].n_max,
+        resets=CACHED_RESETS,
+        reference=False,
+    )
+    begin = time.perf_counter()
+    subject = CachedModelSubject(model, boundary_id=loaded.tokenizer.boundary_id, cache=cache)
+    record = use.measure(subject, material.sample, settings)
+    found = record.scalars.get("n_eff_foreign") or Estimate(
+        estimate=None, status=record.status, note=record.note
+    )
+    note = f"with a cache of {cache.size:,} tokens, theta {cache.theta:g}, weight {cache.weight:g}"
+    found = found.model_copy(update={"note": f"{note}; {found.note}" if found.note else note})
+    beside = {**result.headline.beside, "with_cache": found}
+    head = result.headline.model_copy(update={"beside": beside})
+    timing = {**result.timing, "cache_s": round(time.perf_counter() - begin, 3)}
+    return result.model_copy(update={"headline": head, "timing": timing})
 
 
 def headline(loaded: Loaded, *, seconds: float = 20) -> HeadlineRecord:

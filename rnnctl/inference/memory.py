@@ -224,17 +224,19 @@ def cache_losses(
     keys: Tensor,
     values: Tensor,
     targets: Tensor,
-    before: int,
+    before: int | Tensor,
     size: int,
     theta: float,
 ) -> Tensor:
     """−ln of the cache's probability of each target (T,): infinite where it is not in the cache.
 
     features (T, F) ask; keys (S, F) and values (S,) are the pairs, of which question t may see the
-    `size` ones before number `before` + t. NaN where there are none.
+    `size` ones before number `before` + t, or before number `before`[t]. NaN where there are none.
     """
     alike = (theta * (features @ keys.T)).double()  # (T, S)
-    last = torch.arange(len(features), device=keys.device)[:, None] + before
+    if isinstance(before, int):
+        before = before + torch.arange(len(features), device=keys.device)
+    last = before[:, None]
     number = torch.arange(len(keys), device=keys.device)
     hidden = (number >= last) | (number < last - size)
     alike = alike.masked_fill(hidden, -torch.inf)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -50,6 +51,7 @@ SAME = 1e-6  # two sums of nats that differ by less, relatively, are a tie: floa
 RESAMPLES = 1000
 BATCH = 4096  # sentences scored at once
 LENGTH_GROUPS = 4
+LOOKED_AT = 1000  # records that say which fields there are
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,10 @@ def _opened(name: str, source: Path | BinaryIO, chosen: Chosen) -> tuple[Layout,
     # Names by which a first line is known to be a header.
     fields = [one for one in (chosen.good, chosen.bad, chosen.context, chosen.by) if one]
     fields += [*GOOD, *BAD, *CONTEXT, *RIGHT, *WRONG]
-    table = text_table(file, cache, suffix=suffix, fields=fields)
     first = next((text for _, text in lines(file) if text.strip()), "")
+    if not first:
+        raise DataError(f"{name} is empty: it holds no pairs", hint="check the file")
+    table = text_table(file, cache, suffix=suffix, fields=fields)
     if table is None and ("\t" in first or "," in first):  # a few lines do not look like a table
         table = text_table(file, cache, given="tsv" if "\t" in first else "csv", fields=fields)
     if table is None or table.format.kind == "lines":
@@ -149,7 +153,9 @@ def _opened(name: str, source: Path | BinaryIO, chosen: Chosen) -> tuple[Layout,
         )
     columns = table.format.columns
     if table.format.kind in ("json", "jsonl"):
-        columns = next((tuple(e.cells) for e in entries(file, table.format) if e.cells), ())
+        # of several records: one that lacks a field must not decide for the others
+        some = (e.cells for e in islice(entries(file, table.format), LOOKED_AT) if e.cells)
+        columns = tuple(dict.fromkeys(name for cells in some for name in cells))
     return find_layout(columns, chosen, name), entries(file, table.format)
 
 

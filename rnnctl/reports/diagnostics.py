@@ -94,6 +94,8 @@ def brief(result: Result) -> list[Block]:
     closing = f"{last}Everything that was measured: --verbose. {EXPLAINED}"
     used = 1 + sum(_height(*pair) for pair in (*facts, *rows)) + _height(closing)
     used += 5 + (_height(horizon) + _height(sentence) if measured else 0)  # with empty lines
+    cached = _with_cache(head)
+    used += _height(cached) if cached else 0
     warnings, left = _warnings_that_fit(result, LINES - used)
     if left:
         more = f"{plural(left, 'more warning')} and everything that was measured: --verbose."
@@ -101,10 +103,22 @@ def brief(result: Result) -> list[Block]:
     blocks: list[Block] = [*said, KeyValues(facts)]
     if measured:
         blocks += [Paragraph(horizon, "strong"), Paragraph(sentence, "plain")]
+    blocks += [Paragraph(cached, "strong")] if cached else []
     blocks.append(KeyValues(rows))
     blocks += [Paragraph(text, "warning") for text in warnings]
     blocks.append(Paragraph(closing, "strong"))
     return blocks
+
+
+def _with_cache(head: HeadlineRecord) -> str:
+    """What a cache adds, in a line; "" where none was asked for."""
+    found = head.beside.get("with_cache")
+    if found is None:
+        return ""
+    size = found.note.partition(" tokens")[0]
+    if found.estimate is None and found.status != "censored":
+        return f"{size[:1].upper()}{size[1:]} tokens: not measured"
+    return f"{size[:1].upper()}{size[1:]} tokens: as if {horizon_text(found)}"
 
 
 def _height(*cells: str) -> int:
@@ -189,7 +203,9 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
     for name, beside in head.beside.items():
         if beside.estimate is None and beside.status != "censored":
             continue
-        if name == "zero_state":
+        if name == "with_cache":
+            text = _with_cache(head)
+        elif name == "zero_state":
             text = (
                 "with the text further back missing instead of replaced (a zero state, as in the "
                 f"literature): {_with_unit(beside)}"

@@ -70,14 +70,15 @@ IDLE: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]] 
         ("--scorer", "x", "--text", "FILE"),
         {
             "label_field": ("a",), "items": ("FILE",), "show": ("a",), "label": ("a=b",),
-            "threads": (1,),
+            "threads": (1,), "cache": (5,),
         },
     ),
+    ("diagnose", "cache_theta"): (("RUN",), {"cache_theta": (0.5,), "cache_weight": (0.5,)}),
     ("diagnose", "items"): (
         ("RUN", "--snapshots"),
         {
             "items": ("FILE",), "beyond": ("shuffle",), "show": ("a",), "scorer": ("x",),
-            "html": ("NEW",), "verbose": (),
+            "html": ("NEW",), "verbose": (), "cache": (5,),
         },
     ),
     ("classify", "words_overall"): (("RUN",), {"words_overall": (), "html": ("FILE",)}),

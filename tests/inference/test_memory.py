@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
+from rnnctl.diagnostics.model_subject import CachedModelSubject
 from rnnctl.inference.memory import Cache, Dynamic, Memory, MemoryStepper, TextMemory, tune_cache
 from rnnctl.tasks.loading import load
 
 TEXT = "the cat sat on the mat and the dog sat on the cat ; a rat ate the mat . " * 6
+Call = Callable[..., Any]
 MEMORIES = {
     "cache": Memory(cache=Cache(17, 0.4, 0.3)),
     "dynamic": Memory(dynamic=Dynamic(0.5, 0.01, 7)),
@@ -153,7 +155,7 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from rnnctl.__main__ import main
 
     place = tmp_path_factory.mktemp("memory")
-    (place / "text.txt").write_text(TEXT * 12)
+    (place / "text.txt").write_text(TEXT * 60)
     settings = "--level word --hidden-size 8 --steps 3 --no-diagnose --quiet --threads 1"
     run = place / "run"
     code = main(["train", str(place / "text.txt"), "--run", str(run), *settings.split()])
@@ -161,9 +163,31 @@ def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
-# -- the commands --------------------------------------------------------------------------------
+def test_a_context_with_its_cache_is_what_the_instrument_measures(model: tuple[Any, Any]) -> None:
+    """Read in parts by the subject of `diagnose --cache`, with another text before: the same."""
+    net, ids = model
+    cache = Cache(30, 0.4, 0.3)
+    subject = CachedModelSubject(net, boundary_id=0, cache=cache)
+    whole = np.concatenate([[0], ids])
+    expected = nats(net, ids, Memory(cache=cache))
+    columns = torch.from_numpy(np.stack([whole[:-1], np.roll(whole[:-1], 5)], axis=1))
+    state = subject.initial_state(2)
+    parts = []
+    for k in (0, 20, 50):
+        features, state = subject.advance(columns[k : {0: 20, 20: 50, 50: 90}[k]], state)
+        parts.append(features[:, 0])
+    found = subject.losses(torch.cat(parts), torch.from_numpy(whole[1:])).numpy()
+    assert np.abs(found[1:] - expected[1:]).max() < 1e-3
 
-Call = Callable[..., Any]
+
+def test_diagnose_says_in_one_line_what_a_cache_adds(rnnctl: Call, trained_run: Path) -> None:
+    done = rnnctl("diagnose", trained_run, "use", "--cache", 20, "--threads", 1)
+    assert done.code == 0, done.err
+    assert "With a cache of 20 tokens: " in done.out
+    assert len(done.out.splitlines()) <= 24
+
+
+# -- the commands --------------------------------------------------------------------------------
 
 
 def test_score_evaluate_and_generate_take_a_cache(

@@ -268,3 +268,22 @@ def test_a_classifier_has_no_pairs(make_run: MakeRun, rnnctl: CommandLine) -> No
     path = make_run(TEXT, level="word", labels=("bad", "good"))
     done = rnnctl("pairs", path, stdin=as_jsonl(PAIRS))
     assert done.code == 1 and "is a classifier" in done.err
+
+
+def test_a_first_record_without_a_field_does_not_decide_for_the_others(
+    rnnctl: Any, make_run: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "p.jsonl").write_text(
+        '{"sentence_good": "a cat"}\n{"sentence_good": "the cat", "sentence_bad": "cat the"}\n'
+    )
+    done = rnnctl("pairs", make_run("the cat sat on a mat " * 9), tmp_path / "p.jsonl")
+    assert done.code == 1
+    assert "p.jsonl:1: no 'sentence_bad'" in done.err
+    assert "1 record was no pair" in done.out
+
+
+def test_an_empty_file_holds_no_pairs(rnnctl: Any, make_run: Any, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("")
+    done = rnnctl("pairs", make_run("the cat sat on a mat " * 9), tmp_path / "p.csv")
+    assert done.code == 1
+    assert "is empty: it holds no pairs" in done.err

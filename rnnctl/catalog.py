@@ -44,7 +44,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "info": ("rnnctl.cli.info:info", "Show what is in a run."),
     "runs": ("rnnctl.cli.runs:runs", "List the runs in a folder and check their files."),
     "selftest": ("rnnctl.cli.selftest:selftest", "Check the measurements on known answers."),
-    "explain": ("rnnctl.cli.terms:explain", "Say what a word of the reports means."),
+    "lesson": ("rnnctl.cli.lesson:lesson", "Predict, measure and see: five short lessons."),
+    "explain": ("rnnctl.cli.explain:explain", "Say what a word of the reports means."),
     "help": ("rnnctl.cli.help:help", "Show a page of the documentation, or a command's help."),
 }
 
@@ -122,6 +123,8 @@ REPORTS: Final[dict[str, tuple[str, str]]] = {
     "rnnctl.explained-words/1": ("rnnctl.reports.explained:blocks", "Words that decide."),
     "rnnctl.export/1": ("rnnctl.reports.inference:blocks", "A run as an ONNX file."),
     "rnnctl.diagnostics/1": ("rnnctl.reports.diagnostics:blocks", "The memory panel."),
+    "rnnctl.lesson/1": ("rnnctl.reports.lessons:blocks", "A lesson, measured."),
+    "rnnctl.lessons/1": ("rnnctl.reports.lessons:blocks", "A list of lessons."),
     "rnnctl.glossary/1": ("rnnctl.reports.glossary:blocks", "Terms explained."),
     "rnnctl.snapshots/1": (
         "rnnctl.reports.snapshots:blocks",

@@ -18,6 +18,7 @@ from rnnctl.errors import UsageError
 # Pages in reading order; each is rnnctl/docs/NAME.md and begins with a line "# Title: summary".
 TOPICS = (
     "guide",
+    "lessons",
     "memory",
     "scorer",
     "compare",

@@ -28,6 +28,7 @@ SOURCE = Path(package.__file__).parent
 NAMES_OF_COLUMNS = ("columns", "heads", "first", "_COLUMNS", "wanted", "headings")
 # Headings that divide a report and name nothing; words of ordinary English.
 PLAIN = {
+    ".png",
     "curves", "terms", "by distance", "by place in the text its first fifth to its last",
     "memory in other measures not tested", "id", "cell", "summary", "expected", "state",
 }  # fmt: skip
@@ -251,6 +252,6 @@ def test_an_unknown_term_suggests_near_ones(rnnctl: CommandLine) -> None:
 
 
 def test_terms_are_completed() -> None:
-    from rnnctl.cli.terms import _completed
+    from rnnctl.cli.explain import _completed
 
     assert "memory horizon" in _completed("mem") and "USE" in _completed("us")

@@ -1,0 +1,270 @@
+"""`rnnctl lesson`: predict, measure, see; five short lessons on the claims of a lecture."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from rnnctl.cli import console
+from rnnctl.cli.options import OUTPUT, OutputOption, QuietOption, SeedOption, ThreadsOption
+from rnnctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from rnnctl.lessons import Wish
+    from rnnctl.results.lessons import LessonOutline, LessonResult
+
+CHANGE = "One thing to change"
+
+NumberArgument = Annotated[
+    int | None,
+    typer.Argument(
+        metavar="[N]", help="Which lesson, 1 to 5. Without one, all are listed.", show_default=False
+    ),
+]
+PredictOption = Annotated[
+    str | None,
+    typer.Option(
+        "--predict",
+        metavar="LETTER",
+        help="Your prediction, instead of typing it in.",
+        show_default="asked for in a terminal, none elsewhere",
+    ),
+]
+TextOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--text",
+        metavar="FILE",
+        help="Plain text to learn from, 100 kB or more.",
+        show_default="the bundled paragraphs",
+    ),
+]
+BudgetOption = Annotated[
+    str,
+    typer.Option("--budget", metavar="TIME", help="Training time of each model, such as 30s."),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        help="Folder to keep the trained runs in; those of an earlier lesson are replaced.",
+        show_default="a temporary folder",
+        rich_help_panel=OUTPUT,
+    ),
+]
+LessonFormat = Annotated[
+    Literal["table", "json", "markdown", "html"],
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="table (for people), json (for programs), markdown or html (a hand-out).",
+        rich_help_panel=OUTPUT,
+    ),
+]
+HoldOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hold",
+        metavar="GATE=VALUE",
+        help="Lesson 3: hold forget, input or output at a value from 0 (shut) to 1 (open), or "
+        "candidate at one from -1 to 1. Several times for several gates.",
+        show_default="forget=1 and others, one at a time",
+        rich_help_panel=CHANGE,
+    ),
+]
+ScaleOption = Annotated[
+    float | None,
+    typer.Option(
+        "--scale",
+        min=0.01,
+        max=100,
+        metavar="X",
+        help="Lesson 1: factor of the orthogonal recurrent matrix.",
+        show_default="3",
+        rich_help_panel=CHANGE,
+    ),
+]
+WordsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--words",
+        min=4,
+        max=400,
+        metavar="N",
+        help="Lesson 2: words between the first sentence and the question, at most.",
+        show_default="60",
+        rich_help_panel=CHANGE,
+    ),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        "--hidden-size",
+        min=8,
+        max=2048,
+        metavar="N",
+        help="Lesson 4: units of both models.",
+        show_default="192",
+        rich_help_panel=CHANGE,
+    ),
+]
+LengthOption = Annotated[
+    int | None,
+    typer.Option(
+        "--length",
+        min=2,
+        max=40,
+        metavar="N",
+        help="Lesson 5: the longest n that is trained on.",
+        show_default="12",
+        rich_help_panel=CHANGE,
+    ),
+]
+
+
+def lesson(
+    number: NumberArgument = None,
+    predict: PredictOption = None,
+    text: TextOption = None,
+    budget: BudgetOption = "15s",
+    hold: HoldOption = None,
+    scale: ScaleOption = None,
+    words: WordsOption = None,
+    hidden_size: SizeOption = None,
+    length: LengthOption = None,
+    out: OutOption = None,
+    format: LessonFormat = "table",
+    output: OutputOption = None,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Ask what you expect, measure it on text, and show what came out.
+
+    1 the gradient vanishes and explodes; 2 what the plain RNN forgets; 3 gates, one at a time;
+    4 LSTM against GRU; 5 counting. Each takes a minute or two, and ends with one thing to change.
+    What is measured counts: where the lecture's claim does not show, the lesson says so.
+    """
+    console.configure(quiet=quiet)
+    console.check_output(output)
+    if number is None:
+        _list(format, output, predict=predict, text=text, hold=hold)
+        return
+    from rnnctl.cli.options import seconds
+    from rnnctl.lessons import Wish, check, outline
+
+    if text is not None and not text.is_file():
+        raise UsageError(f"there is no file {text}", hint="--text takes a file of plain text")
+    wish = Wish(
+        out=Path(),
+        text=text,
+        budget_s=seconds(budget, "--budget"),
+        seed=seed,
+        threads=threads,
+        predict=None if predict is None else predict.strip().lower(),
+        scale=scale,
+        words=words,
+        hold=_gates(hold or ()),
+        hidden_size=hidden_size,
+        length=length,
+    )
+    check(number, wish)
+    _write(_measured(number, wish, outline(number), out), format, output)
+
+
+def _measured(number: int, wish: Wish, asked: LessonOutline, out: Path | None) -> LessonResult:
+    from dataclasses import replace
+
+    from rnnctl.lessons import teach
+    from rnnctl.results.lessons import LessonResult
+
+    if wish.predict is None and _can_ask():
+        wish = replace(wish, predict=_ask(asked))
+    folder = out or Path(tempfile.mkdtemp(prefix=f"rnnctl-lesson-{number}-"))
+    for event in teach(number, replace(wish, out=folder)):
+        if isinstance(event, LessonResult):
+            return event
+        console.note(event)
+    raise AssertionError("a lesson ends with its result")
+
+
+def _can_ask() -> bool:
+    """Whether somebody sits in front of it: nothing may wait for a pipe."""
+    return (
+        sys.stdin is not None
+        and sys.stdin.isatty()
+        and sys.stderr is not None
+        and sys.stderr.isatty()
+        and not console.is_quiet()
+    )
+
+
+def _ask(asked: LessonOutline) -> str | None:
+    """The letter that is typed in; None for an empty line or the end of input."""
+    from rnnctl.reports.as_table import as_table
+    from rnnctl.reports.lessons import question
+
+    console.note(as_table(question(asked), width=min(80, console.stdout_width())))
+    letters = ", ".join(asked.answers)
+    while True:
+        sys.stderr.write(f"Your prediction ({letters}; Enter for none): ")
+        sys.stderr.flush()
+        typed = sys.stdin.readline().strip().lower()
+        if not typed:
+            return None
+        if typed in asked.answers:
+            return typed
+        console.note(f"{typed!r} is none of {letters}")
+
+
+def _gates(given: list[str] | tuple[()]) -> dict[str, float]:
+    """``forget=1`` as a name and a number."""
+    found: dict[str, float] = {}
+    for one in given:
+        name, equals, value = one.partition("=")
+        try:
+            found[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UsageError(
+                f"--hold {one}: that is no gate and value", hint="write it as --hold forget=1"
+            )
+    return found
+
+
+def _list(format: str, output: Path | None, **given: object) -> None:
+    from rnnctl import machine
+    from rnnctl.lessons import OUTLINES
+    from rnnctl.results.base import Environment
+    from rnnctl.results.lessons import LessonsResult
+
+    for name, value in given.items():
+        if value:
+            raise UsageError(
+                f"--{name} is about a lesson, and none is named", hint="name one: rnnctl lesson 1"
+            )
+    _write(
+        LessonsResult(environment=Environment(**machine.facts()), lessons=OUTLINES), format, output
+    )
+
+
+def _write(result: object, format: str, output: Path | None) -> None:
+    if format != "html":
+        console.emit(result, format, output)  # type: ignore[arg-type]
+        return
+    from rnnctl import __version__
+    from rnnctl.reports.as_html import as_html
+    from rnnctl.reports.lessons import blocks
+    from rnnctl.reports.page import document
+
+    made = document("rnnctl lesson", as_html(blocks(result)), {}, version=__version__)  # type: ignore[arg-type]
+    if output is None or str(output) == "-":
+        console.stdout_write(made, flush=True)
+    else:
+        console.write_file(output, made)

@@ -97,6 +97,8 @@ const says = (label) => label !== "×1" && label !== "0 %";
 const WAYS = {
   leftOut: {
     label: (nats) => factor(nats),
+    counts: (nats) => Math.exp(Math.abs(nats)) >= FAINTEST,
+    counting: "that makes 5 % or more of a difference",
     strength: (nats) => Math.min(1, Math.abs(nats) / Math.log(STRONGEST)),
     shade: (nats) => (nats >= 0 ? "helped" : "hindered"),
     legend: [
@@ -118,6 +120,8 @@ const WAYS = {
   },
   share: {
     label: (share) => percent(share),
+    counts: (share) => share >= 0.01,
+    counting: "with 1 % of the gradient or more",
     strength: (share) => Math.sqrt(share),
     shade: () => "share",
     legend: [
@@ -269,7 +273,27 @@ class Words {
       ]),
     );
     this.panels.forEach((panel, k) => this.fill(panel, this.runs[k], way));
+    this.box.querySelector("#words-summary").textContent = this.whole ? "" : this.summary(way);
     this.box.querySelector("#words-equation")?.replaceChildren(...this.equation());
+  }
+
+  /** The place of the first word that counts for the prediction of word j; j where none does. */
+  furthest(run, j, way) {
+    for (let i = 0; i < j; i += 1) if (way.counts(this.moved(run, j, i))) return i;
+    return j;
+  }
+
+  /** How far back each run looks over the whole text. */
+  summary(way) {
+    const means = this.runs.map((run) => {
+      const back = this.words.map((_, j) => j - this.furthest(run, j, way)).slice(1);
+      const mean = back.reduce((total, one) => total + one, 0) / back.length;
+      return `${run.title}${this.runs.some((other) => other !== run && other.title === run.title) ? ` ${run.name}` : ""} ${mean.toFixed(1)}`;
+    });
+    return (
+      `Over all words of this text, the furthest word ${way.counting} stands on average so many ` +
+      `words back: ${means.join(", ")}.`
+    );
   }
 
   /** What the numbers are, with those of the word that moved the prediction most in each run. */
@@ -353,7 +377,7 @@ class Words {
             .join(", ") +
           ". ",
       );
-      const far = [...Array(j).keys()].find((i) => says(way.label(this.moved(run, j, i))));
+      const far = this.furthest(run, j, way);
       parts.push(
         make("b", {
           text: this.whole

@@ -232,6 +232,7 @@ def _words(pictures: Pictures) -> str:
 <button type="button" data-how="share" aria-pressed="false">gradient</button>
 </div>
 <p class="legend" id="words-legend"></p>
+<p class="summary" id="words-summary" aria-live="polite"></p>
 <div class="runs" id="words-runs"></div>
 {why}
 <details><summary>The same as a table</summary>{table_html(_strongest(pictures))}</details>

@@ -379,10 +379,14 @@ def test_runs_of_two_kinds_are_not_shown_together(
 
 
 @pytest.fixture(scope="module")
-def page_file(runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shown(runs: dict[str, Path]) -> Pictures:
+    return seen.pictures(opened(runs, "rnn", "lstm", "gru"), TEXT)
+
+
+@pytest.fixture(scope="module")
+def page_file(shown: Pictures, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "page.html"
-    html = diagnosis(None, seen.pictures(opened(runs, "rnn", "lstm", "gru"), TEXT))
-    path.write_text(html, encoding="utf-8")
+    path.write_text(diagnosis(None, shown), encoding="utf-8")
     return path
 
 
@@ -400,7 +404,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(page_file: Path) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_are_chosen_by_keys_and_shaded_in_every_run(
-    open_page: Callable[..., Any], page_file: Path, scheme: str
+    open_page: Callable[..., Any], page_file: Path, shown: Pictures, scheme: str
 ) -> None:
     size = {"width": 380, "height": 740}
     tab, said, asked = open_page(page_file, viewport=size, color_scheme=scheme)
@@ -415,6 +419,12 @@ def test_words_are_chosen_by_keys_and_shaded_in_every_run(
     assert [text.split("\n")[0] for text in chosen.all_inner_texts()] == ["cat"] * 3
     assert tab.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
     assert tab.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    summary = tab.locator("#words-summary").inner_text()
+    for run in shown.runs:
+        far = [next((i for i, nats in enumerate(row) if abs(nats) >= math.log(1.05)), j)
+               for j, row in enumerate(run.influence.left_out)]  # fmt: skip
+        mean = sum(j - i for j, i in enumerate(far)) / (len(far) - 1)
+        assert f"{run.cell.upper()} {mean:.1f}" in summary
     tab.locator("[data-how=share]").press("Enter")
     assert tab.locator("[data-how=share]").get_attribute("aria-pressed") == "true"
     labels = tab.locator("#words .run:first-child .word").evaluate_all(

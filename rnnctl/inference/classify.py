@@ -68,6 +68,7 @@ class Predictor:
         self._calibration = loaded.calibration
         self._model = loaded.model
         self._engine = EngineChoice(loaded.model)
+        loaded.model.recurrent.keep_ready()
         self._tokenizer = loaded.tokenizer
         self._corpus = loaded.config.corpus
         self._device = next(loaded.model.parameters()).device

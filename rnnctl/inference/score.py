@@ -115,6 +115,7 @@ class Scorer:
         self.ends = ends
         self.memory = memory
         self.engine = EngineChoice(loaded.model)
+        loaded.model.recurrent.keep_ready()
 
     def tally_texts(self, texts: Sequence[str]) -> list[Tally]:
         """The sums of each text, from a zero state; many short texts go through at once."""

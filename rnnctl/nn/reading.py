@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -92,6 +92,24 @@ def each(work: Callable[[Indices], Result], parts: Sequence[Indices]) -> list[Re
         torch.set_num_threads(threads)
 
 
+class Ready:
+    """What is made of a layer's weights to read with them: copies in other layouts.
+
+    Making them takes as long as reading a few texts. They are kept where the weights are known not
+    to change any more, see `Recurrent.keep_ready`.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[object, ...], Any] = {}
+
+    def get(self, key: tuple[object, ...], make: Callable[[], Result]) -> Result:
+        """What was made before under this key, else what `make` makes now."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Result = self._made[key]
+        return made
+
+
 @torch.no_grad()
 def read(
     recurrent: Recurrent, vectors: Tensor, rows: Indices, layout: Layout, state: State
@@ -102,13 +120,14 @@ def read(
     the texts in the layout's order, as in the state that is returned.
     """
     finals: list[Parts] = []
+    ready = recurrent.ready or Ready()
     for layer in range(recurrent.num_layers):
         outputs = []
         for direction in range(recurrent.directions):
-            weights = recurrent.weights(f"_l{layer}" + "_reverse" * direction)
+            suffix = f"_l{layer}" + "_reverse" * direction
             index = rows[layout.turned] if direction else rows
             first = tuple(part[len(finals)] for part in state)
-            hidden, carried = _read_layer(recurrent.cell, vectors, index, layout, weights, first)
+            hidden, carried = _read_layer(recurrent, suffix, vectors, index, layout, first, ready)
             finals.append((hidden[layout.last], carried)[: len(first)])
             outputs.append(hidden[layout.turned] if direction else hidden)
         vectors = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
@@ -117,26 +136,31 @@ def read(
 
 
 def _read_layer(
-    cell: Cell,
+    recurrent: Recurrent,
+    suffix: str,
     vectors: Tensor,
     index: Indices,
     layout: Layout,
-    weights: LayerWeights,
     first: Parts,
+    ready: Ready,
 ) -> tuple[Tensor, Tensor]:
     """vectors (M, E), index (N,) -> h (N, H), and the coordinate that is carried (B, H)."""
-    from rnnctl.nn.cpu.sequence import read_steps  # imports numba
+    from rnnctl.nn.cpu.sequence import read_steps, reading_weights  # imports numba
     from rnnctl.nn.cpu.tiles import shape_for
 
+    cell, weights = recurrent.cell, recurrent.weights(suffix)
     texts = len(first[0])
-    x = packed(weights.w_ih, len(vectors), weights.b_ih)(vectors)
+    near = 8 ** -(-len(vectors).bit_length() // 3)  # so many rows or up to an eighth
+    from_below = ready.get((suffix, near), lambda: packed(weights.w_ih, near, weights.b_ih))
+    x = from_below(vectors)
     carried = first[-1].clone()
     shape = shape_for(torch.float32)
-    if texts > 1 and shape is not None:
-        sizes = np.array(layout.sizes)
-        hidden = read_steps(cell, shape, x, index, sizes, weights, first[0], carried)
-        return hidden, carried
-    return _read_stepwise(cell, x, index, layout, weights, first[0], carried), carried
+    if shape is None:
+        return _read_stepwise(cell, x, index, layout, weights, first[0], carried), carried
+    if texts == 1:
+        shape = shape.alone
+    made = ready.get((suffix, shape), lambda: reading_weights(shape, weights))
+    return read_steps(cell, x, index, np.array(layout.sizes), made, first[0], carried), carried
 
 
 def _read_stepwise(

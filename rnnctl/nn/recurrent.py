@@ -6,6 +6,7 @@ Axes: T time, B batch, E inputs, H hidden, L layers, D directions (1 or 2).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,9 @@ class TokenDropout(nn.Module):
         return f"rate={self.rate}"
 
 
+if TYPE_CHECKING:
+    from rnnctl.nn.reading import Ready
+
 __all__ = ["Recurrent", "State", "parameter_shapes"]
 
 
@@ -116,6 +120,7 @@ class Recurrent(nn.Module):
         self.num_layers = num_layers
         self.directions = 2 if bidirectional else 1
         self.engine = engines.check(engine)
+        self.ready: Ready | None = None
         self.between = VariationalDropout(dropout_between)
         sizes = (input_size, hidden_size, num_layers, self.directions)
         for name, shape in parameter_shapes(self.cell, *sizes):
@@ -136,6 +141,12 @@ class Recurrent(nn.Module):
                 for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             )
         )
+
+    def keep_ready(self) -> None:
+        """Say that the weights do not change any more: what reading makes of them is kept."""
+        from rnnctl.nn.reading import Ready
+
+        self.ready = Ready()
 
     def initial_state(
         self,

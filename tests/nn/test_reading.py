@@ -91,6 +91,36 @@ def test_a_text_in_two_parts_is_the_text(cell: str, nonlinearity: str, texts: in
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.usefixtures("processor")
+@pytest.mark.parametrize("hidden", [1, 37, 70])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_one_text_alone_is_read_as_among_others(cell: str, hidden: int) -> None:
+    """Its products have tiles of their own, of one row and more columns."""
+    torch.manual_seed(0)
+    sizes = {**SIZES, "hidden_size": hidden}
+    model = Classifier(cell=cell, num_layers=1, num_classes=3, bidirectional=True, **sizes).eval()
+    together, ends = model.read(IDS, LENGTHS), np.cumsum(LENGTHS)
+    for text, (end, length) in enumerate(zip(ends, LENGTHS, strict=True)):
+        alone = model.read(IDS[end - length : end], np.array([length]))
+        torch.testing.assert_close(alone[0], together[text], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.usefixtures("ways")
+def test_what_is_made_of_weights_is_kept_only_where_they_do_not_change() -> None:
+    torch.manual_seed(0)
+    model = Classifier(cell="gru", num_layers=2, num_classes=3, **SIZES).eval()
+    first = model.read(IDS, LENGTHS)
+    with torch.no_grad():
+        for weight in model.recurrent.parameters():
+            weight.mul_(1.5)
+    changed = model.read(IDS, LENGTHS)
+    assert not torch.allclose(changed, first, atol=1e-4)
+    model.recurrent.keep_ready()
+    for few in (1, len(LENGTHS), 1):  # of either kind of product, and again
+        n = LENGTHS[:few].sum()
+        torch.testing.assert_close(model.read(IDS[:n], LENGTHS[:few]), changed[:few])
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12))
 def test_a_layout_holds_every_token_once_in_its_order(lengths: list[int]) -> None:

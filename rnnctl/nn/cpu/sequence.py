@@ -224,13 +224,26 @@ def pull_steps(
     return du, through[:, :size] * kept.keep[0].unsqueeze(-1), gradient, dinputs
 
 
+class ReadingWeights(NamedTuple):
+    """The recurrent weights of a layer as `read_steps` takes them."""
+
+    shape: Shape
+    panels: Array
+    bias: Array
+
+
+def reading_weights(shape: Shape, weights: LayerWeights) -> ReadingWeights:
+    """A copy: changing the weights later does not change it."""
+    panels = as_array(shape.panels(weights.w_hh.detach().t()))
+    return ReadingWeights(shape, panels, _padded(shape, weights.b_hh.detach()))
+
+
 def read_steps(
     cell: Cell,
-    shape: Shape,
     x: Tensor,
     index: Array,
     sizes: Array,
-    weights: LayerWeights,
+    weights: ReadingWeights,
     initial: Tensor,
     carried: Tensor,
 ) -> Tensor:
@@ -242,9 +255,8 @@ def read_steps(
     """
     hidden = torch.empty(len(index), initial.shape[1])
     x_parts = as_array(x).reshape(len(x), cell.gate_count, initial.shape[1])
-    _reading_pass(cell, shape)(
-        *(sizes, x_parts, index, as_array(shape.panels(weights.w_hh.t()))),
-        _padded(shape, weights.b_hh),
+    _reading_pass(cell, weights.shape)(
+        *(sizes, x_parts, index, weights.panels, weights.bias),
         *(as_array(part) for part in (initial.contiguous(), carried, hidden)),
     )
     return hidden

@@ -17,7 +17,7 @@ Axes: M rows, K summed over, N columns, U units (K in fp32, K/2 in bf16), P pane
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,14 @@ class Shape:
     def width(self) -> int:
         """Columns of a tile, and of a panel."""
         return self.lanes * self.vectors
+
+    @property
+    def alone(self) -> Shape:
+        """The tile for products of a single row, which reads each weight once.
+
+        A sum waits four cycles for its next product, and two are begun in each: eight sums.
+        """
+        return replace(self, vectors=8, rows=1)
 
     @property
     def label(self) -> str:

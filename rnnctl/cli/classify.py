@@ -69,6 +69,8 @@ def classify(
     and `unknown`, or `error` and `line`. A field of the input stays as it is: where it has such a
     name, the answer's is rnnctl_NAME.
 
+    In a terminal, without a FILE, texts are typed and answered one by one.
+
     With --explain each answer is followed by its reasons, which add up to the log-odds. In JSON
     they are its `explanation`.
     """
@@ -77,7 +79,10 @@ def classify(
     kind = f.source_kind(read_as, input_format, jsonl)
     sources = files or []
     command = f"classify {word(run)}"
-    inputs.check(sources, command)
+    asked = (kind, documents, text_field, encoding, None if max_line == f.MAX_LINE else max_line)
+    by_hand = not sources and not fail_fast and all(one is None for one in asked)
+    inputs.check(sources, command, by_hand=by_hand)
+    by_hand = by_hand and inputs.at_a_terminal()
     from rnnctl.inference.classify import Predictor, answers
     from rnnctl.inference.records import RecordReader
     from rnnctl.machine import set_threads
@@ -105,7 +110,10 @@ def classify(
         if words_overall:
             write = _nowhere
         writer = _Writer(write, format, predictor.labels, answered, fail_fast, reasons)
-        for source in inputs.opened(sources, command):
+        if by_hand:
+            for window in answers(predictor, inputs.typed("its label"), explainer):
+                writer.add(window, inputs.STDIN)
+        for source in [] if by_hand else inputs.opened(sources, command):
             named = source.is_one_of_many or wanted.unit == "file"
             file = source.name if named else ""
             reader = RecordReader(wanted, source.name, source.suffix, file)

@@ -61,6 +61,14 @@ def stdout_write(text: str, *, flush: bool = False) -> None:
         raise storage.cannot_write("standard output", problem, hint=hint) from problem
 
 
+def stderr_write(text: str) -> None:
+    """Write to standard error as it is: a prompt."""
+    if sys.stderr is not None:
+        stderr = _Forgiving()
+        stderr.write(text)
+        stderr.flush()
+
+
 def stdout_is_terminal() -> bool:
     """Whether data goes to a person's screen."""
     return sys.stdout is not None and sys.stdout.isatty()

@@ -30,7 +30,7 @@ Files = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[FILE]...",
-        help="Files that hold the texts. With none, or with `-`, standard input is read.",
+        help="Files that hold the texts. With `-`, or with none in a pipe, standard input is read.",
         show_default=False,
     ),
 ]

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -207,6 +208,7 @@ def generate(
 
     Text is printed as it is made. Several continuations are separated by a line `---`. The same
     seed gives the same text, and the first of several continuations is the same as one alone.
+    In a terminal, without a PROMPT, beginnings are typed and continued, one behind the other.
     """
     console.configure(quiet=quiet)
     console.check_output(output)
@@ -231,6 +233,10 @@ def generate(
     if lines:
         _continue_lines(session, wish, output, format)
         return
+    simple = format == "table" and output is None and count == 1 and state_in is None
+    if prompt is None and simple and inputs.at_a_terminal() and console.stdout_is_terminal():
+        _chat(session, wish)
+        return
     start = session.read(text, state_in, _tell_progress(len(text.encode())))
     if start.unknown:
         console.note(f"tokens of the prompt that the model does not know: {start.unknown:,}")
@@ -239,6 +245,20 @@ def generate(
             _speak(session, start, wish, count, write)
     else:
         console.emit(session.result(text, start, wish, count), format, output)
+
+
+def _chat(session: Session, wish: Wish) -> None:
+    """Continue what a person types, line after line, each as what comes behind all before it."""
+    start: Start | None = None
+    what = "type the beginning of a text and press Enter; Enter alone goes on"
+    for turn, typed in enumerate(inputs.typed_lines(what)):
+        start = session.go_on(start, typed)
+        said = _speak(session, start, replace(wish, seed=wish.seed + turn), 1, _to_screen)
+        start = session.go_on(start, said)
+
+
+def _to_screen(text: str) -> None:
+    console.stdout_write(text, flush=True)
 
 
 def _check_stops(session: Session, stops: Sequence[str]) -> None:
@@ -257,7 +277,7 @@ def _prompt(given: str | None) -> str:
     """The argument, or standard input if it is asked for or has something to say."""
     if given not in (None, "-"):
         return str(given)
-    if given is None and (sys.stdin is None or sys.stdin.isatty()):
+    if given is None and (sys.stdin is None or inputs.at_a_terminal()):
         return ""
     with _saying_after(WAIT_S, "waiting for the prompt on standard input; it ends with the input"):
         data = inputs.whole_text("generate RUN -")
@@ -295,9 +315,12 @@ def _tell_progress(size: int) -> Callable[[int], None]:
     return tell
 
 
-def _speak(session: Session, start: Start, wish: Wish, count: int, write: inputs.Write) -> None:
-    """Print continuations, the first as it is made, the others when their turn comes."""
-    text = ""
+def _speak(session: Session, start: Start, wish: Wish, count: int, write: inputs.Write) -> str:
+    """Print continuations, the first as it is made, the others when their turn comes.
+
+    Returns the last one.
+    """
+    text = said = ""
     for piece in session.in_order(start, wish, count):
         write(piece.text)
         text += piece.text
@@ -311,7 +334,8 @@ def _speak(session: Session, start: Start, wish: Wish, count: int, write: inputs
 
             sample = session.sample(text, piece.ended)
             console.note(copied_sentence(sample, session.copied_note))
-        text = ""
+        said, text = text, ""
+    return said
 
 
 def _continue_lines(session: Session, wish: Wish, output: Path | None, format: Format) -> None:

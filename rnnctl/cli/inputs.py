@@ -9,7 +9,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,9 +35,10 @@ from rnnctl.errors import DataError, UsageError
 from rnnctl.storage import remove_leftovers, storing, unfinished
 
 if TYPE_CHECKING:
-    from rnnctl.inference.records import RecordReader
+    from rnnctl.inference.records import Record, RecordReader
 
 STDIN = "standard input"
+PROMPT = "> "
 Write = Callable[[str], None]
 
 
@@ -54,9 +55,12 @@ class Input:
     is_one_of_many: bool = False
 
 
-def check(files: Sequence[Path], command: str) -> None:
-    """Find missing files, and that there is nothing to read, before a model is loaded."""
-    if not files:
+def check(files: Sequence[Path], command: str, *, by_hand: bool = False) -> None:
+    """Find missing files, and that there is nothing to read, before a model is loaded.
+
+    by_hand: where no file is named, a person may type in a terminal (see `typed`).
+    """
+    if not files and not (by_hand and at_a_terminal()):
         stdin(command)
     for path in files:
         if str(path) == "-":
@@ -75,6 +79,46 @@ def stdin(command: str) -> BinaryIO:
             hint=f"name a file, or pipe text in: `echo some text | rnnctl {command}`",
         )
     return sys.stdin.buffer
+
+
+def at_a_terminal() -> bool:
+    """Whether a person can type: standard input is a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def typed(answer: str) -> Iterator[list[Record]]:
+    """Texts that a person types, one at a time, as the windows of a `RecordReader`."""
+    from rnnctl.inference.records import Record
+
+    for line, text in enumerate(typed_lines(f"type a text and press Enter for {answer}"), 1):
+        yield [Record(line, text)]
+
+
+def typed_lines(what: str) -> Iterator[str]:
+    """Lines as a person types them, each only when it is asked for; Ctrl-D ends.
+
+    The prompt goes to the terminal and never into a file. Lines typed before come back with the
+    arrow keys where Python has readline.
+    """
+    console.note(f"{what}; Ctrl-D ends")
+    with suppress(ImportError):
+        import readline  # noqa: F401 - it changes what `input` does
+    while True:
+        try:
+            if console.stdout_is_terminal():
+                line = input(PROMPT)
+            else:  # `input` would write its prompt into the pipe
+                console.stderr_write(PROMPT)
+                line = sys.stdin.readline()
+                if not line:
+                    raise EOFError
+        except EOFError:
+            console.stderr_write("\n")
+            return
+        except UnicodeDecodeError:
+            console.warn("the line is not in the terminal's encoding, and left out")
+            continue
+        yield line.rstrip("\r\n")
 
 
 def stdin_has_text() -> bool:

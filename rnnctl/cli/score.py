@@ -37,7 +37,10 @@ from typing import TYPE_CHECKING, Literal
 from rnnctl.cli.options import Format
 
 if TYPE_CHECKING:
+    from rnnctl.inference.records import Record, RecordReader
     from rnnctl.inference.score import Scored, ScoredLine, Tally
+
+    Source = tuple[str, RecordReader | None, Iterable[list[Record]]]
 
 
 # How scores are written, one line for each text or token.
@@ -230,6 +233,8 @@ def score(
     rnnctl_NAME. Unknown tokens are charged with their spelling. With --state-out and --state-in,
     scoring a and then b equals scoring a+b.
 
+    In a terminal, without a FILE, texts are typed and answered one by one.
+
     With --words each word gets a row, whatever the tokens are: words are what stands between
     whitespace, and add up to the text. A text without words is reported, and the exit code is 1.
     """
@@ -244,8 +249,11 @@ def score(
     kind = f.source_kind(read_as, "auto", jsonl)
     asked = w.Asked(space, first, end, unit, top, id, regions)
     asked.check(words=words, per_token=per_token, format=format, state=bool(state_in or state_out))
-    inputs.check(sources, command)
-    each = unit_of(lines, documents, kind, text_field)
+    told = (kind, documents, text_field, encoding, state_in, state_out)
+    by_hand = not (sources or words or fail_fast or max_line != f.MAX_LINE)
+    by_hand = by_hand and all(one is None for one in told) and inputs.at_a_terminal()
+    inputs.check(sources, command, by_hand=by_hand)
+    each = "line" if by_hand else unit_of(lines, documents, kind, text_field)
     _check_state(each, sources, wanted=bool(state_in or state_out))
     check_lines(each, max_line, fail_fast)
     from rnnctl.inference.score import Scorer, TextReader, score_streams
@@ -257,7 +265,7 @@ def score(
     loaded = load(run, device=device)
     memory = f.memory_of(cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment)
     scorer = Scorer(loaded, ends=by_document(loaded), memory=memory)
-    opened = inputs.opened(sources, command)
+    opened = iter(()) if by_hand else inputs.opened(sources, command)
     if each == "file" and kind is None and not (state_in or state_out):
         begun = next(opened)
         opened = chain([begun], opened)
@@ -275,7 +283,8 @@ def score(
     rows: Rows = "tokens" if each == "file" else "tokens of texts" if per_token else "texts"
     printer = Printer(format, scorer.tokenizer.token_text, rows, Answered(each))
     if each != "file":
-        _lines(scorer, opened, wanted, printer, output, fail_fast=fail_fast)
+        read = _typed() if by_hand else _read(opened, wanted)
+        _lines(scorer, read, printer, output, fail_fast=fail_fast)
         return 0
     text_reader = TextReader(scorer, state_in, state_out)
     streams = texts_of(opened, wanted)
@@ -399,34 +408,46 @@ def _table(printer: Printer, out: Path | None) -> Iterator[inputs.Write]:
         yield write
 
 
+def _read(opened: Iterable[inputs.Input], wanted: Wanted) -> Iterator[Source]:
+    """The name of each source, what reads it, and its records."""
+    from rnnctl.inference.records import RecordReader
+
+    for source in opened:
+        file = source.name if source.is_one_of_many else ""
+        reader = RecordReader(wanted, source.name, source.suffix, file)
+        yield source.name, reader, reader.windows(source.stream)
+
+
+def _typed() -> Iterator[Source]:
+    """What a person types in the terminal."""
+    yield inputs.STDIN, None, inputs.typed("how likely it is")
+
+
 def _lines(
     scorer: Scorer,
-    sources: Iterable[inputs.Input],
-    wanted: Wanted,
+    sources: Iterable[Source],
     printer: Printer,
     out: Path | None,
     *,
     fail_fast: bool,
 ) -> None:
     """A record for each line, paragraph or record; the sums on stderr."""
-    from rnnctl.inference.records import RecordReader, failure
+    from rnnctl.inference.records import failure
     from rnnctl.inference.score import Tally, scored_lines
 
     total, answered = Tally(), printer.answered
     per_token = printer.rows == "tokens of texts"
     with _table(printer, out) as write:
-        for source in sources:
-            file = source.name if source.is_one_of_many else ""
-            reader = RecordReader(wanted, source.name, source.suffix, file)
-            with inputs.reading(source.name):
-                windows = reader.windows(source.stream)
+        for name, reader, windows in sources:
+            with inputs.reading(name):
                 for window in scored_lines(scorer, windows, per_token=per_token):
-                    inputs.say_once(reader)
+                    if reader is not None:
+                        inputs.say_once(reader)
                     bad = next((i for i, s in enumerate(window) if s.tally is None), len(window))
                     good = window[:bad] if fail_fast else window
                     write("".join(printer.line(scored) for scored in good))
                     if len(good) < len(window):
-                        raise failure(window[bad].record, source.name)
+                        raise failure(window[bad].record, name)
                     for scored in window:
                         tally = scored.tally or Tally()
                         own = tally.tokens - scorer.ends

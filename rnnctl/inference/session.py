@@ -85,6 +85,12 @@ class Session:
             before = states.load(state_in, model, tokenizer, owner)
         return Start(self._generator.read(prompt, before, tell), tokenizer.spelling_nats(prompt)[0])
 
+    def go_on(self, before: Start | None, text: str) -> Start:
+        """The state after more text, behind what was read and said before; None: behind nothing."""
+        state = None if before is None else before.state
+        read = self._generator.read(text, state)
+        return Start(read, self._loaded.tokenizer.spelling_nats(text)[0])
+
     def unwritable(self, text: str) -> list[str]:
         """The characters of `text` that no token of the model contains, escaped."""
         tokenizer = self._loaded.tokenizer

@@ -67,7 +67,7 @@ def _blocks(result: SnapshotsResult) -> Iterator[Block]:
         yield _table(course, names)
     drawn = tuple(_bars(result.courses, names))
     if drawn:
-        yield Heading("On the way, from the initial weights to the last")
+        yield Heading("On the way through the training")
         yield Chart(drawn, "a bar for each snapshot; ▁ the least of all runs, █ the most")
     units = " or ".join(dict.fromkeys(course.distance_unit for course in result.courses))
     said = [LEGEND[name].format(unit=units) for name in names if name in LEGEND]

@@ -35,7 +35,7 @@ PAGES = (
     ROOT / "README.md",
     *(
         ROOT / "rnnctl" / "docs" / f"{name}.md"
-        for name in ("guide", "memory", "compare", "corpora", "promises", "extending")
+        for name in ("guide", "deploying", "memory", "compare", "corpora", "promises", "extending")
     ),
 )
 BLOCK = re.compile(

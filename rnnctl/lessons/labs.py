@@ -529,7 +529,7 @@ def against(wish: Wish) -> Doing:
     heads = {}
     for cell in cells:
         yield f"{find_cell(cell).display_name}: memory horizon …"
-        heads[cell] = headline(made[cell].loaded, seconds=5)
+        heads[cell] = headline(made[cell].loaded, seconds=2)
     paths = {cell: wish.out / cell for cell in cells}
     threads = torch.get_num_threads()
     yield "speed, in rounds, one after the other …"

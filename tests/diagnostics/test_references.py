@@ -23,7 +23,7 @@ def run(rnnctl: CommandLine, root: Path, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("RNNCTL_CACHE", str(tmp_path / "cache"))
     text = tmp_path / "text.txt"
     prose = (root / "data/paragraphs/valid.txt").read_text(encoding="utf-8")
-    text.write_text(prose[:6000], encoding="utf-8")
+    text.write_text(prose[:20_000], encoding="utf-8")
     outcome = rnnctl(
         "train", text, "--documents", "paragraph", "--level", "word", "--hidden-size", 8,
         "--embedding-size", 8, "--steps", 1, "--no-diagnose", "--run", tmp_path / "run", "-q",

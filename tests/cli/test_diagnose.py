@@ -14,6 +14,7 @@ import pytest
 
 from rnnctl.data.documents import Document
 from rnnctl.diagnostics.settings import PRESETS
+from rnnctl.reports import render
 from rnnctl.results.diagnostics import DiagnosticsResult
 from rnnctl.runs import Run, heldout
 
@@ -91,6 +92,21 @@ def test_json_is_the_record_and_is_kept(rnnctl: CommandLine, run: Path, text: Pa
     assert json.loads(outcome.out)["schema_id"] == "rnnctl.diagnostics/1"
     assert Run.open(run).read_result("diagnose")["headline"] == json.loads(outcome.out)["headline"]
     assert result.effect is None
+
+
+def test_a_diagnosis_from_before_a_number_was_added_opens(
+    rnnctl: CommandLine, run: Path, text: Path
+) -> None:
+    """Old runs keep records without numbers that later versions measure."""
+    outcome = rnnctl("diagnose", run, "hold", "first-last", "--text", text, "--format", "json")
+    assert outcome.code == 0, outcome.err
+    kept = json.loads(outcome.out)
+    assert kept["hold"].pop("examples_per_dimension", None) is not None
+    for name in ("returning", "right", "right_otherwise"):
+        kept["first_last"]["scalars"].pop(name, None)
+    found = DiagnosticsResult.model_validate(kept)
+    assert found.hold is not None and found.hold.examples_per_dimension is None
+    assert render(found, "table")
 
 
 @pytest.fixture

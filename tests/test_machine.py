@@ -122,6 +122,33 @@ def test_a_run_in_bf16_goes_on_elsewhere_in_fp32(
     assert "float32" in shown.out and "generic, capped by RNNCTL_CPU" in shown.out
 
 
+def test_a_run_of_a_machine_with_bf16_is_used_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch, rnnctl: CommandLine, tmp_path: Path
+) -> None:
+    """Measuring, generating and scoring are in fp32 everywhere; training says that it goes on."""
+    text, run = tmp_path / "text.txt", tmp_path / "run"
+    text.write_text("one two three four five\n" * 400, encoding="utf-8")
+    sizes = ("--steps", 2, "--hidden-size", 8, "--no-diagnose")
+    assert rnnctl("train", text, "--run", run, *sizes).code == 0
+    for name, section in (("config.json", "training"), ("computed.json", None)):
+        facts = json.loads((run / name).read_text("utf-8"))
+        if section is None:
+            facts["bf16"] = True
+        else:
+            facts[section]["precision"] = "bf16"
+        Run.open(run).put_file(name, json.dumps(facts).encode())
+    monkeypatch.setenv(machine.CAP, "generic")
+    for command in (
+        ("diagnose", run, "use", "--preset", "quick"), ("compare", run), ("info", run),
+        ("generate", run, "--length", 5), ("evaluate", run),
+    ):  # fmt: skip
+        outcome = rnnctl(*command)
+        assert outcome.code == 0, (command, outcome.err)
+    resumed = rnnctl("train", "--resume", run, "--steps", 4, "--no-diagnose")
+    assert resumed.code == 0, resumed.err
+    assert "goes on in fp32" in " ".join(resumed.err.split())
+
+
 def test_a_result_names_the_engine_that_computed(rnnctl: CommandLine, tmp_path: Path) -> None:
     """And a resumed run keeps it, whatever would be chosen now."""
     text, run = tmp_path / "text.txt", tmp_path / "run"

@@ -22,7 +22,7 @@ class EngineChoice:
         self._recurrent = model.recurrent
         self._waits = self._recurrent.engine == "auto"
         self._weights = sum(weight.numel() for weight in self._recurrent.parameters())
-        self._worth = WORTH_IT if worth is None else float(worth) * self._weights
+        self._worth = worth
         self._done = 0.0
         if self._waits:
             self._recurrent.engine = "torch"
@@ -30,6 +30,7 @@ class EngineChoice:
     def note(self, tokens: float) -> None:
         """Say that so many more tokens are about to be read."""
         self._done += tokens * self._weights
-        if self._waits and self._done > self._worth:
+        worth = WORTH_IT if self._worth is None else self._worth * self._weights
+        if self._waits and self._done > worth:
             self._recurrent.engine = "auto"
             self._waits = False

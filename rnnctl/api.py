@@ -135,6 +135,7 @@ class Model:
             ClassifiedText(
                 prediction=found.label,
                 probability=found.probability,
+                predictions=found.given,
                 probabilities=dict(zip(self.labels, found.probabilities, strict=True)),
                 unknown=found.unknown,
                 cut=found.cut,

@@ -157,6 +157,17 @@ class CorpusConfig(Settings):
             default="found by its name and content",
         ),
     ] = None
+    label_separator: Annotated[
+        str | None,
+        Option(
+            CORPUS,
+            "What stands between the labels of a text that may have several, such as a comma; a "
+            "text may then have none.",
+            metavar="TEXT",
+            default="one label for each text, but for lists and several __label__",
+            task="classify",
+        ),
+    ] = None
     read_as: Annotated[
         SourceKind | None,
         Option(

@@ -20,10 +20,10 @@ from rnnctl.cli.options import (
     ThreadsOption,
     may_stand_alone,
 )
-from rnnctl.errors import word
+from rnnctl.errors import UsageError, word
 
 if TYPE_CHECKING:
-    from rnnctl.inference.classify import Answer
+    from rnnctl.inference.classify import Answer, Prediction
     from rnnctl.results.inference import ExplainedWords, Explanation, ExplanationMethod
     from rnnctl.tasks.loading import Loaded
 
@@ -66,8 +66,9 @@ def classify(
     the same order, as soon as their text is there. `--format table` writes LABEL<tab>PROBABILITY
     (and <tab>FILE for the files of a folder), and for a record without a text <tab><tab>ERROR;
     `--format json` one object per text with `prediction`, `probability`, `probabilities`, `tokens`
-    and `unknown`, or `error` and `line`. A field of the input stays as it is: where it has such a
-    name, the answer's is rnnctl_NAME.
+    and `unknown`, or `error` and `line`. Where a text may have several labels, all that it is given
+    stand in place of one, with commas, and in JSON as the list `predictions`. A field of the input
+    stays as it is: where it has such a name, the answer's is rnnctl_NAME.
 
     In a terminal, without a FILE, texts are typed and answered one by one.
 
@@ -104,6 +105,11 @@ def classify(
     if explain is not None:
         from rnnctl.inference.explain import Explainer
 
+        if loaded.calibration.several:
+            raise UsageError(
+                "--explain is for classifiers with one label for each text",
+                hint="leave it out",
+            )
         explainer = Explainer(loaded, predictor, explain)
         reasons = _Reasons(loaded, explain)
     with inputs.output(None if words_overall else output) as write:
@@ -231,8 +237,8 @@ class _Writer:
         if answer.prediction is None:
             return f"\t\t{inputs.one_line(f'{record.where}: {record.error}')}"
         file = f"\t{inputs.one_line(record.file)}" if record.file else ""
-        label = inputs.one_line(answer.prediction.label)
-        line = f"{label}\t{answer.prediction.probability:.6f}{file}"
+        label, probability = _said(answer.prediction, self._labels, 6)
+        line = f"{inputs.one_line(label)}\t{probability}{file}"
         if answer.why is None:
             return line
         from rnnctl.reports.explained import lines
@@ -250,4 +256,13 @@ class _Writer:
         why = [named(answer.why) if answer.why else ""] if self._reasons is not None else []
         if found is None:
             return table_row((place, "", answer.record.error, *why))
-        return table_row((place, found.label, f"{found.probability:.4f}", *why))
+        return table_row((place, *_said(found, self._labels, 4), *why))
+
+
+def _said(found: Prediction, labels: Sequence[str], places: int) -> tuple[str, str]:
+    """The label and its probability; or all labels that the text is given, and theirs."""
+    if found.given is None:
+        return found.label, f"{found.probability:.{places}f}"
+    chances = dict(zip(labels, found.probabilities, strict=True))
+    each = ", ".join(f"{chances[name]:.{places}f}" for name in found.given)
+    return ", ".join(found.given) or "(none)", each or f"{found.probability:.{places}f}"

@@ -22,12 +22,14 @@ FIRST_WORD: Final = "first-word"  # as a label field: the first word of each lin
 class Columns:
     """The names of the columns of text and label; label None: none, or none is wanted.
 
-    by: a column whose values documents are to be sorted by, None for none.
+    by: a column whose values documents are to be sorted by, None for none. separator: what stands
+    between the labels of a text, None where it has one.
     """
 
     text: str
     label: str | None = None
     by: str | None = None
+    separator: str | None = None
 
 
 def _words(text: str) -> tuple[str, ...]:

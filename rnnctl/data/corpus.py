@@ -34,12 +34,15 @@ from rnnctl.data.collections import (
 from rnnctl.data.columns import FIRST_WORD, Columns, find_column, looks_labelled, pick_columns
 from rnnctl.data.documents import SPLITS, Document, Reading
 from rnnctl.data.labels import (
+    SEVERAL,
     in_order,
+    labels_of,
     nearest,
     one_writing,
     resembling,
     said,
     several_labels,
+    single_labels,
     unify,
 )
 from rnnctl.data.packing import Reads, archive_kind, compression, copy_stream
@@ -67,7 +70,9 @@ class Corpus:
 
     running: every split is one running text; `documents` then gives consecutive parts of it, which
     are no documents. `fingerprint` is the SHA-256 of the content and how it was cut. `label_names`
-    are in order, () for language models. `notes` say what was decided about the sources.
+    are in order, () for language models. `label_sets` are the sets of labels that occur, as
+    `rnnctl.data.labels` writes them, where a text may have several; () elsewhere. `notes` say
+    what was decided about the sources.
     """
 
     parts: Mapping[str, Iterable[Document]]
@@ -75,6 +80,7 @@ class Corpus:
     description: str
     fingerprint: str
     label_names: tuple[str, ...] = ()
+    label_sets: tuple[str, ...] = ()
     warnings: tuple[Warning_, ...] = ()
     notes: tuple[str, ...] = ()
     reading: Reading | None = None
@@ -94,7 +100,10 @@ class Corpus:
                 content.update(json.dumps([name, d.text, d.label]).encode())
         labels = {d.label for documents in splits.values() for d in documents}
         names = () if None in labels else in_order(map(str, labels))
-        return cls(splits, False, description, content.hexdigest(), names)
+        sets = names if any(SEVERAL in name for name in names) else ()
+        if sets:
+            names = single_labels(sets)
+        return cls(splits, False, description, content.hexdigest(), names, sets)
 
 
 def bundled(name: str = "paragraphs") -> Path:
@@ -336,7 +345,8 @@ class _Opener:
             table.name,
             labelled=self.labelled if labelled is None else labelled,
         )
-        return replace(found, by=self._column_to_sort_by(table))
+        by = self._column_to_sort_by(table)
+        return replace(found, by=by, separator=self.config.label_separator)
 
     def _column_to_sort_by(self, table: Table) -> str | None:
         if self.by is None:
@@ -383,7 +393,8 @@ class _Opener:
         if self.labelled and not trained and (label is None or not _has_labels(table, label)):
             return None
         text = text or self._pick(table, labelled=False).text
-        return Columns(text, label, self._column_to_sort_by(table))
+        by = self._column_to_sort_by(table)
+        return Columns(text, label, by, self.config.label_separator)
 
     def _say_tables(
         self,
@@ -486,6 +497,9 @@ class _Opener:
         """The same with one writing of every label, the training documents' first."""
         if not self.labelled:
             return given
+        every = [n for group in given.values() for one in group for n in one.label_names]
+        if any(SEVERAL in name for name in every):
+            return given
         known = list(self.known_labels)
         found: dict[str, list[Collection]] = {}
         for split, group in given.items():
@@ -526,10 +540,15 @@ class _Opener:
             chosen = self._fold(whole, given)
         parts = dict(zip(SPLITS, (Selection(whole, i) for i in chosen), strict=True))
         parts |= {name: everything(c) for name, c in given.items() if name in ("valid", "test")}
-        names = self._check_labels(parts) if self.labelled else ()
+        sets: tuple[str, ...] = ()
+        if self.labelled and any(SEVERAL in n for part in parts.values() for n in part.labels):
+            names = self._check_sets(parts)
+            sets = tuple(sorted({n for part in parts.values() for n in part.labels}))
+        else:
+            names = self._check_labels(parts) if self.labelled else ()
         if not self.known_labels:
             self.warnings += _remarks(parts, given, labelled=self.labelled)
-        return self._corpus(parts, running=False, label_names=names)
+        return self._corpus(parts, running=False, label_names=names, label_sets=sets)
 
     def _fold(
         self, whole: Collection, given: Mapping[str, Collection]
@@ -561,6 +580,31 @@ class _Opener:
             whole.digests[rest], whole.strata[rest], shares, self.config.split_seed
         )
         return rest[train], rest[valid], test
+
+    def _check_sets(self, parts: dict[str, Selection]) -> tuple[str, ...]:
+        """The single labels, where texts may have several. DataError as of `_check_labels`."""
+        names = self.known_labels or single_labels(parts["train"].labels)
+        if self.other_labels:
+            return single_labels(n for part in parts.values() for n in part.labels)
+        if len(names) < 2:
+            raise DataError(
+                f"the training documents have the labels {_shown(names)}: a classifier needs two",
+                hint="check --label-field and --label-separator",
+            )
+        who = "the run" if self.known_labels else "train"
+        for split in SPLITS:
+            new = [name for name in single_labels(parts[split].labels) if name not in names]
+            if not new:
+                continue
+            if self.config.new_labels != "drop":
+                raise _new_labels("the corpus" if self.known_labels else split, who, new, names)
+            before = len(parts[split])
+            unfit = [n for n in parts[split].labels if set(labels_of(n)) & set(new)]
+            parts[split] = _without(parts[split], unfit)
+            gone = plural(before - len(parts[split]), "document")
+            text = f"{gone} of {split} with labels that {who} lacks left out: {_shown(new)}"
+            self._warn("new_labels", text)
+        return names
 
     def _check_labels(self, parts: dict[str, Selection]) -> tuple[str, ...]:
         """The labels of the run or of the training documents. DataError where other documents
@@ -595,6 +639,7 @@ class _Opener:
         *,
         running: bool,
         label_names: tuple[str, ...] = (),
+        label_sets: tuple[str, ...] = (),
     ) -> Corpus:
         options = self.config.model_dump(
             include={"documents", "split", "split_seed", "text_field", "label_field"}
@@ -604,6 +649,8 @@ class _Opener:
         read_for = "sentiment" if self.labelled else "lm"  # as in the fingerprints of old runs
         if self.config.fold is not None:
             options["fold"] = self.config.fold
+        if self.config.label_separator is not None:
+            options["label_separator"] = self.config.label_separator
         content = json.dumps([self.hashes, options, self.unit, read_for, running], sort_keys=True)
         return Corpus(
             parts=parts,
@@ -612,6 +659,7 @@ class _Opener:
             or "the bundled corpus",
             fingerprint=hashlib.sha256(content.encode()).hexdigest(),
             label_names=label_names,
+            label_sets=label_sets,
             warnings=tuple(self.warnings),
             notes=tuple(self.notes),
             reading=replace(self.reading, own_splits="valid" in self.hashes),

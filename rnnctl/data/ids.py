@@ -54,7 +54,9 @@ class SplitIds:
     """N tokens in D documents, back to back, each ended by the boundary unless `running`.
 
     Document d is ``ids[offsets[d]:offsets[d + 1]]``, boundary included; running text is one
-    document. `labels` (D,) number `Store.label_names`. Per document: `chars`, `bytes` and `words`
+    document. `labels` (D,) number `Store.label_names`; where a text may have several labels they
+    number the rows of `sets` (S, C), each saying which labels are in that set. Per
+    document: `chars`, `bytes` and `words`
     (between whitespace) of the text that was kept, `unknown` tokens and their `unknown_nats`.
     """
 
@@ -67,6 +69,14 @@ class SplitIds:
     unknown: NDArray[np.int64]
     unknown_nats: NDArray[np.float64]
     running: bool = False
+    sets: NDArray[np.bool_] | None = None
+
+    @property
+    def truth(self) -> NDArray[np.bool_] | None:
+        """(D, C): which labels each document has, where it may have several; else None."""
+        if self.sets is None or self.labels is None:
+            return None
+        return self.sets[self.labels]
 
     @property
     def tokens(self) -> int:

@@ -24,12 +24,38 @@ _NO_LABEL = "label that record, or remove it"
 _TRUTH = {"true": "1", "false": "0"}
 
 
+SEVERAL = "\x1f"  # between the labels of a text that has several; no label holds it
+
+
+def labels_of(name: str) -> tuple[str, ...]:
+    """The single labels of one that is written with SEVERAL; () for a text without any."""
+    return tuple(part for part in name.split(SEVERAL) if part)
+
+
+def single_labels(names: Iterable[str]) -> tuple[str, ...]:
+    """Every single label of some that are written with SEVERAL, in order."""
+    return in_order(part for name in names for part in labels_of(name))
+
+
+def written_together(labels: Iterable[str]) -> str:
+    """Several labels as one name: each once, in order. One for no label is SEVERAL alone."""
+    return SEVERAL.join(in_order(labels)) or SEVERAL
+
+
 class NoLabelError(DataError):
     """A record whose label field is empty."""
 
 
-def label_text(value: object, where: str, field: str) -> str:
-    """A label as text. Raises: NoLabelError for none, DataError for what is no single label."""
+def label_text(value: object, where: str, field: str, separator: str | None = None) -> str:
+    """A label as text; several, of a list or between separators, as `written_together` writes them.
+
+    Raises: NoLabelError for none, but with a separator, which says that a text may have none;
+    DataError for what is no label.
+    """
+    if separator is not None:
+        parts = value if isinstance(value, list) else str(value or "").split(separator)
+        known = [part for part in parts if str(part).strip()]
+        return written_together(label_text(part, where, field) for part in known)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, bool):
@@ -46,7 +72,7 @@ def label_text(value: object, where: str, field: str) -> str:
     if value in (None, "", []) or (isinstance(value, float) and math.isnan(value)):
         raise NoLabelError(f"{where}: the label field {field!r} is empty", hint=_NO_LABEL)
     if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
-        raise several_labels(where, [str(one) for one in value])
+        return written_together(label_text(one, where, field) for one in value)
     raise DataError(
         f"{where}: {short(value)} in the field {field!r} is no label",
         hint="name the right one: --label-field FIELD",
@@ -56,9 +82,9 @@ def label_text(value: object, where: str, field: str) -> str:
 def several_labels(where: str, labels: Sequence[str]) -> DataError:
     """What to say of a text that has more than one label."""
     return DataError(
-        f"{where}: {len(labels)} labels ({', '.join(labels)[:80]}): a text has one label here",
-        hint="keep one label of each text, or make one of several by joining them with a hyphen "
-        f"({'-'.join(labels)[:60]})",
+        f"{where}: it looks like {len(labels)} labels in one ({', '.join(labels)[:80]})",
+        hint="if a text may have several labels, say what stands between them, such as "
+        "--label-separator ','; else join them with a hyphen",
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from rnnctl.data.columns import Columns
-from rnnctl.data.labels import NoLabelError, label_text, several_labels, short
+from rnnctl.data.labels import NoLabelError, label_text, short
 from rnnctl.data.recognition import FASTTEXT, MAX_CELL, Format
 from rnnctl.data.text import TextFile, lines
 from rnnctl.errors import DataError
@@ -88,10 +88,7 @@ def _labelled_line(number: int, text: str) -> Entry:
         several.append(rest.split(maxsplit=1)[0].rstrip(",;|"))
         rest = rest[len(rest.split(maxsplit=1)[0]) :].strip()
     names = [name.removeprefix(FASTTEXT) for name in several]
-    if len(names) > 1:
-        error = several_labels("", names)
-        return Entry(number, None, error.message.removeprefix(": "), error.hint or "")
-    return Entry(number, {"label": names[0], "text": rest})
+    return Entry(number, {"label": names if len(names) > 1 else names[0], "text": rest})
 
 
 def _json_line(number: int, text: str) -> Entry:
@@ -340,7 +337,9 @@ def rows(file: TextFile, format: Format, columns: Columns) -> Iterator[Row]:
         label = ""
         if columns.label is not None:
             try:
-                label = label_text(entry.cells.get(columns.label), where, columns.label)
+                label = label_text(
+                    entry.cells.get(columns.label), where, columns.label, columns.separator
+                )
             except NoLabelError:
                 if text.strip():
                     raise

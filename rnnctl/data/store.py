@@ -29,6 +29,7 @@ from rnnctl.data.cache import (
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import SPLITS, Document
 from rnnctl.data.ids import Ids, SplitIds, split_from_ids
+from rnnctl.data.labels import labels_of
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import cut_ids
 
@@ -249,7 +250,15 @@ class Store:
             unknown=records["unknown"],
             unknown_nats=records["unknown_nats"],
             running=bool(self.manifest["running"]),
+            sets=self._sets(),
         )
+
+    def _sets(self) -> NDArray[np.bool_] | None:
+        """Which labels (columns) are in which set (rows); None where each text has one label."""
+        sets = self.manifest.get("label_sets")
+        if not sets:
+            return None
+        return np.array([[n in labels_of(one) for n in self.label_names] for one in sets])
 
     def _map(self, name: str, dtype: np.dtype[Any], length: int) -> np.ndarray[Any, Any]:
         if not length:
@@ -324,7 +333,7 @@ def _build(
                 folder,
                 name,
                 tokenizer,
-                labels=corpus.label_names,
+                labels=corpus.label_sets or corpus.label_names,
                 max_tokens=max_tokens,
                 keep=keep,
             )
@@ -346,6 +355,7 @@ def _build(
         "dtype": stored_dtype(tokenizer.vocab_size).str,
         "running": corpus.running,
         "label_names": list(corpus.label_names),
+        "label_sets": list(corpus.label_sets),
         "cut_share": cut / documents if documents else 0.0,
         "splits": splits,
     }

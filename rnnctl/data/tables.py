@@ -27,7 +27,7 @@ from rnnctl.data.cache import files_below, kept_folder, storage_errors
 from rnnctl.data.collections import in_blocks
 from rnnctl.data.columns import Columns
 from rnnctl.data.documents import Document
-from rnnctl.data.labels import in_order, label_text
+from rnnctl.data.labels import SEVERAL, in_order, label_text
 from rnnctl.data.readers import FileReader
 from rnnctl.data.recognition import Format, recognise
 from rnnctl.data.splitting import Digests, Indices, digest
@@ -136,12 +136,15 @@ class Rows:
     def _label(self, text: object, value: Any, line: int) -> str:
         if not self._columns.label or not text or not str(text).strip():
             return ""
+        if isinstance(value, str) and SEVERAL in value:  # as the copy of a table of text has them
+            return value
         if self._names is not None and isinstance(value, int):
             if not 0 <= value < len(self._names):
                 value = None
             else:
                 return str(self._names[value])
-        return label_text(value, f"{self._name}:{line}", self._columns.label)
+        where, c = f"{self._name}:{line}", self._columns
+        return label_text(value, where, str(c.label), c.separator)
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,8 @@ class TextTable:
     def rows(self, columns: Columns) -> Rows:
         """See `Table`. A copy is kept under the content of the file and how it was read."""
         format = asdict(self.format)
-        named = {name: column for name, column in asdict(columns).items() if column or name != "by"}
+        newer = ("by", "separator")
+        named = {k: v for k, v in asdict(columns).items() if v is not None or k not in newer}
         what = [self.file.sha256, format, named, self.file.name, _READER]
         make = partial(_convert, file=self.file, format=self.format, columns=columns)
         data = _converted(self.cache, what, make)

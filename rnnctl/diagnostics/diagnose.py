@@ -18,7 +18,7 @@ from rnnctl.diagnostics.model_subject import CachedModelSubject
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.text import Text, heldout
 from rnnctl.diagnostics.verdict import verdict
-from rnnctl.errors import UsageError
+from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.environment import environment
 from rnnctl.inference.memory import Cache
 from rnnctl.nn.models import LanguageModel
@@ -163,6 +163,11 @@ def _measure(
     items: Path | None,
     tell: Tell,
 ) -> DiagnosticsResult:
+    if loaded.calibration.several:
+        raise DataError(
+            "what a classifier of texts with several labels remembers is not measured",
+            hint="train one with one label for each text",
+        )
     begin = time.perf_counter()
     material = Material(loaded, text, settings.seed, items)
     sample = material.sample

@@ -37,6 +37,7 @@ Ids = NDArray[np.int32]
 class Prediction:
     """The most probable label, and the probability of every label in the run's order.
 
+    given: the labels that the text is given, where it may have several; None where it has one.
     tokens: how many were read, the text's end included; unknown: of them, not in the vocabulary;
     cut: whether the text was longer than what is read.
     """
@@ -47,6 +48,7 @@ class Prediction:
     tokens: int
     unknown: int
     cut: bool
+    given: tuple[str, ...] | None = None
 
 
 class Predictor:
@@ -78,7 +80,13 @@ class Predictor:
         encoded = [self._encode(text) for text in texts]
         logits = self.logits([ids for ids, _, _ in encoded])
         chances = self._calibration.probabilities(logits)
-        return [self._prediction(row, *parts) for row, parts in zip(chances, encoded, strict=True)]
+        found = [self._prediction(row, *parts) for row, parts in zip(chances, encoded, strict=True)]
+        if not self._calibration.several:
+            return found
+        return [
+            replace(one, given=tuple(n for n, yes in zip(self.labels, row, strict=True) if yes))
+            for one, row in zip(found, self._calibration.given(logits), strict=True)
+        ]
 
     def _ids(self, text: str, limit: int) -> Ids:
         """The ids of `text`, or more than `limit` of its first ones where the rest is cut off."""
@@ -157,9 +165,13 @@ class Answer:
         if self.prediction is None:
             return {"error": self.record.error, "line": self.record.line}
         chances = [round(chance, 6) for chance in self.prediction.probabilities]
-        answer = {
+        answer: dict[str, Any] = {
             "prediction": self.prediction.label,
             "probability": round(self.prediction.probability, 6),
+        }
+        if self.prediction.given is not None:
+            answer = {"predictions": list(self.prediction.given)}
+        answer |= {
             "probabilities": dict(zip(labels, chances, strict=True)),
             "tokens": self.prediction.tokens - 1,
             "unknown": self.prediction.unknown,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ from rnnctl.tasks.effects import check_unused
 from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
 from rnnctl.tasks.language_model import spelling_per_token
 from rnnctl.tasks.loading import Loaded
-from rnnctl.tasks.quality import Judged, bag_of_words, remarks
+from rnnctl.tasks.quality import Judged, JudgedSeveral, bag_of_words, remarks
 from rnnctl.tasks.split_results import MOST_SUMS, check_finite, chosen, loss_of, sums_of
 from rnnctl.wording import plural
 
@@ -151,11 +151,19 @@ class _Evaluation:
         return self._language_model(model, result)
 
     def _classified(self, model: Classifier, result: EvaluateResult) -> EvaluateResult:
-        labels = self._labels()
+        several = self._several() if self._loaded.calibration.several else None
+        labels = self._labels() if several is None else None
         logits = classify_split(model, self._split, self._boundary, self._arithmetic)
         assert logits is not None  # nothing interrupts it
         check_finite(logits.sum(1), self._found.corpus.description)
-        judged = self._judged(logits, labels)
+        judged: Judged | JudgedSeveral
+        if several is not None:
+            judged = JudgedSeveral(logits, several, self._loaded.labels, self._loaded.calibration)
+            answers: tuple[Any, Any] = (None, None)
+        else:
+            assert labels is not None
+            judged = self._judged(logits, labels)
+            answers = (labels, judged.predicted)
         found = judged.classification()
         what = f"the {self._found.part} documents" if self._found.part != "all" else "the documents"
         warnings = remarks(found, what, advice(self._loaded.config, found))
@@ -166,7 +174,7 @@ class _Evaluation:
         return result.model_copy(
             update={
                 "classification": found,
-                "documents": self._sums(judged.nats, labels, judged.predicted),
+                "documents": self._sums(judged.nats, *answers),
                 "slices": slices,
                 "warnings": (*result.warnings, *warnings),
             }
@@ -213,8 +221,30 @@ class _Evaluation:
             )
         return by_value([value or "" for value in found], self._by)
 
+    def _several(self) -> NDArray[np.bool_]:
+        """Which of the run's labels each document has (D, C)."""
+        truth, names, known = self._split.truth, self._store.label_names, self._loaded.labels
+        if truth is None:
+            assert self._split.labels is not None
+            truth = np.eye(len(names), dtype=bool)[self._split.labels]
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise DataError(
+                f"labels that the run does not know: {', '.join(map(repr, unknown[:5]))}",
+                hint=f"it knows {', '.join(map(repr, known))}; check --label-field",
+            )
+        found = np.zeros((len(truth), len(known)), dtype=bool)
+        found[:, [known.index(name) for name in names]] = truth
+        return found
+
     def _labels(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """The labels (D,) as the run numbers them. DataError for one that it does not know."""
+        if self._split.sets is not None:
+            raise DataError(
+                f"{self._found.corpus.description} has texts with several labels, and the run "
+                "knows texts with one",
+                hint="train a classifier on such texts, or give each text one label",
+            )
         if self._split.labels is None:
             raise DataError(
                 f"{self._found.corpus.description} has no labels",

@@ -61,6 +61,11 @@ def export(
         _check_installed("onnxruntime")
     _check_free(path, overwrite)
     facts = _facts(loaded)
+    if loaded.calibration.several:
+        raise UsageError(
+            f"{loaded.run.path} gives texts several labels, which an export cannot say",
+            hint="`rnnctl classify` uses it; the Python API is in `rnnctl help guide python`",
+        )
     model = calibrated(loaded).float().cpu().eval()
     data = write_graph(model, facts).SerializeToString()
     warnings: list[Warning_] = []

@@ -60,7 +60,7 @@ def _kept(loaded: Loaded, name: Part, documents: list[Document]) -> JudgedText:
         documents = [Document("".join(document.text for document in documents))]
     labels = tuple(sorted({d.label for d in documents if d.label is not None}))
     corpus = Corpus.from_documents({name: documents}, description="the held-out text of the run")
-    corpus = replace(corpus, running=running, label_names=labels)
+    corpus = replace(corpus, running=running, label_names=corpus.label_names or labels)
     return JudgedText(corpus, name, name, words)
 
 

@@ -206,11 +206,16 @@ def classified(found: Classification) -> list[Block]:
         )
     pairs += [
         ("macro-F1", _with_interval(found.macro_f1, found.macro_f1_ci95)),
+        *([] if found.micro_f1 is None else [("micro-F1", percent(found.micro_f1, 2))]),
         ("loss", f"{fixed(found.loss_nats, 4)} nats"),
         ("calibration error", _calibration(found)),
         ("documents", number(found.n, 12)),
     ]
     caption = "95 % intervals: Wilson's, of macro-F1 a bootstrap over documents; expected "
+    if found.micro_f1 is not None:
+        caption = (
+            "accuracy: all labels of a document and no others; 95 % Wilson interval; expected "
+        )
     facts = KeyValues(tuple(pairs), caption=caption + "calibration error over 15 equal bins")
     made: list[Block] = [facts]
     if found.classes:
@@ -248,8 +253,16 @@ def _class_table(found: Classification) -> Block:
         ]
         for one in found.classes
     ]
-    columns = ("label", "precision (%)", "recall (%)", "F1 (%)", "support", "predicted")
-    return table(columns, rows, caption="support: documents that have the label")
+    columns: tuple[str, ...] = ("label", "precision (%)", "recall (%)", "F1 (%)")
+    columns += ("support", "predicted")
+    caption = "support: documents that have the label"
+    if any(one.threshold is not None for one in found.classes):
+        columns += ("threshold",)
+        rows = [
+            [*row, number(one.threshold, 3)] for row, one in zip(rows, found.classes, strict=True)
+        ]
+        caption += "; threshold: probability from which it is given"
+    return table(columns, rows, caption=caption)
 
 
 def _short(share: float | None, ends: tuple[float, float]) -> str:

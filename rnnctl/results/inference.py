@@ -75,6 +75,9 @@ class ClassifiedText(Record):
 
     prediction: str
     probability: float = Field(description="of the prediction, 0 to 1")
+    predictions: tuple[str, ...] | None = Field(
+        None, description="the labels that it is given, where a text may have several"
+    )
     probabilities: dict[str, float]
     unknown: int = Field(description="tokens that the model does not know")
     cut: bool = Field(description="whether the text was longer than --max-tokens")

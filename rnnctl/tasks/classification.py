@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from rnnctl.catalog import suggestion
 from rnnctl.config import RunConfig, TrainingConfig
@@ -31,6 +31,7 @@ from rnnctl.tasks.quality import (
     Calibration,
     Documents,
     Judged,
+    JudgedSeveral,
     bag_of_words,
     nats,
     remarks,
@@ -81,6 +82,17 @@ class ClassificationTask(Task):
         )
         self._iterator = iter(self.batches)  # follows `batches` wherever it is set
         self.units_per_epoch = len(train.labels)
+        self.sets = train.sets
+        if train.truth is not None:
+            if settings.class_weights is not None:
+                raise UsageError(
+                    "--class-weights is for texts with one label each, and these have several",
+                    hint="leave it out: each label has a threshold of its own",
+                )
+            self.trivial_nats = float(binary_entropy(train.truth.mean(0)).sum())
+            self.most_frequent = 0
+            self.weights = torch.ones(len(label_names), device=arithmetic.device)
+            return
         counts = np.bincount(train.labels, minlength=len(label_names))
         self.most_frequent = int(counts.argmax())
         weights = label_weights(settings.class_weights, label_names, counts)
@@ -137,6 +149,10 @@ class ClassificationTask(Task):
         with self.arithmetic.context():
             logits = self.model(ids, torch.from_numpy(lengths.copy()).to(device))
         labels = torch.from_numpy(batch.labels[own].copy()).to(device)
+        if self.sets is not None:
+            target = torch.from_numpy(self.sets[batch.labels[own]]).to(device).float()
+            each = binary_cross_entropy_with_logits(logits.float(), target, reduction="sum")
+            return StepLoss(each, documents, tokens, documents, None)
         total = cross_entropy(logits.float(), labels, self.weights, reduction="sum")
         return StepLoss(total, documents, tokens, documents, None)
 
@@ -162,6 +178,10 @@ class ClassificationTask(Task):
             self.model.train()
         if logits is None:
             return None
+        several = valid.truth
+        if several is not None:
+            right = ((logits >= 0) == several).all(1)
+            return Validation(float(nats(logits, several).mean()), float(right.mean()))
         truth = valid.labels.astype(np.int64)
         losses, weights = nats(logits, truth), self.weights.cpu().numpy()[truth]
         hits = logits.argmax(1) == valid.labels
@@ -185,16 +205,21 @@ class ClassificationTask(Task):
             raise FinalInterrupted
         assert split.labels is not None
         check_finite(logits.sum(1), name)
+        several = split.truth
+        if several is not None:
+            judged = JudgedSeveral(logits, several, self.label_names)
+            return self._measured(judged, name, split, part)
         truth = split.labels.astype(np.int64)
         return self._measured(Judged(logits, truth, self.label_names), name, split, part)
 
     def _measured(
-        self, judged: Judged, name: SplitName, split: SplitIds | None, part: str
+        self, judged: Judged | JudgedSeveral, name: SplitName, split: SplitIds | None, part: str
     ) -> Measured:
         result = SplitResult(split=name, classification=judged.classification(), part=part)
         sums = None
         if split is not None and name != "train" and split.count <= MOST_SUMS:
-            sums = sums_of(name, split, judged.nats, judged.truth, judged.predicted)
+            answers = (judged.truth, judged.predicted) if isinstance(judged, Judged) else ()
+            sums = sums_of(name, split, judged.nats, *answers)
         return Measured(result, sums, judged.logits, judged.truth)
 
     def conclude(
@@ -202,20 +227,21 @@ class ClassificationTask(Task):
     ) -> Conclusion:
         """Fit the temperature, put a bag of words beside the model, and judge all splits anew."""
         found = {m.result.split: m for m in measured}
-        calibration = Calibration()
+        calibration = Calibration(several=self.sets is not None)
         if config.training.calibrate and "valid" in found:
             valid = found["valid"]
             assert valid.logits is not None and valid.truth is not None
             calibration = Calibration.fit(valid.logits, valid.truth)
         held = [name for name in ("valid", "test") if name in found]
         readers: list[Documents] = [partial(corpus.documents, name) for name in held]
-        bags = bag_of_words(corpus, self.label_names, readers, cache_directory()) if held else None
+        bags = None
+        if held and self.sets is None:
+            bags = bag_of_words(corpus, self.label_names, readers, cache_directory())
         judged: list[Measured] = []
         for one in measured:
             name = one.result.split
-            assert one.logits is not None and one.truth is not None
-            new = Judged(one.logits, one.truth, self.label_names, calibration, self.most_frequent)
-            if name in held:
+            new = self._judged(one, calibration)
+            if name in held and isinstance(new, Judged):
                 new = replace(new, documents=readers[held.index(name)])
                 if bags is not None:
                     bag = bags[held.index(name)]
@@ -228,6 +254,22 @@ class ClassificationTask(Task):
             judged.append(replace(again, sums=sums))
         files = {CALIBRATION_NAME: calibration.to_bytes()} if config.training.calibrate else {}
         return Conclusion(tuple(judged), files, tuple(_remarks(judged, config)))
+
+    def _judged(self, one: Measured, calibration: Calibration) -> Judged | JudgedSeveral:
+        assert one.logits is not None and one.truth is not None
+        if one.truth.ndim == 2:
+            return JudgedSeveral(
+                one.logits, one.truth.astype(np.bool_), self.label_names, calibration
+            )
+        truth = one.truth.astype(np.int64)
+        return Judged(one.logits, truth, self.label_names, calibration, self.most_frequent)
+
+
+def binary_entropy(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Nats of a yes or no with these probabilities of yes (C,)."""
+    inside = np.clip(shares, 1e-12, 1 - 1e-12)
+    found: NDArray[np.float64] = -inside * np.log(inside) - (1 - inside) * np.log1p(-inside)
+    return found
 
 
 def _remarks(measured: Sequence[Measured], config: RunConfig) -> Iterator[Warning_]:

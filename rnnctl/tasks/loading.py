@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +86,17 @@ def load(
 
 def read_calibration(run: Run) -> Calibration:
     """How a run's logits become probabilities; as they are in a run without one."""
+    several = False
+    if CORPUS_NAME in run.current.files and find_task(run.config.model.task).labelled:
+        path = run.file(CORPUS_NAME)
+        known = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
+        several = bool(known.get("several_labels"))
     if CALIBRATION_NAME not in run.current.files:
-        return Calibration()
+        return Calibration(several=several)
     path = run.file(CALIBRATION_NAME)
     facts = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
     try:
-        return Calibration.from_facts(facts)
+        return replace(Calibration.from_facts(facts), several=several)
     except (ValueError, TypeError) as error:
         raise CorruptRunError(f"{path} holds no calibration: {error}") from error
 

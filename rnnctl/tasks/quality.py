@@ -45,40 +45,58 @@ _RESAMPLES = 1_000
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
+Truth = NDArray[np.int64] | NDArray[np.bool_]
 Documents = Callable[[], Iterable[Document]]
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How logits become probabilities. `documents`: how many it was fitted on, 0 for none."""
+    """How logits become probabilities. `documents`: how many it was fitted on, 0 for none.
+
+    several: a text may have several labels, each with a probability of its own. thresholds: from
+    which probability on each of them is given, () for one half.
+    """
 
     temperature: float = 1.0
     documents: int = 0
+    several: bool = False
+    thresholds: tuple[float, ...] = ()
 
     @classmethod
-    def fit(cls, logits: Floats, truth: Labels) -> Calibration:
-        """The temperature with the smallest loss on logits (D, C) of labels (D,).
+    def fit(cls, logits: Floats, truth: Truth) -> Calibration:
+        """The temperature with the smallest loss on logits (D, C) of `truth`.
 
-        Where there are fewer than FEWEST documents, it stays 1.
+        That is labels (D,), or which labels each document has (D, C); for the latter thresholds
+        are fitted as well. Where there are fewer than FEWEST documents, nothing is.
         """
+        several = truth.ndim == 2
         if len(truth) < FEWEST:
-            return cls()
+            return cls(several=several)
         from scipy.optimize import minimize_scalar
 
         def loss(log_temperature: float) -> float:
             return float(nats(logits / np.exp(log_temperature), truth).mean())
 
         found = minimize_scalar(loss, bounds=(-2.0, 3.0), method="bounded")
-        return cls(float(f"{np.exp(found.x):.4g}"), len(truth))
+        fitted = cls(float(f"{np.exp(found.x):.4g}"), len(truth), several)
+        if not several:
+            return fitted
+        chances = fitted.probabilities(logits)
+        best = tuple(best_threshold(c, t) for c, t in zip(chances.T, truth.T, strict=True))
+        return replace(fitted, thresholds=best)
 
     def probabilities(self, logits: Floats) -> Floats:
-        """(D, C), each row adding up to 1."""
+        """(D, C), each row adding up to 1 unless a text may have several labels."""
+        if self.several:
+            each: Floats = 1 / (1 + np.exp(-np.clip(logits / self.temperature, -700, 700)))
+            return each
         chances: Floats = np.exp(metrics.log_softmax(logits / self.temperature))
         return chances
 
     def to_bytes(self) -> bytes:
         """As it stands in a run."""
-        facts = {"temperature": self.temperature, "documents": self.documents}
+        facts: dict[str, Any] = {"temperature": self.temperature, "documents": self.documents}
+        facts |= {"thresholds": list(self.thresholds)} if self.several else {}
         return (json.dumps(facts) + "\n").encode("ascii")
 
     @classmethod
@@ -87,11 +105,35 @@ class Calibration:
         temperature = float(facts.get("temperature", 1.0))
         if not 0 < temperature < float("inf"):
             raise ValueError(f"temperature {temperature}")
-        return cls(temperature, int(facts.get("documents", 0)))
+        thresholds = tuple(float(one) for one in facts.get("thresholds", ()))
+        return cls(temperature, int(facts.get("documents", 0)), thresholds=thresholds)
+
+    def given(self, logits: Floats) -> NDArray[np.bool_]:
+        """(D, C): which labels each text is given, where it may have several."""
+        limits = np.array(self.thresholds) if self.thresholds else 0.5
+        chosen: NDArray[np.bool_] = self.probabilities(logits) >= limits
+        return chosen
 
 
-def nats(logits: Floats, truth: Labels) -> Floats:
-    """Negative log probability of each document's label (D,)."""
+def best_threshold(chances: Floats, truth: NDArray[np.bool_]) -> float:
+    """The probability (of D) from which on to give a label, for its largest F1; at most 0.5 for
+    one that fewer than five documents have, since these say little."""
+    if truth.sum() < 5:
+        return 0.5
+    order = np.argsort(-chances, kind="stable")
+    ranked, hits = chances[order], np.cumsum(truth[order])
+    f1 = 2 * hits / (np.arange(1, len(truth) + 1) + truth.sum())
+    last = np.append(ranked[1:] < ranked[:-1], True)  # equal probabilities are given together
+    at = int(np.argmax(np.where(last, f1, -1.0)))
+    below = ranked[at + 1] if at + 1 < len(ranked) else 0.0
+    return float(f"{(ranked[at] + below) / 2:.6g}")
+
+
+def nats(logits: Floats, truth: Truth) -> Floats:
+    """Negative log probability (D,) of each document's label, or of its labels and no others."""
+    if truth.ndim == 2:
+        wrong: Floats = np.logaddexp(0.0, np.where(truth, -logits, logits)).sum(1)
+        return wrong
     found: Floats = -metrics.log_softmax(logits)[np.arange(len(truth)), truth]
     return found
 
@@ -217,6 +259,75 @@ class Judged:
         if self.documents is None or not wanted:
             return {}
         return {d: one for d, one in enumerate(self.documents()) if d in wanted}
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSeveral:
+    """D documents that may have several labels each: which they have (D, C), and the logits."""
+
+    logits: Floats
+    truth: NDArray[np.bool_]
+    names: tuple[str, ...]
+    calibration: Calibration = Calibration(several=True)
+
+    @property
+    def predicted(self) -> NDArray[np.bool_]:
+        """(D, C)."""
+        return self.calibration.given(self.logits)
+
+    @property
+    def nats(self) -> Floats:
+        """(D,), after calibration."""
+        return nats(self.logits / self.calibration.temperature, self.truth)
+
+    def some(self, chosen: NDArray[np.bool_]) -> JudgedSeveral:
+        """Those of `chosen` (D,)."""
+        return replace(self, logits=self.logits[chosen], truth=self.truth[chosen])
+
+    def classification(self) -> Classification:
+        """All measures. At least one document is needed."""
+        from sklearn.metrics import f1_score
+
+        predicted, truth = self.predicted, self.truth
+        right = (predicted == truth).all(1)
+        share = wilson(int(right.sum()), len(truth))
+        fitted = self.calibration.temperature != 1.0
+        now = self.calibration.probabilities(self.logits)
+        before = Calibration(several=True).probabilities(self.logits)
+        f1 = {
+            kind: float(f1_score(truth, predicted, average=kind, zero_division=0))
+            for kind in ("macro", "micro")
+        }
+        return Classification(
+            accuracy=float(right.mean()),
+            accuracy_ci95=(share.lo, share.hi),
+            macro_f1=f1["macro"],
+            micro_f1=f1["micro"],
+            loss_nats=float(self.nats.mean()),
+            calibration_error=_decisions(now, truth),
+            n=len(truth),
+            labels=self.names,
+            confusion=(),
+            classes=tuple(self._classes()),
+            temperature=self.calibration.temperature,
+            loss_before=float(nats(self.logits, truth).mean()) if fitted else None,
+            calibration_error_before=_decisions(before, truth) if fitted else None,
+        )
+
+    def _classes(self) -> Iterator[ClassScore]:
+        limits = self.calibration.thresholds or (0.5,) * len(self.names)
+        columns = zip(self.names, self.truth.T, self.predicted.T, limits, strict=True)
+        for name, truth, predicted, limit in columns:
+            pair = class_scores(truth.astype(np.int64), predicted.astype(np.int64), ("", name))
+            _, found = pair
+            yield found.model_copy(update={"threshold": limit})
+
+
+def _decisions(chances: Floats, truth: NDArray[np.bool_]) -> float:
+    """The calibration error over all labels of all documents: each is a decision of its own."""
+    said = chances >= 0.5
+    sure = np.where(said, chances, 1 - chances).ravel()
+    return metrics.calibration_error(sure, (said == truth).ravel())
 
 
 def class_scores(truth: Labels, predicted: Labels, names: Sequence[str]) -> Iterator[ClassScore]:

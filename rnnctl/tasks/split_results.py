@@ -27,13 +27,13 @@ class FinalInterrupted(Exception):  # noqa: N818 - an outcome, not a defect
 class Measured:
     """What was measured of a split; `sums` where it was read whole and not for training.
 
-    `logits` (D, C) and `truth` (D,) are what a classification was measured from.
+    `logits` (D, C) and `truth`, (D,) or (D, C), are what a classification was measured from.
     """
 
     result: SplitResult
     sums: DocumentSums | None = None
     logits: NDArray[np.float64] | None = None
-    truth: NDArray[np.int64] | None = None
+    truth: NDArray[np.int64] | NDArray[np.bool_] | None = None
 
 
 def check_finite(nats: NDArray[np.float64], text: str) -> None:
@@ -64,6 +64,7 @@ def chosen(split: SplitIds, which: NDArray[np.int64]) -> SplitIds:
         words=split.words[which],
         unknown=split.unknown[which],
         unknown_nats=split.unknown_nats[which],
+        sets=split.sets,
     )
 
 

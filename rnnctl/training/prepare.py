@@ -246,6 +246,7 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
         "running": corpus.running,
         "labels": list(prepared.store.label_names),
         "label_counts": _label_counts(prepared.store),
+        "several_labels": prepared.store.split("train").sets is not None,
         "reading": corpus.reading.as_facts() if corpus.reading else None,
         "heldout": {name: _size(prepared.store.split(name)) for name in ("valid", "test")},
     }
@@ -290,9 +291,12 @@ def _check_readable(prepared: Prepared, facts: int) -> None:
 
 def _label_counts(store: Store) -> list[int]:
     """How many training documents have each label; [] for a language model."""
-    labels = store.split("train").labels
+    train = store.split("train")
+    labels, truth = train.labels, train.truth
     if labels is None:
         return []
+    if truth is not None:
+        return [int(n) for n in truth.sum(0)]
     return [int(n) for n in np.bincount(labels, minlength=len(store.label_names))]
 
 

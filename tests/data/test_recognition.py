@@ -215,15 +215,20 @@ def test_a_label_without_a_text_is_one_record_left_out(opened):
     [
         ("a.txt", "__label__a text one\n__label__a __label__b text two\n" * 9),
         ("a.txt", "__label__a text one\n__label__a, __label__b text two\n" * 9),
-        ("a.jsonl", '{"text": "x", "labels": ["a"]}\n{"text": "y", "labels": ["a", "b"]}\n'),
-        ("a.csv", table(["text", "label"], TEXTS, [["a", "b", "a|b"][i % 3] for i in NUMBERS])),
-        ("a.csv", table(["text", "label"], TEXTS, [["a", "b", "b, a"][i % 3] for i in NUMBERS])),
+        ("a.jsonl", '{"text": "x", "labels": ["a"]}\n{"text": "y", "labels": ["a", "b"]}\n' * 9),
     ],
 )
-def test_several_labels_are_refused_with_a_way_out(opened, name, content):
-    with pytest.raises(DataError, match=r"2 labels \((a, b|b, a)\)") as it:
-        opened({name: content}, name)
-    assert "keep one label" in it.value.hint
+def test_texts_with_several_labels_are_read(opened, name, content):
+    corpus = opened({name: content}, name, split="100/0")
+    assert corpus.label_names == ("a", "b") and len(corpus.label_sets) == 2
+
+
+@pytest.mark.parametrize("joined", ["a|b", "b, a"])
+def test_labels_that_look_like_several_are_refused_with_a_way_out(opened, joined):
+    content = table(["text", "label"], TEXTS, [["a", "b", joined][i % 3] for i in NUMBERS])
+    with pytest.raises(DataError, match=r"2 labels in one \((a, b|b, a)\)") as it:
+        opened({"a.csv": content}, "a.csv")
+    assert "--label-separator" in it.value.hint
 
 
 @pytest.mark.parametrize(

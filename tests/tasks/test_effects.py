@@ -28,6 +28,7 @@ CASES: dict[str, tuple[Given, Given]] = {  # option -> where it does nothing, wh
         {"model": {"cell": "gru"}},
     ),
     "--dropout-between": ({"model": {"dropout_between": 0.5}}, {"model": {"num_layers": 2}}),
+    "--label-separator": ({"corpus": {"label_separator": "|"}}, CLASSIFIER),
     "--class-weights": ({"training": {"class_weights": "balanced"}}, CLASSIFIER),
     "--calibrate": ({"training": {"calibrate": False}}, CLASSIFIER),
     "--bptt": ({"training": {"bptt": 5}, **CLASSIFIER}, {"model": {"task": "lm"}}),

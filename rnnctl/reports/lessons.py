@@ -41,8 +41,8 @@ def _lesson(result: LessonResult) -> list[Block]:
     made.append(Chart(result.picture, result.caption))
     if result.rows:
         made.append(table(result.columns, result.rows))
-    outcome = "it shows here" if result.shown else "it does not show here"
-    made.append(Paragraph(f"The lecture says: {outline.claim} — {outcome}: {result.verdict}"))
+    outcome = "It shows here" if result.shown else "It does not show here"
+    made.append(Paragraph(f"The lecture says: {outline.claim}. {outcome}: {result.verdict}."))
     made += [Paragraph(note, "note") for note in result.notes]
     made.append(Paragraph(f"Read: {result.text}. Terms: {_terms(result)}.", "note"))
     if result.runs:

@@ -50,8 +50,8 @@ FIRST_NEW = 10_000_000
 """Numbers of paragraphs and reviews from here on are in no bundled split."""
 MODELS = ("word", "char", "classifier", "independent")
 NAMES = {
-    "word": ("use", "effect", "hold", "reach", "gates"),
-    "char": ("use", "effect", "hold", "reach", "gates"),
+    "word": ("use", "first_last", "effect", "hold", "reach", "gates"),
+    "char": ("use", "first_last", "effect", "hold", "reach", "gates"),
     "classifier": ("effect", "position", "reach", "gates"),
     "independent": ("use",),
 }
@@ -79,7 +79,7 @@ TRAINING = {
         "32",
     ),
 }
-MULTIPLIED = ("resets", "swaps", "evidence", "sequences", "gate_tokens", "reviews")
+MULTIPLIED = ("resets", "exchanges", "swaps", "evidence", "sequences", "gate_tokens", "reviews")
 WORDS = 200
 Numbers = dict[str, tuple[float | None, float | None, float | None, str]]
 

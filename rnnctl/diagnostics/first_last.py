@@ -199,7 +199,9 @@ def _record(
     per_sentence = statistics.ratio_of_means(rise, ones, weights)
     worse = statistics.ratio_of_means((rise > 0).astype(np.float64), ones, weights)
     value, replicates = float(per_token.estimate[0]), per_token.replicates[:, 0]
-    between = float(np.median([len(parts.middle) for parts in documents]))
+    middles = np.array([len(parts.middle) for parts in documents], dtype=np.float64)
+    drawn = np.random.default_rng((settings.seed, 71)).integers(0, n, (settings.resamples, n))
+    between, others = float(np.median(middles)), np.median(middles[drawn], axis=1)
     return FirstLastRecord(
         sampling=Sampling(unit="document", n=n, items=n, documents_long_enough=n),
         scalars={
@@ -221,7 +223,7 @@ def _record(
             ),
             "distance": curves.estimate(
                 sample.distance(between),
-                np.full(1, sample.distance(between)),
+                others * sample.units_per_token,
                 n=n,
                 unit=sample.unit,
             ),

@@ -235,8 +235,8 @@ def _answer_position(record: Measurement) -> str:
     ratio = record.scalars.get("first_over_last")
     if ratio is None:
         return ""
-    if ratio.estimate is None and ratio.status != "censored":
-        return "cannot be told: no sentence moves the answer enough"
+    if ratio.status == "undefined":
+        return "not defined: the last fifth has no measurable effect"
     return f"a first fifth weighs {estimate(ratio)} of a last"
 
 

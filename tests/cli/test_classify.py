@@ -142,7 +142,7 @@ def test_errors_say_what_and_where(
     assert "hint: " in done.err
 
 
-def test_a_terminal_and_nothing_given_is_a_wrong_call(
+def test_in_a_terminal_with_nothing_given_texts_are_typed(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import io
@@ -152,8 +152,8 @@ def test_a_terminal_and_nothing_given_is_a_wrong_call(
             return True
 
     monkeypatch.setattr(sys, "stdin", Terminal())
-    assert main(["classify", str(run)]) == 2
-    assert "nothing to read" in capsys.readouterr().err
+    assert main(["classify", str(run)]) == 0
+    assert "type a text and press Enter" in capsys.readouterr().err
 
 
 @settings(

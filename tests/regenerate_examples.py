@@ -45,7 +45,7 @@ MOST_LINES = 84  # of one command's output, where its block does not say
 PICTURE = ROOT / ".readme" / "terminal.svg"
 # What the picture shows: a command, and its output from the first match to the second.
 PICTURED = (
-    ("rnnctl train --cell lstm", r"^LSTM trained", r"^Memory horizon"),
+    ("rnnctl train --level word --cell lstm", r"^LSTM trained", r"^Memory horizon"),
     ("rnnctl compare runs/lstm", r"^Quality and memory", r"^gru"),
 )
 PICTURE_COLUMNS = 84

@@ -21,6 +21,7 @@ TOPICS = (
     "lessons",
     "memory",
     "scorer",
+    "deploying",
     "compare",
     "corpora",
     "glossary",

@@ -365,7 +365,8 @@ def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
     keep_memory()
     if not isinstance(loaded.model, LanguageModel):
         raise UsageError(
-            f"--tune-{what} is for language models, and this is a classifier", hint="leave it out"
+            "a cache and dynamic evaluation are for language models, and this is a classifier",
+            hint=f"leave out the option that tunes {what} settings",
         )
     found = kept(loaded, "valid")
     store = build_store(found.corpus, loaded.tokenizer, cache=cache_directory())

@@ -29,7 +29,7 @@ from rnnctl.wording import diagnostic, plural, with_unit
 PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
 NO_UNIT = ("ratio", "share")
 LINES, COLUMNS = 24, 80  # of the short report, on a terminal of the usual size
-EXPLAINED = "`rnnctl explain horizon` says what that is."
+EXPLAINED = "What it means: rnnctl explain horizon. "
 MOST_WARNING = 150  # characters of a warning in it
 SPELLING = (
     "the losses on this text leave out the spelling of unknown words, which the loss on the "
@@ -91,15 +91,15 @@ def brief(result: Result) -> list[Block]:
         if row.numbers
     )
     last = f"{horizon}. " if measured else ""
-    closing = f"{last}Everything that was measured: --verbose. {EXPLAINED}"
+    closing = f"{last}{EXPLAINED if measured else ''}Everything that was measured: --verbose"
     used = 1 + sum(_height(*pair) for pair in (*facts, *rows)) + _height(closing)
     used += 5 + (_height(horizon) + _height(sentence) if measured else 0)  # with empty lines
     cached = _with_cache(head)
     used += _height(cached) if cached else 0
     warnings, left = _warnings_that_fit(result, LINES - used)
     if left:
-        more = f"{plural(left, 'more warning')} and everything that was measured: --verbose."
-        closing = f"{last}{more} {EXPLAINED}"
+        more = f"{plural(left, 'more warning')} and everything that was measured: --verbose"
+        closing = f"{last}{EXPLAINED if measured else ''}{more}"
     blocks: list[Block] = [*said, KeyValues(facts)]
     if measured:
         blocks += [Paragraph(horizon, "strong"), Paragraph(sentence, "plain")]

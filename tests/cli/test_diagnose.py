@@ -125,7 +125,6 @@ def own(make_run: MakeRun, text: Path) -> Path:
         (("reach", "--text", "{text}"), "another text than the run's own"),
         (("--text", "{text}"), "another text than the run's own"),
         (("use", "--seed", 3), "another seed than the usual 0"),
-        (("use", "--items", "{items}"), "other evidence than the usual"),
         (("use", "--beyond", "shuffle"), "more ways to alter the text than the usual"),
         (("reach", "--preset", "full"), "a more complete diagnosis, of preset quick"),
     ],

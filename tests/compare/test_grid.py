@@ -13,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnctl.compare import collect, grid
+from rnnctl.compare import grid
 from rnnctl.compare.grid import Failed, Finished, Job, Running, Started, run_all
 from rnnctl.compare.plan import Planned
 from rnnctl.config import RunConfig
 from rnnctl.errors import RunError
 from rnnctl.runs import Run
+from rnnctl.tasks.base import find_task
 
 
 def _member(name: str, **more: Any) -> Planned:
@@ -252,7 +253,7 @@ def test_a_diagnosis_is_a_job_of_its_own(tmp_path: Path) -> None:
 def test_a_diagnosis_of_a_part_is_not_what_a_comparison_needs(tmp_path: Path, missing: str) -> None:
     class Parts:
         def model_dump(self, mode: str) -> dict[str, Any]:
-            return {name: {"status": "ok"} for name in collect.USUAL["lm"] - {missing}}
+            return {name: {"status": "ok"} for name in find_task("lm").diagnostics - {missing}}
 
     _finish(tmp_path / "m")
     Run.open(tmp_path / "m").write_result("diagnose", Parts())  # type: ignore[arg-type]

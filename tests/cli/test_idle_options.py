@@ -126,6 +126,17 @@ def test_an_option_that_would_do_nothing_is_refused(
 # else must come out. Capital letters stand for the files that `places` writes.
 SAMPLED = ("LM", "the cat", "--length", 12, "--seed", 1)
 WORDS = ("LM", "--words", "TABLE")
+MEMORY: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {  # of score and of evaluate
+    "--cache": (("LM", "TEXT"), ("--cache", 9)),
+    "--cache-theta": (("LM", "TEXT", "--cache", 9), ("--cache-theta", 5)),
+    "--cache-weight": (("LM", "TEXT", "--cache", 9), ("--cache-weight", 0.9)),
+    "--dynamic": (("LM", "TEXT"), ("--dynamic", 9, "--dynamic-segment", 2)),
+    "--dynamic-decay": (
+        ("LM", "TEXT", "--dynamic", 9, "--dynamic-segment", 2),
+        ("--dynamic-decay", 1),
+    ),
+    "--dynamic-segment": (("LM", "TEXT", "--dynamic", 9), ("--dynamic-segment", 2)),
+}
 EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
     "generate": {
         "--length": (("LM", "the cat", "--no-end"), ("--length", 3)),
@@ -166,15 +177,7 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
         "--fail-fast": (("LM", "--jsonl", "BAD"), ("--fail-fast",)),
         "--state-in": (("LM",), ("--state-in", "STATE")),
         "--state-out": (("LM", "--format", "json"), ("--state-out", "NEW")),
-        "--cache": (("LM", "TEXT"), ("--cache", 9)),
-        "--cache-theta": (("LM", "TEXT", "--cache", 9), ("--cache-theta", 5)),
-        "--cache-weight": (("LM", "TEXT", "--cache", 9), ("--cache-weight", 0.9)),
-        "--dynamic": (("LM", "TEXT"), ("--dynamic", 9, "--dynamic-segment", 2)),
-        "--dynamic-decay": (
-            ("LM", "TEXT", "--dynamic", 9, "--dynamic-segment", 2),
-            ("--dynamic-decay", 1),
-        ),
-        "--dynamic-segment": (("LM", "TEXT", "--dynamic", 9), ("--dynamic-segment", 2)),
+        **MEMORY,
         "--words": (("LM",), ("--words",)),
         "--space": (WORDS, ("--space", "after")),
         "--first": (WORDS, ("--no-first",)),
@@ -216,15 +219,7 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
     },
     "evaluate": {
         "--part": (("LM", "SPLIT"), ("--part", "valid")),
-        "--cache": (("LM", "TEXT"), ("--cache", 9)),
-        "--cache-theta": (("LM", "TEXT", "--cache", 9), ("--cache-theta", 5)),
-        "--cache-weight": (("LM", "TEXT", "--cache", 9), ("--cache-weight", 0.9)),
-        "--dynamic": (("LM", "TEXT"), ("--dynamic", 9, "--dynamic-segment", 2)),
-        "--dynamic-decay": (
-            ("LM", "TEXT", "--dynamic", 9, "--dynamic-segment", 2),
-            ("--dynamic-decay", 1),
-        ),
-        "--dynamic-segment": (("LM", "TEXT", "--dynamic", 9), ("--dynamic-segment", 2)),
+        **MEMORY,
         "--window": (("RUNNING", "TEXT"), ("--window", 3)),
         "--text-field": (("LM", "TABLE"), ("--text-field", "other")),
         "--label-field": (("CLF", "TABLE"), ("--label-field", "second")),

@@ -58,6 +58,8 @@ USUAL = {
     ("gru", 128): 0.01, ("gru", 256): 0.007, ("gru", 512): 0.005,
     ("rnn", 128): 0.01, ("rnn", 256): 0.007, ("rnn", 512): 0.005,
 }  # fmt: skip
+# The largest size that is chosen from, by the rule for larger sizes.
+LARGEST = {("lstm", 768): 0.0085, ("gru", 768): 0.0045, ("rnn", 768): 0.0045}
 
 
 def grid() -> Iterator[Point]:
@@ -67,7 +69,10 @@ def grid() -> Iterator[Point]:
             for cell, rates in RATES.items():
                 for lr in rates:
                     yield Point("tinyshakespeare", cell, size, lr, steps)
-    for (cell, size), lr in USUAL.items():
+    for steps in (300, 1000):
+        for (cell, size), lr in LARGEST.items():
+            yield Point("tinyshakespeare", cell, size, lr, steps)
+    for (cell, size), lr in {**USUAL, **LARGEST}.items():
         if size > 128:
             yield Point("war_and_peace", cell, size, lr, 700)
     for (cell, size), lr in USUAL.items():

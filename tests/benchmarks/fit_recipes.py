@@ -138,22 +138,24 @@ def fit(path: Path) -> None:
 
     def expected(constants: Sequence[float], key: tuple[str, str, int, int]) -> float:
         text, cell, size, tokens = key
-        gain, repeat, power, *rest = constants
+        gain, bend, repeat, power, *rest = constants
         weights, offsets = rest[:3], rest[3:]
         number = cells.index(cell)
         of_cell = 0.0 if number == 0 else offsets[number - 1]
-        larger = (gain - repeat * tokens / TRAIN_TOKENS[text]) * math.log(size / 256)
+        wider = math.log(size / 256)
+        larger = (gain - repeat * tokens / TRAIN_TOKENS[text] - bend * wider) * wider
         longer = weights[number] * (tokens / 2e6) ** -power
         return offsets[2 + texts.index(text)] + of_cell - larger + longer
 
     def errors(constants: Sequence[float]) -> list[float]:
         return [expected(constants, key) - nats for key, nats in best.items()]
 
-    start = [0.1, 0.01, 0.4, 0.2, 0.2, 0.2, 0.0, 0.1, *[1.2] * len(texts)]
+    start = [0.1, 0.01, 0.01, 0.4, 0.2, 0.2, 0.2, 0.0, 0.1, *[1.2] * len(texts)]
     found = least_squares(errors, start).x
     left = np.array(errors(found))
-    gain, repeat, power, *weights = found[:6]
-    print(f"SIZE_GAIN {gain:.3f}  REPEAT_LOSS {repeat:.4f}  TOKENS_POWER {power:.3f}")
+    gain, bend, repeat, power, *weights = found[:7]
+    print(f"SIZE_GAIN {gain:.3f}  SIZE_BEND {bend:.3f}  REPEAT_LOSS {repeat:.4f}")
+    print(f"TOKENS_POWER {power:.3f}")
     print("TOKENS_LOSS", dict(zip(cells, [round(float(w), 3) for w in weights], strict=True)))
     error = math.sqrt(float((left**2).mean()))
     print(

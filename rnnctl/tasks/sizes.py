@@ -13,8 +13,9 @@ times, is expected to be
 
 Each doubling of the size gains less than the one before. A text that is read often is learnt by
 heart, the sooner the larger the model is. Fitted by ``tests/benchmarks/fit_recipes.py fit`` to the
-trainings in ``recipe_points.jsonl`` beside it: one layer of 128 to 768 units, 0.6 to 6 million characters of tinyshakespeare and of war_and_peace,
-their training and validation text only. The root mean square error of that fit is FIT_ERROR nats.
+trainings in ``recipe_points.jsonl`` beside it: one layer of 128 to 768 units, 0.6 to 6 million
+characters of tinyshakespeare and of war_and_peace, their training and validation text only. The
+root mean square error of that fit is FIT_ERROR nats.
 """
 
 from __future__ import annotations

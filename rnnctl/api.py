@@ -204,8 +204,8 @@ class Model:
         the run keeps. Raises UsageError for an unknown name or preset, DataError without text.
         """
         from rnnctl.diagnostics.diagnose import diagnose
+        from rnnctl.diagnostics.material import read_text
         from rnnctl.diagnostics.settings import PRESETS
-        from rnnctl.diagnostics.text import read_text
 
         if preset not in PRESETS:
             raise UsageError(

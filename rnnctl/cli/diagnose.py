@@ -31,8 +31,8 @@ from rnnctl.errors import RnnctlError, UsageError, word
 from rnnctl.wording import diagnostic
 
 if TYPE_CHECKING:
+    from rnnctl.diagnostics.material import Text
     from rnnctl.diagnostics.settings import Arm
-    from rnnctl.diagnostics.text import Text
     from rnnctl.results.diagnostics import DiagnosticsResult, SnapshotCourse, SnapshotsResult
     from rnnctl.results.pictures import Pictures
     from rnnctl.runs import Run
@@ -312,7 +312,7 @@ def diagnose(
         _show([run, *(Path(name) for name in names or ())], show, html, format, output)
         return
     from rnnctl.diagnostics.diagnose import diagnose as measure
-    from rnnctl.diagnostics.text import read_text
+    from rnnctl.diagnostics.material import read_text
     from rnnctl.tasks.loading import load
 
     stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
@@ -403,7 +403,7 @@ def _short(path: Path, runs: Sequence[Path]) -> str:
 def _course(path: Path, names: tuple[str, ...], how: _Snapshots) -> tuple[SnapshotCourse, Loaded]:
     """One run's snapshots, with what is kept of them; kept again after each."""
     from rnnctl.diagnostics import snapshots as work
-    from rnnctl.diagnostics.text import read_text
+    from rnnctl.diagnostics.material import read_text
     from rnnctl.results.diagnostics import SnapshotCourse
     from rnnctl.runs import Run
 
@@ -602,7 +602,7 @@ def _show_gates(runs: Sequence[Loaded], text: str, output: Path | None) -> None:
     from rich.console import Console
 
     from rnnctl.diagnostics import show
-    from rnnctl.diagnostics.traceable import ExactModel
+    from rnnctl.diagnostics.subject import ExactModel
 
     for loaded in runs:
         if loaded.config.model.bidirectional:

@@ -150,7 +150,7 @@ def pairs(
     scorer = Scorer(loaded, ends=by_document(loaded))
     losses, name = None, ""
     if baseline:
-        from rnnctl.diagnostics.references import n_gram
+        from rnnctl.diagnostics.material import n_gram
 
         reference = n_gram(loaded)
         if isinstance(reference, str):

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rnnctl.diagnostics.material import Text
 from rnnctl.diagnostics.sample import Sample
-from rnnctl.diagnostics.text import Text
 from rnnctl.errors import RunError
 from rnnctl.inference.training_text import by_document
 from rnnctl.nn.cells import find_cell

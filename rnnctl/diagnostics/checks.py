@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator
 
 from rnnctl import statistics
+from rnnctl.diagnostics.effect import rises
 from rnnctl.diagnostics.panel import Measured, distance
 from rnnctl.diagnostics.reach import mean_misleads
-from rnnctl.diagnostics.swaps import rises
 from rnnctl.results.base import Curve, Warning_
 from rnnctl.results.diagnostics import (
     CrossCheck,

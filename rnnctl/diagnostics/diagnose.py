@@ -11,13 +11,12 @@ from typing import Any
 from rnnctl import catalog
 from rnnctl.diagnostics import checks, panel, use
 from rnnctl.diagnostics.about import data_record, model_record
-from rnnctl.diagnostics.known_answers import remembered
-from rnnctl.diagnostics.material import Material
+from rnnctl.diagnostics.material import Material, Text, heldout
 from rnnctl.diagnostics.measurements import CLASSIFIER, LANGUAGE, Diagnostic
-from rnnctl.diagnostics.model_subject import CachedModelSubject
+from rnnctl.diagnostics.panel import verdict
+from rnnctl.diagnostics.selftest import remembered
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
-from rnnctl.diagnostics.text import Text, heldout
-from rnnctl.diagnostics.verdict import verdict
+from rnnctl.diagnostics.subject import CachedModelSubject
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.environment import environment
 from rnnctl.inference.memory import Cache

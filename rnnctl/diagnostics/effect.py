@@ -1,34 +1,240 @@
-"""EFFECT (D1) of language models: does an early word still make its own return more likely?
+"""EFFECT (D1): does early text still push the answer its own way?
 
-One word of a text is w or w′. With z the model's log-odds after d further words,
+*Language models*: does an early word still make its own return more likely? One word of a text is w
+or w′. With z the model's log-odds after d further words,
 Δ(d) = ½ {[z_w − z_w′](text with w) − [z_w − z_w′](text with w′)}: the softmax's normaliser cancels,
 whatever the text adds to both cancels, and a model that ignores the word has exactly 0. B(d) is the
 mean over texts and word pairs, R(d) = B(d) / B_near with B_near the mean over 4 to 8 words (right
 after a word models avoid its repetition).
+
+*Words of several tokens* (character, byte and subword models): the normaliser of a spelled word
+does not cancel, so the word's log-probability is read off by teacher forcing: at the beginning of
+the word d words later the model is made to spell w and w′ in both arms, four short expansions per
+distance.
+
+*Classifiers*: an evidence sentence e⁺ or e⁻ stands d tokens before the end of neutral filler whose
+total length never changes. With m = z⁺ − z⁻ the margin, B(d) = ½ E[m(e⁺ at d) − m(e⁻ at d)] in nats
+of log-odds and R(d) = B(d) / B(0). The ideal is R = 1 everywhere: a bag of words reaches it, and a
+model that reads from left to right and ends in one state may or may not.
+
+N swaps, K distances, R bootstrap resamples, P pairs of words, T time, F features.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from rnnctl.diagnostics import spelling
-from rnnctl.diagnostics.sample import Sample
+from rnnctl import statistics
+from rnnctl.diagnostics import curves
+from rnnctl.diagnostics.sample import Sample, Unit, enough, worth_shortening
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.subject import LanguageSubject
-from rnnctl.diagnostics.swaps import (
-    Swaps,
-    distances,
-    draw_pairs,
-    fit_window,
-    near_words,
-    summarise,
+from rnnctl.diagnostics.spelling import Words, brings_space, find_words, usual_tokens, usual_words
+from rnnctl.diagnostics.subject import (
+    ClassifierSubject,
+    LanguageSubject,
+    State,
+    merge,
+    read_until,
+    select,
 )
-from rnnctl.results.diagnostics import EffectRecord
+from rnnctl.results.base import Curve, Estimate, Status
+from rnnctl.results.diagnostics import EffectRecord, Sampling
+
+# -- from single swaps to the curves B(d) and R(d) -----------------------------------------------
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
+NEAR_WORDS = (4, 8)
+PAIRS = 64
+READ_AT = (10, 30, 100)  # words, for the panel
+FLOOR = 0.001  # nats: a smaller near effect of a language model is no effect
+
+
+@dataclass(frozen=True)
+class Swaps:
+    """Δ of N swaps at K distances `x` (words); which text and which pair each came from."""
+
+    x: Floats
+    deltas: Floats
+    texts: Ids
+    pairs: Ids
+    sampling_unit: str
+
+
+def distances(longest: int) -> list[int]:
+    """At which distances, in words, the effect is read."""
+    near = range(NEAR_WORDS[0], NEAR_WORDS[1] + 1)
+    wanted = {*curves.octave_points(longest), *near, *READ_AT}
+    return sorted(point for point in wanted if point <= longest)
+
+
+def fit_window(sample: Sample, prefix: int, longest_words: int) -> tuple[Sample, int] | None:
+    """Units that hold a window, and the longest distance in words that enough of them allow."""
+    chosen, words = None, longest_words
+    while words >= 2 * NEAR_WORDS[1]:
+        length = prefix + math.ceil(words / sample.units_per_token) + 2
+        units = sample.at_least(2 * length if sample.running else length)
+        if worth_shortening(units, chosen[0] if chosen else None, fewest=2):
+            chosen = (units, words)
+        if enough(units, sample, 16):
+            break
+        words = int(words / math.sqrt(2))
+    return chosen
+
+
+def draw_pairs(groups: list[list[int]], draw: np.random.Generator) -> Ids:
+    """Disjoint random pairs from within each group, 64 at most: (P, 2)."""
+    pairs = []
+    for group in groups:
+        mixed = draw.permutation(group)
+        pairs += [mixed[k : k + 2] for k in range(0, len(mixed) - 1, 2)]
+    if not pairs:
+        return np.zeros((0, 2), dtype=np.int64)
+    return np.stack(pairs)[draw.permutation(len(pairs))[:PAIRS]].astype(np.int64)
+
+
+def summarise(
+    swaps: Swaps,
+    near: NDArray[np.bool_],
+    sample: Sample,
+    settings: Settings,
+    *,
+    advice: str = "",
+    floor: float = FLOOR,
+    also: Mapping[str, float] = MappingProxyType({}),
+) -> EffectRecord:
+    """Curves B and R and their summaries. `near` (K,) marks the distances behind B_near.
+
+    `also` names further distances to read R at. Texts and pairs are resampled crossed. Where
+    B_near is below `floor` nats, below twice its standard error, or has an interval that reaches 0,
+    there is no ratio, and `advice` ends the sentence that says so.
+    """
+    weights = statistics.crossed_weights(
+        swaps.deltas, swaps.texts, swaps.pairs, resamples=settings.resamples, seed=settings.seed
+    )
+    b = statistics.ratio_of_means(swaps.deltas, np.ones_like(swaps.deltas), weights)
+    units = len(np.unique(swaps.texts))
+    n = np.full(len(swaps.x), units)
+    near_value = float(b.estimate[near].mean())
+    near_replicates = b.replicates[:, near].mean(1)
+    b_near = curves.estimate(near_value, near_replicates, n=units, unit="nats of log-odds")
+    record = EffectRecord(
+        sampling=Sampling(unit=swaps.sampling_unit, n=units, items=len(swaps.deltas)),
+        scalars={"b_near": b_near},
+        curves={"b": curves.curve(swaps.x, b, n, x_unit=sample.unit, y_unit="nats")},
+    )
+    low = b_near.ci95[0]
+    least = max(floor, 2 * float(np.std(near_replicates)))
+    if low is None or low <= 0 or near_value < least:
+        return _undefined(record, near_value, b_near, advice)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = b.replicates / near_replicates[:, None]
+    r = statistics.Bootstrapped(b.estimate / near_value, *statistics.percentiles(ratios), ratios)
+    scalars = {"b_near": b_near, **_summaries(swaps.x, r, near, units, sample, also)}
+    drawn = {
+        **record.curves,
+        "r": curves.curve(swaps.x, r, n, x_unit=sample.unit, y_unit="ratio"),
+    }
+    return record.model_copy(update={"scalars": scalars, "curves": drawn})
+
+
+def _undefined(record: EffectRecord, near: float, b_near: Estimate, advice: str) -> EffectRecord:
+    low, high = (f"{end:.2g}" if end is not None else "?" for end in b_near.ci95)
+    size = f"{near:.2g} nats [{low}, {high}]"
+    note = (
+        f"no measurable effect even when near ({size}): too small for its decay to be measured; "
+        if near >= 0 or (b_near.ci95[1] or 0) >= 0
+        else f"the near effect has the wrong sign ({size}), so there is no ratio; "
+    ) + advice
+    status: Status = "undefined"
+    names = ["half_distance", *(f"retention_{d}" for d in READ_AT), "retention_auc"]
+    scalars = {name: curves.missing(status, note) for name in names}
+    return record.model_copy(
+        update={"status": status, "note": note, "scalars": {**record.scalars, **scalars}}
+    )
+
+
+def _summaries(
+    x: Floats,
+    r: statistics.Bootstrapped,
+    near: NDArray[np.bool_],
+    n: int,
+    sample: Sample,
+    also: Mapping[str, float],
+) -> dict[str, Estimate]:
+    """half_distance, retention at 10, 30 and 100 words, retention_auc."""
+    start = int(np.flatnonzero(near)[0])
+
+    replicates = np.array([_half(x[start:], row[start:], near) for row in r.replicates])
+    value = _half(x[start:], r.estimate[start:], near)
+    largest = float(x[-1] - (x[near].mean() if near.sum() > 1 else x[0]))
+    found = {
+        "half_distance": curves.estimate(value, replicates, n=n, unit=sample.unit, largest=largest)
+    }
+    for name, distance in {**{f"retention_{d}": float(d) for d in READ_AT}, **also}.items():
+        found[name] = retention(x, r, distance, n, sample.unit)
+    grid = np.geomspace(max(1.0, x[start]), x[-1], 64)
+
+    def area(fit: Floats) -> float:
+        return float(np.clip(statistics.interpolated(x, fit, grid), 0, 1).mean())
+
+    found["retention_auc"] = curves.estimate(
+        area(r.estimate), np.array([area(row) for row in r.replicates]), n=n, unit="ratio"
+    )
+    return found
+
+
+def _half(x: Floats, r: Floats, near: NDArray[np.bool_]) -> float:
+    """How far beyond the near window the falling fit of R gets to ½.
+
+    Fitted up to where R is least: evidence that counts again further back (a reader who begins
+    with interest) must not lift what has already fallen.
+    """
+    if not np.isfinite(r).all():
+        return math.nan
+    least = int(np.argmin(r)) + 1
+    fit = statistics.isotonic(r[:least])
+    begin = statistics.crossing(x, fit, 1.0, decay=True) if near.sum() > 1 else float(x[0])
+    return statistics.crossing(x[:least], fit, 0.5, decay=True) - begin
+
+
+def near_words(x: Floats) -> NDArray[np.bool_]:
+    """Which distances (K,) count as near: those that round to 4 to 8 words (or characters)."""
+    found: NDArray[np.bool_] = (np.round(x) >= NEAR_WORDS[0]) & (np.round(x) <= NEAR_WORDS[1])
+    return found
+
+
+def rises(curve: Curve) -> tuple[float, float] | None:
+    """Two distances, the further of which counts clearly more: intervals apart; None if none."""
+    ends = list(zip(curve.x, curve.lo, curve.hi, strict=True))
+    for k, (x, _, high) in enumerate(ends):
+        for further, low, _ in ends[k + 1 :]:
+            if low is not None and high is not None and low > max(high, 0.0) + 0.1:
+                return x, further
+    return None
+
+
+def retention(
+    x: Floats, r: statistics.Bootstrapped, distance: float, n: int, unit: Unit
+) -> Estimate:
+    """R at one distance, in words (or characters), between the points of the curve."""
+    if distance > x[-1] * 1.05:
+        return curves.missing("insufficient_data", f"texts shorter than {distance:g} {unit}")
+    replicates = np.array([statistics.interpolated(x, row, distance) for row in r.replicates])
+    value = float(statistics.interpolated(x, r.estimate, distance))
+    return curves.estimate(value, replicates, n=n, unit="ratio")
+
+
+# -- language models whose words are one token ---------------------------------------------------
+
 PREFIX = 32  # tokens of natural text before the swapped word
 BATCH = 128  # swaps side by side
 ONE = {"words": "word", "chars": "character"}
@@ -41,7 +247,7 @@ ADVICE = (
 def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> EffectRecord:
     """The signed counterfactual effect of one word of `sample`, by distance."""
     if sample.spelled and sample.unit == "words":
-        found = spelling.swaps(subject, sample, settings)
+        found = spelled_swaps(subject, sample, settings)
         items = "pairs of equally long words of the text, equally frequent"
     else:
         found = word_swaps(subject, sample, settings)
@@ -92,7 +298,7 @@ def word_pairs(sample: Sample, draw: np.random.Generator) -> Ids:
     From the middle of the text's vocabulary by frequency; letters only where tokens have a text.
     """
     shown = sample.token_bytes
-    middle = spelling.usual_tokens(sample)
+    middle = usual_tokens(sample)
     groups: dict[tuple[int, int], list[int]] = {}
     for rank, token in enumerate(middle):
         length = len(shown(int(token))) if shown else 0
@@ -120,3 +326,324 @@ def _word_deltas(subject: LanguageSubject, window: Ids, pairs: Ids, steps: Ids) 
         scores = subject.scores(rows.flatten(0, 1), repeated).double()
         differences.append((scores[:, 0] - scores[:, 1]).reshape(len(steps), -1))
     return (0.5 * (differences[0] - differences[1])).T.cpu().numpy()
+
+
+# -- words of several tokens ---------------------------------------------------------------------
+
+SPELLED_PREFIX = 96  # tokens of natural text before the swapped word
+
+
+def spelled_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> Swaps | str:
+    """Swaps of spelled words; or a sentence that says why there are none."""
+    if sample.token_bytes is None:
+        return "the tokens have no text"
+    draw = np.random.default_rng((settings.seed, 10))
+    table = [sample.token_bytes(i) for i in range(subject.vocab_size)]
+    fitted = fit_window(sample, SPELLED_PREFIX, settings.distance_words)
+    if fitted is None:
+        return f"no two texts are longer than {SPELLED_PREFIX} tokens and 16 words"
+    units, longest = fitted
+    words = [find_words(ids, table) for ids in units.ids]
+    pairs = spelled_pairs(units, words, draw)
+    if len(pairs) < 2:
+        return "the text has too few words of middling frequency to swap"
+    points = np.array(distances(longest))
+    places = _spelled_places(units, words, int(points[-1]))
+    while len(places) < 2 and len(points) > 8:
+        points = points[:-1]
+        places = _spelled_places(units, words, int(points[-1]))
+    if len(places) < 2:
+        return "no text is long enough"
+    deltas, texts, used = [], [], []
+    for first in range(0, settings.swaps, BATCH):
+        count = min(BATCH, settings.swaps - first)
+        chosen = [places[int(k)] for k in draw.integers(0, len(places), count)]
+        pair = draw.integers(0, len(pairs), count)
+        items = [_spelled_swap(units.ids[text], words[text], word, points) for text, word in chosen]
+        deltas.append(_spelled_deltas(subject, items, [pairs[int(k)] for k in pair]))
+        texts.append(np.array([text for text, _ in chosen]))
+        used.append(pair)
+    return Swaps(
+        points.astype(np.float64),
+        np.concatenate(deltas),
+        np.concatenate(texts),
+        np.concatenate(used),
+        units.resampling_unit,
+    )
+
+
+def _spelled_places(units: Sample, words: list[Words], longest: int) -> list[tuple[int, int]]:
+    """(unit, word) where a word may be swapped: enough tokens before it, enough words after it."""
+    spaced = brings_space(words)
+    return [
+        (u, int(w))
+        for u, found in enumerate(words)
+        for w in found.places(spaced=spaced)
+        if found.starts[w] >= SPELLED_PREFIX and w + longest + 1 < len(found.starts)
+    ]
+
+
+@dataclass(frozen=True)
+class SpelledSwap:
+    """Text before the swapped word, after it, and after how many of those tokens to look (K,)."""
+
+    before: Ids
+    after: Ids
+    looks: Ids
+
+
+def _spelled_swap(ids: Ids, words: Words, word: int, points: Ids) -> SpelledSwap:
+    start, end = int(words.starts[word]), int(words.ends[word])
+    looks = words.starts[word + 1 + points] - end
+    return SpelledSwap(ids[start - SPELLED_PREFIX : start], ids[end : end + int(looks[-1])], looks)
+
+
+def _spelled_deltas(
+    subject: LanguageSubject,
+    items: list[SpelledSwap],
+    pairs: list[tuple[tuple[int, ...], tuple[int, ...]]],
+) -> Floats:
+    """Δ (N, K) in nats of log-odds."""
+    before = torch.from_numpy(np.stack([item.before for item in items], axis=1))
+    _, state = subject.advance(before, subject.initial_state(len(items)))
+    spellings = [_padded([pair[arm] for pair in pairs]) for arm in (0, 1)]
+    lengths = np.array([len(pair[0]) for pair in pairs])
+    odds = []
+    for arm in (0, 1):
+        features, at_word = read_until(subject, spellings[arm], lengths, state)
+        found = _looks(subject, items, features, at_word)
+        chances = [
+            _spelled(subject, *found, spellings[word], lengths, len(items)) for word in (0, 1)
+        ]
+        odds.append(chances[0] - chances[1])
+    return 0.5 * (odds[0] - odds[1])
+
+
+def _padded(words: list[tuple[int, ...]]) -> Tensor:
+    """Spellings as (M, N), the last token repeated."""
+    longest = max(map(len, words))
+    return torch.tensor([word + word[-1:] * (longest - len(word)) for word in words]).T
+
+
+def _looks(
+    subject: LanguageSubject, items: list[SpelledSwap], features: Tensor, state: State
+) -> tuple[Tensor, State]:
+    """Features (K·N, F) and states, distance by distance, at every look of every item."""
+    longest = max(len(item.after) for item in items)
+    text = np.stack([np.resize(item.after, longest) for item in items], axis=1)
+    ids = torch.from_numpy(text)
+    looks = np.stack([item.looks for item in items], axis=1)  # (K, N)
+    times = np.unique(looks)
+    rows, states, order, at = [], [], [], 0
+    for time in times:
+        if time > at:
+            read, state = subject.advance(ids[at : int(time)], state)
+            features, at = read[-1], int(time)
+        where = np.argwhere(looks == time)
+        columns = torch.from_numpy(where[:, 1])
+        rows.append(features[columns])
+        states.append(select(state, columns))
+        order.append(torch.from_numpy(where[:, 0] * len(items) + where[:, 1]))
+    back = torch.argsort(torch.cat(order))
+    return torch.cat(rows)[back], select(merge(states), back)
+
+
+def _spelled(
+    subject: LanguageSubject,
+    features: Tensor,
+    state: State,
+    spelling: Tensor,
+    lengths: Ids,
+    items: int,
+) -> Floats:
+    """ln P of each item's word (M, N) at each of its looks: (N, K)."""
+    distances = len(features) // items
+    ids = spelling.repeat(1, distances)  # (M, K·N)
+    rows = features[None]
+    if len(ids) > 1:
+        read, _ = subject.advance(ids[:-1], state)
+        rows = torch.cat([rows, read])
+    losses = subject.losses(rows.flatten(0, 1), ids.reshape(-1)).reshape(ids.shape)
+    within = torch.arange(len(ids))[:, None] < torch.from_numpy(lengths).repeat(distances)
+    total = -(losses * within).sum(0).reshape(distances, items)
+    return total.T.double().cpu().numpy()
+
+
+def spelled_pairs(
+    sample: Sample, words: list[Words], draw: np.random.Generator
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Up to 64 pairs of spellings with equally many tokens, from the same decile of frequency."""
+    tokens = sample.token_bytes
+    assert tokens is not None
+    ranked = usual_words(sample, words)
+    groups: dict[tuple[int, int, int], list[int]] = {}
+    for rank, word in enumerate(ranked):
+        chars = sum(len(tokens(i)) for i in word)
+        groups.setdefault((10 * rank // len(ranked), len(word), chars), []).append(rank)
+    drawn = draw_pairs(list(groups.values()), draw)
+    return [(ranked[int(a)], ranked[int(b)]) for a, b in drawn]
+
+
+# -- classifiers ---------------------------------------------------------------------------------
+
+EVIDENCE_FLOOR = 0.05  # nats: a smaller B(0) has no ratio
+FEWEST_PAIRS = 4
+EVIDENCE_ADVICE = (
+    "evidence at the very end hardly moves this model's answer: train it longer, or give it "
+    "evidence of its own kind with `--items FILE`"
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Encoded evidence and filler. `labels`: which two logits the margin is made of."""
+
+    labels: tuple[int, int]
+    pairs: Sequence[tuple[Ids, Ids]]
+    fillers: Mapping[str, Sequence[Ids]]
+    source: str = ""
+
+
+def measure_evidence(
+    subject: ClassifierSubject, sample: Sample, settings: Settings, evidence: Evidence | None
+) -> EffectRecord:
+    """The signed effect of evidence by its distance from the end, over all kinds of filler."""
+    if evidence is None or len(evidence.pairs) < FEWEST_PAIRS:
+        return _no_evidence("there are too few evidence sentences for two of the labels")
+    fillers = {name: list(parts) for name, parts in evidence.fillers.items() if len(parts) >= 2}
+    if not fillers:
+        return _no_evidence("there are too few neutral sentences to fill up with")
+    length = filler_tokens(sample, settings)
+    points = distances(int(length * sample.units_per_token))
+    steps = np.array([min(length, round(d / sample.units_per_token)) for d in points])
+    steps = np.unique(np.append(steps, length))
+    if len(steps) < 4:
+        return _no_evidence("the texts are too short to put evidence at a distance")
+    by_filler = {
+        name: _evidence_swaps(subject, evidence, parts, length, steps, sample, settings, k)
+        for k, (name, parts) in enumerate(fillers.items())
+    }
+    pair = (subject.labels[evidence.labels[0]], subject.labels[evidence.labels[1]])
+    record = _evidence_record(by_filler, steps, sample, settings)
+    return record.model_copy(
+        update={
+            "pair": pair,
+            "items": evidence.source,
+            "near": "evidence at the very end",
+            "fillers": tuple(by_filler),
+        }
+    )
+
+
+def _no_evidence(note: str) -> EffectRecord:
+    return EffectRecord(status="insufficient_data", note=note)
+
+
+def filler_tokens(sample: Sample, settings: Settings) -> int:
+    """How many tokens of filler: the preset's words, but no more than most texts have."""
+    wanted = settings.filler_words / sample.units_per_token
+    usual = float(np.quantile(sample.lengths, 0.9)) if len(sample.ids) else 0.0
+    return int(min(wanted, usual))
+
+
+def _evidence_swaps(
+    subject: ClassifierSubject,
+    evidence: Evidence,
+    sentences: list[Ids],
+    length: int,
+    steps: Ids,
+    sample: Sample,
+    settings: Settings,
+    number: int,
+) -> Swaps:
+    """`settings.evidence` pairs, the same again where there are fewer, each in its own filler."""
+    draw = np.random.default_rng((settings.seed, 40, number))
+    pairs = np.resize(draw.permutation(len(evidence.pairs)), settings.evidence)
+    fillers = [_filler(sentences, length, draw) for _ in pairs]
+    margins = [
+        _evidence_margins(
+            subject, evidence, [evidence.pairs[int(p)][arm] for p in pairs], fillers, steps
+        )
+        for arm in (0, 1)
+    ]
+    return Swaps(
+        x=steps.astype(np.float64) * sample.units_per_token,
+        deltas=0.5 * (margins[0] - margins[1]),
+        texts=np.arange(len(pairs)) + number * len(pairs),
+        pairs=pairs,
+        sampling_unit="filler text (crossed with evidence pairs)",
+    )
+
+
+def _filler(sentences: list[Ids], length: int, draw: np.random.Generator) -> Ids:
+    """Exactly `length` tokens of neutral sentences in random order, the first one cut."""
+    parts: list[Ids] = []
+    have = 0
+    while have < length:
+        for k in draw.permutation(len(sentences)):
+            parts.append(sentences[int(k)])
+            have += len(parts[-1])
+            if have >= length:
+                break
+    return np.concatenate(parts)[have - length :]
+
+
+def _evidence_margins(
+    subject: ClassifierSubject,
+    evidence: Evidence,
+    sentences: list[Ids],
+    fillers: list[Ids],
+    steps: Ids,
+) -> Floats:
+    """Margin with each sentence at each distance from the end of its filler: (N, K)."""
+    texts = [
+        np.concatenate([filler[: len(filler) - d], sentence, filler[len(filler) - d :]])
+        for sentence, filler in zip(sentences, fillers, strict=True)
+        for d in steps
+    ]
+    logits = batched_logits(subject, texts)
+    margin = logits[:, evidence.labels[0]] - logits[:, evidence.labels[1]]
+    return margin.reshape(len(sentences), len(steps))
+
+
+def batched_logits(subject: ClassifierSubject, texts: Sequence[Ids]) -> Floats:
+    """Logits (N, C) of texts of any lengths, similar ones side by side."""
+    lengths = np.array([len(text) for text in texts])
+    order = np.argsort(lengths, kind="stable")
+    out: Floats | None = None
+    for first in range(0, len(texts), BATCH):
+        members = order[first : first + BATCH]
+        longest = int(lengths[members].max())
+        ids = np.full((max(1, longest), len(members)), subject.boundary_id, dtype=np.int64)
+        for column, k in enumerate(members):
+            ids[: lengths[k], column] = texts[int(k)]
+        logits = subject.logits(torch.from_numpy(ids), torch.from_numpy(lengths[members]))
+        if out is None:
+            out = np.zeros((len(texts), logits.shape[1]))
+        out[members] = logits.double().cpu().numpy()
+    return np.zeros((0, len(subject.labels))) if out is None else out
+
+
+def _evidence_record(
+    by_filler: dict[str, Swaps], steps: Ids, sample: Sample, settings: Settings
+) -> EffectRecord:
+    near = steps == 0
+    everything = list(by_filler.values())
+    joined = Swaps(
+        x=everything[0].x,
+        deltas=np.concatenate([swaps.deltas for swaps in everything]),
+        texts=np.concatenate([swaps.texts for swaps in everything]),
+        pairs=np.concatenate([swaps.pairs for swaps in everything]),
+        sampling_unit=everything[0].sampling_unit,
+    )
+    median = float(np.median(sample.lengths)) * sample.units_per_token
+    also = {"retention_start": min(median, float(joined.x[-1]))}
+    record = summarise(
+        joined, near, sample, settings, floor=EVIDENCE_FLOOR, also=also, advice=EVIDENCE_ADVICE
+    )
+    extra: dict[str, Curve] = {}
+    for name, swaps in by_filler.items():
+        single = summarise(swaps, near, sample, settings, floor=EVIDENCE_FLOOR)
+        if "r" in single.curves:
+            extra[f"r:{name}"] = single.curves["r"]
+    return record.model_copy(update={"curves": {**record.curves, **extra}})

@@ -26,8 +26,8 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl import statistics
-from rnnctl.diagnostics import curves, sentences, spelling
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics import curves, spelling
+from rnnctl.diagnostics.sample import Sample, split_sentences
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import Guessing, LanguageSubject
 from rnnctl.results.base import Estimate
@@ -98,7 +98,7 @@ def _cut(sample: Sample, settings: Settings, draw: np.random.Generator) -> list[
             break
         if len(sample.ids[k]) > MOST_TOKENS:
             continue
-        first, *rest = sentences.split(sample.ids[k], sample)
+        first, *rest = split_sentences(sample.ids[k], sample)
         if rest:
             middle = np.concatenate([first[:0], *rest[:-1]])
             found.append(Parts(first, middle, rest[-1]))

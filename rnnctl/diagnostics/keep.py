@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rnnctl.diagnostics import checks, panel
-from rnnctl.diagnostics.verdict import verdict
+from rnnctl.diagnostics.panel import verdict
 from rnnctl.errors import RunError
 from rnnctl.results.base import Warning_
 from rnnctl.results.diagnostics import DiagnosticsResult, Measurement

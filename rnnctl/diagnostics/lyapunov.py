@@ -22,7 +22,7 @@ from torch import Tensor
 
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import State, TracedModel, TraceLike, final_state
+from rnnctl.diagnostics.subject import State, TracedModel, TraceLike, final_state
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import LyapunovRecord
 from rnnctl.statistics import t_interval

@@ -9,22 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from rnnctl.diagnostics import (
-    effect,
-    evidence,
-    first_last,
-    gates,
-    hold,
-    lyapunov,
-    position,
-    reach,
-    use,
-)
+from rnnctl.diagnostics import effect, first_last, gates, hold, lyapunov, position, reach, use
 from rnnctl.diagnostics.material import Material
-from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.subject import ExactModel, LanguageModelSubject
 from rnnctl.nn.models import LanguageModel
 from rnnctl.reports.numbers import DISTANCE_DIGITS, estimate, fixed, number
 from rnnctl.results.base import Estimate
@@ -107,7 +96,7 @@ def _effect(material: Material, settings: Settings) -> EffectRecord:
     subject = _language(material)
     if subject is not None:
         return effect.measure(subject, material.sample, settings)
-    return evidence.measure(material.subject, material.sample, settings, material.evidence)
+    return effect.measure_evidence(material.subject, material.sample, settings, material.evidence)
 
 
 def _hold(material: Material, settings: Settings) -> HoldRecord:
@@ -139,7 +128,7 @@ def _reach(material: Material, settings: Settings) -> ReachRecord:
 def _to_the_answer(material: Material, sample: Sample) -> Sample:
     """Documents as a classifier reads them, with labels: its own answers where there are none."""
     if sample.labels is None:
-        answers = evidence.batched_logits(material.subject, sample.ids).argmax(1)
+        answers = effect.batched_logits(material.subject, sample.ids).argmax(1)
         sample = replace(sample, labels=answers)
     return sample.ended(material.subject.boundary_id)
 

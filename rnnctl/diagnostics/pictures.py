@@ -26,8 +26,8 @@ from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
 from rnnctl.diagnostics import units
-from rnnctl.diagnostics.text import Text, heldout
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.material import Text, heldout
+from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.errors import DataError, NotFiniteError, UsageError
 from rnnctl.inference.environment import environment
 from rnnctl.nn.models import Classifier, LanguageModel

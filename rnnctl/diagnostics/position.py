@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl import statistics
-from rnnctl.diagnostics import curves, sentences
-from rnnctl.diagnostics.evidence import batched_logits
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics import curves
+from rnnctl.diagnostics.effect import batched_logits
+from rnnctl.diagnostics.sample import Sample, split_sentences
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import ClassifierSubject
 from rnnctl.results.base import Curve, Estimate
@@ -44,7 +44,7 @@ def measure(
     if not filler:
         return _nothing("there is no neutral filler")
     draw = np.random.default_rng((settings.seed, 50))
-    parts = [sentences.split(ids, sample) for ids in sample.ids]
+    parts = [split_sentences(ids, sample) for ids in sample.ids]
     long_enough = [k for k, cut in enumerate(parts) if len(cut) >= FEWEST_SENTENCES]
     if len(long_enough) < FEWEST_TEXTS:
         return _nothing(

@@ -42,7 +42,7 @@ from torch import Tensor
 
 from rnnctl.diagnostics.sample import REPRESENTATIVE, Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import ExactModel, TracedModel, TraceLike
+from rnnctl.diagnostics.subject import ExactModel, TracedModel, TraceLike
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import ReachBlock, ReachRecord, Sampling

@@ -36,11 +36,11 @@ from rnnctl.data.corpus import open_corpus
 from rnnctl.data.tokenizers.base import UNKNOWN
 from rnnctl.diagnostics import checks, effect, first_last, panel, use
 from rnnctl.diagnostics.about import data_record
+from rnnctl.diagnostics.material import Text, beginning_of
+from rnnctl.diagnostics.panel import verdict
 from rnnctl.diagnostics.sample import UNSPACED, Ids, Sample, from_texts
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.subject import State
-from rnnctl.diagnostics.text import Text, beginning_of
-from rnnctl.diagnostics.verdict import verdict
 from rnnctl.errors import DataError, ScorerError, UsageError
 from rnnctl.inference.answer import PROTOCOL, VERSION
 from rnnctl.results.base import Environment

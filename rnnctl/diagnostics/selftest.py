@@ -1,15 +1,26 @@
-"""What ``rnnctl selftest`` does: every known answer, one after the other, as one result."""
+"""What ``rnnctl selftest`` does: every known answer, one after the other, as one result.
+
+How it went is remembered, so that each diagnosis can say whether the instrument was checked.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import inspect
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 
-from rnnctl import machine
-from rnnctl.diagnostics.known_answers import answers, known_ids, remember
-from rnnctl.diagnostics.known_answers.run import Answer
-from rnnctl.errors import UsageError
+from rnnctl import __version__, machine
+from rnnctl.data.cache import cache_directory, write_cached
+from rnnctl.diagnostics import known_answers
+from rnnctl.diagnostics.known_answers import Check
+from rnnctl.errors import StorageError, UsageError
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.diagnostics import (
     DiagnosticsResult,
@@ -17,6 +28,99 @@ from rnnctl.results.diagnostics import (
     KnownAnswerItem,
     SelftestResult,
 )
+
+GROUPS = ("derivatives", "behaviour", "trust", "hand_made_runs")
+_ID = re.compile(r"((?:GT|RD)\d\d): ")  # what the docstring of a known answer begins with
+REMEMBERED = "selftest.json"
+
+Checks = dict[str, Callable[[], Iterator[Check]]]
+Diagnose = Callable[[Path, Sequence[str], Path | None], DiagnosticsResult]
+"""What measures a run directory as ``rnnctl diagnose`` does: path, names, file of evidence."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One known answer: its id, what it says, its checks, and the seconds it took."""
+
+    id: str
+    title: str
+    checks: tuple[Check, ...]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether there were checks and all are within tolerance."""
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+
+def table(diagnose: Diagnose) -> Checks:
+    """All known answers by id, in order; those that go through a run directory use `diagnose`."""
+    return {
+        name: partial(check, diagnose) if name.startswith("RD") else check
+        for name, check in sorted(_functions().items())
+    }
+
+
+def known_ids() -> list[str]:
+    """GT01, GT02, …, RD01, RD02, …"""
+    return sorted(_functions())
+
+
+def _functions() -> dict[str, Callable[..., Iterator[Check]]]:
+    """id -> check, by what their docstrings begin with."""
+    found = {}
+    for group in GROUPS:
+        module = import_module(f"{known_answers.__name__}.{group}")
+        for _, function in inspect.getmembers(module, inspect.isfunction):
+            if title := _ID.match(inspect.getdoc(function) or ""):
+                found[title[1]] = function
+    return found
+
+
+def answers(diagnose: Diagnose, ids: Sequence[str] = ()) -> Iterator[Answer]:
+    """Measure the known answers `ids` (all of them if empty), one by one."""
+    for name, checks in table(diagnose).items():
+        if ids and name not in ids:
+            continue
+        described = checks.func if isinstance(checks, partial) else checks
+        title = (inspect.getdoc(described) or "").split("\n\n")[0].replace("\n", " ")
+        began = time.perf_counter()
+        yield Answer(
+            name, title.split(": ", 1)[-1].rstrip("."), tuple(checks()), time.perf_counter() - began
+        )
+
+
+def remember(passed: int, failed: int) -> None:
+    """Keep the outcome for this version of rnnctl in the cache directory.
+
+    A cache that cannot be written is not an error: the outcome is then unknown next time.
+    """
+    kept = _kept() | {__version__: {"passed": passed, "failed": failed}}
+    text = json.dumps(kept, indent=2) + "\n"
+    with suppress(StorageError):
+        write_cached(cache_directory() / REMEMBERED, text.encode())
+
+
+def remembered() -> tuple[int, int] | None:
+    """(passed, failed) of the last selftest of this version; None where there was none."""
+    outcome = _kept().get(__version__)
+    if not isinstance(outcome, dict):
+        return None
+    passed, failed = outcome.get("passed"), outcome.get("failed")
+    if not isinstance(passed, int) or not isinstance(failed, int):
+        return None
+    return passed, failed
+
+
+def _kept() -> dict[str, object]:
+    try:
+        kept = json.loads((cache_directory() / REMEMBERED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return kept if isinstance(kept, dict) else {}
+
+
+# -- as one result -------------------------------------------------------------------------------
 
 
 def selftest(ids: Sequence[str] = ()) -> Iterator[Answer | SelftestResult]:

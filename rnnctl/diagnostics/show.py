@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.text import Text
 
-from rnnctl.diagnostics.traceable import TracedModel
+from rnnctl.diagnostics.subject import TracedModel
 from rnnctl.nn.cells import Cell
 
 FloatArray = NDArray[np.float64]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rnnctl.diagnostics.diagnose import diagnose
-from rnnctl.diagnostics.text import Text
+from rnnctl.diagnostics.material import Text
 from rnnctl.errors import RunError, word
 from rnnctl.inference.environment import environment
 from rnnctl.results.base import Estimate

@@ -21,10 +21,9 @@ import torch
 
 from rnnctl.data.bench_documents import COLOURS, THINGS
 from rnnctl.data.corpus import bundled
-from rnnctl.diagnostics.material import Material
+from rnnctl.diagnostics.material import Material, heldout
 from rnnctl.diagnostics.reach import cut_windows, gradient_norms, lag_curve
-from rnnctl.diagnostics.text import heldout
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.errors import DataError, DivergenceError, word
 from rnnctl.lessons import Wish
 from rnnctl.nn.cells import find_cell, held

@@ -12,7 +12,7 @@ from acceptance_models import Row, each, layer, spread
 from torch import Tensor
 
 from rnnctl.diagnostics import reach
-from rnnctl.diagnostics.traceable import TracedModel
+from rnnctl.diagnostics.subject import TracedModel
 from rnnctl.nn.recurrent import Recurrent
 
 

@@ -29,9 +29,9 @@ from torch import nn
 
 from rnnctl.data.bench_tasks import chance, task_documents
 from rnnctl.diagnostics import use
-from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.subject import LanguageModelSubject
 from rnnctl.nn.models import LanguageModel
 
 # A2, A3: delayed recall

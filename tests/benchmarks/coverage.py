@@ -162,7 +162,7 @@ def diagnosed(
 ) -> Any:
     """As `rnnctl diagnose` does on these documents."""
     from rnnctl.diagnostics.diagnose import diagnose
-    from rnnctl.diagnostics.text import Text
+    from rnnctl.diagnostics.material import Text
     from rnnctl.tasks.loading import load
 
     reference = new_documents(model, 9_998, 400) if model == "classifier" else ()

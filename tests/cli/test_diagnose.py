@@ -219,8 +219,8 @@ def test_both_labels_are_measured_in_whatever_order_they_stand(
     rnnctl: CommandLine, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     order: str,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("rnnctl.diagnostics.text.MOST_CHARS", 3000)
-    monkeypatch.setattr("rnnctl.diagnostics.text.MOST_DOCUMENTS", 40)
+    monkeypatch.setattr("rnnctl.diagnostics.material.MOST_CHARS", 3000)
+    monkeypatch.setattr("rnnctl.diagnostics.material.MOST_DOCUMENTS", 40)
     sentence = "the room was {} indeed. we saw a river. it rained on the hill. "
     classifier = make_run(sentence + "good bad", level="word", labels=("bad", "good"))
     rows = [f"{sentence.format(label) * 3},{label}" for label in ("bad", "good")]

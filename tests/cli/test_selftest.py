@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from rnnctl.__main__ import main
-from rnnctl.diagnostics.known_answers import run
-from rnnctl.diagnostics.known_answers.check import Check, close
+from rnnctl.diagnostics import selftest
+from rnnctl.diagnostics.known_answers import Check, close
 
 GOOD = close("half-life", 1.0, 1.0, 0.1)
 BAD = close("half-life", 1.0, 2.0, 0.1)
@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, **checks: Check) -> None:
-    def make(check: Check) -> run.Checks:
+    def make(check: Check) -> selftest.Checks:
         def measured() -> Iterator[Check]:
             """GT: something known."""
             yield check
@@ -31,7 +31,7 @@ def use(monkeypatch: pytest.MonkeyPatch, **checks: Check) -> None:
         return {"_": measured}
 
     table = {name: make(check)["_"] for name, check in checks.items()}
-    monkeypatch.setattr(run, "table", lambda diagnose: table)
+    monkeypatch.setattr(selftest, "table", lambda diagnose: table)
 
 
 def test_all_right(
@@ -42,7 +42,7 @@ def test_all_right(
     out, err = capsys.readouterr()
     assert "2/2 known answers reproduced" in out
     assert "GT01 ok  something known" in err
-    assert run.remembered() == (2, 0)
+    assert selftest.remembered() == (2, 0)
 
 
 def test_one_outside_its_tolerance_fails_the_command(
@@ -54,7 +54,7 @@ def test_one_outside_its_tolerance_fails_the_command(
     assert "GT02 failed: something known" in out
     assert "1/2 known answers reproduced" in out
     assert "FAILED" in out
-    assert run.remembered() == (1, 1)
+    assert selftest.remembered() == (1, 1)
 
 
 def test_json_has_expected_and_measured(
@@ -74,7 +74,7 @@ def test_a_part_is_measured_but_not_remembered(
 ) -> None:
     use(monkeypatch, GT01=GOOD, GT02=BAD)
     assert main(["selftest", "gt01", "-q"]) == 0
-    assert run.remembered() is None
+    assert selftest.remembered() is None
 
 
 def test_a_place_for_the_result_is_checked_first(

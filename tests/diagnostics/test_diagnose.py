@@ -14,13 +14,12 @@ import pytest
 from scipy.special import softmax
 
 from rnnctl.data.documents import Document
-from rnnctl.diagnostics import items, measurements, reach
+from rnnctl.diagnostics import material, measurements, reach
 from rnnctl.diagnostics.diagnose import diagnose, headline
-from rnnctl.diagnostics.evidence import batched_logits
-from rnnctl.diagnostics.material import Material
+from rnnctl.diagnostics.effect import batched_logits
+from rnnctl.diagnostics.material import Material, Text
 from rnnctl.diagnostics.settings import PRESETS
-from rnnctl.diagnostics.text import Text
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.classify import Predictor
 from rnnctl.results.base import Estimate
@@ -229,7 +228,7 @@ def test_labels_that_say_nothing_are_not_taken_for_opinions(
     make_run: MakeRun, labels: tuple[str, str], opinions: bool, used: str
 ) -> None:
     """0 and 1 of spam, in a text that knows the words of the shipped opinions."""
-    shipped = items.shipped(("neg", "pos"))
+    shipped = material.shipped_items(("neg", "pos"))
     assert shipped is not None
     draw = np.random.default_rng(0)
     documents = []

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnctl.diagnostics import effect, evidence, hold, position, spelling
+from rnnctl.diagnostics import effect, hold, position, spelling
+from rnnctl.diagnostics.effect import rises
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.swaps import rises
 from rnnctl.results.base import Curve
 
 Make = Callable[..., Any]
@@ -102,18 +102,18 @@ def labelled() -> Sample:
 
 
 @pytest.fixture
-def planted() -> evidence.Evidence:
+def planted() -> effect.Evidence:
     draw = np.random.default_rng(1)
     pairs = [(draw.integers(0, 8, 5), draw.integers(8, 16, 5)) for _ in range(10)]
     fillers = {name: [draw.integers(16, 39, 9) for _ in range(12)] for name in ("one", "two")}
-    return evidence.Evidence((1, 0), pairs, fillers, "by hand")
+    return effect.Evidence((1, 0), pairs, fillers, "by hand")
 
 
 def test_filler_is_the_same_wherever_the_evidence_stands(
-    labelled: Sample, planted: evidence.Evidence
+    labelled: Sample, planted: effect.Evidence
 ) -> None:
     model = Window(1000)
-    found = evidence.measure(model, labelled, Settings(evidence=3), planted)
+    found = effect.measure_evidence(model, labelled, Settings(evidence=3), planted)
     points = len(found.curves["b"].x)
     texts = np.array(model.seen).reshape(2, 2, 3, points, -1)  # filler, arm, item, distance, token
     assert found.fillers == ("one", "two")
@@ -121,8 +121,8 @@ def test_filler_is_the_same_wherever_the_evidence_stands(
     assert found.pair == ("good", "bad")
 
 
-def test_a_window_cuts_evidence_off(labelled: Sample, planted: evidence.Evidence) -> None:
-    found = evidence.measure(Window(40), labelled, Settings(evidence=8), planted)
+def test_a_window_cuts_evidence_off(labelled: Sample, planted: effect.Evidence) -> None:
+    found = effect.measure_evidence(Window(40), labelled, Settings(evidence=8), planted)
     r = dict(zip(found.curves["r"].x, found.curves["r"].y, strict=True))
     assert r[32] == 1 and r[45] == 0
     assert found.scalars["retention_start"].estimate == 0
@@ -130,7 +130,7 @@ def test_a_window_cuts_evidence_off(labelled: Sample, planted: evidence.Evidence
     assert half is not None and 32 < half < 45
 
 
-def test_position_of_a_window(labelled: Sample, planted: evidence.Evidence) -> None:
+def test_position_of_a_window(labelled: Sample, planted: effect.Evidence) -> None:
     found = position.measure(
         Window(30), labelled, Settings(reviews=60), planted.fillers["one"], Window(1000)
     )
@@ -141,18 +141,18 @@ def test_position_of_a_window(labelled: Sample, planted: evidence.Evidence) -> N
     assert flips is not None and flips > 0.5
 
 
-def test_one_label_only(labelled: Sample, planted: evidence.Evidence) -> None:
+def test_one_label_only(labelled: Sample, planted: effect.Evidence) -> None:
     same = labelled.subset(np.flatnonzero(labelled.labels == 1))
     found = position.measure(Window(30), same, Settings(), planted.fillers["one"])
     assert found.status == "insufficient_data" and "two labels" in found.note
-    none = evidence.measure(Window(30), labelled, Settings(), None)
+    none = effect.measure_evidence(Window(30), labelled, Settings(), None)
     assert none.status == "insufficient_data" and none.note
 
 
-def test_a_small_effect_has_no_ratio(labelled: Sample, planted: evidence.Evidence) -> None:
+def test_a_small_effect_has_no_ratio(labelled: Sample, planted: effect.Evidence) -> None:
     model = Window(1000)
     model.value *= 0.01
-    found = evidence.measure(model, labelled, Settings(evidence=8), planted)
+    found = effect.measure_evidence(model, labelled, Settings(evidence=8), planted)
     assert found.status == "undefined" and "r" not in found.curves
     assert found.scalars["half_distance"].estimate is None
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from rnnctl.diagnostics import hold, reach
-from rnnctl.diagnostics.known_answers.toys import random_text
+from rnnctl.diagnostics.effect import fit_window
+from rnnctl.diagnostics.known_answers.models import random_text
 from rnnctl.diagnostics.sample import Sample, worth_shortening
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.swaps import fit_window
 from rnnctl.diagnostics.use import make_plan
 
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from rnnctl.diagnostics import first_last, sentences
-from rnnctl.diagnostics.known_answers.language import WindowModel
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics import first_last
+from rnnctl.diagnostics.known_answers.models import WindowModel
+from rnnctl.diagnostics.sample import Sample, split_sentences
 from rnnctl.diagnostics.settings import Settings
 
 from .test_use import Latch, V, latched
@@ -62,7 +62,7 @@ def test_a_closing_mark_belongs_to_the_sentence_that_it_ends() -> None:
     """Else the last sentence of a paragraph that ends in a quotation would be one mark."""
     tokens = [b"So", b".", b'"', b" Ada", b" said", b":", b' "', b"A", b" drum", b".", b'"']
     sample = Sample(ids=(np.arange(11),), token_bytes=lambda i: tokens[i])
-    parts = sentences.split(sample.ids[0], sample)
+    parts = split_sentences(sample.ids[0], sample)
     assert [len(part) for part in parts] == [3, 8]
 
 

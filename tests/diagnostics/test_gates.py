@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from rnnctl.diagnostics import gates
-from rnnctl.diagnostics.known_answers.flow import frozen
-from rnnctl.diagnostics.known_answers.toys import random_text
+from rnnctl.diagnostics.known_answers.derivatives import frozen
+from rnnctl.diagnostics.known_answers.models import random_text
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.nn.models import LanguageModel
 
 SETTINGS = Settings(resamples=100, gate_tokens=2000)

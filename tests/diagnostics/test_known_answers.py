@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from rnnctl import __version__
-from rnnctl.diagnostics.known_answers import answers, known_ids, remember, remembered
-from rnnctl.diagnostics.known_answers.check import close
-from rnnctl.diagnostics.selftest import diagnose_run
+from rnnctl.diagnostics.known_answers import close
+from rnnctl.diagnostics.selftest import answers, diagnose_run, known_ids, remember, remembered
 
 
 @pytest.mark.parametrize("name", known_ids())
@@ -42,10 +41,10 @@ def test_the_outcome_is_remembered_per_version(
     assert remembered() == (20, 1)
     remember(21, 0)
     assert remembered() == (21, 0)
-    monkeypatch.setattr("rnnctl.diagnostics.known_answers.run.__version__", "9.9")
+    monkeypatch.setattr("rnnctl.diagnostics.selftest.__version__", "9.9")
     assert remembered() is None
     remember(1, 2)
-    monkeypatch.setattr("rnnctl.diagnostics.known_answers.run.__version__", __version__)
+    monkeypatch.setattr("rnnctl.diagnostics.selftest.__version__", __version__)
     assert remembered() == (21, 0)
 
 

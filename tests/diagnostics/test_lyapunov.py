@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from rnnctl.diagnostics import lyapunov
-from rnnctl.diagnostics.known_answers.toys import LinearModel, as_ids, random_text
+from rnnctl.diagnostics.known_answers.models import LinearModel, as_ids, random_text
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.nn.models import LanguageModel
 
 SETTINGS = Settings(exponents=4, lyapunov_steps=200, lyapunov_burn_in=50)

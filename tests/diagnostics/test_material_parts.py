@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rnnctl.diagnostics import items, sentences
-from rnnctl.diagnostics.sample import Sample, from_texts
+from rnnctl.diagnostics import material
+from rnnctl.diagnostics.sample import Sample, from_texts, split_sentences
 from rnnctl.errors import DataError
 
 
@@ -63,19 +63,19 @@ def test_the_fingerprint_is_of_text_and_labels() -> None:
 )
 def test_sentences(text: str, count: int) -> None:
     sample = from_texts([text], codes, token_bytes=lambda i: bytes([i]), spelled=True)
-    assert len(sentences.split(sample.ids[0], sample)) == count
+    assert len(split_sentences(sample.ids[0], sample)) == count
 
 
 @given(st.text(st.sampled_from("ab .!?"), max_size=60))
 def test_sentences_are_the_document(text: str) -> None:
     ids = codes(text)
     sample = Sample(ids=(ids,), token_bytes=lambda i: bytes([i]), spelled=True)
-    parts = sentences.split(ids, sample)
+    parts = split_sentences(ids, sample)
     assert np.array_equal(np.concatenate([*parts, ids[:0]]), ids)
 
 
 def test_shipped_pairs_are_equally_long() -> None:
-    found = items.shipped(("neg", "pos"))
+    found = material.shipped_items(("neg", "pos"))
     assert found is not None and found.labels == ("pos", "neg")
     assert len(found.pairs) >= 40 and len(found.neutral) >= 30
     assert all(len(a.split()) == len(b.split()) for a, b in found.pairs)
@@ -84,14 +84,14 @@ def test_shipped_pairs_are_equally_long() -> None:
 
 @pytest.mark.parametrize("labels", [("a", "b"), ("neg", "pos", "neutral"), ("pos", "spam")])
 def test_nothing_is_shipped_for_other_labels(labels: tuple[str, ...]) -> None:
-    assert items.shipped(labels) is None
+    assert material.shipped_items(labels) is None
 
 
 def test_mined_pairs_are_telling_and_alike_in_length() -> None:
     texts = [f"sentence number {k}" for k in range(40)]
     odds = np.linspace(-2, 2, 40)
     lengths = [5 + k % 3 for k in range(40)]
-    found = items.mined(texts, odds, lengths, ("a", "b"), most=6)
+    found = material.mined_items(texts, odds, lengths, ("a", "b"), most=6)
     assert len(found.pairs) == 6
     for first, second in found.pairs:
         a, b = texts.index(first), texts.index(second)
@@ -105,13 +105,13 @@ def test_a_bad_file_of_items(tmp_path: Path, content: str) -> None:
     path = tmp_path / "items.json"
     path.write_text(content)
     with pytest.raises(DataError, match=r"items\.json"):
-        items.read(path)
+        material.read_items(path)
 
 
 def test_a_file_of_items(tmp_path: Path) -> None:
     path = tmp_path / "items.json"
     path.write_text(json.dumps({"labels": ["a", "b"], "pairs": [["x y", "u v"]]}))
-    assert items.read(path).pairs == (("x y", "u v"),)
+    assert material.read_items(path).pairs == (("x y", "u v"),)
 
 
 def test_documents_that_are_read_through_keep_what_stands_between_them() -> None:

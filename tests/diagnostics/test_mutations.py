@@ -11,9 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnctl.diagnostics import curves, effect, gates, hold, lyapunov, reach, swaps, use
-from rnnctl.diagnostics.known_answers import answers
-from rnnctl.diagnostics.selftest import diagnose_run
+from rnnctl.diagnostics import curves, effect, gates, hold, lyapunov, reach, use
+from rnnctl.diagnostics.selftest import answers, diagnose_run
 from rnnctl.nn import cells
 
 Patch = pytest.MonkeyPatch
@@ -118,7 +117,7 @@ def forget_the_draw(patch: Patch) -> None:
 
 def take_any_effect(patch: Patch) -> None:
     """EFFECT without a floor: 1e-14 nats have a half-distance."""
-    patch.setitem(swaps.summarise.__kwdefaults__, "floor", 0.0)
+    patch.setitem(effect.summarise.__kwdefaults__, "floor", 0.0)
 
 
 def call_any_growth_exploding(patch: Patch) -> None:
@@ -206,7 +205,7 @@ def test_a_mutation_is_caught(
 
 def test_what_the_mistakes_would_have_shown() -> None:
     """Computed on paper: summed losses hide vanishing at h' = h/2 + x."""
-    from rnnctl.diagnostics.known_answers.toys import LinearModel
+    from rnnctl.diagnostics.known_answers.models import LinearModel
 
     trace = LinearModel(torch.tensor([[[0.5]]], dtype=torch.float64)).trace(
         torch.zeros(100, 1, dtype=torch.int64)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from rnnctl.diagnostics import pictures as seen
 from rnnctl.diagnostics import units
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.errors import UsageError
 from rnnctl.inference.classify import Predictor
 from rnnctl.inference.score import Scorer

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from rnnctl.diagnostics import reach
-from rnnctl.diagnostics.known_answers.toys import LinearModel, random_text
+from rnnctl.diagnostics.known_answers.models import LinearModel, random_text
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.nn.models import Classifier, LanguageModel
 
 SETTINGS = Settings(sequences=8, reach_lags=20, resamples=50)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnnctl.baselines.ngram import KneserNey
-from rnnctl.diagnostics.references import n_gram
+from rnnctl.diagnostics.material import n_gram
 from rnnctl.diagnostics.use import Reference
 from rnnctl.tasks.loading import load
 

@@ -8,8 +8,8 @@ import torch
 from rich.cells import cell_len
 
 from rnnctl.diagnostics import show
-from rnnctl.diagnostics.known_answers.flow import frozen
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.known_answers.derivatives import frozen
+from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.nn.models import LanguageModel
 
 TEXT = "Nobody remembered 日本 how it began;\nit ended well. " * 3

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from rnnctl.diagnostics import text as texts
-from rnnctl.diagnostics.text import read_text
+from rnnctl.diagnostics import material as texts
+from rnnctl.diagnostics.material import read_text
 from rnnctl.tasks.loading import load
 
 MakeRun = Callable[..., Path]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnctl.diagnostics import curves, use
-from rnnctl.diagnostics.known_answers.language import LeakyModel, WindowModel
+from rnnctl.diagnostics.known_answers.models import LeakyModel, WindowModel
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import State

@@ -9,7 +9,7 @@ import pytest
 
 from rnnctl.data.bench_tasks import task_documents
 from rnnctl.diagnostics import use
-from rnnctl.diagnostics.known_answers.language import CopyOracle
+from rnnctl.diagnostics.known_answers.models import CopyOracle
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.use import Reference

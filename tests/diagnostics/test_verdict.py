@@ -6,8 +6,7 @@ import pytest
 
 from rnnctl.diagnostics import checks
 from rnnctl.diagnostics.measurements import FIRST_LAST
-from rnnctl.diagnostics.panel import Measured
-from rnnctl.diagnostics.verdict import verdict
+from rnnctl.diagnostics.panel import Measured, verdict
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import (
     EffectRecord,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnctl.diagnostics.model_subject import CachedModelSubject
+from rnnctl.diagnostics.subject import CachedModelSubject
 from rnnctl.inference.memory import Cache, Dynamic, Memory, MemoryStepper, TextMemory, tune_cache
 from rnnctl.tasks.loading import load
 

@@ -15,8 +15,8 @@ from rnnctl import statistics
 from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.material import Material
 from rnnctl.diagnostics.measurements import LANGUAGE, Diagnostic
-from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.settings import Settings
+from rnnctl.diagnostics.subject import LanguageModelSubject
 from rnnctl.nn.models import LanguageModel
 from rnnctl.results.diagnostics import Measurement, Sampling
 

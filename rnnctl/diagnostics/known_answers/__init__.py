@@ -1,14 +1,56 @@
 """Models with known answers, measured by the code that measures users' models.
 
-GT01 to GT22 call that code; RD01 to RD13 (`hand_made_runs`) go through run directories. Each
-module holds the checks of one group in a table ``CHECKS``: id -> function that yields `Check`
-objects, its docstring being the title.
+GT01 to GT22 call that code; RD01 to RD13 (`hand_made_runs`) go through run directories. A known
+answer is a function that yields `Check` objects, each a known answer beside what the instrument
+measured; its docstring begins with its id and says what is known (``rnnctl.diagnostics.selftest``
+finds them by that).
 
 Why: most published measurements of a recurrent network's memory are wrong somewhere (an LSTM
 without its cell state, products in the wrong order, summed losses), and nobody could have seen it
 from a plausible curve. A number that has an answer on paper shows it.
 """
 
-from rnnctl.diagnostics.known_answers.run import answers, known_ids, remember, remembered
+from __future__ import annotations
 
-__all__ = ["answers", "known_ids", "remember", "remembered"]
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of a known answer: `passed` is decided where it was measured."""
+
+    name: str
+    expected: str
+    measured: str
+    tolerance: str
+    passed: bool
+
+
+def close(name: str, expected: ArrayLike, measured: ArrayLike, tolerance: float) -> Check:
+    """All of `measured` within `tolerance` of `expected`; the worst one is shown."""
+    wanted, found = np.broadcast_arrays(
+        np.asarray(expected, dtype=np.float64), np.asarray(measured, dtype=np.float64)
+    )
+    error = np.abs(found - wanted).ravel()
+    worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
+    return Check(
+        name,
+        f"{wanted.ravel()[worst]:.6g}",
+        f"{found.ravel()[worst]:.6g}",
+        f"±{tolerance:g}",
+        bool(np.all(error <= tolerance)),
+    )
+
+
+def holds(name: str, expected: str, measured: str, passed: bool) -> Check:
+    """A statement that is true or not."""
+    return Check(name, expected, measured, "exact", bool(passed))
+
+
+def numbers(values: Sequence[float]) -> str:
+    """A few numbers in one cell."""
+    return ", ".join(f"{value:.4g}" for value in values)

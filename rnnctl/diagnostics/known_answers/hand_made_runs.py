@@ -35,11 +35,10 @@ from rnnctl.data.tokenizers import train_tokenizer
 from rnnctl.data.tokenizers.serialization import to_bytes
 from rnnctl.diagnostics import effect, first_last, reach, use
 from rnnctl.diagnostics import scorer as outside
-from rnnctl.diagnostics.known_answers.check import Check, close, holds
-from rnnctl.diagnostics.material import Material
-from rnnctl.diagnostics.model_subject import LanguageModelSubject
+from rnnctl.diagnostics.known_answers import Check, close, holds
+from rnnctl.diagnostics.material import Material, heldout
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.text import heldout
+from rnnctl.diagnostics.subject import LanguageModelSubject
 from rnnctl.nn.models import LanguageModel
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import DiagnosticsResult, Measurement
@@ -688,20 +687,3 @@ def outside_names(measured_by: Callable[[Any], Measurement]) -> dict[str, Measur
     """The three measurements that a scorer allows, by name."""
     measures = {"use": use.measure, "first_last": first_last.measure, "effect": effect.measure}
     return {name: measured_by(measure) for name, measure in measures.items()}
-
-
-CHECKS: dict[str, Callable[[Diagnose], Iterator[Check]]] = {
-    "RD01": check_leaky_rnn,
-    "RD02": check_fixed_gates,
-    "RD03": check_half_and_half,
-    "RD04": check_constant,
-    "RD05": check_resets,
-    "RD06": check_classifiers,
-    "RD07": check_shut_output,
-    "RD08": check_delay_lines,
-    "RD09": check_windows,
-    "RD10": check_orthogonal,
-    "RD11": check_two_layers,
-    "RD12": check_latch,
-    "RD13": check_outside,
-}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from rnnctl import statistics
 from rnnctl.diagnostics import effect, gates, hold, lyapunov, reach, use
-from rnnctl.diagnostics.known_answers.check import Check, close, holds
-from rnnctl.diagnostics.known_answers.toys import (
+from rnnctl.diagnostics.known_answers import Check, close, holds
+from rnnctl.diagnostics.known_answers.models import (
     VOCABULARY,
     LinearModel,
     random_text,
 )
-from rnnctl.diagnostics.model_subject import LanguageModelSubject
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import ExactModel
+from rnnctl.diagnostics.subject import ExactModel, LanguageModelSubject
 from rnnctl.nn.models import LanguageModel
 from rnnctl.results.base import Record
 from rnnctl.results.diagnostics import Measurement
@@ -215,11 +214,3 @@ def determinism() -> Iterator[Check]:
         yield holds(
             f"{cell}: records that differ", "none", ", ".join(different) or "none", not different
         )
-
-
-CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
-    "GT19": coverage,
-    "GT20": invariance,
-    "GT21": determinism,
-    "GT22": coverage_of_probes,
-}

@@ -1,4 +1,9 @@
-"""GT01 to GT08: gradients through time and Lyapunov exponents."""
+"""GT01 to GT09 and GT17: gradients through time, Lyapunov exponents and gates.
+
+GT09: the layer that is looked into computes what `torch.nn` computes, and so do its derivatives:
+forward parity in float64; Jacobian-vector products three ways: the closed form, automatic
+differentiation, finite differences.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +14,22 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from rnnctl.diagnostics import lyapunov, reach
-from rnnctl.diagnostics.known_answers.check import Check, close, holds
-from rnnctl.diagnostics.known_answers.toys import (
+from rnnctl.diagnostics import gates, lyapunov, reach
+from rnnctl.diagnostics.known_answers import Check, close, holds
+from rnnctl.diagnostics.known_answers.models import (
+    VOCABULARY,
     GatedModel,
     LinearModel,
     as_ids,
     random_text,
 )
+from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.traceable import TracedModel
+from rnnctl.diagnostics.subject import State, TracedModel, final_state
 from rnnctl.nn.recurrent import Recurrent
-from rnnctl.results.diagnostics import ReachBlock, ReachRecord
+from rnnctl.results.diagnostics import GatesRecord, ReachBlock, ReachRecord
 
 KEEPS = (0.3, 0.6, 0.9, 0.95)
 """Values of the frozen gates, one per unit."""
@@ -176,13 +183,137 @@ def summed_loss() -> Iterator[Check]:
     yield holds("a model without memory", "undefined", status, status == "undefined")
 
 
-CHECKS: dict[str, Callable[[], Iterator[Check]]] = {
-    "GT01": scalar,
-    "GT02": orthogonal,
-    "GT03": frozen_lstm,
-    "GT04": frozen_gru,
-    "GT05": period_three,
-    "GT06": jordan,
-    "GT07": random_products,
-    "GT08": summed_loss,
-}
+# -- against torch.nn ----------------------------------------------------------------------------
+
+REFERENCES: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+LAYERS, WIDTH, HIDDEN, STEPS, BATCH = 2, 3, 5, 7, 2
+DIFFERENCE = 1e-6
+
+
+def parity() -> Iterator[Check]:
+    """GT09: three cells against torch.nn; exact derivatives against autograd and differences."""
+    for cell in REFERENCES:
+        generator = torch.Generator().manual_seed(9)
+        mine = Recurrent(cell, WIDTH, HIDDEN, LAYERS).double()
+        inputs = _random((STEPS, BATCH, WIDTH), generator)
+        state = tuple(
+            _random((LAYERS, BATCH, HIDDEN), generator) for _ in mine.initial_state(BATCH)
+        )
+        reference = REFERENCES[cell](WIDTH, HIDDEN, LAYERS).double()
+        reference.load_state_dict(mine.state_dict())
+        outputs, _ = _reference(reference, inputs, state)
+        trace = mine.trace(inputs, state)
+        yield close(f"{cell}: outputs", 0, (outputs - trace.outputs).abs().max().item(), 1e-10)
+        tangent = tuple(_random(tuple(part.shape), generator) for part in state)
+        pushed = _flat(trace.jvp(0, tangent))
+        automatic, differences = _other_ways(reference, inputs[:1], state, tangent)
+        yield close(f"{cell}: JVP, autograd", 0, (pushed - automatic).abs().max().item(), 1e-10)
+        yield close(f"{cell}: JVP, differences", 0, (pushed - differences).abs().max().item(), 1e-6)
+        yield close(f"{cell}: all lags", 0, _lag_error(mine, reference, inputs), 1e-10)
+
+
+def _random(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def _flat(state: State) -> Tensor:
+    return torch.cat([part.flatten() for part in state])
+
+
+def _reference(model: nn.RNNBase, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    outputs, final = model(inputs, state if len(state) == 2 else state[0])
+    return outputs, final if isinstance(final, tuple) else (final,)
+
+
+def _other_ways(
+    model: nn.RNNBase, inputs: Tensor, state: State, tangent: State
+) -> tuple[Tensor, Tensor]:
+    """One step's JVP by autograd (row by row of the Jacobian) and by central differences."""
+
+    def step(*parts: Tensor) -> Tensor:
+        return _flat(_reference(model, inputs, parts)[1])
+
+    jacobian: State = torch.autograd.functional.jacobian(step, state)  # type: ignore[no-untyped-call]
+    automatic = sum(
+        part.flatten(1) @ moved.flatten() for part, moved in zip(jacobian, tangent, strict=True)
+    )
+    assert isinstance(automatic, Tensor)
+    moved = [
+        tuple(part + sign * DIFFERENCE * way for part, way in zip(state, tangent, strict=True))
+        for sign in (1, -1)
+    ]
+    with torch.no_grad():
+        differences = (step(*moved[0]) - step(*moved[1])) / (2 * DIFFERENCE)
+    return automatic, differences
+
+
+def _lag_error(mine: Recurrent, reference: nn.RNNBase, inputs: Tensor) -> float:
+    """Largest difference, over all lags, of ‖∂(sum of the last outputs)/∂state‖ by autograd."""
+    trace = mine.trace(inputs)
+    last = torch.zeros_like(trace.outputs)
+    last[-1] = 1
+    found = reach.lag_norms(trace, last, STEPS - 1, {})
+    worst = 0.0
+    for t in range(STEPS - 1):
+        state = final_state(mine.trace(inputs[: t + 1]))
+        leaves = tuple(part.clone().requires_grad_() for part in state)
+        outputs, _ = _reference(reference, inputs[t + 1 :], leaves)
+        gradients = torch.autograd.grad(outputs[-1].sum(), leaves)
+        for name, gradient in zip(("h", "c"), gradients, strict=False):
+            norms = gradient.square().sum(dim=(0, 2)).sqrt().numpy()
+            worst = max(worst, float(np.abs(found[name][STEPS - 1 - t] - norms).max()))
+    return worst
+
+
+# -- gates ---------------------------------------------------------------------------------------
+
+OPEN, CLOSED, SHARE = 0.99, 0.1, 0.9
+
+
+def _measure_gates(model: GatedModel, sample: Sample) -> GatesRecord:
+    return gates.measure(model, sample, Settings(resamples=50, gate_tokens=sample.tokens))
+
+
+def mixture_of_gates() -> Iterator[Check]:
+    """GT17: a gate that is 0.99 nine times in ten, else 0.1, has τ = −1/E[ln f] = 4.18."""
+    found = _measure_gates(_two_levels(), _nine_to_one())
+    rate = SHARE * math.log(OPEN) + (1 - SHARE) * math.log(CLOSED)
+    tau = found.scalars["tau_p50"].estimate
+    yield close("τ of the mixture", -1 / rate, tau or math.nan, 0.02 * 4.179)
+    for bias in (0.0, 1.0, 3.0):
+        kept = 1 / (1 + math.exp(-bias))
+        measured = _measure_gates(frozen("lstm", (kept,)), random_text(2, 60)).scalars["tau_p50"]
+        yield close(f"τ at bias {bias:g}", -1 / math.log(kept), measured.estimate or math.nan, 1e-9)
+    yield from _saturation()
+
+
+def _saturation() -> Iterator[Check]:
+    """σ(±10) counts as saturated, left and right; the plain RNN has no gates."""
+    wide = 1 / (1 + math.exp(-10))
+    for cell, name in (("lstm", "forget"), ("gru", "keep")):
+        found = _measure_gates(frozen(cell, (wide, 1 - wide)), random_text(2, 60))
+        gate = next(gate for gate in found.gates if gate.gate == name)
+        sides = (gate.left_saturated, gate.right_saturated)
+        yield close(f"saturated, {name}", (0.5, 0.5), sides, 1e-12)
+    status = _measure_gates(GatedModel(Recurrent("rnn", 2, 2)), random_text(2, 60)).status
+    yield holds("a plain RNN", "not_applicable", status, status == "not_applicable")
+
+
+def _two_levels() -> GatedModel:
+    """An LSTM unit whose forget gate is 0.1 on token 0 and 0.99 on all others."""
+    model = frozen("lstm", (OPEN,))
+    weights = model.recurrent.weights("_l0")
+    low, high = (math.log(f / (1 - f)) for f in (CLOSED, OPEN))
+    with torch.no_grad():
+        weights.w_ih[1] = low - high
+        model.embedding[:] = 0
+        model.embedding[0] = 1
+    return model
+
+
+def _nine_to_one() -> Sample:
+    """Documents of which exactly one token in ten is token 0."""
+    rng = np.random.default_rng(3)
+    ids = rng.integers(1, VOCABULARY, size=(4, 200))
+    ids[:, ::10] = 0
+    return Sample(ids=tuple(ids.astype(np.int64)))

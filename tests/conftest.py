@@ -150,7 +150,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         from rnnctl.config import CorpusConfig, ModelConfig, RunConfig, TokenizerConfig
         from rnnctl.data.documents import Document
         from rnnctl.data.tokenizers import train_tokenizer
-        from rnnctl.data.tokenizers.serialization import to_bytes
+        from rnnctl.data.tokenizers.base import to_bytes
         from rnnctl.runs import Run
         from rnnctl.runs.heldout import pack
         from rnnctl.tasks.loading import build_model

@@ -97,7 +97,7 @@ def linear(run: Run, corpus: Corpus, split: str) -> Row:
     from sklearn.metrics import f1_score
 
     from rnnctl.baselines.linear import NaiveBayesLinear
-    from rnnctl.data.subset import sample_documents
+    from rnnctl.data.corpus import sample_documents
 
     number = {name: at for at, name in enumerate(corpus.label_names)}
     texts: dict[str, list[str]] = {}

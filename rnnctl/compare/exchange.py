@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rnnctl import machine
-from rnnctl.data.subset import sample_places
+from rnnctl.data.corpus import sample_places
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Environment
 from rnnctl.results.comparison import ExchangeRecord, ExchangeResult

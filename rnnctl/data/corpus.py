@@ -21,7 +21,6 @@ import numpy as np
 
 from rnnctl import catalog
 from rnnctl.config import CorpusConfig
-from rnnctl.data import running
 from rnnctl.data.cache import cache_directory, storage_errors
 from rnnctl.data.collections import (
     Collection,
@@ -48,9 +47,17 @@ from rnnctl.data.labels import (
 from rnnctl.data.packing import Reads, archive_kind, compression, copy_stream
 from rnnctl.data.readers import SchemeReader, file_readers, scheme
 from rnnctl.data.recognition import few_first_words
-from rnnctl.data.running import RunningText
 from rnnctl.data.sources import Files, Source, arrange, in_label_folders, listed
-from rnnctl.data.splitting import Indices, Shares, assign, assign_folds, parse_split
+from rnnctl.data.splitting import (
+    Indices,
+    RunningText,
+    Shares,
+    assign,
+    assign_folds,
+    cut_text,
+    parse_split,
+    whole_text,
+)
 from rnnctl.data.tables import Rows, Table, records_table, text_table
 from rnnctl.data.text import TextFile, beginning, check_encoding, open_text, spool_stream
 from rnnctl.errors import DataError, UsageError, word
@@ -477,16 +484,16 @@ class _Opener:
         for name, group in files.items():
             self.hashes[name] = " ".join(file.sha256 for file in group)
         if len(files) == 1:
-            parts = running.cut(whole, self.shares)
+            parts = cut_text(whole, self.shares)
         elif "valid" in files:
             parts = (
-                running.whole(whole),
-                running.whole(files["valid"]),
-                running.whole(files.get("test", [])),
+                whole_text(whole),
+                whole_text(files["valid"]),
+                whole_text(files.get("test", [])),
             )
         else:
-            train, valid, _ = running.cut(whole, self.shares.without_test())
-            parts = (train, valid, running.whole(files["test"]))
+            train, valid, _ = cut_text(whole, self.shares.without_test())
+            parts = (train, valid, whole_text(files["test"]))
         return self._corpus(dict(zip(SPLITS, parts, strict=True)), running=True)
 
     # -- labels and splits -----------------------------------------------------------------------
@@ -848,3 +855,28 @@ def _many_labels(train: Selection) -> Iterator[Warning_]:
             f"{train.labels[0]!r:.60}: is another column the label? --label-field FIELD names it"
         )
         yield Warning_(code="many_labels", text=text)
+
+
+# -- a part that stands for all, whatever the order ----------------------------------------------
+
+
+def sample_documents(corpus: Corpus, split: str, most: int) -> list[Document]:
+    """The documents of a split, or `most` of them, as `sample_places` has it."""
+    count = sum(1 for _ in corpus.documents(split))
+    if count <= most:
+        return list(corpus.documents(split))
+    chosen = set(sample_places(count, most))
+    return [one for k, one in enumerate(corpus.documents(split)) if k in chosen]
+
+
+def sample_places(count: int, most: int) -> list[int]:
+    """Which of `count` to take, `most` at most: one out of each of so many equal stretches.
+
+    A file that is sorted by label is met evenly so, and drawing within a stretch, always alike,
+    keeps the choice out of step with a file in which labels take turns.
+    """
+    if count <= most:
+        return list(range(count))
+    begins = np.arange(most + 1) * count // most
+    chosen: list[int] = np.random.default_rng(0).integers(begins[:-1], begins[1:]).tolist()
+    return chosen

@@ -25,9 +25,8 @@ from torch import Tensor
 from rnnctl.baselines.linear import NaiveBayesLinear
 from rnnctl.baselines.ngram import trained_on
 from rnnctl.data.cache import cache_directory
-from rnnctl.data.corpus import Corpus, open_corpus
+from rnnctl.data.corpus import Corpus, open_corpus, sample_documents, sample_places
 from rnnctl.data.documents import Document
-from rnnctl.data.subset import sample_documents, sample_places
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.diagnostics.effect import Evidence, batched_logits
 from rnnctl.diagnostics.sample import Sample, from_texts, split_sentences

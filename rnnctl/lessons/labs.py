@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rnnctl.data.bench_documents import COLOURS, THINGS
+from rnnctl.data.bench_tasks import COLOURS, THINGS
 from rnnctl.data.corpus import bundled
 from rnnctl.diagnostics.material import Material, heldout
 from rnnctl.diagnostics.reach import cut_windows, gradient_norms, lag_curve

@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl.data.cache import write_cached
-from rnnctl.data.corpus import Corpus
+from rnnctl.data.corpus import Corpus, sample_places
 from rnnctl.data.documents import Document
-from rnnctl.data.subset import sample_places
 from rnnctl.results.base import (
     BagOfWords,
     Classification,

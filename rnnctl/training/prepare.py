@@ -21,7 +21,7 @@ from rnnctl.data.documents import Document
 from rnnctl.data.ids import SplitIds
 from rnnctl.data.store import Store, build_store
 from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
-from rnnctl.data.tokenizers.serialization import to_bytes
+from rnnctl.data.tokenizers.base import to_bytes
 from rnnctl.errors import DataError, RnnctlError, RunError, UsageError, word
 from rnnctl.machine import Arithmetic, find_arithmetic, set_threads
 from rnnctl.nn import engines

@@ -29,7 +29,7 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import open_corpus
 from rnnctl.data.store import Store, build_store, open_store
 from rnnctl.data.tokenizers import Tokenizer
-from rnnctl.data.tokenizers.serialization import to_bytes
+from rnnctl.data.tokenizers.base import to_bytes
 from rnnctl.errors import RunError
 from rnnctl.machine import available_cores, find_arithmetic, set_threads
 from rnnctl.tasks.base import Task, find_task

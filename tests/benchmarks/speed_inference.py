@@ -27,7 +27,7 @@ from torch import nn
 
 from rnnctl.config import ModelConfig, RunConfig, TokenizerConfig
 from rnnctl.data.tokenizers import Tokenizer, train_tokenizer
-from rnnctl.data.tokenizers.serialization import to_bytes
+from rnnctl.data.tokenizers.base import to_bytes
 from rnnctl.inference.classify import Predictor
 from rnnctl.inference.generate import Generator, Wish
 from rnnctl.inference.sampling import Sampling

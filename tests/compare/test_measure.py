@@ -12,9 +12,8 @@ import pytest
 
 from rnnctl.baselines.ngram import KneserNey
 from rnnctl.compare import baselines, exchange, experiment, speed
-from rnnctl.data.corpus import Corpus, open_corpus
+from rnnctl.data.corpus import Corpus, open_corpus, sample_documents
 from rnnctl.data.documents import Document
-from rnnctl.data.subset import sample_documents
 from rnnctl.results.comparison import BaselinesResult, SpeedResult
 from rnnctl.runs import Run
 from rnnctl.tasks.loading import load

@@ -28,7 +28,7 @@ with atheris.instrument_imports(include=["rnnctl.data", "rnnctl.runs", "json", "
     from rnnctl.data.tables import text_table
     from rnnctl.data.text import beginning, open_text
     from rnnctl.data.tokenizers import Tokenizer, train_tokenizer
-    from rnnctl.data.tokenizers.serialization import to_bytes
+    from rnnctl.data.tokenizers.base import to_bytes
     from rnnctl.inference.records import RecordReader
     from rnnctl.runs import Run, seal, summarize
     from rnnctl.runs.checkpoints import CURRENT_NAME, MANIFEST, write_checkpoint

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from rnnctl.data import bench_documents, bench_tasks
+from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
 
 
@@ -53,7 +53,7 @@ def test_paragraph_recall_says_the_same_at_both_ends_and_nothing_of_it_between()
         words = text.split()
         assert words[:5] == words[-5:]
         between = words[5:-5]
-        assert not set(between) & {*bench_documents.THINGS, *bench_documents.COLOURS}
+        assert not set(between) & {*bench_tasks.THINGS, *bench_tasks.COLOURS}
         assert len([word for word in between if word != "."]) == 25
 
 

@@ -20,7 +20,7 @@ from rnnctl.data.corpus import open_corpus
 from rnnctl.data.recognition import labels_lines
 from rnnctl.data.text import beginning, open_text
 from rnnctl.data.tokenizers import MalformedTextError, Tokenizer
-from rnnctl.data.tokenizers.serialization import to_bytes
+from rnnctl.data.tokenizers.base import to_bytes
 from rnnctl.errors import CorruptRunError, RnnctlError
 
 PARTS = range(5)

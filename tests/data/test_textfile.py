@@ -14,8 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnnctl.data.running import byte_offset, cut
-from rnnctl.data.splitting import parse_split
+from rnnctl.data.splitting import byte_offset, cut_text, parse_split
 from rnnctl.data.text import TextFile, open_text, spool_stream
 from rnnctl.errors import DataError, StorageError, UsageError
 from rnnctl.storage import temporary
@@ -69,7 +68,7 @@ def test_running_text_is_cut_like_a_string(write, cache, texts, split):
         int(len(joined) * shares.train),
         int(len(joined) * (shares.train + shares.valid)),
     )
-    parts = ["".join(d.text for d in part) for part in cut(files, shares)]
+    parts = ["".join(d.text for d in part) for part in cut_text(files, shares)]
     assert parts == [joined[:first], joined[first:second], joined[second:]]
 
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.data.tokenizers import Tokenizer
-from rnnctl.data.tokenizers.serialization import MAX_BYTES, to_bytes
+from rnnctl.data.tokenizers.base import MAX_BYTES, to_bytes
 from rnnctl.errors import CorruptRunError
 
 KINDS = ["char", "byte", "natural", "whitespace", "bpe"]

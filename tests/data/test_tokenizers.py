@@ -12,15 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.config import TokenizerConfig
-from rnnctl.data.tokenizers import (
-    MalformedTextError,
-    Tokenizer,
-    serialization,
-    train_tokenizer,
-    words,
-)
-from rnnctl.data.tokenizers.pattern import MAX_TOKEN, find_tokens
-from rnnctl.data.tokenizers.words import NEVER_SEEN_NATS
+from rnnctl.data.tokenizers import MalformedTextError, Tokenizer, base, train_tokenizer, words
+from rnnctl.data.tokenizers.words import MAX_TOKEN, NEVER_SEEN_NATS, find_tokens
 from rnnctl.errors import DataError, UsageError
 
 KINDS = ["char", "byte", "natural", "whitespace", "bpe"]
@@ -307,10 +300,10 @@ def test_a_vocabulary_that_could_not_be_read_again_is_refused(protocol, monkeypa
     text = " ".join(f"word{i}" for i in range(100))
     config = TokenizerConfig(level="word", words=protocol, min_count=1)
     fitting = train_tokenizer([text], config.model_copy(update={"vocab_size": 50}))
-    size = len(serialization.to_bytes(fitting.to_dict()))
+    size = len(base.to_bytes(fitting.to_dict()))
     for limit, value in (("MAX_VOCABULARY", 60), ("MAX_BYTES", size + 100), ("MAX_VALUES", 60)):
         with monkeypatch.context() as patch:
-            patch.setattr(serialization, limit, value)
+            patch.setattr(base, limit, value)
             with pytest.raises(UsageError, match="cannot be kept") as caught:
                 train_tokenizer([text], config)
             assert "--vocab-size" in caught.value.hint

@@ -18,7 +18,7 @@ import torch
 from rnnctl.config import CorpusConfig, ModelConfig, RunConfig
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.tokenizers import train_tokenizer
-from rnnctl.data.tokenizers.serialization import to_bytes
+from rnnctl.data.tokenizers.base import to_bytes
 from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.runs import Run
 from rnnctl.runs.run import entry_of

@@ -16,8 +16,9 @@ from rnnctl.data.tokenizers.base import (
     Encoder,
     MalformedTextError,
     Tokenizer,
+    make_tokenizer,
+    train_tokenizer,
 )
-from rnnctl.data.tokenizers.training import make_tokenizer, train_tokenizer
 
 __all__ = [
     "BOUNDARY_ID",

@@ -1,27 +1,38 @@
-"""Characters and bytes through lookup tables."""
+"""Characters and bytes through lookup tables, and pieces of words that are merged from bytes."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl.data.tokenizers.base import (
     BOUNDARY,
+    BOUNDARY_ID,
     UNKNOWN,
     UNKNOWN_ID,
     Ids,
     Tokenizer,
+    byte_alphabet,
+    check_surrogates,
     cut_ids,
+    fused,
     joined_spans,
+    layout,
     lone_surrogate,
+    own_block,
+    split_by,
 )
-from rnnctl.data.tokenizers.serialization import byte_alphabet, fused, layout, own_block
-from rnnctl.data.tokenizers.words import Spelling
+from rnnctl.data.tokenizers.words import TOKEN, PieceCache, Spelling, complete_prefix
+
+if TYPE_CHECKING:
+    import tokenizers
+
 
 _CODE_POINTS = 0x110000
 
@@ -171,3 +182,62 @@ def _utf32(text: str) -> bytes:
         return text.encode("utf-32-le")
     except UnicodeEncodeError as error:
         raise lone_surrogate(error) from None
+
+
+# -- byte pairs ----------------------------------------------------------------------------------
+
+
+class BpeTokenizer(Tokenizer):
+    """``<eos>`` 0; pieces cut by `TOKEN`, written as bytes, merged pair by pair.
+
+    `tokens` are the vocabulary from id 1 on in the byte alphabet, `merges` the pairs in order.
+    `tokenizers` merges; pieces it has merged before are remembered.
+    """
+
+    level: ClassVar[str] = "bpe"
+
+    def __init__(self, tokens: Sequence[str], merges: Sequence[tuple[str, str]]) -> None:
+        self.tokens = tuple(tokens)
+        self.merges = tuple(merges)
+        numbers = {character: byte for byte, character in byte_alphabet().items()}
+        self._bytes = [b"\n", *(bytes(numbers[c] for c in token) for token in self.tokens)]
+        self._cache = PieceCache(self._encode_piece)
+        self._backend: tokenizers.Tokenizer | None = None
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.tokens) + 1
+
+    def complete_prefix(self, text: str) -> int:
+        return complete_prefix(text)
+
+    def encode_charged(self, text: str) -> tuple[Ids, int, float]:
+        check_surrogates(text)
+        return self._cache.encode(text)
+
+    def token_bytes(self, token_id: int) -> bytes:
+        return self._bytes[token_id]
+
+    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
+        ids = self.encode(text)
+        return self.decode(cut_ids(ids, max_tokens, keep))
+
+    def to_dict(self) -> dict[str, Any]:
+        vocab = {BOUNDARY: BOUNDARY_ID} | {token: i for i, token in enumerate(self.tokens, 1)}
+        pieces = {
+            "type": "Sequence",
+            "pretokenizers": [split_by(TOKEN), byte_level()],
+        }
+        merges = [list(pair) for pair in self.merges]
+        return layout(
+            model=merging(vocab, merges, own_block(self.level)),
+            pre_tokenizer=pieces,
+            decoder=byte_level(),
+        )
+
+    def _encode_piece(self, piece: str) -> list[int]:
+        if self._backend is None:
+            import tokenizers
+
+            self._backend = tokenizers.Tokenizer.from_str(json.dumps(self.to_dict()))
+        return list(self._backend.encode(piece).ids)

@@ -12,17 +12,25 @@ from typing import Any
 import numpy as np
 
 from rnnctl.config import TokenizerConfig
-from rnnctl.data.tokenizers import pattern
-from rnnctl.data.tokenizers.base import BOUNDARY, UNKNOWN, Tokenizer, check_surrogates
-from rnnctl.data.tokenizers.bpe import BpeTokenizer
-from rnnctl.data.tokenizers.characters import ByteTokenizer, CharTokenizer
-from rnnctl.data.tokenizers.serialization import (
+from rnnctl.data.tokenizers.base import (
+    BOUNDARY,
     MAX_VOCABULARY,
+    UNKNOWN,
     RefusedError,
+    Tokenizer,
     byte_alphabet,
+    check_surrogates,
     checked_text,
 )
-from rnnctl.data.tokenizers.words import NaturalWords, Spelling, WhitespaceWords, whitespace_tokens
+from rnnctl.data.tokenizers.characters import BpeTokenizer, ByteTokenizer, CharTokenizer
+from rnnctl.data.tokenizers.words import (
+    TOKEN,
+    NaturalWords,
+    Spelling,
+    WhitespaceWords,
+    find_tokens,
+    whitespace_tokens,
+)
 from rnnctl.errors import DataError, UsageError
 
 DEFAULT_BPE_VOCABULARY = 4096
@@ -41,7 +49,7 @@ class Level:
     train: from texts, settings and whether the texts are parts of one running text to a tokenizer;
     raises DataError for no text, UsageError for an impossible size. restore: from what the
     tokenizer's `to_dict` has under ``model.rnnctl``, the tokens by id and the merges to the same
-    tokenizer; raises `serialization.RefusedError` for what it did not write.
+    tokenizer; raises `RefusedError` for what it did not write.
     """
 
     train: Callable[[Iterable[str], TokenizerConfig, bool], Tokenizer]
@@ -182,7 +190,7 @@ def _count_natural(texts: Iterable[str]) -> Counter[str]:
     for text in texts:
         check_surrogates(text)
         first, *others = text.split(" ")
-        counts.update(pattern.find_tokens(first))
+        counts.update(find_tokens(first))
         pieces.update(others)
         if len(pieces) > _MOST_PIECES:
             _count_pieces(pieces, counts)
@@ -192,7 +200,7 @@ def _count_natural(texts: Iterable[str]) -> Counter[str]:
 
 def _count_pieces(pieces: Counter[str], counts: Counter[str]) -> None:
     for piece, times in pieces.items():
-        for token in pattern.find_tokens(" " + piece):
+        for token in find_tokens(" " + piece):
             counts[token] += times
     pieces.clear()
     _forget_rare(counts)
@@ -249,7 +257,7 @@ def _train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(pattern.TOKEN), "isolated"),
+            pre_tokenizers.Split(Regex(TOKEN), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

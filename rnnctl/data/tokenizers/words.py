@@ -1,4 +1,15 @@
-"""Words: natural text, or the WikiText protocol."""
+"""Words: how text is cut into them, natural or by the WikiText protocol; what an unknown one costs.
+
+A token of natural text is a word, a punctuation mark or symbol, or one whitespace character; also
+the pieces that BPE merges in. A word or mark takes the one space before it along, so that joining
+tokens gives the text back. Apostrophes inside a word belong to it. Scripts written without spaces
+(Chinese, Japanese, Thai, Lao, Burmese, Khmer) are cut into characters.
+
+The classes are explicit ranges, not ``\\w``: Python's `re` and the regex engine of `tokenizers`
+know different Unicode versions and disagree about combining marks. The repetitions are bounded, so
+that matching is linear and a token has at most `MAX_TOKEN` characters. A match that ends at `e`
+has looked at no character after `e + 1`; on that rests `complete_prefix`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +25,6 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnctl.data.tokenizers import pattern
 from rnnctl.data.tokenizers.base import (
     BOUNDARY,
     BOUNDARY_ID,
@@ -23,9 +33,57 @@ from rnnctl.data.tokenizers.base import (
     Ids,
     Tokenizer,
     check_surrogates,
+    fused,
     joined_spans,
+    layout,
+    own_block,
+    split_by,
 )
-from rnnctl.data.tokenizers.serialization import fused, layout, own_block, split_by
+
+SPACE = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
+_MARKS = (
+    "\x00-\x08\x0e-\x1f!-/:-@\\[-\\^`{-\x84\x86-\x9f"
+    "\xa1-\xa9\xab-\xb1\xb4\xb6-\xb8\xbb-\xbf\xd7\xf7"
+    "\u037e\u0387\u055a-\u055f\u0589\u05be\u05c0\u05c3\u05c6\u05f3\u05f4"
+    "\u060c\u061b\u061f\u066a-\u066d\u06d4\u0964\u0965\u0f01-\u0f14"
+    "\u2010-\u2027\u2030-\u205e\u20a0-\u20cf\u2190-\u2bff\u2e00-\u2e7f"
+    "\ufe10-\ufe1f\ufe30-\ufe6f\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uffe0-\uffef"
+    "\ufff9-\uffff\U0001f000-\U0001faff"
+)
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fff\u3001-\u312f\u31a0-\u4dbf"
+    "\u4e00-\u9fff\uf900-\ufaff\uff5b-\uff9f\U00020000-\U0003ffff"
+)
+SINGLE = f"[{_MARKS}{_UNSPACED}]"
+LETTER = f"[^{SPACE}{_MARKS}{_UNSPACED}]"
+TOKEN = f" ?{LETTER}{{1,50}}(?:['\u2019]{LETTER}{{1,50}}){{0,3}}| ?{SINGLE}|[{SPACE}]"
+MAX_TOKEN = 1 + 50 + 3 * 51
+
+_compiled = re.compile(TOKEN)
+find_tokens = _compiled.findall
+iter_tokens = _compiled.finditer
+
+_HOLD = 4096
+
+
+def complete_prefix(text: str) -> int:
+    """Length of a prefix of `text` whose tokens no further text can change.
+
+    A space begins a token and every other whitespace character is one, so cutting before the last
+    space or after the last newline is always right; only where neither is near does it match.
+    """
+    cut = max(text.rfind(" "), text.rfind("\n") + 1, 0)
+    if len(text) - cut <= _HOLD:
+        return cut
+    for match in _compiled.finditer(text, cut):
+        if match.end() + 2 > len(text):
+            break
+        cut = match.end()
+    return cut
+
+
+# -- the tokenizers ------------------------------------------------------------------------------
 
 # What an unknown word costs beyond its ``<unk>``: its spelling, under the training text's letters.
 #
@@ -69,8 +127,8 @@ class Spelling:
 _REMEMBERED = 60_000  # pieces, about 12 MB: a filter meets new words for ever
 _REMEMBERED_CHARS = 4_000_000
 
-_blank = re.compile(f"[{pattern.SPACE}]")
-_dark = re.compile(f"[^{pattern.SPACE}]+")
+_blank = re.compile(f"[{SPACE}]")
+_dark = re.compile(f"[^{SPACE}]+")
 # The ASCII separators that str.split() takes for whitespace and Unicode's White_Space does not.
 _separators = re.compile("[\x1c-\x1f]")
 
@@ -90,7 +148,7 @@ class _Numbers(dict[str, int]):
 class PieceCache:
     """Ids of ``" " + piece`` for pieces between spaces, remembered: most pieces come again.
 
-    A space always begins a token (see `pattern`), so a text may be cut at its spaces and the parts
+    A space always begins a token (see `TOKEN`), so a text may be cut at its spaces and the parts
     encoded one by one. `charge`, if given, says how many tokens of a part are unknown and what
     spelling them costs. Per piece of a text there is one look-up, the rest is numpy's.
     """
@@ -202,7 +260,7 @@ class WordTokenizer(Tokenizer):
 
 
 class NaturalWords(WordTokenizer):
-    """Words, marks and whitespace as `pattern` cuts them; tokens joined are the text again."""
+    """Words, marks and whitespace as `TOKEN` cuts them; tokens joined are the text again."""
 
     protocol: ClassVar[str] = "natural"
 
@@ -211,33 +269,33 @@ class NaturalWords(WordTokenizer):
         self._cache = PieceCache(self._encode_piece, self._charge_piece)
 
     def complete_prefix(self, text: str) -> int:
-        return pattern.complete_prefix(text)
+        return complete_prefix(text)
 
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         check_surrogates(text)
         return self._cache.encode(text)
 
     def spelling_by_token(self, text: str) -> NDArray[np.float64]:
-        return self.charges_each(pattern.find_tokens(text))
+        return self.charges_each(find_tokens(text))
 
     def spans(self, text: str, ids: Ids) -> NDArray[np.int64]:
-        return joined_spans(pattern.find_tokens(text))
+        return joined_spans(find_tokens(text))
 
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         if keep == "tail":
-            return "".join(pattern.find_tokens(text)[-max_tokens:])
-        ends = (match.end() for match in islice(pattern.iter_tokens(text), max_tokens))
+            return "".join(find_tokens(text)[-max_tokens:])
+        ends = (match.end() for match in islice(iter_tokens(text), max_tokens))
         return text[: max(ends, default=0)]
 
     def to_dict(self) -> dict[str, Any]:
-        return layout(model=self.model(), pre_tokenizer=split_by(pattern.TOKEN), decoder=fused())
+        return layout(model=self.model(), pre_tokenizer=split_by(TOKEN), decoder=fused())
 
     def _charge_piece(self, piece: str) -> tuple[int, float]:
-        return self.charges(pattern.find_tokens(piece))
+        return self.charges(find_tokens(piece))
 
     def _encode_piece(self, piece: str) -> list[int]:
         get = self._ids.get
-        return [get(token, UNKNOWN_ID) for token in pattern.find_tokens(piece)]
+        return [get(token, UNKNOWN_ID) for token in find_tokens(piece)]
 
 
 class WhitespaceWords(WordTokenizer):

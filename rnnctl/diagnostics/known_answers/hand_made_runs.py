@@ -32,7 +32,7 @@ from torch import Tensor
 from rnnctl.config import CorpusConfig, ModelConfig, RunConfig, TokenizerConfig
 from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import train_tokenizer
-from rnnctl.data.tokenizers.serialization import to_bytes
+from rnnctl.data.tokenizers.base import to_bytes
 from rnnctl.diagnostics import effect, first_last, reach, use
 from rnnctl.diagnostics import scorer as outside
 from rnnctl.diagnostics.known_answers import Check, close, holds

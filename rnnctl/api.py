@@ -28,7 +28,6 @@ from rnnctl import catalog
 from rnnctl.cli.options import settings_given
 from rnnctl.errors import UsageError
 from rnnctl.inference.classify import Predictor
-from rnnctl.inference.environment import environment
 from rnnctl.inference.generate import Wish
 from rnnctl.inference.inside import Inside, Stretch
 from rnnctl.inference.sampling import Sampling
@@ -46,7 +45,7 @@ from rnnctl.results.inference import (
     ScoreResult,
 )
 from rnnctl.results.training import TrainResult
-from rnnctl.tasks.loading import Loaded
+from rnnctl.tasks.loading import Loaded, environment
 from rnnctl.tasks.loading import load as open_run
 
 if TYPE_CHECKING:

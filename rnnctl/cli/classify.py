@@ -160,8 +160,8 @@ class _Reasons:
 
     def overall(self) -> ExplainedWords:
         """The words over all texts."""
-        from rnnctl.inference.environment import environment
         from rnnctl.results.inference import ExplainedWords
+        from rnnctl.tasks.loading import environment
 
         return ExplainedWords(
             environment=environment(self._loaded),

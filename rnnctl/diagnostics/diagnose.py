@@ -18,7 +18,6 @@ from rnnctl.diagnostics.selftest import remembered
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.subject import CachedModelSubject
 from rnnctl.errors import DataError, UsageError
-from rnnctl.inference.environment import environment
 from rnnctl.inference.memory import Cache
 from rnnctl.nn.models import LanguageModel
 from rnnctl.results.base import Estimate
@@ -28,7 +27,7 @@ from rnnctl.results.diagnostics import (
     InstrumentCheck,
     ModelRecord,
 )
-from rnnctl.tasks.loading import Loaded
+from rnnctl.tasks.loading import Loaded, environment
 
 Tell = Callable[[str], None]
 CACHED_RESETS = 96  # of USE with a cache, whose contexts are long

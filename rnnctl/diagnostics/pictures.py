@@ -29,12 +29,11 @@ from rnnctl.diagnostics import units
 from rnnctl.diagnostics.material import Text, heldout
 from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.errors import DataError, NotFiniteError, UsageError
-from rnnctl.inference.environment import environment
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
 from rnnctl.results.base import Warning_
 from rnnctl.results.pictures import Influence, Pictures, SeenRun, SeenWord, Stage
-from rnnctl.tasks.loading import Loaded, build_model, load
+from rnnctl.tasks.loading import Loaded, build_model, environment, load
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]

@@ -8,7 +8,6 @@ from pathlib import Path
 from rnnctl.diagnostics.diagnose import diagnose
 from rnnctl.diagnostics.material import Text
 from rnnctl.errors import RunError, word
-from rnnctl.inference.environment import environment
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
     DiagnosticsResult,
@@ -17,7 +16,7 @@ from rnnctl.results.diagnostics import (
     SnapshotsResult,
 )
 from rnnctl.runs import Run, Snapshot
-from rnnctl.tasks.loading import Loaded, load
+from rnnctl.tasks.loading import Loaded, environment, load
 
 # What is measured where nobody names it: by task.
 LANGUAGE = ("use", "first_last", "hold", "reach")

@@ -17,7 +17,6 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.labels import in_order
 from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError, UsageError
-from rnnctl.inference.environment import environment
 from rnnctl.inference.judged_text import JudgedText, Part, choose, kept, training_corpus
 from rnnctl.inference.memory import Memory, Tried, text_nats, tune_cache, tune_dynamic
 from rnnctl.inference.training_text import corpus_facts
@@ -30,11 +29,20 @@ from rnnctl.results.training import DocumentSums
 from rnnctl.statistics import ratio_of_means, resampling_weights
 from rnnctl.tasks.classification import advice, classify_split
 from rnnctl.tasks.effects import check_unused
-from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
+from rnnctl.tasks.evaluation import (
+    MOST_SUMS,
+    STREAMS,
+    check_finite,
+    chosen,
+    cold_nats,
+    document_nats,
+    loss_of,
+    streaming_nats,
+    sums_of,
+)
 from rnnctl.tasks.language_model import spelling_per_token
-from rnnctl.tasks.loading import Loaded
+from rnnctl.tasks.loading import Loaded, environment
 from rnnctl.tasks.quality import Judged, JudgedSeveral, bag_of_words, remarks
-from rnnctl.tasks.split_results import MOST_SUMS, check_finite, chosen, loss_of, sums_of
 from rnnctl.wording import plural
 
 LENGTH = "length"  # what `by` says for the number of words

@@ -26,13 +26,12 @@ from numpy.typing import NDArray
 
 from rnnctl import __version__, storage
 from rnnctl.errors import MissingExtraError, RnnctlError, StorageError, UsageError
-from rnnctl.inference.environment import environment
 from rnnctl.nn.graph import OPSET, write_graph
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import Warning_
 from rnnctl.results.inference import ExportResult, Quantised
-from rnnctl.tasks.loading import Loaded
-from rnnctl.tasks.metrics import log_softmax
+from rnnctl.tasks.loading import Loaded, environment
+from rnnctl.tasks.quality import log_softmax
 
 INSTALL = "install it with: pip install 'rnnctl[export]'"
 TOLERANCE = 1e-5  # of the largest output, or of 1 where all are smaller

@@ -28,13 +28,12 @@ from rnnctl.data.sources import suffix_of
 from rnnctl.data.tables import text_table
 from rnnctl.data.text import lines, open_text, spool_stream
 from rnnctl.errors import DataError, UsageError
-from rnnctl.inference.environment import environment
 from rnnctl.inference.score import Scorer
 from rnnctl.inference.words import Plan, WordScorer
 from rnnctl.results.base import Estimate
 from rnnctl.results.inference import PairGroup, PairProblem, PairsResult
 from rnnctl.statistics import wilson
-from rnnctl.tasks.loading import Loaded
+from rnnctl.tasks.loading import Loaded, environment
 
 What = Literal["sentence", "critical"]
 Losses = Callable[[NDArray[np.int64]], NDArray[np.float64]]

@@ -20,18 +20,17 @@ from numpy.typing import NDArray
 from rnnctl.data.tokenizers import MalformedTextError, Tokenizer
 from rnnctl.errors import DataError, NotFiniteError, RunError, StorageError
 from rnnctl.inference import state as states
-from rnnctl.inference.engine import EngineChoice
-from rnnctl.inference.environment import environment
 from rnnctl.inference.memory import Memory, TextMemory
 from rnnctl.inference.records import Record
 from rnnctl.inference.state import RECENT, TextState, beginning
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.allocator import keep_memory
+from rnnctl.nn.engines import EngineChoice
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.reading import can_read, each, groups
 from rnnctl.results.inference import ScoredText, ScoreResult
 from rnnctl.tasks.evaluation import document_nats
-from rnnctl.tasks.loading import Loaded
+from rnnctl.tasks.loading import Loaded, environment
 
 CHUNK = 1024  # tokens of one text that go through the model at once
 LONG_TEXT = 8192  # tokens; longer texts are read in chunks, by themselves

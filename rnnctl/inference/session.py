@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rnnctl.inference import state as states
-from rnnctl.inference.environment import environment
 from rnnctl.inference.generate import STREAMS, Continuation, Ending, Generator, Piece, Wish
 from rnnctl.inference.memory import Memory
 from rnnctl.inference.records import RecordReader, Wanted
@@ -16,7 +15,7 @@ from rnnctl.inference.score import NONE, Scorer
 from rnnctl.inference.state import TextState
 from rnnctl.inference.training_text import NOT_KNOWN, CopyFinder, by_document
 from rnnctl.results.inference import GenerateResult, Sample
-from rnnctl.tasks.loading import Loaded
+from rnnctl.tasks.loading import Loaded, environment
 
 NOT_LOOKED_FOR = "it was not looked for; --copied does"
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from rnnctl import machine
 from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn.bptt import closed_form
 from rnnctl.nn.cells import Cell, LayerWeights, Parts
+
+if TYPE_CHECKING:
+    from rnnctl.nn.models import Classifier, LanguageModel
 
 Layer = Callable[
     [Cell, Tensor, Parts, LayerWeights, Tensor | None, torch.dtype], tuple[Tensor, Parts]
@@ -222,3 +226,32 @@ def _kernel(
         else kernel(*source, state, weights, *options)
     )
     return results
+
+
+# -- a quick start first, speed later ------------------------------------------------------------
+
+WORTH_IT = 3e10  # products of a token with a weight: about as long as the import takes
+
+
+class EngineChoice:
+    """Of a model with engine "auto"; one that was asked for is left alone.
+
+    `worth`: how many tokens pay for the import; None: as many as make `WORTH_IT` products.
+    """
+
+    def __init__(self, model: LanguageModel | Classifier, worth: int | None = None) -> None:
+        self._recurrent = model.recurrent
+        self._waits = self._recurrent.engine == "auto"
+        self._weights = sum(weight.numel() for weight in self._recurrent.parameters())
+        self._worth = worth
+        self._done = 0.0
+        if self._waits:
+            self._recurrent.engine = "torch"
+
+    def note(self, tokens: float) -> None:
+        """Say that so many more tokens are about to be read."""
+        self._done += tokens * self._weights
+        worth = WORTH_IT if self._worth is None else self._worth * self._weights
+        if self._waits and self._done > worth:
+            self._recurrent.engine = "auto"
+            self._waits = False

@@ -9,7 +9,6 @@ with its own checksum and renamed last, says which ones do.
 from __future__ import annotations
 
 from rnnctl.runs.checkpoints import Snapshot
-from rnnctl.runs.listing import RunSummary, find_runs, summarize
-from rnnctl.runs.run import Problem, Run
+from rnnctl.runs.run import Problem, Run, RunSummary, find_runs, summarize
 
 __all__ = ["Problem", "Run", "RunSummary", "Snapshot", "find_runs", "summarize"]

@@ -19,7 +19,7 @@ from rnnctl import __version__, storage
 from rnnctl.config import problems_in_words
 from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.runs import seal
-from rnnctl.runs.folders import write_directory
+from rnnctl.storage import write_directory
 
 CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rnnctl.data.tokenizers import Tokenizer
     from rnnctl.machine import Arithmetic
     from rnnctl.nn.models import Classifier, LanguageModel
-    from rnnctl.tasks.split_results import Measured, SplitName
+    from rnnctl.tasks.evaluation import Measured, SplitName
 
 Carry: TypeAlias = "tuple[Tensor, ...] | None"
 Interrupted = Callable[[], bool]

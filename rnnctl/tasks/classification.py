@@ -25,7 +25,17 @@ from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import Classification, Warning_
 from rnnctl.results.training import SplitResult
 from rnnctl.tasks.base import Carry, Conclusion, Interrupted, StepLoss, Task, Validation
-from rnnctl.tasks.evaluation import batches_by_length, never
+from rnnctl.tasks.evaluation import (
+    MOST_SUMS,
+    FinalInterrupted,
+    Measured,
+    SplitName,
+    batches_by_length,
+    check_finite,
+    never,
+    spread,
+    sums_of,
+)
 from rnnctl.tasks.quality import (
     CALIBRATION_NAME,
     Calibration,
@@ -35,15 +45,6 @@ from rnnctl.tasks.quality import (
     bag_of_words,
     nats,
     remarks,
-)
-from rnnctl.tasks.split_results import (
-    MOST_SUMS,
-    FinalInterrupted,
-    Measured,
-    SplitName,
-    check_finite,
-    spread,
-    sums_of,
 )
 
 MEASURED_TRAIN_DOCUMENTS = 2_500  # of the training text are read for the final numbers

@@ -20,14 +20,17 @@ from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.training import SplitResult
 from rnnctl.tasks.base import Carry, Interrupted, StepLoss, Task, Validation
-from rnnctl.tasks.evaluation import STREAMS, cold_nats, document_nats, streaming_nats
-from rnnctl.tasks.split_results import (
+from rnnctl.tasks.evaluation import (
     MOST_SUMS,
+    STREAMS,
     FinalInterrupted,
     Measured,
     SplitName,
     check_finite,
+    cold_nats,
+    document_nats,
     loss_of,
+    streaming_nats,
     sums_of,
 )
 from rnnctl.wording import plural

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from rnnctl import machine
 from rnnctl.config import ModelConfig, RunConfig
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import CorruptRunError, RunError, word
@@ -21,6 +22,7 @@ from rnnctl.machine import find_device
 from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.recurrent import parameter_shapes
+from rnnctl.results.base import Environment
 from rnnctl.runs import Run, Snapshot, seal
 from rnnctl.tasks.base import find_task
 from rnnctl.tasks.quality import CALIBRATION_NAME, Calibration
@@ -240,3 +242,14 @@ def transfer(model: torch.nn.Module, source: Run) -> list[str]:
     model.load_state_dict(fitting, strict=False)
     shared = {"decoder.weight"} if tied and was_tied and "embedding.weight" in fitting else set()
     return sorted({*fitting, *shared})
+
+
+def environment(loaded: Loaded, dtype: str = "float32") -> Environment:
+    """Versions, threads, device and precision."""
+    return Environment(
+        threads=torch.get_num_threads(),
+        device=str(next(loaded.model.parameters()).device),
+        dtype=dtype,
+        engine=loaded.model.recurrent.engine_in_use,
+        **machine.facts(),
+    )

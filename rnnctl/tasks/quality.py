@@ -33,7 +33,61 @@ from rnnctl.results.base import (
     Warning_,
 )
 from rnnctl.statistics import wilson
-from rnnctl.tasks import metrics
+
+CALIBRATION_BINS = 15
+
+
+def confusion_matrix(
+    truth: NDArray[np.integer], predicted: NDArray[np.integer], num_classes: int
+) -> NDArray[np.int64]:
+    """(C, C) counts; rows are the truth, columns the prediction. Classes are 0 … C-1."""
+    pairs = truth.astype(np.int64) * num_classes + predicted.astype(np.int64)
+    counts = np.bincount(pairs, minlength=num_classes * num_classes)
+    return counts.astype(np.int64).reshape(num_classes, num_classes)
+
+
+def accuracy(confusion: NDArray[np.integer]) -> float:
+    """Share of examples on the diagonal; 0 to 1. At least one example is needed."""
+    return float(np.trace(confusion) / confusion.sum())
+
+
+def macro_f1(confusion: NDArray[np.integer]) -> float:
+    """Mean over classes of F1 = 2 TP / (2 TP + FP + FN); 0 to 1.
+
+    A class that occurs neither as truth nor as prediction has no F1 and is left out, as
+    scikit-learn does when it is given no list of labels.
+    """
+    hits = np.diag(confusion).astype(np.float64)
+    occurrences = confusion.sum(axis=0).astype(np.float64) + confusion.sum(axis=1)
+    present = occurrences > 0
+    return float(np.mean(2 * hits[present] / occurrences[present]))
+
+
+def calibration_error(
+    confidence: NDArray[np.floating], correct: NDArray[np.bool_], bins: int = CALIBRATION_BINS
+) -> float:
+    """Expected calibration error (Guo et al. 2017): mean |accuracy - confidence| over equal bins.
+
+    `confidence` (N,) is the probability of the predicted label, 0 to 1; bins are (a, b], weighted
+    by how many examples they hold.
+    """
+    if confidence.size == 0:
+        return 0.0
+    sure = confidence.astype(np.float64)
+    index = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(index, weights=correct.astype(np.float64) - sure, minlength=bins)
+    return float(np.abs(gaps).sum() / sure.size)
+
+
+def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(…, C) logits -> (…, C) log probabilities in nats, in float64."""
+    wide = logits.astype(np.float64)
+    wide = wide - wide.max(axis=-1, keepdims=True)
+    shifted: NDArray[np.float64] = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+    return shifted
+
+
+# -- what a classifier is held against -----------------------------------------------------------
 
 CALIBRATION_NAME = "calibration.json"
 FEWEST = 30  # validation documents that a temperature is fitted on
@@ -89,7 +143,7 @@ class Calibration:
         if self.several:
             each: Floats = 1 / (1 + np.exp(-np.clip(logits / self.temperature, -700, 700)))
             return each
-        chances: Floats = np.exp(metrics.log_softmax(logits / self.temperature))
+        chances: Floats = np.exp(log_softmax(logits / self.temperature))
         return chances
 
     def to_bytes(self) -> bytes:
@@ -133,7 +187,7 @@ def nats(logits: Floats, truth: Truth) -> Floats:
     if truth.ndim == 2:
         wrong: Floats = np.logaddexp(0.0, np.where(truth, -logits, logits)).sum(1)
         return wrong
-    found: Floats = -metrics.log_softmax(logits)[np.arange(len(truth)), truth]
+    found: Floats = -log_softmax(logits)[np.arange(len(truth)), truth]
     return found
 
 
@@ -180,20 +234,20 @@ class Judged:
     def classification(self) -> Classification:
         """All measures. At least one document is needed."""
         predicted, truth = self.predicted, self.truth
-        confusion = metrics.confusion_matrix(truth, predicted, len(self.names))
+        confusion = confusion_matrix(truth, predicted, len(self.names))
         right = predicted == truth
         share = wilson(int(right.sum()), len(truth))
         sure = self.calibration.probabilities(self.logits).max(1)
-        before = np.exp(metrics.log_softmax(self.logits)).max(1)
+        before = np.exp(log_softmax(self.logits)).max(1)
         fitted = self.calibration.temperature != 1.0
         common = self._most_frequent()
         return Classification(
-            accuracy=metrics.accuracy(confusion),
+            accuracy=accuracy(confusion),
             accuracy_ci95=(share.lo, share.hi),
-            macro_f1=metrics.macro_f1(confusion),
+            macro_f1=macro_f1(confusion),
             macro_f1_ci95=_macro_f1_interval(confusion),
             loss_nats=float(self.nats.mean()),
-            calibration_error=metrics.calibration_error(sure, right),
+            calibration_error=calibration_error(sure, right),
             n=len(truth),
             labels=self.names,
             confusion=tuple(tuple(int(n) for n in row) for row in confusion),
@@ -204,7 +258,7 @@ class Judged:
             bag_of_words=self._bag_of_words(),
             temperature=self.calibration.temperature,
             loss_before=float(nats(self.logits, truth).mean()) if fitted else None,
-            calibration_error_before=metrics.calibration_error(before, right) if fitted else None,
+            calibration_error_before=calibration_error(before, right) if fitted else None,
         )
 
     def _most_frequent(self) -> int:
@@ -215,12 +269,12 @@ class Judged:
     def _bag_of_words(self) -> BagOfWords | None:
         if self.bag is None or not len(self.bag):
             return None
-        confusion = metrics.confusion_matrix(self.truth, self.bag, len(self.names))
+        confusion = confusion_matrix(self.truth, self.bag, len(self.names))
         share = wilson(int(np.trace(confusion)), len(self.truth))
         return BagOfWords(
-            accuracy=metrics.accuracy(confusion),
+            accuracy=accuracy(confusion),
             accuracy_ci95=(share.lo, share.hi),
-            macro_f1=metrics.macro_f1(confusion),
+            macro_f1=macro_f1(confusion),
             trained_on=self.bag_trained_on,
         )
 
@@ -326,7 +380,7 @@ def _decisions(chances: Floats, truth: NDArray[np.bool_]) -> float:
     """The calibration error over all labels of all documents: each is a decision of its own."""
     said = chances >= 0.5
     sure = np.where(said, chances, 1 - chances).ravel()
-    return metrics.calibration_error(sure, (said == truth).ravel())
+    return calibration_error(sure, (said == truth).ravel())
 
 
 def class_scores(truth: Labels, predicted: Labels, names: Sequence[str]) -> Iterator[ClassScore]:

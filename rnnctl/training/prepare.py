@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -26,6 +27,7 @@ from rnnctl.errors import DataError, RnnctlError, RunError, UsageError, word
 from rnnctl.machine import Arithmetic, find_arithmetic, set_threads
 from rnnctl.nn import engines
 from rnnctl.nn.allocator import keep_memory
+from rnnctl.nn.engines import fused_available
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.settling import settle as settle_engine
 from rnnctl.runs import Run, seal
@@ -38,7 +40,6 @@ from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.recipes import settle
 from rnnctl.tasks.sizes import choose_size
 from rnnctl.training.events import Preparing
-from rnnctl.training.warm_up import WarmUp
 from rnnctl.wording import plural
 
 COMPUTED_NAME = "computed.json"  # what the numbers of the run are computed with
@@ -332,3 +333,85 @@ def sample(documents: Iterable[Document], share: float) -> Iterator[Document]:
             lowest, spare = draw, document
     if spare is not None and lowest >= share:
         yield spare
+
+
+# -- compiling meanwhile -------------------------------------------------------------------------
+
+_VOCABULARY, _STEPS, _STREAMS = 256, 2, 4
+
+
+class WarmUp:
+    """A thread that takes one step of a model of these settings with a small vocabulary.
+
+    The first one on a machine compiles the inner loops of the cell, for about ten seconds; they are
+    kept in numba's cache. Others load them from there. The weights are thrown away. PyTorch's
+    random generator is used, so seed it afterwards.
+
+    A context: on leaving it the thread is over, however the context is left. It would otherwise
+    draw random numbers meanwhile, and a process that ends while a thread compiles is aborted.
+    """
+
+    def __init__(self, config: RunConfig, arithmetic: Arithmetic, threads: int) -> None:
+        self._config, self._arithmetic, self._threads = config, arithmetic, threads
+        self._compiles = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="warm-up")
+
+    def __enter__(self) -> WarmUp:
+        if self._arithmetic.device.type == "cpu":
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def wait(self) -> Iterator[None]:
+        """Wait until it is over. Yields once if that takes long because something is compiled."""
+        told = False
+        while self._thread.is_alive():
+            self._thread.join(0.1)
+            if self._compiles.is_set() and not told:
+                told = True
+                yield
+
+    def _work(self) -> None:
+        # What fails here fails again in the training, which then says what is wrong.
+        with suppress(Exception):
+            torch.set_num_threads(self._threads)  # a thread has a number of its own
+            if not fused_available():
+                self._step()
+                return
+            from numba.core import event
+
+            compiles = self._compiles
+
+            class Listener(event.Listener):
+                """Told when numba compiles something that its cache does not hold."""
+
+                def on_start(self, event: object) -> None:
+                    compiles.set()
+
+                def on_end(self, event: object) -> None:
+                    pass
+
+            with event.install_listener("numba:compile", Listener()):
+                self._step()
+
+    def _step(self) -> None:
+        engine = self._config.training.engine
+        if engine == "auto" and fused_available():
+            engine = "fused"  # the one that has something to compile
+        model = build_model(
+            self._config.model, vocab_size=_VOCABULARY, num_classes=2, engine=engine
+        )
+        ids = torch.zeros(_STEPS, _STREAMS, dtype=torch.int64)
+        lengths = torch.full((_STREAMS,), _STEPS)
+        for _ in range(2):
+            with self._arithmetic.context(), torch.set_grad_enabled(model.training):
+                if isinstance(model, LanguageModel):
+                    total, _ = model.loss(ids, ids, None, None)
+                else:
+                    total = model(ids, lengths).float().sum()
+            if model.training:
+                total.backward()  # type: ignore[no-untyped-call]
+            model.eval()  # the second time as in a validation

@@ -13,8 +13,8 @@ from rnnctl.nn.engines import fused_available, threading_layer
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.training import CurvePoint, TrainResult
 from rnnctl.tasks.base import find_task
+from rnnctl.tasks.evaluation import Measured
 from rnnctl.tasks.loading import parameter_count
-from rnnctl.tasks.split_results import Measured
 from rnnctl.training.prepare import Prepared
 from rnnctl.training.schedule import Counters
 

@@ -19,11 +19,19 @@ from rnnctl.results.base import Warning_
 from rnnctl.results.training import TrainResult
 from rnnctl.runs import Run
 from rnnctl.runs.run import CONFIG_NAME, check_free, config_bytes, entry_of
+from rnnctl.tasks.evaluation import FinalInterrupted, SplitName
 from rnnctl.tasks.loading import parameter_count
 from rnnctl.tasks.quality import CALIBRATION_NAME
-from rnnctl.tasks.split_results import FinalInterrupted, SplitName
 from rnnctl.training import events
-from rnnctl.training.checkpoint import publish, restore, save_checkpoint, unpublish, use_best
+from rnnctl.training.checkpoint import (
+    Keeper,
+    check_reached,
+    publish,
+    restore,
+    save_checkpoint,
+    unpublish,
+    use_best,
+)
 from rnnctl.training.events import Event, Finished, Preparing, Started
 from rnnctl.training.log import SCHEDULE_NAME, log_record, read_schedule, write_schedule
 from rnnctl.training.loop import (
@@ -37,7 +45,6 @@ from rnnctl.training.loop import (
     stop_requests,
 )
 from rnnctl.training.optimizer import make_optimizer
-from rnnctl.training.parallel import Together
 from rnnctl.training.prepare import (
     COMPUTED_NAME,
     Prepared,
@@ -47,9 +54,8 @@ from rnnctl.training.prepare import (
 )
 from rnnctl.training.result import train_result
 from rnnctl.training.schedule import Plan, Replay
-from rnnctl.training.snapshots import Keeper, check_reached
 from rnnctl.training.state import TrainingState
-from rnnctl.training.workers import crowded, team
+from rnnctl.training.workers import Together, crowded, team
 
 REPORT_NAME = "train"
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")

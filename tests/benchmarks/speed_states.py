@@ -30,7 +30,7 @@ from rnnctl.inference.arrays import Facts, writer
 from rnnctl.inference.inside import Inside, Pooled, Stretch
 from rnnctl.inference.score import Reading, Scorer
 from rnnctl.tasks.loading import load
-from rnnctl.training import snapshots
+from rnnctl.training import checkpoint
 
 NAMES = ("lstm-512", "gru-512", "words-2x200")
 LONG = 4_000  # tokens, about
@@ -121,7 +121,7 @@ def kept(folder: Path) -> dict[str, Any]:
         return call
 
     for name in ("begin", "after_step", "end"):
-        setattr(snapshots.Keeper, name, clocked(getattr(snapshots.Keeper, name)))
+        setattr(checkpoint.Keeper, name, clocked(getattr(checkpoint.Keeper, name)))
     step = 32 * 64
     numbers = ",".join(str(step * n) for n in (1, 2, 4, 8, 16, 32, 64, 128))
     result = api.train(run=folder / "run", steps=150, hidden_size=512, snapshots=numbers)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnctl.inference import copied
-from rnnctl.inference.copied import longest_copy
+from rnnctl.inference import training_text
+from rnnctl.inference.training_text import longest_copy
 
 
 def naive(sample: list[int], text: list[int]) -> int:
@@ -31,7 +31,7 @@ short = st.lists(st.integers(0, 2), max_size=40)
 @given(short, short, st.integers(1, 30))
 def test_agrees_with_the_table(sample: list[int], text: list[int], piece: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(copied, "PIECE", piece)  # many borders
+        patch.setattr(training_text, "PIECE", piece)  # many borders
         found = longest_copy(np.array(sample, np.int32), np.array(text, np.int32))
     assert found.length == naive(sample, text)
     ours = sample[found.start : found.start + found.length]
@@ -42,7 +42,7 @@ def test_finds_a_planted_stretch_in_a_long_text() -> None:
     generator = np.random.default_rng(0)
     text = generator.integers(0, 50, 2_000_000).astype(np.int32)
     sample = generator.integers(0, 50, 1000).astype(np.int32)
-    place = 2 * copied.PIECE - 100  # across a border
+    place = 2 * training_text.PIECE - 100  # across a border
     sample[300:557] = text[place : place + 257]
     sample[299], sample[557] = 60, 61
     found = longest_copy(sample, text)
@@ -52,6 +52,6 @@ def test_finds_a_planted_stretch_in_a_long_text() -> None:
 def test_equal_hashes_of_different_stretches_are_not_believed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(copied, "_scrambled", lambda ids: np.zeros(len(ids), np.uint64))
+    monkeypatch.setattr(training_text, "_scrambled", lambda ids: np.zeros(len(ids), np.uint64))
     found = longest_copy(np.array([1, 2, 3, 4]), np.array([9, 2, 3, 9, 9]))
     assert found.length == 2

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnctl.errors import DataError, RunError
-from rnnctl.inference import engine as engine_module
 from rnnctl.inference import score as scoring_module
 from rnnctl.inference import state as states
 from rnnctl.inference.lines import read_lines
 from rnnctl.inference.records import paragraphs
 from rnnctl.inference.score import Reading, Scorer, Tally, TextReader
+from rnnctl.nn import engines as engine_module
 from rnnctl.tasks.loading import load
 from tests.conftest import FUSED
 

@@ -14,7 +14,7 @@ from rnnctl import storage
 from rnnctl.config import RunConfig
 from rnnctl.errors import StorageError
 from rnnctl.results.base import Environment, Result
-from rnnctl.runs import Run, folders
+from rnnctl.runs import Run
 from rnnctl.runs.checkpoints import check_checkpoint, remove_unreferenced, write_checkpoint
 
 MORE_POINTS_THAN_THERE_ARE = 200
@@ -140,7 +140,7 @@ def test_runs_that_a_kill_left_under_hidden_names_are_nobodys_leftovers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the renames by which systems without an exchange overwrite a run."""
-    monkeypatch.setattr(folders, "_swap", lambda *_: False)
+    monkeypatch.setattr(storage, "_swap", lambda *_: False)
     begin(tmp_path / "run")
 
     def work() -> None:
@@ -192,7 +192,7 @@ def test_an_error_while_a_run_is_overwritten_leaves_the_old_or_the_new_one(
     tmp_path: Path, swaps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not swaps:  # as on macOS and on network file systems
-        monkeypatch.setattr(folders, "_swap", lambda *_: False)
+        monkeypatch.setattr(storage, "_swap", lambda *_: False)
     for point in range(MORE_POINTS_THAN_THERE_ARE):
         path = tmp_path / str(point) / "run"
         begin(path)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 from sklearn.metrics import f1_score
 
-from rnnctl.tasks import metrics
+from rnnctl.tasks import quality
 
 labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60)
 
@@ -20,13 +20,13 @@ labels = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, m
 @given(labels)
 def test_confusion_accuracy_and_f1_agree_with_sklearn(pairs: list[tuple[int, int]]) -> None:
     truth, predicted = np.array(pairs).T
-    confusion = metrics.confusion_matrix(truth, predicted, 4)
+    confusion = quality.confusion_matrix(truth, predicted, 4)
     np.testing.assert_array_equal(
         confusion, sklearn_confusion(truth, predicted, labels=[0, 1, 2, 3])
     )
-    assert metrics.accuracy(confusion) == pytest.approx(np.mean(truth == predicted))
+    assert quality.accuracy(confusion) == pytest.approx(np.mean(truth == predicted))
     expected = f1_score(truth, predicted, average="macro", zero_division=0.0)
-    assert metrics.macro_f1(confusion) == pytest.approx(expected)
+    assert quality.macro_f1(confusion) == pytest.approx(expected)
 
 
 def test_calibration_error_by_hand() -> None:
@@ -34,18 +34,18 @@ def test_calibration_error_by_hand() -> None:
     confidence = np.array([0.55, 0.6, 0.9])
     correct = np.array([False, True, True])
     expected = (abs(1 - 1.15) + abs(1 - 0.9)) / 3
-    assert metrics.calibration_error(confidence, correct) == pytest.approx(expected)
+    assert quality.calibration_error(confidence, correct) == pytest.approx(expected)
 
 
 def test_calibration_error_of_a_calibrated_predictor_is_small_and_of_a_boaster_large() -> None:
     generator = np.random.default_rng(0)
     confidence = generator.uniform(0.5, 1.0, 50_000)
     honest = generator.random(50_000) < confidence
-    assert metrics.calibration_error(confidence, honest) < 0.01
-    assert metrics.calibration_error(np.full(50_000, 0.99), honest) == pytest.approx(0.24, abs=0.01)
+    assert quality.calibration_error(confidence, honest) < 0.01
+    assert quality.calibration_error(np.full(50_000, 0.99), honest) == pytest.approx(0.24, abs=0.01)
 
 
 def test_log_softmax_survives_large_logits() -> None:
     logits = np.array([[1000.0, 1000.0], [-1000.0, 0.0]], dtype=np.float32)
     expected = [[-math.log(2), -math.log(2)], [-1000.0, 0.0]]
-    np.testing.assert_allclose(metrics.log_softmax(logits), expected, rtol=1e-12)
+    np.testing.assert_allclose(quality.log_softmax(logits), expected, rtol=1e-12)

@@ -28,10 +28,9 @@ from rnnctl.tasks.loading import build_model
 from rnnctl.training import workers as parallel
 from rnnctl.training.events import Step
 from rnnctl.training.optimizer import make_optimizer
-from rnnctl.training.parallel import WorkerDiedError
 from rnnctl.training.state import TrainingState, snapshot
 from rnnctl.training.train import Options, train
-from rnnctl.training.workers import crowded
+from rnnctl.training.workers import WorkerDiedError, crowded
 
 Settings = Callable[..., RunConfig]
 Follow = Callable[..., list[Any]]

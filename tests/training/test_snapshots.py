@@ -57,7 +57,7 @@ def test_by_doubling_the_last_ten_are_kept(
 ) -> None:
     follow(settings(snapshots="log"), tmp_path / "run")
     assert kept(tmp_path / "run") == [(n * STEP, n) for n in (0, 1, 2, 4, 8, 12)]
-    monkeypatch.setattr("rnnctl.training.snapshots.MOST_DOUBLINGS", 3)
+    monkeypatch.setattr("rnnctl.training.checkpoint.MOST_DOUBLINGS", 3)
     follow(settings(snapshots="log"), tmp_path / "few")
     assert kept(tmp_path / "few") == [(n * STEP, n) for n in (0, 4, 8, 12)]
     folders = [path.name for path in (tmp_path / "few" / "checkpoints").glob("tokens-*")]

@@ -234,7 +234,11 @@ WORTH_IT = 3e10  # products of a token with a weight: about as long as the impor
 
 
 class EngineChoice:
-    """Of a model with engine "auto"; one that was asked for is left alone.
+    """Starts with PyTorch's own kernels and goes over to the fastest way (`nn.reading`) later.
+
+    The compiled passes need numba, whose import takes longer than answering some lines without it:
+    the change comes once so much has been read that it pays. Both agree within rounding. Of a model
+    with engine "auto"; one that was asked for is left alone.
 
     `worth`: how many tokens pay for the import; None: as many as make `WORTH_IT` products.
     """

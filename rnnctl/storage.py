@@ -7,13 +7,13 @@ process or fill the disk exactly there. In normal use the points cost one compar
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import platform
 import re
 import shutil
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -197,7 +197,7 @@ def temporary(path: Path) -> Iterator[Path]:
 
 @cache
 def _machine() -> str:
-    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def remove_leftovers(folder: Path) -> None:

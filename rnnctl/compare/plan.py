@@ -14,7 +14,6 @@ layers differs only through the output layer's input.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import shlex
@@ -25,6 +24,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from rnnctl import integrity
 from rnnctl.config import TaskName
 from rnnctl.nn.cells import find_cell
 from rnnctl.tasks.base import find_task
@@ -99,7 +99,7 @@ class Settings(BaseModel):
 
     def fingerprint(self) -> str:
         """Changes with anything that changes what a member is."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return integrity.digest(self.model_dump_json().encode())
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
-"""Files that can be made again: where they live, and writing them whole or not at all."""
+"""Files that can be made again: where they live, and writing them whole or not at all.
+
+There are two kinds of them: small *records* (`remember`, `recall`) and *folders* (`kept_folder`).
+Both are found by the `integrity.key` of what they were made of, and used only if they are what was
+written.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import sys
 import tempfile
@@ -12,6 +15,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from rnnctl import integrity
+from rnnctl.errors import RunError
 from rnnctl.storage import remove_leftovers, storing, temporary, write_atomic
 
 # Up to this size files are hashed whenever they are opened, beyond it only if they were touched.
@@ -83,26 +88,23 @@ def _publish(building: Path, final: Path, sound: Callable[[Path], bool]) -> None
         building.rename(final)
 
 
-def described(path: Path) -> dict[str, Any]:
-    """What `unaltered` compares a file with."""
-    stat = path.stat()
-    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": _sha256(path)}
+# -- small records ----------------------------------------------------------------------------
 
 
-def unaltered(path: Path, said: dict[str, Any], *, always: bool) -> bool:
-    """Whether a file is what it was; `always` hashes it even if size and time are the same."""
-    stat = path.stat()
-    if stat.st_size != said["size"]:
-        return False
-    if not always and stat.st_mtime_ns == said["mtime_ns"]:
-        return True
-    return bool(_sha256(path) == said["sha256"])
+def remember(path: Path, content: dict[str, Any]) -> None:
+    """Keep a record of the cache, sealed. Raises: StorageError."""
+    write_cached(path, integrity.seal(content, ascii_only=True))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def recall(path: Path) -> dict[str, Any] | None:
+    """What was remembered there; None where there is nothing, or not what was written."""
+    try:
+        return integrity.unseal(path, limit=integrity.MAX_RESULT)
+    except RunError:
+        return None
 
+
+# -- folders ----------------------------------------------------------------------------------
 
 _CONTENTS = "files.json"
 
@@ -110,13 +112,14 @@ _CONTENTS = "files.json"
 def kept_folder(final: Path, make: Callable[[Path], None]) -> Path:
     """A folder of the cache that `make` fills: made once, then found again while it is unaltered.
 
-    Raises: StorageError, and what `make` raises.
+    Several may make the same at once: the first one stays. Raises: StorageError, and what `make`
+    raises.
     """
-    if not _intact(final):
-        with building(final, _intact) as folder, storage_errors(folder):
+    if not is_intact(final):
+        with building(final, is_intact) as folder, storage_errors(folder):
             make(folder)
-            files = {str(p.relative_to(folder)): described(p) for p in files_below(folder)}
-            write_cached(folder / _CONTENTS, json.dumps(files).encode())
+            files = {str(p.relative_to(folder)): _described(p) for p in files_below(folder)}
+            remember(folder / _CONTENTS, {"files": files})
     return final
 
 
@@ -126,12 +129,35 @@ def files_below(folder: Path) -> list[Path]:
     return [p for p in found if p != folder / _CONTENTS]
 
 
-def _intact(folder: Path) -> bool:
+def is_intact(folder: Path) -> bool:
+    """Whether a folder that `kept_folder` made holds what was made, and nothing else.
+
+    Small folders are hashed each time, in large ones the files that were touched.
+    """
     try:
-        said = json.loads((folder / _CONTENTS).read_bytes())
+        said = (recall(folder / _CONTENTS) or {})["files"]
         always = sum(file["size"] for file in said.values()) <= ALWAYS_HASHED
         return [str(p.relative_to(folder)) for p in files_below(folder)] == list(said) and all(
-            unaltered(folder / name, file, always=always) for name, file in said.items()
+            _unaltered(folder / name, file, always=always) for name, file in said.items()
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """What `_unaltered` compares a file with. It is on the disk by then."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+    stat = path.stat()
+    digest = integrity.digest_of_file(path)
+    return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}
+
+
+def _unaltered(path: Path, said: dict[str, Any], *, always: bool) -> bool:
+    """Whether a file is what it was; `always` hashes it even if size and time are the same."""
+    stat = path.stat()
+    if stat.st_size != said["size"]:
+        return False
+    if not always and stat.st_mtime_ns == said["mtime_ns"]:
+        return True
+    return bool(integrity.digest_of_file(path) == said["sha256"])

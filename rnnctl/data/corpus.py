@@ -7,7 +7,6 @@ documents, splits. What was decided on the way is said in `Corpus.notes` and kep
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
@@ -19,7 +18,7 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from rnnctl import catalog
+from rnnctl import catalog, integrity
 from rnnctl.config import CorpusConfig
 from rnnctl.data.cache import cache_directory, storage_errors
 from rnnctl.data.collections import (
@@ -101,16 +100,17 @@ class Corpus:
         cls, splits: Mapping[str, list[Document]], *, description: str = "documents in memory"
     ) -> Corpus:
         """A corpus of documents at hand."""
-        content = hashlib.sha256()
-        for name in SPLITS:
-            for d in splits.get(name, []):
-                content.update(json.dumps([name, d.text, d.label]).encode())
+        fingerprint = integrity.digest_of(
+            json.dumps([name, d.text, d.label]).encode()
+            for name in SPLITS
+            for d in splits.get(name, [])
+        )
         labels = {d.label for documents in splits.values() for d in documents}
         names = () if None in labels else in_order(map(str, labels))
         sets = names if any(SEVERAL in name for name in names) else ()
         if sets:
             names = single_labels(sets)
-        return cls(splits, False, description, content.hexdigest(), names, sets)
+        return cls(splits, False, description, fingerprint, names, sets)
 
 
 def bundled(name: str = "paragraphs") -> Path:
@@ -664,7 +664,7 @@ class _Opener:
             running=running,
             description=", ".join("standard input" if s == "-" else s for s in self.config.sources)
             or "the bundled corpus",
-            fingerprint=hashlib.sha256(content.encode()).hexdigest(),
+            fingerprint=integrity.digest(content.encode()),
             label_names=label_names,
             label_sets=label_sets,
             warnings=tuple(self.warnings),
@@ -755,11 +755,9 @@ def _shown(labels: Sequence[str]) -> str:
 
 def _content(collection: Collection) -> str:
     """What a collection holds, as a hash."""
-    sha = hashlib.sha256(collection.digests.data)
-    sha.update(json.dumps(collection.label_names).encode())
-    if collection.strata is not None:
-        sha.update(collection.strata.data)
-    return sha.hexdigest()
+    strata = b"" if collection.strata is None else collection.strata.data
+    names = json.dumps(collection.label_names).encode()
+    return integrity.digest_of([collection.digests.data, names, strata])
 
 
 # -- errors and remarks ----------------------------------------------------------------------

@@ -7,7 +7,6 @@ that a single ``train.txt`` is a corpus like any other.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from rnnctl import integrity
 from rnnctl.data.cache import cache_directory, kept_folder
 from rnnctl.data.packing import SUFFIXES, is_archive, unpack_archive
 from rnnctl.data.readers import file_readers
@@ -319,10 +319,9 @@ def _found(path: Path, cache: Path, left: _LeftOut) -> Iterator[_Found]:
 def _unpacked(path: Path, cache: Path) -> Path:
     """The folder of the cache that holds what the archive does."""
     stat = path.stat()
-    what = (str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-    key = hashlib.sha256(repr(what).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    what = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     make = partial(unpack_archive, path, name=str(path))
-    return kept_folder(cache / "archives" / key, make)
+    return kept_folder(cache / "archives" / integrity.key(what), make)
 
 
 def _in_folder(folder: Path, name: str, left: _LeftOut) -> list[_Found]:

@@ -8,24 +8,19 @@ of a gigabyte) and read as int32. A store that does not fit its manifest is buil
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnctl.data.cache import (
-    ALWAYS_HASHED,
-    building,
-    cache_directory,
-    storage_errors,
-    unaltered,
-    write_cached,
-)
+from rnnctl import integrity
+from rnnctl.data.cache import cache_directory, is_intact, kept_folder
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import SPLITS, Document
 from rnnctl.data.ids import Ids, SplitIds, split_from_ids
@@ -82,35 +77,6 @@ def count_words(text: str) -> int:
     return counter.words
 
 
-class HashedFile:
-    """A file that is hashed as it is written."""
-
-    def __init__(self, path: Path) -> None:
-        self._file: BinaryIO = path.open("wb")
-        self._sha = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: NDArray[Any]) -> None:
-        """Append an array's bytes."""
-        view = np.ascontiguousarray(data).view(np.uint8).data
-        self._file.write(view)
-        self._sha.update(view)
-        self.size += len(view)
-
-    def close(self) -> dict[str, Any]:
-        """Flush to the disk; what a manifest says of the file."""
-        import os
-
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        return {"size": self.size, "sha256": self._sha.hexdigest()}
-
-    def abandon(self) -> None:
-        """Close without a word."""
-        self._file.close()
-
-
 class SplitWriter:
     """Writes ``<split>.ids`` and ``<split>.documents`` into `folder`."""
 
@@ -129,8 +95,8 @@ class SplitWriter:
         self._numbers = {label: i for i, label in enumerate(labels)}
         self._max_tokens = max_tokens
         self._keep: Keep = keep
-        self._ids = HashedFile(folder / f"{split}.ids")
-        self._documents = HashedFile(folder / f"{split}.documents")
+        self._ids: BinaryIO = (folder / f"{split}.ids").open("wb")
+        self._documents: BinaryIO = (folder / f"{split}.documents").open("wb")
         self._records: list[tuple[Any, ...]] = []
         self.tokens = 0
         self.documents = 0
@@ -167,20 +133,15 @@ class SplitWriter:
             label = self._numbers.get(document.label or "", -1)
             self._record(label, len(text), utf8_length(text), count_words(text), unknown, nats)
 
-    def close(self) -> dict[str, Any]:
-        """Finish both files; what the manifest says of this split."""
+    def finish(self) -> dict[str, Any]:
+        """Write what is left; what the manifest says of this split."""
         self._flush()
-        return {
-            "tokens": self.tokens,
-            "documents": self.documents,
-            "ids": self._ids.close(),
-            "records": self._documents.close(),
-        }
+        return {"tokens": self.tokens, "documents": self.documents}
 
-    def abandon(self) -> None:
+    def close(self) -> None:
         """Close both files as they are."""
-        self._ids.abandon()
-        self._documents.abandon()
+        self._ids.close()
+        self._documents.close()
 
     def _encode(self, text: str) -> tuple[int, float]:
         ids, unknown, nats = self._tokenizer.encode_charged(text)
@@ -188,7 +149,7 @@ class SplitWriter:
         return unknown, nats
 
     def _write(self, ids: NDArray[np.int32]) -> None:
-        self._ids.write(ids.astype(self._dtype))
+        self._ids.write(ids.astype(self._dtype).data)
         self.tokens += len(ids)
 
     def _record(self, *values: Any) -> None:
@@ -198,7 +159,7 @@ class SplitWriter:
             self._flush()
 
     def _flush(self) -> None:
-        self._documents.write(np.array(self._records, dtype=RECORD).view(np.uint8))
+        self._documents.write(np.array(self._records, dtype=RECORD).tobytes())
         self._records.clear()
 
 
@@ -214,7 +175,7 @@ def utf8_length(text: str) -> int:
 
 __all__ = ["SplitIds", "Store", "build_store", "cache_directory", "open_store", "split_from_ids"]
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -280,75 +241,54 @@ def build_store(
 
     Raises: DataError from reading the corpus, StorageError if it cannot be written.
     """
-    what = [_FORMAT, corpus.fingerprint, tokenizer.fingerprint, max_tokens, keep]
-    fingerprint = hashlib.sha256(json.dumps(what).encode()).hexdigest()
-    final = cache / "stores" / fingerprint[:32]
-    found = open_store(final)
-    if found:
-        return found
-    with building(final, lambda path: open_store(path) is not None) as folder:
-        _build(folder, corpus, tokenizer, fingerprint, max_tokens, keep)
-    store = open_store(final)
-    assert store is not None
-    return store
+    name = integrity.key([_FORMAT, corpus.fingerprint, tokenizer.fingerprint, max_tokens, keep])
+    make = partial(
+        _build, name=name, corpus=corpus, tokenizer=tokenizer, max_tokens=max_tokens, keep=keep
+    )
+    return _read(kept_folder(cache / "stores" / name, make))
 
 
 def open_store(path: Path) -> Store | None:
     """The store at `path`; None if it is not there, not whole or altered."""
     try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-        claimed = manifest.pop("checksum")
-        if claimed != _checksum(manifest) or manifest["format"] != _FORMAT:
-            return None
-        files = {
-            f"{name}.{suffix}": part[key]
-            for name, part in manifest["splits"].items()
-            for suffix, key in (("ids", "ids"), ("documents", "records"))
-        }
-        always = sum(file["size"] for file in files.values()) <= ALWAYS_HASHED
-        if not all(unaltered(path / name, file, always=always) for name, file in files.items()):
-            return None
-        return Store(path, manifest["fingerprint"], manifest)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _read(path) if is_intact(path) else None
+    except (OSError, ValueError, KeyError):  # a folder of the cache that is no store
         return None
 
 
-def _checksum(manifest: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+def _read(path: Path) -> Store:
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    return Store(path, manifest["fingerprint"], manifest)
 
 
 def _build(
     folder: Path,
+    *,
+    name: str,
     corpus: Corpus,
     tokenizer: Tokenizer,
-    fingerprint: str,
     max_tokens: int | None,
     keep: Keep,
 ) -> None:
     splits: dict[str, Any] = {}
     cut = documents = 0
-    for name in SPLITS:
-        with storage_errors(folder):
-            writer = SplitWriter(
-                folder,
-                name,
-                tokenizer,
-                labels=corpus.label_sets or corpus.label_names,
-                max_tokens=max_tokens,
-                keep=keep,
-            )
-            try:
-                write = writer.write_running if corpus.running else writer.write_documents
-                write(corpus.documents(name))
-                splits[name] = writer.close()
-            finally:
-                writer.abandon()
-            for suffix, key in (("ids", "ids"), ("documents", "records")):
-                splits[name][key]["mtime_ns"] = (folder / f"{name}.{suffix}").stat().st_mtime_ns
+    for split in SPLITS:
+        writer = SplitWriter(
+            folder,
+            split,
+            tokenizer,
+            labels=corpus.label_sets or corpus.label_names,
+            max_tokens=max_tokens,
+            keep=keep,
+        )
+        with closing(writer):
+            write = writer.write_running if corpus.running else writer.write_documents
+            write(corpus.documents(split))
+            splits[split] = writer.finish()
         cut, documents = cut + writer.cut, documents + writer.documents
     manifest = {
         "format": _FORMAT,
-        "fingerprint": fingerprint,
+        "fingerprint": name,
         "corpus": corpus.fingerprint,
         "tokenizer": tokenizer.fingerprint,
         "vocab_size": tokenizer.vocab_size,
@@ -359,5 +299,4 @@ def _build(
         "cut_share": cut / documents if documents else 0.0,
         "splits": splits,
     }
-    manifest["checksum"] = _checksum(manifest)
-    write_cached(folder / "manifest.json", json.dumps(manifest).encode())
+    (folder / "manifest.json").write_bytes(json.dumps(manifest).encode())

@@ -5,9 +5,7 @@ Everything here works without a network; only ``hub:`` corpora (`rnnctl.data.hub
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import logging
 import os
 from array import array
@@ -21,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnctl import integrity
 from rnnctl.config import SourceKind
 from rnnctl.data import records
 from rnnctl.data.cache import files_below, kept_folder, storage_errors
@@ -284,8 +283,7 @@ def parquet_table(path: Path, name: str, cache: Path) -> DatasetTable:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return integrity.digest_of_file(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}", hint="check the path") from error
 
@@ -362,8 +360,7 @@ def _converted(cache: Path, what: list[Any], make: Callable[[Path], None]) -> An
     The copy is verified before it is opened: Arrow trusts its files, and a damaged one can bring
     the process down.
     """
-    name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
-    final = kept_folder(cache / "tables" / name, make)
+    final = kept_folder(cache / "tables" / integrity.key(what), make)
     datasets = import_datasets()
     with storage_errors(final):
         parts = [p for p in files_below(final) if p.suffix == ".arrow"]

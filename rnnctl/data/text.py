@@ -12,10 +12,8 @@ a line only in a text whose first 64 KB hold no newline (old Macintosh files), o
 from __future__ import annotations
 
 import codecs
-import hashlib
 import io
 import itertools
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -23,7 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from rnnctl.data.cache import ALWAYS_HASHED, HINT, storage_errors, write_cached
+from rnnctl import integrity
+from rnnctl.data.cache import ALWAYS_HASHED, HINT, recall, remember, storage_errors
 from rnnctl.data.packing import (
     CHUNK,
     OFFICE_SUFFIXES,
@@ -134,7 +133,7 @@ def changed(name: str) -> DataError:
 
 def _sha256(file: BinaryIO, left: int) -> str:
     """Of the next `left` bytes."""
-    sha = hashlib.sha256()
+    sha = integrity.hasher()
     while data := file.read(min(CHUNK, left)):
         sha.update(data)
         left -= len(data)
@@ -179,7 +178,7 @@ class Counter:
         self._offset = 0
         self._lines = 1
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._sha = hashlib.sha256()
+        self._sha = integrity.hasher()
 
     def feed(self, data: bytes) -> None:
         """Raises: DataError naming byte and line."""
@@ -296,13 +295,12 @@ def open_text(path: Path, *, encoding: str, cache: Path, name: str | None = None
 def _note_name(path: Path, stat: os.stat_result, codec: str) -> str:
     # The time of any change (ctime) shows what was written under a time that was then put back.
     times = (stat.st_mtime_ns, stat.st_ctime_ns)
-    parts = (str(path.resolve()), stat.st_size, times, stat.st_ino, codec, 3)
-    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return integrity.key([str(path.resolve()), stat.st_size, *times, stat.st_ino, codec, 3])
 
 
 def _known_scan(note: Path, name: str) -> TextFile | None:
     try:
-        record = json.loads(note.read_bytes())
+        record = recall(note) or {}
         found = TextFile(**(record | {"name": name, "path": Path(record["path"])}))
         found.verify()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, DataError):
@@ -312,7 +310,7 @@ def _known_scan(note: Path, name: str) -> TextFile | None:
 
 def _keep_scan(note: Path, found: TextFile) -> None:
     record = asdict(found) | {"path": str(found.path.resolve())}
-    write_cached(note, json.dumps(record).encode())
+    remember(note, record)
 
 
 def _scan(file: BinaryIO, path: Path, name: str, codec: str, cache: Path) -> TextFile:

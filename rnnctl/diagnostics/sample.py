@@ -7,7 +7,6 @@ blocks, which then play the part of documents (DIAGNOSTICS part 1, resampling un
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from rnnctl import integrity
 
 Ids = NDArray[np.int64]
 Unit = Literal["words", "chars"]
@@ -177,12 +178,8 @@ def _unit(texts: Sequence[str]) -> Unit:
 
 
 def _digest(texts: Sequence[str], labels: Ids | None) -> str:
-    digest = hashlib.sha256()
-    for text in texts:
-        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-    if labels is not None:
-        digest.update(labels.tobytes())
-    return digest.hexdigest()
+    parts = (text.encode("utf-8", "surrogatepass") + b"\0" for text in texts)
+    return integrity.digest_of([*parts, b"" if labels is None else labels.tobytes()])
 
 
 # -- sentences -----------------------------------------------------------------------------------

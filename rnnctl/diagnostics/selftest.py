@@ -6,7 +6,6 @@ How it went is remembered, so that each diagnosis can say whether the instrument
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 from rnnctl import __version__, machine
-from rnnctl.data.cache import cache_directory, write_cached
+from rnnctl.data import cache
 from rnnctl.diagnostics import known_answers
 from rnnctl.diagnostics.known_answers import Check
 from rnnctl.errors import StorageError, UsageError
@@ -96,9 +95,8 @@ def remember(passed: int, failed: int) -> None:
     A cache that cannot be written is not an error: the outcome is then unknown next time.
     """
     kept = _kept() | {__version__: {"passed": passed, "failed": failed}}
-    text = json.dumps(kept, indent=2) + "\n"
     with suppress(StorageError):
-        write_cached(cache_directory() / REMEMBERED, text.encode())
+        cache.remember(cache.cache_directory() / REMEMBERED, kept)
 
 
 def remembered() -> tuple[int, int] | None:
@@ -113,11 +111,7 @@ def remembered() -> tuple[int, int] | None:
 
 
 def _kept() -> dict[str, object]:
-    try:
-        kept = json.loads((cache_directory() / REMEMBERED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return kept if isinstance(kept, dict) else {}
+    return cache.recall(cache.cache_directory() / REMEMBERED) or {}
 
 
 # -- as one result -------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ run's own, only what was held out counts, unless something else is asked for.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
 
+from rnnctl import integrity
 from rnnctl.config import CorpusConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
@@ -180,6 +180,6 @@ def _everything(corpus: Corpus) -> JudgedText:
     """All of a corpus, however it is divided."""
     if _held_out(corpus):
         joined = _Joined(tuple(corpus.parts[name] for name in SPLITS if name in corpus.parts))
-        mark = hashlib.sha256(f"{corpus.fingerprint} joined".encode()).hexdigest()
+        mark = integrity.digest(f"{corpus.fingerprint} joined".encode())
         corpus = replace(corpus, parts={"train": joined}, fingerprint=mark)
     return JudgedText(corpus, "train", "all")

@@ -7,9 +7,10 @@ code, and a state of another model is refused.
 
 from __future__ import annotations
 
-import hashlib
 import struct
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import safetensors
@@ -17,7 +18,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from rnnctl import storage
+from rnnctl import integrity, storage
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import DataError, StorageError
 from rnnctl.inference.memory import TextMemory
@@ -55,11 +56,9 @@ def beginning(model: LanguageModel, tokenizer: Tokenizer) -> TextState:
 
 def fingerprint(model: LanguageModel, tokenizer: Tokenizer) -> str:
     """SHA-256 over the weights and the tokenizer: what a state belongs to."""
-    digest = hashlib.sha256(tokenizer.fingerprint.encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+    return integrity.digest_of(
+        chain([tokenizer.fingerprint.encode()], _bytes_of(model.state_dict()))
+    )
 
 
 def save(path: Path, after: TextState, owner: str) -> None:
@@ -82,11 +81,14 @@ def save(path: Path, after: TextState, owner: str) -> None:
 def _checksum(tensors: dict[str, Tensor], header: dict[str, str]) -> str:
     """SHA-256 over the tensors and everything in the header but the checksum itself."""
     fields = sorted((name, value) for name, value in header.items() if name != "checksum")
-    digest = hashlib.sha256(repr(fields).encode())
+    return integrity.digest_of(chain([repr(fields).encode()], _bytes_of(tensors)))
+
+
+def _bytes_of(tensors: Mapping[str, Tensor]) -> Iterator[bytes]:
+    """Names, shapes, kinds and values of tensors, by name."""
     for name, value in sorted(tensors.items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+        yield f"{name} {tuple(value.shape)} {value.dtype}".encode()
+        yield value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
 
 
 def load(path: Path, model: LanguageModel, tokenizer: Tokenizer, owner: str) -> TextState:

@@ -28,7 +28,6 @@ from rnnctl.data.documents import Reading
 from rnnctl.data.store import Store, open_store
 from rnnctl.errors import CorruptRunError
 from rnnctl.results.inference import CopiedStretch
-from rnnctl.runs import seal
 from rnnctl.tasks.loading import CORPUS_NAME, Loaded
 
 NOT_KNOWN = "the store of the training text is no longer in the cache"
@@ -36,11 +35,7 @@ NOT_KNOWN = "the store of the training text is no longer in the cache"
 
 def corpus_facts(loaded: Loaded) -> dict[str, Any]:
     """What the run knows of its corpus: fingerprint, description, running. {} for bare weights."""
-    if CORPUS_NAME not in loaded.run.current.files:
-        return {}
-    path = loaded.run.file(CORPUS_NAME)
-    facts: dict[str, Any] = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
-    return facts
+    return loaded.run.facts(CORPUS_NAME)
 
 
 def trained(loaded: Loaded) -> Reading:

@@ -9,8 +9,6 @@ versions, is measured anew.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import time
 from contextlib import suppress
@@ -21,8 +19,8 @@ from typing import Any
 
 import torch
 
-from rnnctl import __version__, machine
-from rnnctl.data.cache import cache_directory, write_cached
+from rnnctl import __version__, integrity, machine
+from rnnctl.data.cache import cache_directory, recall, remember
 from rnnctl.errors import StorageError
 from rnnctl.nn import engines
 from rnnctl.nn.recurrent import Recurrent
@@ -141,8 +139,8 @@ class KeptTimings:
         self._path = path
         self._here = _here()
         self._timings: dict[str, dict[str, float]] = {}
-        with suppress(OSError, ValueError, TypeError, AttributeError):
-            content = json.loads(path.read_text("utf-8"))
+        with suppress(KeyError, ValueError, TypeError, AttributeError):
+            content = recall(path) or {}
             if content["machine"] == self._here:
                 self._timings = dict(content["milliseconds"])
 
@@ -159,7 +157,7 @@ class KeptTimings:
         timings = {**self._timings, _key(shapes): found}
         content = {"machine": self._here, "milliseconds": timings}
         with suppress(StorageError):
-            write_cached(self._path, json.dumps(content, indent=1).encode())
+            remember(self._path, content)
 
 
 def _key(shapes: dict[str, Any]) -> str:
@@ -172,7 +170,7 @@ def _here() -> dict[str, str]:
     with suppress(PackageNotFoundError):
         versions["numba"] = version("numba")
     sources = sorted(Path(__file__).parent.rglob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    digest = integrity.digest_of(path.read_bytes() for path in sources)
     cores = str(machine.available_cores())
     return {
         **versions,

@@ -15,25 +15,23 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rnnctl import __version__, storage
+from rnnctl import __version__, integrity, storage
 from rnnctl.config import problems_in_words
 from rnnctl.errors import CorruptRunError, RunError
-from rnnctl.runs import seal
 from rnnctl.storage import write_directory
 
 CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
 VALUES_NAME = "state.json"
 _SNAPSHOT = re.compile(r"tokens-(\d{10,16})-step-(\d{6,13})\Z")
-HINT = "`rnnctl train --resume RUN` goes on from the last good checkpoint, if there is one"
 
 
 def write_checkpoint(folder: Path, name: str, files: Mapping[str, bytes]) -> str:
     """Write `folder/checkpoints/name` with `files`; return the checksum of its manifest."""
     entries = {
-        file: {"sha256": seal.sha256_bytes(data), "size": len(data)} for file, data in files.items()
+        file: {"sha256": integrity.digest(data), "size": len(data)} for file, data in files.items()
     }
-    manifest = seal.seal({"name": name, "files": entries})
+    manifest = integrity.seal({"name": name, "files": entries})
     parent = folder / CHECKPOINTS
     with storage.storing(parent):
         parent.mkdir(exist_ok=True)
@@ -41,51 +39,34 @@ def write_checkpoint(folder: Path, name: str, files: Mapping[str, bytes]) -> str
     if target.exists():  # of a writer that was killed before it could be committed
         storage.remove(target)
     write_directory(target, {**files, MANIFEST: manifest})
-    return seal.sha256_bytes(manifest)
+    return integrity.digest(manifest)
 
 
 def read_values(folder: Path, name: str) -> dict[str, Any]:
     """What `state.json` of a checkpoint says, its checksum unseen. RunError if it is unreadable."""
-    path = folder / CHECKPOINTS / seal.safe_name(name, folder) / VALUES_NAME
-    path = seal.inside(path, folder)
-    return seal.parse_json(seal.read_limited(path, seal.MAX_RESULT), path)
+    path = folder / CHECKPOINTS / integrity.safe_name(name, folder) / VALUES_NAME
+    path = integrity.inside(path, folder)
+    return integrity.read_json(path, limit=integrity.MAX_RESULT)
 
 
 def check_checkpoint(folder: Path, name: str, digest: str) -> dict[str, Path]:
     """Paths of the files of a checkpoint, each verified. CorruptRunError names the bad one."""
-    home = seal.inside(folder / CHECKPOINTS / seal.safe_name(name, folder), folder)
-    manifest = seal.inside(home / MANIFEST, folder)
-    content = seal.unseal(manifest)
-    if seal.sha256_bytes(manifest.read_bytes()) != digest or content.get("name") != name:
+    home = integrity.inside(folder / CHECKPOINTS / integrity.safe_name(name, folder), folder)
+    manifest = integrity.inside(home / MANIFEST, folder)
+    content = integrity.unseal(manifest)
+    if integrity.digest_of_file(manifest) != digest or content.get("name") != name:
         raise CorruptRunError(f"{manifest} belongs to another checkpoint")
     entries = content.get("files")
     if not isinstance(entries, dict):
         raise CorruptRunError(f"{manifest} names no files")
     found = {}
     for file, entry in entries.items():
-        path = seal.inside(home / seal.safe_name(file, manifest), folder)
+        path = integrity.inside(home / integrity.safe_name(file, manifest), folder)
         if not isinstance(entry, dict):
             raise CorruptRunError(f"{manifest} holds no checksum of {file}")
-        check_file(path, str(entry.get("sha256")), entry.get("size"))
+        integrity.check_file(path, str(entry.get("sha256")), entry.get("size"))
         found[file] = path
     return found
-
-
-def check_file(path: Path, digest: str, size: object) -> Path:
-    """`path` if it is there with that size and checksum. CorruptRunError otherwise."""
-    if not path.is_file():
-        raise CorruptRunError(f"{path} is missing", hint=HINT)
-    try:
-        actual, found = path.stat().st_size, seal.sha256_file(path)
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}") from error
-    if actual != size:
-        raise CorruptRunError(
-            f"{path} is cut off or altered: {actual:,} bytes instead of {size}", hint=HINT
-        )
-    if found != digest:
-        raise CorruptRunError(f"{path} is altered: its checksum does not fit", hint=HINT)
-    return path
 
 
 def remove_unreferenced(folder: Path, kept: set[str]) -> None:
@@ -156,7 +137,7 @@ def read_current(folder: Path) -> Current:
             f"{folder} is not a run: it has no {CURRENT_NAME}",
             hint="`rnnctl runs` lists the runs there are; `rnnctl train` makes one",
         )
-    content = migrate(seal.unseal(path), path, RUN_SCHEMA, MIGRATIONS, key="run_schema")
+    content = migrate(integrity.unseal(path), path, RUN_SCHEMA, MIGRATIONS, key="run_schema")
     try:
         current = Current.model_validate(content)
     except ValidationError as error:
@@ -166,7 +147,7 @@ def read_current(folder: Path) -> Current:
 
 
 def write_current(folder: Path, current: Current) -> None:
-    storage.write_atomic(folder / CURRENT_NAME, seal.seal(current.model_dump(mode="json")))
+    storage.write_atomic(folder / CURRENT_NAME, integrity.seal(current.model_dump(mode="json")))
 
 
 def migrate(
@@ -204,7 +185,7 @@ def _check_names(current: Current, path: Path) -> None:
     named = [*current.files, *current.checkpoints]
     named += [n for n in (current.newest, current.before, current.best) if n is not None]
     for name in named:
-        seal.safe_name(name, path)
+        integrity.safe_name(name, path)
     missing = {current.newest, current.before, current.best} - {None, *current.checkpoints}
     if missing:
         raise CorruptRunError(f"{path} names a checkpoint without a checksum: {missing}")

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rnnctl import integrity
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError
-from rnnctl.runs import seal
 
 HELDOUT_NAME = "heldout.jsonl.gz"
 KEEP_BYTES = 5_000_000
@@ -115,6 +115,6 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
                 read += len(line)
                 if read > _MAX_UNPACKED:
                     raise CorruptRunError(f"{path} unpacks to more than {_MAX_UNPACKED:,} bytes")
-                yield seal.parse_json(line, path)
+                yield integrity.parse_json(line, path)
     except (OSError, EOFError, zlib.error) as error:
         raise CorruptRunError(f"{path} cannot be read: {error}") from error

@@ -13,10 +13,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rnnctl import results, storage
+from rnnctl import integrity, results, storage
 from rnnctl.errors import CorruptRunError, RunError
 from rnnctl.results.base import Result
-from rnnctl.runs import seal
 from rnnctl.runs.checkpoints import Current, first_problem, read_current, weights_of
 
 RESULTS = "results"
@@ -50,7 +49,7 @@ def drop_outdated(run: Path, current: Current) -> None:
     for name in names(run):
         path = _place(run, name)
         try:
-            weights = seal.unseal(path, limit=seal.MAX_RESULT).get("weights")
+            weights = integrity.unseal(path, limit=integrity.MAX_RESULT).get("weights")
         except RunError:
             continue  # `runs --verify` tells of it; it shall not end a training
         if weights not in (None, weights_of(current)):
@@ -59,11 +58,11 @@ def drop_outdated(run: Path, current: Current) -> None:
 
 def read(run: Path, name: str) -> dict[str, Any]:
     """A result as JSON. RunError if there is none, CorruptRunError if it is damaged."""
-    path = run / RESULTS / f"{seal.safe_name(name, run)}.json"
+    path = run / RESULTS / f"{integrity.safe_name(name, run)}.json"
     if not path.is_file():
         has = ", ".join(names(run)) or "none"
         raise RunError(f"{run} has no result {name!r}", hint=f"results it has: {has}")
-    content = seal.unseal(seal.inside(path, run), limit=seal.MAX_RESULT)
+    content = integrity.unseal(integrity.inside(path, run), limit=integrity.MAX_RESULT)
     result = content.get("result")
     if content.get("name") != name or not isinstance(result, dict):
         raise CorruptRunError(f"{path} holds another result: {content.get('name')!r}")
@@ -76,10 +75,12 @@ def read(run: Path, name: str) -> dict[str, Any]:
 
 def read_present(run: Path, name: str, current: Current) -> dict[str, Any] | None:
     """`read`, or None where there is no such result of the `current` weights."""
-    path = run / RESULTS / f"{seal.safe_name(name, run)}.json"
+    path = run / RESULTS / f"{integrity.safe_name(name, run)}.json"
     if not path.is_file():
         return None
-    weights = seal.unseal(seal.inside(path, run), limit=seal.MAX_RESULT).get("weights")
+    weights = integrity.unseal(integrity.inside(path, run), limit=integrity.MAX_RESULT).get(
+        "weights"
+    )
     return read(run, name) if weights in (None, weights_of(current)) else None
 
 
@@ -94,8 +95,8 @@ def _place(run: Path, name: str) -> Path:
     with storage.storing(folder):
         folder.mkdir(exist_ok=True)
     storage.remove_leftovers(folder)
-    return folder / f"{seal.safe_name(name, folder)}.json"
+    return folder / f"{integrity.safe_name(name, folder)}.json"
 
 
 def _sealed(name: str, result: Result, **more: str) -> bytes:
-    return seal.seal({"name": name, **more, "result": result.model_dump(mode="json")})
+    return integrity.seal({"name": name, **more, "result": result.model_dump(mode="json")})

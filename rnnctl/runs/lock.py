@@ -1,17 +1,22 @@
-"""One writer per run: a file lock that the system takes back when its owner dies."""
+"""One writer per run: a lock that the system takes back when its owner dies (`filelock`).
+
+The lock file holds the number of the process that writes, to tell whoever else wants to.
+"""
 
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import TYPE_CHECKING
 
 from rnnctl.errors import RunLockedError
-from rnnctl.runs.seal import inside
+from rnnctl.integrity import inside
 from rnnctl.storage import storing
+
+if TYPE_CHECKING:
+    from filelock import AcquireReturnProxy, FileLock
 
 LOCK_NAME = "lock"
 
@@ -21,17 +26,15 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the run for writing. RunLockedError names the process that holds it already."""
     path = inside(folder / LOCK_NAME, folder)
     with storing(path):
-        file = path.open("a+b")
-    with file:
-        if not (_try_lock(file) and _is_still(file, path)):
-            raise RunLockedError(
-                f"{folder} is being written by process {_owner(path)}",
-                hint="wait for it, or end it (Ctrl-C there keeps its best weights)",
-            )
-        with storing(path):
-            file.truncate(0)
-            file.write(f"{os.getpid()}\n".encode())
-            file.flush()
+        held = _try_lock(path)
+    if held is None:
+        raise RunLockedError(
+            f"{folder} is being written by process {_owner(path)}",
+            hint="wait for it, or end it (Ctrl-C there keeps its best weights)",
+        )
+    with held:
+        with storing(path), suppress(PermissionError):  # which Windows has for what is locked
+            path.write_text(f"{os.getpid()}\n", "ascii")
         yield
 
 
@@ -49,21 +52,26 @@ def replacing(folder: Path) -> Iterator[None]:
         yield
 
 
-def _is_still(file: IO[bytes], path: Path) -> bool:
-    """Whether `path` is that file, and not one of a run that took its place meanwhile."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
 def is_held(folder: Path) -> bool:
     """Whether some process holds the run now; a lock file that a dead one left does not count."""
+    path = folder / LOCK_NAME
     try:
-        with (folder / LOCK_NAME).open("r+b") as file:
-            return not _try_lock(file)
+        held = _try_lock(path) if path.is_file() else None
     except OSError:
         return False
+    if held is not None:
+        held.lock.release()
+    return held is None and path.is_file()
+
+
+def _try_lock(path: Path) -> AcquireReturnProxy[FileLock] | None:
+    """The lock, held; None where another holds it, or another run took this one's place."""
+    from filelock import FileLock, Timeout  # its import takes as long as all of `rnnctl --help`
+
+    try:
+        return FileLock(path).acquire(blocking=False)
+    except Timeout:
+        return None
 
 
 def _owner(path: Path) -> str:
@@ -71,28 +79,3 @@ def _owner(path: Path) -> str:
         return path.read_text("ascii").strip()[:20] or "unknown"
     except (OSError, ValueError):
         return "unknown"
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        # A byte far behind the content: Windows forbids others to read what is locked.
-        file.seek(1 << 30)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        finally:
-            file.seek(0)
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rnnctl import storage
+from rnnctl import integrity, storage
 from rnnctl.config import CONFIG_SCHEMA, RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, word
 from rnnctl.results.base import Result
-from rnnctl.runs import checkpoints, heldout, kept, lock, seal
+from rnnctl.runs import checkpoints, heldout, kept, lock
 from rnnctl.runs.checkpoints import (
     CURRENT_NAME,
     WEIGHTS_NAME,
@@ -79,7 +79,7 @@ class Run:
         check_free(path, overwrite=overwrite)
         content = {CONFIG_NAME: config_bytes(config), **(files or {})}
         current = Current(files={name: entry_of(data) for name, data in content.items()})
-        content[CURRENT_NAME] = seal.seal(current.model_dump(mode="json"))
+        content[CURRENT_NAME] = integrity.seal(current.model_dump(mode="json"))
         with storage.storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         storage.remove_leftovers(path.parent)
@@ -96,11 +96,11 @@ class Run:
         path = Path(path)
         current = read_current(path)
         for name in (LOG_NAME, RESULTS, checkpoints.CHECKPOINTS, lock.LOCK_NAME):
-            seal.inside(path / name, path)  # a link would let us write or remove elsewhere
+            integrity.inside(path / name, path)  # a link would let us write or remove elsewhere
         entry = current.files.get(CONFIG_NAME)
         if entry is None:
             raise CorruptRunError(f"{path / CURRENT_NAME} does not list {CONFIG_NAME}")
-        file = checkpoints.check_file(path / CONFIG_NAME, entry.sha256, entry.size)
+        file = integrity.check_file(path / CONFIG_NAME, entry.sha256, entry.size)
         return cls(path, read_config(file), current)
 
     def refresh(self) -> None:
@@ -118,8 +118,12 @@ class Run:
         entry = self.current.files.get(name)
         if entry is None:
             raise RunError(f"{self.path} has no {name}")
-        path = seal.inside(self.path / seal.safe_name(name, self.path), self.path)
-        return checkpoints.check_file(path, entry.sha256, entry.size)
+        path = integrity.inside(self.path / integrity.safe_name(name, self.path), self.path)
+        return integrity.check_file(path, entry.sha256, entry.size)
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What a verified JSON file of the run says; {} where it has no such file."""
+        return integrity.read_json(self.file(name)) if name in self.current.files else {}
 
     def put_file(self, name: str, data: bytes | None) -> None:
         """Add, replace or (None) take away a file, and commit.
@@ -297,7 +301,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def entry_of(data: bytes) -> FileEntry:
-    return FileEntry(sha256=seal.sha256_bytes(data), size=len(data))
+    return FileEntry(sha256=integrity.digest(data), size=len(data))
 
 
 def config_bytes(config: RunConfig) -> bytes:
@@ -308,7 +312,7 @@ def config_bytes(config: RunConfig) -> bytes:
 def read_config(path: str | Path) -> RunConfig:
     """Settings from a `config.json`. RunError says what in it is not possible."""
     path = Path(path)
-    content = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
+    content = integrity.read_json(path)
     content = migrate(content, path, CONFIG_SCHEMA, {}, key="schema_version")
     try:
         return RunConfig.model_validate_json(json.dumps(content))

@@ -23,7 +23,7 @@ from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.recurrent import parameter_shapes
 from rnnctl.results.base import Environment
-from rnnctl.runs import Run, Snapshot, seal
+from rnnctl.runs import Run, Snapshot
 from rnnctl.tasks.base import find_task
 from rnnctl.tasks.quality import CALIBRATION_NAME, Calibration
 
@@ -88,29 +88,26 @@ def load(
 
 def read_calibration(run: Run) -> Calibration:
     """How a run's logits become probabilities; as they are in a run without one."""
-    several = False
-    if CORPUS_NAME in run.current.files and find_task(run.config.model.task).labelled:
-        path = run.file(CORPUS_NAME)
-        known = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
-        several = bool(known.get("several_labels"))
+    labelled = find_task(run.config.model.task).labelled
+    several = labelled and bool(run.facts(CORPUS_NAME).get("several_labels"))
     if CALIBRATION_NAME not in run.current.files:
         return Calibration(several=several)
-    path = run.file(CALIBRATION_NAME)
-    facts = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path)
+    facts = run.facts(CALIBRATION_NAME)
     try:
         return replace(Calibration.from_facts(facts), several=several)
     except (ValueError, TypeError) as error:
-        raise CorruptRunError(f"{path} holds no calibration: {error}") from error
+        raise CorruptRunError(
+            f"{run.path / CALIBRATION_NAME} holds no calibration: {error}"
+        ) from error
 
 
 def read_labels(run: Run) -> tuple[str, ...]:
     """The label names of a classifier's run in the order of its outputs; () otherwise."""
     if not find_task(run.config.model.task).labelled:
         return ()
-    path = run.file(CORPUS_NAME)
-    labels = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path).get("labels")
+    labels = run.facts(CORPUS_NAME).get("labels")
     if not (isinstance(labels, list) and all(isinstance(name, str) for name in labels)):
-        raise CorruptRunError(f"{path} names no labels")
+        raise CorruptRunError(f"{run.path / CORPUS_NAME} names no labels")
     return tuple(labels)
 
 

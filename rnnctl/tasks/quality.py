@@ -11,7 +11,6 @@ is fitted on the validation part (Guo et al. 2017), and the answer stays the sam
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnctl.data.cache import write_cached
+from rnnctl import integrity
+from rnnctl.data.cache import recall, remember
 from rnnctl.data.corpus import Corpus, sample_places
 from rnnctl.data.documents import Document
 from rnnctl.results.base import (
@@ -35,32 +35,6 @@ from rnnctl.results.base import (
 from rnnctl.statistics import wilson
 
 CALIBRATION_BINS = 15
-
-
-def confusion_matrix(
-    truth: NDArray[np.integer], predicted: NDArray[np.integer], num_classes: int
-) -> NDArray[np.int64]:
-    """(C, C) counts; rows are the truth, columns the prediction. Classes are 0 … C-1."""
-    pairs = truth.astype(np.int64) * num_classes + predicted.astype(np.int64)
-    counts = np.bincount(pairs, minlength=num_classes * num_classes)
-    return counts.astype(np.int64).reshape(num_classes, num_classes)
-
-
-def accuracy(confusion: NDArray[np.integer]) -> float:
-    """Share of examples on the diagonal; 0 to 1. At least one example is needed."""
-    return float(np.trace(confusion) / confusion.sum())
-
-
-def macro_f1(confusion: NDArray[np.integer]) -> float:
-    """Mean over classes of F1 = 2 TP / (2 TP + FP + FN); 0 to 1.
-
-    A class that occurs neither as truth nor as prediction has no F1 and is left out, as
-    scikit-learn does when it is given no list of labels.
-    """
-    hits = np.diag(confusion).astype(np.float64)
-    occurrences = confusion.sum(axis=0).astype(np.float64) + confusion.sum(axis=1)
-    present = occurrences > 0
-    return float(np.mean(2 * hits[present] / occurrences[present]))
 
 
 def calibration_error(
@@ -81,10 +55,10 @@ def calibration_error(
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """(…, C) logits -> (…, C) log probabilities in nats, in float64."""
-    wide = logits.astype(np.float64)
-    wide = wide - wide.max(axis=-1, keepdims=True)
-    shifted: NDArray[np.float64] = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
-    return shifted
+    from scipy.special import log_softmax as of
+
+    found: NDArray[np.float64] = of(logits.astype(np.float64), axis=-1)
+    return found
 
 
 # -- what a classifier is held against -----------------------------------------------------------
@@ -233,8 +207,10 @@ class Judged:
 
     def classification(self) -> Classification:
         """All measures. At least one document is needed."""
+        from sklearn.metrics import confusion_matrix, f1_score
+
         predicted, truth = self.predicted, self.truth
-        confusion = confusion_matrix(truth, predicted, len(self.names))
+        confusion = confusion_matrix(truth, predicted, labels=np.arange(len(self.names)))
         right = predicted == truth
         share = wilson(int(right.sum()), len(truth))
         sure = self.calibration.probabilities(self.logits).max(1)
@@ -242,9 +218,9 @@ class Judged:
         fitted = self.calibration.temperature != 1.0
         common = self._most_frequent()
         return Classification(
-            accuracy=accuracy(confusion),
+            accuracy=share.estimate,
             accuracy_ci95=(share.lo, share.hi),
-            macro_f1=macro_f1(confusion),
+            macro_f1=float(f1_score(truth, predicted, average="macro")),
             macro_f1_ci95=_macro_f1_interval(confusion),
             loss_nats=float(self.nats.mean()),
             calibration_error=calibration_error(sure, right),
@@ -269,12 +245,13 @@ class Judged:
     def _bag_of_words(self) -> BagOfWords | None:
         if self.bag is None or not len(self.bag):
             return None
-        confusion = confusion_matrix(self.truth, self.bag, len(self.names))
-        share = wilson(int(np.trace(confusion)), len(self.truth))
+        from sklearn.metrics import f1_score
+
+        share = wilson(int((self.truth == self.bag).sum()), len(self.truth))
         return BagOfWords(
-            accuracy=accuracy(confusion),
+            accuracy=share.estimate,
             accuracy_ci95=(share.lo, share.hi),
-            macro_f1=macro_f1(confusion),
+            macro_f1=float(f1_score(self.truth, self.bag, average="macro")),
             trained_on=self.bag_trained_on,
         )
 
@@ -454,25 +431,24 @@ def bag_of_words(
     texts = [[document.text for document in group()] for group in asked]
     if not all(texts) or max(map(len, texts)) > MOST_JUDGED:
         return None
-    what = hashlib.sha256(json.dumps([1, corpus.fingerprint, list(names)]).encode())
-    for group in texts:
-        for text in group:
-            what.update(hashlib.blake2b(text.encode("utf-8", "surrogatepass")).digest())
-    path = cache / "baselines" / f"{what.hexdigest()[:32]}.json"
+    judged = integrity.digest_of(
+        text.encode("utf-8", "surrogatepass") + b"\0" for group in texts for text in [*group, ""]
+    )
+    name = integrity.key([2, corpus.fingerprint, list(names), judged])
+    path = cache / "baselines" / f"{name}.json"
     found = _kept(path, [len(group) for group in texts])
     if found is None:
         found = _answers(corpus, names, texts)
         if found is not None:
-            facts = [[bag.answers.tolist(), bag.trained_on] for bag in found]
-            write_cached(path, json.dumps(facts).encode("ascii"))
+            remember(path, {"bags": [[b.answers.tolist(), b.trained_on] for b in found]})
     return found
 
 
 def _kept(path: Path, counts: Sequence[int]) -> list[Bag] | None:
     try:
-        facts = json.loads(path.read_bytes())
-        found = [Bag(np.array(answers, dtype=np.int64), int(n)) for answers, n in facts]
-    except (OSError, ValueError, TypeError):
+        bags = (recall(path) or {})["bags"]
+        found = [Bag(np.array(answers, dtype=np.int64), int(n)) for answers, n in bags]
+    except (KeyError, ValueError, TypeError):
         return None
     return found if [len(bag.answers) for bag in found] == list(counts) else None
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import safetensors.torch
 
+from rnnctl import integrity
 from rnnctl.config import TrainingConfig, snapshot_tokens
 from rnnctl.errors import CorruptRunError, RunError, UsageError
-from rnnctl.runs import Run, seal
+from rnnctl.runs import Run
 from rnnctl.runs.checkpoints import (
     VALUES_NAME,
     WEIGHTS_NAME,
@@ -80,7 +81,7 @@ def _save_best(run: Run, state: TrainingState, known: dict[str, str]) -> str:
     They count from then on: the disk may be too full for the checkpoint that comes next.
     """
     data = safetensors.torch.save(state.best)
-    name = f"best-{state.counters.best_step:06d}-{seal.sha256_bytes(data)[:8]}"
+    name = f"best-{state.counters.best_step:06d}-{integrity.digest(data)[:8]}"
     if name not in known:
         known[name] = write_checkpoint(run.path, name, {WEIGHTS_NAME: data})
         run.commit(checkpoints=dict(known), best=_chosen(state, name))
@@ -107,7 +108,7 @@ def _best_of(run: Run, name: str | None) -> str | None:
 
 
 def _values(path: Any) -> dict[str, Any]:
-    return seal.parse_json(seal.read_limited(path, seal.MAX_RESULT), path)
+    return integrity.read_json(path, limit=integrity.MAX_RESULT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rnnctl import integrity
 from rnnctl.config import RunConfig
 from rnnctl.errors import CorruptRunError
-from rnnctl.runs import Run, seal
+from rnnctl.runs import Run
 from rnnctl.runs.run import read_config
 from rnnctl.training import events
 from rnnctl.training.schedule import Replay, replay_of
@@ -64,7 +65,7 @@ def read_schedule(run: Run) -> Replay | None:
     if SCHEDULE_NAME not in run.current.files:
         return None
     path = run.file(SCHEDULE_NAME)
-    content = seal.parse_json(seal.read_limited(path, seal.MAX_RESULT), path)
+    content = integrity.read_json(path, limit=integrity.MAX_RESULT)
     try:
         progress = [_share(value) for value in content["progress"]]
         evaluations = frozenset(int(step) for step in content["evaluations"])

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from rnnctl import machine
+from rnnctl import integrity, machine
 from rnnctl.config import RunConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
@@ -30,7 +30,7 @@ from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.engines import fused_available
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.settling import settle as settle_engine
-from rnnctl.runs import Run, seal
+from rnnctl.runs import Run
 from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
 from rnnctl.runs.run import TOKENIZER_NAME, config_bytes
 from rnnctl.tasks.base import Task, find_task
@@ -178,7 +178,7 @@ def _begun_with(run: Run | None) -> dict[str, Any]:
     if run is None or COMPUTED_NAME not in run.current.files:
         return {}
     with suppress(ValueError):
-        found = json.loads(seal.read_limited(run.file(COMPUTED_NAME), seal.MAX_SMALL))
+        found = json.loads(integrity.read_limited(run.file(COMPUTED_NAME), integrity.MAX_SMALL))
         if isinstance(found, dict):
             return found
     return {}
@@ -229,9 +229,7 @@ def threads_of(config: RunConfig) -> int | None:
 
 def check_same_corpus(run: Run, corpus: Corpus) -> None:
     """RunError unless `run` was trained on `corpus`."""
-    path = run.file(CORPUS_NAME)
-    known = seal.parse_json(seal.read_limited(path, seal.MAX_SMALL), path).get("fingerprint")
-    if known != corpus.fingerprint:
+    if run.facts(CORPUS_NAME).get("fingerprint") != corpus.fingerprint:
         raise RunError(
             f"the corpus is not the one that {run.path} was trained on ({corpus.description})",
             hint=f"bring the old text back, or start anew with `--from {word(run.path)}`",
@@ -277,13 +275,13 @@ def computed_bytes(prepared: Prepared) -> bytes:
 
 def _check_readable(prepared: Prepared, facts: int) -> None:
     """Raises for a run that would hold a file too large to be opened again."""
-    if len(config_bytes(prepared.config)) > seal.MAX_SMALL:
+    if len(config_bytes(prepared.config)) > integrity.MAX_SMALL:
         sources = plural(len(prepared.config.corpus.sources), "file")
         raise UsageError(
             f"the names of {sources} are too long to be kept",
             hint="name the folder that holds them",
         )
-    if facts > seal.MAX_SMALL:
+    if facts > integrity.MAX_SMALL:
         raise DataError(
             f"{plural(len(prepared.store.label_names), 'label')} are too many to be kept",
             hint="check --label-field: a column of labels says the same of many texts",

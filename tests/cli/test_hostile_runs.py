@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnnctl.runs import Run, seal
+from rnnctl import integrity
+from rnnctl.runs import Run
 from rnnctl.runs.checkpoints import CURRENT_NAME, MANIFEST
 from rnnctl.runs.run import entry_of
 
@@ -97,15 +98,15 @@ def forge(run: Run, change: Change) -> None:
         position = run.log_file.position
         run.commit(log_bytes=position.bytes, log_crc=position.crc)
     else:
-        content = put(seal.unseal(run.path / name), place, value)
+        content = put(integrity.unseal(run.path / name), place, value)
         content.pop("checksum", None)
-        (run.path / name).write_bytes(seal.seal(content))
+        (run.path / name).write_bytes(integrity.seal(content))
 
 
 def forge_checkpoint(run: Run, name: str, place: float, value: Any) -> None:
     newest = str(run.current.newest)
     folder = run.path / "checkpoints" / newest
-    manifest = seal.unseal(folder / MANIFEST)
+    manifest = integrity.unseal(folder / MANIFEST)
     if name == MANIFEST:
         manifest = put(manifest, place, value)
         manifest.pop("checksum", None)
@@ -113,8 +114,8 @@ def forge_checkpoint(run: Run, name: str, place: float, value: Any) -> None:
         data = json.dumps(put(json.loads((folder / name).read_bytes()), place, value)).encode()
         (folder / name).write_bytes(data)
         manifest["files"][name] = entry_of(data).model_dump()
-    (folder / MANIFEST).write_bytes(seal.seal(manifest))
-    digest = seal.sha256_bytes((folder / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_bytes(integrity.seal(manifest))
+    digest = integrity.digest((folder / MANIFEST).read_bytes())
     run.commit(checkpoints={**run.current.checkpoints, newest: digest})
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
+from rnnctl import integrity
 from rnnctl.compare import collect
-from rnnctl.runs import Run, seal
+from rnnctl.runs import Run
 from rnnctl.tasks.loading import load, read_weights
 from rnnctl.training import state
 from rnnctl.training.checkpoint import unpublish
@@ -286,7 +287,7 @@ def test_one_label_is_not_enough(rnnctl: CommandLine, tmp_path: Path) -> None:
 def test_what_could_not_be_opened_again_is_not_begun(
     rnnctl: CommandLine, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(seal, "MAX_SMALL", 6000)
+    monkeypatch.setattr(integrity, "MAX_SMALL", 6000)
     table = tmp_path / "many.csv"
     table.write_text("text,label\n" + "".join(f"words,label of {n % 500}\n" for n in range(2000)))
     command = ("--run", tmp_path / "r", "--quiet", "--steps", 2, *LABELLED)

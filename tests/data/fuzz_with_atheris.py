@@ -20,6 +20,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["rnnctl.data", "rnnctl.runs", "json", "csv"]):
+    from rnnctl import integrity
     from rnnctl.config import CorpusConfig, TokenizerConfig
     from rnnctl.data.columns import pick_columns
     from rnnctl.data.corpus import open_corpus
@@ -30,7 +31,7 @@ with atheris.instrument_imports(include=["rnnctl.data", "rnnctl.runs", "json", "
     from rnnctl.data.tokenizers import Tokenizer, train_tokenizer
     from rnnctl.data.tokenizers.base import to_bytes
     from rnnctl.inference.records import RecordReader
-    from rnnctl.runs import Run, seal, summarize
+    from rnnctl.runs import Run, summarize
     from rnnctl.runs.checkpoints import CURRENT_NAME, MANIFEST, write_checkpoint
     from rnnctl.runs.run import config_bytes, entry_of
 
@@ -96,7 +97,7 @@ def resealed(data: bytes) -> bytes:
     try:
         content = json.loads(data)
         content.pop("checksum", None)
-        return seal.seal(content)
+        return integrity.seal(content)
     except (ValueError, RecursionError, AttributeError, AssertionError):
         return data
 
@@ -137,7 +138,7 @@ def manifest(data: bytes) -> None:
     elif kind == MANIFEST:
         file = path / "checkpoints" / "000001" / MANIFEST
         file.write_bytes(resealed(rest))
-        run.commit(checkpoints={"000001": seal.sha256_file(file)})
+        run.commit(checkpoints={"000001": integrity.digest_of_file(file)})
     elif kind == "train":
         body = b'{"name": "train", "result": ' + rest + b"}"
         (path / "results" / "train.json").write_bytes(resealed(body))

@@ -149,7 +149,7 @@ def test_a_damaged_store_is_built_again(tokenizers, tmp_path, data):
 
 @pytest.mark.parametrize("how", ["cut, time kept", "flip, time new"])
 def test_a_large_store_is_verified_by_size_and_time(tokenizers, cache, monkeypatch, how):
-    monkeypatch.setattr(module, "ALWAYS_HASHED", 0)
+    monkeypatch.setattr(caching, "ALWAYS_HASHED", 0)
     store = build_store(corpus_of(["the cat sat"]), tokenizers["char"], cache=cache)
     path = store.path / "train.ids"
     stat = path.stat()
@@ -170,13 +170,16 @@ def test_a_full_disk_leaves_the_cache_as_it_was(tokenizers, cache, monkeypatch, 
     good = build_store(corpus, tokenizers["char"], cache=cache)
     writes = iter(range(100))
 
-    def full(self, data):
-        if next(writes) >= after:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(self, data)
+    def full(method):
+        def write(self, *data):
+            if next(writes) >= after:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return method(self, *data)
 
-    write = store.HashedFile.write
-    monkeypatch.setattr(store.HashedFile, "write", full)
+        return write
+
+    for name in ("_write", "_flush"):
+        monkeypatch.setattr(store.SplitWriter, name, full(getattr(store.SplitWriter, name)))
     with pytest.raises(StorageError, match="the disk is full"):
         build_store(corpus, tokenizers["byte"], cache=cache)
     assert [p.name for p in good.path.parent.iterdir()] == [good.path.name]

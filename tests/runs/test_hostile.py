@@ -12,12 +12,12 @@ from typing import NoReturn
 
 import pytest
 
-from rnnctl import storage
+from rnnctl import integrity, storage
 from rnnctl.config import RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, StorageError
 from rnnctl.results.base import Environment, Result
-from rnnctl.runs import Run, heldout, seal, summarize
+from rnnctl.runs import Run, heldout, summarize
 from rnnctl.runs.checkpoints import MANIFEST, check_checkpoint, write_checkpoint
 from rnnctl.runs.heldout import HELDOUT_NAME, pack, unpack
 from rnnctl.runs.run import entry_of
@@ -122,7 +122,7 @@ def test_a_record_that_is_all_structure_costs_little_memory(tmp_path: Path, kind
     path.write_bytes(BOMBS[kind])
     tracemalloc.start()
     with pytest.raises(CorruptRunError):
-        seal.parse_json(seal.read_limited(path, seal.MAX_RESULT), path)
+        integrity.parse_json(integrity.read_limited(path, integrity.MAX_RESULT), path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < MEMORY
@@ -173,11 +173,11 @@ def test_a_log_line_without_end_is_not_read_into_memory(run: Run) -> None:
 def test_a_manifest_that_says_no_size_is_an_error(run: Run) -> None:
     write_checkpoint(run.path, "000001", {"a": b"b"})
     file = run.path / "checkpoints" / "000001" / MANIFEST
-    content = seal.unseal(file)
+    content = integrity.unseal(file)
     content["files"]["a"] = {"sha256": "0" * 64}
-    file.write_bytes(seal.seal(content))
+    file.write_bytes(integrity.seal(content))
     with pytest.raises(CorruptRunError, match="cut off or altered"):
-        check_checkpoint(run.path, "000001", seal.sha256_file(file))
+        check_checkpoint(run.path, "000001", integrity.digest_of_file(file))
 
 
 def test_weights_that_a_checkpoint_does_not_hold_are_missed(run: Run) -> None:

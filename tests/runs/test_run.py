@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 import pytest
 
-from rnnctl import storage
+from rnnctl import integrity, storage
 from rnnctl.config import ModelConfig, RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, RunLockedError
 from rnnctl.results.base import Environment, Result
-from rnnctl.runs import Run, find_runs, lock, seal, summarize
+from rnnctl.runs import Run, find_runs, summarize
 from rnnctl.runs.checkpoints import CURRENT_NAME, migrate
 from rnnctl.runs.heldout import HELDOUT_NAME, pack, unpack
 from rnnctl.runs.lock import is_held
@@ -141,14 +142,14 @@ def test_nobody_begins_to_write_a_run_while_it_is_overwritten(run: Run) -> None:
 def test_a_lock_of_a_run_that_was_replaced_meanwhile_is_none(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    try_lock = lock._try_lock
+    take = fcntl.flock
 
-    def late(file: IO[bytes]) -> bool:
-        monkeypatch.setattr(lock, "_try_lock", try_lock)
+    def late(file: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", take)
         Run.create(run.path, RunConfig(), overwrite=True)
-        return try_lock(file)
+        take(file, how)
 
-    monkeypatch.setattr(lock, "_try_lock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(RunLockedError), run.lock():
         pass
     with run.lock():
@@ -170,9 +171,9 @@ def test_runs_are_found_and_damaged_ones_named(run: Run, tmp_path: Path) -> None
     "name", ["../x", "/etc/passwd", "a/b", "", "..", ".hidden", "x" * 200, "a\0b"]
 )
 def test_paths_in_a_manifest_cannot_leave_the_run(run: Run, name: str) -> None:
-    content = seal.unseal(run.path / CURRENT_NAME)
+    content = integrity.unseal(run.path / CURRENT_NAME)
     content["files"][name] = {"sha256": "0" * 64, "size": 1}
-    (run.path / CURRENT_NAME).write_bytes(seal.seal(content))
+    (run.path / CURRENT_NAME).write_bytes(integrity.seal(content))
     with pytest.raises(CorruptRunError, match="no run can hold"):
         Run.open(run.path)
 
@@ -187,8 +188,8 @@ def test_a_link_out_of_the_run_is_refused(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_is_refused_with_what_to_install(run: Run) -> None:
-    content = seal.unseal(run.path / CURRENT_NAME) | {"run_schema": 99, "rnnctl": "7.0"}
-    (run.path / CURRENT_NAME).write_bytes(seal.seal(content))
+    content = integrity.unseal(run.path / CURRENT_NAME) | {"run_schema": 99, "rnnctl": "7.0"}
+    (run.path / CURRENT_NAME).write_bytes(integrity.seal(content))
     with pytest.raises(RunError, match=r"newer rnnctl \(7.0\)") as caught:
         Run.open(run.path)
     assert "install" in caught.value.hint

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from rnnctl import storage
+from rnnctl import integrity, storage
 from rnnctl.config import RunConfig
 from rnnctl.errors import CorruptRunError, Interrupted, RunError, StorageError, UsageError
-from rnnctl.runs import Run, seal, summarize
+from rnnctl.runs import Run, summarize
 from rnnctl.runs.checkpoints import MANIFEST
 from rnnctl.runs.run import entry_of
 from rnnctl.tasks.loading import load, read_weights
@@ -241,10 +241,10 @@ def forge(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     values = json.loads((folder / "state.json").read_bytes())
     change(values)
     (folder / "state.json").write_text(json.dumps(values))
-    manifest = seal.unseal(folder / MANIFEST)
+    manifest = integrity.unseal(folder / MANIFEST)
     manifest["files"]["state.json"] = entry_of((folder / "state.json").read_bytes()).model_dump()
-    (folder / MANIFEST).write_bytes(seal.seal(manifest))
-    digest = seal.sha256_file(folder / MANIFEST)
+    (folder / MANIFEST).write_bytes(integrity.seal(manifest))
+    digest = integrity.digest_of_file(folder / MANIFEST)
     run.commit(checkpoints={**run.current.checkpoints, newest: digest})
 
 

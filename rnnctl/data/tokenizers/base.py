@@ -10,7 +10,6 @@ place for (level, letter counts) stands as ``rnnctl`` inside ``model``, which `t
 from __future__ import annotations
 
 import codecs
-import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -21,9 +20,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnctl import catalog
+from rnnctl import catalog, integrity
 from rnnctl.config import TokenizerConfig
-from rnnctl.data.cache import write_cached
+from rnnctl.data.cache import kept_folder, write_cached
 from rnnctl.errors import CorruptRunError, DataError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -209,7 +208,7 @@ class Tokenizer(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the saved form."""
-        return hashlib.sha256(to_bytes(self.to_dict())).hexdigest()
+        return integrity.digest(to_bytes(self.to_dict()))
 
     def save(self, path: str | Path) -> None:
         """Write ``tokenizer.json`` to `path` (through a temporary name).
@@ -435,6 +434,7 @@ def _rebuild(own: dict[str, Any], tokens: list[str], merges: object) -> Tokenize
 
 # -- making one from the training split ----------------------------------------------------------
 
+_FILE = "tokenizer.json"
 _TRAINER = 1  # raise when the same text comes to give another vocabulary
 
 
@@ -445,28 +445,16 @@ def make_tokenizer(
 
     Raises: as `train_tokenizer`, and StorageError.
     """
-    what = [_TRAINER, corpus.fingerprint, config.model_dump()]
-    name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
-    path = None if cache is None else cache / "tokenizers" / f"{name}.json"
-    found = path and _kept(path)
-    if found:
-        return found
-    texts = (document.text for document in corpus.documents("train"))
-    tokenizer = train_tokenizer(texts, config, running=corpus.running)
-    if path:
-        tokenizer.save(path)
-        write_cached(path.with_suffix(".sha256"), tokenizer.fingerprint.encode())
-    return tokenizer
 
+    def make() -> Tokenizer:
+        texts = (document.text for document in corpus.documents("train"))
+        return train_tokenizer(texts, config, running=corpus.running)
 
-def _kept(path: Path) -> Tokenizer | None:
-    """What was saved there; None if it is not there or not what it was."""
-    try:
-        said = path.with_suffix(".sha256").read_text("ascii")
-        tokenizer = Tokenizer.load(path)
-    except (OSError, ValueError, CorruptRunError):
-        return None
-    return tokenizer if tokenizer.fingerprint == said else None
+    if cache is None:
+        return make()
+    name = integrity.key([_TRAINER, corpus.fingerprint, config.model_dump()])
+    folder = kept_folder(cache / "tokenizers" / name, lambda new: make().save(new / _FILE))
+    return Tokenizer.load(folder / _FILE)
 
 
 def train_tokenizer(

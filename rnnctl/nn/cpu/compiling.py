@@ -11,7 +11,6 @@ is serial.
 
 from __future__ import annotations
 
-import hashlib
 import types
 from collections.abc import Callable
 from functools import cache
@@ -26,6 +25,8 @@ from numba.core import types as kinds
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
+
+from rnnctl import integrity
 
 Array = NDArray[Any]
 OPTIONS: Any = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
@@ -79,7 +80,7 @@ def digest_of(function: Any) -> str:
 
 
 def _digest_of_files(*paths: Path) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+    return integrity.digest_of(path.read_bytes() for path in paths)[:12]
 
 
 def as_array(values: Tensor) -> Array:

@@ -1,7 +1,15 @@
-"""JSON that carries its own checksum, and the limits within which JSON of a run is read.
+"""What says that bytes are what was written: SHA-256, and all of its uses, in one place.
 
-A sealed file ends in a line `"checksum": "<sha256 of every byte before that line>"`, so a single
-altered bit anywhere is found, without a second file that could be exchanged for another.
+* A *name*: what was made of the same things is found again under the `key` of these things.
+* An *identity*: the digest of a text, a tokenizer, a model or a file (`digest`, `digest_of_file`).
+* A *file beside its digest* (`check_file`): in a run's `current.json`, in the manifest of a
+  checkpoint, in `files.json` of a folder of the cache.
+* *JSON that carries its own digest* (`seal`): it ends in a line `"checksum": "<sha256 of every byte
+  before that line>"`, so a single altered bit anywhere is found, without a second file that could
+  be exchanged for another.
+
+Here too are the limits within which the JSON of a run is read. The log of a run, which grows line
+by line, chains its lines in its own way (`rnnctl.runs.log`).
 """
 
 from __future__ import annotations
@@ -9,10 +17,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rnnctl.errors import CorruptRunError, RunError
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
 
 MAX_SMALL = 1 << 20
 MAX_RESULT = 64 << 20
@@ -22,26 +34,66 @@ MAX_VALUES = 4_000_000
 MAX_CONTAINERS = 1_000_000
 _SEAL = re.compile(rb',\n  "checksum": "([0-9a-f]{64})"\n}\n\Z')
 _SEAL_BYTES = len(',\n  "checksum": ""\n}\n') + 64
+RESUME_HINT = "`rnnctl train --resume RUN` goes on from the last good checkpoint, if there is one"
 _HINT = "`rnnctl runs --verify` checks all files of a run"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 
 
-def sha256_bytes(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def hasher() -> _Hash:
+    """A SHA-256 that grows with what it is fed, for what comes in parts (`update`, `hexdigest`)."""
+    return hashlib.sha256()
 
 
-def sha256_file(path: Path) -> str:
-    """Digest of a file in constant memory."""
+def digest(*parts: bytes) -> str:
+    """The digest of bytes, parts joined."""
+    return digest_of(parts)
+
+
+def digest_of(parts: Iterable[bytes | memoryview]) -> str:
+    """The digest of what comes in parts, in constant memory."""
+    whole = hasher()
+    for part in parts:
+        whole.update(part)
+    return whole.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """The digest of a file, in constant memory. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def seal(content: dict[str, Any]) -> bytes:
-    """The bytes of a sealed file holding `content` (no key "checksum", no NaN)."""
+def key(what: Any) -> str:
+    """A name of 32 characters for what JSON can write: equal things, and only they, share it."""
+    return digest(json.dumps(what).encode())[:32]
+
+
+def check_file(path: Path, wanted: str, size: object) -> Path:
+    """`path` if it is there with that size and checksum. CorruptRunError otherwise."""
+    if not path.is_file():
+        raise CorruptRunError(f"{path} is missing", hint=RESUME_HINT)
+    try:
+        actual, found = path.stat().st_size, digest_of_file(path)
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from error
+    if actual != size:
+        raise CorruptRunError(
+            f"{path} is cut off or altered: {actual:,} bytes instead of {size}", hint=RESUME_HINT
+        )
+    if found != wanted:
+        raise CorruptRunError(f"{path} is altered: its checksum does not fit", hint=RESUME_HINT)
+    return path
+
+
+def seal(content: dict[str, Any], *, ascii_only: bool = False) -> bytes:
+    """The bytes of a sealed file holding `content` (no key "checksum", no NaN).
+
+    `ascii_only` also writes what no encoding can, such as names of files that are not UTF-8.
+    """
     assert content and "checksum" not in content
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(content, indent=2, ensure_ascii=ascii_only, allow_nan=False)
     body = text.removesuffix("\n}").encode("utf-8")
-    return body + f',\n  "checksum": "{sha256_bytes(body)}"\n}}\n'.encode()
+    return body + f',\n  "checksum": "{digest(body)}"\n}}\n'.encode()
 
 
 def unseal(path: Path, *, limit: int = MAX_SMALL) -> dict[str, Any]:
@@ -52,11 +104,16 @@ def unseal(path: Path, *, limit: int = MAX_SMALL) -> dict[str, Any]:
         raise CorruptRunError(
             f"{path} is cut off or altered: it does not end in its checksum", hint=_HINT
         )
-    if sha256_bytes(data[:-_SEAL_BYTES]).encode() != match.group(1):
+    if digest(data[:-_SEAL_BYTES]).encode() != match.group(1):
         raise CorruptRunError(f"{path} is altered: its checksum does not fit", hint=_HINT)
     content = parse_json(data, path)
     content.pop("checksum")
     return content
+
+
+def read_json(path: Path, *, limit: int = MAX_SMALL) -> dict[str, Any]:
+    """The JSON object in a file. CorruptRunError where it holds none, or far too much."""
+    return parse_json(read_limited(path, limit), path)
 
 
 def read_limited(path: Path, limit: int) -> bytes:

@@ -21,7 +21,6 @@ from rnnctl.errors import DataError
 
 CHUNK = 1 << 20
 SUFFIXES = {".gz": "gzip", ".bz2": "bzip2", ".xz": "xz", ".zst": "zstandard"}
-ARCHIVE_SUFFIXES = {".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tzst"}
 OFFICE_SUFFIXES = {".xlsx", ".xls", ".ods", ".docx", ".doc", ".odt", ".pptx", ".odp"}
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",

@@ -25,6 +25,7 @@ from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import SPLITS, Document
 from rnnctl.data.ids import Ids, SplitIds, split_from_ids
 from rnnctl.data.labels import labels_of
+from rnnctl.data.text import utf8_length
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import cut_ids
 
@@ -166,11 +167,6 @@ class SplitWriter:
 def stored_dtype(vocab_size: int) -> np.dtype[Any]:
     """The narrowest type for ids below `vocab_size`."""
     return np.dtype("<u1" if vocab_size <= 1 << 8 else "<u2" if vocab_size <= 1 << 16 else "<i4")
-
-
-def utf8_length(text: str) -> int:
-    """Bytes of `text` in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
 __all__ = ["SplitIds", "Store", "build_store", "cache_directory", "open_store", "split_from_ids"]

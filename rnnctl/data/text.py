@@ -254,6 +254,11 @@ def _check_control(sample: bytes, name: str) -> None:
         )
 
 
+def utf8_length(text: str) -> int:
+    """Bytes of `text` in UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
+
+
 def is_utf8(sample: bytes) -> bool:
     """But for a character cut off at the end."""
     try:

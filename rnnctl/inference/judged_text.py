@@ -15,7 +15,7 @@ from rnnctl.config import CorpusConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import SPLITS, Document
-from rnnctl.data.store import utf8_length
+from rnnctl.data.text import utf8_length
 from rnnctl.errors import DataError, RnnctlError, UsageError, word
 from rnnctl.inference.training_text import corpus_facts, heldout_size, trained
 from rnnctl.results.base import Warning_

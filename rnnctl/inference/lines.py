@@ -125,13 +125,6 @@ class Lines:
             yield from _windows(rest, decoder, plain.codec)
 
 
-def read_lines(
-    stream: BinaryIO | Reads, *, max_line: int = MAX_LINE, encoding: Encoding = UTF_8
-) -> Iterator[list[Line]]:
-    """See `Lines`. A missing newline at the end changes nothing."""
-    return iter(Lines(stream, max_line=max_line, encoding=encoding))
-
-
 def read_text(stream: BinaryIO | Reads, name: str, encoding: Encoding = UTF_8) -> Iterator[bytes]:
     """A whole text as UTF-8 with newlines, in parts as they come. What is malformed stays so, for
     whoever reads it to say where.

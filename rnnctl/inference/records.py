@@ -23,6 +23,7 @@ from rnnctl.data.packing import Reads
 from rnnctl.data.readers import file_readers
 from rnnctl.data.recognition import Format, labels_lines, recognise
 from rnnctl.data.records import Entry, Parser, parser
+from rnnctl.data.text import utf8_length
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.lines import MAX_LINE, UTF_8, Encoding, Line, Lines
 from rnnctl.wording import plural
@@ -282,7 +283,7 @@ def paragraphs(windows: Iterable[Sequence[Line]], max_bytes: int) -> Iterator[li
         for line in window:
             if line.problem or line.text.strip():
                 held.append(line)
-                size += _length(line.text) + 1
+                size += utf8_length(line.text) + 1
                 if size > max_bytes + 1:  # keep that it is too long, not what it holds
                     held = [_joined(held, max_bytes)]
             elif held:
@@ -296,15 +297,11 @@ def paragraphs(windows: Iterable[Sequence[Line]], max_bytes: int) -> Iterator[li
 
 def _joined(lines: Sequence[Line], max_bytes: int) -> Line:
     problem = next((line.problem for line in lines if line.problem), "")
-    size = sum(_length(line.text) + 1 for line in lines) - 1
+    size = sum(utf8_length(line.text) + 1 for line in lines) - 1
     if size > max_bytes and not problem:
         problem = f"paragraph of more than {plural(max_bytes, 'byte')}"
     text = "" if problem else "\n".join(line.text for line in lines)
     return Line(lines[0].number, text, problem)
-
-
-def _length(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
 def failure(record: Record, source: str) -> DataError:

@@ -106,7 +106,7 @@ class TrainingState:
         try:
             load_weights(self.task.model, weights)
             self._load_moments(tensors)
-            average = _with_prefix(tensors, "average.")
+            average = with_prefix(tensors, "average.")
             device = next(self.task.model.parameters()).device
             _check_shapes(average, weights_of(self.task.model), "average")
             self.average = {k: v.to(device, copy=True) for k, v in average.items()} or None
@@ -125,13 +125,13 @@ class TrainingState:
         Another batch size begins the next pass; another number of workers a zero hidden state. What
         every process had for itself goes with either: it is of other streams than they have now.
         """
-        arrays = _with_prefix(tensors, "data.")
+        arrays = with_prefix(tensors, "data.")
         data = values["data"] | {key: value.numpy() for key, value in arrays.items()}
         self.carry, self.personal = None, {}
         if values["batch_size"] != self.batch_size:
             data |= {"epoch": data["epoch"] + 1, "at": 0}
         elif values["workers"] == self.workers:
-            carry = _with_prefix(tensors, "carry.")
+            carry = with_prefix(tensors, "carry.")
             device = next(self.task.model.parameters()).device
             self._check_carry(carry)
             self.carry = tuple(carry[str(i)].to(device) for i in range(len(carry))) or None
@@ -195,7 +195,8 @@ def _check_shapes(found: Tensors, own: Mapping[str, Tensor], what: str) -> None:
             raise ValueError(f"{what}.{name} has shape {tuple(value.shape)}")
 
 
-def _with_prefix(tensors: Tensors, prefix: str) -> Tensors:
+def with_prefix(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors whose name begins with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 

@@ -45,7 +45,7 @@ from rnnctl.training.loop import STOPPING, Alone, Loop, TrainingInterrupted
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.prepare import Prepared
 from rnnctl.training.schedule import Plan, Replay
-from rnnctl.training.state import Tensors, TrainingState, snapshot
+from rnnctl.training.state import Tensors, TrainingState, snapshot, with_prefix
 from rnnctl.wording import plural
 
 # Longer than any validation; a process that dies is noticed at once, by its closed connection.
@@ -124,11 +124,11 @@ class Together:
         values = json.loads(self.tell(json.dumps(state.values()).encode()))
         if self.leads:
             return
-        tensors = part(received, "state.")
-        own = part(tensors, f"rank{self.rank}.")
+        tensors = with_prefix(received, "state.")
+        own = with_prefix(tensors, f"rank{self.rank}.")
         shared = {k: v for k, v in tensors.items() if not k.startswith(PERSONAL)}
-        state.load(part(received, "weights."), shared | own, values)
-        state.best = part(received, "best.")
+        state.load(with_prefix(received, "weights."), shared | own, values)
+        state.best = with_prefix(received, "best.")
         if not own:  # a training that begins: other dropout masks than the first process has
             torch.manual_seed(torch.initial_seed() + self.rank)
 
@@ -149,11 +149,6 @@ PERSONAL = ("carry.", "random.", "rank")
 def personal(state: TrainingState) -> Tensors:
     """The tensors of a state that every process has for itself."""
     return {k: v for k, v in state.tensors().items() if k.startswith(("carry.", "random."))}
-
-
-def part(tensors: Tensors, prefix: str) -> Tensors:
-    """The tensors whose name begins with `prefix`, without it."""
-    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 @contextmanager

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnctl.inference import lines
-from rnnctl.inference.lines import Encoding, Line, read_lines
+from rnnctl.inference.lines import Encoding, Line, Lines
 
 
 def flat(data: bytes, codec: str = "utf-8", **options: int) -> list[Line]:
-    windows = read_lines(io.BytesIO(data), encoding=Encoding(codec), **options)
+    windows = Lines(io.BytesIO(data), encoding=Encoding(codec), **options)
     return [line for window in windows for line in window]
 
 
@@ -49,7 +49,7 @@ def test_a_line_over_the_limit_is_named_and_the_next_one_is_whole() -> None:
 
 
 def test_windows_are_bounded() -> None:
-    sizes = [len(window) for window in read_lines(io.BytesIO(b"a\n" * 10_000))]
+    sizes = [len(window) for window in Lines(io.BytesIO(b"a\n" * 10_000))]
     assert sum(sizes) == 10_000
     assert max(sizes) <= lines.WINDOW_LINES
 
@@ -57,7 +57,7 @@ def test_windows_are_bounded() -> None:
 def test_what_is_there_comes_at_once() -> None:
     source, sink = os.pipe()
     with os.fdopen(source, "rb") as stream, os.fdopen(sink, "wb", buffering=0) as out:
-        windows = read_lines(stream)
+        windows = iter(Lines(stream))
         out.write(b"first\nsec")
         begin = time.monotonic()
         assert [line.text for line in next(windows)] == ["first"]
@@ -70,7 +70,7 @@ def test_what_is_there_comes_at_once() -> None:
 
 def test_a_reader_that_stops_early_leaves_no_thread_behind() -> None:
     before = threading.active_count()
-    windows = read_lines(io.BytesIO(b"a\n" * 1_000_000))
+    windows = iter(Lines(io.BytesIO(b"a\n" * 1_000_000)))
     next(windows)
     windows.close()  # type: ignore[attr-defined]
     deadline = time.monotonic() + 10
@@ -85,4 +85,4 @@ def test_a_failing_read_is_raised_where_it_is_used(tmp_path: os.PathLike[str]) -
             raise OSError(5, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output"):
-        list(read_lines(Broken()))  # type: ignore[arg-type]
+        list(Lines(Broken()))  # type: ignore[arg-type]

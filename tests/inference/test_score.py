@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rnnctl.errors import DataError, RunError
 from rnnctl.inference import score as scoring_module
 from rnnctl.inference import state as states
-from rnnctl.inference.lines import read_lines
+from rnnctl.inference.lines import Lines
 from rnnctl.inference.records import paragraphs
 from rnnctl.inference.score import Reading, Scorer, Tally, TextReader
 from rnnctl.nn import engines as engine_module
@@ -181,7 +181,7 @@ def test_the_place_of_malformed_text_after_a_state(
 
 def test_paragraphs_lie_between_blank_lines() -> None:
     data = b"\n a\nb\r\n \t\nc\n\n\nlong long\nlong\n\nend"
-    found = [p for window in paragraphs(read_lines(io.BytesIO(data)), 12) for p in window]
+    found = [p for window in paragraphs(Lines(io.BytesIO(data)), 12) for p in window]
     assert [(p.number, p.text) for p in found if not p.problem] == [
         (2, " a\nb"),
         (5, "c"),

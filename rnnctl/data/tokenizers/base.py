@@ -155,12 +155,12 @@ class Tokenizer(ABC):
     def to_dict(self) -> dict[str, Any]:
         """The content of ``tokenizer.json``."""
 
-    @abstractmethod
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
         """What the first or last `max_tokens` tokens of `text` write.
 
         A character that is cut in the middle (bytes, BPE) stands as U+FFFD.
         """
+        return self.decode(cut_ids(self.encode(text), max_tokens, keep))
 
     def complete_prefix(self, text: str) -> int:
         """Length of a prefix of `text` whose tokens nothing that follows can change."""

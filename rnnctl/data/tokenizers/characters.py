@@ -20,7 +20,6 @@ from rnnctl.data.tokenizers.base import (
     Tokenizer,
     byte_alphabet,
     check_surrogates,
-    cut_ids,
     fused,
     joined_spans,
     layout,
@@ -123,10 +122,6 @@ class ByteTokenizer(Tokenizer):
     def token_bytes(self, token_id: int) -> bytes:
         return b"\n" if token_id == self.boundary_id else bytes((token_id - 1,))
 
-    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
-        ids = self.encode(text)
-        return self.decode(cut_ids(ids, max_tokens, keep))
-
     def to_dict(self) -> dict[str, Any]:
         alphabet = byte_alphabet()
         vocab = {BOUNDARY: 0} | {alphabet[b]: b + 1 for b in range(256)}
@@ -217,10 +212,6 @@ class BpeTokenizer(Tokenizer):
 
     def token_bytes(self, token_id: int) -> bytes:
         return self._bytes[token_id]
-
-    def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
-        ids = self.encode(text)
-        return self.decode(cut_ids(ids, max_tokens, keep))
 
     def to_dict(self) -> dict[str, Any]:
         vocab = {BOUNDARY: BOUNDARY_ID} | {token: i for i, token in enumerate(self.tokens, 1)}

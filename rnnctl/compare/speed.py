@@ -195,8 +195,7 @@ def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
     """A fresh model like the run's: speed does not depend on what the weights are."""
     import torch
 
-    from rnnctl.machine import find_arithmetic
-    from rnnctl.nn.allocator import keep_memory
+    from rnnctl.machine import find_arithmetic, keep_memory
     from rnnctl.nn.models import LanguageModel
     from rnnctl.nn.settling import settle
     from rnnctl.tasks.loading import build_model, load

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rnnctl.data.batches import pad_documents
 from rnnctl.errors import NotFiniteError, RunError
 from rnnctl.inference.records import Record
-from rnnctl.nn.allocator import keep_memory
+from rnnctl.machine import keep_memory
 from rnnctl.nn.engines import EngineChoice
 from rnnctl.nn.models import Classifier
 from rnnctl.nn.reading import can_read, each, groups

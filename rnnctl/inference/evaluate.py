@@ -20,8 +20,7 @@ from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.judged_text import JudgedText, Part, choose, kept, training_corpus
 from rnnctl.inference.memory import Memory, Tried, text_nats, tune_cache, tune_dynamic
 from rnnctl.inference.training_text import corpus_facts
-from rnnctl.machine import Arithmetic
-from rnnctl.nn.allocator import keep_memory
+from rnnctl.machine import Arithmetic, keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.inference import EvaluateResult, Slice, TunePoint, TuneResult

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import RunError, UsageError
 from rnnctl.inference.classify import LONGEST_READ
-from rnnctl.nn.allocator import keep_memory
+from rnnctl.machine import keep_memory
 from rnnctl.nn.cells import State
 from rnnctl.nn.engines import EngineChoice
 from rnnctl.nn.models import Classifier

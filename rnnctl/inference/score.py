@@ -23,8 +23,7 @@ from rnnctl.inference import state as states
 from rnnctl.inference.memory import Memory, TextMemory
 from rnnctl.inference.records import Record
 from rnnctl.inference.state import RECENT, TextState, beginning
-from rnnctl.machine import Arithmetic
-from rnnctl.nn.allocator import keep_memory
+from rnnctl.machine import Arithmetic, keep_memory
 from rnnctl.nn.engines import EngineChoice
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.reading import can_read, each, groups

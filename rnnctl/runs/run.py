@@ -12,12 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rnnctl import integrity, storage
+from rnnctl import integrity, results, storage
 from rnnctl.config import CONFIG_SCHEMA, RunConfig
 from rnnctl.data.documents import Document
 from rnnctl.errors import CorruptRunError, RunError, word
 from rnnctl.results.base import Result
-from rnnctl.runs import checkpoints, heldout, kept, lock
+from rnnctl.runs import checkpoints, heldout, lock
 from rnnctl.runs.checkpoints import (
     CURRENT_NAME,
     WEIGHTS_NAME,
@@ -29,15 +29,16 @@ from rnnctl.runs.checkpoints import (
     read_current,
     read_values,
     snapshots,
+    weights_of,
     write_current,
 )
-from rnnctl.runs.kept import RESULTS
 from rnnctl.runs.log import LogFile, LogPosition, read_log
 from rnnctl.storage import write_directory
 
 CONFIG_NAME = "config.json"
 TOKENIZER_NAME = "tokenizer.json"
 LOG_NAME = "log.jsonl"
+RESULTS = "results"  # a folder: what was measured of the run, each result a sealed file of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,30 +192,79 @@ class Run:
 
     def write_result(self, name: str, result: Result) -> Path:
         """Keep a result as `results/<name>.json`, sealed. For whoever holds the run."""
-        return kept.write(self.path, name, result)
+        path = self._result_place(name)
+        storage.write_atomic(path, _sealed(name, result))
+        return path
 
     def keep_result(self, name: str, result: Result) -> bool:
         """Keep what was measured on the weights that the run had when it was opened.
 
-        False where it has others by now: then nothing is kept. This needs no lock.
+        False where it has others by now, or another run stands in its place: then nothing is kept.
+        This needs no lock, so that a run can be measured while it is trained.
         """
-        return kept.keep(self.path, name, result, self.current)
+        path, weights = self._result_place(name), weights_of(self.current)
+        # Written first, then asked: in a run that takes this one's place after the question, there
+        # is nothing to be renamed.
+        with storage.unfinished(path) as new:
+            new.write(_sealed(name, result, weights=weights))
+            if weights_of(read_current(self.path)) != weights:
+                return False
+            new.become(path)
+        return True
 
     def drop_outdated_results(self) -> None:
         """Remove what was measured on other weights than the present ones."""
-        kept.drop_outdated(self.path, self.current)
+        for name in self.results():
+            path = self._result_place(name)
+            try:
+                weights = integrity.unseal(path, limit=integrity.MAX_RESULT).get("weights")
+            except RunError:
+                continue  # `runs --verify` tells of it; it shall not end a training
+            if weights not in (None, weights_of(self.current)):
+                storage.remove(path)
 
     def read_result(self, name: str) -> dict[str, Any]:
         """A kept result as JSON. RunError if there is none, CorruptRunError if it is damaged."""
-        return kept.read(self.path, name)
+        content = self._unsealed_result(name)
+        if content is None:
+            has = ", ".join(self.results()) or "none"
+            raise RunError(f"{self.path} has no result {name!r}", hint=f"results it has: {has}")
+        result = content.get("result")
+        if content.get("name") != name or not isinstance(result, dict):
+            where = self.path / RESULTS / f"{name}.json"
+            raise CorruptRunError(f"{where} holds another result: {content.get('name')!r}")
+        try:
+            results.check(name, result)
+        except ValidationError as error:
+            where = self.path / RESULTS / f"{name}.json"
+            raise CorruptRunError(f"{where} is no such result: {first_problem(error)}") from None
+        return result
 
     def present_result(self, name: str) -> dict[str, Any] | None:
         """`read_result`, or None where there is no such result of the present weights."""
-        return kept.read_present(self.path, name, self.current)
+        content = self._unsealed_result(name)
+        if content is None or content.get("weights") not in (None, weights_of(self.current)):
+            return None
+        return self.read_result(name)
 
     def results(self) -> list[str]:
         """Names of the results that the run keeps."""
-        return kept.names(self.path)
+        return sorted(path.stem for path in (self.path / RESULTS).glob("[!.]*.json"))
+
+    def _unsealed_result(self, name: str) -> dict[str, Any] | None:
+        """What a file of results holds: `name`, `result`, and `weights` where it is of some."""
+        path = self.path / RESULTS / f"{integrity.safe_name(name, self.path)}.json"
+        if not path.is_file():
+            return None
+        return integrity.unseal(integrity.inside(path, self.path), limit=integrity.MAX_RESULT)
+
+    def _result_place(self, name: str) -> Path:
+        """Where a result stands or will stand, in a folder that is there."""
+        folder = self.path / RESULTS
+        with storage.storing(folder):
+            folder.mkdir(exist_ok=True)
+        storage.remove_leftovers(folder)
+        return folder / f"{integrity.safe_name(name, folder)}.json"
 
     # -- log ---------------------------------------------------------------------------------
 
@@ -266,6 +316,10 @@ class Run:
         except RunError as error:
             return Problem(name, error.message)
         return None
+
+
+def _sealed(name: str, result: Result, **more: str) -> bytes:
+    return integrity.seal({"name": name, **more, "result": result.model_dump(mode="json")})
 
 
 def _fill_working_directory(path: Path, content: Mapping[str, bytes]) -> None:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rnnctl.config import RunConfig
 from rnnctl.results.base import Warning_
@@ -184,3 +186,36 @@ class Finished:
 
 
 Event = LoopEvent | Started | Preparing | Finished
+
+
+# -- what of them stands in log.jsonl ------------------------------------------------------------
+
+_NAMES: dict[type, str] = {
+    Step: "step",
+    Evaluated: "evaluated",
+    NotFinite: "not_finite",
+    SteppedBack: "stepped_back",
+    Advice: "advice",
+}
+
+
+def log_record(event: object) -> dict[str, Any] | None:
+    """The log's line for an event; None for those that are not logged.
+
+    What the clock says stands apart, under `timing`: it is all that a repetition may change.
+    """
+    name = _NAMES.get(type(event))
+    if name is None:
+        return None
+    fields = {key: _finite(value) for key, value in asdict(event).items()}  # type: ignore[call-overload]
+    elapsed = fields.pop("elapsed_s", None)
+    record = {"event": name, **fields}
+    if elapsed is not None:
+        record["timing"] = {"elapsed_s": round(elapsed, 4)}
+    return record
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

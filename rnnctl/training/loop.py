@@ -16,7 +16,7 @@ from torch import nn
 
 from rnnctl import machine
 from rnnctl.errors import DivergenceError
-from rnnctl.nn.allocator import MemoryBound
+from rnnctl.machine import MemoryBound
 from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation
 from rnnctl.tasks.evaluation import never
 from rnnctl.training import events

@@ -24,9 +24,8 @@ from rnnctl.data.store import Store, build_store
 from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
 from rnnctl.data.tokenizers.base import to_bytes
 from rnnctl.errors import DataError, RnnctlError, RunError, UsageError, word
-from rnnctl.machine import Arithmetic, find_arithmetic, set_threads
+from rnnctl.machine import Arithmetic, find_arithmetic, keep_memory, set_threads
 from rnnctl.nn import engines
-from rnnctl.nn.allocator import keep_memory
 from rnnctl.nn.engines import fused_available
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.settling import settle as settle_engine

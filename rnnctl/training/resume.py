@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rnnctl.config import RunConfig, Settings, option_of
-from rnnctl.errors import UsageError, word
+from rnnctl.errors import CorruptRunError, UsageError, word
 from rnnctl.results.base import Warning_
 from rnnctl.runs import Run
+from rnnctl.runs.run import read_config
 from rnnctl.tasks.recipes import COURSE, PACE, resolve
-from rnnctl.training.log import SCHEDULE_NAME, repeat
+from rnnctl.training.schedule import SCHEDULE_NAME, Replay, replay_of
 from rnnctl.training.train import Options
 
 SETTLED = ("seed", "keep_text", "start_from")  # settings that have done their work at the start
@@ -104,3 +105,18 @@ def _said(value: object, unit: str = "") -> str:
     if value is None:
         return "not given"
     return f"{value:g}{unit}" if isinstance(value, float) else str(value)
+
+
+def repeat(path: Path) -> tuple[RunConfig, Replay | None]:
+    """Settings of a `config.json`, and if it lies in a finished budget run, the steps it took."""
+    config = read_config(path)
+    folder = path.parent
+    if config.training.budget_s is None or not (folder / "current.json").is_file():
+        return config, None
+    run = Run.open(folder)
+    if not run.current.finished:
+        return config, None
+    try:
+        return config, replay_of(run.log())
+    except (KeyError, ValueError, OverflowError) as error:
+        raise CorruptRunError(f"the log of {folder} holds a step without progress") from error

@@ -6,11 +6,16 @@ function of the progress alone. A replayed training takes the recorded progress 
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from rnnctl import integrity
 from rnnctl.config import TrainingConfig
+from rnnctl.errors import CorruptRunError
+from rnnctl.runs import Run
 
 LOWEST_RATE = 0.01  # share of the peak at the first and last step, so that no step is wasted
 SLOW_STEP = 0.05  # of a budget: a step that takes longer is told
@@ -203,3 +208,42 @@ def replay_of(events: Sequence[dict[str, object]]) -> Replay:
         int(str(e.get("validation_units", 0))) for e in events if e.get("event") == "evaluated"
     ]
     return Replay(tuple(progress), frozenset(evaluations), max(units, default=0))
+
+
+# -- the schedule that a replay follows, in its run ----------------------------------------------
+
+SCHEDULE_NAME = "schedule.json"
+
+
+def write_schedule(replay: Replay | None) -> dict[str, bytes]:
+    """The file that makes a replayed run resumable; nothing for ordinary runs."""
+    if replay is None:
+        return {}
+    content = {
+        "progress": replay.progress,
+        "evaluations": sorted(replay.evaluations),
+        "validation_units": replay.validation_units,
+    }
+    return {SCHEDULE_NAME: json.dumps(content).encode("ascii")}
+
+
+def read_schedule(run: Run) -> Replay | None:
+    """The schedule that a run follows instead of the clock, if it does."""
+    if SCHEDULE_NAME not in run.current.files:
+        return None
+    path = run.file(SCHEDULE_NAME)
+    content = integrity.read_json(path, limit=integrity.MAX_RESULT)
+    try:
+        progress = [_share(value) for value in content["progress"]]
+        evaluations = frozenset(int(step) for step in content["evaluations"])
+        return Replay(tuple(progress), evaluations, int(content.get("validation_units", 0)))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CorruptRunError(f"{path} is no schedule: {error}") from error
+
+
+def _share(value: Any) -> float:
+    """A progress in [0, 1]."""
+    share = float(value)
+    if not 0 <= share <= 1:
+        raise ValueError(f"a progress of {share}")
+    return share

@@ -32,8 +32,7 @@ from rnnctl.training.checkpoint import (
     unpublish,
     use_best,
 )
-from rnnctl.training.events import Event, Finished, Preparing, Started
-from rnnctl.training.log import SCHEDULE_NAME, log_record, read_schedule, write_schedule
+from rnnctl.training.events import Event, Finished, Preparing, Started, log_record
 from rnnctl.training.loop import (
     NOT_BETTER,
     Alone,
@@ -53,7 +52,7 @@ from rnnctl.training.prepare import (
     run_files,
 )
 from rnnctl.training.result import train_result
-from rnnctl.training.schedule import Plan, Replay
+from rnnctl.training.schedule import SCHEDULE_NAME, Plan, Replay, read_schedule, write_schedule
 from rnnctl.training.state import TrainingState
 from rnnctl.training.workers import Together, crowded, team
 

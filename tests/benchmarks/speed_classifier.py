@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from rnnctl.nn.allocator import keep_memory
+from rnnctl.machine import keep_memory
 from rnnctl.nn.models import Classifier
 
 VOCABULARY, SIZE, BATCH, BATCHES = 20000, 128, 32, 16

@@ -16,8 +16,7 @@ import torch
 from speed_harness import Other, compare, report, serve, timed
 from torch import Tensor, nn
 
-from rnnctl.machine import described, has_fast_bf16
-from rnnctl.nn.allocator import keep_memory
+from rnnctl.machine import described, has_fast_bf16, keep_memory
 from rnnctl.nn.products import packed
 from rnnctl.nn.recurrent import Recurrent
 

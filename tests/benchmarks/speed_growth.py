@@ -28,8 +28,7 @@ from speed_harness import peak_bytes, report, timed
 from speed_store import synthetic
 
 from rnnctl.config import ModelConfig, TrainingConfig
-from rnnctl.machine import described, has_fast_bf16
-from rnnctl.nn.allocator import keep_memory
+from rnnctl.machine import described, has_fast_bf16, keep_memory
 from rnnctl.tasks.loading import build_model
 from rnnctl.training.optimizer import clip, make_optimizer
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from rnnctl.config import TrainingConfig
-from rnnctl.nn.allocator import keep_memory
+from rnnctl.machine import keep_memory
 from rnnctl.nn.models import LanguageModel
 from rnnctl.training.optimizer import clip, make_optimizer
 

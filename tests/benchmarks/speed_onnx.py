@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from speed_harness import Other, compare, report, serve
 
-from rnnctl.nn.allocator import keep_memory
+from rnnctl.machine import keep_memory
 from rnnctl.nn.graph import write_graph
 from rnnctl.nn.models import Classifier
 from rnnctl.nn.reading import each, groups

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rnnctl.runs import Run
-from rnnctl.training.log import SCHEDULE_NAME
+from rnnctl.training.schedule import SCHEDULE_NAME
 
 CommandLine = Callable[..., Any]
 SMALL = ("--hidden-size", 8, "--embedding-size", 4, "--batch-size", 4, "--bptt", 16)

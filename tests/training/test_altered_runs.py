@@ -17,7 +17,7 @@ from rnnctl.config import RunConfig
 from rnnctl.errors import RunError
 from rnnctl.runs import Run
 from rnnctl.runs.checkpoints import CHECKPOINTS, check_checkpoint
-from rnnctl.runs.kept import RESULTS
+from rnnctl.runs.run import RESULTS
 from rnnctl.tasks.loading import load
 from rnnctl.training.events import Saved
 

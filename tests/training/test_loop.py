@@ -24,8 +24,8 @@ from rnnctl.training.events import (
     Step,
     SteppedBack,
     Stopped,
+    log_record,
 )
-from rnnctl.training.log import log_record
 from rnnctl.training.loop import Loop, TrainingInterrupted
 from rnnctl.training.optimizer import AdamW, clip, make_optimizer
 from rnnctl.training.schedule import Plan, Replay, replay_of

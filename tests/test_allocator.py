@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from rnnctl.nn import allocator
-from rnnctl.nn.allocator import MemoryBound, keep_memory
+from rnnctl import machine
+from rnnctl.machine import MemoryBound, keep_memory
 
 MB = 1 << 20
 
@@ -22,8 +22,8 @@ def test_what_is_not_needed_is_given_back_and_what_is_needed_is_kept(
 ) -> None:
     """1.5 GB at every step: given back once, found to be needed, then left alone until 3 GB."""
     held, given = [0], []
-    monkeypatch.setattr(allocator, "_resident", lambda: held[0])
-    monkeypatch.setattr(allocator, "_give_back", lambda: given.append(held[0] // MB))
+    monkeypatch.setattr(machine, "_resident", lambda: held[0])
+    monkeypatch.setattr(machine, "_give_back", lambda: given.append(held[0] // MB))
     bound = MemoryBound()
     for size in (900, 1500, 1500, 1500, 2900, 3100, 400, 900, 1100):
         held[0] = size * MB
@@ -40,9 +40,9 @@ def test_memory_really_goes_back() -> None:
         "allocator.keep_memory()\n"
         "pieces = [torch.ones(1 << 20) for _ in range(60)]\n"
         "del pieces[::2]\n"
-        "before = allocator._resident()\n"
+        "before = machine._resident()\n"
         "allocator.MemoryBound(limit=1).after_step()\n"
-        "print((before - allocator._resident()) >> 20)\n"
+        "print((before - machine._resident()) >> 20)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 100

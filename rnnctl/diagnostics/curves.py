@@ -60,12 +60,12 @@ class Sums:
         return cls(np.zeros((units, points)), np.zeros((units, points)), seed, resamples)
 
     def add(self, units: NDArray[np.int64], point: int, values: Floats) -> None:
-        """Count `values` (N,) of units (N,) at one distance."""
+        """Count `values` (N,) of units (N,) at the distance number `point`."""
         np.add.at(self.sums[:, point], units, values)
         np.add.at(self.counts[:, point], units, 1.0)
 
     def gathered(self, groups: NDArray[np.int64]) -> Sums:
-        """The same counts at fewer distances: column k goes to column groups[k]."""
+        """The same counts at fewer distances: column k goes to column groups[k], (K,)."""
         wider = Sums.empty(
             len(self.sums), int(groups.max()) + 1, seed=self.seed, resamples=self.resamples
         )
@@ -76,17 +76,17 @@ class Sums:
 
     @cached_property
     def weights(self) -> Floats:
-        """The resamples, the same for every curve of equal seed and units."""
+        """The resamples (R, U), the same for every curve of equal seed and units."""
         return _weights(len(self.sums), self.resamples, self.seed)
 
     @cached_property
     def means(self) -> statistics.Bootstrapped:
-        """Mean at each distance with its interval."""
+        """Mean at each distance with its interval: (K,) each, and replicates (R, K)."""
         return statistics.ratio_of_means(self.sums, self.counts, self.weights)
 
     @cached_property
     def n(self) -> NDArray[np.int64]:
-        """Units that contribute at each distance."""
+        """Units that contribute at each distance: (K,)."""
         contributing: NDArray[np.int64] = np.count_nonzero(self.counts, axis=0)
         return contributing
 
@@ -105,7 +105,7 @@ def number(value: float) -> float | None:
 
 
 def numbers(values: Sequence[float] | Floats) -> tuple[float | None, ...]:
-    """Several of them."""
+    """Several of them: (K,)."""
     return tuple(number(float(value)) for value in values)
 
 
@@ -118,7 +118,7 @@ def curve(
     y_unit: str,
     scale: float = 1.0,
 ) -> Curve:
-    """A curve record, y times `scale`."""
+    """A curve record of x (K,), its means and how many units are behind each: n (K,)."""
     return Curve(
         x_unit=x_unit,
         y_unit=y_unit,

@@ -94,7 +94,8 @@ def _chosen(sample: Sample, settings: Settings) -> Iterator[Ids]:
 
 
 def collect(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
-    """Read every document from the zero state, several side by side, and add up its gates."""
+    """Read every document (T,) from the zero state, several side by side, and add up its gates."""
+    # Similar lengths side by side: little of what is read is padding.
     lengths = np.array([len(ids) for ids in documents])
     order = np.argsort(lengths, kind="stable")
     parts = [
@@ -138,7 +139,7 @@ def _read(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
 
 
 def sum_of(parts: Sequence[FloatArray]) -> FloatArray:
-    """The elementwise sum."""
+    """The elementwise sum of arrays of one shape."""
     return np.asarray(np.sum(parts, axis=0))
 
 
@@ -167,12 +168,12 @@ def _sums_of(trace: TraceLike, cell: Cell, inside: Tensor) -> GateSums:
 
 
 def log_gate(gate: Tensor) -> Tensor:
-    """ln f, what a memory's logarithm changes by in one step; its mean is the rate."""
+    """ln f, what a memory's logarithm changes by in one step, for f of any shape."""
     return gate.clamp_min(SMALLEST).log()
 
 
 def time_constants(mean_log: FloatArray) -> FloatArray:
-    """τ = −1/ℓ in tokens, `LONGEST` where it is longer."""
+    """τ = −1/ℓ in tokens for ℓ = mean ln f of any shape; `LONGEST` where it is longer."""
     return np.asarray(1 / np.maximum(-mean_log, 1 / LONGEST))
 
 
@@ -197,6 +198,7 @@ def find_modes(tau: FloatArray) -> tuple[GateMode, ...]:
     peak between them, and each group has to hold `SMALLEST_MODE` of the units. A group's τ is that
     of its median unit.
     """
+    # On a log scale: a memory of 1 and one of 10 tokens are as far apart as 10 and 100.
     logs = np.log(np.maximum(tau, 1e-3))
     spread = float(logs.std())
     if len(logs) < 4 or spread < 1e-9:
@@ -229,6 +231,8 @@ def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesReco
     documents, layers, hidden = logs.shape
     weights = resampling_weights(documents, resamples=resamples, seed=seed)
     counts = weights @ tokens
+    # Of the mean of ln f, not ln of the mean of f: a gate that is 0.1 once in ten steps wipes out
+    # what it keeps at 0.99 in the other nine.
     tau = time_constants(logs.sum(axis=0).ravel() / tokens.sum())
     replicates = time_constants((weights @ logs.reshape(documents, -1)) / counts[:, None])
     scalars = {
@@ -286,7 +290,7 @@ def _estimate(
 
 
 def histogram(tau: FloatArray) -> Curve:
-    """Share of units per half-octave bin of τ, 0.25 to 4096 tokens; x is the bin's lower edge."""
+    """Share of units (J,) per half-octave bin of τ, 0.25 to 4096 tokens; x is the lower edge."""
     edges = 2.0 ** np.arange(-2, 12.5, 0.5)
     clipped = np.clip(tau, edges[0], edges[-1] * 0.999)
     counts, _ = np.histogram(clipped, bins=edges)
@@ -300,7 +304,7 @@ def histogram(tau: FloatArray) -> Curve:
 
 
 def gate_records(gates: Mapping[str, FloatArray], tokens: float) -> tuple[GateRecord, ...]:
-    """Saturation and mean of every gate and layer."""
+    """Saturation and mean of every gate and layer, from sums (D, 3, L) over so many tokens."""
     totals = {gate: rows.sum(axis=0) / tokens for gate, rows in gates.items()}  # (3, L)
     return tuple(
         GateRecord(

@@ -45,6 +45,7 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> Lyapuno
     """
     steps = settings.lyapunov_burn_in + settings.lyapunov_steps
     longest = sorted(sample.ids, key=len, reverse=True)
+    # An exponent is a limit over one path: many short documents do not add up to a long one.
     joined = np.concatenate(longest)[:steps] if longest else np.zeros(0, dtype=np.int64)
     burn_in = settings.lyapunov_burn_in
     if len(joined) < 2 * burn_in:
@@ -66,6 +67,7 @@ def growth_rates(
     frame: State | None = None
     rows: list[FloatArray] = []
     for piece in torch.split(ids, CHUNK):
+        # State and frame are handed on: to the recursion the pieces are one text.
         trace = subject.trace(piece[:, None], state)
         state = final_state(trace)
         if frame is None:
@@ -73,6 +75,7 @@ def growth_rates(
         for t in range(len(piece)):
             frame, growth = _advance(trace, t, frame)
             rows.append(growth)
+    # In the first steps the frame has not yet turned to the directions that grow most.
     return np.stack(rows)[burn_in:]
 
 
@@ -88,6 +91,8 @@ def _advance(trace: TraceLike, t: int, frame: State) -> tuple[State, FloatArray]
 
     Not NumPy's: its own threads beside torch's made every product here twenty times slower.
     """
+    # Without this all directions would soon point along the fastest one, and its exponent would be
+    # the only one to be seen (and J^N would overflow).
     moved = _propagate(trace, t, frame)
     orthonormal, triangle = torch.linalg.qr(_flatten(moved))
     sizes: FloatArray = triangle.diagonal().abs().numpy(force=True)
@@ -122,6 +127,7 @@ def record(growth: FloatArray, *, burn_in: int, whole: bool) -> LyapunovRecord:
     that is forgotten outright, once or always, has exponent −∞, which is None in the record.
     """
     means = np.where((growth <= math.log(SMALLEST)).any(axis=0), -math.inf, growth.mean(axis=0))
+    # QR sorts them in the long run; in a short one neighbours may stand the other way round.
     order = np.argsort(-means, kind="stable")
     exponents, leading = means[order], growth[:, order[0]]
     first = _finite(float(exponents[0]))

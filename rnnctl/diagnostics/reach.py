@@ -118,6 +118,7 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> ReachRe
     )
     if windows is None:
         return ReachRecord(status="insufficient_data", note="the documents are too short")
+    # The first tokens of a window only carry the state away from zero; no lag reaches into them.
     lags = max(SHORTEST, len(windows.ids) - WARM_UP) - 1
     norms = gradient_norms(subject, windows, lags=lags)
     made = record(
@@ -143,8 +144,9 @@ def gradient_norms(
     for first in range(0, windows.ids.shape[1], CHUNK):
         chosen = slice(first, first + CHUNK)
         trace = subject.trace(windows.ids[:, chosen])
-        if scales is None:
+        if scales is None:  # once: the same unit of measurement for all windows
             scales = standard_deviations(trace) if scaled else {}
+        # The loss of the last step alone: see `one_step_of` for what a sum would hide.
         gradient = torch.zeros_like(trace.outputs)
         gradient[-1] = subject.readout_gradient(trace.outputs[-1], windows.targets[chosen])
         parts.append(lag_norms(trace, gradient, lags, scales))
@@ -175,7 +177,7 @@ def lag_norms(
     gradients = trace.state_gradients(output_gradients)
     rows = slice(step - lags, step + 1)
     states = {name: gradients[name][:, rows] for name in ("h", "c") if name in gradients}
-    if len(trace.layers) > 1:
+    if len(trace.layers) > 1:  # in one layer both are the same, and this is the cheaper way
         states = _through_states(trace, output_gradients[step], step, lags, tuple(states))
     blocks: dict[str, Tensor] = {}
     for name, gradient in states.items():
@@ -184,7 +186,9 @@ def lag_norms(
         blocks[name] = by_layer.sum(dim=0)
         if len(by_layer) > 1:
             blocks |= {f"l{layer}.{name}": part for layer, part in enumerate(by_layer)}
+    # What a change of the token's embedding would do: the way that learning an early word takes.
     blocks["input"] = _scale(gradients["inputs"][rows], scales, "input").square().sum(dim=-1)
+    # Rows run forwards in time; lags run backwards.
     return {name: part.flip(0).sqrt().numpy(force=True) for name, part in blocks.items()}
 
 
@@ -235,6 +239,7 @@ def cut_windows(sample: Sample, *, lags: int, count: int, seed: int) -> Windows 
         return None
     fitting = np.flatnonzero(sample.lengths >= length + (0 if labelled else 1))
     drawn = np.random.default_rng(seed).permutation(fitting)[:count]
+    # A label is asked for once, at the end; a language model at any step.
     per_document = 1 if labelled else -(-count // len(drawn))
     inputs, targets, groups = [], [], []
     for document in np.sort(drawn):
@@ -261,6 +266,7 @@ def _window_length(available: NDArray[np.int64], wanted: int) -> int:
     """`wanted`, or what `FEWEST_DOCUMENTS` have (all, if fewer) that hold enough of the tokens."""
     if not len(available):
         return 0
+    # Long windows show far lags, but a few long documents must not speak for all of the text.
     longest = np.sort(available)[::-1]
     held = np.cumsum(longest)
     last = max(FEWEST_DOCUMENTS - 1, int(np.searchsorted(held, REPRESENTATIVE * held[-1])))
@@ -315,6 +321,7 @@ def lag_curve(norms: FloatArray, groups: NDArray[np.int64], weights_of: int, see
     if not alive.any():
         raise ValueError("no gradient reaches even the step before")
     taken, documents = norms[:, alive], documents_of(groups[alive])
+    # Logarithms before the mean: the typical product of many factors is their geometric mean.
     ratios = np.log(np.maximum(taken / taken[0], FLOOR))
     count = int(documents.max()) + 1
     member = np.zeros((count, taken.shape[1]))
@@ -322,6 +329,8 @@ def lag_curve(norms: FloatArray, groups: NDArray[np.int64], weights_of: int, see
     weights = resampling_weights(count, resamples=weights_of, seed=seed)
     sizes = member.sum(axis=1, keepdims=True)
     mean = ratio_of_means(member @ ratios.T, np.broadcast_to(sizes, (count, len(taken))), weights)
+    # The rms is a ratio of sums and not a mean of ratios: one window with a tiny gradient at lag 1
+    # would outweigh all others.
     squares = member @ np.square(taken).T
     rms = ratio_of_means(squares, np.broadcast_to(squares[:, :1], squares.shape), weights)
     shown, drawn = (
@@ -364,6 +373,8 @@ def lag_where(log_curve: FloatArray, level: float) -> float:
 
     Interpolated linearly in ln Γ between lags.
     """
+    # The first lag below the level on a curve of noise comes too early; on its falling fit it does
+    # not.
     fit = isotonic(log_curve)
     below = np.flatnonzero(fit <= math.log(level))
     if not len(below):
@@ -430,7 +441,8 @@ def mean_misleads(record: ReachRecord) -> bool:
 
 
 def block_record(curve: LagCurve) -> ReachBlock:
-    """The record of one block of the state."""
+    """The record of one block of the state, from its curve at lags 1…K."""
+    # Growth counts only if it is beyond chance, and if there is still a gradient that grows.
     last_low = float(percentiles(curve.replicates[:, -1])[0])
     alive = curve.estimate[-1] > math.log(10 * FLOOR)
     explodes = bool(alive and last_low > math.log(GROWTH))
@@ -484,6 +496,7 @@ def lag_estimate(curve: LagCurve, level: float) -> Estimate:
 def _median_estimate(curve: LagCurve) -> Estimate:
     """The median over windows of the steps beyond lag 1 after which a window's gradient is half."""
     lives = np.array([lag_where(window, 0.5) - 1 for window in curve.log_ratios.T])
+    # The weighted median, so that documents drawn twice count twice; infinite lives sort last.
     order = np.argsort(lives, kind="stable")
     found = [
         float(lives[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
@@ -532,6 +545,7 @@ def _tau_estimate(curve: LagCurve, *, explodes: bool) -> Estimate:
         return Estimate.model_validate(
             {"estimate": None, "status": "undefined", "note": note, **named}
         )
+    # Intervals of the rate, then 1 / rate: where the rate's interval reaches 0, τ has no upper end.
     rates = -slopes[~np.isnan(slopes)]
     low, high = (float(end) for end in percentiles(rates))
     shortest = min(1 / high, limit) if high > 0 else limit
@@ -582,7 +596,10 @@ def share_windows(
     count: int = 8,
     seed: int = 0,
 ) -> Windows | None:
-    """A few fixed windows of held-out text for `gradient_share`; None where all is too short."""
+    """A few fixed windows (T, N) of held-out text for `gradient_share`; None where all is too short.
+
+    documents: ids (T,) each; labels (D,).
+    """
     ids = tuple(np.asarray(document, dtype=np.int64) for document in documents)
     classes = None if labels is None else np.asarray(labels, dtype=np.int64)
     sample = Sample(ids=ids, labels=classes, running=running)

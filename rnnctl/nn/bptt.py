@@ -41,6 +41,7 @@ def run_steps(
     cell: Cell, x: Tensor, initial: Parts, w_hh: Tensor, b_hh: Tensor, keep: Tensor | None
 ) -> Steps:
     """The recurrence itself: x (T, B, gH) and initial parts (B, H) -> states and gates."""
+    # The one product that cannot be made for all steps at once; its matrix is arranged only once.
     product = packed(w_hh, x.shape[1], b_hh)
     state, states, gates = initial, [], []
     for t in range(x.shape[0]):
@@ -85,6 +86,7 @@ def pull_steps(
     gradient: list[Tensor] = [factors[0].new_zeros(batch, hidden) for _ in cell.state_names]
     dx: list[Tensor] = []
     du: list[Tensor] = []
+    # Taken apart once: indexing tensors in the loop costs more than the arithmetic of small layers.
     per_step = list(zip(*(part.unbind(0) for part in factors), strict=True))
     for t in reversed(range(steps)):
         for index, extra in enumerate(output_gradients):
@@ -94,13 +96,14 @@ def pull_steps(
             record.append(tuple(gradient))
         dx_t, du_t, direct = cell.pull(per_step[t], tuple(gradient))
         dx.append(torch.cat(dx_t, -1))
-        if du_t is not dx_t:
+        if du_t is not dx_t:  # of the GRU only; where they are one, one is stored
             du.append(torch.cat(du_t, -1))
         last = (du or dx)[-1]
         gradient[0] = product(last.to(w_hh.dtype)).to(last.dtype)
+        # Two ways lead back to the state: through U (always to h), and directly (LSTM c, GRU h).
         for index, part in zip(cell.direct, direct, strict=True):
             gradient[index] = gradient[index] + part if index == 0 else part
-        if keep is not None:
+        if keep is not None:  # no gradient leaves a document through its beginning
             gradient = [part * keep[t] for part in gradient]
     dx_all = torch.stack(dx[::-1])
     return dx_all, torch.stack(du[::-1]) if du else dx_all, tuple(gradient)
@@ -118,7 +121,9 @@ class ClosedFormLayer(torch.autograd.Function):
         weights: LayerWeights,
         *state_and_weights: Tensor,
     ) -> Parts:
-        """`inputs` and `weights` are in the dtype of the products, the rest is in the state's own.
+        """(T, B, E) -> (T, B, H) for each part of the state.
+
+        `inputs` and `weights` are in the dtype of the products, the rest is in the state's own.
 
         `state_and_weights`, the initial parts and the four master weights, get the gradients.
         """
@@ -128,14 +133,16 @@ class ClosedFormLayer(torch.autograd.Function):
         x = packed(weights.w_ih, rows, weights.b_ih)(inputs).to(initial[0].dtype)
         steps = run_steps(cell, x, initial, weights.w_hh, weights.b_hh, keep)
         ctx.cell, ctx.keep, ctx.weights, ctx.counts = cell, keep, weights, len(initial)
-        ctx.set_materialize_grads(False)
+        ctx.set_materialize_grads(False)  # c has no gradient where only h is read: None, not zeros
         ctx.save_for_backward(inputs, *initial, *steps.states, *steps.gates)
         return steps.states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *output_gradients: Tensor | None) -> Any:
-        """Gradients of the inputs, the initial state and the weights, in their own dtypes."""
+        """(T, B, H) gradients of the states, or None -> of inputs (T, B, E), initial state (B, H),
+        and weights, in their own dtypes.
+        """
         cell, keep, weights, count = ctx.cell, ctx.keep, ctx.weights, ctx.counts
         inputs, *saved = ctx.saved_tensors
         initial, states = tuple(saved[:count]), tuple(saved[count : 2 * count])
@@ -144,9 +151,10 @@ class ClosedFormLayer(torch.autograd.Function):
         dx, du, dinitial = pull_steps(cell, factors, list(output_gradients), weights.w_hh, keep)
         flat = dx.flatten(0, 1).to(inputs.dtype)  # (TB, gH)
         flat_u = flat if du is dx else du.flatten(0, 1).to(inputs.dtype)
-        dinputs = None
+        dinputs = None  # nobody asks for them where the inputs are not learnt
         if ctx.needs_input_grad[2]:
             dinputs = transposed(weights.w_ih, len(flat))(flat).view_as(inputs)
+        # After the loop, as one product over all steps and streams: (gH, TB) x (TB, E).
         dw_ih = weight_gradient(flat, inputs.flatten(0, 1))
         dw_hh = weight_gradient(flat_u, before[0].flatten(0, 1).to(inputs.dtype))
         db_ih = dx.sum((0, 1))

@@ -80,6 +80,10 @@ def complement(value: Any) -> Any:
     return 1 - value
 
 
+# Both slopes are functions of the value itself: of a forward pass only the gates are kept, not what
+# went into them.
+
+
 def sigmoid_slope(value: Any) -> Any:
     """Derivative of the logistic function where the function has this value."""
     return value * (1 - value)
@@ -121,6 +125,9 @@ def rnn_relu_factors(gates: Any, state: Any, new: Any) -> Any:
 def rnn_pull(factors: Any, gradient: Any) -> Any:
     """Gradient of (h',) -> of x, of u, and of the state directly (none: all goes through u)."""
     da = (factors[0] * gradient[0],)
+    # Nothing goes back directly: each step back is a product with U, times a slope of at most 1.
+    # Products of many such matrices vanish or explode (Bengio et al. 1994), and here they are all
+    # that an early word can be learnt by.
     return da, da, ()
 
 
@@ -144,6 +151,8 @@ def lstm_step(x: Any, u: Any, state: Any) -> Any:
     f = sigmoid(x[1] + u[1])
     g = tanh(x[2] + u[2])
     o = sigmoid(x[3] + u[3])
+    # With f near 1 and i near 0 the cell is copied from step to step, whatever else happens: the
+    # memory. Nothing bounds c; what the rest of the network sees of it, tanh(c'), is bounded.
     c = f * state[1] + i * g
     return (o * tanh(c), c), (i, f, g, o)
 
@@ -170,8 +179,10 @@ def lstm_pull(factors: Any, gradient: Any) -> Any:
     """Gradient of (h', c') -> of x, of u (the same), and of the state directly: (c,) only."""
     to_i, to_f, to_g, to_o, forget, expose = factors
     dh = gradient[0]
-    dc = gradient[1] + expose * dh
+    dc = gradient[1] + expose * dh  # h' is read off c', so its gradient reaches c' too
     da = (to_i * dc, to_f * dc, to_g * dc, to_o * dh)
+    # The way back along c: one multiplication by f a step, through no matrix and no other slope. An
+    # open forget gate carries a gradient over any distance.
     return da, da, (forget * dc,)
 
 
@@ -197,7 +208,10 @@ def gru_step(x: Any, u: Any, state: Any) -> Any:
     """
     r = sigmoid(x[0] + u[0])
     z = sigmoid(x[1] + u[1])
+    # r acts on the product (cuDNN's variant), not on h before it (Cho's own): so the products of
+    # all three gates can be one. The derivative of r needs u_n, which goes out with the gates.
     n = tanh(x[2] + r * u[2])
+    # (1 - z) n + z h with one multiplication fewer; no literal number, see the top of this module.
     return (n + z * (state[0] - n),), (r, z, n, u[2])
 
 
@@ -216,6 +230,8 @@ def gru_pull(factors: Any, gradient: Any) -> Any:
     to_r, to_z, to_n, r, z = factors
     dh = gradient[0]
     dr, dz, dn = to_r * dh, to_z * dh, to_n * dh
+    # As the LSTM's c, h has a way back that passes no matrix: z per step. But what is kept is also
+    # what is shown: there is no gate between the memory and the rest of the network.
     return (dr, dz, dn), (dr, dz, r * dn), (z * dh,)
 
 
@@ -231,7 +247,7 @@ class LayerWeights(NamedTuple):
 
     w_ih: Tensor  # W (gH, E)
     w_hh: Tensor  # U (gH, H)
-    b_ih: Tensor  # (gH,)
+    b_ih: Tensor  # (gH,); only the GRU's candidate needs two biases, the others' add up
     b_hh: Tensor  # (gH,)
 
 

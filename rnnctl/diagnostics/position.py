@@ -38,7 +38,10 @@ def measure(
     filler: Sequence[Ids],
     reference: ClassifierSubject | None = None,
 ) -> PositionRecord:
-    """P1 and P2 on the labelled texts of `sample`, with the same of `reference` beside."""
+    """P1 and P2 on the labelled texts of `sample`, with the same of `reference` beside.
+
+    filler: neutral sentences, ids (T,) each.
+    """
     if sample.labels is None or len(np.unique(sample.labels)) < 2:
         return _nothing("POSITION needs texts of at least two labels")
     if not filler:
@@ -53,6 +56,7 @@ def measure(
         )
     chosen = draw.permutation(long_enough)[: settings.reviews]
     truth = sample.labels[chosen]
+    # One long neutral text, of which every piece of filler is cut.
     stream = np.concatenate([filler[int(k)] for k in draw.permutation(len(filler))])
     texts, shown = _occluded([parts[int(k)] for k in chosen], stream, draw)
     quarters = _quarters([sample.ids[int(k)] for k in chosen], truth, stream, draw)
@@ -93,6 +97,8 @@ def _occluded(
     """
     versions: list[Ids] = []
     for parts in texts:
+        # Order is drawn anew: in reviews the last sentence is the verdict, and its place would seem
+        # to matter where only its content does.
         first, *rest = (parts[int(k)] for k in draw.permutation(len(parts)))
         neutral = _piece(stream, len(first), draw)
         for fifth in range(FIFTHS):
@@ -126,6 +132,7 @@ def _first_over_last(
 ) -> tuple[Estimate, Curve]:
     margins = _margins(batched_logits(model, texts), np.repeat(truth, versions))
     table = margins.reshape(len(truth), versions)
+    # With the sentence minus with filler in its place, in the same text: all else cancels.
     drops = table[:, 0::2] - table[:, 1::2]  # (N, FIFTHS)
     weights = statistics.resampling_weights(
         len(drops), resamples=settings.resamples, seed=settings.seed
@@ -138,7 +145,7 @@ def _first_over_last(
         x_unit="share of the text",
         y_unit="nats of margin",
     )
-    if means.lo[-1] <= 0:
+    if means.lo[-1] <= 0:  # a ratio to something that may be 0 has no interval
         note = "a sentence in the last fifth has no measurable effect: the ratio is not defined"
         return curves.missing("undefined", note), shown
     ratio = means.estimate[0] / means.estimate[-1]
@@ -174,6 +181,7 @@ def _other(
     length = len(texts[k]) // 4
     if kind == "filler":
         return _piece(stream, length, draw)
+    # A text with another label, at the same end: an opening is replaced by an opening.
     other = texts[int(draw.choice(np.flatnonzero(truth != truth[k])))]
     return np.resize(
         other[:length] if end == "first" else other[max(0, len(other) - length) :], length

@@ -596,7 +596,7 @@ def share_windows(
     count: int = 8,
     seed: int = 0,
 ) -> Windows | None:
-    """A few fixed windows (T, N) of held-out text for `gradient_share`; None where all is too short.
+    """A few fixed windows (T, N) of held-out text for `gradient_share`; None where all are short.
 
     documents: ids (T,) each; labels (D,).
     """

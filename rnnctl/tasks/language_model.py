@@ -118,7 +118,7 @@ class LanguageModelTask(Task):
         )
 
     def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:
-        """The zero state of so many streams."""
+        """The zero state of so many streams B: parts (L, B, H)."""
         return self.model.recurrent.initial_state(streams)
 
     def next_batch(self) -> LanguageModelBatch:
@@ -127,6 +127,8 @@ class LanguageModelTask(Task):
 
     def loss(self, batch: LanguageModelBatch, carry: Carry) -> StepLoss:
         """Loss of one chunk, continuing from the state `carry`; this worker's streams only."""
+        # Every process cuts the whole batch and takes its own streams, so that all are in step
+        # whatever their number.
         own = slice(self.rank, None, self.workers)
         inputs = self._tensor(batch.inputs[:, own])
         targets = self._tensor(batch.targets[:, own])
@@ -134,8 +136,10 @@ class LanguageModelTask(Task):
         with self.arithmetic.context():
             total, state = self.model.loss(inputs, targets, carry, starts)
         units = int((batch.targets != NO_TARGET).sum())
+        # What spelling unknown words costs is no matter of the weights, but of what the loss means:
+        # so a small vocabulary does not look better than a large one.
         total = total + self._train_spelling * units / self.workers
-        kept = tuple(part.detach() for part in state)
+        kept = tuple(part.detach() for part in state)  # no gradient goes further back than a chunk
         return StepLoss(total, units, tokens=units, documents=0, carry=kept)
 
     def _starts(self, batch: LanguageModelBatch, carry: Carry) -> tuple[torch.Tensor | None, Carry]:
@@ -143,6 +147,7 @@ class LanguageModelTask(Task):
         if batch.starts is None:
             return None, carry
         own = batch.starts[:, self.rank :: self.workers]
+        # A kernel of PyTorch cannot zero the state in the middle of a chunk, but begin with zeros.
         if own[0].all() and not own[1:].any():
             return None, None
         return self._tensor(own), carry

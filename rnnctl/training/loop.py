@@ -89,6 +89,7 @@ class Loop:
     def run(self) -> Iterator[events.LoopEvent]:
         """Train. TrainingInterrupted between steps when asked to stop; DivergenceError."""
         counters = self.state.counters
+        # A resumed training counts on from the seconds it had: a budget is one of training time.
         self._started = self.clock() - counters.elapsed_s
         self._saved_at = self.clock()
         self.state.task.model.train()
@@ -110,6 +111,7 @@ class Loop:
         """Read the clock and the wishes from outside, once, for all processes."""
         now = self.clock()
         due = now - self._saved_at >= self.plan.settings.checkpoint_every_s
+        # Clocks and signals differ between processes; a training goes one way. So the first one says.
         wishes = [now - self._started, float(self.interrupted()), float(due)]
         elapsed, stop, save = self.team.agree(wishes)
         self.state.counters.elapsed_s = elapsed
@@ -121,11 +123,13 @@ class Loop:
         lr = self.plan.rate(progress, counters)
         state.optimizer.lr = lr
         state.optimizer.zero_grad()
+        # `carry` is the state after the last chunk, without its gradient: truncated BPTT.
         loss = state.task.loss(state.task.next_batch(), state.carry)
         (loss.total / loss.units).backward()  # type: ignore[no-untyped-call]
         mean = self.team.reduce(state.task.model, loss)
         norm = clip(state.task.model.parameters(), self.plan.settings.clip)
         counters.step += 1
+        # Asked before the weights change: one step with NaN in it would leave nothing to go on from.
         good = math.isfinite(mean) and math.isfinite(norm)
         if good:
             state.optimizer.step()
@@ -213,10 +217,11 @@ class Loop:
     def _evaluate(self) -> Iterator[events.LoopEvent]:
         state, counters = self.state, self.state.counters
         before = counters.elapsed_s
+        # Decided once: validations on different amounts of text would not be comparable.
         most = counters.validation_units = counters.validation_units or self.plan.validation_units(
             counters
         )
-        with state.averaged():
+        with state.averaged():  # what is validated is what will be published
             validation = self.team.validate(state.task, self.interrupted, most)
         self._synchronise()
         if self._stop and validation is None:
@@ -232,6 +237,7 @@ class Loop:
         counters.evaluated_progress = 1.0 if over else self.plan.progress(counters, elapsed)
         train = counters.loss_sum / counters.loss_tokens if counters.loss_tokens else None
         counters.loss_sum, counters.loss_tokens = 0.0, 0
+        # Without any validation text the loss of the training since the last time has to serve.
         value = validation.value if validation is not None else train
         if value is None:
             return
@@ -267,6 +273,7 @@ class Loop:
 
     def _advise(self, value: float, what: str) -> Iterator[events.Advice]:
         counters = self.state.counters
+        # Early on every model is worse than a unigram, and to say so would help nobody.
         late = self.plan.progress(counters, counters.elapsed_s) >= ADVICE_PROGRESS
         trivial = not beats_trivial(self.state.task, value)
         if counters.step >= ADVICE_STEPS and late and not counters.advised and trivial:
@@ -283,6 +290,7 @@ class Loop:
 
 def beats_trivial(task: Task, value: float) -> bool:
     """Whether a validation is clearly better than a model that looks at no context."""
+    # The spelling of unknown words costs both the same; without it 1 % is 1 % of what is learnt.
     return value - task.spelling_nats <= 0.99 * (task.trivial_nats - task.spelling_nats)
 
 

@@ -79,6 +79,7 @@ class TrainingState:
 
     def tensors(self) -> Tensors:
         """All tensors but the weights, by name."""
+        # With the random state, dropout after resuming draws the masks that it would have drawn.
         found: Tensors = {"random.cpu": torch.get_rng_state(), **self.personal}
         if torch.cuda.is_available() and _on_cuda(self.task.model):
             found["random.cuda"] = torch.cuda.get_rng_state()
@@ -158,6 +159,7 @@ class TrainingState:
     def step_back(self) -> None:
         """Take the best weights again, with fresh moments and a zero hidden state."""
         load_weights(self.task.model, self.best)
+        # The moments led here, and hold what is not finite; the average may hold it too.
         self.optimizer.state.clear()
         self.carry = self.average = None
 
@@ -206,6 +208,7 @@ def _on_cuda(model: nn.Module) -> bool:
 
 def weights_of(model: nn.Module) -> Tensors:
     """Parameters and buffers by name, each storage once (tied weights under one name)."""
+    # Tied weights are one storage under two names, and safetensors refuses to write one twice.
     seen: set[int] = set()
     found: Tensors = {}
     for name, value in model.state_dict().items():

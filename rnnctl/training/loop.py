@@ -111,7 +111,7 @@ class Loop:
         """Read the clock and the wishes from outside, once, for all processes."""
         now = self.clock()
         due = now - self._saved_at >= self.plan.settings.checkpoint_every_s
-        # Clocks and signals differ between processes; a training goes one way. So the first one says.
+        # Clocks and signals differ between processes, a training goes one way: the first one says.
         wishes = [now - self._started, float(self.interrupted()), float(due)]
         elapsed, stop, save = self.team.agree(wishes)
         self.state.counters.elapsed_s = elapsed
@@ -129,7 +129,7 @@ class Loop:
         mean = self.team.reduce(state.task.model, loss)
         norm = clip(state.task.model.parameters(), self.plan.settings.clip)
         counters.step += 1
-        # Asked before the weights change: one step with NaN in it would leave nothing to go on from.
+        # Asked before the weights change: a step with NaN in it would leave nothing to go on from.
         good = math.isfinite(mean) and math.isfinite(norm)
         if good:
             state.optimizer.step()

@@ -188,6 +188,7 @@ class _Opener:
         named = [source for source in self.config.sources if scheme(source)]
         if named:
             return self._of_scheme(named[0])
+        # What files are is seen in what they hold; their names only break ties.
         opened = self._look_into(self._files())
         every = [one for group in opened.values() for one in group]
         if all(one.table for one in every):
@@ -226,6 +227,7 @@ class _Opener:
                 f"{piped[0]} cannot be added to a corpus with splits of its own",
                 hint="leave one of them out, or add the text to the training file",
             )
+        # A pipe can be read once: it is copied into the cache and is a file from there on.
         for source in reversed(piped):
             came = self._piped(source)
             if set(came) - {"all"} and (given or len(piped) > 1):
@@ -316,6 +318,7 @@ class _Opener:
 
     def _tables(self, tables: Mapping[str, Sequence[Table]]) -> Corpus:
         first = tables.get("all") or tables["train"]
+        # The training table decides on the columns; the other splits must have the same.
         columns = self._pick(first[0])
         given: dict[str, list[Collection]] = {}
         described: list[str] = []
@@ -377,7 +380,7 @@ class _Opener:
             return None
         format = table.format
         if format is not None and format.kind == "lines":
-            return None
+            return None  # whose columns are "label" and "text" whatever the run's were called
         found = find_column(table.columns, name)
         if found is None and format is not None and not format.header:
             return None  # found by what the columns hold

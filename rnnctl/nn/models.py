@@ -76,6 +76,7 @@ class _Reader(nn.Module):
         self.vocab_size = vocab_size
         self.embedding = nn.Embedding(vocab_size, embedding_size)
         initialise_embedding(self.embedding.weight, tied=tied, std=embedding_std)
+        # As a decoder's weights tied embeddings must be small (std 1/sqrt(E)), as inputs about 1.
         self.input_scale = math.sqrt(embedding_size) if tied else 1.0
         self.token_dropout = TokenDropout(dropout_embedding, vocab_size)
         self.input_dropout = VariationalDropout(dropout_input)
@@ -95,6 +96,7 @@ class _Reader(nn.Module):
         """What `read` takes: the layout, the inputs (M, E), the input of each row (N,), the state
         before each text, in the layout's order."""
         layout = Layout(lengths)
+        # The input product is made once for each token that occurs, not for each place it stands at.
         occurs = np.zeros(self.vocab_size, bool)
         occurs[ids] = True
         types = torch.from_numpy(np.flatnonzero(occurs))
@@ -188,6 +190,7 @@ class LanguageModel(_Reader):
         super().__init__(tied=tied, **reader)
         embedding_size, hidden_size = reader["embedding_size"], reader["hidden_size"]
         self.output_dropout = VariationalDropout(dropout_output)
+        # Tying needs features as wide as the embedding; a projection makes them so.
         projected = tied and embedding_size != hidden_size
         self.projection = nn.Linear(hidden_size, embedding_size) if projected else nn.Identity()
         self.decoder = nn.Linear(embedding_size if tied else hidden_size, self.vocab_size)
@@ -339,6 +342,7 @@ class Classifier(_Reader):
             return torch.cat(tuple(last), -1)
         time = torch.arange(outputs.shape[0], device=outputs.device).unsqueeze(1)
         padding = (time >= lengths.to(outputs.device)).unsqueeze(-1)  # (T, B, 1)
+        # Pooled in fp32 also under autocast: a mean over hundreds of steps in bf16 loses its digits.
         outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
         parts = []
         if self.pool != "max":

@@ -200,7 +200,9 @@ class Recurrent(nn.Module):
             )
         state = self.initial_state(inputs.shape[1]) if state is None else state
         if starts is not None and not bool(starts.any()):
-            starts = None
+            starts = None  # so that a kernel that cannot zero the state in a chunk will do
+        # One layer after the other over all steps, not one step through all layers: so the products
+        # of a layer's inputs are one.
         backwards = None if self.directions == 1 else _reversal(inputs, lengths)
         finals: list[State] = []
         for layer in range(self.num_layers):

@@ -85,13 +85,14 @@ class _SlicedLoss(torch.autograd.Function):
         total = torch.zeros((), dtype=exact, device=f.device)
         for first in range(0, len(f), rows):
             part, wanted = f[first : first + rows], targets[first : first + rows]
-            e = logits(part)
+            e = logits(part)  # (n, V), overwritten below; nothing of that size is kept
             nats, inverse = _exponentials(e, wanted, LARGE)
             total += nats.sum()
             df[first : first + rows] = back(e).to(exact) * inverse
             _add_weight_gradient(dw, e, (part.to(exact) * inverse).to(dtype))
             del e  # before the next slice needs as much
         _subtract_targets(df, dw, f, w, targets)
+        # The gradients are known already; `backward` only multiplies them by what comes from above.
         ctx.save_for_backward(df, dw)
         ctx.size, ctx.dtypes = features.shape[1], (features.dtype, weight.dtype, bias.dtype)
         return total

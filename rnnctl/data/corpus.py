@@ -188,7 +188,7 @@ class _Opener:
         named = [source for source in self.config.sources if scheme(source)]
         if named:
             return self._of_scheme(named[0])
-        # What files are is seen in what they hold; their names only break ties.
+        # What a file is follows from what it holds, as far as that goes, and then from its name.
         opened = self._look_into(self._files())
         every = [one for group in opened.values() for one in group]
         if all(one.table for one in every):

@@ -96,7 +96,7 @@ class _Reader(nn.Module):
         """What `read` takes: the layout, the inputs (M, E), the input of each row (N,), the state
         before each text, in the layout's order."""
         layout = Layout(lengths)
-        # The input product is made once for each token that occurs, not for each place it stands at.
+        # The input product is made once for each token that occurs, not for each of its places.
         occurs = np.zeros(self.vocab_size, bool)
         occurs[ids] = True
         types = torch.from_numpy(np.flatnonzero(occurs))
@@ -342,7 +342,7 @@ class Classifier(_Reader):
             return torch.cat(tuple(last), -1)
         time = torch.arange(outputs.shape[0], device=outputs.device).unsqueeze(1)
         padding = (time >= lengths.to(outputs.device)).unsqueeze(-1)  # (T, B, 1)
-        # Pooled in fp32 also under autocast: a mean over hundreds of steps in bf16 loses its digits.
+        # In fp32 also under autocast: a mean over hundreds of steps in bf16 loses its digits.
         outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
         parts = []
         if self.pool != "max":

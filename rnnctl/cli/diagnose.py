@@ -633,7 +633,7 @@ def _show_gates(runs: Sequence[Loaded], text: str, output: Path | None) -> None:
 
 def _why_not_kept(run: Run, text: str | None, seed: int, items: Path | None, beyond: bool) -> str:
     """Why what is about to be measured is not for the run to keep; "" if it is."""
-    from rnnctl.diagnostics import keep as kept_diagnosis
+    from rnnctl.diagnostics import diagnose as kept_diagnosis
 
     other = text is not None and kept_diagnosis.has_own_text(run)
     return kept_diagnosis.why_apart(other_text=other, seed=seed, items=items, beyond=beyond)
@@ -641,7 +641,7 @@ def _why_not_kept(run: Run, text: str | None, seed: int, items: Path | None, bey
 
 def _keep(run: Run, result: DiagnosticsResult, why_not: str) -> None:
     """Keep a diagnosis, alone or as a part of the one that is there."""
-    from rnnctl.diagnostics import keep as kept_diagnosis
+    from rnnctl.diagnostics import diagnose as kept_diagnosis
 
     found = why_not or kept_diagnosis.to_keep(run, result)
     if isinstance(found, str):

@@ -1,33 +1,49 @@
-"""What `diagnose` does, from a run to its result; and the headline that ends a training."""
+"""What `diagnose` does, from a run to its result, and which result a run keeps.
+
+A run keeps one diagnosis, which comparisons rest on, so that it must not change unnoticed: that on
+the run's own held-out text (of a run that keeps none: on the text it was given) with the usual seed
+and evidence. A diagnosis of some of the measurements only replaces those, and only in one that was
+made alike.
+"""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import ValidationError
+
 from rnnctl import catalog
 from rnnctl.diagnostics import checks, panel, use
-from rnnctl.diagnostics.about import data_record, model_record
 from rnnctl.diagnostics.material import Material, Text, heldout
 from rnnctl.diagnostics.measurements import CLASSIFIER, LANGUAGE, Diagnostic
 from rnnctl.diagnostics.panel import verdict
+from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.selftest import remembered
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.subject import CachedModelSubject
-from rnnctl.errors import DataError, UsageError
+from rnnctl.errors import DataError, RunError, UsageError
 from rnnctl.inference.memory import Cache
-from rnnctl.nn.models import LanguageModel
-from rnnctl.results.base import Estimate
+from rnnctl.inference.training_text import by_document
+from rnnctl.nn.cells import find_cell
+from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.results.base import Estimate, Warning_
 from rnnctl.results.diagnostics import (
+    DataRecord,
     DiagnosticsResult,
     HeadlineRecord,
     InstrumentCheck,
+    Measurement,
     ModelRecord,
 )
-from rnnctl.tasks.loading import Loaded, environment
+from rnnctl.runs import Run
+from rnnctl.runs.heldout import HELDOUT_NAME
+from rnnctl.tasks.loading import Loaded, environment, parameter_count
 
 Tell = Callable[[str], None]
 CACHED_RESETS = 96  # of USE with a cache, whose contexts are long
@@ -241,3 +257,198 @@ def _instrument() -> InstrumentCheck | None:
         return None
     passed, failed = outcome
     return InstrumentCheck(passed=passed, failed=failed)
+
+
+# -- what is said about the model and the text ---------------------------------------------------
+
+BLANK_LINES = re.compile(r"\n\s*\n")
+
+
+def model_record(loaded: Loaded) -> ModelRecord:
+    """Which model it is and what it was trained under."""
+    config, trained = loaded.config, _training(loaded)
+    model, settings = config.model, config.training
+    directions = 2 if model.bidirectional else 1
+    cell = loaded.model.recurrent.cell
+    per_layer = len(cell.state_names) * directions * model.hidden_size
+    task = "classifier" if loaded.labels else f"lm_{config.tokenizer.level}"
+    return ModelRecord.model_validate(
+        {
+            "id": loaded.run.path.name,
+            "task": task,
+            "cell": model.cell,
+            "nonlinearity": model.nonlinearity if find_cell(model.cell).variants else None,
+            "layers": model.num_layers,
+            "embedding": model.embedding_size or model.hidden_size,
+            "hidden": model.hidden_size,
+            "parameters": parameter_count(loaded.model),
+            "state_floats": per_layer * model.num_layers,
+            "init": model.init if model.horizon is None else f"{model.init} ({model.horizon})",
+            "readout": model.pool if isinstance(loaded.model, Classifier) else "each step",
+            "bidirectional": model.bidirectional,
+            "train_bptt": None if loaded.labels else settings.bptt,
+            "train_loss_nats": trained.pop("train_loss_nats", None),
+            "state_policy": "carried" if _carried(loaded) else "reset_document",
+            "seed": settings.seed,
+            "quality": trained,
+        }
+    )
+
+
+def _carried(loaded: Loaded) -> bool:
+    """Whether training read on without ever zeroing the state: running text, or by choice."""
+    if loaded.labels:
+        return False
+    return not (loaded.config.training.reset and by_document(loaded))
+
+
+def _training(loaded: Loaded) -> dict[str, float]:
+    """What training measured: of the validation text, and the loss on the training text."""
+    try:
+        result = loaded.run.read_result("train")
+    except RunError:
+        return {}
+    found: dict[str, float] = {}
+    for split in result.get("splits", ()):
+        losses, labelled = split.get("losses") or [], split.get("classification")
+        values = (losses[0] if losses else labelled) or {}
+        if split.get("split") == "train":
+            found["train_loss_nats"] = float(values["loss_nats"])
+        elif split.get("split") == "valid":
+            for name in ("bits_per_byte", "perplexity", "loss_nats", "accuracy", "macro_f1"):
+                if values.get(name) is not None:
+                    found[name] = float(values[name])
+    speed = result.get("timing", {}).get("tokens_per_s")
+    if speed:
+        found["training_tokens_per_s"] = float(speed)
+    return found
+
+
+def data_record(text: Text, sample: Sample) -> DataRecord:
+    """Which text it is, and what a token is worth in words and characters."""
+    return DataRecord(
+        name=text.name,
+        sha256=sample.fingerprint,
+        documents=len(sample.ids),
+        running=sample.running,
+        tokens=sample.tokens,
+        words_per_token=round(sample.words_per_token, 6),
+        chars_per_token=round(sample.chars_per_token, 6),
+        distance_unit=sample.unit,
+        unknown_rate=round(sample.unknown / max(1, sample.tokens), 6),
+        paragraph_length=_paragraph_length(text, sample),
+    )
+
+
+def _paragraph_length(text: Text, sample: Sample) -> float | None:
+    """Median length of the documents as they are read; in running text, whose headings and one-line
+    answers are many, half of all words stand in paragraphs (between blank lines) of at least this
+    length.
+    """
+    running = text.running or len(text.documents) == 1
+    parts: Sequence[str] = sample.texts
+    if running:
+        parts = BLANK_LINES.split("".join(document.text for document in text.documents))
+    found = [len(part.split() if sample.unit == "words" else part) for part in parts]
+    lengths = np.sort([length for length in found if length])
+    if len(lengths) < 2:
+        return None
+    if not running:
+        return float(np.median(lengths))
+    return float(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2)])
+
+
+# -- keeping a diagnosis in its run --------------------------------------------------------------
+
+USUAL_SEED = 0
+_OF_HEADLINE = {"use_neff": "use", "effect_half": "effect"}
+
+
+def has_own_text(run: Run) -> bool:
+    """Whether a run keeps held-out text: then no other text is that of its diagnosis."""
+    return HELDOUT_NAME in run.current.files
+
+
+def why_apart(*, other_text: bool, seed: int, items: Path | None, beyond: bool) -> str:
+    """Why a diagnosis is not the one that a run keeps; "" if it is.
+
+    `beyond`: with more ways to alter the text, which shift what is drawn for the usual ones.
+    """
+    if other_text:
+        return "it is of another text than the run's own"
+    if items is not None:
+        return "it is of other evidence than the usual"
+    if beyond:
+        return "it is of more ways to alter the text than the usual"
+    return f"it has another seed than the usual {USUAL_SEED}" if seed != USUAL_SEED else ""
+
+
+def to_keep(run: Run, new: DiagnosticsResult) -> DiagnosticsResult | str:
+    """What the run shall keep now that `new` was measured; or why `new` cannot become part of it.
+
+    A diagnosis that has all of what is kept takes its place, in whatever way it was made.
+    """
+    old = _kept(run)
+    if old is None or sections(old) <= sections(new):
+        return new
+    made, before = _made(new), _made(old)
+    apart = [f"{name} {was}" for name, was in before.items() if made[name] != was]
+    if not apart:
+        return merged(old, new)
+    if len(sections(old)) < len(sections(new)):
+        return new
+    return f"the run keeps a more complete diagnosis, of {', '.join(apart)}"
+
+
+def _kept(run: Run) -> DiagnosticsResult | None:
+    try:
+        found = run.present_result("diagnose")
+        return None if found is None else DiagnosticsResult.model_validate(found)
+    except (RunError, ValidationError):
+        return None  # damaged, which `runs --verify` tells of
+
+
+def _made(result: DiagnosticsResult) -> dict[str, object]:
+    return {
+        "text": result.data.sha256[:12],
+        "preset": result.preset,
+        "seed": result.seed,
+        "rnnctl": result.environment.rnnctl,
+    }
+
+
+def sections(result: DiagnosticsResult) -> set[str]:
+    """Names of the measurements in a diagnosis."""
+    return set(result.records())
+
+
+def merged(old: DiagnosticsResult, new: DiagnosticsResult) -> DiagnosticsResult:
+    """`old` with the measurements of `new`, and what follows from them together."""
+    records = {**old.records(), **new.records()}
+    head = (new if _OF_HEADLINE[new.headline.kind] in sections(new) else old).headline
+    measured = _measured(new, records)
+    rest = dict.fromkeys([*_of_the_text(old), *_of_the_text(new)])
+    return new.model_copy(
+        update={
+            **measured.fields(),
+            "headline": head,
+            "verdict": verdict(head, measured, new.data.paragraph_length),
+            "panel": panel.rows(new.model, measured),
+            "cross_checks": checks.cross_checks(measured),
+            "warnings": (*rest, *checks.warnings(new.model, measured, head)),
+            "timing": {**old.timing, **new.timing},
+        }
+    )
+
+
+def _measured(result: DiagnosticsResult, records: Mapping[str, Measurement]) -> panel.Measured:
+    data = result.data
+    words = data.distance_unit == "words"
+    return panel.Measured.of(records, data.words_per_token if words else data.chars_per_token)
+
+
+def _of_the_text(result: DiagnosticsResult) -> list[Warning_]:
+    """Warnings that do not follow from the measurements."""
+    measured = _measured(result, result.records())
+    follow = checks.warnings(result.model, measured, result.headline)
+    return [warning for warning in result.warnings if warning not in follow]

@@ -35,7 +35,7 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import open_corpus
 from rnnctl.data.tokenizers.base import UNKNOWN
 from rnnctl.diagnostics import checks, effect, first_last, panel, use
-from rnnctl.diagnostics.about import data_record
+from rnnctl.diagnostics.diagnose import data_record
 from rnnctl.diagnostics.material import Text, beginning_of
 from rnnctl.diagnostics.panel import verdict
 from rnnctl.diagnostics.sample import UNSPACED, Ids, Sample, from_texts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnctl.diagnostics.about import model_record
+from rnnctl.diagnostics.diagnose import model_record
 from rnnctl.tasks.loading import load
 
 

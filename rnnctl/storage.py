@@ -143,9 +143,13 @@ def write_new(path: Path, data: bytes) -> None:
 def sync_directory(path: Path) -> None:
     """Flush a folder's entries, so that a rename survives a power cut. Nothing on Windows."""
     point("fsync", path)
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+    if os.name != "nt":
+        sync_file(path)
+
+
+def sync_file(path: Path) -> None:
+    """Flush what was written to a file, whoever wrote it."""
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -17,7 +17,7 @@ from typing import Any
 
 from rnnctl import integrity
 from rnnctl.errors import RunError
-from rnnctl.storage import remove_leftovers, storing, temporary, write_atomic
+from rnnctl.storage import remove_leftovers, storing, sync_file, temporary, write_atomic
 
 # Up to this size files are hashed whenever they are opened, beyond it only if they were touched.
 ALWAYS_HASHED = 64 << 20
@@ -146,8 +146,7 @@ def is_intact(folder: Path) -> bool:
 
 def _described(path: Path) -> dict[str, Any]:
     """What `_unaltered` compares a file with. It is on the disk by then."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
+    sync_file(path)
     stat = path.stat()
     digest = integrity.digest_of_file(path)
     return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": digest}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rnnctl.data.ids import SplitIds
     from rnnctl.data.tokenizers import Tokenizer
     from rnnctl.nn.models import Classifier, LanguageModel
-    from rnnctl.training.events import GradientShare, Sample
+    from rnnctl.training.events import GradientShare, SampleLine
 
 
 REFRESH_S = 0.25
@@ -84,7 +84,7 @@ class Picture:
             self.started, self.doing = event, FIRST
         elif isinstance(event, events.Evaluated):
             self.evaluated, self.progress = event, event.progress
-        elif isinstance(event, events.Sample):
+        elif isinstance(event, events.SampleLine):
             self.sample = event.text
         elif isinstance(event, events.GradientShare):
             self.shares = event.shares
@@ -323,13 +323,13 @@ HEADLINE_S = 20.0
 
 def probe(
     model: LanguageModel | Classifier, tokenizer: Tokenizer, valid: SplitIds, step: int
-) -> Iterator[Sample | GradientShare]:
+) -> Iterator[SampleLine | GradientShare]:
     """A sample line of a language model; the gradient shares of any model."""
     from rnnctl.nn.models import LanguageModel
-    from rnnctl.training.events import GradientShare, Sample
+    from rnnctl.training.events import GradientShare, SampleLine
 
     if isinstance(model, LanguageModel):
-        yield Sample(step, sample_line(model, tokenizer))
+        yield SampleLine(step, sample_line(model, tokenizer))
     shares = {} if model.recurrent.directions == 2 else gradient_shares(model, valid)
     if shares:
         yield GradientShare(step, shares)

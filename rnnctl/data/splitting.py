@@ -149,7 +149,7 @@ def _mix(z: Digests) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class FileStretch:
     """Bytes [start, end) of a text file."""
 
     file: TextFile
@@ -161,7 +161,7 @@ class Stretch:
 class RunningText:
     """One text made of stretches; iterating gives consecutive parts of it."""
 
-    stretches: tuple[Stretch, ...]
+    stretches: tuple[FileStretch, ...]
 
     def __iter__(self) -> Iterator[Document]:
         for stretch in self.stretches:
@@ -171,7 +171,7 @@ class RunningText:
 
 def whole_text(files: Sequence[TextFile]) -> RunningText:
     """All of the files."""
-    return RunningText(tuple(Stretch(f, f.start, f.end) for f in files if f.end > f.start))
+    return RunningText(tuple(FileStretch(f, f.start, f.end) for f in files if f.end > f.start))
 
 
 def cut_text(
@@ -187,13 +187,13 @@ def cut_text(
     )
 
 
-def _between(files: Sequence[TextFile], first: int, last: int) -> Iterator[Stretch]:
+def _between(files: Sequence[TextFile], first: int, last: int) -> Iterator[FileStretch]:
     """The stretches of characters [first, last) of the joined text."""
     passed = 0
     for file in files:
         low, high = max(first - passed, 0), min(last - passed, file.chars)
         if low < high:
-            yield Stretch(file, byte_offset(file, low), byte_offset(file, high))
+            yield FileStretch(file, byte_offset(file, low), byte_offset(file, high))
         passed += file.chars
 
 

@@ -38,7 +38,7 @@ Diagnose = Callable[[Path, Sequence[str], Path | None], DiagnosticsResult]
 
 
 @dataclass(frozen=True)
-class Answer:
+class CheckedAnswer:
     """One known answer: its id, what it says, its checks, and the seconds it took."""
 
     id: str
@@ -76,7 +76,7 @@ def _functions() -> dict[str, Callable[..., Iterator[Check]]]:
     return found
 
 
-def answers(diagnose: Diagnose, ids: Sequence[str] = ()) -> Iterator[Answer]:
+def answers(diagnose: Diagnose, ids: Sequence[str] = ()) -> Iterator[CheckedAnswer]:
     """Measure the known answers `ids` (all of them if empty), one by one."""
     for name, checks in table(diagnose).items():
         if ids and name not in ids:
@@ -84,7 +84,7 @@ def answers(diagnose: Diagnose, ids: Sequence[str] = ()) -> Iterator[Answer]:
         described = checks.func if isinstance(checks, partial) else checks
         title = (inspect.getdoc(described) or "").split("\n\n")[0].replace("\n", " ")
         began = time.perf_counter()
-        yield Answer(
+        yield CheckedAnswer(
             name, title.split(": ", 1)[-1].rstrip("."), tuple(checks()), time.perf_counter() - began
         )
 
@@ -117,7 +117,7 @@ def _kept() -> dict[str, object]:
 # -- as one result -------------------------------------------------------------------------------
 
 
-def selftest(ids: Sequence[str] = ()) -> Iterator[Answer | SelftestResult]:
+def selftest(ids: Sequence[str] = ()) -> Iterator[CheckedAnswer | SelftestResult]:
     """Yield each known answer as it is measured, and the result at the end.
 
     The outcome is remembered when all of them were measured. Raises UsageError for unknown ids.
@@ -159,7 +159,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def as_result(found: Sequence[Answer]) -> SelftestResult:
+def as_result(found: Sequence[CheckedAnswer]) -> SelftestResult:
     """The record of measured answers."""
     passed = sum(answer.passed for answer in found)
     failed = [answer.id for answer in found if not answer.passed]
@@ -175,7 +175,7 @@ def as_result(found: Sequence[Answer]) -> SelftestResult:
     )
 
 
-def _record(answer: Answer) -> KnownAnswer:
+def _record(answer: CheckedAnswer) -> KnownAnswer:
     return KnownAnswer(
         id=answer.id,
         title=answer.title,

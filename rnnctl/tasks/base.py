@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rnnctl.data.tokenizers import Tokenizer
     from rnnctl.machine import Arithmetic
     from rnnctl.nn.models import Classifier, LanguageModel
-    from rnnctl.tasks.evaluation import Measured, SplitName
+    from rnnctl.tasks.evaluation import MeasuredSplit, SplitName
 
 Carry: TypeAlias = "tuple[Tensor, ...] | None"
 Interrupted = Callable[[], bool]
@@ -112,7 +112,7 @@ class Validation:
 class Conclusion:
     """The end of a training: what was measured, files that the run keeps of it, and warnings."""
 
-    measured: tuple[Measured, ...]
+    measured: tuple[MeasuredSplit, ...]
     files: Mapping[str, bytes] = field(default_factory=dict)
     warnings: tuple[Warning_, ...] = ()
 
@@ -174,11 +174,11 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
+    def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> MeasuredSplit:
         """The final numbers of a split. FinalInterrupted when asked to stop."""
 
     def conclude(
-        self, measured: Sequence[Measured], config: RunConfig, corpus: Corpus
+        self, measured: Sequence[MeasuredSplit], config: RunConfig, corpus: Corpus
     ) -> Conclusion:
         """What is known when all splits are measured; here nothing more than that."""
         return Conclusion(tuple(measured))

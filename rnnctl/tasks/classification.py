@@ -28,7 +28,7 @@ from rnnctl.tasks.base import Carry, Conclusion, Interrupted, StepLoss, Task, Va
 from rnnctl.tasks.evaluation import (
     MOST_SUMS,
     FinalInterrupted,
-    Measured,
+    MeasuredSplit,
     SplitName,
     batches_by_length,
     check_finite,
@@ -189,7 +189,7 @@ class ClassificationTask(Task):
         mean = float((losses * weights).sum() / weights.sum())
         return Validation(mean, float(hits.mean()))
 
-    def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
+    def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> MeasuredSplit:
         """All metrics of a split. FinalInterrupted when asked to stop.
 
         In fp32 whatever the training used, so that the numbers are those of `evaluate`.
@@ -215,16 +215,16 @@ class ClassificationTask(Task):
 
     def _measured(
         self, judged: Judged | JudgedSeveral, name: SplitName, split: SplitIds | None, part: str
-    ) -> Measured:
+    ) -> MeasuredSplit:
         result = SplitResult(split=name, classification=judged.classification(), part=part)
         sums = None
         if split is not None and name != "train" and split.count <= MOST_SUMS:
             answers = (judged.truth, judged.predicted) if isinstance(judged, Judged) else ()
             sums = sums_of(name, split, judged.nats, *answers)
-        return Measured(result, sums, judged.logits, judged.truth)
+        return MeasuredSplit(result, sums, judged.logits, judged.truth)
 
     def conclude(
-        self, measured: Sequence[Measured], config: RunConfig, corpus: Corpus
+        self, measured: Sequence[MeasuredSplit], config: RunConfig, corpus: Corpus
     ) -> Conclusion:
         """Fit the temperature, put a bag of words beside the model, and judge all splits anew."""
         found = {m.result.split: m for m in measured}
@@ -238,7 +238,7 @@ class ClassificationTask(Task):
         bags = None
         if held and self.sets is None:
             bags = bag_of_words(corpus, self.label_names, readers, cache_directory())
-        judged: list[Measured] = []
+        judged: list[MeasuredSplit] = []
         for one in measured:
             name = one.result.split
             new = self._judged(one, calibration)
@@ -256,7 +256,7 @@ class ClassificationTask(Task):
         files = {CALIBRATION_NAME: calibration.to_bytes()} if config.training.calibrate else {}
         return Conclusion(tuple(judged), files, tuple(_remarks(judged, config)))
 
-    def _judged(self, one: Measured, calibration: Calibration) -> Judged | JudgedSeveral:
+    def _judged(self, one: MeasuredSplit, calibration: Calibration) -> Judged | JudgedSeveral:
         assert one.logits is not None and one.truth is not None
         if one.truth.ndim == 2:
             return JudgedSeveral(
@@ -273,7 +273,7 @@ def binary_entropy(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _remarks(measured: Sequence[Measured], config: RunConfig) -> Iterator[Warning_]:
+def _remarks(measured: Sequence[MeasuredSplit], config: RunConfig) -> Iterator[Warning_]:
     """What to say of the split that counts most, where simpler models are as good."""
     last = measured[-1].result
     if last.classification is not None and last.split != "train":

@@ -211,7 +211,7 @@ class FinalInterrupted(Exception):  # noqa: N818 - an outcome, not a defect
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredSplit:
     """What was measured of a split; `sums` where it was read whole and not for training.
 
     `logits` (D, C) and `truth`, (D,) or (D, C), are what a classification was measured from.

@@ -24,7 +24,7 @@ from rnnctl.tasks.evaluation import (
     MOST_SUMS,
     STREAMS,
     FinalInterrupted,
-    Measured,
+    MeasuredSplit,
     SplitName,
     check_finite,
     cold_nats,
@@ -187,7 +187,7 @@ class LanguageModelTask(Task):
         )
         return None if sums is None else float(sums.sum() / (offsets[-1] - offsets[0]))
 
-    def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> Measured:
+    def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> MeasuredSplit:
         """The losses of a split by the protocols that suit it. FinalInterrupted when asked to stop.
 
         In fp32 whatever the training used, so that the numbers are those of `evaluate` and `score`.
@@ -205,7 +205,7 @@ class LanguageModelTask(Task):
         most: int,
         arithmetic: Arithmetic,
         interrupted: Interrupted,
-    ) -> Measured:
+    ) -> MeasuredSplit:
         """The loss of the first documents with at most `most` tokens in all."""
         offsets = first_documents(split.offsets, most)
         whole = len(offsets) == len(split.offsets)
@@ -219,8 +219,8 @@ class LanguageModelTask(Task):
         loss = loss_of(split, len(nats), float(nats.sum()), "document")
         result = SplitResult(split=name, losses=(loss,), part=part)
         if name == "train" or not whole or len(nats) > MOST_SUMS:
-            return Measured(result)
-        return Measured(result, sums_of(name, split, nats + split.unknown_nats[: len(nats)]))
+            return MeasuredSplit(result)
+        return MeasuredSplit(result, sums_of(name, split, nats + split.unknown_nats[: len(nats)]))
 
     def _measure_running(
         self,
@@ -229,7 +229,7 @@ class LanguageModelTask(Task):
         most: int,
         arithmetic: Arithmetic,
         interrupted: Interrupted,
-    ) -> Measured:
+    ) -> MeasuredSplit:
         """Streaming and cold loss of the first `most` tokens of a running text."""
         ids = split.ids[:most]
         streaming = streaming_nats(
@@ -252,7 +252,7 @@ class LanguageModelTask(Task):
             loss_of(split, None, streaming, "streaming", share=share),
             loss_of(split, None, cold, "cold", share=share, window=COLD_WINDOW),
         )
-        return Measured(SplitResult(split=name, losses=losses, part=part))
+        return MeasuredSplit(SplitResult(split=name, losses=losses, part=part))
 
 
 def spelling_per_token(split: SplitIds, offsets: NDArray[np.int64]) -> float:

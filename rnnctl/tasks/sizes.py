@@ -55,7 +55,7 @@ _REPEATS, _SECONDS = 3, 0.15  # of each timing, at least
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenSize:
     """Settings with the size that was chosen, and a sentence that says why."""
 
     config: RunConfig
@@ -69,7 +69,7 @@ def choose_size(
     vocab_size: int,
     train_tokens: int,
     keep_rate: bool = False,
-) -> Chosen:
+) -> ChosenSize:
     """`config` with the hidden size that its budget buys, and the learning rate for that size.
 
     For a language model of characters with a budget in seconds; its own hidden size is not looked
@@ -97,7 +97,7 @@ def choose_size(
         f"{plural(size, 'unit')}: the size of {SIZES[0]} to {SIZES[-1]} that should learn most in "
         f"{budget:g} s here, at about {read[size] / budget:,.0f} tokens/s"
     )
-    return Chosen(config.model_copy(update={"model": model, "training": training}), why)
+    return ChosenSize(config.model_copy(update={"model": model, "training": training}), why)
 
 
 def expected_loss(cell: str, hidden_size: int, tokens: float, epochs: float) -> float:

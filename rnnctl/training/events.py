@@ -106,7 +106,7 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SampleLine:
     """A line that the model has just written."""
 
     step: int
@@ -138,7 +138,7 @@ LoopEvent = (
     | SlowStep
     | Advice
     | Saved
-    | Sample
+    | SampleLine
     | GradientShare
     | Stopped
 )

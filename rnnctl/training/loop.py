@@ -21,7 +21,7 @@ from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation
 from rnnctl.tasks.evaluation import never
 from rnnctl.training import events
 from rnnctl.training.optimizer import clip
-from rnnctl.training.schedule import Plan
+from rnnctl.training.schedule import Schedule
 from rnnctl.training.state import TrainingState, snapshot
 from rnnctl.wording import plural
 
@@ -74,7 +74,7 @@ class Loop:
     """
 
     state: TrainingState
-    plan: Plan
+    plan: Schedule
     save: Callable[[TrainingState], str]
     interrupted: Interrupted = never
     team: Team = field(default_factory=Alone)

@@ -13,7 +13,7 @@ from rnnctl.nn.engines import fused_available, threading_layer
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.training import CurvePoint, TrainResult
 from rnnctl.tasks.base import find_task
-from rnnctl.tasks.evaluation import Measured
+from rnnctl.tasks.evaluation import MeasuredSplit
 from rnnctl.tasks.loading import parameter_count
 from rnnctl.training.prepare import Prepared
 from rnnctl.training.schedule import Counters
@@ -23,7 +23,7 @@ def train_result(
     path: Path,
     prepared: Prepared,
     counters: Counters,
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredSplit],
     warnings: tuple[Warning_, ...],
 ) -> TrainResult:
     """Everything that is known of the training of the run at `path` when it is over."""

@@ -72,7 +72,7 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Schedule:
     """The settings of a training, resolved; what `loop` follows."""
 
     settings: TrainingConfig

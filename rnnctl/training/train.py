@@ -52,7 +52,7 @@ from rnnctl.training.prepare import (
     run_files,
 )
 from rnnctl.training.result import train_result
-from rnnctl.training.schedule import SCHEDULE_NAME, Plan, Replay, read_schedule, write_schedule
+from rnnctl.training.schedule import SCHEDULE_NAME, Replay, Schedule, read_schedule, write_schedule
 from rnnctl.training.state import TrainingState
 from rnnctl.training.workers import Together, crowded, team
 
@@ -161,7 +161,7 @@ class _Training:
         self.team: Together | Alone = Alone()
         self.keeper = Keeper(run, settings)
         replay = None if options.reschedule else read_schedule(run)
-        self.plan = Plan(settings, task.units_per_epoch, task.counts_documents, replay)
+        self.plan = Schedule(settings, task.units_per_epoch, task.counts_documents, replay)
         self.warnings = [*options.notes, *prepared.corpus.warnings]
         if prepared.arithmetic.note:
             self._warn("other_precision", prepared.arithmetic.note)

@@ -44,7 +44,7 @@ from rnnctl.tasks.loading import build_model
 from rnnctl.training.loop import STOPPING, Alone, Loop, TrainingInterrupted
 from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.prepare import Prepared
-from rnnctl.training.schedule import Plan, Replay
+from rnnctl.training.schedule import Replay, Schedule
 from rnnctl.training.state import Tensors, TrainingState, snapshot, with_prefix
 from rnnctl.wording import plural
 
@@ -385,7 +385,7 @@ def _take_part(config: RunConfig, task: Task, together: Together, replay: Replay
     optimizer = make_optimizer(task.model, settings)
     state = TrainingState.begin(task, optimizer, settings)
     together.share(state)
-    plan = Plan(settings, task.units_per_epoch, task.counts_documents, replay)
+    plan = Schedule(settings, task.units_per_epoch, task.counts_documents, replay)
 
     def save(state: TrainingState) -> str:
         together.gather(state)

@@ -28,7 +28,7 @@ from rnnctl.training.events import (
 )
 from rnnctl.training.loop import Loop, TrainingInterrupted
 from rnnctl.training.optimizer import AdamW, clip, make_optimizer
-from rnnctl.training.schedule import Plan, Replay, replay_of
+from rnnctl.training.schedule import Replay, Schedule, replay_of
 from rnnctl.training.state import TrainingState, snapshot
 
 
@@ -106,7 +106,7 @@ def run(
 ) -> tuple[list[LoopEvent], TrainingState]:
     settings = TrainingConfig(**{"lr": 0.3, "weight_decay": 0.0, **given})
     state = TrainingState.begin(task, make_optimizer(task.model, settings), settings)
-    plan = Plan(settings, task.units_per_epoch, replay=replay)
+    plan = Schedule(settings, task.units_per_epoch, replay=replay)
     loop = Loop(state, plan, save=lambda state: "", clock=clock or Clock())
     return list(loop.run()), state
 
@@ -326,7 +326,7 @@ def test_asked_to_stop_it_stops_between_steps() -> None:
     task = Line()
     settings = TrainingConfig(steps=50, evaluate_every=7)
     state = TrainingState.begin(task, make_optimizer(task.model, settings), settings)
-    plan = Plan(settings, 10)
+    plan = Schedule(settings, 10)
     loop = Loop(state, plan, lambda state: "", interrupted=lambda: state.counters.step >= 6)
     with pytest.raises(TrainingInterrupted):
         list(loop.run())

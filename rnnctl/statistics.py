@@ -257,12 +257,13 @@ def permutation_test(
 ) -> float:
     """Two-sided p of the difference of means; exact while there are at most `most` arrangements.
 
-    The smallest possible p is 2 / C(2n, n): few seeds cannot be significant.
+    At least two values a side. The smallest possible p is 2 / C(2n, n): few seeds cannot be
+    significant.
     """
     from scipy.stats import permutation_test as test
 
     def apart(x: Floats, y: Floats, axis: int) -> Floats:
-        return np.abs(x.mean(axis) - y.mean(axis))
+        return np.asarray(np.abs(x.mean(axis) - y.mean(axis)))
 
     draw = np.random.default_rng(seed)
     sides = (np.asarray(a, float), np.asarray(b, float))

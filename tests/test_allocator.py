@@ -35,13 +35,13 @@ def test_what_is_not_needed_is_given_back_and_what_is_needed_is_kept(
 def test_memory_really_goes_back() -> None:
     """Freed pieces between others that live, which nothing else would give back."""
     code = (
-        "from rnnctl.nn import allocator\n"
+        "from rnnctl import machine\n"
         "import torch\n"
-        "allocator.keep_memory()\n"
+        "machine.keep_memory()\n"
         "pieces = [torch.ones(1 << 20) for _ in range(60)]\n"
         "del pieces[::2]\n"
         "before = machine._resident()\n"
-        "allocator.MemoryBound(limit=1).after_step()\n"
+        "machine.MemoryBound(limit=1).after_step()\n"
         "print((before - machine._resident()) >> 20)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

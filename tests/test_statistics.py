@@ -146,8 +146,8 @@ def test_smallest_p_of_an_unpaired_permutation_test(n: int, p: float) -> None:
 
 
 def test_a_permutation_test_of_unequal_sides_counts_differences_in_both_directions() -> None:
-    # of the 4 deals of one value against three, two are as far apart as 4 against 1, 2, 3
-    assert statistics.permutation_test([4.0], [1.0, 2.0, 3.0]) == pytest.approx(2 / 4)
+    # of the 10 deals of two values against three, two are as far apart: 4, 5 and 1, 2 on one side
+    assert statistics.permutation_test([4.0, 5.0], [1.0, 2.0, 3.0]) == pytest.approx(2 / 10)
 
 
 def test_sampled_permutations_agree_with_all_of_them() -> None:

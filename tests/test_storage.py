@@ -161,11 +161,11 @@ def test_a_link_in_place_of_a_leftover_goes_and_not_what_it_leads_to(tmp_path: P
 
 
 def test_files_are_made_whole_in_one_place(root: Path) -> None:
-    """Who needs a file whole calls it. (The ids of a store are hashed as they are written.)"""
+    """Who needs a file whole calls it."""
     callers = {
         path.name
         for path in (root / "rnnctl").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr == "fsync"
     }
-    assert callers == {"storage.py", "store.py"}
+    assert callers == {"storage.py"}

@@ -67,7 +67,7 @@ def known_ids() -> list[str]:
 
 def _functions() -> dict[str, Callable[..., Iterator[Check]]]:
     """id -> check, by what their docstrings begin with."""
-    found = {}
+    found: dict[str, Callable[..., Iterator[Check]]] = {}
     for group in GROUPS:
         module = import_module(f"{known_answers.__name__}.{group}")
         for _, function in inspect.getmembers(module, inspect.isfunction):

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from rnnctl.config import CorpusConfig
 from rnnctl.data import cache as caching
 from rnnctl.data import store
-from rnnctl.data import store as module
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
 from rnnctl.data.store import WordCounter, build_store, count_words, open_store, stored_dtype
@@ -110,7 +109,7 @@ def test_a_store_is_found_again_and_depends_on_what_went_in(tokenizers, cache, m
     corpus, char = corpus_of(["the cat", "sat"]), tokenizers["char"]
     first = build_store(corpus, char, cache=cache)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_build", None)  # building again would fail
+        patch.setattr(caching, "building", None)  # building again would fail
         assert build_store(corpus, char, cache=cache).path == first.path
     others = [
         build_store(corpus_of(["the cat", "sat on"]), char, cache=cache),

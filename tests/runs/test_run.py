@@ -139,7 +139,7 @@ def test_nobody_begins_to_write_a_run_while_it_is_overwritten(run: Run) -> None:
     assert "write" in refused and "rename" in refused
 
 
-def test_a_lock_of_a_run_that_was_replaced_meanwhile_is_none(
+def test_a_lock_of_a_run_that_was_replaced_meanwhile_is_that_of_the_new_one(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take = fcntl.flock
@@ -150,7 +150,7 @@ def test_a_lock_of_a_run_that_was_replaced_meanwhile_is_none(
         take(file, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    with pytest.raises(RunLockedError), run.lock():
+    with run.lock(), pytest.raises(RunLockedError), Run.open(run.path).lock():
         pass
     with run.lock():
         pass

@@ -140,6 +140,7 @@ FORMATS: Final[dict[str, tuple[str, str]]] = {
     "table": ("rnnctl.reports.as_table:render", "For a terminal."),
     "json": ("rnnctl.reports.as_json:render", "For programs: everything, with units."),
     "markdown": ("rnnctl.reports.as_markdown:render", "For documents."),
+    "html": ("rnnctl.reports.page:render", "A page for a browser, in one file."),
 }
 
 # kind -> former names, which old runs and command lines have: what they are called today.

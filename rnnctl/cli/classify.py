@@ -18,6 +18,7 @@ from rnnctl.cli.options import (
     QuietOption,
     RunArgument,
     ThreadsOption,
+    line_format,
     may_stand_alone,
 )
 from rnnctl.errors import UsageError, word
@@ -77,6 +78,9 @@ def classify(
     """
     console.configure(quiet=quiet)
     console.check_output(html, "--html")
+    as_page = explain is not None and format == "html" and not words_overall
+    if not (as_page or words_overall):
+        line_format(format)
     kind = f.source_kind(read_as, input_format, jsonl)
     sources = files or []
     command = f"classify {word(run)}"
@@ -112,10 +116,11 @@ def classify(
             )
         explainer = Explainer(loaded, predictor, explain)
         reasons = _Reasons(loaded, explain)
-    with inputs.output(None if words_overall else output) as write:
-        if words_overall:
+    silent = words_overall or as_page
+    with inputs.output(None if silent else output) as write:
+        if silent:
             write = _nowhere
-        writer = _Writer(write, format, predictor.labels, answered, fail_fast, reasons)
+        writer = _Writer(write, "table" if silent else format, predictor.labels, answered, fail_fast, reasons)
         if by_hand:
             for window in answers(predictor, inputs.typed("its label"), explainer):
                 writer.add(window, inputs.STDIN)
@@ -129,6 +134,8 @@ def classify(
                     writer.add(window, source.name)
     if reasons is not None and words_overall:
         console.emit(reasons.overall(), format, output)
+    if reasons is not None and as_page:
+        console.write(reasons.page(), output)
     if reasons is not None and html is not None:
         console.write_file(html, reasons.page(), "--html")
     writer.report()

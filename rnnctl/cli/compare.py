@@ -113,15 +113,17 @@ def compare(
     result = _result(given)
     if result is None:
         return
-    _write_report(result, html, plot, chart)
+    wants_page = html is not None or format == "html"
+    pictures = _pictures(result) if wants_page else None
+    _write_report(result, pictures, html, plot, chart)
     if curves is not None:
         from rnnctl.reports.curves import save_curves
 
         console.note(f"curves in {curves}: {', '.join(save_curves(result, curves))}")
-    console.emit(result, format, output)
+    console.emit(result, format, output, pictures=pictures)
     for what_is_missing in advice(result):
         console.hint(what_is_missing)
-    if html is None and plot is None:
+    if not wants_page and plot is None:
         console.hint(
             "`--html report.html` adds charts and a text word by word; nothing is trained again"
         )
@@ -232,12 +234,16 @@ def _experiment(settings: Settings, root: Path, machine: Machine) -> Comparison:
 
 
 def _write_report(
-    result: Comparison, html: Path | None, plot: Path | None, chart: str | None
+    result: Comparison,
+    pictures: Pictures | None,
+    html: Path | None,
+    plot: Path | None,
+    chart: str | None,
 ) -> None:
     if html is not None:
-        from rnnctl.reports.page import page
+        from rnnctl.reports import render
 
-        console.write_file(html, page(result, _pictures(result)), "--html")
+        console.write_file(html, render(result, "html", pictures=pictures), "--html")
         console.note(f"the page is {html}")
     if plot is not None:
         from rnnctl.reports.charts import save_plot

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rnnctl.reports.blocks import Block
     from rnnctl.results.base import Result
+    from rnnctl.results.pictures import Pictures
 
 PIPE_WIDTH = 120  # columns of a table that goes into a file or a pipe
 STYLES = {"error": "\x1b[1;31m", "warning": "\x1b[1;33m", "hint": "\x1b[1;36m", "note": ""}
@@ -136,10 +137,12 @@ def emit(
     output: Path | None = None,
     *,
     blocks: Callable[[Result], list[Block]] | None = None,
+    pictures: Pictures | None = None,
 ) -> None:
     """Render a result and write it to standard output, or whole or not at all to a file.
 
     `blocks`: what makes blocks of it for a table, in the place of its report in the catalog.
+    `pictures`: what a page for a browser shows beside it.
     """
     from rnnctl.reports import render
 
@@ -150,7 +153,13 @@ def emit(
         width=stdout_width() if to_screen else PIPE_WIDTH,
         color=to_screen and wants_color(sys.stdout),
         blocks=blocks,
+        pictures=pictures,
     )
+    write(text, output)
+
+
+def write(text: str, output: Path | None) -> None:
+    """Write data to standard output, or whole or not at all to a file."""
     if output is None or str(output) == "-":
         stdout_write(text, flush=True)
     else:

@@ -126,8 +126,8 @@ ShowOption = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="Show this text with what the run's gates keep of it; measure nothing. With --html or "
-        "--format json: also which word moved which prediction.",
+        help="Show this text with what the run's gates keep of it; measure nothing. With --html, "
+        "--format html or --format json: also which word moved which prediction.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -212,7 +212,7 @@ def _without_scorer(values: Mapping[str, object]) -> bool:
         "leave it out, or measure a run",
     ),
     Idle(
-        ("items", "beyond", "show", "scorer", "html", "verbose", "cache"),
+        ("items", "beyond", "show", "scorer", "cache"),
         lambda values: bool(values["snapshots"]),
         "has no effect with --snapshots",
         "leave out one of the two",
@@ -288,15 +288,17 @@ def diagnose(
         console.emit(result, format, output, blocks=None if verbose else brief)
         _draw(plot, result)
         _write_curves(curves, result)
-        if html is not None:
-            _write_page(html, result, None)
+        _write_page(html, result, None)
         return
     if snapshots:
         how_far = _Snapshots(text, columns, preset, seed, label)
         found = _of_snapshots([str(run), *(names or ())], how_far)
-        console.emit(found, format, output)
+        from rnnctl.reports.snapshots import brief as brief_snapshots
+
+        console.emit(found, format, output, blocks=None if verbose else brief_snapshots)
         _draw(plot, found)
         _write_curves(curves, found)
+        _write_page(html, found, None)
         return
     called = labels(label, [run]).get(run.resolve())
     if show is not None:
@@ -338,14 +340,15 @@ def diagnose(
 
         console.note("measuring USE with a cache …")
         shown = with_cache(loaded, shown, Cache(cache, cache_theta, cache_weight), given)
+    seen = _pictures(loaded, given) if format == "html" else None
     try:
-        console.emit(shown, format, output, blocks=None if verbose else brief)
+        console.emit(shown, format, output, blocks=None if verbose else brief, pictures=seen)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         _keep(loaded.run, result, why_not)
     _draw(plot, shown)
     _write_curves(curves, shown)
     if html is not None:
-        _write_page(html, shown, _pictures(loaded, given))
+        _write_page(html, shown, seen or _pictures(loaded, given))
 
 
 def _called(result: DiagnosticsResult, name: str | None) -> DiagnosticsResult:
@@ -518,11 +521,16 @@ def _pictures(loaded: Loaded, text: Text | None) -> Pictures | None:
         return None
 
 
-def _write_page(html: Path, result: DiagnosticsResult | None, seen: Pictures | None) -> None:
-    from rnnctl.reports.page import diagnosis
+def _write_page(
+    html: Path | None,
+    result: DiagnosticsResult | SnapshotsResult | Pictures,
+    seen: Pictures | None,
+) -> None:
+    if html is not None:
+        from rnnctl.reports import render
 
-    console.write_file(html, diagnosis(result, seen), "--html")
-    console.note(f"the page is {html}")
+        console.write_file(html, render(result, "html", pictures=seen), "--html")
+        console.note(f"the page is {html}")
 
 
 def _check_show(given: Mapping[str, object]) -> None:
@@ -579,8 +587,11 @@ def _show(
         seen = pictures(runs, text)
         for warning in seen.warnings:
             console.warn(warning.text)
-        if html is not None:
-            _write_page(html, _kept_diagnosis(runs[0].run) if len(runs) == 1 else None, seen)
+        kept_before = _kept_diagnosis(runs[0].run) if len(runs) == 1 else None
+        _write_page(html, kept_before or seen, seen)
+        if format == "html":
+            console.emit(kept_before or seen, format, output, pictures=seen)
+            return
         if format != "table":
             console.emit(seen, format, output)
             return

@@ -27,6 +27,7 @@ from rnnctl.cli.options import (
     RunArgument,
     SeedOption,
     ThreadsOption,
+    line_format,
 )
 from rnnctl.errors import DataError, UsageError, word
 from rnnctl.wording import plural
@@ -217,6 +218,7 @@ def generate(
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     text = "" if lines else _prompt(prompt)
     if lines:
+        line_format(format)
         inputs.check([], f"generate {word(run)} --lines")
     from rnnctl.inference.generate import Wish
     from rnnctl.inference.session import Session

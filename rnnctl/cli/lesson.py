@@ -5,12 +5,19 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rnnctl.cli import console
-from rnnctl.cli.options import OUTPUT, OutputOption, QuietOption, SeedOption, ThreadsOption
+from rnnctl.cli.options import (
+    OUTPUT,
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    SeedOption,
+    ThreadsOption,
+)
 from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,15 +61,6 @@ OutOption = Annotated[
         metavar="DIR",
         help="Folder to keep the trained runs in; those of an earlier lesson are replaced.",
         show_default="a temporary folder",
-        rich_help_panel=OUTPUT,
-    ),
-]
-LessonFormat = Annotated[
-    Literal["table", "json", "markdown", "html"],
-    typer.Option(
-        "--format",
-        metavar="FORMAT",
-        help="table (for people), json (for programs), markdown or html (a hand-out).",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -138,7 +136,7 @@ def lesson(
     hidden_size: SizeOption = None,
     length: LengthOption = None,
     out: OutOption = None,
-    format: LessonFormat = "table",
+    format: FormatOption = "table",
     output: OutputOption = None,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
@@ -174,7 +172,7 @@ def lesson(
         length=length,
     )
     check(number, wish)
-    _write(_measured(number, wish, outline(number), out), format, output)
+    console.emit(_measured(number, wish, outline(number), out), format, output)
 
 
 def _measured(number: int, wish: Wish, asked: LessonOutline, out: Path | None) -> LessonResult:
@@ -249,22 +247,5 @@ def _list(format: str, output: Path | None, **given: object) -> None:
             raise UsageError(
                 f"--{name} is about a lesson, and none is named", hint="name one: rnnctl lesson 1"
             )
-    _write(
-        LessonsResult(environment=Environment(**machine.facts()), lessons=OUTLINES), format, output
-    )
-
-
-def _write(result: object, format: str, output: Path | None) -> None:
-    if format != "html":
-        console.emit(result, format, output)  # type: ignore[arg-type]
-        return
-    from rnnctl import __version__
-    from rnnctl.reports.as_html import as_html
-    from rnnctl.reports.lessons import blocks
-    from rnnctl.reports.page import document
-
-    made = document("rnnctl lesson", as_html(blocks(result)), {}, version=__version__)  # type: ignore[arg-type]
-    if output is None or str(output) == "-":
-        console.stdout_write(made, flush=True)
-    else:
-        console.write_file(output, made)
+    result = LessonsResult(environment=Environment(**machine.facts()), lessons=OUTLINES)
+    console.emit(result, format, output)

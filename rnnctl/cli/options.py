@@ -62,7 +62,8 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="How the result is written: table (for people), json (for programs) or markdown.",
+        help="How the result is written: table (for people), json (for programs), markdown or html "
+        "(a page for a browser).",
         rich_help_panel=OUTPUT,
         callback=listed("format"),
         autocompletion=completed("format"),
@@ -137,6 +138,19 @@ RunArgument = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="The folder of a trained run.", show_default=False),
 ]
+
+
+LINE_FORMATS: Final = ("table", "json", "markdown")
+
+
+def line_format(format: str) -> str:
+    """The format of a line for each text. UsageError for one of whole reports."""
+    if format not in LINE_FORMATS:
+        raise UsageError(
+            f"--format {format} is for reports, and here a line is written for each text",
+            hint=f"write {either(LINE_FORMATS)}",
+        )
+    return format
 
 
 def labels(given: Sequence[str] | None, runs: Iterable[Path]) -> dict[Path, str]:

@@ -21,6 +21,7 @@ from rnnctl.cli.options import (
     QuietOption,
     RunArgument,
     ThreadsOption,
+    line_format,
 )
 from rnnctl.errors import UsageError, word
 from rnnctl.wording import plural
@@ -281,6 +282,8 @@ def score(
     if words:
         return w.score_words(scorer, opened, wanted, asked, format, output)
     rows: Rows = "tokens" if each == "file" else "tokens of texts" if per_token else "texts"
+    if each != "file" or per_token:
+        line_format(format)
     printer = Printer(format, scorer.tokenizer.token_text, rows, Answered(each))
     if each != "file":
         read = _typed() if by_hand else _read(opened, wanted)

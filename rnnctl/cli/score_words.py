@@ -15,7 +15,7 @@ import typer
 
 from rnnctl import catalog
 from rnnctl.cli import console, inputs
-from rnnctl.cli.options import OUTPUT
+from rnnctl.cli.options import OUTPUT, line_format
 from rnnctl.errors import DataError, UsageError
 from rnnctl.wording import plural
 
@@ -41,8 +41,8 @@ RowFormat = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="How the result is written: table (for people), json (for programs) or markdown; with "
-        "--words also csv, tsv and parquet.",
+        help="How the result is written: table (for people), json (for programs), markdown or html "
+        "(a page for a browser); with --words also csv, tsv and parquet.",
         rich_help_panel=OUTPUT,
         callback=_check_format,
     ),
@@ -170,6 +170,8 @@ def score_words(
         raise UsageError(
             "parquet is no text and is not written to standard output", hint="name a file: -o FILE"
         )
+    if format not in FORMATS:
+        line_format(format)
     writer = _Writer(format, asked)
     rows, problems = 0, 0
     if format == "parquet":

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeGuard
 
 from rnnctl.diagnostics import effect, first_last, gates, hold, lyapunov, position, reach, use
 from rnnctl.diagnostics.material import Material
+from rnnctl.diagnostics.panel import FAINT, VANISHING_LAG, early_is_left, stretch
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import ExactModel, LanguageModelSubject
@@ -152,13 +154,18 @@ def _both_ways(material: Material) -> bool:
 
 
 def _answer_use(record: Measurement) -> str:
-    found, zero = record.scalars.get("n_eff_foreign"), record.scalars.get("n_eff_zero")
-    if found is None:
+    found = record.scalars.get("n_eff_foreign")
+    if not _exists(found):
         return ""
     if found.estimate == 0:
-        return f"no measurable use of context (at most {_short(found.ci95[1], found.unit)})"
-    missing = f"; missing text: {estimate(_bare(zero), with_unit=True)}" if zero else ""
-    return f"{estimate(found, with_unit=True)}{missing}"
+        most = with_unit(number(found.ci95[1], DISTANCE_DIGITS), found.unit)
+        return f"nowhere, measurably: at most {most}"
+    return f"{stretch(found)}: {estimate(found, with_unit=True)}"
+
+
+def _exists(value: Estimate | None) -> TypeGuard[Estimate]:
+    """Whether there is a number, or at least a bound."""
+    return value is not None and (value.estimate is not None or value.status == "censored")
 
 
 COUNTS_PERCENT = 1.0  # of perplexity; the memory horizon has the same threshold
@@ -175,7 +182,7 @@ def _answer_first_last(record: Measurement) -> str:
         how = "yes" if rise.estimate >= COUNTS_PERCENT else "hardly"
         return _recalled(record) or f"{how}: the last sentence is {size} worse"
     if high is not None and high < 0:
-        return f"another first sentence helps: {size}"
+        return f"no: another first sentence even helps, {size}"
     return f"not measurably: {size}"
 
 
@@ -193,31 +200,60 @@ def _recalled(record: Measurement) -> str:
 
 
 def _answer_effect(record: Measurement) -> str:
-    half = record.scalars.get("half_distance")
+    start = record.scalars.get("retention_start")
     if record.status == "undefined":
-        return "no measurable effect, even of what is near"
-    return "" if half is None else f"half as much after {estimate(half, with_unit=True)}"
+        return "not measurably, not even text nearby"
+    if start is not None and start.estimate is not None:  # classifiers: the start of a usual text
+        return f"{_counts(start)}: at the start {estimate(start)} of the end"
+    return _halved(record.scalars.get("half_distance"))
+
+
+def _counts(share: Estimate) -> str:
+    """Whether evidence that counts so much of what it counts at the end still counts."""
+    low, high = share.ci95
+    size = share.estimate or 0.0
+    if high is not None and high < FAINT:
+        return "no"
+    if low is not None and low <= 0:
+        return "not measurably"
+    return "yes" if size >= 0.5 else "partly"
+
+
+def _halved(half: Estimate | None) -> str:
+    """``no: halved after 6.7 words [5.1, 8.8]``."""
+    if not _exists(half):
+        return ""
+    left = early_is_left(half)
+    return f"{left}: halved {'only ' if left == 'yes' else ''}after {estimate(half, with_unit=True)}"
 
 
 def _answer_hold(record: Measurement) -> str:
-    half = record.scalars.get("hold_half")
-    return "" if half is None else f"half as much to read after {estimate(half, with_unit=True)}"
+    half, at_once = (record.scalars.get(name) for name in ("hold_half", "bits_0"))
+    if half is not None and half.status == "undefined" and at_once is not None:
+        return "not measurably, not even the word just read"
+    if not _exists(half):
+        return ""
+    return f"{early_is_left(half)}: half of any word lasts {estimate(half, with_unit=True)}"
 
 
 def _answer_reach(record: Measurement) -> str:
     half, last = record.scalars.get("half_life"), record.scalars.get("reach_1pct")
-    if half is None:
+    block = record.blocks.get(record.main_block) if isinstance(record, ReachRecord) else None
+    if block is not None and block.explodes:
+        return "it grows on the way back: it explodes"
+    if not _exists(half) or not _exists(last):
         return ""
-    least = f"; 1 % at {estimate(_bare(last), with_unit=True)}" if last is not None else ""
-    return f"half within {estimate(_bare(half), with_unit=True)}{least}"
+    arrives = last.status == "censored" or (last.estimate or 0.0) >= VANISHING_LAG
+    shown = [estimate(_bare(value), with_unit=True) for value in (half, last)]
+    return f"{'yes' if arrives else 'no'}: half after {shown[0]}, 1 % after {shown[1]}"
 
 
 def _answer_gates(record: Measurement) -> str:
     median, slow = record.scalars.get("tau_p50"), record.scalars.get("tau_p90")
-    if median is None or slow is None:
+    if not _exists(median) or not _exists(slow):
         return ""
     slowest = estimate(_bare(slow), with_unit=True)
-    return f"median unit {estimate(_bare(median), with_unit=True)}, slowest tenth {slowest}"
+    return f"half the units keep {estimate(_bare(median))}, a tenth {slowest}"
 
 
 def _answer_position(record: Measurement) -> str:
@@ -225,17 +261,17 @@ def _answer_position(record: Measurement) -> str:
     if ratio is None:
         return ""
     if ratio.status == "undefined":
-        return "not defined: the last fifth has no measurable effect"
-    return f"a first fifth weighs {estimate(ratio)} of a last"
+        return "not defined: the last fifth has no effect"
+    if ratio.estimate is None:
+        return ""
+    low, high = ratio.ci95
+    decided = (low is not None and low > 1) or (high is not None and high < 1)
+    return f"{'yes' if decided else 'not clearly'}: first / last fifth {estimate(ratio)}"
 
 
-def _bare(value: Estimate | None) -> Estimate | None:
+def _bare(value: Estimate) -> Estimate:
     """Without its interval."""
-    return None if value is None else value.model_copy(update={"ci95": (None, None)})
-
-
-def _short(value: float | None, unit: str) -> str:
-    return with_unit("?" if value is None else number(value, DISTANCE_DIGITS), unit)
+    return value.model_copy(update={"ci95": (None, None)})
 
 
 USE = Diagnostic(
@@ -326,7 +362,7 @@ GATES = Diagnostic(
 POSITION = Diagnostic(
     title="POSITION: does place matter?",
     question="does a sentence count the same wherever it stands?",
-    short="Does the place count?",
+    short="Does the place matter?",
     measure=_position,
     of=(CLASSIFIER,),
     numbers={

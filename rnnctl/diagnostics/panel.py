@@ -228,9 +228,12 @@ def _how_good(quality: Mapping[str, Estimate]) -> str:
     if values.get("accuracy") is not None:
         return f"{percent(values['accuracy'])} of validation texts right"
     if values.get("loss_here") is not None:
-        n_gram = values.get("reference_loss")
-        beside = "" if n_gram is None else f", an n-gram {number(n_gram)}"
-        return f"loss {number(values['loss_here'])} nats per token here{beside}"
+        loss, n_gram = values["loss_here"], values.get("reference_loss")
+        said = f"loss {number(loss)} nats per token"
+        if loss is None or n_gram is None:
+            return said
+        better = "yes" if loss < n_gram else "no better than counting"
+        return f"{better}: {said}, n-gram {number(n_gram)}"
     if values.get("bits_per_byte") is not None:
         return f"{number(values['bits_per_byte'])} bits per byte on validation text"
     return ""
@@ -240,6 +243,41 @@ def _how_good(quality: Mapping[str, Estimate]) -> str:
 
 SAME = 0.01  # a difference from the end itself that is none
 FAINT = 0.1  # of what the same evidence counts at the end: nothing to speak of
+SENTENCE_WORDS = 15.0  # about the length of a written English sentence
+EARLY_WORDS = 50.0  # so far back text is early; the panel's "gain from beyond" has the same
+CHARACTERS_PER_WORD = 5.0  # where distances are in characters
+VANISHING_LAG = 100.0  # tokens; less than 1 % of a gradient from there has vanished
+
+
+def in_unit(words: float, unit: str) -> float:
+    """So many words in the unit that distances are measured in."""
+    return words * CHARACTERS_PER_WORD if unit == "chars" else words
+
+
+def stretch(found: Estimate) -> str:
+    """A distance in words or characters as a reader pictures it: ``less than a sentence``."""
+    if found.status == "censored":
+        return "as far as was measured"
+    size, word = found.estimate or 0.0, in_unit(1.0, found.unit)
+    if size < 3 * word:
+        return "a word or two"
+    if size < SENTENCE_WORDS * word:
+        return "less than a sentence"
+    return "a sentence or more" if size < EARLY_WORDS * word else "several sentences"
+
+
+def early_is_left(half: Estimate) -> str:
+    """Whether early text still counts, by the distance at which a half is left: yes, partly or no.
+
+    yes: at least half is left at `EARLY_WORDS`. no: half is gone within a sentence; what falls on
+    at that pace has a tenth left at `EARLY_WORDS`.
+    """
+    if half.status == "censored":
+        return "yes"
+    size, word = half.estimate or 0.0, in_unit(1.0, half.unit)
+    if size < SENTENCE_WORDS * word:
+        return "no"
+    return "partly" if size < EARLY_WORDS * word else "yes"
 
 
 def verdict(head: HeadlineRecord, measured: Measured, paragraph_words: float | None) -> str:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.data.batches import NO_TARGET
-from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
 from rnnctl.diagnostics import units
@@ -54,6 +53,16 @@ BEFORE = "before training"
 GUESSES = 4
 FAR = 30
 """Words from which on a word counts no further back."""
+CANDIDATES = 32
+"""Passages among which the one is chosen that is shown."""
+FEW = 24
+"""Words of a passage, at least."""
+RUNNING = 60_000
+"""Characters of a running text among which passages are looked for."""
+ENDS = ("\n\n", "\n", ". ")
+"""Behind what a passage of running text may begin: the first of these that the text has."""
+MOST_GAIN = 3.0
+"""Nats: one word more does not make a passage."""
 
 
 @dataclass(frozen=True)
@@ -101,27 +110,78 @@ def reading(tokenizer: Tokenizer, words: Sequence[SeenWord]) -> Reading:
 # -- the text -------------------------------------------------------------------------------------
 
 
-def passage(found: Text) -> str:
-    """A passage of a text, from the beginning of a paragraph on."""
+def passage(found: Text, runs: Sequence[Loaded]) -> tuple[SeenWord, ...]:
+    """The passage of a held-out text in which the beginning matters most, for all runs the same.
+
+    Of up to `CANDIDATES` documents, or paragraphs of a running text, each cut to what a picture
+    shows: every run reads it with and without its first sentence. What that sentence is worth to
+    a run is the log-probability that the words of the last third gain by it, at most `MOST_GAIN`
+    nats each; to a classifier, by how much the answer's log-odds change. Taken is the passage to
+    which the runs give the most different worths; of one run alone, the one of the greatest.
+    () where no text has two words.
+    """
+    texts = [words for text in _candidates(found) if len(words := words_of(text)) > 1]
+    if not texts:
+        return ()
+    candidates = [_cut(words, runs, *USUAL) for words in texts]
+    worths = np.array([_worths(run, candidates) for run in runs]).clip(min=0)  # (R, C)
+    least = worths.min(axis=0) if len(runs) > 1 else 0.0
+    return candidates[int(np.argmax(worths.max(axis=0) - least))]
+
+
+def _candidates(found: Text) -> list[str]:
+    """Documents of at least `FEW` words, evenly chosen, or what begins at paragraphs of a text."""
     if found.running:
-        text = "".join(document.text for document in found.documents)[:20_000]
-        return text[_beginning(text) :]
-    return _long_enough(found.documents)
+        text = "".join(document.text for document in found.documents)[:RUNNING]
+        starts = next((at for sign in ENDS if len(at := _behind(text, sign)) > 1), [0])
+        texts = [text[start : start + 100 * USUAL[0]] for start in starts]
+    else:
+        texts = [document.text for document in found.documents]
+    full = [text for text in texts if len(text[: 40 * FEW].split()) >= FEW]
+    full = full or sorted(texts, key=lambda text: -len(text.split()))[:1]
+    step = -(-len(full) // CANDIDATES)
+    return full[::step]
 
 
-def _beginning(text: str) -> int:
-    for sign in ("\n\n", "\n", ". "):
-        at = text.find(sign, 0, len(text) // 2)
-        if at >= 0:
-            return at + len(sign)
-    return 0
+def _behind(text: str, sign: str) -> list[int]:
+    """Where something begins behind `sign`, far enough from the text's end to fill a picture."""
+    last = len(text) - 8 * USUAL[0]
+    return [at.end() for at in re.finditer(re.escape(sign), text) if at.end() < last]
 
 
-def _long_enough(documents: Sequence[Document]) -> str:
-    """The first document that fills the picture, or else the longest of the first ones."""
-    some = documents[:200]
-    full = (document.text for document in some if len(document.text.split()) >= USUAL[0])
-    return next(full, None) or max((one.text for one in some), key=lambda text: len(text.split()))
+def _worths(run: Loaded, passages: Sequence[Sequence[SeenWord]]) -> Floats:
+    """What the first sentence of each passage is worth to a run, in nats: (C,)."""
+    firsts = [_first_sentence(words) for words in passages]
+    reads = [reading(run.tokenizer, words) for words in passages]
+    model = run.model
+    if isinstance(model, Classifier):
+        pairs = [text for read, first in zip(reads, firsts, strict=True)
+                 for text in (read.whole, np.append(read.ids[read.owner >= first], BOUNDARY_ID))]  # fmt: skip
+        chances = answers(model, pairs)
+        odds = chances - torch.log1p(-chances.exp().clamp(max=1 - 1e-9))
+        whole, without = odds[::2], odds[1::2]
+        answer = whole.argmax(1, keepdim=True)
+        return np.asarray((whole - without).gather(1, answer)[:, 0].abs().numpy())
+    most = max(map(len, passages))
+    whole, without = (
+        word_losses(
+            model,
+            [read.ids[read.owner >= first] for read, first in zip(reads, skipped, strict=True)],
+            [read.owner[read.owner >= first] for read, first in zip(reads, skipped, strict=True)],
+            [2 * len(words) // 3 for words in passages],
+            most,
+        )
+        for skipped in ([0] * len(reads), firsts)
+    )
+    gains = np.clip(without - whole, -MOST_GAIN, MOST_GAIN)
+    return np.asarray(np.nan_to_num(gains).sum(axis=1))
+
+
+def _first_sentence(words: Sequence[SeenWord]) -> int:
+    """How many words the first sentence has: at least one, at most a third of all."""
+    most = max(1, len(words) // 3)
+    ends = (k for k, word in enumerate(words[:most], 1) if word.text.rstrip("\"')”’")[-1:] in ".!?")
+    return next(ends, most)
 
 
 def _cut(
@@ -156,7 +216,7 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
         )
     own = isinstance(text, str)
     found = heldout(runs[0]) if text is None else text
-    words = words_of(found if isinstance(found, str) else passage(found))
+    words = words_of(found) if isinstance(found, str) else passage(found, runs)
     if len(words) < 2:
         raise UsageError("there are no two words to show", hint="write a longer text after --show")
     kept = _cut(words, runs, *(LONG if own else USUAL))
@@ -179,7 +239,8 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
         text="".join(word.space + word.text for word in kept),
         source="the one that was given"
         if isinstance(found, str)
-        else f"{found.name} of {runs[0].run.path.name}",
+        else f"{found.name} of {runs[0].run.path.name}, the passage in which the beginning matters "
+        f"most{' to one run and least to another' if len(runs) > 1 else ''}",
         words=kept,
         runs=seen,
         longer=longer,
@@ -346,12 +407,7 @@ def answer_influence(run: Loaded, read: Reading, words: int) -> tuple[Influence,
     assert isinstance(model, Classifier)
     texts = [read.whole]
     texts += [np.append(read.ids[read.owner != i], BOUNDARY_ID) for i in range(words)]
-    lengths = torch.tensor([len(text) for text in texts])
-    ids = torch.full((int(lengths.max()), len(texts)), BOUNDARY_ID)
-    for column, text in enumerate(texts):
-        ids[: len(text), column] = torch.from_numpy(text)
-    with torch.no_grad():
-        chances = model(ids, lengths).double().log_softmax(-1)
+    chances = answers(model, texts)
     answer = int(chances[0].argmax())
     change = (chances[0, answer] - chances[1:, answer]).numpy()
     lengths_of = answer_lengths(ExactModel(model).model, read, words, answer)
@@ -365,6 +421,16 @@ def answer_influence(run: Loaded, read: Reading, words: int) -> tuple[Influence,
         length=(float(f"{total:.4g}"),),
     )
     return found, run.labels[answer]
+
+
+@torch.no_grad()
+def answers(model: Classifier, texts: Sequence[Ids]) -> Tensor:
+    """ln p of each answer (N, K) after each of N texts, which end with the boundary."""
+    lengths = torch.tensor([len(text) for text in texts])
+    ids = torch.full((int(lengths.max()), len(texts)), BOUNDARY_ID)
+    for column, text in enumerate(texts):
+        ids[: len(text), column] = torch.from_numpy(text)
+    return model(ids, lengths).double().log_softmax(-1)
 
 
 def answer_lengths(
@@ -439,23 +505,43 @@ def gradient_lengths(exact: ExactModel, trace: Trace, read: Reading, words: int)
     return np.asarray(found.sqrt().numpy())
 
 
-@torch.no_grad()
 def left_out(model: LanguageModel, read: Reading, words: int) -> tuple[Floats, Floats]:
     """Nats (W,) of each word, and by how much those of word j rise without word i: (W, W)."""
-    texts = [read.ids, *(read.ids[read.owner != i] for i in range(words))]
-    owners = [read.owner, *(read.owner[read.owner != i] for i in range(words))]
-    steps = len(read.ids)
+    kept = [np.ones(len(read.ids), dtype=bool), *(read.owner != i for i in range(words))]
+    losses = word_losses(
+        model,
+        [read.ids[keep] for keep in kept],
+        [read.owner[keep] for keep in kept],
+        [0, *range(1, words + 1)],
+        words,
+    )
+    return losses[0], np.triu(losses[1:] - losses[0], 1)
+
+
+@torch.no_grad()
+def word_losses(
+    model: LanguageModel,
+    texts: Sequence[Ids],
+    owners: Sequence[Ids],
+    since: Sequence[int],
+    words: int,
+) -> Floats:
+    """Nats (N, W) of the words of N texts, each read from a document's start.
+
+    `owners`: the word that each token belongs to; words before `since` are not asked for, and 0.
+    """
+    steps = max(map(len, texts))
     ids = torch.full((steps, len(texts)), BOUNDARY_ID)
     targets = torch.full_like(ids, NO_TARGET)
     for column, (text, owner) in enumerate(zip(texts, owners, strict=True)):
         ids[1 : len(text), column] = torch.from_numpy(text[:-1])
-        wanted = np.where(owner >= column, text, NO_TARGET) if column else text
+        wanted = np.where(owner >= since[column], text, NO_TARGET)
         targets[: len(text), column] = torch.from_numpy(wanted)
     losses = model.token_losses(ids, targets)[0].double().numpy()
     sums = np.zeros((len(texts), words))
     for column, owner in enumerate(owners):
         np.add.at(sums[column], owner, losses[: len(owner), column])
-    return sums[0], np.triu(sums[1:] - sums[0], 1)
+    return sums
 
 
 def _guesses(

@@ -56,7 +56,7 @@ class Measured:
 
     right: str
     answer: str
-    shown: bool
+    shown: bool | None
     verdict: str
     picture: Sequence[str]
     caption: str
@@ -513,6 +513,7 @@ def _values(values: Mapping[str, Any], name: str, unit: int, shown: int) -> list
 def against(wish: Wish) -> Doing:
     """Operations, speed and memory of both at one hidden size."""
     from rnnctl.compare import speed
+    from rnnctl.compare.verdicts.gru import busy_in_words
     from rnnctl.diagnostics.diagnose import headline
     from rnnctl.results.comparison import SpeedResult
 
@@ -545,7 +546,8 @@ def against(wish: Wish) -> Doing:
         )
     ]
     ratio = sorted(per_round)[len(per_round) // 2]
-    steady = bool(records["gru"].steady)
+    busy = next(filter(None, map(busy_in_words, records.values())), "")
+    rough = " (rough)" if busy else ""
     operations = {c: find_cell(c).macs_per_token(64, size) for c in cells}
     tokens = {c: float(np.median(records[c].train_tokens_per_s)) for c in cells}
     losses = {c: made[c].loss for c in cells}
@@ -558,17 +560,18 @@ def against(wish: Wish) -> Doing:
     return Measured(
         right=_letter(ratio < 1.05, ratio <= 1.25),
         answer=f"The GRU trains {ratio:.2f} times as fast as the LSTM at {size} units "
-        f"({number(tokens['gru'])} against {number(tokens['lstm'])} tokens/s), with "
+        f"({number(tokens['gru'])} against {number(tokens['lstm'])} tokens/s{', rough' if busy else ''}), "
+        "with "
         f"{operations['gru'] / operations['lstm']:.2f} times the operations.",
-        shown=steady and ratio >= 1.05,
+        shown=None if busy else ratio >= 1.05,
         verdict=(
-            f"{ratio:.2f} times as fast"
-            if steady
-            else "the machine was busy while it was measured, so speed is not judged"
+            "the machine was busy while it was measured, so its speed says little"
+            if busy
+            else f"{ratio:.2f} times as fast"
         ),
         picture=picture,
         caption="multiply-adds per token, and training tokens per second; the longer bar is full",
-        columns=("", "multiply-adds", "parameters", "tokens/s", "steps", "loss", "horizon"),
+        columns=("", "multiply-adds", "parameters", f"tokens/s{rough}", "steps", "loss", "horizon"),
         rows=[
             (find_cell(c).display_name, f"{operations[c]:,}",
              f"{find_cell(c).parameters(64, size):,}", number(tokens[c]), f"{made[c].steps:,}",
@@ -588,13 +591,21 @@ def against(wish: Wish) -> Doing:
         text=_read(wish),
         settings={"hidden_size": str(size), "budget_s": f"{wish.budget_s:g}",
                   "threads": str(threads)},
-        notes=["one training of each: which remembers more may be the seed "
+        notes=[*_rough(busy), "one training of each: which remembers more may be the seed "
                "(`rnnctl explain seed`)"],
         again=_again(4, wish, "--hidden-size 384" if size != 384 else "--hidden-size 96"),
         look_for="does the ratio of speeds get nearer to 4/3 when the matrices are larger?",
         terms=("multiply-adds", "speed", "GRU", "horizon"),
         runs={cell: str(path) for cell, path in paths.items()},
     )  # fmt: skip
+
+
+def _rough(busy: str) -> list[str]:
+    """What to think of speeds that were measured on a busy machine."""
+    if not busy:
+        return []
+    return [f"the speeds are rough: the machine was busy ({busy}). The answer may be another one "
+            "when nothing else runs"]  # fmt: skip
 
 
 def _horizon(head: Estimate) -> str:
@@ -635,7 +646,7 @@ def counting(wish: Wish) -> Doing:
     return Measured(
         right=_letter(furthest <= longest, lstm),
         answer=f"Trained on n up to {longest}, they count from 1 without a mistake up to: {said}.",
-        shown=furthest > longest and lstm,
+        shown=upto["LSTM"] > longest,
         verdict=f"the LSTM counts up to {upto['LSTM']}, the GRU to {upto['GRU']} and the plain RNN "
         f"to {upto['RNN']}",
         picture=[

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from rnnctl import catalog
 from rnnctl.reports.blocks import Block
 from rnnctl.results.base import Result
+
+if TYPE_CHECKING:
+    from rnnctl.results.pictures import Pictures
 
 Blocks = Callable[[Result], list[Block]]
 
@@ -23,13 +26,15 @@ class Page:
 
     `blocks` makes blocks of a result in another way than its report in the catalog does. `width`
     is in terminal columns. `color` allows escape sequences (the caller obeys NO_COLOR and knows
-    whether it is a terminal). `ascii` spells symbols out for terminals without UTF-8.
+    whether it is a terminal). `ascii` spells symbols out for terminals without UTF-8. `pictures`
+    are what a page for a browser shows beside the result.
     """
 
     width: int = 80
     color: bool = False
     ascii: bool = False
     blocks: Blocks | None = None
+    pictures: Pictures | None = None
 
     def blocks_of(self, result: Result) -> list[Block]:
         """The blocks of a result: those asked for, or those of its report."""
@@ -51,11 +56,12 @@ def render(
     *,
     ascii: bool = False,
     blocks: Blocks | None = None,
+    pictures: Pictures | None = None,
 ) -> str:
     """`result` in a format that the catalog lists, as text that ends with a newline.
 
     A format is a function of the result and the `Page`; most of them write `blocks_of(result)`.
     """
     write = cast(Callable[[Result, Page], str], catalog.load("format", format))
-    text = write(result, Page(width, color, ascii, blocks))
+    text = write(result, Page(width, color, ascii, blocks, pictures))
     return text if text.endswith("\n") else text + "\n"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from rnnctl.reports.as_table import as_table
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostic_curves import curve_blocks
@@ -30,7 +30,8 @@ PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "fill
 NO_UNIT = ("ratio", "share")
 LINES, COLUMNS = 24, 80  # of the short report, on a terminal of the usual size
 EXPLAINED = "What it means: rnnctl explain horizon. "
-MOST_WARNING = 150  # characters of a warning in it
+EVERYTHING = "verything that was measured: --verbose"
+MOST = {"warning": 150, "fact": 140, "sentence": 230}  # characters of each in it
 SPELLING = (
     "the losses on this text leave out the spelling of unknown words, which the loss on the "
     "validation text is charged with"
@@ -79,35 +80,43 @@ def brief(result: Result) -> list[Block]:
     One line per question, and as many warnings as there is room for.
     """
     assert isinstance(result, DiagnosticsResult)
+    said = [_shortened(warning.text, MOST["warning"]) for warning in result.warnings]
+    for shown in range(len(said), 0, -1):
+        made = _brief(result, said[:shown], len(said) - shown)
+        if as_table(made, width=COLUMNS).count("\n") <= LINES:
+            return made
+    return _brief(result, [], len(said))
+
+
+def _brief(result: DiagnosticsResult, warnings: Sequence[str], left: int) -> list[Block]:
+    """The short report with these warnings, and `left` more that are only counted."""
     head = result.headline
-    said = [Heading(f"What {result.model.id} remembers", 1)]
-    horizon = f"Memory horizon: {horizon_text(head)}"
-    measured = head.status != "not_applicable"
     facts = (("model", _model(result.model)), ("text", _text(result)))
-    sentence = f"{head.sentence[:1].upper()}{head.sentence[1:]}."
-    rows = tuple(
-        (row.short or row.name, row.answer or _first_number(row))
-        for row in result.panel
-        if row.numbers
-    )
-    last = f"{horizon}. " if measured else ""
-    closing = f"{last}{EXPLAINED if measured else ''}Everything that was measured: --verbose"
-    used = 1 + sum(_height(*pair) for pair in (*facts, *rows)) + _height(closing)
-    used += 5 + (_height(horizon) + _height(sentence) if measured else 0)  # with empty lines
+    made: list[Block] = [
+        Heading(_shortened(f"What {result.model.id} remembers", COLUMNS), 1),
+        KeyValues(tuple((name, _shortened(value, MOST["fact"])) for name, value in facts)),
+    ]
+    more = f"{plural(left, 'more warning')} and e" if left else "E"
+    closing = more + EVERYTHING
+    if head.status != "not_applicable":
+        horizon = f"Memory horizon: {horizon_text(head)}"
+        sentence = f"{head.sentence[:1].upper()}{head.sentence[1:]}."
+        made.append(Paragraph(horizon, "strong"))
+        made.append(Paragraph(_shortened(sentence, MOST["sentence"]), "plain"))
+        closing = f"{horizon}. {EXPLAINED}{closing}"
     cached = _with_cache(head)
-    used += _height(cached) if cached else 0
-    warnings, left = _warnings_that_fit(result, LINES - used)
-    if left:
-        more = f"{plural(left, 'more warning')} and everything that was measured: --verbose"
-        closing = f"{last}{EXPLAINED if measured else ''}{more}"
-    blocks: list[Block] = [*said, KeyValues(facts)]
-    if measured:
-        blocks += [Paragraph(horizon, "strong"), Paragraph(sentence, "plain")]
-    blocks += [Paragraph(cached, "strong")] if cached else []
-    blocks.append(KeyValues(rows))
-    blocks += [Paragraph(text, "warning") for text in warnings]
-    blocks.append(Paragraph(closing, "strong"))
-    return blocks
+    made += [Paragraph(cached, "strong")] if cached else []
+    made.append(KeyValues(tuple(_answers(result))))
+    made += [Paragraph(text, "warning") for text in warnings]
+    made.append(Paragraph(closing, "strong"))
+    return made
+
+
+def _answers(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:
+    """Each question with its answer: a verdict in words and the number."""
+    for row in result.panel:
+        if row.numbers:
+            yield row.short or row.name, row.answer or _first_number(row)
 
 
 def _with_cache(head: HeadlineRecord) -> str:
@@ -121,10 +130,11 @@ def _with_cache(head: HeadlineRecord) -> str:
     return f"{size[:1].upper()}{size[1:]} tokens: as if {horizon_text(found)}"
 
 
-def _height(*cells: str) -> int:
-    """Lines that a text, or a name with a text beside it, takes at the usual width."""
-    beside = 28 if len(cells) > 1 else 0
-    return max(1, math.ceil(len(cells[-1]) / (COLUMNS - beside - 4)))
+def _shortened(text: str, most: int) -> str:
+    """A text that is too long up to its first semicolon; still too long, up to a word's end."""
+    if len(text) > most:
+        text = text.split(";")[0]
+    return text if len(text) <= most else text[: most - 2].rsplit(" ", 1)[0] + " …"
 
 
 def _text(result: DiagnosticsResult) -> str:
@@ -134,27 +144,11 @@ def _text(result: DiagnosticsResult) -> str:
 
 
 def _first_number(row: PanelRow) -> str:
-    """What a row without an answer says: its first number, or why there is none."""
+    """What a row without an answer says: its first number, or that there is none."""
     name, value = next(iter(row.numbers.items()))
     if value.estimate is None and value.status != "censored":
-        return value.status.replace("_", " ")
+        return f"not measured: {estimate(value)}"
     return f"{row.names.get(name, name)}: {estimate(value, with_unit=True)}"
-
-
-def _warnings_that_fit(result: DiagnosticsResult, lines: int) -> tuple[list[str], int]:
-    """The first warnings, long ones up to their first semicolon; how many do not fit."""
-    shown: list[str] = []
-    for warning in result.warnings:
-        text = warning.text
-        if len(text) > MOST_WARNING:
-            text = text.split(";")[0]
-        if len(text) > MOST_WARNING:
-            text = text[: MOST_WARNING - 2].rsplit(" ", 1)[0] + " …"
-        lines -= math.ceil((len(text) + 9) / COLUMNS)
-        if lines < 0:
-            break
-        shown.append(text)
-    return shown, len(result.warnings) - len(shown)
 
 
 def _facts(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:

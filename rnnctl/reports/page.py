@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 from rnnctl import __version__
+from rnnctl.reports import Page, blocks_of
 from rnnctl.reports import comparison as terms
 from rnnctl.reports import diagnostics as diagnosed
 from rnnctl.reports import pictures as seen
@@ -20,6 +21,7 @@ from rnnctl.reports.as_html import as_html, table_html, text
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading
 from rnnctl.reports.chart_data import ChartData, charts
 from rnnctl.reports.charts import specification
+from rnnctl.results.base import Result
 from rnnctl.results.comparison import Comparison, Verdict
 from rnnctl.results.diagnostics import DiagnosticsResult
 from rnnctl.results.pictures import Pictures
@@ -35,6 +37,23 @@ POLICY = (
 )
 COMPILES = " 'unsafe-eval'"
 """For Vega, which compiles its expressions; nothing can be loaded from anywhere all the same."""
+
+
+def render(result: Result, on: Page) -> str:
+    """Any result as a page: a comparison or a diagnosis with its pictures, others as reported."""
+    match result:
+        case Comparison():
+            return page(result, on.pictures)
+        case DiagnosticsResult():
+            return diagnosis(result, on.pictures)
+        case Pictures():
+            return diagnosis(None, result)
+    blocks = blocks_of(result)
+    title, rest = "rnnctl", blocks
+    if blocks and isinstance(blocks[0], Heading):
+        title, rest = blocks[0].text, blocks[1:]
+    data = {"result": json.loads(result.model_dump_json())}
+    return document(title, as_html(rest), data, version=result.environment.rnnctl)
 
 
 def document(

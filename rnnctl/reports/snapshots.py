@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rnnctl.reports import numbers
+from rnnctl.reports.as_table import as_table
 from rnnctl.reports.blocks import Block, Chart, Heading, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.chart_data import Axis, ChartData, Datum
+from rnnctl.reports.diagnostics import COLUMNS, LINES
 from rnnctl.results.base import Estimate, Result
 from rnnctl.results.diagnostics import SnapshotCourse, SnapshotPoint, SnapshotsResult
+from rnnctl.wording import plural, with_unit
 
 SMALLEST = 0.1  # what a distance of nothing is drawn as, on a logarithmic axis
 
@@ -55,12 +58,81 @@ def blocks(result: Result) -> list[Block]:
     return list(_blocks(result))
 
 
-def _blocks(result: SnapshotsResult) -> Iterator[Block]:
+def brief(result: Result) -> list[Block]:
+    """The same in at most 24 lines of 80 columns, the headline first and last.
+
+    Of one run a table, of several the bars: as much of them as there is room for.
+    """
+    assert isinstance(result, SnapshotsResult)
+    made = _brief(result, 0)
+    for room in range(LINES, 0, -1):
+        made = _brief(result, room)
+        if as_table(made, width=COLUMNS).count("\n") <= LINES:
+            break
+    return made
+
+
+def _brief(result: SnapshotsResult, room: int) -> list[Block]:
+    """The short report with so many rows of a table or lines of bars."""
+    names = _names(result)
+    told = [_headline(course) for course in result.courses]
+    most = max(1, min(len(told), LINES // 3, room))
+    more = len(told) - most
+    lines = [*told[:most], *([f"and {plural(more, 'run')} more"] if more else [])]
+    made: list[Block] = [_title(result), *(Paragraph(one, "strong") for one in lines)]
     if len(result.courses) == 1:
-        yield Heading(f"When {result.courses[0].label} began to remember", 1)
+        made.append(_table(thinned(result.courses[0], room), names))
     else:
-        yield Heading("When each run began to remember", 1)
-    names = [n for n in SHOWN if any(n in p.numbers for c in result.courses for p in c.points)]
+        bars = list(_bars(result.courses[:most], names))[:room]
+        made.append(Chart(tuple(bars), "a bar for each snapshot; ▁ the least of all runs, █ the most"))
+    last = f"{told[0]}. " if len(told) == 1 else ""
+    closing = f"{last}What it means: rnnctl explain snapshots. All of it: --verbose"
+    return [*made, Paragraph(closing, "strong")]
+
+
+def thinned(course: SnapshotCourse, most: int) -> SnapshotCourse:
+    """At most so many of its snapshots, from the first to the last, evenly chosen."""
+    count = len(course.points)
+    if count <= most:
+        return course
+    chosen = [round(k * (count - 1) / max(1, most - 1)) for k in range(most)]
+    return course.model_copy(update={"points": tuple(course.points[k] for k in chosen)})
+
+
+def _headline(course: SnapshotCourse) -> str:
+    """When half of what the run remembers in the end was there."""
+    name = "horizon" if any("horizon" in point.numbers for point in course.points) else "retention"
+    what, unit = {
+        "horizon": ("memory horizon", course.distance_unit), "retention": ("what counts at the start", "")
+    }[name]  # fmt: skip
+    known = [
+        (point.tokens, size) for point in course.points if (size := _value(point, name)) is not None
+    ]
+    if not known:
+        return f"{course.label}: no {what} measured"
+    last = known[-1][1]
+    shown = with_unit(_cell(name, course.points[-1].numbers.get(name)), unit)
+    if last <= 0:
+        return f"{course.label}: {what} {shown} at the end"
+    half = next(k for k in range(len(known)) if all(size >= last / 2 for _, size in known[k:]))
+    since = plural(known[half][0], "token") if half else "the beginning"
+    return f"{course.label}: {what} {shown} at the end, at least half of it since {since}"
+
+
+def _names(result: SnapshotsResult) -> list[str]:
+    """The numbers that some snapshot has."""
+    return [n for n in SHOWN if any(n in p.numbers for c in result.courses for p in c.points)]
+
+
+def _title(result: SnapshotsResult) -> Heading:
+    if len(result.courses) == 1:
+        return Heading(f"When {result.courses[0].label} began to remember", 1)
+    return Heading("When each run began to remember", 1)
+
+
+def _blocks(result: SnapshotsResult) -> Iterator[Block]:
+    yield _title(result)
+    names = _names(result)
     for course in result.courses:
         if len(result.courses) > 1:
             yield Heading(f"{course.label} ({display_name(course.cell)})")

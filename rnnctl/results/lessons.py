@@ -35,7 +35,9 @@ class LessonResult(Result):
     prediction: str | None = Field(None, description="the letter that was typed in")
     right: str = Field(description="the letter that the measurement agrees with")
     answer: str = Field(description="what was measured, in sentences")
-    shown: bool = Field(description="whether the lecture's claim shows in these numbers")
+    shown: bool | None = Field(
+        description="whether the lecture's claim shows in these numbers; None: not judged"
+    )
     verdict: str = Field(description="the claim against the numbers, in a sentence")
     picture: tuple[str, ...]
     caption: str

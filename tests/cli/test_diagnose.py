@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import resources
@@ -54,35 +56,124 @@ def test_the_report_fits(
         assert word in outcome.out
 
 
-@pytest.mark.parametrize("kind", ["documents", "running", "rnn", "classifier", "pooled", "noise"])
+LANGUAGE: dict[str, dict[str, Any]] = {
+    "char": {},
+    "byte": {"level": "byte"},
+    "word": {"level": "word"},
+    "bpe": {"level": "bpe", "vocab_size": 300},
+    "rnn": {"cell": "rnn"},
+    "gru": {"cell": "gru"},
+    "three layers": {"num_layers": 3},
+    "documents": {"level": "word", "running": False},
+    "documents, rnn, three layers": {"running": False, "cell": "rnn", "num_layers": 3},
+    "noise": {},
+    "too little text": {},
+    "weights of nothing": {"without": "."},
+    "no spaces": {},
+}
+CLASSIFIERS: dict[str, dict[str, Any]] = {
+    **{pool: {"pool": pool} for pool in ("last", "mean", "max", "meanmax")},
+    "bidirectional": {"bidirectional": True},
+    "rnn, three layers": {"cell": "rnn", "num_layers": 3, "pool": "last"},
+    "gru of characters": {"cell": "gru", "level": "char"},
+    "ten labels": {"labels": tuple("0123456789")},
+    "several labels": {},
+    "nothing in the weights": {"without": "."},
+    "one text": {},
+}
+SCORER = """
+import json, sys
+for line in sys.stdin:
+    ask = json.loads(line) if line.strip() else None
+    if ask and "protocol" in ask:
+        print(json.dumps({**ask, "can": []}))
+    elif ask:
+        print(json.dumps({"id": ask["id"], "nats": 1.0}))
+    else:
+        sys.stdout.flush()
+sys.stdout.flush()
+"""
+QUESTIONS = ("How far back does it look?", "Does early text still push?", "Is it in the state?")
+
+
+def language_run(make_run: MakeRun, kind: str, content: str, text: Path) -> Path:
+    """A language model of that kind, and in `text` what it is to be measured on."""
+    shown = {
+        "noise": "мир труд " * 900,
+        "too little text": content[:40],
+        "no spaces": content.replace(" ", ""),
+    }.get(kind, content)
+    text.write_text(shown, encoding="utf-8")
+    learned = shown if kind == "no spaces" else content
+    return make_run(learned, **{"level": "char", **LANGUAGE[kind]})
+
+
+def classifier(make_run: MakeRun, kind: str, text: Path) -> Path:
+    """A classifier of that kind, and in `text` a table to measure it on."""
+    asked = {"level": "word", "labels": ("0", "1"), **CLASSIFIERS[kind]}
+    said = ["bad", "good", "fair", "dull", "fine", "poor", "warm", "cold", "neat", "slow"]
+    count = len(asked["labels"])
+    rows = [f'"it was {k} times {said[k % count]}, and we left.",{k % count}' for k in range(120)]
+    text.write_text("text,label\n" + "\n".join(rows[:1] if kind == "one text" else rows) + "\n")
+    run = make_run("\n".join(rows), **asked)
+    if kind == "several labels":
+        facts = {"fingerprint": "none", "running": False, "labels": ["0", "1"]}
+        facts["several_labels"] = True
+        Run.open(run).put_file("corpus.json", json.dumps(facts).encode())
+    return run
+
+
+def fits(out: str) -> list[str]:
+    """The lines of a short report, which fits on a screen of 24 lines and 80 columns."""
+    lines = out.splitlines()
+    assert len(lines) <= 24, out
+    assert max(map(len, lines)) <= 80, out
+    assert lines[0].startswith("What ") and lines[-1].endswith("--verbose"), out
+    return lines
+
+
+@pytest.mark.parametrize("kind", [*LANGUAGE, *CLASSIFIERS])
 def test_a_diagnosis_fits_on_a_screen(
     rnnctl: CommandLine, make_run: MakeRun, text: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, kind: str,
 ) -> None:  # fmt: skip
-    """At most 24 lines of 80 columns, the headline near the top and at the end."""
+    """The headline near the top and at the end, and one line for each question, with an answer."""
     monkeypatch.setenv("COLUMNS", "80")
-    content = text.read_text(encoding="utf-8")[:20_000]
-    if kind in ("classifier", "pooled"):
-        content = "\n".join(
-            f'{k % 2},"it was {k} times {["bad", "good"][k % 2]}."' for k in range(99)
-        )
-        labels, pool = ("0", "1"), "mean" if kind == "pooled" else "last"
-        run = make_run(content, level="word", labels=labels, pool=pool)
-        path = tmp_path / "a.csv"
-        path.write_text(f"label,text\n{content}\n", encoding="utf-8")
+    path = tmp_path / ("a.txt" if kind in LANGUAGE else "a.csv")
+    if kind in LANGUAGE:
+        content = text.read_text(encoding="utf-8")[:20_000]
+        run = language_run(make_run, kind, content, path)
     else:
-        cell = "rnn" if kind == "rnn" else "lstm"
-        level = "word" if kind == "documents" else "char"
-        run = make_run(content, level=level, cell=cell, running=kind != "documents")
-        path = tmp_path / "a.txt"
-        path.write_text("мир труд " * 900 if kind == "noise" else content, encoding="utf-8")
+        run = classifier(make_run, kind, path)
     outcome = rnnctl("diagnose", run, "--text", path, "--quiet")
     assert outcome.code == 0, outcome.err
-    lines = outcome.out.splitlines()
-    assert len(lines) <= 24 and max(map(len, lines)) <= 80
-    assert lines[-1].startswith("Memory horizon: ") or lines[-2].startswith("Memory horizon: ")
-    assert sum(line.startswith("Memory horizon: ") for line in lines) == 2
-    assert lines[-1].endswith("--verbose")
+    lines = fits(outcome.out)
+    heads = [k for k, line in enumerate(lines) if line.startswith("Memory horizon: ")]
+    assert len(heads) == 2 and heads[0] <= 6 and heads[1] >= len(lines) - 2, outcome.out
+    answers = [line[28:] for line in lines if "?  " in line[:30]]
+    assert len(answers) >= 3 and all(answers), outcome.out
+    assert not any(line.startswith(" " * 20) for line in lines), "an answer takes two lines"
+    asked = [question for question in QUESTIONS if any(q.startswith(question) for q in lines)]
+    assert len(asked) >= (3 if kind in LANGUAGE else 1)
+
+
+def test_the_short_report_of_a_program_and_of_some_measurements_fits(
+    rnnctl: CommandLine, run: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long command line and a long name of the text are shortened."""
+    monkeypatch.setenv("COLUMNS", "80")
+    program = tmp_path / f"scorer-{'with-a-long-name-' * 9}.py"
+    program.write_text(SCORER)
+    path = tmp_path / f"{'name-' * 30}.txt"
+    path.write_text("the cat saw a dog and the dog saw a small red cat today .\n\n" * 40)
+    command = f"{shlex.quote(sys.executable)} {shlex.quote(str(program))}"
+    outcome = rnnctl("diagnose", "--scorer", command, "--text", path, "--quiet")
+    assert outcome.code == 0, outcome.err
+    fits(outcome.out)
+    for name in ("use", "effect", "hold", "reach", "gates", "first-last"):
+        outcome = rnnctl("diagnose", run, name, "--text", text, "--quiet")
+        assert outcome.code == 0, outcome.err
+        assert fits(outcome.out)
 
 
 def test_json_is_the_record_and_is_kept(rnnctl: CommandLine, run: Path, text: Path) -> None:

@@ -78,7 +78,7 @@ IDLE: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]] 
         ("RUN", "--snapshots"),
         {
             "items": ("FILE",), "beyond": ("shuffle",), "show": ("a",), "scorer": ("x",),
-            "html": ("NEW",), "verbose": (), "cache": (5,),
+            "cache": (5,),
         },
     ),
     ("classify", "words_overall"): (("RUN",), {"words_overall": (), "html": ("FILE",)}),

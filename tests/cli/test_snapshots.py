@@ -12,6 +12,10 @@ import pandas as pd
 import pytest
 
 from rnnctl.diagnostics import snapshots as work
+from rnnctl.reports.as_table import as_table
+from rnnctl.reports.snapshots import brief
+from rnnctl.results.base import Environment, Estimate
+from rnnctl.results.diagnostics import SnapshotCourse, SnapshotPoint, SnapshotsResult
 from rnnctl.runs import Run
 
 CommandLine = Callable[..., Any]
@@ -146,3 +150,43 @@ def test_what_cannot_be(
     assert done.code == code
     assert said in done.err
     assert "hint" in done.err
+
+
+def points(count: int) -> tuple[SnapshotPoint, ...]:
+    """So many snapshots, whose horizon is the number of thousand tokens."""
+    return tuple(
+        SnapshotPoint(
+            tokens=1000 * k, step=k, digest=f"{k}",
+            numbers={
+                "loss": Estimate(estimate=3 - k / count, unit="nats"),
+                "horizon": Estimate(estimate=float(k), unit="words"),
+                "reach": Estimate(estimate=2.0 * k, unit="tokens"),
+            },
+        )
+        for k in range(count)
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("runs", "count"), [(1, 1), (1, 12), (1, 90), (3, 12), (12, 40), (30, 5)])
+def test_the_short_report_fits_on_a_screen(runs: int, count: int) -> None:
+    """The headline first and last; when half of what is remembered was there, worked by hand."""
+    courses = tuple(
+        SnapshotCourse(
+            run=f"r{k}", label=f"run{k}", cell="lstm", init="good", distance_unit="words", text="",
+            points=points(count),
+        )
+        for k in range(runs)
+    )  # fmt: skip
+    result = SnapshotsResult(
+        environment=Environment(rnnctl="0", python="3"), preset="quick", courses=courses
+    )
+    out = as_table(brief(result), width=80)
+    lines = out.splitlines()
+    assert len(lines) <= 24 and max(map(len, lines)) <= 80, out
+    assert " ".join(out.split()).endswith("--verbose")
+    if count == 12:
+        half = "run0: memory horizon 11 words at the end, at least half of it since 6,000 tokens"
+        assert half in lines
+        assert (lines[-1] if runs > 1 else " ".join(lines[-2:])).startswith("What" if runs > 1 else half)
+    if runs == 1:
+        assert f"{1000 * (count - 1):,} " in out and "\n     0 " in out.replace("\n      0 ", "\n     0 ")

@@ -14,8 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from rnnctl.data.documents import Document
 from rnnctl.diagnostics import pictures as seen
 from rnnctl.diagnostics import units
+from rnnctl.diagnostics.material import Text
 from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.errors import UsageError
 from rnnctl.inference.classify import Predictor
@@ -79,6 +81,64 @@ def log_chance(exact: ExactModel, vectors: Tensor, read: seen.Reading, word: int
         chances = model.logits(model.projection(outputs[:, 0])).log_softmax(-1)
     of_word = np.flatnonzero(read.owner == word)
     return float(sum(chances[t, read.ids[t]] for t in of_word.tolist()))
+
+
+FIRST, SECOND = "Ann met Bob. ", "Then it rained and "
+PASSAGES = [f"{FIRST * (k % 2)}{SECOND * 6}the end came {k} times." for k in range(5)]
+
+
+def of_documents(*texts: str) -> Text:
+    return Text([Document(text) for text in texts], False, "held-out text")
+
+
+@pytest.mark.parametrize(
+    ("worths", "chosen"),
+    [([[0.0, 1.0, 0.5, 5.0], [3.0, 5.0, 5.0, 5.5]], 2), ([[3.0, 5.0, -9.0, 5.5]], 3),
+     ([[-9.0, 1.0, 0.0, 0.0], [0.0, 2.5, 0.0, 0.0]], 1)],
+)  # fmt: skip
+def test_the_passage_is_the_one_that_the_runs_value_most_differently(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, worths: list[list[float]], chosen: int
+) -> None:
+    """Of one run the one whose beginning counts most; what hurts counts as nothing."""
+    given = iter(worths)
+    monkeypatch.setattr(seen, "_worths", lambda run, passages: np.array(next(given)))
+    texts = PASSAGES[: len(worths[0])]
+    found = seen.passage(of_documents(*texts), opened(runs, "lstm", "rnn")[: len(worths)])
+    assert "".join(word.space + word.text for word in found) == texts[chosen]
+
+
+@pytest.mark.parametrize("name", ["gru", "word"])
+def test_a_first_sentence_is_worth_what_the_last_third_loses_without_it(
+    runs: dict[str, Path], name: str
+) -> None:
+    """By reading the text, and the text without its first sentence, with `score`."""
+    (run,) = opened(runs, name)
+    text = f"{FIRST}{SECOND * 3}Ann came."
+    words = seen.words_of(text)
+    (worth,) = seen._worths(run, [words])
+    scorer = WordScorer(Scorer(run, ends=False), Plan(space="before"))
+
+    def nats(parts: str) -> list[float]:
+        (scored,) = scorer.score([parts])
+        assert isinstance(scored, list)
+        return [word.nats or 0.0 for word in scored]
+
+    last = len(words) - 2 * len(words) // 3
+    with_it, without = nats(text)[-last:], nats(text[len(FIRST) - 1 :])[-last:]
+    gains = [min(3.0, max(-3.0, b - a)) for a, b in zip(with_it, without, strict=True)]
+    assert worth == pytest.approx(sum(gains), abs=5e-3)
+
+
+def test_passages_are_documents_or_begin_at_paragraphs(runs: dict[str, Path]) -> None:
+    many = [f"{k} " + SECOND * 8 for k in range(500)]
+    assert len(seen._candidates(of_documents(*many, "short"))) <= seen.CANDIDATES
+    assert seen._candidates(of_documents("a b", "a b c")) == ["a b c"]
+    running = Text([Document("\n\n".join(many))], True, "held-out text")
+    begun = seen._candidates(running)
+    assert len(begun) > 8 and all(text.split()[0].isdigit() for text in begun)
+    assert seen.passage(of_documents("word"), opened(runs, "gru")) == ()
+    assert seen._first_sentence(seen.words_of('He said “no.” And left, and then came back.')) == 3
+    assert seen._first_sentence(seen.words_of("no end at all in here")) == 2
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -161,7 +161,7 @@ def test_a_diagnosis_of_an_older_version_can_be_added_to() -> None:
         (4.0, (3.0, 5.0), "yes: the last sentence is 4.0 % [3.0, 5.0] worse"),
         (0.02, (0.01, 0.03), "hardly: the last sentence is 0.0 % [0.0, 0.0] worse"),
         (2.0, (-1.0, 5.0), "not measurably: 2.0 % [-1.0, 5.0]"),
-        (-2.0, (-3.0, -1.0), "another first sentence helps: -2.0 % [-3.0, -1.0]"),
+        (-2.0, (-3.0, -1.0), "no: another first sentence even helps, -2.0 % [-3.0, -1.0]"),
     ],
 )
 def test_the_beginning_counts_where_it_matters(

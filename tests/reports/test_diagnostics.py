@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
+from rnnctl.diagnostics.measurements import EFFECT, HOLD, POSITION, REACH, USE
 from rnnctl.errors import UsageError
 from rnnctl.reports import diagnostics
 from rnnctl.reports.as_table import as_table
 from rnnctl.reports.charts import save_plot
-from rnnctl.results.base import Curve, Environment, Estimate
+from rnnctl.results.base import Curve, Environment, Estimate, Warning_
 from rnnctl.results.diagnostics import (
     DataRecord,
     DiagnosticsResult,
+    EffectRecord,
     GateMode,
     GatesRecord,
     HeadlineRecord,
@@ -22,6 +24,7 @@ from rnnctl.results.diagnostics import (
     ModelRecord,
     PanelRow,
     PositionRecord,
+    ReachRecord,
     Sampling,
     UseRecord,
 )
@@ -144,3 +147,55 @@ def test_a_diagnosis_without_curves_is_not_drawn(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no data here"):
         save_plot(result(), tmp_path / "plot.svg")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("count", "left"), [(0, ""), (2, ""), (30, "more warnings and everything")])
+def test_the_short_report_shows_the_warnings_that_fit_and_counts_the_others(
+    count: int, left: str
+) -> None:
+    said = [f"warning number {k}, which says {'something ' * 9}" for k in range(count)]
+    warnings = tuple(Warning_(code="SOME", text=text) for text in said)
+    found = result().model_copy(update={"warnings": warnings})
+    out = as_table(diagnostics.brief(found), width=80)
+    assert out.count("\n") <= 24
+    assert out.count("warning: warning number") == (count if not left else 6)
+    assert ("more warning" in out) == bool(left) and left in " ".join(out.split())
+    assert out.rstrip().endswith("--verbose")
+
+
+def test_answers_are_a_verdict_in_words_and_a_number() -> None:
+    """By hand: what is said of half-distances, gradients and places of known size."""
+    def words(value: float | None, unit: str = "words", **more: Any) -> Estimate:
+        return Estimate(estimate=value, ci95=(None, None), unit=unit, **more)
+
+    beyond = words(None, status="censored", censored_at=128.0)
+    use = {
+        1.9: "a word or two: 1.9 words", 6.5: "less than a sentence: 6.5 words",
+        19.0: "a sentence or more: 19 words", 107.0: "several sentences: 107 words",
+        0.0: "nowhere, measurably: at most 3 words",
+    }  # fmt: skip
+    for value, answer in use.items():
+        one = words(value).model_copy(update={"ci95": (None, 3.0)} if not value else {})
+        assert USE.answer(UseRecord(scalars={"n_eff_foreign": one})) == answer
+    record = UseRecord(scalars={"n_eff_foreign": beyond})
+    assert USE.answer(record) == "as far as was measured: > 128 words"
+    letters = UseRecord(scalars={"n_eff_foreign": words(41, "chars")})
+    assert USE.answer(letters) == "less than a sentence: 41 chars"
+    halves = {6.7: "no: halved after 6.7 words", 38.0: "partly: halved after 38 words",
+              60.0: "yes: halved only after 60 words"}  # fmt: skip
+    for value, answer in halves.items():
+        assert EFFECT.answer(EffectRecord(scalars={"half_distance": words(value)})) == answer
+    record_of_hold = HoldRecord(scalars={"hold_half": beyond})
+    assert HOLD.answer(record_of_hold) == "yes: half of any word lasts > 128 words"
+    for last, answer in (
+        (14.0, "no: half after 2 tokens, 1 % after 14 tokens"),
+        (120.0, "yes: half after 2 tokens, 1 % after 120 tokens"),
+    ):
+        scalars = {"half_life": words(2.0, "tokens"), "reach_1pct": words(last, "tokens")}
+        assert REACH.answer(ReachRecord(scalars=scalars)) == answer
+    for size, ends, answer in (
+        (0.31, (0.2, 0.4), "yes: first / last fifth 0.31 [0.2, 0.4]"),
+        (1.02, (0.93, 1.11), "not clearly: first / last fifth 1.02 [0.93, 1.11]"),
+    ):
+        ratio = Estimate(estimate=size, ci95=ends)
+        assert POSITION.answer(PositionRecord(scalars={"first_over_last": ratio})) == answer

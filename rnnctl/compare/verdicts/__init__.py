@@ -47,13 +47,11 @@ from functools import partial
 
 from rnnctl.compare.verdicts import gru, memory
 from rnnctl.compare.verdicts.evidence import INCONCLUSIVE, NOT_TESTED, Evidence, Finding
+from rnnctl.diagnostics.panel import EARLY_WORDS, SENTENCE_WORDS, VANISHING_LAG
 from rnnctl.results.comparison import FindingRecord, Outcome, Verdict
 
-VANISHING_LAG = 100.0  # tokens
-EARLY_WORDS = 50.0  # words; the panel's "early gain" uses the same distance
 EARLY_WEIGHT = 0.5
 HORIZON_GAIN = 1.25  # ratio of horizons
-SENTENCE_WORDS = 15.0  # words; about the length of a written English sentence
 RECALL_GAIN = 0.05  # accuracy
 CARRIES = 0.5  # of the effect of exchanging the whole state
 AS_WELL = {"bits_per_byte": 0.02, "accuracy": 0.01}

@@ -22,11 +22,10 @@ from rnnctl.compare.verdicts.evidence import (
     in_words,
     over_seeds,
 )
+from rnnctl.diagnostics.panel import in_unit
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import Contrast, Member, Outcome, Row
 from rnnctl.wording import plural
-
-CHARACTERS_PER_WORD = 5.0  # where distances are in characters
 
 
 def vanishes(evidence: Evidence, *, lag: float) -> list[Finding]:
@@ -88,18 +87,13 @@ def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Findi
         few, command = few_seeds(outcome, start.n, evidence)
         findings.append(Finding(outcome, text + few, {"retention_start": start}, command))
     elif row is not None and horizon is not None:
-        early = in_text_units(words, evidence)
+        early = in_unit(words, evidence.unit)
         text = f"{row.name} has a memory horizon of {in_words(horizon)}, and early context begins "
         text += f"{early:g} {evidence.unit} back{_longest(evidence, 'horizon', row)}"
         outcome = below(at_least(horizon, LEAST_HORIZON), early)
         few, command = few_seeds(outcome, horizon.n, evidence)
         findings.append(Finding(outcome, text + few, {"horizon": horizon}, command))
     return findings + _recall_of_rnn(evidence)
-
-
-def in_text_units(words: float, evidence: Evidence) -> float:
-    """So many words in the unit that this comparison measures distances in."""
-    return words * (CHARACTERS_PER_WORD if evidence.unit == "chars" else 1)
 
 
 def _recall_of_rnn(evidence: Evidence) -> list[Finding]:
@@ -177,7 +171,7 @@ def _too_small(
     horizon = first.numbers.get("horizon") if first else None
     if first is None or second is None or horizon is None:
         return ""
-    least = in_text_units(words, evidence)
+    least = in_unit(words, evidence.unit)
     if _size(horizon) < least:
         unit = evidence.unit
         return f"; but {in_words(horizon)} is shorter than a sentence ({least:g} {unit})"

@@ -127,6 +127,21 @@ def test_powers_of_ten() -> None:
     assert {value: labs._power(value) for value in values} == values
 
 
+@pytest.mark.parametrize("load", [0.9, 2.4])
+def test_speeds_of_a_busy_machine_are_rough(
+    load: float, short: None, rnnctl: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are marked, and nothing is concluded from them."""
+    monkeypatch.setattr("rnnctl.compare.speed.load_per_core", lambda: load)
+    monkeypatch.setattr("rnnctl.compare.speed.undisturbed", lambda speeds: [1.0] * 9)
+    call = ("lesson", "4", "--budget", "0.3s", "--out", str(tmp_path), "--hidden-size", "16")
+    out = " ".join(rnnctl(*call, "--threads", "1").out.split())
+    busy = load > 2
+    assert ("the speeds are rough: the machine was busy (a load of 2.4 per core)" in out) == busy
+    assert ("(rough)" in out) == busy and ("tokens/s, rough" in out) == busy
+    assert ("Not judged here" in out) == busy
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_a_terminal_is_asked(tmp_path: Path) -> None:
     """A wrong letter is asked for again; what is typed in is the prediction."""

@@ -120,7 +120,9 @@ def classify(
     with inputs.output(None if silent else output) as write:
         if silent:
             write = _nowhere
-        writer = _Writer(write, "table" if silent else format, predictor.labels, answered, fail_fast, reasons)
+        writer = _Writer(
+            write, "table" if silent else format, predictor.labels, answered, fail_fast, reasons
+        )
         if by_hand:
             for window in answers(predictor, inputs.typed("its label"), explainer):
                 writer.add(window, inputs.STDIN)

@@ -224,7 +224,9 @@ def _halved(half: Estimate | None) -> str:
     if not _exists(half):
         return ""
     left = early_is_left(half)
-    return f"{left}: halved {'only ' if left == 'yes' else ''}after {estimate(half, with_unit=True)}"
+    return (
+        f"{left}: halved {'only ' if left == 'yes' else ''}after {estimate(half, with_unit=True)}"
+    )
 
 
 def _answer_hold(record: Measurement) -> str:

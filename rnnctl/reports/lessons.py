@@ -42,7 +42,9 @@ def _lesson(result: LessonResult) -> list[Block]:
     if result.rows:
         made.append(table(result.columns, result.rows))
     outcome = {True: "It shows here", False: "It does not show here", None: "Not judged here"}
-    made.append(Paragraph(f"The lecture says: {outline.claim}. {outcome[result.shown]}: {result.verdict}."))
+    made.append(
+        Paragraph(f"The lecture says: {outline.claim}. {outcome[result.shown]}: {result.verdict}.")
+    )
     made += [Paragraph(note, "note") for note in result.notes]
     made.append(Paragraph(f"Read: {result.text}. Terms: {_terms(result)}.", "note"))
     if result.runs:

@@ -84,7 +84,9 @@ def _brief(result: SnapshotsResult, room: int) -> list[Block]:
         made.append(_table(thinned(result.courses[0], room), names))
     else:
         bars = list(_bars(result.courses[:most], names))[:room]
-        made.append(Chart(tuple(bars), "a bar for each snapshot; ▁ the least of all runs, █ the most"))
+        made.append(
+            Chart(tuple(bars), "a bar for each snapshot; ▁ the least of all runs, █ the most")
+        )
     last = f"{told[0]}. " if len(told) == 1 else ""
     closing = f"{last}What it means: rnnctl explain snapshots. All of it: --verbose"
     return [*made, Paragraph(closing, "strong")]

@@ -187,6 +187,7 @@ def test_the_short_report_fits_on_a_screen(runs: int, count: int) -> None:
     if count == 12:
         half = "run0: memory horizon 11 words at the end, at least half of it since 6,000 tokens"
         assert half in lines
-        assert (lines[-1] if runs > 1 else " ".join(lines[-2:])).startswith("What" if runs > 1 else half)
-    if runs == 1:
-        assert f"{1000 * (count - 1):,} " in out and "\n     0 " in out.replace("\n      0 ", "\n     0 ")
+        assert out.count("at least half of it") == (2 if runs == 1 else runs)
+    if runs == 1:  # of many snapshots the first and the last are among those that are shown
+        shown = [line.split()[0] for line in lines if line.strip()[:1].isdigit()]
+        assert shown[0] == "0" and shown[-1] == f"{1000 * (count - 1):,}"

@@ -137,7 +137,7 @@ def test_passages_are_documents_or_begin_at_paragraphs(runs: dict[str, Path]) ->
     begun = seen._candidates(running)
     assert len(begun) > 8 and all(text.split()[0].isdigit() for text in begun)
     assert seen.passage(of_documents("word"), opened(runs, "gru")) == ()
-    assert seen._first_sentence(seen.words_of('He said “no.” And left, and then came back.')) == 3
+    assert seen._first_sentence(seen.words_of("He said “no.” And left, and then came back.")) == 3
     assert seen._first_sentence(seen.words_of("no end at all in here")) == 2
 
 

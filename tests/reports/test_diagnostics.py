@@ -149,7 +149,9 @@ def test_a_diagnosis_without_curves_is_not_drawn(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("count", "left"), [(0, ""), (2, ""), (30, "more warnings and everything")])
+@pytest.mark.parametrize(
+    ("count", "left"), [(0, ""), (2, ""), (30, "more warnings and everything")]
+)
 def test_the_short_report_shows_the_warnings_that_fit_and_counts_the_others(
     count: int, left: str
 ) -> None:
@@ -165,6 +167,7 @@ def test_the_short_report_shows_the_warnings_that_fit_and_counts_the_others(
 
 def test_answers_are_a_verdict_in_words_and_a_number() -> None:
     """By hand: what is said of half-distances, gradients and places of known size."""
+
     def words(value: float | None, unit: str = "words", **more: Any) -> Estimate:
         return Estimate(estimate=value, ci95=(None, None), unit=unit, **more)
 

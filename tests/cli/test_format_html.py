@@ -86,9 +86,7 @@ def test_a_report_is_a_page_too(
     assert len(page.titles) == 1 and page.titles[0].strip() and not page.loads
     assert page.held
     file = tmp_path / "page.html"
-    written = rnnctl(
-        *command, "--format", "html", "-q", "-o", file, stdin="the cat sat on the mat.\n"
-    )
+    written = rnnctl(*command, "-o", file, stdin="the cat sat on the mat.\n")
     assert written.code == 0 and not written.out
     assert _Page(file.read_text()).titles == page.titles
 

@@ -204,7 +204,7 @@ def _answer_effect(record: Measurement) -> str:
     if record.status == "undefined":
         return "not measurably, not even text nearby"
     if start is not None and start.estimate is not None:  # classifiers: the start of a usual text
-        return f"{_counts(start)}: at the start {estimate(start)} of the end"
+        return f"{_counts(start)}: at the start {estimate(start, 2)} of the end"
     return _halved(record.scalars.get("half_distance"))
 
 
@@ -268,7 +268,7 @@ def _answer_position(record: Measurement) -> str:
         return ""
     low, high = ratio.ci95
     decided = (low is not None and low > 1) or (high is not None and high < 1)
-    return f"{'yes' if decided else 'not clearly'}: first / last fifth {estimate(ratio)}"
+    return f"{'yes' if decided else 'not clearly'}: first / last fifth {estimate(ratio, 2)}"
 
 
 def _bare(value: Estimate) -> Estimate:

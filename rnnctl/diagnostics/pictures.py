@@ -155,8 +155,9 @@ def _worths(run: Loaded, passages: Sequence[Sequence[SeenWord]]) -> Floats:
     reads = [reading(run.tokenizer, words) for words in passages]
     model = run.model
     if isinstance(model, Classifier):
-        pairs = [text for read, first in zip(reads, firsts, strict=True)
-                 for text in (read.whole, np.append(read.ids[read.owner >= first], BOUNDARY_ID))]  # fmt: skip
+        pairs = []
+        for read, first in zip(reads, firsts, strict=True):
+            pairs += [read.whole, np.append(read.ids[read.owner >= first], BOUNDARY_ID)]
         chances = answers(model, pairs)
         odds = chances - torch.log1p(-chances.exp().clamp(max=1 - 1e-9))
         whole, without = odds[::2], odds[1::2]

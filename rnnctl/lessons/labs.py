@@ -560,8 +560,8 @@ def against(wish: Wish) -> Doing:
     return Measured(
         right=_letter(ratio < 1.05, ratio <= 1.25),
         answer=f"The GRU trains {ratio:.2f} times as fast as the LSTM at {size} units "
-        f"({number(tokens['gru'])} against {number(tokens['lstm'])} tokens/s{', rough' if busy else ''}), "
-        "with "
+        f"({number(tokens['gru'])} against {number(tokens['lstm'])} tokens/s"
+        f"{', rough' if busy else ''}), with "
         f"{operations['gru'] / operations['lstm']:.2f} times the operations.",
         shown=None if busy else ratio >= 1.05,
         verdict=(

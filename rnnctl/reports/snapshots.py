@@ -75,7 +75,8 @@ def brief(result: Result) -> list[Block]:
 def _brief(result: SnapshotsResult, room: int) -> list[Block]:
     """The short report with so many rows of a table or lines of bars."""
     names = _names(result)
-    told = [_headline(course) for course in result.courses]
+    several = len(result.courses) > 1
+    told = [_headline(course, cell=several) for course in result.courses]
     most = max(1, min(len(told), LINES // 3, room))
     more = len(told) - most
     lines = [*told[:most], *([f"and {plural(more, 'run')} more"] if more else [])]
@@ -101,24 +102,24 @@ def thinned(course: SnapshotCourse, most: int) -> SnapshotCourse:
     return course.model_copy(update={"points": tuple(course.points[k] for k in chosen)})
 
 
-def _headline(course: SnapshotCourse) -> str:
-    """When half of what the run remembers in the end was there."""
-    name = "horizon" if any("horizon" in point.numbers for point in course.points) else "retention"
-    what, unit = {
-        "horizon": ("memory horizon", course.distance_unit), "retention": ("what counts at the start", "")
-    }[name]  # fmt: skip
+def _headline(course: SnapshotCourse, *, cell: bool) -> str:
+    """When half of what the run remembers in the end was there; `cell`: beside its name."""
+    run = f"{course.label} ({display_name(course.cell)})" if cell else course.label
+    name, what, unit = "horizon", "memory horizon", course.distance_unit
+    if not any(name in point.numbers for point in course.points):
+        name, what, unit = "retention", "what counts at the start", ""
     known = [
         (point.tokens, size) for point in course.points if (size := _value(point, name)) is not None
     ]
     if not known:
-        return f"{course.label}: no {what} measured"
+        return f"{run}: no {what} measured"
     last = known[-1][1]
     shown = with_unit(_cell(name, course.points[-1].numbers.get(name)), unit)
     if last <= 0:
-        return f"{course.label}: {what} {shown} at the end"
+        return f"{run}: {what} {shown} at the end"
     half = next(k for k in range(len(known)) if all(size >= last / 2 for _, size in known[k:]))
     since = plural(known[half][0], "token") if half else "the beginning"
-    return f"{course.label}: {what} {shown} at the end, at least half of it since {since}"
+    return f"{run}: {what} {shown} at the end, half of that since {since}"
 
 
 def _names(result: SnapshotsResult) -> list[str]:

@@ -77,7 +77,6 @@ CLASSIFIERS: dict[str, dict[str, Any]] = {
     "rnn, three layers": {"cell": "rnn", "num_layers": 3, "pool": "last"},
     "gru of characters": {"cell": "gru", "level": "char"},
     "ten labels": {"labels": tuple("0123456789")},
-    "several labels": {},
     "nothing in the weights": {"without": "."},
     "one text": {},
 }
@@ -115,12 +114,7 @@ def classifier(make_run: MakeRun, kind: str, text: Path) -> Path:
     count = len(asked["labels"])
     rows = [f'"it was {k} times {said[k % count]}, and we left.",{k % count}' for k in range(120)]
     text.write_text("text,label\n" + "\n".join(rows[:1] if kind == "one text" else rows) + "\n")
-    run = make_run("\n".join(rows), **asked)
-    if kind == "several labels":
-        facts = {"fingerprint": "none", "running": False, "labels": ["0", "1"]}
-        facts["several_labels"] = True
-        Run.open(run).put_file("corpus.json", json.dumps(facts).encode())
-    return run
+    return make_run("\n".join(rows), **asked)
 
 
 def fits(out: str) -> list[str]:
@@ -151,8 +145,8 @@ def test_a_diagnosis_fits_on_a_screen(
     heads = [k for k, line in enumerate(lines) if line.startswith("Memory horizon: ")]
     assert len(heads) == 2 and heads[0] <= 6 and heads[1] >= len(lines) - 2, outcome.out
     answers = [line[28:] for line in lines if "?  " in line[:30]]
-    assert len(answers) >= 3 and all(answers), outcome.out
-    assert not any(line.startswith(" " * 20) for line in lines), "an answer takes two lines"
+    assert len(answers) >= 2 and all(answers), outcome.out
+    assert not any(line.startswith(" " * 20) for line in lines), outcome.out
     asked = [question for question in QUESTIONS if any(q.startswith(question) for q in lines)]
     assert len(asked) >= (3 if kind in LANGUAGE else 1)
 

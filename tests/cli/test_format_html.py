@@ -1,4 +1,4 @@
-"""`--format html`: a page of every report, by one mechanism, and no page where lines are written."""
+"""`--format html`: a page of every report by one mechanism; none where lines are written."""
 
 from __future__ import annotations
 

@@ -195,8 +195,8 @@ def test_answers_are_a_verdict_in_words_and_a_number() -> None:
         scalars = {"half_life": words(2.0, "tokens"), "reach_1pct": words(last, "tokens")}
         assert REACH.answer(ReachRecord(scalars=scalars)) == answer
     for size, ends, answer in (
-        (0.31, (0.2, 0.4), "yes: first / last fifth 0.31 [0.2, 0.4]"),
-        (1.02, (0.93, 1.11), "not clearly: first / last fifth 1.02 [0.93, 1.11]"),
+        (0.31, (0.2, 0.4), "yes: first / last fifth 0.31 [0.20, 0.40]"),
+        (1.02, (0.93, 1.11), "not clearly: first / last fifth 1.0 [0.93, 1.1]"),
     ):
         ratio = Estimate(estimate=size, ci95=ends)
         assert POSITION.answer(PositionRecord(scalars={"first_over_last": ratio})) == answer

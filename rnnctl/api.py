@@ -14,7 +14,6 @@ nor torch; both are loaded when one of its names is first used.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl import catalog
-from rnnctl.cli.options import settings_given
+from rnnctl.cli.options import setting_names, settings_given
 from rnnctl.errors import UsageError
 from rnnctl.inference.classify import Predictor
 from rnnctl.inference.generate import Wish
@@ -50,11 +49,6 @@ from rnnctl.tasks.loading import load as open_run
 
 if TYPE_CHECKING:
     from rnnctl.training.events import Event
-
-# Parameters of `rnnctl train` that are arguments of `train` here, or are about a command's output.
-_NOT_SETTINGS = {
-    "sources", "run", "resume", "config", "overwrite", "diagnose", "format", "output", "quiet",
-}  # fmt: skip
 
 
 def load(run: str | Path, *, device: str = "cpu", threads: int | None = None) -> Model:
@@ -259,7 +253,7 @@ def train(
     best weights are kept).
     """
     from rnnctl.cli.train import run_folder
-    from rnnctl.cli.training_display import headline
+    from rnnctl.diagnostics.while_training import headline
     from rnnctl.tasks.recipes import leaves_size_open, resolve
     from rnnctl.training.events import Finished
     from rnnctl.training.train import Options
@@ -285,13 +279,11 @@ def train(
 def _options(
     corpus: str | Path | Sequence[str | Path] | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The values of all options of `rnnctl train`, None where nothing was given."""
-    known = set(inspect.signature(catalog.load("command", "train")).parameters) - _NOT_SETTINGS
+    """The values of all settings that are options of `rnnctl train`, None where not given."""
+    known = setting_names()
     for name in settings:
         if name not in known:
-            raise UsageError(
-                f"there is no setting {name!r}", hint=catalog.suggestion(name, sorted(known))
-            )
+            raise UsageError(f"there is no setting {name!r}", hint=catalog.suggestion(name, known))
     sources = [corpus] if isinstance(corpus, str | Path) else list(corpus or ())
     values: dict[str, Any] = dict.fromkeys(known)
     values.update({name: _as_option(name, value) for name, value in settings.items()})

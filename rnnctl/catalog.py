@@ -111,34 +111,34 @@ DIAGNOSTICS: Final[dict[str, tuple[str, str]]] = {
 
 # schema id -> what turns that result into blocks
 REPORTS: Final[dict[str, tuple[str, str]]] = {
-    "rnnctl.train/1": ("rnnctl.reports.training:blocks", "A training."),
-    "rnnctl.folds/1": ("rnnctl.reports.training:blocks", "A training for each fold."),
-    "rnnctl.info/1": ("rnnctl.reports.training:blocks", "What is in a run."),
-    "rnnctl.runs/1": ("rnnctl.reports.training:blocks", "A list of runs."),
-    "rnnctl.generate/1": ("rnnctl.reports.inference:blocks", "Generated text."),
-    "rnnctl.score/1": ("rnnctl.reports.inference:blocks", "Scores of texts."),
-    "rnnctl.pairs/1": ("rnnctl.reports.inference:blocks", "Minimal pairs."),
-    "rnnctl.tune/1": ("rnnctl.reports.inference:blocks", "Settings of a memory at test time."),
-    "rnnctl.evaluate/1": ("rnnctl.reports.inference:blocks", "A run measured on a corpus."),
+    "rnnctl.train/1": ("rnnctl.reports.training:training", "A training."),
+    "rnnctl.folds/1": ("rnnctl.reports.training:folds", "A training for each fold."),
+    "rnnctl.info/1": ("rnnctl.reports.training:info", "What is in a run."),
+    "rnnctl.runs/1": ("rnnctl.reports.training:runs", "A list of runs."),
+    "rnnctl.generate/1": ("rnnctl.reports.inference:generated", "Generated text."),
+    "rnnctl.score/1": ("rnnctl.reports.inference:scored", "Scores of texts."),
+    "rnnctl.pairs/1": ("rnnctl.reports.inference:paired", "Minimal pairs."),
+    "rnnctl.tune/1": ("rnnctl.reports.inference:tuned", "Settings of a memory at test time."),
+    "rnnctl.evaluate/1": ("rnnctl.reports.inference:evaluated", "A run measured on a corpus."),
     "rnnctl.explained-words/1": ("rnnctl.reports.explained:blocks", "Words that decide."),
-    "rnnctl.export/1": ("rnnctl.reports.inference:blocks", "A run as an ONNX file."),
+    "rnnctl.export/1": ("rnnctl.reports.inference:exported", "A run as an ONNX file."),
     "rnnctl.diagnostics/1": ("rnnctl.reports.diagnostics:blocks", "The memory panel."),
-    "rnnctl.lesson/1": ("rnnctl.reports.lessons:blocks", "A lesson, measured."),
-    "rnnctl.lessons/1": ("rnnctl.reports.lessons:blocks", "A list of lessons."),
+    "rnnctl.lesson/1": ("rnnctl.reports.lessons:lesson", "A lesson, measured."),
+    "rnnctl.lessons/1": ("rnnctl.reports.lessons:listed", "A list of lessons."),
     "rnnctl.glossary/1": ("rnnctl.reports.glossary:blocks", "Terms explained."),
     "rnnctl.snapshots/1": (
         "rnnctl.reports.snapshots:blocks",
         "What a run remembered on the way of its training.",
     ),
     "rnnctl.pictures/1": ("rnnctl.reports.pictures:blocks", "A text word by word."),
-    "rnnctl.selftest/1": ("rnnctl.reports.selftest:blocks", "Known answers."),
+    "rnnctl.selftest/1": ("rnnctl.reports.diagnostics:selftest", "Known answers."),
     "rnnctl.comparison/2": ("rnnctl.reports.comparison:blocks", "Runs compared, and verdicts."),
 }
 
 # --format: each attribute writes a result on a page: (Result, reports.Page) -> str.
 FORMATS: Final[dict[str, tuple[str, str]]] = {
     "table": ("rnnctl.reports.as_table:render", "For a terminal."),
-    "json": ("rnnctl.reports.as_json:render", "For programs: everything, with units."),
+    "json": ("rnnctl.reports:as_json", "For programs: everything, with units."),
     "markdown": ("rnnctl.reports.as_markdown:render", "For documents."),
     "html": ("rnnctl.reports.page:render", "A page for a browser, in one file."),
 }

@@ -5,8 +5,8 @@ option of ``rnnctl train``: the commands make their options from these fields (i
 error messages take the option's name from here, and ``rnnctl compare`` passes the same options on
 to its members. A field without one can only be set in ``config.json``.
 
-`RECIPES` holds the defaults that depend on the task and the level. A field's own default applies
-where no recipe gives another.
+Defaults that depend on what is learnt are the task's own (`rnnctl.tasks.base`). A field's own
+default applies where a task gives no other.
 
 Nothing here imports torch, so that ``--help`` stays fast.
 """
@@ -26,10 +26,6 @@ from rnnctl.wording import either
 
 CONFIG_SCHEMA = 1
 
-# What depends on the task where nobody says it. Seconds of training, if nothing else limits it.
-DEFAULT_LEVEL = {"lm": "char", "classify": "word"}
-DEFAULT_BUDGET_S = {"lm": 75.0, "classify": 600.0}
-BUNDLED_BUDGET_S = 60.0
 COLD_WINDOW = 64  # tokens of a window of the cold protocol, unless something else is said
 
 # The panels of `rnnctl train --help`.
@@ -42,9 +38,10 @@ class Option:
     """How a setting is given on the command line.
 
     `help` says what it does, with its unit. `name` is empty where it is the field's name with
-    dashes. `default` says what happens without the option where the field's default and the recipes
-    do not say it. `task` and `levels` name the only ones that it has an effect on. Two fields may
-    share an option: the second one then takes a time, and has no help.
+    dashes. `default` says what happens without the option where neither the field's default nor a
+    task says it. `labelled` says on which tasks alone it has an effect, those that learn labels or
+    the others; `levels`, on which levels. Two fields may share an option: the second one then takes
+    a time, and has no help.
     """
 
     panel: str
@@ -52,7 +49,7 @@ class Option:
     name: str = ""
     metavar: str = ""
     default: str = ""
-    task: str = ""
+    labelled: bool | None = None
     levels: tuple[str, ...] = ()
 
 
@@ -165,7 +162,7 @@ class CorpusConfig(Settings):
             "text may then have none.",
             metavar="TEXT",
             default="one label for each text, but for lists and several __label__",
-            task="classify",
+            labelled=True,
         ),
     ] = None
     read_as: Annotated[
@@ -261,10 +258,10 @@ class ModelConfig(Settings):
     ] = None
     num_layers: Annotated[Few, Option(MODEL, "Number of recurrent layers.", name="--layers")] = 1
     tied: Annotated[
-        bool, Option(MODEL, "Use the embedding's weights in the output layer too.", task="lm")
+        bool, Option(MODEL, "Use the embedding's weights in the output layer too.", labelled=False)
     ] = False
     bidirectional: Annotated[
-        bool, Option(MODEL, "Read the text in both directions.", task="classify")
+        bool, Option(MODEL, "Read the text in both directions.", labelled=True)
     ] = False
     pool: Annotated[
         Pool,
@@ -272,7 +269,7 @@ class ModelConfig(Settings):
             MODEL,
             "How the states of a document become one vector: the last state, their mean, their "
             "maximum, or mean and maximum side by side.",
-            task="classify",
+            labelled=True,
         ),
     ] = "last"
     init: Annotated[
@@ -307,11 +304,11 @@ class TrainingConfig(Settings):
         Literal["balanced"] | dict[str, AboveZero] | None,
         Option(
             TRAINING,
-            "What a label's documents count in the loss: balanced (the rarer, the more), or what a "
-            "FILE says in lines `label,weight`. Scaled to a mean of 1.",
+            "How much the documents of each label count in the loss: balanced (rare labels count "
+            "more), or as a FILE with lines `label,weight` says. Scaled to a mean of 1.",
             metavar="balanced|FILE",
-            default="all alike",
-            task="classify",
+            default="all the same",
+            labelled=True,
         ),
     ] = None
     calibrate: Annotated[
@@ -320,7 +317,7 @@ class TrainingConfig(Settings):
             TRAINING,
             "Fit a temperature on the validation text at the end, so that probabilities are what "
             "they say; the labels stay the same.",
-            task="classify",
+            labelled=True,
         ),
     ] = True
     steps: Annotated[
@@ -331,7 +328,7 @@ class TrainingConfig(Settings):
         Option(
             TRAINING,
             "Stop after X passes over the training text.",
-            default="lm: no limit; classify: 4 to 60, by the size of the corpus",
+            default="no limit",
         ),
     ] = None
     budget_s: Annotated[
@@ -340,9 +337,6 @@ class TrainingConfig(Settings):
             TRAINING,
             "Stop after this time, the last validation included.",
             name="--budget",
-            default=f"lm: {DEFAULT_BUDGET_S['lm']:g}s, or {BUNDLED_BUDGET_S:g}s for the bundled "
-            f"text; classify: {DEFAULT_BUDGET_S['classify']:g}s; with --steps or --epochs: no "
-            "limit",
         ),
     ] = None
     lr: Annotated[AboveZero, Option(TRAINING, "Peak learning rate.")] = 8e-3
@@ -361,13 +355,14 @@ class TrainingConfig(Settings):
         "linear"
     )
     clip: Annotated[
-        AboveZero, Option(TRAINING, "Gradients with a larger norm are scaled down to it.")
+        AboveZero,
+        Option(TRAINING, "Largest norm of the gradient; a larger one is scaled down to it."),
     ] = 1.0
     batch_size: Annotated[
         Size, Option(TRAINING, "Streams of text read in parallel (lm) or documents per step.")
     ] = 32
     bptt: Annotated[
-        Size, Option(TRAINING, "Tokens that gradients flow back through.", task="lm")
+        Size, Option(TRAINING, "Tokens that gradients flow back through.", labelled=False)
     ] = 64
     reset: bool = Field(True, description="zero the state at document starts")
     evaluate_every: Annotated[
@@ -376,7 +371,7 @@ class TrainingConfig(Settings):
             TRAINING,
             "Validate every N steps, such as 200, or at intervals of time, such as 30s.",
             metavar="N|TIME",
-            default="about ten times",
+            default="about ten times in all",
         ),
     ] = None
     evaluate_every_s: Annotated[AboveZero | None, Option(TRAINING, name="--evaluate-every")] = None
@@ -470,62 +465,6 @@ DROPOUT = Option(
 DROPOUT_FIELDS = ("dropout_input", "dropout_between", "dropout_output")
 
 
-# -- defaults that depend on the task and the level ----------------------------------------------
-# The numbers were tuned on validation text of the corpora that the benchmarks name.
-
-Recipe = dict[str, dict[str, Any]]  # section -> field -> value
-_CHARACTERS: Recipe = {
-    "model": {"cell": "lstm", "hidden_size": 512, "num_layers": 1, "embedding_size": 128},
-    "training": {"lr": 1.5e-2, "beta1": 0.8, "weight_decay": 0.1, "batch_size": 32, "bptt": 64},
-}
-_WORDS: Recipe = {
-    "model": {
-        "cell": "lstm",
-        "hidden_size": 200,
-        "num_layers": 2,
-        "tied": True,
-        "dropout_input": 0.1,
-        "dropout_between": 0.1,
-        "dropout_output": 0.1,
-    },
-    "training": {"lr": 8e-3, "weight_decay": 0.01, "batch_size": 32, "bptt": 35},
-}
-# Documents longer than this say little more about their label, and cost as much as many short ones.
-# Their end is kept, for that is where reviews conclude.
-_CLASSIFIER: Recipe = {
-    "corpus": {"max_tokens": 400, "keep": "tail"},
-    "model": {
-        "cell": "lstm",
-        "hidden_size": 128,
-        "embedding_size": 128,
-        "bidirectional": True,
-        "pool": "meanmax",
-        "dropout_embedding": 0.3,
-        "dropout_output": 0.5,
-    },
-    "training": {
-        "lr": 3e-3,
-        "weight_decay": 0.01,
-        "warmup": 0.05,
-        "batch_size": 64,
-        "average": 0.998,
-        "patience": 4,
-    },
-}
-_CHARACTERS_LABELLED: Recipe = _CLASSIFIER | {"corpus": {"max_tokens": 2000, "keep": "tail"}}
-# By task and level.
-RECIPES: dict[tuple[str, str], Recipe] = {
-    ("lm", "char"): _CHARACTERS,
-    ("lm", "byte"): _CHARACTERS,
-    ("lm", "word"): _WORDS,
-    ("lm", "bpe"): _WORDS | {"tokenizer": {"vocab_size": 4096}},
-    ("classify", "char"): _CHARACTERS_LABELLED,
-    ("classify", "byte"): _CHARACTERS_LABELLED,
-    ("classify", "word"): _CLASSIFIER | {"tokenizer": {"vocab_size": 30_000, "min_count": 2}},
-    ("classify", "bpe"): _CLASSIFIER | {"tokenizer": {"vocab_size": 8192}},
-}
-
-
 # -- settings in words ---------------------------------------------------------------------------
 
 
@@ -552,9 +491,6 @@ def option_of(name: str) -> str:
         if known == name and (found := option(name, field)) is not None:
             return found.name
     return name
-
-
-_BOUNDS = ("ge", "gt", "le", "lt")
 
 
 def kind_of(field: FieldInfo) -> tuple[Any, str]:
@@ -592,31 +528,6 @@ def range_in_words(
     if low is None or high is None or high > near:
         return ""
     return f"{low:g} to {'less than ' if le is None else ''}{high:g}"
-
-
-def default_in_words(section: str, name: str, field: FieldInfo) -> str:
-    """What a setting is without its option: ``64``, or ``lm: 64 (char, byte), 35 (word, bpe)``."""
-    known = option(name, field) or Option("")
-    by_task: dict[str, str] = {}
-    for task, level in DEFAULT_LEVEL.items():
-        if known.task in ("", task):
-            by_task[task] = level if name == "level" else _by_level(task, section, name, field)
-    if len(set(by_task.values())) == 1:
-        return next(iter(by_task.values()))
-    return "; ".join(f"{task}: {said}" for task, said in by_task.items())
-
-
-def _by_level(task: str, section: str, name: str, field: FieldInfo) -> str:
-    known = option(name, field) or Option("")
-    levels: dict[str, list[str]] = {}
-    for (of, level), recipe in RECIPES.items():
-        if of == task and (not known.levels or level in known.levels):
-            value = recipe.get(section, {}).get(name, field.default)
-            said = known.default if value is None else value_in_words(name, value)
-            levels.setdefault(said, []).append(level)
-    if len(levels) == 1:
-        return next(iter(levels))
-    return ", ".join(f"{value} ({', '.join(names)})" for value, names in levels.items())
 
 
 def value_in_words(name: str, value: object) -> str:

@@ -173,6 +173,7 @@ def test_training_in_another_thread_with_a_path_of_its_own(
         ({"budget": "soon"}, "--budget soon", "75s"),
         ({"cell": "transformer"}, "cell", ""),
         ({"quiet": True}, "no setting 'quiet'", ""),
+        ({"folds": 3}, "no setting 'folds'", ""),
     ],
 )
 def test_wrong_settings(settings: dict[str, Any], message: str, hint: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from rnnctl import catalog, config
 from rnnctl.errors import UsageError
-from rnnctl.tasks.base import find_task
+from rnnctl.tasks.base import OWN_TASKS, find_task
 from rnnctl.wording import either
 
 ENTRIES = [(kind, name) for kind, table in catalog.TABLES.items() for name in table]
@@ -68,11 +68,12 @@ def test_a_former_name_is_understood_and_not_shown() -> None:
 
 
 def test_every_recipe_is_of_a_task_and_a_level_that_are_listed() -> None:
-    for task, level in config.RECIPES:
-        assert task in catalog.TASKS and level in catalog.LEVELS
-    for recipe in config.RECIPES.values():
-        for section, fields in recipe.items():
-            config.SECTIONS[section].model_validate(fields)
+    assert [kind.name for kind in OWN_TASKS] == list(catalog.TASKS)
+    for kind in OWN_TASKS:
+        assert set(kind.recipes) <= set(catalog.LEVELS) and kind.level in kind.recipes
+        for recipe in kind.recipes.values():
+            for section, fields in recipe.items():
+                config.SECTIONS[section].model_validate(fields)
 
 
 def test_diagnose_measures_exactly_what_the_catalog_lists() -> None:

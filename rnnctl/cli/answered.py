@@ -1,4 +1,4 @@
-"""The records that were answered: as JSON, and how many got no answer, to be said at the end."""
+"""What got an answer and what did not: records as JSON, warnings, sums at the end."""
 
 from __future__ import annotations
 
@@ -12,6 +12,27 @@ from rnnctl.wording import plural
 
 if TYPE_CHECKING:
     from rnnctl.inference.records import Record
+
+
+MOST_PROBLEMS = 20  # that are printed one by one
+
+
+@dataclass(slots=True)
+class Problems:
+    """Warns of what could not be read or answered, each of the first ones in a line of its own."""
+
+    count: int = 0
+
+    def tell(self, text: str) -> None:
+        """One problem more."""
+        self.count += 1
+        if self.count <= MOST_PROBLEMS:
+            console.warn(text)
+
+    def report(self, thing: str, where: str = "") -> None:
+        """Say at the end how many were not printed: ``and 5 more texts``."""
+        if self.count > MOST_PROBLEMS:
+            console.warn(f"and {plural(self.count - MOST_PROBLEMS, thing)}{where}")
 
 
 @dataclass(slots=True)

@@ -69,12 +69,24 @@ class GroupedHelp(TyperCommand):
                 ctx.params[parameter.name] = paths.as_meant(ctx.params[parameter.name])
         paths.refuse_overwriting(parameters, ctx.params)
         named = {
-            one.name: paths.called(one)
+            one.name: paths.called(one, ctx.params[one.name])
             for one in parameters
             if one.name in given and ctx.params.get(one.name) != one.get_default(ctx)
         }
         refuse_idle(self.idle_rules, ctx.params, named)
         return list(rest)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; --quiet, and places where nothing can be written, are dealt with here.
+
+        Not while parsing: `rnnctl compare` parses the options of `train` to check them.
+        """
+        console.configure(quiet=bool(ctx.params.get("quiet")))
+        for parameter in self.get_params(ctx):
+            if parameter.name in paths.WRITTEN and parameter.name != "onnx":  # its folder is made
+                option = "-o" if parameter.name == "output" else paths.called(parameter)
+                console.check_output(ctx.params[parameter.name], option)
+        return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """``RUN [FILE]...`` where typer writes ``{RUN} [[FILE]...]...``."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.answered import Answered
-from rnnctl.cli.idle import Idle, idle
+from rnnctl.cli.idle import Idle, idle, missing
 from rnnctl.cli.options import (
     DeviceOption,
     Format,
@@ -18,7 +18,6 @@ from rnnctl.cli.options import (
     QuietOption,
     RunArgument,
     ThreadsOption,
-    line_format,
     may_stand_alone,
 )
 from rnnctl.errors import UsageError, word
@@ -32,12 +31,12 @@ MOST_ON_A_PAGE = 1_000  # texts
 
 
 @idle(
-    Idle(
-        ("words_overall", "html"),
-        lambda values: values["explain"] is None,
-        "has no effect without --explain",
-        "leave it out, or add --explain",
-    )
+    Idle(("words_overall", "html"), missing("explain"), "without --explain", "add --explain"),
+    f.rows_only(
+        lambda values: (
+            not (values["words_overall"] or (values["explain"] and values["format"] == "html"))
+        )
+    ),
 )
 @may_stand_alone("--explain", ("gradients", "occlusion"))
 def classify(
@@ -63,24 +62,21 @@ def classify(
     """Give every input text a label.
 
     Reads what `train` reads: text (by lines, or by files where the run was trained on files),
-    tables, JSON, packed or not; of tables and JSON the fields are passed through. Answers come in
-    the same order, as soon as their text is there. `--format table` writes LABEL<tab>PROBABILITY
-    (and <tab>FILE for the files of a folder), and for a record without a text <tab><tab>ERROR;
-    `--format json` one object per text with `prediction`, `probability`, `probabilities`, `tokens`
-    and `unknown`, or `error` and `line`. Where a text may have several labels, all that it is given
-    stand in place of one, with commas, and in JSON as the list `predictions`. A field of the input
-    stays as it is: where it has such a name, the answer's is rnnctl_NAME.
+    tables and JSON, packed or not. Answers come in the same order, as soon as their text is there.
 
-    In a terminal, without a FILE, texts are typed and answered one by one.
+    `--format table` writes LABEL<tab>PROBABILITY, then <tab>FILE for the files of a folder; for a
+    record without a text it writes <tab><tab>ERROR. `--format json` writes an object for each text
+    with `prediction`, `probability`, `probabilities`, `tokens` and `unknown`, or with `error` and
+    `line`, and with all fields of the input; where one has such a name, the answer's is
+    rnnctl_NAME. Where a text may have several labels, a table lists them with commas, and JSON has
+    the list `predictions`.
+
+    In a terminal, without a FILE, you type texts, and each is answered.
 
     With --explain each answer is followed by its reasons, which add up to the log-odds. In JSON
     they are its `explanation`.
     """
-    console.configure(quiet=quiet)
-    console.check_output(html, "--html")
     as_page = explain is not None and format == "html" and not words_overall
-    if not (as_page or words_overall):
-        line_format(format)
     kind = f.source_kind(read_as, input_format, jsonl)
     sources = files or []
     command = f"classify {word(run)}"
@@ -89,7 +85,6 @@ def classify(
     inputs.check(sources, command, by_hand=by_hand)
     by_hand = by_hand and inputs.at_a_terminal()
     from rnnctl.inference.classify import Predictor, answers
-    from rnnctl.inference.records import RecordReader
     from rnnctl.machine import set_threads
     from rnnctl.tasks.loading import load
 
@@ -120,20 +115,12 @@ def classify(
     with inputs.output(None if silent else output) as write:
         if silent:
             write = _nowhere
-        writer = _Writer(
-            write, "table" if silent else format, predictor.labels, answered, fail_fast, reasons
-        )
-        if by_hand:
-            for window in answers(predictor, inputs.typed("its label"), explainer):
-                writer.add(window, inputs.STDIN)
-        for source in [] if by_hand else inputs.opened(sources, command):
-            named = source.is_one_of_many or wanted.unit == "file"
-            file = source.name if named else ""
-            reader = RecordReader(wanted, source.name, source.suffix, file)
-            with inputs.reading(source.name):
-                for window in answers(predictor, reader.windows(source.stream), explainer):
-                    inputs.say_once(reader)
-                    writer.add(window, source.name)
+        lines_as = "table" if silent else format
+        writer = _Writer(write, lines_as, predictor.labels, answered, fail_fast, reasons)
+        typed = [(inputs.STDIN, inputs.typed("its label"))] if by_hand else None
+        for name, windows in typed or inputs.windows(inputs.opened(sources, command), wanted):
+            for window in answers(predictor, windows, explainer):
+                writer.add(window, name)
     if reasons is not None and words_overall:
         console.emit(reasons.overall(), format, output)
     if reasons is not None and as_page:

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnnctl.cli import beside, console
 from rnnctl.cli import compare_options as options
-from rnnctl.cli import console
-from rnnctl.cli.idle import Idle, idle
+from rnnctl.cli.idle import Idle, Values, given, idle, missing
 from rnnctl.cli.options import (
     CurvesOption,
     FormatOption,
     LabelOption,
     OutputOption,
+    PlotOption,
     QuietOption,
     labels,
 )
-from rnnctl.errors import RnnctlError, UsageError
+from rnnctl.cli.progress import follow
+from rnnctl.errors import UsageError
+from rnnctl.nn.cells import find_cell
 
 if TYPE_CHECKING:
     from rnnctl.compare.experiment import Machine
     from rnnctl.compare.plan import Settings
     from rnnctl.results.comparison import Comparison
     from rnnctl.results.pictures import Pictures
-import shlex
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-from rnnctl.nn.cells import find_cell
-
-if TYPE_CHECKING:
-    from rnnctl.results.comparison import Comparison
 
 
 # What is missing where there is one run and nothing to compare it with.
@@ -54,34 +49,61 @@ def advice(result: Comparison) -> Iterator[str]:
         yield "`rnnctl diagnose RUN` of each measures what they remember, to be compared as well"
 
 
-# The options that have a meaning where nothing is trained.
-_FOR_RUNS = {
-    "what", "measure", "html", "plot", "chart", "curves", "label", "format", "output", "quiet",
-}  # fmt: skip
+def _names_runs(values: Values) -> bool:
+    return _runs(values["what"] or []) is not None
 
 
 @idle(
     Idle(
         ("recall_lags", "recall_seeds"),
-        lambda values: not values["recall"],
-        "has no effect with --no-recall, which leaves the recall task out",
-        "leave out one of them",
-    )
-)
+        missing("recall"),
+        "with --no-recall, which leaves the recall task out",
+        "leave out --no-recall",
+    ),
+    Idle(
+        (
+            "cells", "inits", "match", "seeds", "rates", "recall", "recall_lags", "recall_seeds",
+            "task", "hidden_size", "embedding_size", "layers", "steps", "epochs", "budget", "train",
+            "jobs", "run_root", "dry_run",
+        ),
+        _names_runs,
+        "on runs, which are trained already",
+        "name a corpus to train on in their place",
+    ),
+    Idle(
+        ("measure", "label"),
+        lambda values: not _names_runs(values),
+        "without runs: what is trained here is measured, and has names",
+        "name runs",
+    ),
+    Idle(
+        ("steps", "epochs"),
+        lambda values: values["match"] == "time",
+        "with --match time, which holds the time equal",
+        "give --budget 20m in its place",
+    ),
+    Idle(("chart",), missing("plot"), "without --plot FILE", "add --plot chart.svg"),
+    Idle(
+        ("html", "plot", "curves", "format", "output"),
+        given("dry_run"),
+        "with --dry-run, which only prints commands",
+        "leave out --dry-run",
+    ),
+)  # fmt: skip
 def compare(
     what: options.What = None,
-    cells: options.Cells = "rnn,lstm,gru",
-    inits: options.Inits = "torch,good",
-    match: options.Match = "parameters",
+    cells: options.Cells = options.USUAL_CELLS,
+    inits: options.Inits = options.USUAL_INITS,
+    match: options.Match = options.USUAL.match,
     seeds: options.Seeds = None,
-    rates: options.Rates = "shipped",
+    rates: options.Rates = options.USUAL.rates,
     recall: options.Recall = True,
     recall_lags: options.RecallLags = "20",
-    recall_seeds: options.RecallSeeds = 5,
-    task: options.Task = "lm",
+    recall_seeds: options.RecallSeeds = options.USUAL.recall_seeds,
+    task: options.Task = options.USUAL.task,
     hidden_size: options.HiddenSize = "128",
-    embedding_size: options.EmbeddingSize = 64,
-    layers: options.Layers = 1,
+    embedding_size: options.EmbeddingSize = options.USUAL.embedding_size,
+    layers: options.Layers = options.USUAL.layers,
     steps: options.Steps = None,
     epochs: options.Epochs = None,
     budget: options.Budget = None,
@@ -91,7 +113,7 @@ def compare(
     dry_run: options.DryRun = False,
     measure: options.Measure = False,
     html: options.Html = None,
-    plot: options.Plot = None,
+    plot: PlotOption = None,
     chart: options.Chart = None,
     curves: CurvesOption = None,
     label: LabelOption = None,
@@ -104,22 +126,16 @@ def compare(
     Trains every cell several times under equal conditions, measures them, and answers with
     verdicts on what lectures claim. `rnnctl compare RUN RUN…` does the same with finished runs,
     in a second. A comparison that was stopped continues where it was.
-    """  # fmt: skip
-    given = dict(locals())
-    console.configure(quiet=quiet)
-    _check_plot(plot, chart)
-    for path, option in ((html, "--html"), (plot, "--plot"), (output, "-o")):
-        console.check_output(path, option)
-    result = _result(given)
+    """
+    asked = dict(locals())
+    result = _result(asked)
     if result is None:
         return
     wants_page = html is not None or format == "html"
     pictures = _pictures(result) if wants_page else None
-    _write_report(result, pictures, html, plot, chart)
-    if curves is not None:
-        from rnnctl.reports.curves import save_curves
-
-        console.note(f"curves in {curves}: {', '.join(save_curves(result, curves))}")
+    beside.write_page(html, result, pictures)
+    beside.draw(plot, result, chart)
+    beside.write_curves(curves, result)
     console.emit(result, format, output, pictures=pictures)
     for what_is_missing in advice(result):
         console.hint(what_is_missing)
@@ -129,47 +145,21 @@ def compare(
         )
 
 
-def _result(given: dict[str, Any]) -> Comparison | None:
+def _result(asked: dict[str, Any]) -> Comparison | None:
     """The comparison of runs, or of what is trained now; None after a dry run."""
-    runs = _runs(given["what"] or [])
+    runs = _runs(asked["what"] or [])
     if runs is not None:
-        _refuse_training(given)
-        return _compare_runs(runs, given["measure"], given["label"])
-    if given["label"]:
-        raise UsageError(
-            "--label names runs, and here cells are trained",
-            hint="leave it out; it names the rows of `rnnctl compare RUN…`",
-        )
+        return _compare_runs(runs, asked["measure"], asked["label"])
     from rnnctl.compare.plan import members
 
-    settings = options.read_settings(given)
-    root = given["run_root"] or options.run_root(settings)
-    machine = options.machine(settings, given["jobs"])
-    options.check_members(members(settings), corpus=not given["dry_run"])
-    if given["dry_run"]:
+    settings = options.read_settings(asked)
+    root = asked["run_root"] or options.run_root(settings)
+    machine = options.machine(settings, asked["jobs"])
+    options.check_members(members(settings), corpus=not asked["dry_run"])
+    if asked["dry_run"]:
         _print_members(settings, root, machine)
         return None
     return _experiment(settings, root, machine)
-
-
-def _refuse_training(given: Mapping[str, Any]) -> None:
-    """UsageError for an option of training where the runs are there already."""
-    for name, parameter in inspect.signature(compare).parameters.items():
-        if name not in _FOR_RUNS and given[name] != parameter.default:
-            option = "--no-recall" if name == "recall" else "--" + name.replace("_", "-")
-            raise UsageError(
-                f"{option} is for training, and these are runs",
-                hint="leave it out, or name a corpus to train on instead of the runs",
-            )
-
-
-def _check_plot(plot: Path | None, chart: str | None) -> None:
-    if plot is not None:
-        from rnnctl.reports.charts import check_ending
-
-        check_ending(plot)
-    if chart is not None and plot is None:
-        raise UsageError("--chart needs --plot FILE", hint="for example: --plot chart.svg")
 
 
 def _runs(what: list[str]) -> list[Path] | None:
@@ -190,7 +180,8 @@ def _runs(what: list[str]) -> list[Path] | None:
 
 
 def _compare_runs(folders: list[Path], measure: bool, label: list[str] | None) -> Comparison:
-    from rnnctl.compare import collect, experiment, resolve
+    from rnnctl.compare import collect, experiment
+    from rnnctl.compare.plan import held_equal, rates_of
 
     paths = [
         path
@@ -200,12 +191,14 @@ def _compare_runs(folders: list[Path], measure: bool, label: list[str] | None) -
     found = labels(label, paths)
     named = {str(path): found[path.resolve()] for path in paths if path.resolve() in found}
     if measure:
-        for what in experiment.measure(paths, options.cores()):
+        from rnnctl.compare.measure import measure as measure_missing
+
+        for what in measure_missing(paths, options.cores()):
             console.note(what)
     plan = experiment.plan_of(folders[0]) if len(folders) == 1 else None
     if plan is None:
         return experiment.compare_runs(paths, labels=named)
-    match, rates = resolve.held_equal(plan, folders[0]), resolve.rates_of(plan, folders[0])
+    match, rates = held_equal(plan, folders[0]), rates_of(plan, folders[0])
     any_size = plan.match == "steps"
     commands = experiment.commands_of(plan, folders[0])
     return experiment.compare_runs(
@@ -214,41 +207,19 @@ def _compare_runs(folders: list[Path], measure: bool, label: list[str] | None) -
 
 
 def _print_members(settings: Settings, root: Path, machine: Machine) -> None:
-    from rnnctl.compare.resolve import planned
+    from rnnctl.compare.plan import planned
 
     for member in planned(settings, root, machine.workers):
         console.stdout_write(member.line(root) + "\n")
 
 
 def _experiment(settings: Settings, root: Path, machine: Machine) -> Comparison:
-    from rnnctl.cli.compare_display import make_display
+    from rnnctl.cli.compare_display import Clock
     from rnnctl.compare.experiment import Compared, experiment
 
     console.note(f"runs go to {root}; the same command continues there if it is stopped")
-    with make_display(quiet=console.is_quiet()) as display:
-        for event in experiment(settings, root, machine):
-            if isinstance(event, Compared):
-                return event.comparison
-            display.show(event)
-    raise AssertionError("an experiment ends with a comparison or an error")
-
-
-def _write_report(
-    result: Comparison,
-    pictures: Pictures | None,
-    html: Path | None,
-    plot: Path | None,
-    chart: str | None,
-) -> None:
-    if html is not None:
-        from rnnctl.reports import render
-
-        console.write_file(html, render(result, "html", pictures=pictures), "--html")
-        console.note(f"the page is {html}")
-    if plot is not None:
-        from rnnctl.reports.charts import save_plot
-
-        console.note(f"drawn in {plot}: {', '.join(save_plot(result, plot, chart))}")
+    compared: Compared = follow(experiment(settings, root, machine), Clock())
+    return compared.comparison
 
 
 def _pictures(result: Comparison) -> Pictures | None:
@@ -261,8 +232,4 @@ def _pictures(result: Comparison) -> Pictures | None:
     from rnnctl.diagnostics.pictures import pictures
     from rnnctl.tasks.loading import load
 
-    try:
-        return pictures([load(path) for path in paths])
-    except RnnctlError as problem:
-        console.warn(f"the page shows no text word by word: {problem.message}")
-        return None
+    return beside.pictures_or_warning(lambda: pictures([load(path) for path in paths]))

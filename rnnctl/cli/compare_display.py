@@ -1,32 +1,31 @@
-"""Progress of a comparison on standard error: one line per member, and the time left in all."""
+"""What a comparison shows of itself while it runs: each member, and the time left in all."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
-from rnnctl.cli import console
+from rnnctl.cli.progress import Said, bar
+from rnnctl.compare import experiment, grid
 from rnnctl.reports.numbers import seconds
-
-MEASURE: Final = "measure"
 
 if TYPE_CHECKING:
     from rnnctl.compare.experiment import Event
-    from rnnctl.compare.grid import Failed, Finished, Job
+    from rnnctl.compare.grid import Job
 
-
+MEASURE: Final = "measure"
 ASSUMED_S = 5.0
 """Seconds that a measurement with nothing beside it takes, before one has been timed."""
 
 
 class Clock:
-    """How much of the whole experiment is done, and how long the rest will take at this pace.
+    """How much of a comparison is done, and how long the rest will take at this pace: a `View`.
 
     The whole is known from the start, so that the count only rises and is full at the end alone.
     """
+
+    frequent = grid.Running
 
     def __init__(self) -> None:
         self.ahead: dict[str, int] = {}  # what is left to begin and to finish, by kind of work
@@ -35,6 +34,50 @@ class Clock:
         self.spent: dict[str, list[float]] = {}
         self.running: dict[Job, tuple[float, float | None]] = {}
         self._measuring: tuple[str, float] | None = None
+        self._part = ""  # of that measurement
+
+    def take(self, event: Event) -> Iterator[Said]:
+        """Take in an event; what is to be said of it."""
+        now = time.monotonic()
+        match event:
+            case experiment.Planning(work, workers):
+                self.plan(work, workers)
+            case experiment.Measuring(what):
+                kind, self._part = what.partition(",")[0], what
+                if self.measuring(kind, now):
+                    yield Said(f"{self.text(now)}: measuring {kind} …")
+            case grid.Started(job):
+                self.running[job] = (now, None)
+            case grid.Running(job, progress):
+                self.running[job] = (self.running.get(job, (now, None))[0], progress)
+            case grid.Finished(job, spent, skipped):
+                self._ended(job, None if skipped else spent)
+                took = "was there" if skipped else seconds(spent)
+                yield Said(f"{self.text(now)}: {job.title}, {took}")
+            case grid.Failed(job, reason):
+                self._ended(job, None)
+                if job.kind == "train" and job.member.is_diagnosed:
+                    self.over("diagnose")  # which there will be none of
+                yield Said(f"{job.title} failed: {reason}", "warning")
+
+    def _ended(self, job: Job, spent: float | None) -> None:
+        self.running.pop(job, None)
+        self.over(job.work, spent)
+
+    def status(self) -> str:
+        """Nothing: every job and every measurement has a line of its own."""
+        return ""
+
+    def lines(self, width: int) -> list[str]:
+        """A bar for the whole, and one for each member that runs."""
+        part = f"measuring {self._part}, " if self._part else ""
+        left = self.text(time.monotonic())
+        shares = {job.title: share for job, (_, share) in self.running.items()}
+        widest = max(map(len, shares), default=0)
+        return [f"{'all':<{widest}}  {bar(self.share)}  {part}{left}"] + [
+            f"{title:<{widest}}  {bar(share or 0.0)}  {'' if share is None else f'{share:.0%}'}"
+            for title, share in shares.items()
+        ]
 
     def plan(self, work: Mapping[str, int], workers: int) -> None:
         """The whole work: how many jobs of each kind."""
@@ -91,152 +134,3 @@ class Clock:
         left = self.left_s(now)
         rest = f", about {seconds(max(1.0, round(left)))} left" if left is not None else ""
         return f"{self.done} of {self.total}{rest}"
-
-
-def make_display(*, quiet: bool) -> Silent:
-    """The display for this terminal: silent, live, or plain lines."""
-    if quiet:
-        return Silent()
-    if sys.stderr is not None and sys.stderr.isatty():
-        return Live()
-    return Plain()
-
-
-class Silent(AbstractContextManager["Silent"]):
-    """Nothing but failures."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """The display is over, whatever the reason."""
-
-    def show(self, event: Event) -> None:
-        """Take in an event and show what there is to show."""
-        from rnnctl.compare import experiment, grid
-
-        clock = self.clock
-        match event:
-            case experiment.Planning(work, workers):
-                clock.plan(work, workers)
-                self.planned()
-            case experiment.Measuring(what):
-                kind = what.partition(",")[0]
-                if clock.measuring(kind, time.monotonic()):
-                    self.measuring(kind)
-                self.goes_on(what)
-            case grid.Started(job):
-                clock.running[job] = (time.monotonic(), None)
-                self.started(job)
-            case grid.Running(job, progress):
-                since, _ = clock.running.get(job, (time.monotonic(), None))
-                clock.running[job] = (since, progress)
-                self.running(job, progress)
-            case grid.Finished():
-                self._over(event.job, None if event.skipped else event.seconds)
-                self.finished(event)
-            case grid.Failed(job):
-                self._over(job, None)
-                if job.kind == "train" and job.member.is_diagnosed:
-                    clock.over("diagnose")  # which there will be none of
-                self.failed(event)
-            case _:
-                pass
-
-    def _over(self, job: Job, spent: float | None) -> None:
-        self.clock.running.pop(job, None)
-        self.clock.over(job.work, spent)
-
-    def planned(self) -> None:
-        """The whole work is known."""
-
-    def measuring(self, what: str) -> None:
-        """A measurement begins that nothing else runs beside."""
-
-    def goes_on(self, what: str) -> None:
-        """A measurement goes on with this part."""
-
-    def started(self, job: Job) -> None:
-        """A job begins."""
-
-    def running(self, job: Job, progress: float | None) -> None:
-        """A job goes on."""
-
-    def finished(self, event: Finished) -> None:
-        """A job is done."""
-
-    def failed(self, event: Failed) -> None:
-        """A job ended without a result."""
-        console.warn(f"{event.job.title} failed: {event.reason}")
-
-
-class Plain(Silent):
-    """A line for each job that ends, and one for each kind of measurement."""
-
-    def measuring(self, what: str) -> None:
-        console.note(f"{self.clock.text(time.monotonic())}: measuring {what} …")
-
-    def finished(self, event: Finished) -> None:
-        took = "was there" if event.skipped else seconds(event.seconds)
-        console.note(f"{self.clock.text(time.monotonic())}: {event.job.title}, {took}")
-
-
-class Live(Silent):
-    """A bar for the whole and a line for each member that runs."""
-
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn
-
-        super().__init__()
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[note]}", markup=False),
-            console=console.stderr_console(),
-            transient=True,
-        )
-        self._whole: Any = self._progress.add_task("all", total=None, note="")
-        self._lines: dict[Job, Any] = {}
-        self._progress.start()
-
-    def close(self) -> None:
-        self._progress.stop()
-
-    def planned(self) -> None:
-        self._progress.update(self._whole, total=1.0)
-        self._refresh()
-
-    def goes_on(self, what: str) -> None:
-        self._progress.update(
-            self._whole, completed=self.clock.share, note=f"measuring {what}, {self._left()}"
-        )
-
-    def _left(self) -> str:
-        return self.clock.text(time.monotonic())
-
-    def started(self, job: Job) -> None:
-        self._lines[job] = self._progress.add_task(job.title, total=1.0, note="")
-
-    def running(self, job: Job, progress: float | None) -> None:
-        if progress is not None and job.kind == "train":
-            self._progress.update(self._lines[job], completed=progress, note=f"{progress:.0%}")
-        self._refresh()
-
-    def finished(self, event: Finished) -> None:
-        self._remove(event.job)
-
-    def failed(self, event: Failed) -> None:
-        super().failed(event)
-        self._remove(event.job)
-
-    def _remove(self, job: Job) -> None:
-        line = self._lines.pop(job, None)
-        if line is not None:
-            self._progress.remove_task(line)
-        self._refresh()
-
-    def _refresh(self) -> None:
-        self._progress.update(self._whole, completed=self.clock.share, note=self._left())

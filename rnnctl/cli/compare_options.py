@@ -6,21 +6,22 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
+
+import typer
 
 from rnnctl import catalog
-from rnnctl.cli.options import completed, listed
+from rnnctl.cli.options import of_setting
+from rnnctl.compare.plan import Match, Planned, Settings, hidden_sizes
+from rnnctl.config import Init
 from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rnnctl.compare.experiment import Machine
-    from rnnctl.compare.plan import Planned, Settings
-from typing import Annotated, Literal
 
-import typer
-
-BUNDLED_SEEDS, SEEDS = 2, 5
-STEPS = 300
+USUAL: Final = Settings()
+USUAL_CELLS, USUAL_INITS = ",".join(USUAL.cells), ",".join(USUAL.inits)
+BUNDLED_SEEDS = 2
 # Parameters of `rnnctl train` that the plan sets for each member -> what says it to `compare`.
 OURS: Final[Mapping[str, str]] = {
     "sources": "name the corpus outside of --train",
@@ -40,6 +41,7 @@ OURS: Final[Mapping[str, str]] = {
     "run": "use --run-root",
     "resume": "leave it out; the same command continues a comparison that was stopped",
     "overwrite": "leave it out; another --run-root begins anew",
+    "folds": "leave it out; each member is one training",
     "config": "name its options one by one",
     "output": "use -o outside of --train",
 }
@@ -47,27 +49,26 @@ OURS: Final[Mapping[str, str]] = {
 
 def read_settings(given: dict[str, Any]) -> Settings:
     """The plan that the options describe. UsageError for values that are not possible."""
-    from rnnctl.compare.plan import Settings, hidden_sizes
-
     what = tuple(given["what"] or ())
     if "-" in what:
         raise UsageError(
             "compare trains several times, so it cannot read its corpus from standard input",
             hint="write it to a file first",
         )
+    options = _options(given["train"])
     settings = Settings(
         sources=what,
         task=given["task"],
         cells=_list(given["cells"], catalog.names("cell"), "--cells"),
-        inits=_list(given["inits"], ("torch", "good"), "--inits"),
+        inits=_inits(given["inits"], options),
         match=given["match"],
-        seeds=given["seeds"] or (SEEDS if what else BUNDLED_SEEDS),
+        seeds=given["seeds"] or (USUAL.seeds if what else BUNDLED_SEEDS),
         sizes=_sizes(given["hidden_size"]),
         embedding_size=given["embedding_size"],
         layers=given["layers"],
         limit=_limit(given),
         rates=given["rates"],
-        options=_options(given["train"]),
+        options=options,
         recall_lags=_lags(given["recall_lags"]) if given["recall"] else (),
         recall_seeds=given["recall_seeds"],
     )
@@ -111,6 +112,16 @@ def _list(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
     return names
 
 
+def _inits(text: str, options: Sequence[str]) -> tuple[str, ...]:
+    inits = _list(text, get_args(Init), "--inits")
+    if "chrono" in inits and not any(one.startswith("--horizon") for one in options):
+        raise UsageError(
+            "--inits chrono needs to know how many tokens the gates keep at first",
+            hint='for example: --train "--horizon 100"',
+        )
+    return inits
+
+
 def _lags(text: str) -> tuple[int, ...]:
     try:
         lags = tuple(sorted({int(part) for part in text.split(",")}))
@@ -144,12 +155,8 @@ def _limit(given: dict[str, Any]) -> tuple[str, str]:
         raise UsageError(
             "--steps, --epochs and --budget each say how long to train", hint="give one of them"
         )
-    if given["match"] == "time" and named and named != ["budget"]:
-        raise UsageError(
-            f"--match time holds the time equal, not --{named[0]}", hint="give --budget 20m"
-        )
     if not named:
-        return ("--budget", "240s") if given["match"] == "time" else ("--steps", str(STEPS))
+        return ("--budget", "240s") if given["match"] == "time" else USUAL.limit
     if named == ["budget"]:
         return "--budget", f"{seconds(given['budget'], '--budget'):g}s"
     return f"--{named[0]}", f"{given[named[0]]:g}"
@@ -228,12 +235,13 @@ Inits = Annotated[
     _option(
         GRID,
         "--inits",
-        "Initialisations to train each cell with, separated by commas: torch, good or chrono.",
+        "Initial weights to train each cell with, separated by commas: torch, good or chrono "
+        '(with --train "--horizon N"; a plain RNN then takes good).',
         metavar="NAMES",
     ),
 ]
 Match = Annotated[
-    Literal["parameters", "time", "steps", "hidden"],
+    Match,
     _option(
         GRID,
         "--match",
@@ -280,17 +288,7 @@ RecallLags = Annotated[
 RecallSeeds = Annotated[
     int, _option(GRID, "--recall-seeds", "Trainings of each row on the recall task.", min=1)
 ]
-Task = Annotated[
-    str,
-    _option(
-        SIZES,
-        "--task",
-        "What to learn: the next token (lm) or a label (classify).",
-        metavar=f"<{'|'.join(catalog.names('task'))}>",
-        callback=listed("task"),
-        autocompletion=completed("task"),
-    ),
-]
+Task = of_setting("task", SIZES)
 HiddenSize = Annotated[
     str,
     _option(
@@ -301,10 +299,8 @@ HiddenSize = Annotated[
         metavar="N",
     ),
 ]
-EmbeddingSize = Annotated[
-    int, _option(SIZES, "--embedding-size", "Length of a token's embedding vector.", min=1)
-]
-Layers = Annotated[int, _option(SIZES, "--layers", "Number of recurrent layers.", min=1)]
+EmbeddingSize = of_setting("embedding_size", SIZES, min=1)
+Layers = of_setting("num_layers", SIZES, min=1)
 Steps = Annotated[
     int | None,
     _option(
@@ -364,7 +360,7 @@ Measure = Annotated[
     _option(
         WORK,
         "--measure",
-        "Measure speed and the exchange of states of given runs as well. Needs their corpus.",
+        "Also measure speed and the exchange of states of runs that are named. Needs their corpus.",
     ),
 ]
 Html = Annotated[
@@ -372,16 +368,17 @@ Html = Annotated[
     _option(
         REPORT,
         "--html",
-        "Write the report as one page that works offline, with what the cells do with a text.",
+        "Also write the report as a page that works offline, with charts and a text word by word.",
         metavar="FILE",
     ),
 ]
-Plot = Annotated[
-    Path | None,
-    _option(
-        REPORT, "--plot", "Draw the charts in this one .svg, .png or .pdf file.", metavar="FILE"
-    ),
-]
 Chart = Annotated[
-    str | None, _option(REPORT, "--chart", "Draw only the chart of this name.", metavar="NAME")
+    str | None,
+    _option(
+        REPORT,
+        "--chart",
+        "With --plot, draw only this chart: learning, context, effect, recall, gradient, speed or "
+        "forest.",
+        metavar="NAME",
+    ),
 ]

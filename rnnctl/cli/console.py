@@ -170,6 +170,8 @@ def check_output(output: Path | None, option: str = "-o") -> None:
     """StorageError, before any work is done, for a place where no file can be written."""
     if output is None or str(output) == "-":
         return
+    if output.exists() and not output.is_file() and not output.is_dir():
+        return  # /dev/stdout, a named pipe: nothing is made beside it
     folder = output.absolute().parent
     if output.is_dir() or not os.access(folder, os.W_OK):
         what = "it is a folder" if output.is_dir() else _why_not(folder)

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from rnnctl import catalog
-from rnnctl.cli import console, inputs, kept
+from rnnctl.cli import beside, console, inputs
 from rnnctl.cli import filter_options as f
-from rnnctl.cli.idle import Idle, idle
+from rnnctl.cli.idle import Idle, given, idle, missing
 from rnnctl.cli.options import (
     OUTPUT,
     CurvesOption,
     FormatOption,
     LabelOption,
     OutputOption,
+    PlotOption,
     QuietOption,
     SeedOption,
     ThreadsOption,
     labels,
 )
-from rnnctl.errors import RnnctlError, UsageError, word
+from rnnctl.errors import UsageError, word
 from rnnctl.wording import diagnostic
 
 if TYPE_CHECKING:
-    from rnnctl.diagnostics.material import Text
     from rnnctl.diagnostics.settings import Arm
-    from rnnctl.results.diagnostics import DiagnosticsResult, SnapshotCourse, SnapshotsResult
+    from rnnctl.results.diagnostics import DiagnosticsResult, SnapshotsResult
     from rnnctl.results.pictures import Pictures
     from rnnctl.runs import Run
-    from rnnctl.tasks.loading import Loaded
 
 # The options of `rnnctl diagnose`.
 
@@ -60,16 +58,19 @@ def _measurements(incomplete: str) -> list[str]:
 
 OptionalRunArgument = Annotated[
     Path | None,
-    typer.Argument(metavar="[RUN]", help="The run. None with --scorer.", show_default=False),
+    typer.Argument(
+        metavar="[RUN]",
+        help="The folder of a trained run. Leave it out with --scorer.",
+        show_default=False,
+    ),
 ]
 NamesArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[NAME]...",
-        help="use, first_last, effect, hold, reach, gates, position; all that suit the run by "
-        "default. "
-        "With --show and --snapshots: more runs.",
-        show_default=False,
+        help="What to measure: use, first_last, effect, hold, reach, gates, position. With --show "
+        "and --snapshots: more runs.",
+        show_default="all that suit the run",
         autocompletion=_measurements,
     ),
 ]
@@ -84,25 +85,29 @@ TextOption = Annotated[
     str | None,
     typer.Option(
         metavar="CORPUS",
-        help="What `train` reads; by default the held-out text that the run keeps.",
+        help="A text to measure on: anything that `train` reads.",
+        show_default="the held-out text that the run keeps",
         rich_help_panel=TEXT,
     ),
 ]
 TextFieldOption = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="The column with the text, in --text.", rich_help_panel=TEXT),
+    typer.Option(
+        metavar="NAME", help="Column of --text that holds the text.", rich_help_panel=TEXT
+    ),
 ]
 LabelFieldOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="The column with the label, in --text.", rich_help_panel=TEXT
+        metavar="NAME", help="Column of --text that holds the label.", rich_help_panel=TEXT
     ),
 ]
 EncodingOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Encoding of plain text in --text; by default that of the training text.",
+        help="Encoding of plain text in --text.",
+        show_default="that of the training text",
         rich_help_panel=TEXT,
     ),
 ]
@@ -110,14 +115,16 @@ ItemsOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help='Evidence sentences for classifiers: {"labels": [A, B], "pairs": [[a, b], …]}.',
+        help="Evidence sentences for classifiers, as JSON: "
+        '{"labels": [A, B], "pairs": [[a, b], …]}.',
         rich_help_panel=TEXT,
     ),
 ]
 BeyondOption = Annotated[
     list[Spoilt] | None,
     typer.Option(
-        help="Also spoil the text beyond the context in this way (USE).",
+        help="USE: measure also with the text beyond the context spoilt in this way. Can be given "
+        "several times.",
         rich_help_panel=WHAT,
         show_default=False,
     ),
@@ -153,24 +160,16 @@ ScorerTimeoutOption = Annotated[
     typer.Option(
         min=0.1,
         metavar="SECONDS",
-        help="How long the program may be silent.",
+        help="Longest time that the program may be silent, in seconds.",
         rich_help_panel=SCORER,
     ),
 ]
 DocumentsOption = Annotated[
     Literal["none", "paragraph", "line", "file"] | None,
     typer.Option(
-        help="How plain text is cut into documents for --scorer; by default not at all (none).",
-        show_default=False,
+        help="How plain text is cut into documents for --scorer.",
+        show_default="none: not at all",
         rich_help_panel=SCORER,
-    ),
-]
-PlotOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Also draw what was measured by distance, in this one .svg, .png or .pdf file.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 SnapshotsOption = Annotated[
@@ -194,31 +193,39 @@ VerboseOption = Annotated[
 ]
 
 
-def _without_scorer(values: Mapping[str, object]) -> bool:
-    return not values["scorer"]
-
-
 @idle(
     Idle(
-        ("scorer_timeout", "documents"),
-        _without_scorer,
-        "has no effect without --scorer",
-        "leave it out, or add --scorer CMD",
+        ("scorer_timeout", "documents"), missing("scorer"), "without --scorer", "add --scorer CMD"
     ),
     Idle(
         ("label_field", "items", "show", "label", "threads", "cache"),
-        lambda values: bool(values["scorer"]),
-        "has no effect with --scorer, which says how likely text is and nothing else",
-        "leave it out, or measure a run",
+        given("scorer"),
+        "with --scorer, which says how likely text is and nothing else",
+        "measure a run",
     ),
     Idle(
         ("items", "beyond", "show", "scorer", "cache"),
-        lambda values: bool(values["snapshots"]),
-        "has no effect with --snapshots",
-        "leave out one of the two",
+        given("snapshots"),
+        "with --snapshots",
+        "leave out --snapshots",
+    ),
+    Idle(
+        (
+            "preset", "text", "items", "beyond", "plot", "curves", "label", "cache", "seed",
+            "verbose",
+        ),
+        given("show"),
+        "with --show, which measures nothing",
+        "leave out --show",
+    ),
+    Idle(
+        ("text_field", "label_field", "encoding"),
+        missing("text"),
+        "without --text",
+        "add --text CORPUS",
     ),
     f.MEMORY_IDLE[0],
-)
+)  # fmt: skip
 def diagnose(
     run: OptionalRunArgument = None,
     names: NamesArgument = None,
@@ -264,91 +271,76 @@ def diagnose(
     With --scorer any program is measured that says how likely a text is: `rnnctl diagnose --scorer
     "python ngram.py" --text FILE`.
     """
-    console.configure(quiet=quiet)
-    console.check_output(output)
-    for path, option in ((html, "--html"), (plot, "--plot")):
-        console.check_output(path, option)
-    if plot is not None:
-        from rnnctl.reports.charts import check_ending
-
-        check_ending(plot)
     from rnnctl.machine import set_threads
+    from rnnctl.reports.diagnostics import brief
 
     set_threads(threads)
     if scorer is None and run is None:
         raise UsageError("diagnose needs a run", hint="`rnnctl diagnose RUN`, or --scorer CMD")
-    from rnnctl.reports.diagnostics import brief
-
-    columns = _columns(text, text_field=text_field, label_field=label_field, encoding=encoding)
-    if scorer is not None or run is None:
-        how = _Outside(scorer or "", scorer_timeout, text, documents, columns)
-        asked = ([str(run)] if run else []) + (names or [])
-        ways: tuple[Arm, ...] = ("foreign", "zero", *(way.value for way in beyond or ()))
-        result = _of_scorer(how, asked, preset, seed, ways)
-        console.emit(result, format, output, blocks=None if verbose else brief)
-        _draw(plot, result)
-        _write_curves(curves, result)
-        _write_page(html, result, None)
+    named = [str(one) for one in (run, *(names or ())) if one is not None]
+    told = {"text_field": text_field, "label_field": label_field, "encoding": encoding}
+    columns = {name: value for name, value in told.items() if value is not None}
+    if show is not None:
+        _show([Path(name) for name in named], show, html, format, output)
         return
     if snapshots:
-        how_far = _Snapshots(text, columns, preset, seed, label)
-        found = _of_snapshots([str(run), *(names or ())], how_far)
         from rnnctl.reports.snapshots import brief as brief_snapshots
 
-        console.emit(found, format, output, blocks=None if verbose else brief_snapshots)
-        _draw(plot, found)
-        _write_curves(curves, found)
-        _write_page(html, found, None)
+        course = _of_snapshots(named, text, columns, preset, seed, label)
+        console.emit(course, format, output, blocks=None if verbose else brief_snapshots)
+        beside.draw(plot, course)
+        beside.write_curves(curves, course)
+        beside.write_page(html, course)
         return
-    called = labels(label, [run]).get(run.resolve())
-    if show is not None:
-        measuring: dict[str, object] = {
-            "--text": text,
-            "--items": items,
-            "--beyond": beyond,
-            "--plot": plot,
-        }
-        measuring |= {"--curves": curves, "--label": label, "--cache": cache}
-        changed = {"--preset": preset != "quick", "--seed": seed != 0, "--verbose": verbose}
-        _check_show({**measuring, **changed})
-        _show([run, *(Path(name) for name in names or ())], show, html, format, output)
-        return
-    from rnnctl.diagnostics.diagnose import diagnose as measure
-    from rnnctl.diagnostics.material import read_text
-    from rnnctl.tasks.loading import load
+    arms: tuple[Arm, ...] = ("foreign", "zero", *(way.value for way in beyond or ()))
+    emit = partial(console.emit, format=format, output=output, blocks=None if verbose else brief)
+    seen: Pictures | None = None
+    if scorer is not None or run is None:
+        settings = (preset, seed, arms, scorer_timeout)
+        result = _of_scorer(scorer or "", named, text, columns, documents or "none", *settings)
+        emit(result)
+    else:
+        from rnnctl.diagnostics.diagnose import diagnose as measure
+        from rnnctl.diagnostics.diagnose import why_apart, with_cache
+        from rnnctl.diagnostics.material import read_text
+        from rnnctl.tasks.loading import load
 
-    stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
-    loaded = load(run)
-    wanted = [name.lower() for name in names or ()]
-    _check_about(loaded, wanted, items, beyond)
-    why_not = _why_not_kept(loaded.run, text, seed, items, bool(beyond))
-    given = None if text is None else read_text(loaded, text, stdin, columns)
-    result = measure(
-        loaded,
-        names=wanted,
-        preset=preset,
-        text=given,
-        seed=seed,
-        items=items,
-        arms=("foreign", "zero", *(way.value for way in beyond or ())),
-        tell=lambda name: console.note(f"measuring {diagnostic(name)} …"),
-    )
-    shown = _called(result, called)
-    if cache:
-        from rnnctl.diagnostics.diagnose import with_cache
-        from rnnctl.inference.memory import Cache
+        called = labels(label, [run]).get(run.resolve())
+        stdin = inputs.stdin(f"diagnose {word(run)} --text -") if text == "-" else None
+        loaded = load(run)
+        why_not = why_apart(loaded.run, text=text, seed=seed, items=items, beyond=bool(beyond))
+        read = None if text is None else read_text(loaded, text, stdin, columns)
+        own = measure(
+            loaded,
+            names=[name.lower() for name in names or ()],
+            preset=preset,
+            text=read,
+            seed=seed,
+            items=items,
+            arms=arms,
+            tell=_tell,
+        )
+        result = _called(own, called)
+        if cache:
+            from rnnctl.inference.memory import Cache
 
-        console.note("measuring USE with a cache …")
-        shown = with_cache(loaded, shown, Cache(cache, cache_theta, cache_weight), given)
-    seen = _pictures(loaded, given) if format == "html" else None
-    try:
-        console.emit(shown, format, output, blocks=None if verbose else brief, pictures=seen)
-    finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
-        _keep(loaded.run, result, why_not)
-    _draw(plot, shown)
-    _write_curves(curves, shown)
-    if html is not None:
-        _write_page(html, shown, seen or _pictures(loaded, given))
+            console.note("measuring USE with a cache …")
+            result = with_cache(loaded, result, Cache(cache, cache_theta, cache_weight), read)
+        if html is not None or format == "html":
+            from rnnctl.diagnostics.pictures import pictures
+
+            seen = beside.pictures_or_warning(partial(pictures, [loaded], read))
+        try:
+            emit(result, pictures=seen)
+        finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
+            _keep(loaded.run, own, why_not)
+    beside.draw(plot, result)
+    beside.write_curves(curves, result)
+    beside.write_page(html, result, seen)
+
+
+def _tell(name: str) -> None:
+    console.note(f"measuring {diagnostic(name)} …")
 
 
 def _called(result: DiagnosticsResult, name: str | None) -> DiagnosticsResult:
@@ -358,226 +350,81 @@ def _called(result: DiagnosticsResult, name: str | None) -> DiagnosticsResult:
     return result.model_copy(update={"model": result.model.model_copy(update={"id": name})})
 
 
-# `rnnctl diagnose RUN… --snapshots`: when memory arises.
+def _keep(run: Run, result: DiagnosticsResult, why_not: str) -> None:
+    """Keep a diagnosis, alone or as a part of the one that is there."""
+    from rnnctl.diagnostics.diagnose import to_keep
 
-
-@dataclass(frozen=True, slots=True)
-class _Snapshots:
-    """How the snapshots of runs are measured, and what the runs are called."""
-
-    text: str | None
-    columns: Mapping[str, str]
-    preset: str
-    seed: int
-    label: Sequence[str] | None
-
-
-def _of_snapshots(named: Sequence[str], how: _Snapshots) -> SnapshotsResult:
-    """Measure the snapshots of every run; what a run keeps of them is not measured again."""
-    known = catalog.names("diagnostic")
-    measurements = [n for n in named[1:] if n.lower().replace("-", "_") in known]
-    runs = [Path(name) for name in named if name not in measurements]
-    given = labels(how.label, runs)
-    from rnnctl.diagnostics import snapshots as work
-
-    if how.text == "-":
-        raise UsageError(
-            "--snapshots reads its text for each of them, which standard input cannot give twice",
-            hint="write it to a file first",
-        )
-    for path in runs:
-        work.check_snapshots(path)
-    courses, last = [], None
-    for path in runs:
-        made, last = _course(path, tuple(name.lower() for name in measurements), how)
-        name = given.get(path.resolve()) or _short(path, runs)
-        courses.append(made.model_copy(update={"label": name}))
-    assert last is not None
-    return work.gather(courses, last, preset=how.preset, seed=how.seed)
-
-
-def _short(path: Path, runs: Sequence[Path]) -> str:
-    """The last part of a path where that tells the runs apart, else all of it."""
-    names = [run.resolve().name for run in runs]
-    name = path.resolve().name
-    return name if names.count(name) == 1 else str(path)
-
-
-def _course(path: Path, names: tuple[str, ...], how: _Snapshots) -> tuple[SnapshotCourse, Loaded]:
-    """One run's snapshots, with what is kept of them; kept again after each."""
-    from rnnctl.diagnostics import snapshots as work
-    from rnnctl.diagnostics.material import read_text
-    from rnnctl.results.diagnostics import SnapshotCourse
-    from rnnctl.runs import Run
-
-    run = Run.open(path)
-    before = None if how.text else _kept_course(run, names, how)
-    course = SnapshotCourse(
-        run=str(path),
-        label=path.resolve().name,
-        cell=run.config.model.cell,
-        init=run.config.model.init,
-        distance_unit=before.distance_unit if before else "words",
-        text=before.text if before else "",
-        measured=names,
-        points=(),
-    )
-    steps = work.course(
-        path,
-        names,
-        preset=how.preset,
-        seed=how.seed,
-        text=lambda loaded: read_text(loaded, how.text, None, how.columns) if how.text else None,
-        known={point.digest: point for point in before.points} if before else {},
-        tell=console.note,
-    )
-    model = None
-    for point, model, result in steps:
-        more: dict[str, object] = {"points": (*course.points, point)}
-        if result is not None:
-            more |= {"distance_unit": result.data.distance_unit, "text": result.data.sha256}
-        course = course.model_copy(update=more)
-        if result is not None and how.text is None:
-            found = work.gather([course], model, preset=how.preset, seed=how.seed)
-            kept.keep(run, "snapshots", found)
-    assert model is not None
-    return course, model
-
-
-def _kept_course(run: Run, names: tuple[str, ...], how: _Snapshots) -> SnapshotCourse | None:
-    """What the run keeps of its snapshots, if it was measured in the same way."""
-    from rnnctl import __version__
-    from rnnctl.results.diagnostics import SnapshotsResult
-
-    found = run.present_result("snapshots")
-    if found is None:
-        return None
-    result = SnapshotsResult.model_validate_json(json.dumps(found))
-    (course,) = result.courses
-    alike = (result.preset, result.seed, result.environment.rnnctl, course.measured)
-    return course if alike == (how.preset, how.seed, __version__, names) else None
-
-
-def _write_curves(place: Path | None, result: DiagnosticsResult | SnapshotsResult) -> None:
-    if place is not None:
-        from rnnctl.reports.curves import save_curves
-
-        console.note(f"curves in {place}: {', '.join(save_curves(result, place))}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Outside:
-    """A program to be asked, and the text to ask it about."""
-
-    scorer: str
-    timeout: float
-    text: str | None
-    documents: Literal["none", "paragraph", "line", "file"] | None
-    columns: Mapping[str, str]
+    found = why_not or to_keep(run, result)
+    if isinstance(found, str):
+        console.note(f"not kept in {run.path}: {found}; `-o FILE` writes it to a file")
+    else:
+        beside.keep(run, "diagnose", found)
 
 
 def _of_scorer(
-    how: _Outside, names: Sequence[str], preset: str, seed: int, arms: Sequence[Arm]
+    scorer: str,
+    names: Sequence[str],
+    text: str | None,
+    columns: Mapping[str, str],
+    documents: Literal["none", "paragraph", "line", "file"],
+    preset: str,
+    seed: int,
+    arms: Sequence[Arm],
+    timeout: float,
 ) -> DiagnosticsResult:
     """Measure a program. UsageError without a text, which nobody has kept for it."""
-    if how.text is None:
+    if text is None:
         raise UsageError("--scorer needs a text to ask about", hint="add --text FILE")
-    if not how.scorer.strip():
+    if not scorer.strip():
         raise UsageError("--scorer is empty", hint="give a command line: --scorer 'python my.py'")
     from rnnctl.diagnostics import scorer as outside
 
     wanted = [name.lower() for name in names]
     outside.chosen_names(wanted)  # before anything is read or started
-    stdin = inputs.stdin("diagnose --scorer CMD --text -") if how.text == "-" else None
+    stdin = inputs.stdin("diagnose --scorer CMD --text -") if text == "-" else None
+    read = outside.read_scorer_text(text, stdin, columns, documents)
     result = outside.diagnose_scorer(
-        how.scorer,
-        outside.read_scorer_text(how.text, stdin, how.columns, how.documents or "none"),
-        wanted,
-        preset=preset,
-        seed=seed,
-        arms=arms,
-        timeout=how.timeout,
-        tell=lambda name: console.note(f"measuring {diagnostic(name)} …"),
+        scorer, read, wanted, preset=preset, seed=seed, arms=arms, timeout=timeout, tell=_tell
     )
     console.note(outside.said(result))
     return result
 
 
-def _draw(plot: Path | None, result: DiagnosticsResult | SnapshotsResult) -> None:
-    if plot is not None:
-        from rnnctl.reports.charts import save_plot
-
-        console.note(f"drawn in {plot}: {', '.join(save_plot(result, plot))}")
-
-
-def _pictures(loaded: Loaded, text: Text | None) -> Pictures | None:
-    """What the run does with a passage; None, with a warning, where there is none to show."""
-    from rnnctl.diagnostics.pictures import pictures
-
-    try:
-        return pictures([loaded], text)
-    except RnnctlError as problem:
-        console.warn(f"the page shows no text word by word: {problem.message}")
-        return None
-
-
-def _write_page(
-    html: Path | None,
-    result: DiagnosticsResult | SnapshotsResult | Pictures,
-    seen: Pictures | None,
-) -> None:
-    if html is not None:
-        from rnnctl.reports import render
-
-        console.write_file(html, render(result, "html", pictures=seen), "--html")
-        console.note(f"the page is {html}")
-
-
-def _check_show(given: Mapping[str, object]) -> None:
-    """UsageError for what --show does not do."""
-    for option, value in given.items():
-        if value:
-            raise UsageError(
-                f"{option} is for measuring, and --show measures nothing",
-                hint=f"leave out {option}, or --show",
-            )
-
-
-def _check_about(
-    loaded: Loaded, names: Sequence[str], items: Path | None, beyond: Sequence[Spoilt] | None
-) -> None:
-    """UsageError for an option about a measurement that is not taken of this run."""
-    if items is not None and not loaded.labels:
+def _of_snapshots(
+    named: Sequence[str],
+    text: str | None,
+    columns: Mapping[str, str],
+    preset: str,
+    seed: int,
+    label: Sequence[str] | None,
+) -> SnapshotsResult:
+    """Measure the snapshots of every run; the other names are those of measurements."""
+    if text == "-":
         raise UsageError(
-            "--items has no effect here: it is evidence for classifiers, and this run is none",
-            hint="leave it out",
+            "--snapshots reads its text for each of them, which standard input cannot give twice",
+            hint="write it to a file first",
         )
-    if beyond and (loaded.labels or (names and "use" not in names)):
-        raise UsageError(
-            "--beyond has no effect here: it is about USE, which is not measured",
-            hint="leave it out; USE is about the loss of language models",
-        )
+    known = catalog.names("diagnostic")
+    measurements = [n for n in named[1:] if n.lower().replace("-", "_") in known]
+    paths = [Path(name) for name in named if name not in measurements]
+    called = labels(label, paths)
+    from rnnctl.diagnostics.snapshots import Wish, diagnose_snapshots
 
-
-def _columns(text: str | None, **asked: str | None) -> dict[str, str]:
-    """How to read --text, as far as it was said. UsageError where there is no --text."""
-    columns = {name: value for name, value in asked.items() if value is not None}
-    if columns and text is None:
-        option = "--" + next(iter(columns)).replace("_", "-")
-        raise UsageError(
-            f"{option} is about --text, which is not given",
-            hint=f"add --text CORPUS, or leave out {option}",
-        )
-    return columns
-
-
-# `rnnctl diagnose RUN… --show TEXT`: a text coloured by what each run's gates keep of it.
+    return diagnose_snapshots(
+        paths,
+        Wish(tuple(name.lower() for name in measurements), text, columns, preset, seed),
+        labels=called,
+        tell=console.note,
+        keep=lambda run, found: beside.keep(run, "snapshots", found),
+    )
 
 
 def _show(
     paths: Sequence[Path], text: str, html: Path | None, format: str, output: Path | None
 ) -> None:
-    """The text with every run: on a page, as data, or as a picture in text."""
+    """A text with what each run's gates keep of it: on a page, as data, or as a picture in text."""
+    from rnnctl.diagnostics import show
+    from rnnctl.diagnostics.diagnose import kept
     from rnnctl.tasks.loading import load
 
     runs = [load(path) for path in paths]
@@ -587,75 +434,16 @@ def _show(
         seen = pictures(runs, text)
         for warning in seen.warnings:
             console.warn(warning.text)
-        kept_before = _kept_diagnosis(runs[0].run) if len(runs) == 1 else None
-        _write_page(html, kept_before or seen, seen)
-        if format == "html":
-            console.emit(kept_before or seen, format, output, pictures=seen)
-            return
+        page = (kept(runs[0].run) if len(runs) == 1 else None) or seen
+        beside.write_page(html, page, seen)
         if format != "table":
-            console.emit(seen, format, output)
+            console.emit(page if format == "html" else seen, format, output, pictures=seen)
             return
         if any(run.config.model.bidirectional for run in runs):
             return  # there is no picture in text of gates that know the future
-    _show_gates(runs, text, output)
-
-
-def _kept_diagnosis(run: Run) -> DiagnosticsResult | None:
-    """What was measured of the run before, if it was."""
-    from rnnctl.results.diagnostics import DiagnosticsResult
-
-    found = run.present_result("diagnose")
-    return None if found is None else DiagnosticsResult.model_validate_json(json.dumps(found))
-
-
-def _show_gates(runs: Sequence[Loaded], text: str, output: Path | None) -> None:
-    """Print `text` with the gates of every run under it. Raises UsageError for an empty text."""
-    from rich.console import Console
-
-    from rnnctl.diagnostics import show
-    from rnnctl.diagnostics.subject import ExactModel
-
-    for loaded in runs:
-        if loaded.config.model.bidirectional:
-            raise UsageError(
-                f"{loaded.run.path} reads in both directions: its gates are not about a past",
-                hint="look at a run that was trained with --no-bidirectional",
-            )
-    views = []
-    for loaded in runs:
-        ids = loaded.tokenizer.encode(text)
-        if len(ids) == 0:
-            raise UsageError("there is no text to show", hint="write it after --show")
-        view = show.look(
-            ExactModel(loaded.model), ids, loaded.tokenizer.token_bytes, name=loaded.run.path.name
-        )
-        views.append(view)
-    screen = output is None
-    width, color = console.stdout_width(), screen and console.wants_color(sys.stdout)
-    canvas = Console(width=width, force_terminal=color, no_color=not color, highlight=False)
-    with canvas.capture() as written:
-        for line in show.render(views, width=width, color=color):
-            canvas.print(line, soft_wrap=True)
+    color = output is None and console.wants_color(sys.stdout)
+    drawn = show.picture(runs, text, width=console.stdout_width(), color=color)
     if output is None:
-        console.stdout_write(written.get(), flush=True)
+        console.stdout_write(drawn, flush=True)
     else:
-        console.write_file(output, written.get())
-
-
-def _why_not_kept(run: Run, text: str | None, seed: int, items: Path | None, beyond: bool) -> str:
-    """Why what is about to be measured is not for the run to keep; "" if it is."""
-    from rnnctl.diagnostics import diagnose as kept_diagnosis
-
-    other = text is not None and kept_diagnosis.has_own_text(run)
-    return kept_diagnosis.why_apart(other_text=other, seed=seed, items=items, beyond=beyond)
-
-
-def _keep(run: Run, result: DiagnosticsResult, why_not: str) -> None:
-    """Keep a diagnosis, alone or as a part of the one that is there."""
-    from rnnctl.diagnostics import diagnose as kept_diagnosis
-
-    found = why_not or kept_diagnosis.to_keep(run, result)
-    if isinstance(found, str):
-        console.note(f"not kept in {run.path}: {found}; `-o FILE` writes it to a file")
-        return
-    kept.keep(run, "diagnose", found)
+        console.write_file(output, drawn)

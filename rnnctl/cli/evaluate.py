@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 import typer
 
-from rnnctl.cli import console, inputs, kept
+from rnnctl.cli import beside, console, inputs
 from rnnctl.cli import filter_options as f
-from rnnctl.cli.idle import Idle, idle
+from rnnctl.cli.idle import Idle, given, idle, missing
 from rnnctl.cli.options import (
     DeviceOption,
     FormatOption,
@@ -27,15 +26,15 @@ Corpus = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[CORPUS]...",
-        help="What `train` reads: files, a folder, hub:NAME, `-`. None: the held-out text "
-        "that the run keeps.",
-        show_default=False,
+        help="What `train` reads: files, a folder, hub:NAME, or - for standard input.",
+        show_default="the held-out text that the run keeps",
     ),
 ]
 Part = Annotated[
     Literal["test", "valid", "train", "all"] | None,
     typer.Option(
-        help="Which part of the corpus; by default test, else valid, else all.",
+        help="Which part of the corpus is measured.",
+        show_default="test, else valid, else all",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -43,7 +42,7 @@ Window = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Tokens of a window of the cold protocol, at most all of the text.",
+        help="Tokens in each window of the cold protocol, at most all of the text.",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -51,9 +50,8 @@ TextField = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Column that holds the text, by name or number; by default the one on which the run "
-        "was trained.",
-        show_default=False,
+        help="Column that holds the text: its name, or its number from 1.",
+        show_default="the one that the run was trained on",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -61,9 +59,8 @@ LabelField = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Column that holds the label, by name or number; by default the one on which the "
-        "run was trained.",
-        show_default=False,
+        help="Column that holds the label: its name, or its number from 1.",
+        show_default="the one that the run was trained on",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -71,8 +68,8 @@ ReadAs = Annotated[
     SourceKind | None,
     typer.Option(
         "--as",
-        help="What the files are; by default, what their content looks like.",
-        show_default=False,
+        help="What the files are.",
+        show_default="what their content looks like",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -86,7 +83,7 @@ By = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="Measure the documents apart by what this column says of them; `length` sorts them "
+        help="Also report the numbers for each value of this column; `length` groups the documents "
         "by their number of words.",
         show_default=False,
         rich_help_panel=CORPUS,
@@ -96,8 +93,8 @@ Encoding = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Encoding of files without a byte order mark; by default that of the run's corpus.",
-        show_default=False,
+        help="Encoding of files without a byte order mark.",
+        show_default="that of the run's corpus",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -122,13 +119,10 @@ TuneDynamic = Annotated[
 ]
 
 
-def _tunes(values: Mapping[str, object]) -> bool:
-    return bool(values["tune_cache"] or values["tune_dynamic"])
-
-
 @idle(
     Idle(
         (
+            "corpus",
             "part",
             "window",
             "text_field",
@@ -140,21 +134,26 @@ def _tunes(values: Mapping[str, object]) -> bool:
             "cache",
             "dynamic",
         ),
-        _tunes,
-        "has no effect with --tune-cache and --tune-dynamic, which read the validation text only",
-        "leave it out, or evaluate with what they find",
+        given("tune_cache", "tune_dynamic"),
+        "with --tune-cache and --tune-dynamic, which read the validation text that the run keeps",
+        "evaluate with what they find",
     ),
     Idle(
         ("tune_dynamic",),
-        lambda values: bool(values["tune_cache"]),
-        "has no effect beside --tune-cache: one at a time",
-        "leave one of them out",
+        given("tune_cache"),
+        "beside --tune-cache: one at a time",
+        "leave out --tune-cache",
+    ),
+    Idle(
+        ("text_field", "label_field", "read_as", "encoding", "new_labels"),
+        missing("corpus"),
+        "without a CORPUS",
+        "name one",
     ),
     Idle(
         ("window",),
-        lambda values: bool(values["cache"] or values["dynamic"]),
-        "has no effect with --cache and --dynamic, which read the text on from its beginning",
-        "leave it out",
+        given("cache", "dynamic"),
+        "with --cache and --dynamic, which read the text on from its beginning",
     ),
     *f.MEMORY_IDLE,
 )
@@ -192,8 +191,6 @@ def evaluate(
     is kept in the run as well; not with --cache or --dynamic, which read the text on from its
     beginning, one token after the other.
     """
-    console.configure(quiet=quiet)
-    console.check_output(output)
     from rnnctl.inference.evaluate import evaluate as measure
     from rnnctl.machine import set_threads
     from rnnctl.tasks.loading import load
@@ -201,19 +198,11 @@ def evaluate(
     set_threads(threads)
     sources = corpus or []
     stdin = inputs.stdin(f"evaluate {word(run)} -") if "-" in sources else None
-    asked = {"--text-field": text_field, "--label-field": label_field, "--as": read_as}
-    asked |= {"--encoding": encoding, "--new-labels": None if new_labels == "error" else new_labels}
-    _check_corpus(sources, asked)
     memory = f.memory_of(cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment)
     loaded = load(run, device=device)
     if tune_cache or tune_dynamic:
         from rnnctl.inference.evaluate import tune
 
-        if sources:
-            raise UsageError(
-                "--tune-cache and --tune-dynamic read the validation text that the run keeps",
-                hint="leave out the corpus",
-            )
         console.emit(tune(loaded, "cache" if tune_cache else "dynamic"), format, output)
         return
     if loaded.labels and memory:
@@ -249,14 +238,4 @@ def evaluate(
         console.emit(shown, format, output)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         if not memory:  # what a run keeps is of the run alone
-            kept.keep(loaded.run, "evaluate", result)
-
-
-def _check_corpus(sources: Sequence[str], asked: Mapping[str, str | None]) -> None:
-    """UsageError for how to read a corpus where none is read."""
-    for option, value in asked.items():
-        if value is not None and not sources:
-            raise UsageError(
-                f"{option} is about a corpus, and none is given",
-                hint=f"name a corpus, or leave out {option}",
-            )
+            beside.keep(loaded.run, "evaluate", result)

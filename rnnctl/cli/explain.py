@@ -39,13 +39,12 @@ def explain(
     Capitals, units and numbers do not matter: `rnnctl explain F1`, `rnnctl explain forget gate`,
     `rnnctl explain "accuracy at lag 60"`.
     """
-    console.check_output(output)
     import platform
 
     from rnnctl import __version__
     from rnnctl.reports.glossary import entries, entry
     from rnnctl.results.base import Environment
-    from rnnctl.results.glossary import GlossaryResult
+    from rnnctl.results.teaching import GlossaryResult
 
     asked = " ".join(term) if term else None
     found = entries() if asked is None else (entry(asked),)

@@ -55,8 +55,6 @@ def export(
     and JavaScript that use it. The file is run by onnxruntime and compared with the model before it
     is written. Needs the extra `export`: pip install 'rnnctl[export]'.
     """
-    console.configure(quiet=quiet)
-    console.check_output(output)
     from rnnctl.inference.export import export as write
     from rnnctl.tasks.loading import load
 

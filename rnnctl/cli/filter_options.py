@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from rnnctl.cli.idle import Idle
+from rnnctl.cli.idle import Idle, Values, When, missing
 from rnnctl.config import SourceKind
 from rnnctl.errors import UsageError
+from rnnctl.wording import either
 
 if TYPE_CHECKING:
     from rnnctl.inference.memory import Memory
@@ -38,8 +39,8 @@ ReadAs = Annotated[
     SourceKind | None,
     typer.Option(
         "--as",
-        help="What the input is; by default, what its content looks like.",
-        show_default=False,
+        help="What the input is.",
+        show_default="what its content looks like",
         rich_help_panel=INPUT,
     ),
 ]
@@ -58,9 +59,8 @@ Encoding = Annotated[
     typer.Option(
         "--encoding",
         metavar="NAME",
-        help="Encoding of input without a byte order mark; by default UTF-8, or the encoding of "
-        "the run's corpus.",
-        show_default=False,
+        help="Encoding of input without a byte order mark.",
+        show_default="that of the run's corpus, or UTF-8",
         rich_help_panel=INPUT,
     ),
 ]
@@ -69,9 +69,8 @@ TextField = Annotated[
     typer.Option(
         "--text-field",
         metavar="NAME",
-        help="The column that holds the text, by name or number; by default the one on which the "
-        "run was trained.",
-        show_default=False,
+        help="Column that holds the text: its name, or its number from 1.",
+        show_default="the one that the run was trained on",
         rich_help_panel=INPUT,
     ),
 ]
@@ -99,8 +98,8 @@ Documents = Annotated[
     Unit | None,
     typer.Option(
         "--documents",
-        help="What counts as one text where the input is plain text; by default a file.",
-        show_default=False,
+        help="What counts as one text where the input is plain text.",
+        show_default="a file",
         rich_help_panel=INPUT,
     ),
 ]
@@ -108,9 +107,8 @@ ClassifiedDocuments = Annotated[
     Unit | None,
     typer.Option(
         "--documents",
-        help="What counts as one text where the input is plain text; by default a line, or a file "
-        "if the run was trained on whole files.",
-        show_default=False,
+        help="What counts as one text where the input is plain text.",
+        show_default="a line, or a file if the run was trained on whole files",
         rich_help_panel=INPUT,
     ),
 ]
@@ -120,8 +118,8 @@ Explain = Annotated[
         "--explain",
         metavar="[METHOD]",
         help="Say what each word contributed to the log-odds of the answer against the second "
-        "most probable label: by integrated gradients (gradients, where no METHOD is given), or by "
-        "leaving the word out (occlusion).",
+        "most probable label. METHOD is gradients (integrated gradients, where no METHOD is given) "
+        "or occlusion (leaving the word out).",
         show_default=False,
         rich_help_panel=WHY,
     ),
@@ -154,8 +152,8 @@ Answer = Annotated[
     bool,
     typer.Option(
         "--answer",
-        help="Answer questions on standard input: how many nats has this target after this context "
-        "(rnnctl help scorer). For `rnnctl diagnose --scorer` and programs like it.",
+        help="Answer questions on standard input: how many nats does this target have after this "
+        "context? For `rnnctl diagnose --scorer` and programs like it (rnnctl help scorer).",
         rich_help_panel=INPUT,
     ),
 ]
@@ -165,8 +163,8 @@ CacheOption = Annotated[
         "--cache",
         min=0,
         metavar="N",
-        help="Also predict from the last N tokens read: those that came at places like this one "
-        "(neural cache); 0 is off. 2000 is usual.",
+        help="Neural cache: also predict what came after similar states among the last N tokens. "
+        "0 is off, 2000 is usual.",
         rich_help_panel=MEMORY,
     ),
 ]
@@ -176,7 +174,7 @@ CacheTheta = Annotated[
         "--cache-theta",
         min=0,
         metavar="X",
-        help="How much more a place counts in the cache the more it is like this one.",
+        help="How sharply the cache prefers the most similar states; 0 takes all alike.",
         rich_help_panel=MEMORY,
     ),
 ]
@@ -187,7 +185,7 @@ CacheWeight = Annotated[
         min=0,
         max=1,
         metavar="X",
-        help="The cache's share of the prediction, 0 to below 1.",
+        help="Share of the prediction that comes from the cache; below 1.",
         rich_help_panel=MEMORY,
     ),
 ]
@@ -197,8 +195,8 @@ DynamicOption = Annotated[
         "--dynamic",
         min=0,
         metavar="RATE",
-        help="Let a copy of the weights go on learning from the text that it has read, at this "
-        "rate (dynamic evaluation); 0 is off.",
+        help="Dynamic evaluation: a copy of the weights keeps learning from the text it has read, "
+        "with this learning rate. 0 is off.",
         rich_help_panel=MEMORY,
     ),
 ]
@@ -209,7 +207,7 @@ DynamicDecay = Annotated[
         min=0,
         max=1,
         metavar="X",
-        help="Draw these weights back to the run's by this share after each step.",
+        help="After each step, move these weights back toward the run's by this share.",
         rich_help_panel=MEMORY,
     ),
 ]
@@ -219,24 +217,63 @@ DynamicSegment = Annotated[
         "--dynamic-segment",
         min=1,
         metavar="N",
-        help="Tokens between two steps.",
+        help="Tokens between two learning steps.",
         rich_help_panel=MEMORY,
     ),
 ]
 MEMORY_IDLE: Final = (
-    Idle(
-        ("cache_theta", "cache_weight"),
-        lambda values: not values["cache"],
-        "has no effect without --cache",
-        "leave it out, or add --cache 2000",
-    ),
+    Idle(("cache_theta", "cache_weight"), missing("cache"), "without --cache", "add --cache 2000"),
     Idle(
         ("dynamic_decay", "dynamic_segment"),
-        lambda values: not values["dynamic"],
-        "has no effect without --dynamic",
-        "leave it out, or add --dynamic RATE",
+        missing("dynamic"),
+        "without --dynamic",
+        "add --dynamic RATE",
     ),
 )
+
+
+ROW_FORMATS: Final = ("table", "json", "markdown")
+
+
+def rows_only(one_by_one: When, known: tuple[str, ...] = ROW_FORMATS) -> Idle:
+    """Answers that are written one by one are rows, and no report."""
+    return Idle(
+        ("format",),
+        lambda values: values["format"] not in known and one_by_one(values),
+        f"of that name where answers are written one by one, as {either(list(known))}",
+        "name one of these",
+    )
+
+
+def unit_of(
+    lines: bool, documents: Unit | None, kind: SourceKind | None, text_field: str | None
+) -> Unit:
+    """What gets a record of its own in `score` and `states`."""
+    in_lines = lines or kind not in (None, "text") or text_field is not None
+    return "line" if in_lines else documents or "file"
+
+
+def unit_in(values: Values) -> Unit:
+    """The same by the command's parameters."""
+    kind = source_kind(values["read_as"], "auto", values["jsonl"])
+    return unit_of(values["lines"], values["documents"], kind, values["text_field"])
+
+
+LINES_IDLE: Final = (
+    Idle(
+        ("documents",),
+        lambda values: unit_in(values) == "line" != values["documents"],
+        "with --lines, --as, --jsonl and --text-field, where each line or record is a text",
+        "leave those out",
+    ),
+    Idle(
+        ("max_line", "fail_fast"),
+        lambda values: unit_in(values) == "file",
+        "where a whole file is one text",
+        "add --lines or --documents paragraph",
+    ),
+)
+"""How the input is divided, which of it is one text: of `score` and `states`."""
 
 
 def memory_of(
@@ -256,7 +293,7 @@ StateIn = Annotated[
     typer.Option(
         "--state-in",
         metavar="FILE",
-        help="Start from a state that `score --state-out` wrote, as if its text stood before.",
+        help="Start from a state that `score --state-out` wrote, as if its text came first.",
         rich_help_panel=STATE,
     ),
 ]

@@ -16,7 +16,7 @@ import typer
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.filter_options import StateIn
-from rnnctl.cli.idle import Idle, idle
+from rnnctl.cli.idle import Idle, given, idle
 from rnnctl.cli.options import (
     OUTPUT,
     DeviceOption,
@@ -27,7 +27,6 @@ from rnnctl.cli.options import (
     RunArgument,
     SeedOption,
     ThreadsOption,
-    line_format,
 )
 from rnnctl.errors import DataError, UsageError, word
 from rnnctl.wording import plural
@@ -148,33 +147,31 @@ Copied = Annotated[
     Idle(
         ("top_k", "top_p", "min_p", "seed"),
         lambda values: values["temperature"] == 0,
-        "has no effect with --temperature 0, which always takes the most probable token",
-        "leave it out, or give a higher --temperature",
+        "with --temperature 0, which always takes the most probable token",
+        "give a higher --temperature",
     ),
     Idle(
         ("count", "state_in"),
-        lambda values: values["lines"],
-        "has no effect with --lines, which writes one continuation for each line",
-        "leave it out, or leave out --lines",
+        given("lines"),
+        "with --lines, which writes one continuation for each line",
+        "leave out --lines",
     ),
     Idle(
         ("prompt",),
         lambda values: values["lines"] and values["prompt"] != "-",
-        "has no effect with --lines, which reads its prompts from standard input",
-        "leave it out, or leave out --lines",
+        "with --lines, which reads its prompts from standard input",
+        "leave out --lines",
     ),
     Idle(
-        ("copied",),
-        lambda values: values["lines"],
-        "has no effect with --lines, which looks for no copies",
-        "leave it out, or leave out --lines",
+        ("copied",), given("lines"), "with --lines, which looks for no copies", "leave out --lines"
     ),
     Idle(
         ("stop", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "count"),
         lambda values: values["length"] == 0,
-        "has no effect with --length 0, which writes nothing",
-        "leave it out, or give a --length",
+        "with --length 0, which writes nothing",
+        "give a --length",
     ),
+    f.rows_only(given("lines")),
     *f.MEMORY_IDLE,
 )
 def generate(
@@ -209,16 +206,13 @@ def generate(
 
     Text is printed as it is made. Several continuations are separated by a line `---`. The same
     seed gives the same text, and the first of several continuations is the same as one alone.
-    In a terminal, without a PROMPT, beginnings are typed and continued, one behind the other.
+    In a terminal, without a PROMPT, you type a beginning, read how it goes on, and type on.
     """
-    console.configure(quiet=quiet)
-    console.check_output(output)
     from rnnctl.inference.sampling import Sampling
 
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     text = "" if lines else _prompt(prompt)
     if lines:
-        line_format(format)
         inputs.check([], f"generate {word(run)} --lines")
     from rnnctl.inference.generate import Wish
     from rnnctl.inference.session import Session

@@ -15,23 +15,35 @@ from typing import Any, TypeVar
 from rnnctl.errors import UsageError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+Values = Mapping[str, Any]  # of a command's parameters, by name
+When = Callable[[Values], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Idle:
     """`options` (as parameters) do nothing when `when` holds for the command's parameters.
 
-    `why` completes a sentence that begins with the option; `hint` says what to do instead.
+    `why` completes "--option has no effect …"; `instead` completes "leave it out, or …".
     """
 
     options: tuple[str, ...]
-    when: Callable[[Mapping[str, Any]], bool]
+    when: When
     why: str
-    hint: str = "leave it out"
+    instead: str = ""
+
+
+def given(*names: str) -> When:
+    """Holds where one of these parameters has a value that is not off, empty or 0."""
+    return lambda values: any(values[name] for name in names)
+
+
+def missing(*names: str) -> When:
+    """Holds where all of these parameters are off, empty, 0 or not given."""
+    return lambda values: not any(values[name] for name in names)
 
 
 def idle(*rules: Idle) -> Callable[[_Command], _Command]:
-    """Attach rules to a command."""
+    """Attach rules to a command; of several that hold, the first one speaks."""
 
     def decorate(command: _Command) -> _Command:
         command.idle_rules = rules  # type: ignore[attr-defined]
@@ -45,11 +57,13 @@ def rules_of(command: Any) -> tuple[Idle, ...]:
     return getattr(command, "idle_rules", ())
 
 
-def refuse_idle(
-    rules: tuple[Idle, ...], values: Mapping[str, Any], given: Mapping[str, str]
-) -> None:
-    """UsageError for the first option that was `given` (parameter -> option) and does nothing."""
+def refuse_idle(rules: tuple[Idle, ...], values: Values, named: Mapping[str, str]) -> None:
+    """UsageError for the first option that was given and does nothing.
+
+    `named`: what was given by the user and is not the default, parameter -> option.
+    """
     for rule in rules:
         for name in rule.options:
-            if name in given and rule.when(values):
-                raise UsageError(f"{given[name]} {rule.why}", hint=rule.hint)
+            if name in named and rule.when(values):
+                hint = f"leave it out, or {rule.instead}" if rule.instead else "leave it out"
+                raise UsageError(f"{named[name]} has no effect {rule.why}", hint=hint)

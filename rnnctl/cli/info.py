@@ -23,7 +23,6 @@ def info(
 
     Every file that is read is checked on the way; `rnnctl runs --verify` checks all of them.
     """
-    console.configure(quiet=quiet)
     from rnnctl.runs import Run
 
     console.emit(describe(Run.open(run)), format, output)

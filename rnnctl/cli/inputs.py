@@ -8,10 +8,11 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -35,7 +36,9 @@ from rnnctl.errors import DataError, UsageError
 from rnnctl.storage import remove_leftovers, storing, unfinished
 
 if TYPE_CHECKING:
-    from rnnctl.inference.records import Record, RecordReader
+    from rnnctl.inference.records import Record, RecordReader, Wanted
+
+    Windows = Iterator[list[Record]]
 
 STDIN = "standard input"
 PROMPT = "> "
@@ -86,7 +89,7 @@ def at_a_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
-def typed(answer: str) -> Iterator[list[Record]]:
+def typed(answer: str) -> Windows:
     """Texts that a person types, one at a time, as the windows of a `RecordReader`."""
     from rnnctl.inference.records import Record
 
@@ -206,11 +209,46 @@ def whole_text(command: str) -> bytes:
         )
 
 
-def say_once(reader: RecordReader) -> None:
-    """Say what a source was found to be, if it is no plain text."""
-    if reader.note:
-        console.note(console.from_here(reader.note))
-        reader.note = ""
+def windows(opened: Iterable[Input], wanted: Wanted) -> Iterator[tuple[str, Windows]]:
+    """The name of each source, and its records, some at a time, as they come."""
+    from rnnctl.inference.records import RecordReader
+
+    for source in opened:
+        named = source.is_one_of_many or wanted.unit == "file"
+        reader = RecordReader(wanted, source.name, source.suffix, source.name if named else "")
+        yield source.name, _windows(source, reader)
+
+
+def _windows(source: Input, reader: RecordReader) -> Windows:
+    """The records; what the source was found to be is said once, if it is no plain text."""
+    with reading(source.name):
+        for window in reader.windows(source.stream):
+            if reader.note:
+                console.note(console.from_here(reader.note))
+                reader.note = ""
+            yield window
+
+
+def texts(opened: Iterable[Input], wanted: Wanted) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """The name and the content of each source, as UTF-8 with newlines."""
+    from rnnctl.inference.lines import read_text
+
+    for source in opened:
+        with reading(source.name):
+            yield source.name, read_text(source.stream, source.name, wanted.encoding)
+
+
+def has_records(source: Input, text_field: str | None) -> bool:
+    """Whether the beginning of a source shows that it is a table or JSON, not running text."""
+    from rnnctl.data.recognition import recognise
+    from rnnctl.inference.lines import Lines
+
+    with reading(source.name):
+        begun = source.stream.peek()
+    window = next(iter(Lines(BytesIO(begun))), [])
+    sample = [line.text for line in window if not line.problem]
+    fields = [text_field] if text_field else []
+    return recognise(sample, whole=False, suffix=source.suffix, fields=fields).is_table
 
 
 class _RecordLines:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnnctl.cli import console
+from rnnctl.cli.idle import Idle, idle
 from rnnctl.cli.options import (
     OUTPUT,
     FormatOption,
@@ -22,7 +23,7 @@ from rnnctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rnnctl.lessons import Wish
-    from rnnctl.results.lessons import LessonOutline, LessonResult
+    from rnnctl.results.teaching import LessonOutline, LessonResult
 
 CHANGE = "One thing to change"
 
@@ -125,6 +126,26 @@ LengthOption = Annotated[
 ]
 
 
+@idle(
+    Idle(
+        (
+            "predict",
+            "text",
+            "budget",
+            "hold",
+            "scale",
+            "words",
+            "hidden_size",
+            "length",
+            "out",
+            "seed",
+            "threads",
+        ),
+        lambda values: values["number"] is None,
+        "without a lesson",
+        "name one: rnnctl lesson 1",
+    )
+)
 def lesson(
     number: NumberArgument = None,
     predict: PredictOption = None,
@@ -148,10 +169,8 @@ def lesson(
     4 LSTM against GRU; 5 counting. Each takes a minute or two, and ends with one thing to change.
     What is measured counts: where the lecture's claim does not show, the lesson says so.
     """
-    console.configure(quiet=quiet)
-    console.check_output(output)
     if number is None:
-        _list(format, output, predict=predict, text=text, hold=hold)
+        _list(format, output)
         return
     from rnnctl.cli.options import seconds
     from rnnctl.lessons import Wish, check, outline
@@ -179,7 +198,7 @@ def _measured(number: int, wish: Wish, asked: LessonOutline, out: Path | None) -
     from dataclasses import replace
 
     from rnnctl.lessons import teach
-    from rnnctl.results.lessons import LessonResult
+    from rnnctl.results.teaching import LessonResult
 
     if wish.predict is None and _can_ask():
         wish = replace(wish, predict=_ask(asked))
@@ -236,16 +255,11 @@ def _gates(given: list[str] | tuple[()]) -> dict[str, float]:
     return found
 
 
-def _list(format: str, output: Path | None, **given: object) -> None:
+def _list(format: str, output: Path | None) -> None:
     from rnnctl import machine
     from rnnctl.lessons import OUTLINES
     from rnnctl.results.base import Environment
-    from rnnctl.results.lessons import LessonsResult
+    from rnnctl.results.teaching import LessonsResult
 
-    for name, value in given.items():
-        if value:
-            raise UsageError(
-                f"--{name} is about a lesson, and none is named", hint="name one: rnnctl lesson 1"
-            )
-    result = LessonsResult(environment=Environment(**machine.facts()), lessons=OUTLINES)
-    console.emit(result, format, output)
+    listed = LessonsResult(environment=Environment(**machine.facts()), lessons=OUTLINES)
+    console.emit(listed, format, output)

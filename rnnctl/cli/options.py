@@ -13,16 +13,22 @@ import inspect
 import keyword
 import os
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
 
 from rnnctl import catalog
 from rnnctl.errors import UsageError
 from rnnctl.wording import either
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+    from rnnctl.config import Option
+    from rnnctl.tasks.base import TaskKind
 
 OUTPUT: Final = "Output"
 MACHINE: Final = "Machine"
@@ -88,6 +94,28 @@ QuietOption = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+"""`cli.app` obeys it before the command runs."""
+
+
+def _drawable(path: Path | None) -> Path | None:
+    """UsageError, before any work is done, for a picture of a kind that cannot be drawn."""
+    if path is not None:
+        from rnnctl.reports.charts import check_ending
+
+        check_ending(path)
+    return path
+
+
+PlotOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        help="Also draw what was measured, in this one .svg, .png or .pdf file.",
+        rich_help_panel=OUTPUT,
+        callback=_drawable,
+    ),
+]
 CurvesOption = Annotated[
     Path | None,
     typer.Option(
@@ -138,19 +166,6 @@ RunArgument = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="The folder of a trained run.", show_default=False),
 ]
-
-
-LINE_FORMATS: Final = ("table", "json", "markdown")
-
-
-def line_format(format: str) -> str:
-    """The format of a line for each text. UsageError for one of whole reports."""
-    if format not in LINE_FORMATS:
-        raise UsageError(
-            f"--format {format} is for reports, and here a line is written for each text",
-            hint=f"write {either(LINE_FORMATS)}",
-        )
-    return format
 
 
 def labels(given: Sequence[str] | None, runs: Iterable[Path]) -> dict[Path, str]:
@@ -207,64 +222,107 @@ def filled_in(arguments: list[str], left_out: Mapping[str, tuple[str, ...]]) -> 
 # -- options made from settings -------------------------------------------------------------------
 
 
-def takes_settings(
-    *, without: Container[str] = (), hidden: bool = False
-) -> Callable[[_Command], _Command]:
-    """Give a command an option for every setting, in the place of its last parameter (`**given`).
-
-    `without` are fields that the command sets by itself. `hidden` options work and are left out of
-    the help.
-    """
-
-    def decorate(command: _Command) -> _Command:
-        signature = inspect.signature(command, eval_str=True)
-        *own, last = signature.parameters.values()
-        assert last.kind is inspect.Parameter.VAR_KEYWORD
-        made = list(_setting_parameters(without, hidden))
-        positional = [one for one in own if one.kind is not inspect.Parameter.KEYWORD_ONLY]
-        rest = [one for one in own if one.kind is inspect.Parameter.KEYWORD_ONLY]
-        parameters = [*positional, *rest, *made]
-        command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {one.name: one.annotation for one in parameters}
-        return command
-
-    return decorate
+def takes_settings(command: _Command) -> _Command:
+    """Give a command an option for every setting, in the place of its last parameter."""
+    signature = inspect.signature(command, eval_str=True)
+    *own, last = signature.parameters.values()
+    assert last.kind is inspect.Parameter.VAR_KEYWORD
+    parameters = [*own, *_setting_parameters()]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
 
 
-def _setting_parameters(without: Container[str], hidden: bool) -> Iterator[inspect.Parameter]:
+def setting_names() -> list[str]:
+    """The settings that are options, as parameters in Python."""
+    return [one.name for one in _setting_parameters()]
+
+
+def of_setting(name: str, panel: str, **more: Any) -> Any:
+    """The type of a parameter for one setting, as another command than `train` takes it."""
+    from rnnctl import config
+
+    field = next(field for _, known, field in config.settings() if known == name)
+    option = config.option(name, field)
+    assert option is not None
+    kind, _, option, made = _typed(name, field, option)
+    option = typer.Option(
+        option.name,
+        metavar=option.metavar or None,
+        help=option.help,
+        rich_help_panel=panel,
+        **made,
+        **more,
+    )
+    return Annotated[kind, option]
+
+
+def _setting_parameters() -> Iterator[inspect.Parameter]:
     from rnnctl import config
 
     seen: set[str] = set()
     for section, name, field in config.settings():
         option = config.option(name, field)
-        if option is None or name in without or option.name in seen:
+        if option is None or option.name in seen:
             continue
         seen.add(option.name)
         if name == config.DROPOUT_FIELDS[0]:
-            yield _parameter("dropout", float, config.DROPOUT, config.DROPOUT.default, "", hidden)
-        kind, limits = config.kind_of(field)
-        if name.endswith("_s"):
-            option = replace(option, metavar=option.metavar or "TIME")
-        if "TIME" in option.metavar:
-            kind, limits = str, ""
-        more: dict[str, Any] = {}
-        if name == "task":  # a former name is understood as well, and no help shows it
-            option = replace(option, metavar=f"<{'|'.join(catalog.names(name))}>")
-            kind, more = str, {"callback": listed(name), "autocompletion": completed(name)}
-        if name == "class_weights":
-            kind, limits = str, ""
-        default = config.default_in_words(section, name, field)
-        yield _parameter(
-            parameter_of(name, option.name), kind, option, default, limits, hidden, **more
-        )
+            yield _parameter("dropout", float, config.DROPOUT, config.DROPOUT.default, "")
+        kind, limits, option, more = _typed(name, field, option)
+        default = default_in_words(section, name, field, option)
+        yield _parameter(parameter_of(name, option.name), kind, option, default, limits, **more)
+
+
+def _typed(name: str, field: FieldInfo, option: Option) -> tuple[Any, str, Option, dict[str, Any]]:
+    """The type of a setting on the command line, its range in words, its option, and the rest."""
+    from rnnctl import config
+
+    if name == "task":  # a former name is understood as well, and no help shows it
+        option = replace(option, metavar=f"<{'|'.join(catalog.names(name))}>")
+        return str, "", option, {"callback": listed(name), "autocompletion": completed(name)}
+    if name.endswith("_s"):
+        option = replace(option, metavar=option.metavar or "TIME")
+    if "TIME" in option.metavar or name == "class_weights":
+        return str, "", option, {}
+    return *config.kind_of(field), option, {}
+
+
+def default_in_words(section: str, name: str, field: FieldInfo, known: Option) -> str:
+    """What a setting is without its option: ``64``, or ``lm: 64 (char, byte), 35 (word, bpe)``."""
+    from rnnctl.tasks.base import OWN_TASKS
+
+    by_task = {
+        kind.name: kind.level if name == "level" else _by_level(kind, section, name, field, known)
+        for kind in OWN_TASKS
+        if known.labelled in (None, kind.labelled)
+    }
+    if len(set(by_task.values())) == 1:
+        return next(iter(by_task.values()))
+    said = "; ".join(f"{task}: {said}" for task, said in by_task.items())
+    return f"{said}; with --steps or --epochs: no limit" if name == "budget_s" else said
+
+
+def _by_level(kind: TaskKind, section: str, name: str, field: FieldInfo, known: Option) -> str:
+    from rnnctl import config
+
+    levels: dict[str, list[str]] = {}
+    for level, recipe in kind.recipes.items():
+        if not known.levels or level in known.levels:
+            value = recipe.get(section, {}).get(name, field.default)
+            unsaid = kind.in_words.get(name, known.default)
+            said = unsaid if value is None else config.value_in_words(name, value)
+            levels.setdefault(said, []).append(level)
+    if len(levels) == 1:
+        return next(iter(levels))
+    return ", ".join(f"{value} ({', '.join(names)})" for value, names in levels.items())
 
 
 def _parameter(
-    name: str, kind: Any, option: Any, default: str, limits: str, hidden: bool, **more: Any
+    name: str, kind: Any, option: Any, default: str, limits: str, **more: Any
 ) -> inspect.Parameter:
     placeholder = {int: "N", float: "X", str: "TEXT"}.get(kind)
-    concerns = {"lm": " For language models.", "classify": " For classifiers."}
-    help = option.help + concerns.get(option.task, "")
+    concerns = {None: "", False: " For language models.", True: " For classifiers."}
+    help = option.help + concerns[option.labelled]
     if option.levels:
         help += f" For --level {either(option.levels)}."
     flag = option.name.removeprefix("--")
@@ -274,7 +332,6 @@ def _parameter(
         help=f"{help}  [default: {default}{f'; {limits}' if limits else ''}]",
         show_default=False,
         rich_help_panel=option.panel,
-        hidden=hidden,
         **more,
     )
     annotation = Annotated[kind | None, made]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from rnnctl.cli import console, inputs
+from rnnctl.cli.answered import Problems
 from rnnctl.cli.options import (
     DeviceOption,
     FormatOption,
@@ -19,19 +20,18 @@ from rnnctl.cli.options import (
     ThreadsOption,
 )
 from rnnctl.errors import DataError, UsageError, word
-from rnnctl.wording import plural
 
 if TYPE_CHECKING:
     from rnnctl.inference.pairs import Scored, What
 
 PAIRS = "Pairs"
-MOST_PROBLEMS = 20  # that are printed one by one
 
 Files = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[FILE]...",
-        help="JSON lines, csv or tsv, packed or not; `-` or none: standard input.",
+        help="JSON lines, csv or tsv, packed or not. With `-`, or with none in a pipe, standard "
+        "input is read.",
         show_default=False,
     ),
 ]
@@ -39,7 +39,7 @@ Critical = Annotated[
     bool,
     typer.Option(
         "--critical",
-        help="Compare only the words that differ, given what stands before them. Default: whole "
+        help="Compare only the words that differ, given what stands before them, and not whole "
         "sentences.",
         rich_help_panel=PAIRS,
     ),
@@ -49,8 +49,8 @@ Good = Annotated[
     typer.Option(
         "--good",
         metavar="COLUMN",
-        help="Column with the right sentence (or word). Default: found by its name.",
-        show_default=False,
+        help="Column with the right sentence (or word).",
+        show_default="found by its name",
         rich_help_panel=PAIRS,
     ),
 ]
@@ -59,8 +59,8 @@ Bad = Annotated[
     typer.Option(
         "--bad",
         metavar="COLUMN",
-        help="Column with the wrong sentence (or word). Default: found by its name.",
-        show_default=False,
+        help="Column with the wrong sentence (or word).",
+        show_default="found by its name",
         rich_help_panel=PAIRS,
     ),
 ]
@@ -69,9 +69,8 @@ Context = Annotated[
     typer.Option(
         "--context",
         metavar="COLUMN",
-        help="Column with the beginning that the right and the wrong word follow. Default: found "
-        "by its name.",
-        show_default=False,
+        help="Column with the beginning that the right and the wrong word follow.",
+        show_default="found by its name",
         rich_help_panel=PAIRS,
     ),
 ]
@@ -80,8 +79,8 @@ By = Annotated[
     typer.Option(
         "--by",
         metavar="COLUMN",
-        help="Column with the phenomenon. Default: UID, phenomenon, condition and the like.",
-        show_default=False,
+        help="Column with the phenomenon.",
+        show_default="UID, phenomenon, condition and the like",
         rich_help_panel=PAIRS,
     ),
 ]
@@ -132,9 +131,6 @@ def pairs(
 
     A record that is no pair is reported and left out; the exit code is then 1.
     """
-    console.configure(quiet=quiet)
-    console.check_output(output)
-    console.check_output(each, "--each")
     sources, command = files or [], f"pairs {word(run)}"
     inputs.check(sources, command)
     from rnnctl.inference.pairs import Chosen, read_pairs, score_pairs, summarise
@@ -161,12 +157,17 @@ def pairs(
         losses, name = reference.losses, reference.name
     scored, unscored = score_pairs(scorer, found, what, losses)
     problems += unscored
-    _tell(problems)
+    told = Problems()
+    for problem in problems:
+        told.tell(f"{problem.source}:{problem.line}: {problem.error}")
+    told.report("more record", "; --format json lists all of them")
     if not scored:
         raise DataError("no pair could be scored", hint="see the messages above, or the input")
     result = summarise(loaded, scored, problems, what=what, seed=seed, baseline=name)
     if each is not None:
-        console.write_file(each, _as_csv(scored), "--each")
+        from rnnctl.reports.rows import separated
+
+        console.write_file(each, separated([_COLUMNS, *_rows(scored)]), "--each")
     console.emit(result, format, output)
     return 1 if problems else 0
 
@@ -181,30 +182,10 @@ def _sources(files: Sequence[Path], command: str) -> list[tuple[str, Path | Bina
     return named
 
 
-def _tell(problems: Sequence[object]) -> None:
-    """Each problem in a line of its own; the rest of very many in one."""
-    from rnnctl.results.inference import PairProblem
-
-    for problem in problems[:MOST_PROBLEMS]:
-        assert isinstance(problem, PairProblem)
-        console.warn(f"{problem.source}:{problem.line}: {problem.error}")
-    if len(problems) > MOST_PROBLEMS:
-        rest = len(problems) - MOST_PROBLEMS
-        console.warn(f"and {plural(rest, 'more record')}; --format json lists all of them")
-
-
-def _as_csv(scored: Sequence[Scored]) -> str:
-    import csv
-    import io
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        ["source", "line", "phenomenon", "attractors", "good", "bad", "nats_good", "nats_bad",
-         "difference", "unknown", "baseline_difference"]
-    )  # fmt: skip
-    writer.writerows(_rows(scored))
-    return text.getvalue()
+_COLUMNS = (
+    "source", "line", "phenomenon", "attractors", "good", "bad", "nats_good", "nats_bad",
+    "difference", "unknown", "baseline_difference",
+)  # fmt: skip
 
 
 def _rows(scored: Sequence[Scored]) -> Iterator[list[object]]:

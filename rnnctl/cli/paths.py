@@ -21,13 +21,8 @@ from typing import Any
 from rnnctl.errors import UsageError
 
 _PLACES = re.compile(r"\b(?:RUN|CORPUS|FILE|DIR|FOLDER)\b")
-_WRITTEN = (
-    "output",
-    "html",
-    "plot",
-    "state_out",
-    "onnx",
-)  # parameters that name files to be written
+WRITTEN = ("output", "html", "plot", "each", "state_out", "onnx")
+"""Parameters that name files to be written."""
 _MAY_BE_EMPTY = ("prompt", "train")
 
 
@@ -77,7 +72,7 @@ def refuse_overwriting(parameters: list[Any], values: dict[str, Any]) -> None:
     inputs = list(_inputs(parameters, values))
     for parameter in parameters:
         target = values.get(parameter.name)
-        if parameter.name not in _WRITTEN or not target or str(target) == "-":
+        if parameter.name not in WRITTEN or not target or str(target) == "-":
             continue
         where = Path(target).resolve()
         option = called(parameter)
@@ -96,15 +91,16 @@ def refuse_overwriting(parameters: list[Any], values: dict[str, Any]) -> None:
 
 def _inputs(parameters: list[Any], values: dict[str, Any]) -> Iterator[Path]:
     for parameter in parameters:
-        if takes_paths(parameter) and parameter.name not in (*_WRITTEN, "run_root"):
+        if takes_paths(parameter) and parameter.name not in (*WRITTEN, "run_root"):
             value = values.get(parameter.name)
             for one in value if isinstance(value, list | tuple) else [value]:
                 if one is not None and str(one) != "-" and os.path.lexists(one):
                     yield Path(one).resolve()
 
 
-def called(parameter: Any) -> str:
-    """``--output`` or ``RUN``: how the help calls a parameter."""
+def called(parameter: Any, value: Any = None) -> str:
+    """``--output`` or ``RUN``: how the help calls a parameter; of one that is off ``--no-end``."""
     if parameter.param_type_name == "argument":
         return str(parameter.metavar or parameter.name).strip("[].")
-    return str(max(parameter.opts, key=len))
+    names = parameter.secondary_opts if value is False else ()
+    return str(max(names or parameter.opts, key=len))

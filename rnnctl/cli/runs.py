@@ -31,7 +31,6 @@ def runs(
 
     With `--verify` every file is compared with its checksum; exit code 1 if one is damaged.
     """
-    console.configure(quiet=quiet)
     from rnnctl import machine
     from rnnctl.results.base import Environment
     from rnnctl.results.training import RunsResult

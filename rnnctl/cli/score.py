@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from io import BytesIO
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli import score_words as w
 from rnnctl.cli.answered import Answered
-from rnnctl.cli.filter_options import Unit
-from rnnctl.cli.idle import Idle, idle
+from rnnctl.cli.idle import Idle, given, idle, missing
 from rnnctl.cli.options import (
     DeviceOption,
+    Format,
     OutputOption,
     QuietOption,
     RunArgument,
     ThreadsOption,
-    line_format,
 )
-from rnnctl.errors import UsageError, word
+from rnnctl.errors import word
 from rnnctl.wording import plural
 
 if TYPE_CHECKING:
-    from rnnctl.config import SourceKind
-    from rnnctl.inference.records import Wanted
-    from rnnctl.inference.score import Scorer, TextReader
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+    from rnnctl.inference.records import Record
+    from rnnctl.inference.score import Scored, ScoredLine, Scorer, Tally, TextReader
 
-from rnnctl.cli.options import Format
-
-if TYPE_CHECKING:
-    from rnnctl.inference.records import Record, RecordReader
-    from rnnctl.inference.score import Scored, ScoredLine, Tally
-
-    Source = tuple[str, RecordReader | None, Iterable[list[Record]]]
+    Source = tuple[str, Iterable[list[Record]]]
 
 
 # How scores are written, one line for each text or token.
@@ -155,6 +144,7 @@ def _shown(value: float | None) -> str:
 @idle(
     Idle(
         (
+            "files",
             "lines",
             "documents",
             "per_token",
@@ -171,22 +161,43 @@ def _shown(value: float | None) -> str:
             "dynamic",
             "format",
         ),
-        lambda values: bool(values["answer"]),
-        "has no effect with --answer, which reads questions on standard input",
-        "leave it out, or leave out --answer",
+        given("answer"),
+        "with --answer, which reads questions on standard input",
+        "leave out --answer",
     ),
     Idle(
-        ("cache", "dynamic"),
-        lambda values: bool(values["words"]),
-        "has no effect with --words, which asks the model alone",
-        "leave it out, or use --per-token",
+        ("per_token", "state_in", "state_out", "cache", "dynamic"),
+        given("words"),
+        "with --words, which writes a row for each word, by the model alone",
+        "leave out --words",
+    ),
+    Idle(
+        ("space", "first", "end", "unit", "top", "id", "regions"),
+        missing("words"),
+        "without --words",
+        "add --words",
+    ),
+    Idle(
+        ("format",),
+        lambda values: values["format"] in w.FORMATS and not values["words"],
+        "as csv, tsv or parquet without --words",
+        "add --words",
+    ),
+    *f.LINES_IDLE,
+    Idle(
+        ("state_in", "state_out"),
+        lambda values: f.unit_in(values) != "file" or len(values["files"] or ()) > 1,
+        "where there are several texts: a state is that of one whole text",
+        "`cat` files together, and leave out --lines, --documents, --jsonl and --text-field",
     ),
     Idle(
         ("state_out",),
-        lambda values: bool(values["cache"] or values["dynamic"]),
-        "has no effect on a cache or on weights that learn: a state holds neither",
-        "leave it out, or leave out --cache and --dynamic",
+        given("cache", "dynamic"),
+        "on a cache or on weights that learn: a state holds neither",
+        "leave out --cache and --dynamic",
     ),
+    f.rows_only(given("words"), (*f.ROW_FORMATS, *w.FORMATS)),
+    f.rows_only(lambda values: values["per_token"] or f.unit_in(values) != "file"),
     *f.MEMORY_IDLE,
 )
 def score(
@@ -227,36 +238,29 @@ def score(
     """Say how likely given text is: nats, bits per byte and character, perplexity.
 
     A file, or standard input, is one text from its first byte to its last. With --lines or
-    --documents every line or paragraph, and always every record of a table or of JSON, gets a
-    record of its own, in order, as soon as it is there: NATS<tab>TOKENS<tab>BITS PER
-    BYTE<tab>PERPLEXITY, and for one without a text four tabs and the error; or one JSON object,
-    where a field of the input with the name of one of the answer's keeps it, and the answer's is
-    rnnctl_NAME. Unknown tokens are charged with their spelling. With --state-out and --state-in,
-    scoring a and then b equals scoring a+b.
+    --documents each line or paragraph is a text; each record of a table or of JSON always is. Every
+    text gets a line of its own, in order, as soon as it is there: NATS<tab>TOKENS<tab>BITS PER
+    BYTE<tab>PERPLEXITY, or four tabs and the error. With --format json it is an object with all
+    fields of the input; where one has the name of an answer's field, the answer's is rnnctl_NAME.
 
-    In a terminal, without a FILE, texts are typed and answered one by one.
+    Unknown tokens are charged with their spelling. With --state-out and --state-in, scoring a and
+    then b equals scoring a+b.
+
+    In a terminal, without a FILE, you type texts, and each is answered.
 
     With --words each word gets a row, whatever the tokens are: words are what stands between
     whitespace, and add up to the text. A text without words is reported, and the exit code is 1.
     """
-    console.configure(quiet=quiet)
     sources, command = files or [], f"score {word(run)}"
     if answer:
-        if sources:
-            raise UsageError(
-                "--answer reads questions on standard input, and no FILE", hint="leave the file out"
-            )
         return _answer(run, device, threads, output)
     kind = f.source_kind(read_as, "auto", jsonl)
     asked = w.Asked(space, first, end, unit, top, id, regions)
-    asked.check(words=words, per_token=per_token, format=format, state=bool(state_in or state_out))
     told = (kind, documents, text_field, encoding, state_in, state_out)
     by_hand = not (sources or words or fail_fast or max_line != f.MAX_LINE)
     by_hand = by_hand and all(one is None for one in told) and inputs.at_a_terminal()
     inputs.check(sources, command, by_hand=by_hand)
-    each = "line" if by_hand else unit_of(lines, documents, kind, text_field)
-    _check_state(each, sources, wanted=bool(state_in or state_out))
-    check_lines(each, max_line, fail_fast)
+    each = "line" if by_hand else f.unit_of(lines, documents, kind, text_field)
     from rnnctl.inference.score import Scorer, TextReader, score_streams
     from rnnctl.inference.training_text import by_document
     from rnnctl.machine import set_threads
@@ -270,7 +274,7 @@ def score(
     if each == "file" and kind is None and not (state_in or state_out):
         begun = next(opened)
         opened = chain([begun], opened)
-        each = "line" if has_records(begun, text_field) else each
+        each = "line" if inputs.has_records(begun, text_field) else each
     wanted = f.wanted(
         loaded,
         kind=kind,
@@ -282,15 +286,14 @@ def score(
     if words:
         return w.score_words(scorer, opened, wanted, asked, format, output)
     rows: Rows = "tokens" if each == "file" else "tokens of texts" if per_token else "texts"
-    if each != "file" or per_token:
-        line_format(format)
     printer = Printer(format, scorer.tokenizer.token_text, rows, Answered(each))
     if each != "file":
-        read = _typed() if by_hand else _read(opened, wanted)
+        typed = [(inputs.STDIN, inputs.typed("how likely it is"))] if by_hand else None
+        read = typed or inputs.windows(opened, wanted)
         _lines(scorer, read, printer, output, fail_fast=fail_fast)
         return 0
     text_reader = TextReader(scorer, state_in, state_out)
-    streams = texts_of(opened, wanted)
+    streams = inputs.texts(opened, wanted)
     if per_token:
         _tokens(text_reader, streams, printer, output)
         return 0
@@ -303,8 +306,6 @@ def score(
 
 def _answer(run: Path, device: str, threads: int | None, out: Path | None) -> int:
     """Questions from standard input, answers to standard output, until no more come."""
-    import json
-
     from rnnctl.inference.answer import Answerer, batches, check_hello
     from rnnctl.inference.score import Scorer
     from rnnctl.machine import set_threads
@@ -323,64 +324,6 @@ def _answer(run: Path, device: str, threads: int | None, out: Path | None) -> in
             failed += sum("error" in one for one in answers)
             write("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in answers))
     return 1 if failed else 0
-
-
-def has_records(source: inputs.Input, text_field: str | None) -> bool:
-    """Whether the beginning of a source shows that it is a table or JSON, not running text."""
-    from rnnctl.data.recognition import recognise
-    from rnnctl.inference.lines import Lines
-
-    with inputs.reading(source.name):
-        begun = source.stream.peek()
-    window = next(iter(Lines(BytesIO(begun))), [])
-    sample = [line.text for line in window if not line.problem]
-    fields = [text_field] if text_field else []
-    return recognise(sample, whole=False, suffix=source.suffix, fields=fields).is_table
-
-
-def unit_of(
-    lines: bool, documents: Unit | None, kind: SourceKind | None, text_field: str | None
-) -> Unit:
-    """What gets a record of its own."""
-    lines = lines or kind not in (None, "text") or text_field is not None
-    if lines and documents not in (None, "line"):
-        raise UsageError(
-            f"--documents {documents} and lines or records exclude each other",
-            hint="leave out --documents, or --lines, --as, --jsonl and --text-field",
-        )
-    return "line" if lines else documents or "file"
-
-
-def check_lines(unit: Unit, max_line: int, fail_fast: bool) -> None:
-    if unit == "file" and (fail_fast or max_line != f.MAX_LINE):
-        option = "--fail-fast" if fail_fast else "--max-line"
-        raise UsageError(
-            f"{option} is about lines, and a file is one text",
-            hint="add --lines or --documents paragraph, or leave it out",
-        )
-
-
-def _check_state(unit: Unit, sources: Sequence[Path], *, wanted: bool) -> None:
-    if wanted and unit != "file":
-        raise UsageError(
-            "--state-in and --state-out read one whole text, not lines or documents",
-            hint="leave out --lines, --documents, --jsonl and --text-field",
-        )
-    if wanted and len(sources) > 1:
-        raise UsageError(
-            "--state-in and --state-out take one text", hint="`cat` the files together"
-        )
-
-
-def texts_of(
-    opened: Iterable[inputs.Input], wanted: Wanted
-) -> Iterator[tuple[str, Iterator[bytes]]]:
-    """The name and the content of each source, as UTF-8 with newlines."""
-    from rnnctl.inference.lines import read_text
-
-    for source in opened:
-        with inputs.reading(source.name):
-            yield source.name, read_text(source.stream, source.name, wanted.encoding)
 
 
 def _tokens(
@@ -411,21 +354,6 @@ def _table(printer: Printer, out: Path | None) -> Iterator[inputs.Write]:
         yield write
 
 
-def _read(opened: Iterable[inputs.Input], wanted: Wanted) -> Iterator[Source]:
-    """The name of each source, what reads it, and its records."""
-    from rnnctl.inference.records import RecordReader
-
-    for source in opened:
-        file = source.name if source.is_one_of_many else ""
-        reader = RecordReader(wanted, source.name, source.suffix, file)
-        yield source.name, reader, reader.windows(source.stream)
-
-
-def _typed() -> Iterator[Source]:
-    """What a person types in the terminal."""
-    yield inputs.STDIN, None, inputs.typed("how likely it is")
-
-
 def _lines(
     scorer: Scorer,
     sources: Iterable[Source],
@@ -441,20 +369,17 @@ def _lines(
     total, answered = Tally(), printer.answered
     per_token = printer.rows == "tokens of texts"
     with _table(printer, out) as write:
-        for name, reader, windows in sources:
-            with inputs.reading(name):
-                for window in scored_lines(scorer, windows, per_token=per_token):
-                    if reader is not None:
-                        inputs.say_once(reader)
-                    bad = next((i for i, s in enumerate(window) if s.tally is None), len(window))
-                    good = window[:bad] if fail_fast else window
-                    write("".join(printer.line(scored) for scored in good))
-                    if len(good) < len(window):
-                        raise failure(window[bad].record, name)
-                    for scored in window:
-                        tally = scored.tally or Tally()
-                        own = tally.tokens - scorer.ends
-                        answered.count(scored.record, tokens=own, unknown=tally.unknown)
-                        total.add(tally)
+        for name, windows in sources:
+            for window in scored_lines(scorer, windows, per_token=per_token):
+                bad = next((i for i, s in enumerate(window) if s.tally is None), len(window))
+                good = window[:bad] if fail_fast else window
+                write("".join(printer.line(scored) for scored in good))
+                if len(good) < len(window):
+                    raise failure(window[bad].record, name)
+                for scored in window:
+                    tally = scored.tally or Tally()
+                    own = tally.tokens - scorer.ends
+                    answered.count(scored.record, tokens=own, unknown=tally.unknown)
+                    total.add(tally)
     console.note(f"{plural(answered.records, 'text')}: {summary(total)}")
     answered.report()

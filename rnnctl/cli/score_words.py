@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,9 +13,10 @@ import typer
 
 from rnnctl import catalog
 from rnnctl.cli import console, inputs
-from rnnctl.cli.options import OUTPUT, line_format
+from rnnctl.cli.answered import Problems
+from rnnctl.cli.options import OUTPUT
 from rnnctl.errors import DataError, UsageError
-from rnnctl.wording import plural
+from rnnctl.storage import write_atomic
 
 if TYPE_CHECKING:
     from rnnctl.inference.records import Record, Wanted
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 
 PANEL: Final = "Word by word"
 FORMATS: Final = ("csv", "tsv", "parquet")  # for rows, beside those of every result
-IDS: Final = ("id", "item", "item_id", "sentence_id", "uid", "pair_id")
-MOST_PROBLEMS: Final = 20  # that are printed one by one
 
 
 def _check_format(value: str) -> str:
@@ -60,8 +57,8 @@ SpaceOption = Annotated[
     Literal["before", "after"],
     typer.Option(
         "--space",
-        help="Whose the space between two words is: it belongs to the word before which, or after "
-        "which, it stands.",
+        help="Which word the space between two words belongs to: the one it stands before, or the "
+        "one it stands after.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -102,8 +99,8 @@ IdOption = Annotated[
     typer.Option(
         "--id",
         metavar="COLUMN",
-        help="Column that names the items. Default: id, item and the like, or else the line.",
-        show_default=False,
+        help="Column that names the items.",
+        show_default="id, item and the like, or else the line",
         rich_help_panel=PANEL,
     ),
 ]
@@ -132,30 +129,6 @@ class Asked:
     id: str | None = None
     regions: str | None = None
 
-    def check(self, *, words: bool, per_token: bool, format: str, state: bool) -> None:
-        """UsageError for options that have no effect, or exclude each other."""
-        if words:
-            if per_token or state:
-                other = "--per-token" if per_token else "--state-in and --state-out"
-                raise UsageError(
-                    f"--words and {other} exclude each other", hint="leave one of them out"
-                )
-            return
-        given = {
-            "--space": self.space != "before",
-            "--no-first": not self.first,
-            "--end": self.end is not None,
-            "--unit": self.unit != "nats",
-            "--top": self.top > 0,
-            "--id": self.id is not None,
-            "--regions": self.regions is not None,
-            f"--format {format}": format in FORMATS,
-        }
-        for option, is_given in given.items():
-            if is_given:
-                hint = f"add --words, or leave out {option}"
-                raise UsageError(f"{option} is for --words", hint=hint)
-
 
 def score_words(
     scorer: Scorer,
@@ -170,85 +143,68 @@ def score_words(
         raise UsageError(
             "parquet is no text and is not written to standard output", hint="name a file: -o FILE"
         )
-    if format not in FORMATS:
-        line_format(format)
-    writer = _Writer(format, asked)
-    rows, problems = 0, 0
+    writer, problems = _Writer(format, asked), Problems()
+    found = _rows(scorer, opened, wanted, asked, problems)
+    rows = 0
     if format == "parquet":
+        from rnnctl.reports.rows import parquet
+
         assert output is not None
-        made: list[dict[str, Any]] = []
-        for found in _rows(scorer, opened, wanted, asked):
-            problems += isinstance(found, str)
-            _tell(found, problems)
-            made += [] if isinstance(found, str) else found
+        made = [row for of_text in found for row in of_text]
         rows = len(made)
-        _write_parquet(output, made)
+        write_atomic(console.behind_link(output), parquet(made))
     else:
         with inputs.output(output) as write:
-            for found in _rows(scorer, opened, wanted, asked):
-                problems += isinstance(found, str)
-                _tell(found, problems)
-                if not isinstance(found, str):
-                    rows += len(found)
-                    write(writer.text(found))
-    if problems > MOST_PROBLEMS:
-        console.warn(f"and {plural(problems - MOST_PROBLEMS, 'more text')}")
+            for of_text in found:
+                rows += len(of_text)
+                write(writer.text(of_text))
+    problems.report("more text")
     if not rows:
         raise DataError("no text could be scored", hint="see the messages above, or the input")
-    return 1 if problems else 0
-
-
-def _tell(found: list[dict[str, Any]] | str, problems: int) -> None:
-    if isinstance(found, str) and problems <= MOST_PROBLEMS:
-        console.warn(found)
+    return 1 if problems.count else 0
 
 
 def _rows(
-    scorer: Scorer, opened: Iterable[inputs.Input], wanted: Wanted, asked: Asked
-) -> Iterator[list[dict[str, Any]] | str]:
-    """For each text its rows, or what is wrong with it."""
-    from rnnctl.inference.records import RecordReader
+    scorer: Scorer,
+    opened: Iterable[inputs.Input],
+    wanted: Wanted,
+    asked: Asked,
+    problems: Problems,
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each text; what is wrong with one goes to `problems`."""
     from rnnctl.inference.words import Plan, WordScorer, unmarked
 
     # As without --words: a file is one text, whose end is not scored.
     end = (scorer.ends and wanted.unit != "file") if asked.end is None else asked.end
     words = WordScorer(scorer, Plan(asked.space, asked.first, end, asked.top))
-    for source in opened:
-        file = source.name if source.is_one_of_many or wanted.unit == "file" else ""
-        reader = RecordReader(wanted, source.name, source.suffix, file)
-        with inputs.reading(source.name):
-            for window in reader.windows(source.stream):
-                inputs.say_once(reader)
-                texts = [record.text for record in window if not record.error]
-                if asked.regions is not None:
-                    texts = [unmarked(text) for text in texts]
-                scored = iter(words.score(texts))
-                for record in window:
-                    where = f"{source.name}:{record.line}"
-                    if record.error:
-                        yield f"{where}: {record.error}"
-                        continue
-                    found = next(scored)
+    for name, windows in inputs.windows(opened, wanted):
+        for window in windows:
+            texts = [record.text for record in window if not record.error]
+            if asked.regions is not None:
+                texts = [unmarked(text) for text in texts]
+            scored = iter(words.score(texts))
+            for record in window:
+                try:
+                    found = DataError(record.error) if record.error else next(scored)
                     if isinstance(found, DataError):
-                        yield f"{where}: {found.message}"
-                        continue
-                    try:
-                        yield _of_text(record, found, asked)
-                    except DataError as problem:
-                        yield f"{where}: {problem.message}"
+                        raise found
+                    yield _of_text(record, found, asked)
+                except DataError as problem:
+                    problems.tell(f"{name}:{record.line}: {problem.message}")
 
 
 def _of_text(record: Record, words: Sequence[Word], asked: Asked) -> list[dict[str, Any]]:
     """The rows of one text: its words, or its regions; the input's other columns in each."""
+    from rnnctl.inference.records import column, item_of
     from rnnctl.inference.words import find_regions, unmarked
 
     fields = dict(record.fields or {})
-    item = item_of(record, fields, asked.id)
+    item = item_of(record, asked.id)
     scale = 1.0 if asked.unit == "nats" else 1 / math.log(2)
     if asked.regions is None:
         made = [_word_row(number, word, asked, scale) for number, word in enumerate(words, 1)]
     else:
-        marked = _column(fields, asked.regions, "--regions") if fields else record.text
+        marked = column(fields, asked.regions, "--regions") if fields else record.text
         spans = find_regions(unmarked(record.text), marked)
         made = [_region_row(k, words[a:b], asked, scale) for k, (a, b) in enumerate(spans, 1)]
     kept = {name: value for name, value in fields.items() if value != record.text}
@@ -258,26 +214,6 @@ def _of_text(record: Record, words: Sequence[Word], asked: Asked) -> list[dict[s
     answers = [{"item": item, **row} for row in made]
     names = {name: f"rnnctl_{name}" for row in answers[:1] for name in row if name in kept}
     return [{**{names.get(k, k): v for k, v in row.items()}, **kept} for row in answers]
-
-
-def item_of(record: Record, fields: Mapping[str, Any], id: str | None) -> Any:
-    """What a text is called: by the column `id` or one of the usual ones, else by its place."""
-    from rnnctl.data.columns import find_column
-
-    if id is not None:
-        return _column(fields, id, "--id")
-    column = next((c for name in IDS if (c := find_column(tuple(fields), name))), None)
-    return fields[column] if column is not None else record.file or record.line
-
-
-def _column(fields: Mapping[str, Any], name: str, option: str) -> Any:
-    from rnnctl.data.columns import find_column
-
-    column = find_column(tuple(fields), name)
-    if column is None:
-        there = ", ".join(map(repr, fields)) or "none"
-        raise DataError(f"{option}: no column {name!r}; there are: {there}", hint="check its name")
-    return fields[column]
 
 
 def _word_row(number: int, word: Word, asked: Asked, scale: float) -> dict[str, Any]:
@@ -332,14 +268,11 @@ class _Writer:
         return self._table(rows, head=first)
 
     def _separated(self, rows: Sequence[Mapping[str, Any]], *, head: bool) -> str:
-        text = io.StringIO()
-        separator = "\t" if self._format == "tsv" else ","
-        writer = csv.writer(text, delimiter=separator, lineterminator="\n")
-        if head:
-            writer.writerow(self._columns)
-        for row in rows:
-            writer.writerow([_cell(row.get(name)) for name in self._columns])
-        return text.getvalue()
+        from rnnctl.reports.rows import separated
+
+        lines = [self._columns] if head else []
+        lines += [[row.get(name) for name in self._columns] for row in rows]
+        return separated(lines, "\t" if self._format == "tsv" else ",")
 
     def _markdown(self, rows: Sequence[Mapping[str, Any]], *, head: bool) -> str:
         from rnnctl.reports.as_markdown import table_head, table_row
@@ -371,11 +304,6 @@ class _Writer:
         )
 
 
-def _cell(value: Any) -> Any:
-    """A cell of csv: lists and objects as JSON."""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
-
-
 def _shown(value: Any) -> str:
     """A cell for people."""
     if value is None:
@@ -385,27 +313,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return "  ".join(f"{token} {chance:.3f}" for token, chance in value)
     return inputs.one_line(str(value))
-
-
-def _write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    from rnnctl import storage
-
-    flat = [{k: _cell(v) for k, v in row.items()} for row in rows]
-    names = list(dict.fromkeys(name for row in flat for name in row))
-    columns = {name: _parquet_column([row.get(name) for row in flat]) for name in names}
-    sink = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(columns), sink)
-    storage.write_atomic(console.behind_link(path), sink.getvalue())
-
-
-def _parquet_column(values: list[Any]) -> Any:
-    """A column of one type; of several it is text."""
-    import pyarrow
-
-    try:
-        return pyarrow.array(values)
-    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
-        return pyarrow.array([None if value is None else str(value) for value in values])

@@ -13,7 +13,9 @@ from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
 def selftest(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Which known answers; all by default."),
+        typer.Argument(
+            metavar="[ID]...", help="Known answers to check, such as GT01.", show_default="all"
+        ),
     ] = None,
     format: FormatOption = "table",
     output: OutputOption = None,
@@ -25,8 +27,6 @@ def selftest(
     memory is known on paper, and the code that measures a user's model must find it. Takes about
     30 seconds. Ends with exit code 1 if one is outside its tolerance.
     """
-    console.configure(quiet=quiet)
-    console.check_output(output)
     from rnnctl.diagnostics import selftest as workflow
     from rnnctl.results.diagnostics import SelftestResult
 

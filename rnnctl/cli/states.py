@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
@@ -11,9 +12,9 @@ import typer
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
+from rnnctl.cli.answered import Problems
+from rnnctl.cli.idle import idle
 from rnnctl.cli.options import OUTPUT, DeviceOption, QuietOption, RunArgument, ThreadsOption
-from rnnctl.cli.score import check_lines, has_records, texts_of, unit_of
-from rnnctl.cli.score_words import MOST_PROBLEMS, item_of
 from rnnctl.errors import DataError, NotFiniteError, UsageError, word
 from rnnctl.wording import plural
 
@@ -88,6 +89,7 @@ Output = Annotated[
 ]
 
 
+@idle(*f.LINES_IDLE)
 def states(
     run: RunArgument,
     files: f.Files = None,
@@ -120,15 +122,13 @@ def states(
     Texts of any length are read in constant memory. A text that cannot be read is reported, and the
     exit code is 1.
     """
-    console.configure(quiet=quiet)
     sources, command = files or [], f"states {word(run)}"
     place, form = _destination(output, format)
     wanted_layers = _numbers(layers)
     wanted_parts = None if parts is None else [part.strip() for part in parts.split(",")]
     kind = f.source_kind(read_as, "auto", jsonl)
     inputs.check(sources, command)
-    each = unit_of(lines, documents, kind, text_field)
-    check_lines(each, max_line, fail_fast)
+    each = f.unit_of(lines, documents, kind, text_field)
     from rnnctl import __version__
     from rnnctl.inference.arrays import Facts, writer
     from rnnctl.inference.inside import Inside
@@ -142,7 +142,7 @@ def states(
     if each == "file" and kind is None and not inside.ends:
         begun = next(opened)
         opened = chain([begun], opened)
-        each = "line" if has_records(begun, text_field) else each
+        each = "line" if inputs.has_records(begun, text_field) else each
     wanted = f.wanted(
         loaded,
         kind=kind,
@@ -165,15 +165,13 @@ def states(
     with writer(place, form, facts) as out:
         written = _Written(out, pool)
         if whole:
-            for source in opened:
-                _stream(inside, source, wanted, written)
+            _stream(inside, opened, wanted, written)
         else:
-            for source in opened:
-                _records(inside, source, wanted, written, id, fail_fast=fail_fast)
+            _records(inside, opened, wanted, written, id, fail_fast=fail_fast)
         if not written.texts:
             raise DataError("no text could be read", hint="see the messages above, or the input")
     written.report(inside, place)
-    return 1 if written.problems else 0
+    return 1 if written.problems.count else 0
 
 
 def _destination(output: Path | None, format: Format | None) -> tuple[Path, Format]:
@@ -190,7 +188,6 @@ def _destination(output: Path | None, format: Format | None) -> tuple[Path, Form
             f"-o {output}: its ending does not say how to write it",
             hint="use .npz, .safetensors or .parquet, or say it: --format npz",
         )
-    console.check_output(output)
     return console.behind_link(output), found
 
 
@@ -211,7 +208,8 @@ class _Written:
     def __init__(self, out: Writer, pool: Pool | None) -> None:
         from rnnctl.inference.inside import Pooled
 
-        self.texts = self.tokens = self.problems = 0
+        self.texts = self.tokens = 0
+        self.problems = Problems()
         self._out, self._pooled = out, None if pool is None else Pooled(pool)
         self._item: int | None = None
         self._began = self._told = time.monotonic()
@@ -239,12 +237,6 @@ class _Written:
             self._item = None
         self._tell()
 
-    def problem(self, text: str) -> None:
-        """A text that could not be read."""
-        self.problems += 1
-        if self.problems <= MOST_PROBLEMS:
-            console.warn(text)
-
     def _tell(self) -> None:
         now = time.monotonic()
         if now - self._told >= PROGRESS_S:
@@ -256,8 +248,7 @@ class _Written:
 
     def report(self, inside: Inside, place: Path) -> None:
         """What was written, on standard error."""
-        if self.problems > MOST_PROBLEMS:
-            console.warn(f"and {plural(self.problems - MOST_PROBLEMS, 'more text')}")
+        self.problems.report("more text")
         size = place.stat().st_size / 1e6
         layers = plural(len(inside.layers), "layer")
         console.note(
@@ -267,11 +258,13 @@ class _Written:
         )
 
 
-def _stream(inside: Inside, source: inputs.Input, wanted: Wanted, written: _Written) -> None:
-    """A source as one text of any length."""
+def _stream(
+    inside: Inside, opened: Iterable[inputs.Input], wanted: Wanted, written: _Written
+) -> None:
+    """Each source as one text of any length."""
     from rnnctl.data.tokenizers import MalformedTextError
 
-    for name, chunks in texts_of([source], wanted):
+    for name, chunks in inputs.texts(opened, wanted):
         try:
             for stretch in inside.stream(chunks):
                 written.take(name, stretch, name)
@@ -285,41 +278,40 @@ def _stream(inside: Inside, source: inputs.Input, wanted: Wanted, written: _Writ
 
 def _records(
     inside: Inside,
-    source: inputs.Input,
+    opened: Iterable[inputs.Input],
     wanted: Wanted,
     written: _Written,
     id: str | None,
     *,
     fail_fast: bool,
 ) -> None:
-    """A source as lines, paragraphs or records, each a text of its own."""
-    from rnnctl.inference.records import RecordReader, failure
+    """Lines, paragraphs or records, each a text of its own."""
+    from rnnctl.inference.records import failure
 
-    file = source.name if source.is_one_of_many or wanted.unit == "file" else ""
-    reader = RecordReader(wanted, source.name, source.suffix, file)
-    with inputs.reading(source.name):
-        for window in reader.windows(source.stream):
-            inputs.say_once(reader)
+    for source, windows in inputs.windows(opened, wanted):
+        for window in windows:
             good: list[tuple[Item, Record]] = []
             for record in window:
                 if record.error and fail_fast:
-                    raise failure(record, source.name)
+                    raise failure(record, source)
                 try:
                     good.append((_name(record, wanted, id), record))
                 except DataError as problem:
-                    written.problem(f"{source.name}:{record.line}: {problem.message}")
+                    written.problems.tell(f"{source}:{record.line}: {problem.message}")
             place = 0
             for stretch in inside.texts(record.text for _, record in good):
                 name, record = good[place]
-                written.take(name, stretch, f"{source.name}:{record.line}")
+                written.take(name, stretch, f"{source}:{record.line}")
                 place += stretch.last
 
 
 def _name(record: Record, wanted: Wanted, id: str | None) -> Item:
     """What a text is called. DataError where there is none."""
+    from rnnctl.inference.records import item_of
+
     if record.error:
         raise DataError(record.error)
-    found = item_of(record, record.fields or {}, id)
+    found: Item = item_of(record, id)
     if record.fields is None and record.file and wanted.unit != "file":
         return f"{record.file}:{record.line}"
     return found if record.fields is None or isinstance(found, int) else str(found)

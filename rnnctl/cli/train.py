@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnnctl.cli import console, inputs
-from rnnctl.cli.idle import Idle, idle
+from rnnctl.cli.idle import Idle, Values, given, idle, missing
 from rnnctl.cli.options import (
     FormatOption,
     Given,
@@ -23,6 +22,7 @@ from rnnctl.cli.options import (
     settings_given,
     takes_settings,
 )
+from rnnctl.cli.progress import follow, is_live
 from rnnctl.errors import CorruptRunError, RunError, UsageError, word
 from rnnctl.storage import storing
 
@@ -110,15 +110,37 @@ Folds = Annotated[
 ]
 
 
+def _of_a_run(values: Values) -> bool:
+    return values["resume"] not in (None, "auto")
+
+
 @idle(
     Idle(
+        ("run", "config"),
+        _of_a_run,
+        "with --resume RUN, which knows its place and its settings",
+        "leave out --resume",
+    ),
+    Idle(
         ("overwrite",),
-        lambda values: values["run"] is None and values["resume"] is None,
-        "has no effect without --run: every training gets a new folder",
-        "leave it out, or name the run to replace with --run DIR",
-    )
+        given("resume"),
+        "with --resume, which continues a run and replaces none",
+        "leave out --resume",
+    ),
+    Idle(
+        ("overwrite",),
+        missing("run"),
+        "without --run: every training gets a new folder",
+        "name the run to replace with --run DIR",
+    ),
+    Idle(
+        ("resume",),
+        given("folds"),
+        "with --folds, which goes on by itself where its runs were stopped",
+        "name the folder of the folds with --run",
+    ),
 )
-@takes_settings()
+@takes_settings
 def train(
     sources: Sources = None,
     *,
@@ -139,8 +161,6 @@ def train(
     error, the result to standard output. Ctrl-C stops the training and keeps the best weights;
     `--resume RUN` continues exactly where it stopped.
     """
-    console.configure(quiet=quiet)
-    console.check_output(output)
     if _follows():
         return
     asked = settings_given({**given, "sources": sources})
@@ -148,13 +168,22 @@ def train(
     if not sources and resume is None and config is None and inputs.stdin_has_text():
         console.hint("standard input is not read; `rnnctl train -` trains on it")
     settings, path, options = _plan(asked, run, config, resume, overwrite, diagnose)
+    from rnnctl.cli.training_display import Picture
+    from rnnctl.training.train import train as work
+
     if folds is not None:
-        _check_resume_folds(resume)
+        from rnnctl.training.folds import train_folds
+
+        if path is not None and not overwrite and _is_run(path):
+            raise UsageError(f"{path} is a run, not a folder of folds", hint="choose another --run")
         with run_folder(settings, path) as folder:
-            _train_folds(settings, folder, folds, options, format, output)
+            each = replace(options, headline=None)
+            folded = follow(train_folds(settings, folder, folds, each), Picture())
+        console.emit(folded, format, output)
+        console.hint(f"`{folded.next_command}` uses the model of the first fold")
         return
     with run_folder(settings, path) as folder:
-        result = _follow(_start(settings, folder, options))
+        result: TrainResult = follow(work(settings, folder, options), Picture()).result
     console.emit(result, format, output)
     for warning in result.warnings:
         if warning.code == "not_diagnosed" and (format != "table" or output is not None):
@@ -201,16 +230,20 @@ def _plan(
 ) -> tuple[RunConfig, Path | None, Options]:
     """Settings, folder (None where none was named) and options from what was called for."""
     from rnnctl.tasks.recipes import leaves_size_open, resolve
-    from rnnctl.training.resume import repeated, resumed
+    from rnnctl.training.resume import resumed
     from rnnctl.training.train import Options
 
     _with_torchrun(given)
-    _check_resume(run, config, resume, overwrite=overwrite)
+    if resume == "auto" and run is None:
+        raise UsageError(
+            "--resume auto does not say which run to continue if it is there",
+            hint="name it: --run DIR",
+        )
     options = Options(
         overwrite=overwrite,
         stdin=_stdin(given),
         given=given,
-        probe=_probe if _is_live() else None,
+        probe=_probe if is_live() else None,
         headline=_headline if diagnose else None,
     )
     path = run if resume in (None, "auto") else Path(str(resume))
@@ -221,48 +254,22 @@ def _plan(
         settings = resolve(given)
         options = replace(options, size_is_open=leaves_size_open(given, settings))
     else:
-        with _naming(config):
-            settings, options = repeated(_config_file(config), given, options)
+        settings, options = _repeated(config, given, options)
     return settings, path, options
 
 
-def _check_resume(
-    run: Path | None, config: Path | None, resume: str | None, *, overwrite: bool
-) -> None:
-    """UsageError for options that contradict --resume."""
-    if resume is not None and resume != "auto" and (run is not None or config is not None):
-        raise UsageError(
-            "--resume RUN goes with neither --run nor --config",
-            hint=f"leave them out: {resume} knows its place and its settings",
-        )
-    if resume is not None and overwrite:
-        what = run if resume == "auto" else resume
-        raise UsageError(
-            f"--resume continues {what}, and --overwrite replaces a run", hint="leave one out"
-        )
-    if resume == "auto" and run is None:
-        raise UsageError(
-            "--resume auto does not say which run to continue if it is there",
-            hint="name it: --run DIR",
-        )
+def _repeated(config: Path, given: Given, options: Options) -> tuple[RunConfig, Options]:
+    """What `--config` names: a `config.json`, or the run that holds one. RunError for neither."""
+    from rnnctl.training.resume import repeated
 
-
-def _config_file(config: Path) -> Path:
-    """The `config.json` itself, or that in a run."""
     path = config / "config.json" if config.is_dir() else config
-    if not path.exists():
-        what = f"the folder holds no {path.name}" if config.is_dir() else "there is no such file"
-        raise RunError(f"--config {config}: {what}", hint=CONFIG_HINT)
-    return path
-
-
-@contextmanager
-def _naming(config: Path) -> Iterator[None]:
-    """A damaged file is the one that --config names."""
+    what = f"the folder holds no {path.name}" if config.is_dir() else "there is no such file"
     try:
-        yield
+        if path.exists():
+            return repeated(path, given, options)
     except CorruptRunError as problem:
         raise RunError(f"--config {config}: {problem.message}", hint=CONFIG_HINT) from problem
+    raise RunError(f"--config {config}: {what}", hint=CONFIG_HINT)
 
 
 def _is_run(path: Path) -> bool:
@@ -277,21 +284,14 @@ def _probe(
     model: LanguageModel | Classifier, tokenizer: Tokenizer, valid: SplitIds, step: int
 ) -> Iterator[Event]:
     """Sample lines and gradient shares, for a display that somebody looks at."""
-    from rnnctl.cli.training_display import probe
+    from rnnctl.diagnostics.while_training import probe
 
     return probe(model, tokenizer, valid, step)
 
 
-def _is_live() -> bool:
-    """Whether somebody looks at a terminal that can be written over."""
-    if console.is_quiet() or sys.stderr is None or os.environ.get("TERM") == "dumb":
-        return False
-    return sys.stderr.isatty()
-
-
 def _headline(path: Path) -> dict[str, Any] | None:
     """The quick diagnosis; what it needs is loaded at the end of the training."""
-    from rnnctl.cli.training_display import headline
+    from rnnctl.diagnostics.while_training import headline
 
     return headline(path)
 
@@ -325,55 +325,3 @@ def run_folder(settings: RunConfig, named: Path | None) -> Iterator[Path]:
         for folder in (path, root):
             with suppress(OSError):
                 folder.rmdir()
-
-
-def _start(settings: RunConfig, path: Path, options: Options) -> Iterator[Event]:
-    from rnnctl.training.train import train as work
-
-    return work(settings, path, options)
-
-
-def _check_resume_folds(resume: str | None) -> None:
-    if resume is not None:
-        raise UsageError(
-            "--folds goes on by itself where its runs were stopped",
-            hint="leave out --resume, and name the folder of the folds with --run",
-        )
-
-
-def _train_folds(
-    settings: RunConfig,
-    root: Path,
-    folds: int,
-    options: Options,
-    format: str,
-    output: Path | None,
-) -> None:
-    """Train and show every fold, and print the means."""
-    from rnnctl.cli.training_display import make_display
-    from rnnctl.results.training import FoldsResult
-    from rnnctl.training.folds import train_folds
-
-    if not options.overwrite and (root / "current.json").is_file():
-        raise UsageError(f"{root} is a run, not a folder of folds", hint="choose another --run")
-    with make_display(live=_is_live(), quiet=console.is_quiet()) as display:
-        for event in train_folds(settings, root, folds, replace(options, headline=None)):
-            if isinstance(event, FoldsResult):
-                result = event
-            else:
-                display.show(event)
-    console.emit(result, format, output)
-    console.hint(f"`{result.next_command}` uses the model of the first fold")
-
-
-def _follow(events: Iterator[Event]) -> TrainResult:
-    """Show the events as they come; return the result."""
-    from rnnctl.cli.training_display import make_display
-    from rnnctl.training.events import Finished
-
-    with make_display(live=_is_live(), quiet=console.is_quiet()) as display:
-        for event in events:
-            display.show(event)
-            if isinstance(event, Finished):
-                return event.result
-    raise AssertionError("a training ends with a result or an error")

@@ -18,26 +18,28 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rnnctl import storage
-from rnnctl.compare import baselines, collect, exchange, report, speed
-from rnnctl.compare.grid import Failed, GridEvent, Job, has_result, run_all
+from rnnctl.compare import collect, report
+from rnnctl.compare.grid import Failed, GridEvent, Job, run_all
+from rnnctl.compare.measure import kept_baselines, measure
 from rnnctl.compare.plan import (
     CLAIMED,
     Planned,
     Settings,
+    best_rates,
     command_line,
     match_in_words,
     members,
+    needs_steps,
+    rates_in_words,
     rates_provenance,
+    resolved,
     trials,
     tuning,
 )
-from rnnctl.compare.resolve import best_rates, needs_steps, rates_in_words, resolved
 from rnnctl.compare.verdicts.evidence import Commands
-from rnnctl.compare.verdicts.gru import busy_in_words
 from rnnctl.errors import RunError, UsageError
 from rnnctl.nn.cells import find_cell
-from rnnctl.results.base import Warning_
-from rnnctl.results.comparison import Comparison, Failure, Row, SpeedRecord
+from rnnctl.results.comparison import Comparison, Failure
 from rnnctl.runs import Run
 from rnnctl.tasks.base import find_task
 
@@ -214,6 +216,8 @@ def commands_for_runs(paths: Sequence[Path]) -> Commands:
     model, training = run.config.model, run.config.training
     level = run.config.tokenizer.level
     usual = find_task(model.task).level
+    options = ("--level", level) if level != usual else ()
+    options += ("--horizon", str(model.horizon)) if model.init == "chrono" else ()
     settings = Settings(
         sources=tuple(str(one) for one in run.config.corpus.sources),
         task=model.task,
@@ -222,7 +226,7 @@ def commands_for_runs(paths: Sequence[Path]) -> Commands:
         embedding_size=model.embedding_size or model.hidden_size,
         layers=model.num_layers,
         limit=("--steps", str(training.steps or 600)),
-        options=("--level", level) if level != usual else (),
+        options=options,
     )
 
     def train(seeds: int) -> str:
@@ -238,54 +242,6 @@ def plan_of(root: Path) -> Settings | None:
         return Settings.model_validate_json((root / PLAN_NAME).read_bytes())
     except (OSError, ValidationError):
         return None
-
-
-def measure(paths: Sequence[Path], cores: int) -> Iterator[str]:
-    """Measure what is missing: speed, exchange, baselines; says what comes next."""
-    readable = [path for path in paths if has_result(path, "train")]
-    text, bench = _by_kind(readable)
-    first = _first_of_each_shape(text or bench)
-    if not _measured_together(list(first.values())):
-        yield from speed.measure(first, threads=cores)
-    for path in readable:
-        if not has_result(path, "exchange") and exchange.can_be_exchanged(path):
-            yield f"exchange of states: {path.name}"
-            exchange.measure(path)
-    if text and not kept_baselines(text).rows:
-        yield "baselines"
-        baselines.measure(text[0])
-
-
-def _measured_together(paths: Sequence[Path]) -> bool:
-    """Whether the speeds of these runs come from one session, in turns, with nothing beside."""
-    if not all(has_result(path, "speed") for path in paths):
-        return False
-    found = [SpeedRecord.model_validate(_speed(path)) for path in paths]
-    sessions = {one.session for one in found}
-    return len(sessions) <= 1 and "" not in sessions and not any(map(busy_in_words, found))
-
-
-def _speed(path: Path) -> dict[str, object]:
-    kept = Run.open(path).read_result("speed")
-    return {name: value for name, value in kept.items() if name in SpeedRecord.model_fields}
-
-
-def _by_kind(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    found = [(path, collect.read_member(path)) for path in paths]
-    trained = [(path, member) for path, member in found if not member.untrained]
-    return (
-        [path for path, member in trained if member.bench is None],
-        [path for path, member in trained if member.bench is not None],
-    )
-
-
-def _first_of_each_shape(paths: Sequence[Path]) -> dict[str, Path]:
-    """One run of each cell and size: what speed depends on."""
-    first: dict[str, Path] = {}
-    for path in paths:
-        member = collect.read_member(path)
-        first.setdefault(f"{member.cell} {member.hidden_size}", path)
-    return first
 
 
 def compare_runs(
@@ -313,24 +269,3 @@ def compare_runs(
         rates=rates, labels=labels,
         commands=commands or commands_for_runs([Path(one.path) for one in found]),
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Baselines:
-    """Rows to compare with, or why there are none."""
-
-    rows: tuple[Row, ...] = ()
-    warnings: tuple[Warning_, ...] = ()
-
-
-def kept_baselines(paths: Sequence[Path]) -> Baselines:
-    """The baselines of the first run that keeps some; else why there are none."""
-    found = Baselines()
-    for path in paths:
-        if has_result(path, "baselines") and not found.rows:
-            kept = Run.open(path).read_result("baselines")
-            found = Baselines(
-                tuple(Row.model_validate(row) for row in kept.get("rows", ())),
-                tuple(Warning_.model_validate(one) for one in kept.get("warnings", ())),
-            )
-    return found

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from rnnctl.compare.collect import sections
-from rnnctl.compare.plan import Planned
+from rnnctl.compare.plan import Planned, has_result
 from rnnctl.errors import RunError, StorageError
 from rnnctl.runs import Run
 from rnnctl.runs.lock import is_held
@@ -240,15 +240,6 @@ def workers_and_threads(cores: int, *, jobs: int | None, serial: bool) -> tuple[
         return 1, max(1, cores)
     workers = max(1, min(jobs or cores, cores))
     return workers, max(1, cores // workers)
-
-
-def has_result(path: Path, name: str) -> bool:
-    """Whether a run is there, trained to its end, and keeps a result of that name."""
-    try:
-        run = Run.open(path)
-    except RunError:
-        return False
-    return run.current.finished and name in run.results()
 
 
 def diagnosed(path: Path) -> bool:

@@ -26,7 +26,9 @@ from pydantic import BaseModel, ConfigDict
 
 from rnnctl import integrity
 from rnnctl.config import TaskName
+from rnnctl.errors import RunError, UsageError
 from rnnctl.nn.cells import find_cell
+from rnnctl.runs import Run
 from rnnctl.tasks.base import find_task
 from rnnctl.tasks.recipes import default_rate, recall_rate
 
@@ -90,7 +92,7 @@ class Settings(BaseModel):
     sizes: tuple[tuple[str, int], ...] = (("", 128),)
     embedding_size: int = 64
     layers: int = 1
-    limit: tuple[str, str] = ("--steps", "600")
+    limit: tuple[str, str] = ("--steps", "300")
     rates: Literal["shipped", "grid"] = "shipped"
     options: tuple[str, ...] = ()
     recall_lags: tuple[int, ...] = (20,)
@@ -213,16 +215,18 @@ def members(settings: Settings, chosen: dict[str, float] | None = None) -> list[
     return [*planned, *recall_members(settings)]
 
 
-def _rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
+def rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Name, cell and initial weights of each row. chrono sets gates: a cell without takes good."""
     for cell in settings.cells:
-        for init in settings.inits:
+        others = {} if find_cell(cell).has_gates else {"chrono": "good"}
+        for init in dict.fromkeys(others.get(init, init) for init in settings.inits):
             yield f"{cell} {init}", cell, init
 
 
 def _text(settings: Settings, chosen: dict[str, float]) -> Iterator[Planned]:
     sizes = hidden_sizes(settings)
     for seed in range(settings.seeds):
-        for row, cell, init in _rows(settings):
+        for row, cell, init in rows(settings):
             lr = chosen.get(row, shipped_rate(settings, cell, init))
             yield _member(settings, row, cell, init, seed, sizes[cell], lr, "text")
 
@@ -245,9 +249,7 @@ def shipped_rate(settings: Settings, cell: str, init: str) -> float:
 def rates_provenance(settings: Settings) -> str:
     """Where the learning rates come from that nobody searched, in words."""
     each = ", ".join(
-        f"{cell} {init} {shipped_rate(settings, cell, init):g}"
-        for cell in settings.cells
-        for init in settings.inits
+        f"{row} {shipped_rate(settings, cell, init):g}" for row, cell, init in rows(settings)
     )
     return f"the defaults of `rnnctl train`: {each}; --rates grid searches 4 for every cell"
 
@@ -257,7 +259,7 @@ def tuning(settings: Settings) -> list[Planned]:
     sizes = hidden_sizes(settings)
     return [
         _member(settings, row, cell, init, TUNING_SEED, sizes[cell], lr, "tune")
-        for row, cell, init in _rows(settings)
+        for row, cell, init in rows(settings)
         for lr in GRID
     ]
 
@@ -267,12 +269,10 @@ TRIAL_S = 6.0
 
 def trials(settings: Settings) -> list[Planned]:
     """One short training of each cell, to find out how many steps fit into a budget."""
-    sizes, init = hidden_sizes(settings), settings.inits[-1]
+    sizes = hidden_sizes(settings)
     short = settings.model_copy(update={"limit": ("--budget", f"{TRIAL_S:g}s")})
-    return [
-        _member(short, f"{cell} {init}", cell, init, 0, sizes[cell], 1e-3, "trial")
-        for cell in settings.cells
-    ]
+    last = {cell: (row, cell, init) for row, cell, init in rows(settings)}
+    return [_member(short, *row, 0, sizes[row[1]], 1e-3, "trial") for row in last.values()]
 
 
 def _untrained(settings: Settings) -> Iterator[Planned]:
@@ -338,7 +338,7 @@ def recall_members(settings: Settings) -> Iterator[Planned]:
     sizes = hidden_sizes(small)
     for lag in settings.recall_lags:
         for seed in range(settings.recall_seeds):
-            for row, cell, init in _rows(settings):
+            for row, cell, init in rows(settings):
                 lr = recall_rate(cell, init)
                 arguments = (
                     f"task:recall:lag={lag}", "--task", "classify", "--cell", cell,
@@ -346,6 +346,7 @@ def recall_members(settings: Settings) -> Iterator[Planned]:
                     "--embedding-size", str(RECALL_HIDDEN),
                     "--lr", f"{lr:g}", *RECALL_LIMIT, "--seed", str(seed), *RECALL_OPTIONS,
                 )  # fmt: skip
+                arguments += ("--horizon", str(lag)) if init == "chrono" else ()
                 name = f"recall{lag}-{cell}-{init}-s{seed}"
                 yield Planned(name, row, cell, init, seed, sizes[cell], lr, "recall", arguments)
 
@@ -365,3 +366,111 @@ def match_in_words(settings: Settings) -> str:
     if settings.match == "time":
         return f"{text}; {limit.replace('budget ', '')} of training each, one after another"
     return f"{text}; the same tokens in the same order ({limit} each)"
+
+
+# What a plan leaves open until something has run: steps out of a budget, rates out of a search.
+
+
+def has_result(path: Path, name: str) -> bool:
+    """Whether a run is there, trained to its end, and keeps a result of that name."""
+    try:
+        run = Run.open(path)
+    except RunError:
+        return False
+    return run.current.finished and name in run.results()
+
+
+def with_steps(settings: Settings, root: Path, workers: int) -> Settings:
+    """`settings` with the number of steps that the budget has room for, from finished trials.
+
+    The budget is for the training of all members on the text, `workers` at a time; the slowest
+    cell decides nothing alone, all of them share it. UsageError where a trial is missing.
+    """
+    seconds = 0.0
+    for one in trials(settings):
+        of_cell = settings.seeds * sum(cell == one.cell for _, cell, _ in rows(settings))
+        if not has_result(root / one.name, "train"):
+            raise UsageError(
+                f"the trial {one.name} did not finish, so the budget cannot be turned into steps",
+                hint=f"see {root / 'logs'}; or give --steps instead of --budget",
+            )
+        train = Run.open(root / one.name).read_result("train")
+        seconds += of_cell * train["timing"]["training_s"] / max(1, train["steps"])
+    steps = max(1, int(budget_seconds(settings) * workers / seconds))
+    return settings.model_copy(update={"limit": ("--steps", str(steps))})
+
+
+def needs_steps(settings: Settings) -> bool:
+    """Whether a budget must be turned into equal tokens for all."""
+    return settings.limit[0] == "--budget" and settings.match != "time"
+
+
+def with_share(settings: Settings) -> Settings:
+    """`settings` with each member's share of the budget: members run one after another."""
+    count = len(list(rows(settings))) * settings.seeds
+    share = max(1.0, budget_seconds(settings) / count)
+    return settings.model_copy(update={"limit": ("--budget", f"{share:.0f}s")})
+
+
+def budget_seconds(settings: Settings) -> float:
+    """Seconds of training for the whole grid."""
+    return float(settings.limit[1].removesuffix("s"))
+
+
+def planned(settings: Settings, root: Path, workers: int) -> list[Planned]:
+    """The members that would be trained next, for `--dry-run`.
+
+    Where rates are searched, the search comes first and the members follow once it is done.
+    """
+    settings = resolved(settings, root, workers)
+    if settings.rates == "shipped":
+        return members(settings)
+    tuned = tuning(settings)
+    if not all(has_result(root / one.name, "train") for one in tuned):
+        return tuned
+    return members(settings, best_rates(tuned, root))
+
+
+def resolved(settings: Settings, root: Path, workers: int) -> Settings:
+    """`settings` with the budget turned into steps (from finished trials) or into shares."""
+    if needs_steps(settings):
+        return with_steps(settings, root, workers)
+    return with_share(settings) if settings.limit[0] == "--budget" else settings
+
+
+def held_equal(settings: Settings, root: Path) -> str:
+    """What the members under `root` have in common, in words."""
+    try:
+        return match_in_words(resolved(settings, root, 1))
+    except UsageError:
+        return match_in_words(settings)
+
+
+def rates_of(settings: Settings, root: Path) -> str:
+    """Where the learning rates of the members under `root` come from, in words."""
+    if settings.rates == "shipped":
+        return rates_provenance(settings)
+    try:
+        tuned = tuning(resolved(settings, root, 1))
+    except UsageError:
+        return ""
+    return rates_in_words(best_rates(tuned, root))
+
+
+def best_rates(tuned: Sequence[Planned], root: Path) -> dict[str, float]:
+    """Per row the rate with the best validation. Rows of which nothing was trained are missing."""
+    best: dict[str, tuple[float, float]] = {}
+    for one in tuned:
+        if not has_result(root / one.name, "train"):
+            continue
+        curve = Run.open(root / one.name).read_result("train").get("curve") or []
+        values = [point["value"] for point in curve if point.get("value") is not None]
+        if values:
+            best[one.row] = min(best.get(one.row, (float("inf"), 0.0)), (min(values), one.lr))
+    return {row: lr for row, (_, lr) in best.items()}
+
+
+def rates_in_words(chosen: dict[str, float]) -> str:
+    """Rates that were searched, by row."""
+    each = ", ".join(f"{row} {lr:g}" for row, lr in chosen.items())
+    return f"best validation loss of the same grid for every cell, on a seed of its own: {each}"

@@ -66,9 +66,20 @@ def diagnose(
     `names`: which measurements (all that suit the task by default); `items`: a file of evidence
     sentences; `reference`: hold USE against an n-gram model as well; `tell` hears the name of each
     measurement before it starts. Raises DataError where there is no text at all, UsageError for an
-    unknown name; whatever else cannot be measured has a status and a sentence in the result.
+    unknown name, and for items or more than the two usual arms where nothing is measured with
+    them; whatever else cannot be measured has a status and a sentence in the result.
     """
     chosen = _chosen(names, loaded)
+    if items is not None and not loaded.labels:
+        raise UsageError(
+            "--items has no effect here: it is evidence for classifiers, and this run is none",
+            hint="leave it out",
+        )
+    if len(arms) > 2 and (loaded.labels or "use" not in chosen):
+        raise UsageError(
+            "--beyond has no effect here: it is about USE, which is not measured",
+            hint="leave it out; USE is about the loss of language models",
+        )
     settings = replace(PRESETS[preset], seed=seed, arms=tuple(arms))
     settings = replace(settings, reference=settings.reference and reference)
     return _measure(loaded, text or heldout(loaded), chosen, settings, preset, items, tell)
@@ -364,17 +375,12 @@ USUAL_SEED = 0
 _OF_HEADLINE = {"use_neff": "use", "effect_half": "effect"}
 
 
-def has_own_text(run: Run) -> bool:
-    """Whether a run keeps held-out text: then no other text is that of its diagnosis."""
-    return HELDOUT_NAME in run.current.files
-
-
-def why_apart(*, other_text: bool, seed: int, items: Path | None, beyond: bool) -> str:
-    """Why a diagnosis is not the one that a run keeps; "" if it is.
+def why_apart(run: Run, *, text: str | None, seed: int, items: Path | None, beyond: bool) -> str:
+    """Why a diagnosis of `text` is not the one that a run keeps; "" if it is.
 
     `beyond`: with more ways to alter the text, which shift what is drawn for the usual ones.
     """
-    if other_text:
+    if text is not None and HELDOUT_NAME in run.current.files:
         return "it is of another text than the run's own"
     if items is not None:
         return "it is of other evidence than the usual"
@@ -388,7 +394,7 @@ def to_keep(run: Run, new: DiagnosticsResult) -> DiagnosticsResult | str:
 
     A diagnosis that has all of what is kept takes its place, in whatever way it was made.
     """
-    old = _kept(run)
+    old = kept(run)
     if old is None or sections(old) <= sections(new):
         return new
     made, before = _made(new), _made(old)
@@ -400,7 +406,8 @@ def to_keep(run: Run, new: DiagnosticsResult) -> DiagnosticsResult | str:
     return f"the run keeps a more complete diagnosis, of {', '.join(apart)}"
 
 
-def _kept(run: Run) -> DiagnosticsResult | None:
+def kept(run: Run) -> DiagnosticsResult | None:
+    """The diagnosis of its present weights that a run keeps; None where there is none."""
     try:
         found = run.present_result("diagnose")
         return None if found is None else DiagnosticsResult.model_validate(found)

@@ -24,10 +24,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
-from rnnctl.diagnostics.subject import TracedModel
+from rnnctl.diagnostics.subject import ExactModel, TracedModel
+from rnnctl.errors import UsageError
 from rnnctl.nn.cells import Cell
+from rnnctl.tasks.loading import Loaded
 
 FloatArray = NDArray[np.float64]
 KEPT = (
@@ -59,6 +62,29 @@ class GateView:
     def text(self) -> str:
         """The text as its tokens write it; an unknown word stands as ``<unk>``."""
         return "".join(self.pieces)
+
+
+def picture(runs: Sequence[Loaded], text: str, *, width: int = 80, color: bool = True) -> str:
+    """`text` with the gates of every run under it, in lines of at most `width` columns.
+
+    Raises UsageError for an empty text, and for a run that reads in both directions.
+    """
+    views = []
+    for loaded in runs:
+        if loaded.config.model.bidirectional:
+            raise UsageError(
+                f"{loaded.run.path} reads in both directions: its gates are not about a past",
+                hint="look at a run that was trained with --no-bidirectional",
+            )
+        ids, token_bytes = loaded.tokenizer.encode(text), loaded.tokenizer.token_bytes
+        if len(ids) == 0:
+            raise UsageError("there is no text to show", hint="write it after --show")
+        views.append(look(ExactModel(loaded.model), ids, token_bytes, name=loaded.run.path.name))
+    canvas = Console(width=width, force_terminal=color, no_color=not color, highlight=False)
+    with canvas.capture() as written:
+        for line in render(views, width=width, color=color):
+            canvas.print(line, soft_wrap=True)
+    return written.get()
 
 
 def look(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from rnnctl import __version__
 from rnnctl.diagnostics.diagnose import diagnose
-from rnnctl.diagnostics.material import Text
+from rnnctl.diagnostics.material import read_text
 from rnnctl.errors import RunError, word
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
@@ -15,76 +18,120 @@ from rnnctl.results.diagnostics import (
     SnapshotPoint,
     SnapshotsResult,
 )
-from rnnctl.runs import Run, Snapshot
+from rnnctl.runs import Run
 from rnnctl.tasks.loading import Loaded, environment, load
 
 # What is measured where nobody names it: by task.
 LANGUAGE = ("use", "first_last", "hold", "reach")
 CLASSIFIER = ("effect", "hold", "reach")
-NONE_KEPT = "holds no snapshots"
-
-Tell = Callable[[str], None]
-GetText = Callable[[Loaded], Text | None]
 
 
-def check_snapshots(path: Path) -> list[Snapshot]:
-    """The snapshots of a run. RunError where it has none."""
-    found = Run.open(path).snapshots()
-    if not found:
-        raise RunError(
-            f"{path} {NONE_KEPT}",
-            hint=f"train with --snapshots log, for example: `rnnctl train --config {word(path)} "
-            "--snapshots log --run NEW`",
-        )
-    return found
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How snapshots are measured: `names` of measurements, () for those that suit the task.
 
-
-def course(
-    path: Path,
-    names: Sequence[str],
-    *,
-    preset: str = "quick",
-    seed: int = 0,
-    text: GetText = lambda loaded: None,
-    known: Mapping[str, SnapshotPoint] | None = None,
-    tell: Tell = lambda said: None,
-) -> Iterator[tuple[SnapshotPoint, Loaded, DiagnosticsResult | None]]:
-    """Each snapshot measured, from the initial weights on, as it is done.
-
-    `known`: what was measured before, by the digest of the weights; it is not measured again, and
-    comes without a diagnosis. `text`: what to measure on; None: the held-out text of the run.
-    Raises RunError for a run without snapshots, and what `diagnose` does.
+    `text`: what to measure on, and `columns` how to read it; None: the held-out text of the run.
     """
-    found = check_snapshots(path)
+
+    names: tuple[str, ...] = ()
+    text: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    preset: str = "quick"
+    seed: int = 0
+
+
+def diagnose_snapshots(
+    paths: Sequence[Path],
+    wish: Wish,
+    *,
+    labels: Mapping[Path, str] | None = None,
+    tell: Callable[[str], None] = lambda said: None,
+    keep: Callable[[Run, SnapshotsResult], None] = lambda run, found: None,
+) -> SnapshotsResult:
+    """The snapshots of one run or of several, from the initial weights on.
+
+    What a run keeps of a measurement made in the same way is not measured again. `labels`: names of
+    runs, by resolved path. `keep` gets what a run shall keep, again after each snapshot, so that
+    a measurement that is stopped goes on where it was. Raises RunError for a run without
+    snapshots, before anything is measured, and what `diagnose` does.
+    """
+    for path in paths:
+        if not Run.open(path).snapshots():
+            raise RunError(
+                f"{path} holds no snapshots",
+                hint=f"train with --snapshots log, for example: `rnnctl train --config "
+                f"{word(path)} --snapshots log --run NEW`",
+            )
+    names = [path.resolve().name for path in paths]
+    courses = []
+    for path, name in zip(paths, names, strict=True):
+        course, model = _course(path, wish, tell, keep)
+        short = name if names.count(name) == 1 else str(path)
+        label = (labels or {}).get(path.resolve(), short)
+        courses.append(course.model_copy(update={"label": label}))
+    return _result(courses, model, wish)
+
+
+def _course(
+    path: Path,
+    wish: Wish,
+    tell: Callable[[str], None],
+    keep: Callable[[Run, SnapshotsResult], None],
+) -> tuple[SnapshotCourse, Loaded]:
+    """One run's snapshots, and the last model of them."""
+    run = Run.open(path)
+    before = None if wish.text else _kept(run, wish)
+    known = {point.digest: point for point in before.points} if before else {}
+    course = SnapshotCourse(
+        run=str(path),
+        label=path.resolve().name,
+        cell=run.config.model.cell,
+        init=run.config.model.init,
+        distance_unit=before.distance_unit if before else "words",
+        text=before.text if before else "",
+        measured=wish.names,
+        points=(),
+    )
+    found = run.snapshots()
     for number, snapshot in enumerate(found, 1):
         loaded = load(path, snapshot=snapshot)
-        before = (known or {}).get(snapshot.digest)
-        if before is not None:
-            yield before, loaded, None
+        if (point := known.get(snapshot.digest)) is not None:
+            course = course.model_copy(update={"points": (*course.points, point)})
             continue
         where = f"snapshot {number} of {len(found)} of {path}, after {snapshot.tokens:,} tokens"
-        tell(f"{where}: {', '.join(names) or 'all'} …")
-        wanted = names or (CLASSIFIER if loaded.labels else LANGUAGE)
+        tell(f"{where}: {', '.join(wish.names) or 'all'} …")
         result = diagnose(
-            loaded, wanted, preset=preset, seed=seed, text=text(loaded), reference=False
+            loaded,
+            wish.names or (CLASSIFIER if loaded.labels else LANGUAGE),
+            preset=wish.preset,
+            seed=wish.seed,
+            text=read_text(loaded, wish.text, None, wish.columns) if wish.text else None,
+            reference=False,
         )
-        yield _point(snapshot, result), loaded, result
+        point = SnapshotPoint(
+            tokens=snapshot.tokens, step=snapshot.step, digest=snapshot.digest,
+            numbers=_numbers(result),
+        )  # fmt: skip
+        more: dict[str, Any] = {"points": (*course.points, point)}
+        more |= {"distance_unit": result.data.distance_unit, "text": result.data.sha256}
+        course = course.model_copy(update=more)
+        if wish.text is None:
+            keep(run, _result([course], loaded, wish))
+    return course, loaded
 
 
-def _point(snapshot: Snapshot, result: DiagnosticsResult) -> SnapshotPoint:
-    numbers = {} if result.headline.status == "not_applicable" else {"horizon": _bare(result)}
-    for name, (section, scalar) in _SCALARS.items():
-        record = result.records().get(section)
-        if record is not None and record.status == "ok" and scalar in record.scalars:
-            numbers[name] = record.scalars[scalar]
-    reach = result.reach
-    if reach is not None and reach.status == "ok" and reach.main_block in reach.blocks:
-        numbers["reach"] = reach.blocks[reach.main_block].reach_1pct
-    return SnapshotPoint(
-        tokens=snapshot.tokens, step=snapshot.step, digest=snapshot.digest, numbers=numbers
-    )
+def _kept(run: Run, wish: Wish) -> SnapshotCourse | None:
+    """What the run keeps of its snapshots, if it was measured in the same way."""
+    found = run.present_result("snapshots")
+    if found is None:
+        return None
+    result = SnapshotsResult.model_validate(found)
+    (course,) = result.courses
+    how = (result.preset, result.seed, result.environment.rnnctl, course.measured)
+    return course if how == (wish.preset, wish.seed, __version__, wish.names) else None
 
 
+# number of a snapshot -> the measurement and its scalar
 _SCALARS = {
     "loss": ("use", "loss"),
     "first_last": ("first_last", "rise_percent"),
@@ -94,19 +141,27 @@ _SCALARS = {
 }
 
 
-def _bare(result: DiagnosticsResult) -> Estimate:
-    """The memory horizon without the sentences around it."""
-    fields = {name: getattr(result.headline, name) for name in Estimate.model_fields}
-    return Estimate.model_validate(fields)
+def _numbers(result: DiagnosticsResult) -> dict[str, Estimate]:
+    """What is followed over a training, as far as it was measured."""
+    head = result.headline
+    bare = {name: getattr(head, name) for name in Estimate.model_fields}
+    measured = head.status != "not_applicable"
+    numbers = {"horizon": Estimate.model_validate(bare)} if measured else {}
+    for name, (section, scalar) in _SCALARS.items():
+        record = result.records().get(section)
+        if record is not None and record.status == "ok" and scalar in record.scalars:
+            numbers[name] = record.scalars[scalar]
+    reach = result.reach
+    if reach is not None and reach.status == "ok" and reach.main_block in reach.blocks:
+        numbers["reach"] = reach.blocks[reach.main_block].reach_1pct
+    return numbers
 
 
-def gather(
-    courses: Sequence[SnapshotCourse], loaded: Loaded, *, preset: str, seed: int
-) -> SnapshotsResult:
-    """The courses of one run or of several as one result; `loaded` is any of their models."""
+def _result(courses: Sequence[SnapshotCourse], loaded: Loaded, wish: Wish) -> SnapshotsResult:
+    """The courses as one result; `loaded` is any of their models."""
     return SnapshotsResult(
         environment=environment(loaded, "float32 forward, float64 derivatives"),
-        seed=seed,
-        preset=preset,
+        seed=wish.seed,
+        preset=wish.preset,
         courses=tuple(courses),
     )

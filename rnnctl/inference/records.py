@@ -304,6 +304,31 @@ def _joined(lines: Sequence[Line], max_bytes: int) -> Line:
     return Line(lines[0].number, text, problem)
 
 
+# Columns that name texts where nobody says which.
+IDS = ("id", "item", "item_id", "sentence_id", "uid", "pair_id")
+
+
+def item_of(record: Record, id: str | None = None) -> Any:
+    """What a text is called: by the column `id` or one of `IDS`, else by its place.
+
+    Raises DataError for a column that does not exist.
+    """
+    fields = record.fields or {}
+    if id is not None:
+        return column(fields, id, "--id")
+    known = next((c for name in IDS if (c := find_column(tuple(fields), name))), None)
+    return fields[known] if known is not None else record.file or record.line
+
+
+def column(fields: Mapping[str, Any], name: str, option: str) -> Any:
+    """The value of the column that `option` names, by name or number. DataError for no such one."""
+    found = find_column(tuple(fields), name)
+    if found is None:
+        there = ", ".join(map(repr, fields)) or "none"
+        raise DataError(f"{option}: no column {name!r}; there are: {there}", hint="check its name")
+    return fields[found]
+
+
 def failure(record: Record, source: str) -> DataError:
     """The error that ends the work with --fail-fast."""
     return DataError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rnnctl.errors import UsageError
-from rnnctl.results.lessons import LessonOutline, LessonResult
+from rnnctl.results.teaching import LessonOutline, LessonResult
 
 if TYPE_CHECKING:
     from rnnctl.lessons.labs import Measured

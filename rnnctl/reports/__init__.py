@@ -6,7 +6,7 @@ every command has every format and the library never prints.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -44,8 +44,8 @@ class Page:
 def blocks_of(result: Result) -> list[Block]:
     """The blocks of a result, by its ``schema_id``. A result without an entry is a mistake."""
     schema = str(getattr(result, "schema_id", ""))
-    make = cast(Callable[[Result], list[Block]], catalog.load("report", schema))
-    return make(result)
+    make = cast(Callable[[Result], Iterable[Block]], catalog.load("report", schema))
+    return list(make(result))
 
 
 def render(
@@ -65,3 +65,8 @@ def render(
     write = cast(Callable[[Result, Page], str], catalog.load("format", format))
     text = write(result, Page(width, color, ascii, blocks, pictures))
     return text if text.endswith("\n") else text + "\n"
+
+
+def as_json(result: Result, page: Page) -> str:
+    """The record itself as indented JSON: nothing added, nothing rounded."""
+    return result.model_dump_json(indent=2) + "\n"

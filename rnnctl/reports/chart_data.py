@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rnnctl.reports import bench, numbers
+from rnnctl.reports import numbers
 from rnnctl.reports.blocks import Table, table
 from rnnctl.results.base import Curve
 from rnnctl.results.comparison import BenchRow, Comparison, Row, SeedSummary
@@ -92,8 +92,29 @@ def _ends(value: SeedSummary) -> tuple[float, float]:
 
 def _recall(result: Comparison) -> list[ChartData]:
     """A chart for each bench task."""
-    made = (_task(result, task, rows) for task, rows in bench.tasks(result.bench).items())
+    made = (_task(result, task, rows) for task, rows in bench_tasks(result.bench).items())
     return [chart for chart in made if chart is not None]
+
+
+def bench_tasks(rows: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
+    """Rows by task, whatever the lag: ``recall``, or ``recall symbols=4`` where there are two."""
+    found: dict[tuple[str, str], list[BenchRow]] = {}
+    for row in rows:
+        kind, *options = row.task.removeprefix("task:").replace(",", ":").split(":")
+        others = " ".join(one for one in options if not one.startswith("lag="))
+        found.setdefault((kind, others), []).append(row)
+    kinds = [kind for kind, _ in found]
+    return {
+        f"{kind} {others}".strip() if kinds.count(kind) > 1 else kind: alike
+        for (kind, others), alike in found.items()
+    }
+
+
+def bench_title(task: str) -> str:
+    """``Temporal order`` for ``temporal-order``."""
+    kind, _, options = task.partition(" ")
+    said = kind.replace("-", " ").capitalize()
+    return f"{said} ({options})" if options else said
 
 
 def _task(result: Comparison, task: str, rows: Sequence[BenchRow]) -> ChartData | None:
@@ -110,7 +131,7 @@ def _task(result: Comparison, task: str, rows: Sequence[BenchRow]) -> ChartData 
     if not values:
         return None
     names = tuple(dict.fromkeys(row.name for row in rows))
-    guess, title = rows[0].chance, bench.title(task)
+    guess, title = rows[0].chance, bench_title(task)
     text = table(
         ("", "lag", "accuracy", "solved"),
         [

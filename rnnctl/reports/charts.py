@@ -345,7 +345,7 @@ def save_plot(
         what = f"--chart {chart}" if chart is not None else f"--plot {path}"
         raise UsageError(f"{what} {reason}", hint=f"charts that can be drawn: {known}")
     names = list(available) if chart is None else [chart]
-    drawn = [picture(available[name], ".svg").decode("utf-8") for name in names]
+    drawn = [_svg(available[name]) for name in names]
     svg = drawn[0] if len(drawn) == 1 else _below_each_other(drawn)
     with storage.storing(path):
         path.write_bytes(_as(path.suffix, svg))
@@ -380,11 +380,7 @@ def _as(suffix: str, svg: str) -> bytes:
     return bytes(vl_convert.svg_to_pdf(svg)) if suffix == ".pdf" else svg.encode("utf-8")
 
 
-def picture(data: ChartData, suffix: str) -> bytes:
-    """One chart as SVG or PNG (twice the size, for print)."""
+def _svg(data: ChartData) -> str:
     import vl_convert
 
-    spec = specification(data, page=False)
-    if suffix == ".svg":
-        return str(vl_convert.vegalite_to_svg(spec)).encode("utf-8")
-    return bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    return str(vl_convert.vegalite_to_svg(specification(data, page=False)))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import chain
 
-from rnnctl.reports import bench, cells, glossary, numbers
+from rnnctl.reports import cells, glossary, numbers
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -20,8 +20,9 @@ from rnnctl.reports.blocks import (
     Table,
     table,
 )
+from rnnctl.reports.chart_data import bench_tasks, bench_title
 from rnnctl.results.base import Curve, Result
-from rnnctl.results.comparison import Comparison, Contrast, Row, Verdict
+from rnnctl.results.comparison import BenchRow, Comparison, Contrast, Row, Verdict
 from rnnctl.wording import plural
 
 Column = tuple[str, str, int]
@@ -66,7 +67,7 @@ def blocks(result: Result) -> list[Block]:
     made += _verdicts(result)
     made += [Heading("Quality and memory"), main_table(result)]
     made += [
-        *bench.blocks(result.bench),
+        *_bench(result.bench),
         *_contrasts(result),
         *_exploratory(result),
         *_size_and_speed(result),
@@ -156,6 +157,35 @@ def number_table(rows: Sequence[Row], columns: Sequence[Column], caption: str = 
         ),
         caption=caption,
     )
+
+
+def _bench(bench: Sequence[BenchRow]) -> list[Block]:
+    """A table for each task of known difficulty, with its own chance."""
+    return [
+        block
+        for task, rows in bench_tasks(bench).items()
+        for block in (Heading(f"{bench_title(task)} by distance"), _bench_table(rows))
+    ]
+
+
+def _bench_table(bench: Sequence[BenchRow]) -> Table:
+    lags = sorted({row.lag or 0 for row in bench})
+    rows = []
+    for name in dict.fromkeys(row.name for row in bench):
+        mine = {row.lag or 0: row for row in bench if row.name == name}
+        cells = [
+            numbers.over_seeds(mine[lag].accuracy, 3) if lag in mine else numbers.NOTHING
+            for lag in lags
+        ]
+        last = mine[max(mine)]
+        rows.append((name, *cells, f"{last.solved} of {len(last.accuracy.seeds)}"))
+    heads = ("", *(f"accuracy at lag {lag}" for lag in lags), f"solved at {lags[-1]}")
+    caption = f"chance {numbers.number(_chance(bench))}; solved means at least 95 %"
+    return table(heads, rows, caption=caption)
+
+
+def _chance(bench: Sequence[BenchRow]) -> float | None:
+    return next((row.chance for row in bench if row.chance is not None), None)
 
 
 def _contrasts(result: Comparison) -> list[Block]:

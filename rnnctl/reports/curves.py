@@ -6,8 +6,6 @@ their units, the 95 % interval `lo` to `hi`, and `n`, what the interval rests on
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 from rnnctl import storage
 from rnnctl.errors import UsageError
+from rnnctl.reports.rows import parquet, separated
 from rnnctl.reports.snapshots import SHOWN
 from rnnctl.results.base import Curve
 from rnnctl.results.comparison import Comparison
@@ -101,17 +100,7 @@ def _of_snapshots(result: SnapshotsResult) -> Iterator[Row]:
 
 
 def _as(suffix: str, rows: Sequence[Row]) -> bytes:
-    if suffix == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        sink = io.BytesIO()
-        columns = {name: [row[name] for row in rows] for name in COLUMNS}
-        columns["x"] = [float(x) for x in columns["x"]]
-        pyarrow.parquet.write_table(pyarrow.table(columns), sink)
-        return sink.getvalue()
-    text = io.StringIO()
-    writer = csv.writer(text, delimiter="\t" if suffix == ".tsv" else ",", lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows([row[name] for name in COLUMNS] for row in rows)
-    return text.getvalue().encode()
+    if suffix == ".parquet":  # x is of one type in all curves
+        return parquet([{**row, "x": float(row["x"])} for row in rows])
+    cells = ([row[name] for name in COLUMNS] for row in rows)
+    return separated([COLUMNS, *cells], "\t" if suffix == ".tsv" else ",").encode()

@@ -16,7 +16,7 @@ from rnnctl import catalog
 from rnnctl.errors import UsageError
 from rnnctl.reports.blocks import Block, Heading, KeyValues, Paragraph
 from rnnctl.results.base import Result
-from rnnctl.results.glossary import GlossaryResult, Term
+from rnnctl.results.teaching import GlossaryResult, Term
 
 PARTS = {
     "Measured": "how it is measured",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Verbatim, table
 from rnnctl.reports.numbers import NOTHING, fixed, number, percent
-from rnnctl.results.base import Classification, Estimate, LanguageModelLoss, Result
+from rnnctl.results.base import Classification, Estimate, LanguageModelLoss
 from rnnctl.results.inference import (
     EvaluateResult,
     ExportResult,
@@ -27,23 +27,8 @@ _MOST_CLASSES = 12  # columns of a confusion matrix that a page can hold
 _MISTAKE = 90  # characters of a document that is shown as a mistake
 
 
-def blocks(result: Result) -> list[Block]:
-    """The blocks of any result of this module."""
-    if isinstance(result, GenerateResult):
-        return _generated(result)
-    if isinstance(result, ScoreResult):
-        return _scored(result)
-    if isinstance(result, PairsResult):
-        return _paired(result)
-    if isinstance(result, ExportResult):
-        return _exported(result)
-    if isinstance(result, TuneResult):
-        return _tuned(result)
-    assert isinstance(result, EvaluateResult)
-    return _evaluated(result)
-
-
-def _generated(result: GenerateResult) -> list[Block]:
+def generated(result: GenerateResult) -> list[Block]:
+    """Continuations as they are, each with what is copied in it."""
     made: list[Block] = []
     for place, sample in enumerate(result.samples, 1):
         if len(result.samples) > 1:
@@ -64,7 +49,8 @@ def copied_sentence(sample: Sample, note: str) -> str:
     return f"Longest stretch copied from the training text: {size}: {found.text!r}."
 
 
-def _scored(result: ScoreResult) -> list[Block]:
+def scored(result: ScoreResult) -> list[Block]:
+    """How likely texts are."""
     made: list[Block] = []
     if len(result.texts) == 1:
         made.append(KeyValues(tuple(_facts(result.total))))
@@ -125,7 +111,7 @@ def _facts(text: ScoredText) -> list[tuple[str, str]]:
     ]
 
 
-def _tuned(result: TuneResult) -> list[Block]:
+def tuned(result: TuneResult) -> list[Block]:
     """What was found, and how to use it."""
     rows = [
         (one.settings, fixed(one.loss_nats, 4), number(one.perplexity, 5))
@@ -149,7 +135,8 @@ def _tuned(result: TuneResult) -> list[Block]:
     return made
 
 
-def _evaluated(result: EvaluateResult) -> list[Block]:
+def evaluated(result: EvaluateResult) -> list[Block]:
+    """How good a run is on a corpus."""
     made: list[Block] = [Heading(f"{result.run} on {result.corpus} ({result.part})", level=1)]
     if result.losses:
         made.append(_losses(result.losses))
@@ -345,7 +332,8 @@ def _bits(one: Slice) -> str:
     return fixed(one.loss.bits_per_byte, 4) if one.loss is not None else NOTHING
 
 
-def _paired(result: PairsResult) -> list[Block]:
+def paired(result: PairsResult) -> list[Block]:
+    """Minimal pairs, by phenomenon, length and attractors."""
     compared = "whole sentences" if result.what == "sentence" else "the words that differ"
     made: list[Block] = [Heading(f"{result.run}: minimal pairs, {compared}", level=1)]
     groups = (
@@ -401,7 +389,8 @@ def _mean(value: Estimate) -> str:
     return fixed(value.estimate, 2) + ends
 
 
-def _exported(result: ExportResult) -> list[Block]:
+def exported(result: ExportResult) -> list[Block]:
+    """What was written, and how it was checked."""
     model, *beside = result.files
     facts = [("model", model), ("beside it", ", ".join(beside))]
     facts += [

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from rnnctl.reports.blocks import Block, Chart, Heading, KeyValues, Paragraph, table
-from rnnctl.results.base import Result
-from rnnctl.results.lessons import LessonOutline, LessonResult, LessonsResult
+from rnnctl.results.teaching import LessonOutline, LessonResult, LessonsResult
 
 
-def blocks(result: Result) -> list[Block]:
-    """The report of a lesson, or the list of lessons."""
-    if isinstance(result, LessonsResult):
-        return _listed(result)
-    assert isinstance(result, LessonResult)
-    return _lesson(result)
-
-
-def _listed(result: LessonsResult) -> list[Block]:
+def listed(result: LessonsResult) -> list[Block]:
+    """All lessons, with what they ask."""
     made: list[Block] = [Heading("Lessons", 1)]
     made.append(KeyValues(tuple((str(one.number), one.question) for one in result.lessons)))
     text = "`rnnctl lesson N` asks what you expect, measures it in a minute or two, and answers"
@@ -32,7 +24,8 @@ def question(outline: LessonOutline) -> list[Block]:
     ]
 
 
-def _lesson(result: LessonResult) -> list[Block]:
+def lesson(result: LessonResult) -> list[Block]:
+    """A lesson that was measured."""
     outline = result.outline
     made = question(outline)
     said = f"Measured: {result.right}. {result.answer}"

@@ -10,7 +10,7 @@ from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph,
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostics import headline_blocks
 from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
-from rnnctl.results.base import LanguageModelLoss, Result
+from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.diagnostics import HeadlineRecord
 from rnnctl.results.training import FoldsResult, InfoResult, RunsResult, SplitResult, TrainResult
 from rnnctl.wording import plural, with_unit
@@ -22,19 +22,8 @@ PROTOCOLS = {
 }
 
 
-def blocks(result: Result) -> list[Block]:
-    """The report of a training, of a run, or of several runs."""
-    if isinstance(result, TrainResult):
-        return list(_training(result))
-    if isinstance(result, FoldsResult):
-        return list(_folds(result))
-    if isinstance(result, InfoResult):
-        return list(_info(result))
-    assert isinstance(result, RunsResult)
-    return list(_runs(result))
-
-
-def _training(result: TrainResult) -> Iterator[Block]:
+def training(result: TrainResult) -> Iterator[Block]:
+    """A training: what it took, how good it is, what it remembers."""
     yield Heading(f"{display_name(result.cell)} trained: {result.run}", 1)
     yield KeyValues(tuple(_facts(result)))
     yield from _quality(result)
@@ -54,7 +43,8 @@ FOLD_MEASURES = {
 }
 
 
-def _folds(result: FoldsResult) -> Iterator[Block]:
+def folds(result: FoldsResult) -> Iterator[Block]:
+    """The mean over folds of each measure."""
     count = len(result.runs)
     yield Heading(f"{plural(count, 'fold')} of {result.corpus}", 1)
     rows = []
@@ -203,7 +193,8 @@ def _class_table(splits: list[SplitResult]) -> Table:
     return table(columns, rows)
 
 
-def _info(result: InfoResult) -> Iterator[Block]:
+def info(result: InfoResult) -> Iterator[Block]:
+    """What is in a run."""
     yield Heading(f"Run {result.run}", 1)
     pairs = [
         ("state", result.state),
@@ -240,7 +231,8 @@ def _setting(value: object) -> str:
     return str(value)
 
 
-def _runs(result: RunsResult) -> Iterator[Block]:
+def runs(result: RunsResult) -> Iterator[Block]:
+    """The runs in a folder."""
     if not result.runs:
         yield Paragraph(f"no runs in {result.root}", "note")
         return

@@ -14,7 +14,7 @@ from rnnctl.config import CorpusConfig, RunConfig, option, option_of, settings
 from rnnctl.data.corpus import Corpus
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import Cell, find_cell
-from rnnctl.tasks.base import find_task
+from rnnctl.tasks.base import OWN_TASKS, find_task
 
 Given = Mapping[str, Mapping[str, Any]]
 
@@ -40,12 +40,12 @@ def _of_levels(names: tuple[str, ...]) -> Condition:
     )
 
 
-def _of_task(name: str) -> Condition:
-    kind = find_task(name)
+def _of_tasks(labelled: bool) -> Condition:
+    kind = next(kind for kind in OWN_TASKS if kind.labelled == labelled)
     return Condition(
-        lambda config: find_task(config.model.task).labelled == kind.labelled,
+        lambda config: find_task(config.model.task).labelled == labelled,
         f"is for {kind.noun}s",
-        f"leave it out, or train with --task {name}",
+        f"leave it out, or train with --task {kind.name}",
     )
 
 
@@ -82,8 +82,8 @@ def conditions() -> Iterator[tuple[str, str, Condition]]:
     """Section, name and condition of every setting that does not always have an effect."""
     for section, name, field in settings():
         known = option(name, field)
-        if known is not None and known.task:
-            yield section, name, _of_task(known.task)
+        if known is not None and known.labelled is not None:
+            yield section, name, _of_tasks(known.labelled)
         if known is not None and known.levels:
             yield section, name, _of_levels(known.levels)
         if (section, name) in CONDITIONS:

@@ -1,4 +1,4 @@
-"""How the recipes of `rnnctl.config` fill in the settings that nobody gave.
+"""How the recipes of a task fill in the settings that nobody gave.
 
 What a person gives always wins. The result is explicit: it is saved as `config.json`, so that later
 changes of the recipes leave old runs alone.
@@ -13,7 +13,6 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from rnnctl.config import (
-    BUNDLED_BUDGET_S,
     SECTIONS,
     ModelConfig,
     RunConfig,
@@ -24,14 +23,14 @@ from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import find_cell
 from rnnctl.runs import Run
-from rnnctl.tasks.base import find_task
+from rnnctl.tasks.base import BUNDLED_BUDGET_S, find_task
 from rnnctl.tasks.effects import check_effects
 
 # The default learning rates: one table for `train` and for `compare`.
 #
 # The rate that suits a training follows from three things:
 #
-# - the task and the level: `rnnctl.config.RECIPES` holds the rate of an LSTM;
+# - the task and the level: the task's recipes hold the rate of an LSTM;
 # - the cell: its `rate_factor` is the rate that suits it, relative to the LSTM's;
 # - for characters also the hidden size and the length of the training. The best rate falls about as
 #   the square root of the size, and short trainings ask for a higher one. The recipe's rate is for

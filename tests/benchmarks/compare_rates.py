@@ -18,7 +18,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnnctl.__main__ import main
-from rnnctl.cli.compare_options import STEPS
 from rnnctl.compare.grid import has_result
 from rnnctl.compare.plan import GRID, TUNING_SEED, Planned, Settings, recall_members, tuning
 from rnnctl.runs import Run
@@ -26,7 +25,7 @@ from rnnctl.runs import Run
 
 def planned(kind: str) -> list[Planned]:
     """Every member of the search."""
-    settings = Settings(limit=("--steps", str(STEPS)), seeds=1, recall_seeds=1)
+    settings = Settings(seeds=1, recall_seeds=1)
     if kind == "text":
         return tuning(settings)
     members = []

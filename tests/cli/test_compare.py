@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnctl.cli.compare_display import Clock, Plain
+from rnnctl.cli.compare_display import Clock
+from rnnctl.cli.progress import Display
 from rnnctl.compare import experiment, grid
 from rnnctl.compare.grid import Job
 from rnnctl.compare.plan import Planned, Settings, trials, tuning
@@ -21,7 +22,8 @@ CommandLine = Callable[..., object]
 WRONG = [
     (["--cells", "rnn,elman"], "--cells: there is no 'elman'", "rnn, lstm, gru"),
     (["--cells", ","], "--cells names nothing", "rnn,lstm,gru"),
-    (["--inits", "chrono"], "--inits: there is no 'chrono'", "torch, good"),
+    (["--inits", "xavier"], "--inits: there is no 'xavier'", "torch, good, chrono"),
+    (["--inits", "chrono"], "--inits chrono needs to know", '--train "--horizon 100"'),
     (
         ["--steps", "5", "--epochs", "2"],
         "--steps, --epochs and --budget each say",
@@ -34,7 +36,7 @@ WRONG = [
     (["--budget", "soon"], "soon", ""),
     (["-"], "cannot read its corpus from standard input", "file"),
     (["--plot", "x.gif"], "not .svg, .png or .pdf", "chart.svg"),
-    (["--chart", "forest"], "--chart needs --plot", ""),
+    (["--chart", "forest"], "--chart has no effect without --plot", ""),
     (["--match", "parametrs"], "parametrs", "parameters"),
     (["--budget", "10m", "--dry-run"], "did not finish", "--steps"),
     (["--train", "--levle word"], "--levle", "--level"),
@@ -104,6 +106,24 @@ def test_a_place_for_the_report_is_checked_before_anything_trains(  # type: igno
     assert outcome.code == 1
     assert "cannot write missing/page.svg: there is no folder" in outcome.err
     assert f"another place with {option} FILE" in outcome.err
+
+
+def test_the_commands_that_a_comparison_names_are_possible(  # type: ignore[no-untyped-def]
+    rnnctl, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("the cat sat on the mat and ate the rat. \n" * 90)
+    small = ("--steps", 2, "--hidden-size", 8, "--embedding-size", 8, "--no-diagnose", "-q")
+    chrono = ("--init", "chrono", "--horizon", 30, "--run", tmp_path / "run")
+    assert rnnctl("train", tmp_path / "text.txt", *small, *chrono).code == 0
+    done = rnnctl("compare", tmp_path / "run", "--format", "json")
+    assert done.code == 0, done.err
+    commands = {one["command"] for one in json.loads(done.out)["verdicts"]}
+    training = [shlex.split(one)[1:] for one in commands if not one.endswith("--measure")]
+    assert any("--inits" in words for words in training)
+    for words in training:
+        planned = rnnctl(*words, "--dry-run")
+        assert planned.code == 0, planned.err
+        assert "--init chrono" in planned.out and "--cell rnn --init good" in planned.out
 
 
 def test_runs_and_a_corpus_do_not_mix(rnnctl, make_run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -185,7 +205,7 @@ def test_kinds_of_work_have_their_own_pace_and_measurements_run_alone() -> None:
 
 
 def test_plain_progress_is_a_line_for_each_member(capsys: pytest.CaptureFixture[str]) -> None:
-    display = Plain()
+    display = Display(Clock())
     display.show(experiment.Planning({"text": 2, "diagnose": 2, "measure": 2}, 1))
     display.show(grid.Started(_job("a")))
     display.show(grid.Running(_job("a"), 0.5))
@@ -195,7 +215,6 @@ def test_plain_progress_is_a_line_for_each_member(capsys: pytest.CaptureFixture[
     display.show(experiment.Measuring("speed, round 1 of 5: a"))
     display.show(experiment.Measuring("speed, round 2 of 5: a"))
     display.show(experiment.Measuring("baselines"))
-    display.close()
     captured = capsys.readouterr()
     assert captured.out == ""
     lines = captured.err.splitlines()
@@ -212,7 +231,8 @@ def test_plain_progress_is_a_line_for_each_member(capsys: pytest.CaptureFixture[
 def test_progress_only_rises_and_is_full_at_the_end_alone(capsys: object) -> None:
     """Over all stages of a small plan, in the order in which the experiment goes."""
     settings = Settings(seeds=1, recall_seeds=1, rates="grid", limit=("--budget", "60s"))
-    display = Plain()
+    clock = Clock()
+    display = Display(clock)
     work = experiment.work_ahead(settings)
     display.show(experiment.Planning(work, 2))
     shares = []
@@ -222,16 +242,16 @@ def test_progress_only_rises_and_is_full_at_the_end_alone(capsys: object) -> Non
     for job in jobs:
         display.show(grid.Started(job))
         display.show(grid.Running(job, 0.7))
-        shares.append(display.clock.share)
+        shares.append(clock.share)
         display.show(grid.Finished(job, 3.0))
-        shares.append(display.clock.share)
+        shares.append(clock.share)
     exchanged = work["measure"] - 2
     for what in ("speed, round 1", *[f"exchange {k}" for k in range(exchanged)], "baselines"):
         display.show(experiment.Measuring(what))
-        shares.append(display.clock.share)
+        shares.append(clock.share)
     assert shares == sorted(shares)
     assert 0.9 < shares[-1] < 1
-    assert display.clock.done == display.clock.total - 1
+    assert clock.done == clock.total - 1
 
 
 def test_help_is_readable_and_needs_no_torch(rnnctl) -> None:  # type: ignore[no-untyped-def]
@@ -249,4 +269,4 @@ def test_help_is_readable_and_needs_no_torch(rnnctl) -> None:  # type: ignore[no
 def test_options_of_training_are_refused_for_runs(rnnctl, make_run, option) -> None:  # type: ignore[no-untyped-def]
     run = make_run("the cat sat on the mat")
     outcome = rnnctl("compare", run, run, *option)
-    assert outcome.code == 2 and f"{option[0]} is for training" in outcome.err
+    assert outcome.code == 2 and f"{option[0]} has no effect on runs" in outcome.err

@@ -350,7 +350,7 @@ def test_the_length_that_use_asks_for_is_enough(
         (("{run}", "--text", "missing.txt"), 1, "missing.txt"),
         (("{run}", "--show", ""), 2, "--show is empty"),
         (("{run}", "--show", "a", "--format", "json"), 2, "no two words"),
-        (("{run}", "--encoding", "latin-1"), 2, "--encoding is about --text"),
+        (("{run}", "--encoding", "latin-1"), 2, "--encoding has no effect without --text"),
         (("{run}", "--text", "{text}", "-o", "missing/a.json"), 1, "there is no folder"),
     ],
 )
@@ -388,4 +388,8 @@ def test_showing_takes_no_options_of_measuring(
     rnnctl: Callable[..., Any], tmp_path: Path, option: tuple[object, ...]
 ) -> None:
     done = rnnctl("diagnose", tmp_path, "--show", "the key", *option)
-    assert done.code == 2 and f"{option[0]} is for measuring" in done.err and "hint: " in done.err
+    assert (
+        done.code == 2
+        and f"{option[0]} has no effect with --show" in done.err
+        and "hint: " in done.err
+    )

@@ -282,7 +282,7 @@ def test_what_would_do_nothing_is_refused(
     rnnctl: Command, make_run: Callable[..., Path], tmp_path: Path
 ) -> None:
     done = rnnctl("evaluate", make_run(TEXT), "--text-field", "x")
-    assert done.code == 2 and "--text-field is about a corpus" in done.err
+    assert done.code == 2 and "--text-field has no effect without a CORPUS" in done.err
     table = tmp_path / "table.csv"
     table.write_text("text,label\nthe cat,good\n")
     done = rnnctl("evaluate", make_run(TEXT, labels=("bad", "good")), table, "--window", 3)

@@ -15,77 +15,160 @@ from rnnctl.cli.options import parameter_of
 
 CommandLine = Callable[..., Any]
 TEXT = "the cat sat on the mat and ate the rat with a hat. \n" * 6
-RULES = [
-    (name, rule) for name in catalog.COMMANDS for rule in rules_of(catalog.load("command", name))
-]
+RULES = {name: rules_of(catalog.load("command", name)) for name in catalog.COMMANDS}
 
-# For each rule, by its first option: a call in which its options do nothing.
-IDLE: dict[tuple[str, str], tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]] = {
-    ("generate", "top_k"): (
-        ("RUN", "a", "--temperature", 0),
-        {"top_k": (5,), "top_p": (0.5,), "min_p": (0.5,), "seed": (3,)},
-    ),
-    ("generate", "count"): (("RUN", "--lines"), {"count": (2,), "state_in": ("FILE",)}),
-    ("generate", "prompt"): (("RUN", "--lines"), {"prompt": ("a text",)}),
-    ("generate", "copied"): (("RUN", "--lines"), {"copied": ()}),
-    ("generate", "stop"): (
-        ("RUN", "a", "--length", 0),
-        {
-            "stop": ("t",), "temperature": (0.5,), "top_k": (5,), "top_p": (0.5,), "min_p": (0.5,),
-            "repetition_penalty": (2,), "seed": (3,), "count": (2,),
-        },
-    ),
-    ("score", "lines"): (
-        ("RUN", "--answer"),
-        {
-            "lines": (), "documents": ("line",), "per_token": (), "read_as": ("csv",), "jsonl": (),
-            "text_field": ("a",), "encoding": ("latin-1",), "max_line": (9,), "fail_fast": (),
-            "state_in": ("FILE",), "state_out": ("NEW",), "words": (), "format": ("json",),
-            "cache": (5,), "dynamic": (0.1,),
-        },
-    ),
-    ("score", "cache"): (("RUN", "--words"), {"cache": (5,), "dynamic": (0.1,)}),
-    ("score", "state_out"): (("RUN", "--cache", 5), {"state_out": ("NEW",)}),
-    ("evaluate", "part"): (
-        ("RUN", "--tune-cache"),
-        {
-            "part": ("valid",), "window": (9,), "text_field": ("a",), "label_field": ("a",),
-            "read_as": ("csv",), "encoding": ("latin-1",), "new_labels": ("drop",), "by": ("a",),
-            "cache": (5,), "dynamic": (0.1,),
-        },
-    ),
-    ("evaluate", "tune_dynamic"): (("RUN", "--tune-cache"), {"tune_dynamic": ()}),
-    ("evaluate", "window"): (("RUN", "FILE", "--cache", 5), {"window": (9,)}),
-    **{
-        (command, name): (("RUN",), {name: (0.5,), other: value})
-        for command in ("score", "evaluate", "generate")
-        for name, other, value in (
-            ("cache_theta", "cache_weight", (0.5,)), ("dynamic_decay", "dynamic_segment", (5,)),
-        )
-    },
-    ("diagnose", "scorer_timeout"): (
-        ("RUN",), {"scorer_timeout": (3,), "documents": ("line",)},
-    ),
-    ("diagnose", "label_field"): (
-        ("--scorer", "x", "--text", "FILE"),
-        {
-            "label_field": ("a",), "items": ("FILE",), "show": ("a",), "label": ("a=b",),
-            "threads": (1,), "cache": (5,),
-        },
-    ),
-    ("diagnose", "cache_theta"): (("RUN",), {"cache_theta": (0.5,), "cache_weight": (0.5,)}),
-    ("diagnose", "items"): (
-        ("RUN", "--snapshots"),
-        {
-            "items": ("FILE",), "beyond": ("shuffle",), "show": ("a",), "scorer": ("x",),
-            "cache": (5,),
-        },
-    ),
-    ("classify", "words_overall"): (("RUN",), {"words_overall": (), "html": ("FILE",)}),
-    ("train", "overwrite"): (("FILE",), {"overwrite": ()}),
-    ("compare", "recall_lags"): (
-        ("FILE", "--no-recall"), {"recall_lags": (9,), "recall_seeds": (2,)},
-    ),
+# For each rule of a command, in their order: a call in which its options do nothing.
+MEMORY_IDLE = [
+    (("RUN", "FILE"), {"cache_theta": (0.5,), "cache_weight": (0.5,)}),
+    (("RUN", "FILE"), {"dynamic_decay": (0.5,), "dynamic_segment": (5,)}),
+]
+LINES_IDLE = [
+    (("RUN", "FILE", "--lines"), {"documents": ("paragraph",)}),
+    (("RUN", "FILE"), {"max_line": (9,), "fail_fast": ()}),
+]
+IDLE: dict[str, list[tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]]] = {
+    "generate": [
+        (
+            ("RUN", "a", "--temperature", 0),
+            {"top_k": (5,), "top_p": (0.5,), "min_p": (0.5,), "seed": (3,)},
+        ),
+        (("RUN", "--lines"), {"count": (2,), "state_in": ("FILE",)}),
+        (("RUN", "--lines"), {"prompt": ("a text",)}),
+        (("RUN", "--lines"), {"copied": ()}),
+        (
+            ("RUN", "a", "--length", 0),
+            {
+                "stop": ("t",), "temperature": (0.5,), "top_k": (5,), "top_p": (0.5,),
+                "min_p": (0.5,), "repetition_penalty": (2,), "seed": (3,), "count": (2,),
+            },
+        ),
+        (("RUN", "--lines"), {"format": ("html",)}),
+        *MEMORY_IDLE,
+    ],
+    "score": [
+        (
+            ("RUN", "--answer"),
+            {
+                "files": ("FILE",), "lines": (), "documents": ("line",), "per_token": (),
+                "read_as": ("csv",), "jsonl": (), "text_field": ("a",), "encoding": ("latin-1",),
+                "max_line": (9,), "fail_fast": (), "state_in": ("FILE",), "state_out": ("NEW",),
+                "words": (), "format": ("json",), "cache": (5,), "dynamic": (0.1,),
+            },
+        ),
+        (
+            ("RUN", "FILE", "--words"),
+            {
+                "per_token": (), "state_in": ("FILE",), "state_out": ("NEW",), "cache": (5,),
+                "dynamic": (0.1,),
+            },
+        ),
+        (
+            ("RUN", "FILE"),
+            {
+                "space": ("after",), "first": ("--no-first",), "end": ("--end",), "unit": ("bits",),
+                "top": (3,), "id": ("a",), "regions": ("a",),
+            },
+        ),
+        (("RUN", "FILE"), {"format": ("csv",)}),
+        *LINES_IDLE,
+        (("RUN", "FILE", "--lines"), {"state_in": ("FILE",), "state_out": ("NEW",)}),
+        (("RUN", "FILE", "--cache", 5), {"state_out": ("NEW",)}),
+        (("RUN", "FILE", "--words"), {"format": ("html",)}),
+        (("RUN", "FILE", "--per-token"), {"format": ("html",)}),
+        *MEMORY_IDLE,
+    ],
+    "states": LINES_IDLE,
+    "evaluate": [
+        (
+            ("RUN", "--tune-cache"),
+            {
+                "corpus": ("FILE",), "part": ("valid",), "window": (9,), "text_field": ("a",),
+                "label_field": ("a",), "read_as": ("csv",), "encoding": ("latin-1",),
+                "new_labels": ("drop",), "by": ("a",), "cache": (5,), "dynamic": (0.1,),
+            },
+        ),
+        (("RUN", "--tune-cache"), {"tune_dynamic": ()}),
+        (
+            ("RUN",),
+            {
+                "text_field": ("a",), "label_field": ("a",), "read_as": ("csv",),
+                "encoding": ("latin-1",), "new_labels": ("drop",),
+            },
+        ),
+        (("RUN", "FILE", "--cache", 5), {"window": (9,)}),
+        *MEMORY_IDLE,
+    ],
+    "diagnose": [
+        (("RUN",), {"scorer_timeout": (3,), "documents": ("line",)}),
+        (
+            ("--scorer", "x", "--text", "FILE"),
+            {
+                "label_field": ("a",), "items": ("FILE",), "show": ("a",), "label": ("a=b",),
+                "threads": (1,), "cache": (5,),
+            },
+        ),
+        (
+            ("RUN", "--snapshots"),
+            {
+                "items": ("FILE",), "beyond": ("shuffle",), "show": ("a",), "scorer": ("x",),
+                "cache": (5,),
+            },
+        ),
+        (
+            ("RUN", "--show", "the cat"),
+            {
+                "preset": ("full",), "text": ("FILE",), "items": ("FILE",), "beyond": ("shuffle",),
+                "plot": ("a.svg",), "curves": ("NEW",), "label": ("a=b",), "cache": (5,),
+                "seed": (3,), "verbose": (),
+            },
+        ),
+        (("RUN",), {"text_field": ("a",), "label_field": ("a",), "encoding": ("latin-1",)}),
+        MEMORY_IDLE[0],
+    ],
+    "classify": [
+        (("RUN",), {"words_overall": (), "html": ("NEW",)}),
+        (("RUN",), {"format": ("html",)}),
+    ],
+    "train": [
+        (("FILE", "--resume", "RUN"), {"run": ("NEW",), "config": ("RUN",)}),
+        (("FILE", "--run", "NEW", "--resume", "auto"), {"overwrite": ()}),
+        (("FILE",), {"overwrite": ()}),
+        (("FILE", "--folds", 3, "--run", "NEW"), {"resume": ("auto",)}),
+    ],
+    "compare": [
+        (("FILE", "--no-recall"), {"recall_lags": (9,), "recall_seeds": (2,)}),
+        (
+            ("RUN",),
+            {
+                "cells": ("rnn",), "inits": ("good",), "match": ("steps",), "seeds": (3,),
+                "rates": ("grid",), "recall": ("--no-recall",), "recall_lags": (9,),
+                "recall_seeds": (2,), "task": ("classify",), "hidden_size": (8,),
+                "embedding_size": (8,), "layers": (2,), "steps": (3,), "epochs": (1,),
+                "budget": ("9s",), "train": ("--level word",), "jobs": (1,), "run_root": ("NEW",),
+                "dry_run": (),
+            },
+        ),
+        (("FILE",), {"measure": (), "label": ("a=b",)}),
+        (("FILE", "--match", "time"), {"steps": (3,), "epochs": (1,)}),
+        (("RUN",), {"chart": ("forest",)}),
+        (
+            ("FILE", "--dry-run"),
+            {
+                "html": ("NEW",), "plot": ("a.svg",), "curves": ("NEW",), "format": ("json",),
+                "output": ("NEW",),
+            },
+        ),
+    ],
+    "lesson": [
+        (
+            (),
+            {
+                "predict": ("a",), "text": ("FILE",), "budget": ("9s",), "hold": ("forget=1",),
+                "scale": (2,), "words": (9,), "hidden_size": (9,), "length": (9,), "out": ("NEW",),
+                "seed": (3,), "threads": (1,),
+            },
+        ),
+    ],
 }  # fmt: skip
 
 
@@ -98,28 +181,41 @@ def option_names(command: str) -> dict[str, str]:
 
 
 def test_every_rule_has_a_case_for_each_of_its_options() -> None:
-    assert {(name, rule.options[0]): set(rule.options) for name, rule in RULES} == {
-        case: set(options) for case, (_, options) in IDLE.items()
-    }
+    wanted = {name: [set(one.options) for one in rules] for name, rules in RULES.items() if rules}
+    assert wanted == {name: [set(options) for _, options in cases] for name, cases in IDLE.items()}
 
 
 @pytest.mark.parametrize(
-    ("case", "parameter"), [(case, one) for case, (_, options) in IDLE.items() for one in options]
+    ("command", "number", "parameter"),
+    [
+        (command, number, one)
+        for command, cases in IDLE.items()
+        for number, (_, options) in enumerate(cases)
+        for one in options
+    ],
 )
 def test_an_option_that_would_do_nothing_is_refused(
-    rnnctl: CommandLine, make_run: Any, tmp_path: Path, case: tuple[str, str], parameter: str
+    rnnctl: CommandLine,
+    make_run: Any,
+    tmp_path: Path,
+    command: str,
+    number: int,
+    parameter: str,
 ) -> None:
-    command, _ = case
-    arguments, options = IDLE[case]
+    arguments, options = IDLE[command][number]
     (tmp_path / "file.txt").write_text(TEXT)
-    places = {"RUN": make_run(TEXT), "FILE": tmp_path / "file.txt"}
+    places = {"RUN": make_run(TEXT), "FILE": tmp_path / "file.txt", "NEW": tmp_path / "new.txt"}
     name = option_names(command)[parameter]
     given = [places.get(one, one) for one in options[parameter]]
+    if given and str(given[0]).startswith("--"):  # one of two flags
+        name = str(given.pop())
     plain = [places.get(one, one) for one in arguments]
     outcome = rnnctl(command, *plain, *([name] if name else []), *given, stdin="a\n")
     assert outcome.code == 2 and outcome.out == ""
-    assert outcome.err.startswith(f"error: {name or 'PROMPT'} has no effect ")
-    assert "\n\nhint: leave " in outcome.err
+    shown = name or {"files": "FILE"}.get(parameter, parameter.upper())
+    why = RULES[command][number].why
+    assert outcome.err.startswith(f"error: {shown} has no effect {why}\n\nhint: leave it out")
+    assert not (tmp_path / "new.txt").exists()
 
 
 # For each command: its options, each with a call and what is added to it, after which something

@@ -85,7 +85,7 @@ def test_hand_outs(short: None, rnnctl: CommandLine, tmp_path: Path) -> None:
         (["5", "--text", __file__], "lesson 5 writes its own text"),
         (["2", "--text", "/nowhere/a.txt"], "there is no file /nowhere/a.txt"),
         (["2", "--budget", "soon"], "--budget soon is not a time"),
-        (["--predict", "a"], "--predict is about a lesson, and none is named"),
+        (["--predict", "a"], "--predict has no effect without a lesson"),
     ],
 )
 def test_what_a_lesson_refuses(arguments: list[str], message: str, rnnctl: CommandLine) -> None:

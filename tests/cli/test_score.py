@@ -235,8 +235,8 @@ def test_nothing_to_score_is_a_clear_result(
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (["--lines", "--state-out", "s"], 2, "read one whole text"),
-        (["--lines", "--documents", "paragraph"], 2, "exclude each other"),
+        (["--lines", "--state-out", "s"], 2, "a state is that of one whole text"),
+        (["--lines", "--documents", "paragraph"], 2, "--documents has no effect with --lines"),
         (["--documents", "page"], 2, "page"),
         (["--state-in", "no-such-file"], 1, "cannot read no-such-file"),
         (["--state-out", "no/such/folder"], 1, "cannot write"),
@@ -311,5 +311,9 @@ def test_what_is_about_lines_is_refused_for_whole_texts(
     rnnctl: Command, run: Path, option: tuple[object, ...]
 ) -> None:
     done = rnnctl("score", run, *option, stdin=b"the cat\n")
-    assert done.code == 2 and f"{option[0]} is about lines" in done.err and "hint: " in done.err
+    assert (
+        done.code == 2
+        and f"{option[0]} has no effect where a whole file" in done.err
+        and "hint: " in done.err
+    )
     assert rnnctl("score", run, *option, "--documents", "line", stdin=b"th\n").code == 0

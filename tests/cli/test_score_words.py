@@ -155,11 +155,11 @@ def test_a_bad_text_harms_no_other(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--top", "3"), "--top is for --words"),
-        (("--space", "after"), "--space is for --words"),
-        (("--format", "csv"), "--format csv is for --words"),
-        (("--words", "--per-token"), "exclude each other"),
-        (("--words", "--state-out", "x"), "exclude each other"),
+        (("--top", "3"), "--top has no effect without --words"),
+        (("--space", "after"), "--space has no effect without --words"),
+        (("--format", "csv"), "--format has no effect as csv, tsv or parquet without --words"),
+        (("--words", "--per-token"), "--per-token has no effect with --words"),
+        (("--words", "--state-out", "x"), "--state-out has no effect with --words"),
         (("--words", "--format", "parquet"), "not written to standard output"),
         (("--words", "--format", "xml"), "there is no format 'xml'"),
     ],

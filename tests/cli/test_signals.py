@@ -31,7 +31,7 @@ import sys
 import rnnctl.cli.train as command
 from rnnctl.__main__ import main
 from rnnctl.tasks.language_model import LanguageModelTask
-from rnnctl.cli import training_probes as probes
+from rnnctl.diagnostics import while_training as probes
 def told(name, function):
     def call(*arguments, **named):
         print("doing", name, file=sys.stderr, flush=True)

@@ -160,7 +160,7 @@ def test_what_a_resumed_run_cannot_take_is_refused(
     assert "--from is not given in" in outcome.err and "--run DIR" in outcome.err
     outcome = rnnctl("train", "--resume", run, "--overwrite", "--no-diagnose")
     assert outcome.code == 2
-    assert "--resume continues" in outcome.err and "--overwrite replaces" in outcome.err
+    assert "--overwrite has no effect with --resume, which continues a run" in outcome.err
     assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
 
 

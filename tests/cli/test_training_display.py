@@ -32,8 +32,8 @@ def picture() -> Picture:
         tokens=2_375_680, epoch=2.4, elapsed_s=75.0,
     )  # fmt: skip
     for event in (STARTED, step, events.Evaluated(1160, 1.532, 1.6, True, 0.993, 74.0, 1.0)):
-        made.take(event)
-    made.take(events.GradientShare(1160, {1: 1.0, 10: 0.123, 50: 0.0123, 100: 0.00012}))
+        list(made.take(event))
+    list(made.take(events.GradientShare(1160, {1: 1.0, 10: 0.123, 50: 0.0123, 100: 0.00012})))
     return made
 
 
@@ -53,12 +53,11 @@ def test_the_last_validation_stands_at_the_end_of_the_training() -> None:
 def test_the_loss_shown_weighs_the_first_step_no_more_than_the_others() -> None:
     made = Picture()
     for step, loss in enumerate((3.0, 1.0, 1.0), 1):
-        made.take(
-            events.Step(
-                step=step, progress=0.1, lr=0.1, loss_nats=loss, gradient_norm=0.1, clipped=False,
-                tokens=step, epoch=0.1, elapsed_s=float(step),
-            )
+        event = events.Step(
+            step=step, progress=0.1, lr=0.1, loss_nats=loss, gradient_norm=0.1, clipped=False,
+            tokens=step, epoch=0.1, elapsed_s=float(step),
         )  # fmt: skip
+        assert list(made.take(event)) == []
     assert made.loss == pytest.approx((3 * 0.95**2 + 0.95 + 1) / (0.95**2 + 0.95 + 1))
 
 

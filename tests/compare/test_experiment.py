@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rnnctl.compare import experiment, resolve
+from rnnctl.compare import experiment, plan
 from rnnctl.compare.plan import GRID, Planned, Settings, trials, tuning
 from rnnctl.config import RunConfig
 from rnnctl.errors import UsageError
@@ -51,21 +51,21 @@ def test_a_budget_becomes_as_many_steps_as_all_members_have_time_for(tmp_path: P
     for one, seconds in zip(trials(settings), (2.0, 4.0, 6.0), strict=True):
         _trained(tmp_path / one.name, steps=100, timing={"training_s": seconds})
     # 4 members of each cell; a step takes 0.02, 0.04 and 0.06 s: 0.48 s for one step of them all
-    assert resolve.with_steps(settings, tmp_path, 1).limit == ("--steps", "1250")
-    assert resolve.with_steps(settings, tmp_path, 2).limit == ("--steps", "2500")
+    assert plan.with_steps(settings, tmp_path, 1).limit == ("--steps", "1250")
+    assert plan.with_steps(settings, tmp_path, 2).limit == ("--steps", "2500")
 
 
 def test_without_trials_a_budget_cannot_become_steps(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="did not finish") as caught:
-        resolve.with_steps(Settings(limit=("--budget", "60s")), tmp_path, 1)
+        plan.with_steps(Settings(limit=("--budget", "60s")), tmp_path, 1)
     assert "--steps" in caught.value.hint
 
 
 def test_equal_time_is_an_equal_share_of_the_budget() -> None:
     settings = Settings(match="time", limit=("--budget", "600s"), seeds=2)
-    assert not resolve.needs_steps(settings)
-    assert resolve.with_share(settings).limit == ("--budget", "50s")
-    assert resolve.needs_steps(Settings(limit=("--budget", "600s")))
+    assert not plan.needs_steps(settings)
+    assert plan.with_share(settings).limit == ("--budget", "50s")
+    assert plan.needs_steps(Settings(limit=("--budget", "600s")))
 
 
 def _tune(root: Path, planned: list[Planned], values: dict[float, float]) -> None:
@@ -79,18 +79,18 @@ def test_the_rate_with_the_best_validation_is_chosen_and_lost_ones_are_passed_ov
 ) -> None:
     settings = Settings(cells=("lstm",), inits=("good",), rates="grid")
     _tune(tmp_path, tuning(settings), {2e-3: 2.0, 4e-3: 1.5, 1.6e-2: 3.0})
-    assert resolve.best_rates(tuning(settings), tmp_path) == {"lstm good": 4e-3}
-    assert resolve.rates_of(settings, tmp_path).endswith("lstm good 0.004")
+    assert plan.best_rates(tuning(settings), tmp_path) == {"lstm good": 4e-3}
+    assert plan.rates_of(settings, tmp_path).endswith("lstm good 0.004")
 
 
 def test_the_dry_run_prints_the_search_first_and_the_members_once_it_is_done(
     tmp_path: Path,
 ) -> None:
     settings = Settings(cells=("lstm",), inits=("good",), rates="grid", recall_lags=(), seeds=2)
-    first = resolve.planned(settings, tmp_path, 1)
+    first = plan.planned(settings, tmp_path, 1)
     assert {one.stage for one in first} == {"tune"}
     _tune(tmp_path, first, {one.lr: one.lr for one in first})
-    then = resolve.planned(settings, tmp_path, 1)
+    then = plan.planned(settings, tmp_path, 1)
     assert [(one.stage, one.lr) for one in then][:2] == [
         ("text", min(GRID)),
         ("text", min(GRID)),

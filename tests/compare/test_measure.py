@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rnnctl.baselines.ngram import KneserNey
-from rnnctl.compare import baselines, exchange, experiment, speed
+from rnnctl.compare import measure, speed
 from rnnctl.data.corpus import Corpus, open_corpus, sample_documents
 from rnnctl.data.documents import Document
 from rnnctl.results.comparison import BaselinesResult, SpeedResult
@@ -56,19 +56,17 @@ def test_speeds_of_other_sessions_are_measured_again_together(
 ) -> None:
     """A new run beside measured ones, records without a session, or a machine that was busy."""
     paths = [make_run(TEXT, cell=cell) for cell in ("lstm", "gru")]
-    monkeypatch.setattr(
-        experiment, "has_result", lambda path, name: name in Run.open(path).results()
-    )
+    monkeypatch.setattr(measure, "has_result", lambda path, name: name in Run.open(path).results())
     load = [3.0]
     monkeypatch.setattr(speed, "load_per_core", lambda: load[0])
-    assert not experiment._measured_together(paths)
+    assert not measure._measured_together(paths)
     options = {"threads": 1, "rounds": 1, "seconds": 0.0, "warm_up": 0.0}
     for path in paths:
         list(speed.measure({"x": path}, **options))  # type: ignore[arg-type]
-    assert not experiment._measured_together(paths)
+    assert not measure._measured_together(paths)
     for load[0], good in ((3.0, False), (0.9, True)):
         list(speed.measure({path.parent.name: path for path in paths}, **options))  # type: ignore[arg-type]
-        assert experiment._measured_together(paths) == good
+        assert measure._measured_together(paths) == good
 
 
 def test_the_rounds_in_which_nobody_was_disturbed_count() -> None:
@@ -95,9 +93,9 @@ def test_threads_are_given_back(make_run: MakeRun) -> None:
 
 def test_a_run_without_text_has_nothing_to_exchange(make_run: MakeRun) -> None:
     path = make_run(TEXT, cell="lstm")
-    assert exchange.can_be_exchanged(path)
-    assert not exchange.can_be_exchanged(make_run(TEXT, cell="gru"))
-    assert exchange.measure(path) is False
+    assert measure.can_be_exchanged(path)
+    assert not measure.can_be_exchanged(make_run(TEXT, cell="gru"))
+    assert measure.measure_exchange(path) is False
     assert "exchange" not in Run.open(path).results()
 
 
@@ -125,7 +123,7 @@ def test_the_n_gram_models_order_is_worth_what_it_should_be(
     text = "".join("abcdefgh"[k] for k in draw.integers(8, size=40_000))
     (tmp_path / "text.txt").write_text(text)
     path = trained(tmp_path / "text.txt", "--bptt", 16)
-    baselines.measure(path)
+    measure.measure_baselines(path)
     (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
     assert (row.name, row.kind) == ("6-gram", "baseline")
     bits = row.numbers["bits_per_byte"].estimate
@@ -141,7 +139,7 @@ def test_the_n_gram_model_knows_where_documents_begin(
     prose = (root / "data/paragraphs/valid.txt").read_text(encoding="utf-8")
     (tmp_path / "text.txt").write_text(prose[:6000], encoding="utf-8")
     path = trained(tmp_path / "text.txt", "--documents", "paragraph", "--bptt", 16)
-    baselines.measure(path)
+    measure.measure_baselines(path)
     (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
     loaded = load(path)
     end = loaded.tokenizer.boundary_id
@@ -164,7 +162,7 @@ def test_the_linear_classifier_reads_the_runs_own_labels(
             for word, label in (("great", "yes"), ("awful", "no"))]  # fmt: skip
     (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
     path = trained(tmp_path / "reviews.csv", "--task", "classify")
-    baselines.measure(path)
+    measure.measure_baselines(path)
     (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
     assert row.numbers["accuracy"].estimate == 1.0
     assert row.numbers["macro_f1"].estimate == 1.0
@@ -180,8 +178,8 @@ def test_the_linear_classifier_reads_from_the_whole_of_a_long_corpus(
         rows.sort()
     (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
     path = trained(tmp_path / "reviews.csv", "--task", "classify", "--split", "40/0/60")
-    monkeypatch.setattr(baselines, "MOST_DOCUMENTS", 24)  # of 48 and 72
-    baselines.measure(path)
+    monkeypatch.setattr(measure, "MOST_DOCUMENTS", 24)  # of 48 and 72
+    measure.measure_baselines(path)
     (row,) = BaselinesResult.model_validate(Run.open(path).read_result("baselines")).rows
     assert row.numbers["accuracy"].estimate == 1.0
 
@@ -222,7 +220,7 @@ def test_a_baseline_that_fails_is_a_warning_and_is_tried_again(  # type: ignore[
         elif fault == "altered":
             text.write_text(content + "a film,yes\n")
         else:
-            patch.setattr(baselines, "MOST_DOCUMENTS", 1)
+            patch.setattr(measure, "MOST_DOCUMENTS", 1)
         failed = rnnctl("compare", path, "--measure", "--format", "json")
     assert failed.code == 0, failed.err
     (warning,) = json.loads(failed.out)["warnings"]

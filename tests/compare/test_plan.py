@@ -57,6 +57,19 @@ def test_options_of_one_cell_or_initialisation_go_to_its_members_only() -> None:
         assert one.arguments[-2:] == ("--level", "word")
 
 
+def test_chrono_is_for_cells_with_gates_and_a_plain_rnn_takes_good_once() -> None:
+    settings = Settings(inits=("chrono", "good"), options=("--horizon", "50"), recall_lags=(20,))
+    planned = [one for one in members(settings) if one.stage != "untrained"]
+    assert {one.row for one in planned} == {
+        "rnn good", "lstm chrono", "lstm good", "gru chrono", "gru good",
+    }  # fmt: skip
+    assert len({one.name for one in planned}) == len(planned)
+    for one in planned:
+        horizon = {"text": "50", "recall": "20"}[one.stage] if one.init == "chrono" else ""
+        assert (_option(one.arguments, "--horizon") if horizon else "") == horizon
+        assert ("--horizon" in one.arguments) == bool(horizon)
+
+
 def test_the_match_decides_the_sizes() -> None:
     assert hidden_sizes(Settings()) == {"rnn": 284, "lstm": 128, "gru": 152}
     assert max(map(abs, deviations(Settings()).values())) < 0.01

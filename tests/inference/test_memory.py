@@ -232,7 +232,7 @@ def test_settings_are_chosen_on_the_validation_text(
     ("arguments", "said"),
     [
         (("score", "--cache", 5, "--cache-weight", 1), "a weight of 0 to below 1"),
-        (("evaluate", "--tune-cache", "FILE"), "read the validation text that the run keeps"),
+        (("evaluate", "--tune-cache", "FILE"), "CORPUS has no effect with --tune-cache"),
         (("evaluate", "--tune-cache"), "keeps no held-out text called valid"),
     ],
 )

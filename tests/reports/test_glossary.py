@@ -21,7 +21,7 @@ from rnnctl.reports import glossary
 from rnnctl.reports.as_table import as_table
 from rnnctl.results.base import Environment, Status
 from rnnctl.results.comparison import ContrastOutcome, Outcome
-from rnnctl.results.glossary import GlossaryResult
+from rnnctl.results.teaching import GlossaryResult
 
 CommandLine = Callable[..., Any]
 SOURCE = Path(package.__file__).parent

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnctl.config import RECIPES, RunConfig, TrainingConfig
+from rnnctl.config import RunConfig, TrainingConfig
 from rnnctl.errors import UsageError
 from rnnctl.machine import Arithmetic
 from rnnctl.tasks import sizes
+from rnnctl.tasks.base import LANGUAGE_MODEL
 from rnnctl.tasks.recipes import HIGHEST, default_rate, leaves_size_open, recall_rate, resolve
 from rnnctl.tasks.sizes import SIZES, choose_size, expected_loss, milliseconds_of
 
@@ -28,13 +29,14 @@ def _undisturbed() -> Iterator[None]:
 
 
 def test_a_rate_follows_from_level_cell_size_and_length() -> None:
-    lstm = RECIPES["lm", "char"]["training"]["lr"]
+    lstm = LANGUAGE_MODEL.recipes["char"]["training"]["lr"]
     assert default_rate("lm", "char", "lstm", 256) == lstm
     assert default_rate("lm", "char", "gru", 256) == pytest.approx(lstm / 2)
     assert default_rate("lm", "char", "gru", 1024) == pytest.approx(lstm / 4, rel=0.05)
     long, short = (default_rate("lm", "char", "gru", 256, tokens=n) for n in (2e7, 2e5))
     assert long == lstm / 2 < short
-    assert default_rate("lm", "word", "lstm", 999) == RECIPES["lm", "word"]["training"]["lr"]
+    words = LANGUAGE_MODEL.recipes["word"]["training"]["lr"]
+    assert default_rate("lm", "word", "lstm", 999) == words
     assert default_rate("lm", "char", "lstm", 8, tokens=1.0) == HIGHEST
     assert default_rate("lm", "char", "rnn", 256, init="torch") == pytest.approx(lstm / 4, rel=0.1)
     assert recall_rate("gru", "good") > recall_rate("lstm", "good")

@@ -1,4 +1,4 @@
-"""The records of ``rnnctl lesson``, schemas ``rnnctl.lesson/1`` and ``rnnctl.lessons/1``."""
+"""The records of ``rnnctl explain`` and ``rnnctl lesson``."""
 
 from __future__ import annotations
 
@@ -51,3 +51,21 @@ class LessonResult(Result):
     look_for: str = Field(description="what to look for then")
     terms: tuple[str, ...] = Field(description="entries of the glossary")
     runs: dict[str, str] = Field(default_factory=dict, description="folders of the trained runs")
+
+
+class Term(Record):
+    """One entry: what a word of the reports means. `parts` by heading, in reading order."""
+
+    term: str
+    kind: str
+    also: tuple[str, ...] = ()
+    summary: str
+    parts: dict[str, str] = Field(default_factory=dict)
+
+
+class GlossaryResult(Result):
+    """One entry where a term was asked for, else all of them."""
+
+    schema_id: Literal["rnnctl.glossary/1"] = "rnnctl.glossary/1"
+    asked: str | None = None
+    terms: tuple[Term, ...]

@@ -240,8 +240,8 @@ def rows_only(one_by_one: When, known: tuple[str, ...] = ROW_FORMATS) -> Idle:
     return Idle(
         ("format",),
         lambda values: values["format"] not in known and one_by_one(values),
-        f"of that name where answers are written one by one, as {either(list(known))}",
-        "name one of these",
+        "of this name where a line is written for each answer",
+        f"name {either(list(known))}",
     )
 
 

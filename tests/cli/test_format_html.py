@@ -137,5 +137,5 @@ def test_lines_are_no_page(
     command = [part.format(run=run, classifier=classifier) for part in arguments]
     done = rnnctl(*command, "--format", "html", stdin="the cat\n")
     assert done.code == 2 and not done.out
-    assert "--format has no effect of that name" in done.err
-    assert "hint: write table, json or markdown" in done.err
+    assert "--format has no effect of this name" in done.err
+    assert "hint: leave it out, or name table, json" in done.err

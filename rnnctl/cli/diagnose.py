@@ -303,6 +303,7 @@ def diagnose(
         from rnnctl.diagnostics.diagnose import diagnose as measure
         from rnnctl.diagnostics.diagnose import why_apart, with_cache
         from rnnctl.diagnostics.material import read_text
+        from rnnctl.diagnostics.pictures import pictures
         from rnnctl.tasks.loading import load
 
         called = labels(label, [run]).get(run.resolve())
@@ -326,14 +327,14 @@ def diagnose(
 
             console.note("measuring USE with a cache …")
             result = with_cache(loaded, result, Cache(cache, cache_theta, cache_weight), read)
-        if html is not None or format == "html":
-            from rnnctl.diagnostics.pictures import pictures
-
-            seen = beside.pictures_or_warning(partial(pictures, [loaded], read))
         try:
+            if format == "html":
+                seen = beside.pictures_or_warning(partial(pictures, [loaded], read))
             emit(result, pictures=seen)
         finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
             _keep(loaded.run, own, why_not)
+        if html is not None and format != "html":
+            seen = beside.pictures_or_warning(partial(pictures, [loaded], read))
     beside.draw(plot, result)
     beside.write_curves(curves, result)
     beside.write_page(html, result, seen)

@@ -192,8 +192,9 @@ def _compare_runs(folders: list[Path], measure: bool, label: list[str] | None) -
     named = {str(path): found[path.resolve()] for path in paths if path.resolve() in found}
     if measure:
         from rnnctl.compare.measure import measure as measure_missing
+        from rnnctl.machine import available_cores
 
-        for what in measure_missing(paths, options.cores()):
+        for what in measure_missing(paths, available_cores()):
             console.note(what)
     plan = experiment.plan_of(folders[0]) if len(folders) == 1 else None
     if plan is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from rnnctl.cli.options import of_setting
 from rnnctl.compare.plan import Match, Planned, Settings, hidden_sizes
 from rnnctl.config import Init
 from rnnctl.errors import UsageError
+from rnnctl.machine import available_cores
 
 if TYPE_CHECKING:
     from rnnctl.compare.experiment import Machine
@@ -169,19 +169,12 @@ def run_root(settings: Settings) -> Path:
     return Path("runs") / f"compare-{stem}-{settings.fingerprint()[:8]}"
 
 
-def cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return max(1, len(os.sched_getaffinity(0)))
-    return os.cpu_count() or 1
-
-
 def machine(settings: Settings, jobs: int | None) -> Machine:
     """How many members at a time, with how many threads each."""
     from rnnctl.compare.experiment import Machine
     from rnnctl.compare.grid import workers_and_threads
 
-    available = cores()
+    available = available_cores()
     workers, threads = workers_and_threads(available, jobs=jobs, serial=settings.match == "time")
     return Machine(workers, threads, available)
 

@@ -25,6 +25,7 @@ from rnnctl.cli.options import (
     QuietOption,
     SeedOption,
     ThreadsOption,
+    completed,
     labels,
 )
 from rnnctl.errors import UsageError, word
@@ -52,10 +53,6 @@ class Spoilt(StrEnum):
     REPLACE = "replace"
 
 
-def _measurements(incomplete: str) -> list[str]:
-    return [name for name in catalog.names("diagnostic") if name.startswith(incomplete)]
-
-
 OptionalRunArgument = Annotated[
     Path | None,
     typer.Argument(
@@ -71,7 +68,7 @@ NamesArgument = Annotated[
         help="What to measure: use, first_last, effect, hold, reach, gates, position. With --show "
         "and --snapshots: more runs.",
         show_default="all that suit the run",
-        autocompletion=_measurements,
+        autocompletion=completed("diagnostic"),
     ),
 ]
 PresetOption = Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnnctl.cli import console, inputs
-from rnnctl.cli.idle import Idle, Values, given, idle, missing
+from rnnctl.cli.idle import Idle, given, idle, missing
 from rnnctl.cli.options import (
     FormatOption,
     Given,
@@ -110,14 +110,10 @@ Folds = Annotated[
 ]
 
 
-def _of_a_run(values: Values) -> bool:
-    return values["resume"] not in (None, "auto")
-
-
 @idle(
     Idle(
         ("run", "config"),
-        _of_a_run,
+        lambda values: values["resume"] not in (None, "auto"),
         "with --resume RUN, which knows its place and its settings",
         "leave out --resume",
     ),
@@ -214,12 +210,6 @@ def _follows() -> bool:
     return follow_torchrun()
 
 
-def _with_torchrun(given: Given) -> None:
-    """Under `torchrun` there are as many workers as it started."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        given.setdefault("training", {})["workers"] = int(os.environ["WORLD_SIZE"])
-
-
 def _plan(
     given: Given,
     run: Path | None,
@@ -233,7 +223,8 @@ def _plan(
     from rnnctl.training.resume import resumed
     from rnnctl.training.train import Options
 
-    _with_torchrun(given)
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # as many workers as `torchrun` started
+        given.setdefault("training", {})["workers"] = int(os.environ["WORLD_SIZE"])
     if resume == "auto" and run is None:
         raise UsageError(
             "--resume auto does not say which run to continue if it is there",

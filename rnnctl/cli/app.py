@@ -71,7 +71,7 @@ class GroupedHelp(TyperCommand):
         named = {
             one.name: paths.called(one, ctx.params[one.name])
             for one in parameters
-            if one.name in given and ctx.params.get(one.name) != one.get_default(ctx)
+            if one.name in given and ctx.params[one.name] not in (one.get_default(ctx), [], ())
         }
         refuse_idle(self.idle_rules, ctx.params, named)
         return list(rest)

@@ -11,7 +11,8 @@ import typer
 
 from rnnctl import catalog
 from rnnctl.cli.options import of_setting
-from rnnctl.compare.plan import Match, Planned, Settings, hidden_sizes
+from rnnctl.compare import plan
+from rnnctl.compare.plan import Planned, Settings, hidden_sizes
 from rnnctl.config import Init
 from rnnctl.errors import UsageError
 from rnnctl.machine import available_cores
@@ -234,7 +235,7 @@ Inits = Annotated[
     ),
 ]
 Match = Annotated[
-    Match,
+    plan.Match,
     _option(
         GRID,
         "--match",

@@ -270,7 +270,7 @@ class _Writer:
     def _separated(self, rows: Sequence[Mapping[str, Any]], *, head: bool) -> str:
         from rnnctl.reports.rows import separated
 
-        lines = [self._columns] if head else []
+        lines: list[list[Any]] = [self._columns] if head else []
         lines += [[row.get(name) for name in self._columns] for row in rows]
         return separated(lines, "\t" if self._format == "tsv" else ",")
 

@@ -216,7 +216,7 @@ def commands_for_runs(paths: Sequence[Path]) -> Commands:
     model, training = run.config.model, run.config.training
     level = run.config.tokenizer.level
     usual = find_task(model.task).level
-    options = ("--level", level) if level != usual else ()
+    options: tuple[str, ...] = ("--level", level) if level != usual else ()
     options += ("--horizon", str(model.horizon)) if model.init == "chrono" else ()
     settings = Settings(
         sources=tuple(str(one) for one in run.config.corpus.sources),

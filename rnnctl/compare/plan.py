@@ -340,7 +340,7 @@ def recall_members(settings: Settings) -> Iterator[Planned]:
         for seed in range(settings.recall_seeds):
             for row, cell, init in rows(settings):
                 lr = recall_rate(cell, init)
-                arguments = (
+                arguments: tuple[str, ...] = (
                     f"task:recall:lag={lag}", "--task", "classify", "--cell", cell,
                     "--init", init, "--hidden-size", str(sizes[cell]),
                     "--embedding-size", str(RECALL_HIDDEN),

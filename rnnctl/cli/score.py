@@ -197,7 +197,9 @@ def _shown(value: float | None) -> str:
         "leave out --cache and --dynamic",
     ),
     f.rows_only(given("words"), (*f.ROW_FORMATS, *w.FORMATS)),
-    f.rows_only(lambda values: values["per_token"] or f.unit_in(values) != "file"),
+    f.rows_only(
+        lambda values: not values["words"] and (values["per_token"] or f.unit_in(values) != "file")
+    ),
     *f.MEMORY_IDLE,
 )
 def score(

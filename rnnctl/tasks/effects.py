@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rnnctl.config import CorpusConfig, RunConfig, option, option_of, settings
-from rnnctl.data.corpus import Corpus
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import Cell, find_cell
 from rnnctl.tasks.base import OWN_TASKS, find_task
+
+if TYPE_CHECKING:
+    from rnnctl.data.corpus import Corpus
 
 Given = Mapping[str, Mapping[str, Any]]
 

@@ -19,7 +19,6 @@ from rnnctl.config import (
     option_of,
     problems_in_words,
 )
-from rnnctl.data import bench_tasks
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import find_cell
 from rnnctl.runs import Run
@@ -218,6 +217,8 @@ def _bench_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     """What a memory task's corpus (``task:…``) asks for; nothing for any other corpus."""
     sources: Sequence[str] = given.get("corpus", {}).get("sources") or ()
     if len(sources) == 1 and str(sources[0]).startswith("task:"):
+        from rnnctl.data import bench_tasks  # not for `rnnctl compare --help`
+
         return bench_tasks.recipe(str(sources[0]))
     return {}
 

@@ -85,7 +85,7 @@ def test_what_was_equal_is_said_with_its_deviation() -> None:
     said = match_in_words(Settings())
     assert "recurrent parameters within 0.08 % (" in said
     assert "rnn 284, lstm 128, gru 152" in said
-    assert "steps 600" in said
+    assert "steps 300" in said
     timed = match_in_words(Settings(match="time", limit=("--budget", "60s")))
     assert "60s of training each, one after another" in timed
     assert match_in_words(Settings(match="hidden")).startswith("hidden size")

@@ -204,7 +204,7 @@ def _answer_effect(record: Measurement) -> str:
     if record.status == "undefined":
         return "not measurably, not even text nearby"
     if start is not None and start.estimate is not None:  # classifiers: the start of a usual text
-        return f"{_counts(start)}: at the start {estimate(start, 2)} of the end"
+        return f"{_counts(start)}: start / end {estimate(start, 2)}"
     return _halved(record.scalars.get("half_distance"))
 
 

@@ -44,8 +44,14 @@ class _Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def run(make_run: Callable[..., Path]) -> Path:
-    return make_run(TEXT, level="word", running=False, heldout=[(TEXT[:400], None)])
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from rnnctl.api import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "text.txt").write_text(TEXT)
+    small = {"steps": 2, "hidden_size": 8, "batch_size": 4, "bptt": 8, "threads": 1}
+    train(folder / "text.txt", run=folder / "run", level="word", documents="paragraph", **small)
+    return folder / "run"
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +84,8 @@ def test_a_report_is_a_page_too(
     name: str, rnnctl: CommandLine, run: Path, classifier: Path, tmp_path: Path
 ) -> None:
     """One file that loads nothing, with a title; -o takes it."""
-    command = call(name, run, classifier)
-    done = rnnctl(*command, "--format", "html", "-q", stdin="the cat sat on the mat.\n")
+    command = [*call(name, run, classifier), "--format", "html"]
+    done = rnnctl(*command, stdin="the cat sat on the mat.\n")
     assert done.code == 0, done.err
     assert done.out.startswith("<!DOCTYPE html>") and done.out.endswith("\n")
     page = _Page(done.out)
@@ -105,7 +111,7 @@ def test_it_is_what_html_writes(
     name: str, rnnctl: CommandLine, run: Path, classifier: Path, tmp_path: Path
 ) -> None:
     command, file = call(name, run, classifier), tmp_path / "page.html"
-    both = rnnctl(*command, "--format", "html", "--html", file, "-q")
+    both = rnnctl(*command, "--format", "html", "--html", file)
     assert both.code == 0, both.err
     assert both.out == file.read_text()
 

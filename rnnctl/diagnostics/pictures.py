@@ -160,9 +160,9 @@ def _worths(run: Loaded, passages: Sequence[Sequence[SeenWord]]) -> Floats:
             pairs += [read.whole, np.append(read.ids[read.owner >= first], BOUNDARY_ID)]
         chances = answers(model, pairs)
         odds = chances - torch.log1p(-chances.exp().clamp(max=1 - 1e-9))
-        whole, without = odds[::2], odds[1::2]
-        answer = whole.argmax(1, keepdim=True)
-        return np.asarray((whole - without).gather(1, answer)[:, 0].abs().numpy())
+        read_whole, cut = odds[::2], odds[1::2]
+        answer = read_whole.argmax(1, keepdim=True)
+        return np.asarray((read_whole - cut).gather(1, answer)[:, 0].abs().numpy())
     most = max(map(len, passages))
     whole, without = (
         word_losses(
@@ -431,7 +431,8 @@ def answers(model: Classifier, texts: Sequence[Ids]) -> Tensor:
     ids = torch.full((int(lengths.max()), len(texts)), BOUNDARY_ID)
     for column, text in enumerate(texts):
         ids[: len(text), column] = torch.from_numpy(text)
-    return model(ids, lengths).double().log_softmax(-1)
+    chances: Tensor = model(ids, lengths).double().log_softmax(-1)
+    return chances
 
 
 def answer_lengths(

@@ -28,8 +28,8 @@ MOST_REPEATS = 40
 def serve() -> None:
     """One version: reads what to step and how often, answers with the median seconds of a step."""
     import torch
-
     from rnnctl.nn.allocator import keep_memory
+
     from rnnctl.nn.recurrent import Recurrent
 
     keep_memory()

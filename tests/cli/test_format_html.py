@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 
 CommandLine = Callable[..., Any]
-TEXT = "The cat sat on the mat. It ate the rat with a hat, and then it left. \n\n" * 40
+TEXT = "".join(
+    f"Cat {k} sat on the mat. It ate rat {k % 7} with a hat, and then it left. \n\n"
+    for k in range(90)
+)
 
 
 class _Page(HTMLParser):

@@ -127,8 +127,8 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
 
     ``make_run("some text", level="word", cell="gru")`` is a language model,
     ``make_run("some text", labels=("bad", "good"))`` a classifier. `running=False` makes it one
-    that knows documents; `heldout` are texts and labels of its test part; weights named `without`
-    are 0; further settings are those of the model.
+    that knows documents; `heldout` are texts and labels of its test part, `valid` is its validation
+    text; weights named `without` are 0; further settings are those of the model.
     """
 
     def make(
@@ -141,6 +141,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         vocab_size: int | None = None,
         scale: float = 3.0,
         heldout: Sequence[tuple[str, str | None]] = (),
+        valid: str = "",
         without: str | None = None,
         **model: Any,
     ) -> Path:
@@ -173,9 +174,13 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
             "corpus.json": json.dumps(facts).encode(),
             "model.safetensors": safetensors.torch.save(weights),
         }
-        if heldout:
-            documents = [Document(text, label, "") for text, label in heldout]
-            files["heldout.jsonl.gz"] = pack([("test", running and not labels, documents)])
+        parts = {"valid": [(valid, None)] if valid else [], "test": heldout}
+        if heldout or valid:
+            files["heldout.jsonl.gz"] = pack(
+                (part, running and not labels, [Document(text, label, "") for text, label in some])
+                for part, some in parts.items()
+                if some
+            )
         Run.create(path, config, files=files)
         return path
 

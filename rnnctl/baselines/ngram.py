@@ -129,15 +129,18 @@ class KneserNey:
         return chance
 
 
-def trained_on(split: SplitIds, tokenizer: Tokenizer, *, most_tokens: int) -> KneserNey:
-    """The model of a split, of the order that suits its tokens: its first `most_tokens`, whole
-    documents but for the last. Each is told where it begins, as `losses` tells it.
+def trained_on(
+    split: SplitIds, tokenizer: Tokenizer, *, most_tokens: int, least_order: int = 1
+) -> KneserNey:
+    """The model of a split, of the order that suits its tokens and is at least `least_order`: of
+    its first `most_tokens`, whole documents but for the last. Each is told where it begins, as
+    `losses` tells it.
     """
     ids = split.ids[:most_tokens]
     ends = split.offsets[(split.offsets > 0) & (split.offsets < len(ids))]
     return KneserNey(
         [part for part in np.split(ids, ends) if len(part)],
-        order=ORDERS[tokenizer.level],
+        order=max(ORDERS[tokenizer.level], least_order),
         vocab_size=tokenizer.vocab_size,
         boundary_id=tokenizer.boundary_id,
     )

@@ -22,9 +22,11 @@ from rnnctl.cli.options import (
 from rnnctl.cli.progress import follow
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import find_cell
+from rnnctl.tasks.base import find_task
 
 if TYPE_CHECKING:
     from rnnctl.compare.experiment import Machine
+    from rnnctl.compare.pairs import Asked
     from rnnctl.compare.plan import Settings
     from rnnctl.results.comparison import Comparison
     from rnnctl.results.pictures import Pictures
@@ -82,9 +84,15 @@ def _names_runs(values: Values) -> bool:
         "with --match time, which holds the time equal",
         "give --budget 20m in its place",
     ),
+    Idle(
+        ("pairs",),
+        lambda values: find_task(values["task"]).labelled and not _names_runs(values),
+        "on classifiers: language models are asked pairs",
+        "leave out --task",
+    ),
     Idle(("chart",), missing("plot"), "without --plot FILE", "add --plot chart.svg"),
     Idle(
-        ("html", "plot", "curves", "format", "output"),
+        ("html", "plot", "curves", "format", "output", "pairs"),
         given("dry_run"),
         "with --dry-run, which only prints commands",
         "leave out --dry-run",
@@ -100,6 +108,7 @@ def compare(
     recall: options.Recall = True,
     recall_lags: options.RecallLags = "20",
     recall_seeds: options.RecallSeeds = options.USUAL.recall_seeds,
+    pairs: options.Pairs = None,
     task: options.Task = options.USUAL.task,
     hidden_size: options.HiddenSize = "128",
     embedding_size: options.EmbeddingSize = options.USUAL.embedding_size,
@@ -120,7 +129,7 @@ def compare(
     format: FormatOption = "table",
     output: OutputOption = None,
     quiet: QuietOption = False,
-) -> None:
+) -> int:
     """Find out which cell remembers more, which is better, which is faster, and how sure that is.
 
     Trains every cell several times under equal conditions, measures them, and answers with
@@ -128,28 +137,45 @@ def compare(
     in a second. A comparison that was stopped continues where it was.
     """
     asked = dict(locals())
-    result = _result(asked)
+    questions = _questions(pairs)
+    result = _result(asked, questions)
     if result is None:
-        return
+        return 0
+    for what_is_missing in advice(result):
+        console.hint(what_is_missing)
     wants_page = html is not None or format == "html"
     pictures = _pictures(result) if wants_page else None
     beside.write_page(html, result, pictures)
     beside.draw(plot, result, chart)
     beside.write_curves(curves, result)
     console.emit(result, format, output, pictures=pictures)
-    for what_is_missing in advice(result):
-        console.hint(what_is_missing)
-    if not wants_page and plot is None:
+    if not wants_page and plot is None and len(result.members) > 1:
         console.hint(
             "`--html report.html` adds charts and a text word by word; nothing is trained again"
         )
+    return 1 if questions is not None and questions.problems else 0
 
 
-def _result(asked: dict[str, Any]) -> Comparison | None:
+def _questions(files: list[Path] | None) -> Asked | None:
+    """The minimal pairs of `--pairs`, read before anything trains; each bad record is named."""
+    if not files:
+        return None
+    from rnnctl.cli import inputs
+    from rnnctl.cli.pairs import tell
+    from rnnctl.compare import pairs
+
+    command = "compare --pairs -"
+    inputs.check(files, command)
+    found = pairs.read(inputs.opened(files, command))
+    tell(found.problems)
+    return found
+
+
+def _result(asked: dict[str, Any], questions: Asked | None) -> Comparison | None:
     """The comparison of runs, or of what is trained now; None after a dry run."""
     runs = _runs(asked["what"] or [])
     if runs is not None:
-        return _compare_runs(runs, asked["measure"], asked["label"])
+        return _compare_runs(runs, asked["measure"], asked["label"], questions)
     from rnnctl.compare.plan import members
 
     settings = options.read_settings(asked)
@@ -159,7 +185,7 @@ def _result(asked: dict[str, Any]) -> Comparison | None:
     if asked["dry_run"]:
         _print_members(settings, root, machine)
         return None
-    return _experiment(settings, root, machine)
+    return _experiment(settings, root, machine, questions)
 
 
 def _runs(what: list[str]) -> list[Path] | None:
@@ -179,7 +205,9 @@ def _runs(what: list[str]) -> list[Path] | None:
     return folders
 
 
-def _compare_runs(folders: list[Path], measure: bool, label: list[str] | None) -> Comparison:
+def _compare_runs(
+    folders: list[Path], measure: bool, label: list[str] | None, questions: Asked | None
+) -> Comparison:
     from rnnctl.compare import collect, experiment
     from rnnctl.compare.plan import held_equal, rates_of
 
@@ -190,6 +218,12 @@ def _compare_runs(folders: list[Path], measure: bool, label: list[str] | None) -
     ]
     found = labels(label, paths)
     named = {str(path): found[path.resolve()] for path in paths if path.resolve() in found}
+    if questions is not None:
+        from rnnctl.compare.measure import ask
+
+        collect.check_language_models(paths, "--pairs")
+        for what in ask(paths, questions):
+            console.note(what)
     if measure:
         from rnnctl.compare.measure import measure as measure_missing
         from rnnctl.machine import available_cores
@@ -214,12 +248,14 @@ def _print_members(settings: Settings, root: Path, machine: Machine) -> None:
         console.stdout_write(member.line(root) + "\n")
 
 
-def _experiment(settings: Settings, root: Path, machine: Machine) -> Comparison:
+def _experiment(
+    settings: Settings, root: Path, machine: Machine, questions: Asked | None
+) -> Comparison:
     from rnnctl.cli.compare_display import Clock
     from rnnctl.compare.experiment import Compared, experiment
 
     console.note(f"runs go to {root}; the same command continues there if it is stopped")
-    compared: Compared = follow(experiment(settings, root, machine), Clock())
+    compared: Compared = follow(experiment(settings, root, machine, questions), Clock())
     return compared.comparison
 
 

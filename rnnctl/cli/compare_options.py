@@ -282,6 +282,17 @@ RecallLags = Annotated[
 RecallSeeds = Annotated[
     int, _option(GRID, "--recall-seeds", "Trainings of each row on the recall task.", min=1)
 ]
+Pairs = Annotated[
+    list[Path] | None,
+    _option(
+        GRID,
+        "--pairs",
+        "Ask every language model these minimal pairs as well (a file as `rnnctl pairs` reads "
+        "them), and an n-gram model beside; may be given several times.",
+        default=False,
+        metavar="FILE",
+    ),
+]
 Task = of_setting("task", SIZES)
 HiddenSize = Annotated[
     str,

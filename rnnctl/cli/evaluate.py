@@ -174,6 +174,7 @@ def evaluate(
     dynamic: f.DynamicOption = 0.0,
     dynamic_decay: f.DynamicDecay = f.DECAY,
     dynamic_segment: f.DynamicSegment = f.SEGMENT,
+    dynamic_rule: f.DynamicRule = "rms",
     tune_cache: TuneCache = False,
     tune_dynamic: TuneDynamic = False,
     format: FormatOption = "table",
@@ -198,7 +199,9 @@ def evaluate(
     set_threads(threads)
     sources = corpus or []
     stdin = inputs.stdin(f"evaluate {word(run)} -") if "-" in sources else None
-    memory = f.memory_of(cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment)
+    memory = f.memory_of(
+        cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
+    )
     loaded = load(run, device=device)
     if tune_cache or tune_dynamic:
         from rnnctl.inference.evaluate import tune

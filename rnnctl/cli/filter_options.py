@@ -13,6 +13,7 @@ from rnnctl.errors import UsageError
 from rnnctl.wording import either
 
 if TYPE_CHECKING:
+    from rnnctl.inference.lines import Encoding as Bytes
     from rnnctl.inference.memory import Memory
     from rnnctl.inference.records import Wanted
     from rnnctl.tasks.loading import Loaded
@@ -221,10 +222,19 @@ DynamicSegment = Annotated[
         rich_help_panel=MEMORY,
     ),
 ]
+DynamicRule = Annotated[
+    Literal["rms", "sgd"],
+    typer.Option(
+        "--dynamic-rule",
+        help="How these weights learn: each by how large its gradients usually are on the "
+        "validation text (rms, Krause et al. 2018), or all alike (sgd).",
+        rich_help_panel=MEMORY,
+    ),
+]
 MEMORY_IDLE: Final = (
     Idle(("cache_theta", "cache_weight"), missing("cache"), "without --cache", "add --cache 2000"),
     Idle(
-        ("dynamic_decay", "dynamic_segment"),
+        ("dynamic_decay", "dynamic_segment", "dynamic_rule"),
         missing("dynamic"),
         "without --dynamic",
         "add --dynamic RATE",
@@ -277,14 +287,20 @@ LINES_IDLE: Final = (
 
 
 def memory_of(
-    cache: int, theta: float, weight: float, dynamic: float, decay: float, segment: int
+    cache: int,
+    theta: float,
+    weight: float,
+    dynamic: float,
+    decay: float,
+    segment: int,
+    rule: Literal["rms", "sgd"],
 ) -> Memory:
     """The memory that the options ask for. Raises UsageError for impossible values."""
     from rnnctl.inference.memory import Cache, Dynamic, Memory
 
     return Memory(
         Cache(cache, theta, weight) if cache else None,
-        Dynamic(dynamic, decay, segment) if dynamic else None,
+        Dynamic(dynamic, decay, segment, rule) if dynamic else None,
     )
 
 
@@ -325,6 +341,19 @@ def source_kind(
     return next(iter(said.values()), None)
 
 
+def encoding_of(loaded: Loaded, encoding: str | None) -> Bytes:
+    """How bytes become text: as the option says, or else as the run's corpus was read.
+
+    Raises: UsageError for an encoding that does not exist.
+    """
+    from rnnctl.data.text import check_encoding
+    from rnnctl.inference.lines import Encoding as Bytes
+    from rnnctl.inference.training_text import trained
+
+    codec = check_encoding(encoding or trained(loaded).encoding)
+    return Bytes(codec, guessed=encoding is None and codec != "utf-8")
+
+
 def wanted(
     loaded: Loaded,
     *,
@@ -338,19 +367,16 @@ def wanted(
 
     Raises: UsageError for an encoding that does not exist.
     """
-    from rnnctl.data.text import check_encoding
-    from rnnctl.inference.lines import Encoding as Bytes
     from rnnctl.inference.records import Wanted
     from rnnctl.inference.training_text import trained
 
     before = trained(loaded)
-    codec = check_encoding(encoding or before.encoding)
     return Wanted(
         kind=kind,
         text_field=text_field,
         unit=unit or ("file" if before.unit == "file" else "line"),
         max_line=max_line,
-        encoding=Bytes(codec, guessed=encoding is None and codec != "utf-8"),
+        encoding=encoding_of(loaded, encoding),
         trained=before,
         labels=loaded.labels,
     )

@@ -194,6 +194,7 @@ def generate(
     dynamic: f.DynamicOption = 0.0,
     dynamic_decay: f.DynamicDecay = f.DECAY,
     dynamic_segment: f.DynamicSegment = f.SEGMENT,
+    dynamic_rule: f.DynamicRule = "rms",
     state_in: StateIn = None,
     copied: Copied = False,
     format: FormatOption = "table",
@@ -220,7 +221,9 @@ def generate(
     from rnnctl.tasks.loading import load
 
     set_threads(threads)
-    memory = f.memory_of(cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment)
+    memory = f.memory_of(
+        cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
+    )
     looked = copied or (format != "table" and not lines)
     session = Session(load(run, device=device), copied=looked, memory=memory)
     _check_stops(session, stop or ())

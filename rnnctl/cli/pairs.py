@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rnnctl.cli import console, inputs
+from rnnctl.cli import filter_options as f
 from rnnctl.cli.answered import Problems
 from rnnctl.cli.options import (
     DeviceOption,
@@ -23,6 +24,7 @@ from rnnctl.errors import DataError, UsageError, word
 
 if TYPE_CHECKING:
     from rnnctl.inference.pairs import Scored, What
+    from rnnctl.results.inference import PairProblem
 
 PAIRS = "Pairs"
 
@@ -30,8 +32,8 @@ Files = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[FILE]...",
-        help="JSON lines, csv or tsv, packed or not. With `-`, or with none in a pipe, standard "
-        "input is read.",
+        help="JSON lines, csv or tsv, packed or not, or folders and archives of them. With `-`, or "
+        "with none in a pipe, standard input is read.",
         show_default=False,
     ),
 ]
@@ -114,6 +116,8 @@ def pairs(
     by: By = None,
     baseline: Baseline = False,
     each: Each = None,
+    read_as: f.ReadAs = None,
+    encoding: f.Encoding = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     seed: SeedOption = 0,
@@ -141,14 +145,19 @@ def pairs(
 
     set_threads(threads)
     what: What = "critical" if critical else "sentence"
-    found, problems = read_pairs(_sources(sources, command), Chosen(good, bad, context, by))
     loaded = load(run, device=device)
+    found, problems = read_pairs(
+        inputs.opened(sources, command),
+        Chosen(good, bad, context, by),
+        encoding=f.encoding_of(loaded, encoding),
+        kind=read_as,
+    )
     scorer = Scorer(loaded, ends=by_document(loaded))
     losses, name = None, ""
     if baseline:
-        from rnnctl.diagnostics.material import n_gram
+        from rnnctl.diagnostics.material import PAIRS_ORDER, n_gram
 
-        reference = n_gram(loaded)
+        reference = n_gram(loaded, least_order=PAIRS_ORDER)
         if isinstance(reference, str):
             raise UsageError(
                 f"--baseline: {reference}",
@@ -157,13 +166,10 @@ def pairs(
         losses, name = reference.losses, reference.name
     scored, unscored = score_pairs(scorer, found, what, losses)
     problems += unscored
-    told = Problems()
-    for problem in problems:
-        told.tell(f"{problem.source}:{problem.line}: {problem.error}")
-    told.report("more record", "; --format json lists all of them")
+    tell(problems)
     if not scored:
         raise DataError("no pair could be scored", hint="see the messages above, or the input")
-    result = summarise(loaded, scored, problems, what=what, seed=seed, baseline=name)
+    result = summarise(loaded, found, scored, problems, what=what, seed=seed, baseline=name)
     if each is not None:
         from rnnctl.reports.rows import separated
 
@@ -172,14 +178,12 @@ def pairs(
     return 1 if problems else 0
 
 
-def _sources(files: Sequence[Path], command: str) -> list[tuple[str, Path | BinaryIO]]:
-    named: list[tuple[str, Path | BinaryIO]] = []
-    for path in files or [Path("-")]:
-        if str(path) == "-":
-            named.append((inputs.STDIN, inputs.stdin(command)))
-        else:
-            named.append((str(path), path))
-    return named
+def tell(problems: Sequence[PairProblem]) -> None:
+    """Each problem in a line of its own; the rest of very many in one."""
+    told = Problems()
+    for problem in problems:
+        told.tell(f"{problem.source}:{problem.line}: {problem.error}")
+    told.report("more record", "; --format json lists all of them")
 
 
 _COLUMNS = (

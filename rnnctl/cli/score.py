@@ -221,6 +221,7 @@ def score(
     dynamic: f.DynamicOption = 0.0,
     dynamic_decay: f.DynamicDecay = f.DECAY,
     dynamic_segment: f.DynamicSegment = f.SEGMENT,
+    dynamic_rule: f.DynamicRule = "rms",
     state_in: f.StateIn = None,
     state_out: f.StateOut = None,
     words: w.Words = False,
@@ -270,7 +271,9 @@ def score(
 
     set_threads(threads)
     loaded = load(run, device=device)
-    memory = f.memory_of(cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment)
+    memory = f.memory_of(
+        cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
+    )
     scorer = Scorer(loaded, ends=by_document(loaded), memory=memory)
     opened = iter(()) if by_hand else inputs.opened(sources, command)
     if each == "file" and kind is None and not (state_in or state_out):

@@ -20,7 +20,7 @@ from rnnctl.wording import plural
 
 if TYPE_CHECKING:
     from rnnctl.inference.arrays import Format, Item, Writer
-    from rnnctl.inference.inside import Inside, Pool, Stretch
+    from rnnctl.inference.inside import Inside, Pooled, Stretch
     from rnnctl.inference.records import Record, Wanted
 
 FORMATS: Final = ("npz", "safetensors", "parquet")
@@ -117,7 +117,8 @@ def states(
     read, of shape (tokens, layers, units), with the token's id, its place in the text in
     characters and bytes, and the text that it belongs to. For a language model the first row of
     each text is the document's start, from whose state the first token is predicted; for a
-    classifier the last row is the document's end. With --pool each text gets one row.
+    classifier the last row is the document's end. With --pool each text gets one row, also from a
+    classifier that reads in both directions, whose states of single tokens are refused.
 
     Texts of any length are read in constant memory. A text that cannot be read is reported, and the
     exit code is 1.
@@ -131,13 +132,13 @@ def states(
     each = f.unit_of(lines, documents, kind, text_field)
     from rnnctl import __version__
     from rnnctl.inference.arrays import Facts, writer
-    from rnnctl.inference.inside import Inside
+    from rnnctl.inference.inside import Inside, Pooled
     from rnnctl.machine import set_threads
     from rnnctl.tasks.loading import load
 
     set_threads(threads)
     loaded = load(run, device=device)
-    inside = Inside(loaded, wanted_parts, wanted_layers)
+    inside = Inside(loaded, wanted_parts, wanted_layers, whole=pool is not None)
     opened = inputs.opened(sources, command)
     if each == "file" and kind is None and not inside.ends:
         begun = next(opened)
@@ -163,7 +164,8 @@ def states(
             hint="leave it out, or read lines or records: --lines, --as csv, --text-field NAME",
         )
     with writer(place, form, facts) as out:
-        written = _Written(out, pool)
+        pooled = None if pool is None else Pooled(pool, both_ways=inside.both_ways)
+        written = _Written(out, pooled)
         if whole:
             _stream(inside, opened, wanted, written)
         else:
@@ -205,12 +207,10 @@ def _numbers(text: str | None) -> list[int] | None:
 class _Written:
     """Hands rows on to the file, counts them, and tells how far it is."""
 
-    def __init__(self, out: Writer, pool: Pool | None) -> None:
-        from rnnctl.inference.inside import Pooled
-
+    def __init__(self, out: Writer, pooled: Pooled | None) -> None:
         self.texts = self.tokens = 0
         self.problems = Problems()
-        self._out, self._pooled = out, None if pool is None else Pooled(pool)
+        self._out, self._pooled = out, pooled
         self._item: int | None = None
         self._began = self._told = time.monotonic()
 
@@ -251,8 +251,9 @@ class _Written:
         self.problems.report("more text")
         size = place.stat().st_size / 1e6
         layers = plural(len(inside.layers), "layer")
+        ways = " (half of them backwards)" if inside.both_ways else ""
         console.note(
-            f"{place}: {', '.join(inside.parts)} of {layers} with {inside.units} units; "
+            f"{place}: {', '.join(inside.parts)} of {layers} with {inside.units} units{ways}; "
             f"{plural(self.texts, 'text')}, {plural(self.tokens, 'token')}, {size:,.1f} MB; "
             f"{self._speed(time.monotonic())}"
         )

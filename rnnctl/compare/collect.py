@@ -1,8 +1,9 @@
 """Read runs into members, without torch, and refuse what cannot be compared.
 
 Everything comes from files that the run keeps: its settings, ``results/train.json`` (quality,
-learning curve), ``results/diagnose.json`` (memory), ``results/speed.json`` and
-``results/exchange.json`` (measured by ``compare`` itself, after training).
+learning curve), ``results/diagnose.json`` (memory), and ``results/speed.json``,
+``results/exchange.json`` and ``results/pairs.json`` (measured by ``compare`` itself, after
+training).
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from pydantic import ValidationError
 
 from rnnctl import catalog
 from rnnctl.compare.groups import recipe
+from rnnctl.compare.pairs import by_attractors
 from rnnctl.compare.plan import UNTRAINED_LR
 from rnnctl.data.bench_tasks import chance, parse
-from rnnctl.errors import RnnctlError, RunError, word
+from rnnctl.errors import RnnctlError, RunError, UsageError, word
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Failure, Member, SpeedRecord
+from rnnctl.results.inference import PairsRecord
 from rnnctl.runs import Run, find_runs
 from rnnctl.tasks.base import find_task
 
@@ -70,6 +73,8 @@ def read_member(path: Path) -> Member:
     cell = find_cell(model.cell)
     shape = (embedding, model.hidden_size, model.num_layers, directions)
     spec, diagnosed = _bench(run), _diagnosed(diagnosis)
+    pairs: PairsRecord | None = _record(run, "pairs", PairsRecord)
+    attractors = by_attractors(pairs.attractors) if pairs is not None else None
     return Member(
         path=str(path),
         cell=model.cell,
@@ -95,13 +100,25 @@ def read_member(path: Path) -> Member:
         tokens_seen=train.get("tokens"),
         train_seconds=_train_seconds(train),
         untrained=run.config.training.lr <= UNTRAINED_LR,
-        values=_values(train, diagnosis),
-        curves=_curves(train, diagnosis),
+        values=_values(train, diagnosis) | ({"pairs": pairs.total.accuracy} if pairs else {}),
+        curves=_curves(train, diagnosis) | ({"attractors": attractors} if attractors else {}),
         explodes=_explodes(diagnosis),
         diagnosed=diagnosed,
         speed=_record(run, "speed", SpeedRecord),
         exchange=_record(run, "exchange", ExchangeRecord),
+        pairs=pairs,
     )
+
+
+def check_language_models(paths: Sequence[Path], option: str) -> None:
+    """UsageError for the first run on a text that gives labels."""
+    for path in paths:
+        run = Run.open(path)
+        if find_task(run.config.model.task).labelled and _bench(run) is None:
+            raise UsageError(
+                f"{option} asks language models, and {path} is a classifier",
+                hint="leave it out, or name language models",
+            )
 
 
 def _bench(run: Run) -> str | None:

@@ -8,6 +8,10 @@ reported as "not enough seeds to claim"; one of cells that were not trained alik
 alone, and reported as "not alike". So the family does not depend on what was measured: a seed
 without a horizon counts, and leaves its contrast without a clear difference.
 
+The accuracy on minimal pairs, where they were asked for, is tested for the same pairs of rows. It
+answers another question than memory, so it is a family of its own: asking it changes nothing of
+what can be said of memory.
+
 A horizon counts as at least one unit (word, or character): how far below one it lies would decide
 on the size of a ratio, and means nothing.
 """
@@ -17,11 +21,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from rnnctl.compare.summary import finite
 from rnnctl.results.base import Estimate
-from rnnctl.results.comparison import BenchRow, Contrast, ContrastOutcome, Row, SeedSummary
+from rnnctl.results.comparison import (
+    BenchRow,
+    Contrast,
+    ContrastOutcome,
+    Endpoint,
+    Row,
+    SeedSummary,
+)
 from rnnctl.statistics import (
     Interval,
     difference_of_means,
@@ -45,7 +56,7 @@ LEAST_HORIZON = 1.0
 class Pair:
     """Two rows to compare at one endpoint, with one value per seed."""
 
-    endpoint: Literal["horizon", "recall"]
+    endpoint: Endpoint
     corpus: str
     first: str
     second: str
@@ -118,6 +129,18 @@ def named_pairs(
             for a, b in _named(hardest, trained)
         ]
     return pairs
+
+
+def pairs_on_pairs(rows: Sequence[Row], *, trained: Apart = all_alike) -> list[Pair]:
+    """The same pairs of rows by their accuracy on minimal pairs: the other family."""
+    asked = [row for row in rows if row.kind == "trained" and "pairs" in row.numbers]
+    return [
+        Pair(
+            "pairs", "minimal pairs", a.name, b.name, a.numbers["pairs"], b.numbers["pairs"],
+            trained(a, b),
+        )
+        for a, b in _named(asked, trained)
+    ]  # fmt: skip
 
 
 def hardest_bench(bench: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rnnctl import storage
-from rnnctl.compare import collect, report
+from rnnctl.compare import collect, pairs, report
 from rnnctl.compare.grid import Failed, GridEvent, Job, run_all
 from rnnctl.compare.measure import kept_baselines, measure
 from rnnctl.compare.plan import (
@@ -83,14 +83,18 @@ class Machine:
     cores: int
 
 
-def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Event]:
+def experiment(
+    settings: Settings, root: Path, machine: Machine, asked: pairs.Asked | None = None
+) -> Iterator[Event]:
     """Do all of it under `root` and end with `Compared`. Raises what its parts raise.
+
+    `asked`: minimal pairs that every member on the text is asked.
 
     UsageError where `root` belongs to another plan; RunError where no member could be trained.
     """
     claim(root, settings)
     settings_given = settings
-    yield Planning(work_ahead(settings), machine.workers)
+    yield Planning(work_ahead(settings, asked), machine.workers)
     failed: list[Failed] = []
     chosen = None
     if needs_steps(settings):
@@ -115,7 +119,7 @@ def experiment(settings: Settings, root: Path, machine: Machine) -> Iterator[Eve
     for event in _work(diagnoses, root, machine):
         yield event
         failed += [event] if isinstance(event, Failed) else []
-    for what in measure([root / one.name for one in there], machine.cores):
+    for what in measure([root / one.name for one in there], machine.cores, asked):
         yield Measuring(what)
     failures = tuple(_failure(event, root) for event in failed)
     match = match_in_words(settings)
@@ -142,7 +146,7 @@ def _check_some_are_left(grid: Sequence[Planned], failed: Sequence[Failed], root
         )
 
 
-def work_ahead(settings: Settings) -> Mapping[str, int]:
+def work_ahead(settings: Settings, asked: pairs.Asked | None = None) -> Mapping[str, int]:
     """How many jobs of each kind an experiment has, whatever of them is done already."""
     reported = members(settings)
     work: Counter[str] = Counter(one.stage for one in reported)
@@ -152,7 +156,8 @@ def work_ahead(settings: Settings) -> Mapping[str, int]:
     exchanged = sum(
         find_cell(one.cell).has_cell_state for one in reported if one.stage != "untrained"
     )
-    work["measure"] = exchanged + 2  # and the speed of all, and the baselines
+    questions = sum(one.is_diagnosed for one in reported) if asked is not None else 0
+    work["measure"] = exchanged + questions + 2  # and the speed of all, and the baselines
     return work
 
 

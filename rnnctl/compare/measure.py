@@ -1,7 +1,8 @@
 """What a comparison measures itself once members are trained, with nothing else running.
 
-Speed (`speed`), the exchange of `c` against `h` in the state of an LSTM, and baselines: models
-without a recurrent memory, on the same splits and in the same numbers. Each is kept in the run.
+Speed (`speed`), the exchange of `c` against `h` in the state of an LSTM, baselines: models without
+a recurrent memory, on the same splits and in the same numbers, and answers to minimal pairs
+(`pairs`), where some are asked. Each is kept in the run.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnnctl import machine
-from rnnctl.compare import speed
+from rnnctl.compare import pairs, speed
 from rnnctl.compare.collect import read_member
 from rnnctl.compare.plan import has_result
 from rnnctl.compare.verdicts.gru import busy_in_words
@@ -41,8 +42,8 @@ MOST_TOKENS = 5_000_000  # that an n-gram model is trained on
 MOST_DOCUMENTS = 50_000  # that the linear classifier is trained on
 
 
-def measure(paths: Sequence[Path], cores: int) -> Iterator[str]:
-    """Measure what is missing: speed, exchange, baselines; says what comes next."""
+def measure(paths: Sequence[Path], cores: int, asked: pairs.Asked | None = None) -> Iterator[str]:
+    """Measure what is missing: speed, exchange, baselines, answers; says what comes next."""
     readable = [path for path in paths if has_result(path, "train")]
     text, bench = _by_kind(readable)
     first = _first_of_each_shape(text or bench)
@@ -55,6 +56,23 @@ def measure(paths: Sequence[Path], cores: int) -> Iterator[str]:
     if text and not kept_baselines(text).rows:
         yield "baselines"
         measure_baselines(text[0])
+    if asked is not None:
+        yield from ask(paths, asked)
+
+
+def ask(paths: Sequence[Path], asked: pairs.Asked) -> Iterator[str]:
+    """Ask every language model on the text what it did not answer yet; says who comes next.
+
+    An n-gram model of the first one's training text is asked beside it.
+    """
+    baseline = True
+    for path in paths:
+        if not has_result(path, "train") or read_member(path).bench is not None:
+            continue
+        if not pairs.has_answered(path, asked, baseline=baseline):
+            yield f"minimal pairs: {path.name}"
+            pairs.measure(path, asked, baseline=baseline)
+        baseline = False
 
 
 def _measured_together(paths: Sequence[Path]) -> bool:

@@ -6,8 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rnnctl import machine
+from rnnctl.compare import pairs as minimal
 from rnnctl.compare.collect import check_comparable, quality_of
-from rnnctl.compare.contrasts import Apart, Pair, contrasts, family, named_pairs, seeds_needed
+from rnnctl.compare.contrasts import (
+    Apart,
+    Pair,
+    contrasts,
+    family,
+    named_pairs,
+    pairs_on_pairs,
+    seeds_needed,
+)
 from rnnctl.compare.groups import (
     Groups,
     diagnosed_apart,
@@ -48,6 +57,7 @@ def compare(
     text, bench = _parts(members)
     check_comparable(text)
     warnings: list[Warning_] = [*noted, *diagnosed_apart(text)]
+    text = minimal.asked_alike(text, warnings)
     groups = group(text, warnings, labels)
     bench_groups = _bench_groups([m for m in (*text, *bench) if m.bench], labels)
     rows, recall = (*rows_of(groups), *baselines), bench_rows(bench_groups)
@@ -55,6 +65,7 @@ def compare(
     pairs = alike.pairs(rows, recall, text[0].corpus)
     evidence = _evidence(text, bench, rows, recall, pairs, alike.trained, commands)
     mixed = _mixed_tokens(text)
+    on_pairs = pairs_on_pairs(rows, trained=alike.trained)
     return Comparison(
         environment=Environment(**machine.facts()),
         corpus_fingerprint=text[0].fingerprint or None,
@@ -68,9 +79,11 @@ def compare(
         rates=rates or _rates(text),
         rows=tuple(without_tokens(row) for row in rows) if mixed else rows,
         bench=recall,
+        pairs=minimal.rows(groups),
         family=len(family(pairs)),
+        pairs_family=len(family(on_pairs)),
         seeds_needed=evidence.seeds_needed,
-        contrasts=tuple(evidence.contrasts),
+        contrasts=(*evidence.contrasts, *contrasts(on_pairs)),
         verdicts=verdicts(evidence),
         members=(*text, *bench),
         failures=tuple(failures),

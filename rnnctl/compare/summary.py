@@ -56,6 +56,7 @@ MEASURES: dict[str, Measure] = {
     "reach_1pct": Measure("log", "tokens", in_tokens=True),
     "tau_p50": Measure("log", "tokens", in_tokens=True),
     "first_over_last": Measure("linear"),
+    "pairs": Measure("linear", most=1.0),
     "train_tokens_per_s": Measure("log", "tokens/s"),
     "generate_ms_per_token": Measure("log", "ms/token"),
     "train_seconds": Measure("log", "s"),

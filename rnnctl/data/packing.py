@@ -5,16 +5,18 @@ What a file is, is told by its first bytes; its name is only checked against the
 
 from __future__ import annotations
 
+import bz2
 import io
 import lzma
 import os
 import shutil
+import sys
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from rnnctl.data.cache import storage_errors
 from rnnctl.errors import DataError
@@ -102,8 +104,6 @@ def unpacked(stream: BinaryIO | Reads, kind: str | None) -> BinaryIO:
 
         return gzip.GzipFile(fileobj=stream)  # type: ignore[return-value,arg-type]
     if kind == "bzip2":
-        import bz2
-
         return bz2.BZ2File(stream)  # type: ignore[return-value,arg-type]
     if kind == "xz":
         return lzma.LZMAFile(stream)  # type: ignore[return-value,arg-type]
@@ -112,18 +112,54 @@ def unpacked(stream: BinaryIO | Reads, kind: str | None) -> BinaryIO:
     return stream  # type: ignore[return-value]
 
 
+def _zstd() -> Any:
+    """The module of Python's library since 3.14; before, the same as a package of its own."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd
+
+
 class _Zstandard:
-    """A zstandard stream, by the library that `datasets` brings."""
+    """A zstandard stream of any number of frames. What can be unpacked is not held back."""
 
     def __init__(self, stream: BinaryIO | Reads) -> None:
-        import pyarrow
+        self._zstd, self._stream = _zstd(), stream
+        self._frame = self._zstd.ZstdDecompressor()
+        self._begun = False  # whether something of this frame was read
 
-        source = pyarrow.PythonFile(_Closable(stream), mode="r")
-        self._stream = pyarrow.CompressedInputStream(source, "zstd")
+    def read1(self, size: int = -1) -> bytes:
+        """At least a byte and at most `size`; nothing at the end.
+
+        Raises: EOFError for a stream that is cut off, OSError for a damaged one.
+        """
+        while True:
+            data = b""
+            if self._frame.eof:
+                data, self._begun = self._frame.unused_data, False
+                self._frame = self._zstd.ZstdDecompressor()
+            if self._frame.needs_input and not data:
+                data = self._stream.read(CHUNK)
+                if not data and self._begun:
+                    raise EOFError("it ends before its end is marked")
+                if not data:
+                    return b""
+            self._begun = True
+            try:
+                found: bytes = self._frame.decompress(data, size)
+            except self._zstd.ZstdError as error:
+                raise OSError(str(error)) from error
+            if found:
+                return found
 
     def read(self, size: int = -1) -> bytes:
-        data: bytes = self._stream.read(None if size < 0 else size)
-        return data
+        """`size` bytes, fewer only at the end; all for a negative size."""
+        parts, left = list[bytes](), size
+        while left and (data := self.read1(left)):
+            parts.append(data)
+            left -= len(data) if size >= 0 else 0
+        return b"".join(parts)
 
 
 class Unpacked:
@@ -141,18 +177,6 @@ class Unpacked:
         except UNPACKING_ERRORS as error:
             raise damaged(self._name, error) from error
         return data
-
-
-class _Closable:
-    """What `pyarrow` asks of a file beside `read`."""
-
-    closed = False
-
-    def __init__(self, stream: BinaryIO | Reads) -> None:
-        self.read = stream.read
-
-    def close(self) -> None:
-        """It is not ours to close."""
 
 
 def read_unpacked(stream: BinaryIO | Reads, size: int, name: str) -> bytes:
@@ -179,12 +203,30 @@ def archive_kind(stream: Reads, kind: str | None, name: str) -> str | None:
             return "zip"
         # A tape archive is written in blocks, so that its first header comes in one read.
         return "tar" if _is_tar(head) else None
+    size = 1
+    while True:
+        packed = stream.peek(size)
+        head = _beginning(packed, kind)
+        # A pipe may bring line by line what somebody waits for, and no first line is in a header.
+        if len(head) >= _TAR_BLOCK or b"\n" in head or len(packed) < size or size > CHUNK >> 4:
+            return "tar" if _is_tar(head) else None
+        size = len(packed) + 1
+
+
+def _beginning(packed: bytes, kind: str) -> bytes:
+    """What the first bytes of a compressed stream unpack to, at most a block."""
     try:
-        with io.BytesIO(stream.peek(1 << 16)) as beginning:
-            head = unpacked(beginning, kind).read(_TAR_BLOCK)
-    except UNPACKING_ERRORS:  # cut off, as the beginning of a large file is, or damaged
-        return None
-    return "tar" if _is_tar(head) else None
+        if kind == "zstandard":
+            return _Zstandard(io.BytesIO(packed)).read1(_TAR_BLOCK)
+        made: dict[str, Callable[[], Any]] = {
+            "gzip": lambda: zlib.decompressobj(31),
+            "bzip2": bz2.BZ2Decompressor,
+            "xz": lzma.LZMADecompressor,
+        }
+        found: bytes = made[kind]().decompress(packed, _TAR_BLOCK)
+    except (*UNPACKING_ERRORS, ValueError):  # damaged: whoever reads it says so
+        return b""
+    return found
 
 
 def _is_tar(head: bytes) -> bool:

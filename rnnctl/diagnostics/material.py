@@ -270,7 +270,11 @@ def mined_items(
 MOST_TOKENS = 2_500_000  # of the training text: the n-gram model takes seconds and 500 MB at most
 
 
-def n_gram(loaded: Loaded) -> Reference | str:
+PAIRS_ORDER = 5
+"""Of the model that is asked minimal pairs: BLiMP's own is a 5-gram (Warstadt et al. 2020)."""
+
+
+def n_gram(loaded: Loaded, least_order: int = 1) -> Reference | str:
     """An n-gram model of the text that the run was trained on; or why there is none."""
     store = training_store(loaded)
     if store is None:
@@ -278,7 +282,7 @@ def n_gram(loaded: Loaded) -> Reference | str:
     split = store.split("train")
     if not split.tokens:
         return "the store of the training text is empty"
-    model = trained_on(split, loaded.tokenizer, most_tokens=MOST_TOKENS)
+    model = trained_on(split, loaded.tokenizer, most_tokens=MOST_TOKENS, least_order=least_order)
     kind = f"interpolated Kneser-Ney {model.order}-gram"
     amount = f"{plural(model.tokens, 'token')} of the training text"
     return Reference(f"{kind}, {amount}", model.losses)

@@ -80,7 +80,11 @@ class Predictor:
         encoded = [self._encode(text) for text in texts]
         logits = self.logits([ids for ids, _, _ in encoded])
         chances = self._calibration.probabilities(logits)
-        found = [self._prediction(row, *parts) for row, parts in zip(chances, encoded, strict=True)]
+        best = chances.argmax(1).tolist()
+        found = [
+            Prediction(self.labels[k], row[k], tuple(row), len(ids), unknown, cut)
+            for k, row, (ids, unknown, cut) in zip(best, chances.tolist(), encoded, strict=True)
+        ]
         if not self._calibration.several:
             return found
         return [
@@ -88,25 +92,31 @@ class Predictor:
             for one, row in zip(found, self._calibration.given(logits), strict=True)
         ]
 
-    def _ids(self, text: str, limit: int) -> Ids:
-        """The ids of `text`, or more than `limit` of its first ones where the rest is cut off."""
+    def _ids(self, text: str, limit: int) -> tuple[Ids, int]:
+        """The ids of `text`, or more than `limit` of its first ones where the rest is cut off.
+
+        And how many of these are unknown.
+        """
         if len(text) > 64 * limit and self._corpus.keep == "head":
             start = text[: 64 * limit]
-            ids = self._tokenizer.encode(start[: self._tokenizer.complete_prefix(start)])
+            ids, unknown, _ = self._tokenizer.encode_charged(
+                start[: self._tokenizer.complete_prefix(start)]
+            )
             if len(ids) > limit:
-                return ids
-        return self._tokenizer.encode(text)
+                return ids, unknown
+        return self._tokenizer.encode_charged(text)[:2]
 
     def _encode(self, text: str) -> tuple[Ids, int, bool]:
         """Ids as the store holds a document, how many are unknown, whether it was cut."""
         limit = self._corpus.max_tokens or LONGEST_READ
-        ids = self._ids(text, limit)
+        ids, unknown = self._ids(text, limit)
         cut = len(ids) > limit
         if cut:
             ids = ids[:limit] if self._corpus.keep == "head" else ids[-limit:]
-        unknown = self._tokenizer.unknown_id
-        count = 0 if unknown is None else int((ids == unknown).sum())
-        return np.append(ids, np.int32(self._tokenizer.boundary_id)), count, cut
+            unknown = int((ids == self._tokenizer.unknown_id).sum()) if unknown else 0
+        document = np.empty(len(ids) + 1, np.int32)
+        document[:-1], document[-1] = ids, self._tokenizer.boundary_id
+        return document, unknown, cut
 
     def logits(self, documents: list[Ids]) -> NDArray[np.float64]:
         """Of texts as ids, the boundary at the end of each: (N, C)."""
@@ -137,19 +147,6 @@ class Predictor:
             )
             logits[some] = output.double().cpu().numpy()
         return logits
-
-    def _prediction(
-        self, chances: NDArray[np.float64], ids: Ids, unknown: int, cut: bool
-    ) -> Prediction:
-        best = int(chances.argmax())
-        return Prediction(
-            label=self.labels[best],
-            probability=float(chances[best]),
-            probabilities=tuple(float(chance) for chance in chances),
-            tokens=len(ids),
-            unknown=unknown,
-            cut=cut,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,15 @@ from rnnctl.data.labels import in_order
 from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.judged_text import JudgedText, Part, choose, kept, training_corpus
-from rnnctl.inference.memory import Memory, Tried, text_nats, tune_cache, tune_dynamic
+from rnnctl.inference.memory import (
+    Dynamic,
+    Memory,
+    Tried,
+    prepared,
+    text_nats,
+    tune_cache,
+    tune_dynamic,
+)
 from rnnctl.inference.training_text import corpus_facts
 from rnnctl.machine import Arithmetic, keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
@@ -129,7 +137,7 @@ class _Evaluation:
         by: str | None,
         memory: Memory,
     ) -> None:
-        self._memory = memory
+        self._memory = prepared(loaded, memory)
         self._loaded = loaded
         self._found = found
         self._store = store
@@ -344,7 +352,9 @@ def said(memory: Memory) -> str:
     if memory.dynamic is not None:
         step = memory.dynamic
         every = plural(step.segment, "token")
-        parts.append(f"dynamic at rate {step.rate:g}, decay {step.decay:g}, every {every}")
+        parts.append(
+            f"dynamic ({step.rule}) at rate {step.rate:g}, decay {step.decay:g}, every {every}"
+        )
     return "; ".join(parts)
 
 
@@ -360,6 +370,7 @@ def options(memory: Memory) -> str:
         step = memory.dynamic
         parts.append(f"--dynamic {step.rate:g}")
         parts += [f"--dynamic-decay {step.decay:g}"] if step.decay else []
+        parts += [f"--dynamic-rule {step.rule}"] if step.rule != Dynamic(step.rate).rule else []
     return " ".join(parts)
 
 
@@ -390,8 +401,14 @@ def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
         documents.append(ids[: most - size].astype(np.int64))
         size += len(documents[-1])
     begin = time.perf_counter()
-    measure = tune_cache if what == "cache" else tune_dynamic
-    plain, best, *others = measure(loaded.model, documents, loaded.tokenizer.boundary_id)
+    boundary = loaded.tokenizer.boundary_id
+    if what == "cache":
+        tried = tune_cache(loaded.model, documents, boundary)
+    else:
+        gradients = prepared(loaded, Memory(dynamic=Dynamic(1.0))).gradients
+        assert gradients is not None
+        tried = tune_dynamic(loaded.model, documents, boundary, gradients)
+    plain, best, *others = tried
     spelling = spelling_per_token(split, split.offsets)
 
     def point(one: Tried) -> TunePoint:

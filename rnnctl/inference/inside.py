@@ -5,7 +5,10 @@ state from which the first token is predicted, and the row of each token the sta
 next one is. A classifier reads the text, cut as in training, and then the document's end. What is
 found comes in stretches, so that a text of any length is read in constant memory.
 
-Axes: T rows, one for each token that was read; L layers that are wanted; H units.
+A classifier that reads in both directions has no states "so far", but pooled ones: its texts come
+whole, and the second half of its units has read backwards.
+
+Axes: T rows, one for each token that was read; L layers that are wanted; H units of all directions.
 """
 
 from __future__ import annotations
@@ -65,8 +68,9 @@ class Inside:
     """Reads texts with a run's model, for the `parts` and `layers` that are wanted.
 
     `parts`: names among h, c and the cell's gates; None: all of them. `layers`: numbers from 1, the
-    lowest; None: all. Raises RunError for a model that reads in both directions, UsageError for a
-    part or a layer that there is not.
+    lowest; None: all. `whole`: texts are looked at as wholes, pooled. Raises RunError for a model
+    that reads in both directions and is not to be pooled, UsageError for a part or a layer that
+    there is not.
     """
 
     def __init__(
@@ -74,19 +78,23 @@ class Inside:
         loaded: Loaded,
         parts: Sequence[str] | None = None,
         layers: Sequence[int] | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         recurrent = loaded.model.recurrent
-        if recurrent.directions == 2:
+        self.both_ways = recurrent.directions == 2
+        if self.both_ways and not whole:
             raise RunError(
                 f"{loaded.run.path} reads in both directions: its state at a token also knows what "
                 "comes behind it, and is no memory of what came before",
-                hint="train a run with --no-bidirectional, and ask for its states",
+                hint="--pool mean, last or max gives one vector for each text; for the states of "
+                "tokens train a run with --no-bidirectional",
             )
         keep_memory()
         self.tokenizer: Tokenizer = loaded.tokenizer
         self.parts = _parts(parts, (*recurrent.cell.state_names, *recurrent.cell.gate_names))
         self.layers = _layers(layers, recurrent.num_layers)
-        self.units = recurrent.hidden_size
+        self.units = recurrent.hidden_size * recurrent.directions
         self._model = loaded.model
         self._corpus = loaded.config.corpus
         self._engine = EngineChoice(loaded.model, WORTH_IT)
@@ -109,7 +117,7 @@ class Inside:
             if waiting and sum(len(one.ids) for one in waiting) + len(read.ids) > most:
                 yield from self._side_by_side(waiting)
                 waiting = []
-            if len(read.ids) > self._most:
+            if len(read.ids) > self._most and not self.both_ways:
                 yield from self._handed_on([read])
             else:
                 waiting.append(read)
@@ -209,11 +217,12 @@ class Inside:
 class Pooled:
     """One vector for each text: the mean, the largest or the last of its rows, unit by unit.
 
-    The document's start is no row of the text, and counts only where there is no other.
+    The document's start is no row of the text, and counts only where there is no other. Of units
+    that have read backwards (`both_ways`: the second half) the last row is the text's first.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, *, both_ways: bool = False) -> None:
+        self._pool, self._both_ways = pool, both_ways
         self._clear()
 
     def _clear(self) -> None:
@@ -247,6 +256,9 @@ class Pooled:
                 found = found if before is None else np.maximum(before, found)
             else:
                 found = rows[-1].astype(float)
+                if self._both_ways:  # such a text comes whole
+                    half = found.shape[-1] // 2
+                    found[..., half:] = rows[0][..., half:]
             self._kept[name] = found
 
 

@@ -4,9 +4,14 @@
 and the token that came then, x_{i+1}, are kept. The cache's distribution gives a token the share of
 exp(θ h_t·h_i) of the pairs with that token; the model's and the cache's are mixed with weight λ.
 
-*Dynamic evaluation* (Krause et al. 2018, with plain gradient steps): after each segment of the text
-has been scored, the weights take one step against the gradient of its mean loss, and are drawn back
-to where they were by a share of the way: w ← w − η g + δ (w_0 − w).
+*Dynamic evaluation* (Krause et al. 2018): after each segment of the text has been scored, the
+weights take one step against the gradient g of its mean loss, and are drawn back towards where they
+were, w_0. Two rules:
+
+* ``sgd``: w ← w − η g + δ (w_0 − w), plain gradient steps;
+* ``rms``, the paper's: w ← w − η g / (n + ε) + min(δ n, 1) (w_0 − w). n is the root mean square of
+  the weight's own gradient on a text that was held out of training, over that of all weights on
+  average: what usually gets small gradients moves further for the same one, and is drawn back less.
 
 Both are proper: at each position the distribution adds up to 1, and it depends on what was read
 before only. Every text begins with an empty cache and the run's own weights.
@@ -19,7 +24,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import torch
@@ -30,11 +37,18 @@ from rnnctl.errors import UsageError
 from rnnctl.nn import softmax
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.reading import can_read
+from rnnctl.tasks.loading import Loaded
 
 SIZE, THETA, WEIGHT = 2000, 0.3, 0.1
 DECAY, SEGMENT = 0.0, 20
+EPSILON = 1.0
+"""ε of the rule ``rms``, in gradients of the usual size: so far a weight that gets none may go."""
+GRADIENT_TOKENS, GRADIENT_STREAMS = 32_000, 16
+"""Of the held-out text from which gradients' sizes are taken, and how many places at once."""
 QUERIES = 512  # positions that look into the cache at once
 
+Rule = Literal["rms", "sgd"]
+RULES: tuple[Rule, ...] = ("rms", "sgd")
 State = tuple[Tensor, ...]
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -58,11 +72,12 @@ class Cache:
 
 @dataclass(frozen=True, slots=True)
 class Dynamic:
-    """Rate η, decay δ (share of the way back after each step), tokens of a segment."""
+    """Rate η, decay δ (share of the way back after each step), tokens of a segment, the rule."""
 
     rate: float
     decay: float = DECAY
     segment: int = SEGMENT
+    rule: Rule = "rms"
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < math.inf or not 0 <= self.decay <= 1 or self.segment < 1:
@@ -73,15 +88,89 @@ class Dynamic:
             )
 
 
+class Gradients:
+    """n of the rule ``rms``, `sizes`, for each of the model's parameters in their order."""
+
+    def __init__(self, sizes: Sequence[Tensor]) -> None:
+        self.sizes = sizes
+        self._pulls: dict[float, list[Tensor]] = {}
+
+    @cached_property
+    def factors(self) -> list[Tensor]:
+        """1 / (n + ε), for all texts."""
+        return [1 / (one + EPSILON) for one in self.sizes]
+
+    def pulls(self, decay: float) -> list[Tensor]:
+        """min(δ n, 1), for all texts."""
+        if decay not in self._pulls:
+            self._pulls = {decay: [(decay * one).clamp_(max=1) for one in self.sizes]}
+        return self._pulls[decay]
+
+    @classmethod
+    def of(cls, model: LanguageModel, documents: Sequence[Ids], boundary: int) -> Gradients:
+        """Those on the beginning of some documents, in segments of the usual length."""
+        text = np.concatenate([np.append(np.int64(boundary), ids) for ids in documents])
+        text = text[: GRADIENT_TOKENS + 1]
+        streams = max(1, min(GRADIENT_STREAMS, (len(text) - 1) // SEGMENT))
+        length = (len(text) - 1) // streams
+        device = model.decoder.weight.device
+        inputs, targets = (
+            torch.from_numpy(text[k : k + streams * length].reshape(streams, length).T.copy())
+            for k in (0, 1)
+        )
+        weights = list(model.parameters())
+        squares = [torch.zeros_like(one) for one in weights]
+        state = model.recurrent.initial_state(streams)
+        for begin in range(0, length, SEGMENT):
+            part = slice(begin, begin + SEGMENT)
+            ids = inputs[part].to(device)
+            with torch.enable_grad():
+                loss, state = model.loss(ids, targets[part].to(device), state)
+                found = torch.autograd.grad(loss / ids.numel(), weights, allow_unused=True)
+            state = tuple(one.detach() for one in state)
+            for square, gradient in zip(squares, found, strict=True):
+                if gradient is not None:
+                    square.addcmul_(gradient, gradient)
+        with torch.no_grad():
+            roots = [one.sqrt() for one in squares]
+            usual = sum(float(one.double().sum()) for one in roots) / sum(map(Tensor.numel, roots))
+            return cls([one / max(usual, 1e-30) for one in roots])
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a model is given beside its weights and state; nothing by default."""
+    """What a model is given beside its weights and state; nothing by default.
+
+    `gradients`: what the rule ``rms`` of dynamic evaluation needs.
+    """
 
     cache: Cache | None = None
     dynamic: Dynamic | None = None
+    gradients: Gradients | None = field(default=None, compare=False, repr=False)
 
     def __bool__(self) -> bool:
         return self.cache is not None or self.dynamic is not None
+
+
+def prepared(loaded: Loaded, memory: Memory) -> Memory:
+    """The memory with what its rule needs to know of the model, from the run's validation text.
+
+    Raises UsageError where the run keeps none.
+    """
+    if memory.dynamic is None or memory.dynamic.rule != "rms" or memory.gradients is not None:
+        return memory
+    if not isinstance(loaded.model, LanguageModel):
+        return memory  # whoever reads with it says that it is none
+    encoded = (loaded.tokenizer.encode(one.text) for one in loaded.run.heldout("valid"))
+    documents = [ids.astype(np.int64) for ids in encoded if len(ids)]
+    if not documents:
+        raise UsageError(
+            f"{loaded.run.path} keeps no validation text, which says how large the gradients of "
+            "each weight usually are",
+            hint="--dynamic-rule sgd does without; or train without --no-keep-text",
+        )
+    found = Gradients.of(loaded.model, documents, loaded.tokenizer.boundary_id)
+    return replace(memory, gradients=found)
 
 
 class TextMemory:
@@ -98,6 +187,13 @@ class TextMemory:
             self._model = copy.deepcopy(model).eval()
             self._weights = list(self._model.parameters())
         self._start = [one.detach().clone() for one in self._weights]
+        self._factors: Sequence[Tensor | None] = [None] * len(self._weights)
+        self._pulls: Sequence[Tensor | None] = [None] * len(self._weights)
+        if self._dynamic is not None and self._dynamic.rule == "rms":
+            assert memory.gradients is not None, "the rule rms needs the sizes of gradients"
+            self._factors = memory.gradients.factors
+            if self._dynamic.decay:
+                self._pulls = memory.gradients.pulls(self._dynamic.decay)
         self._segment: list[tuple[int, int]] = []  # inputs and targets since the last step
         self._before: State | None = None  # the state at the segment's beginning
 
@@ -211,10 +307,16 @@ class TextMemory:
             loss, _ = self._model.loss(ids, wanted, self._before)
             gradients = torch.autograd.grad(loss / len(ids), self._weights, allow_unused=True)
         with torch.no_grad():
-            for weight, gradient, origin in zip(self._weights, gradients, self._start, strict=True):
-                if gradient is not None:
+            for weight, gradient, origin, factor, pull in zip(
+                self._weights, gradients, self._start, self._factors, self._pulls, strict=True
+            ):
+                if gradient is not None and factor is not None:
+                    weight.addcmul_(gradient, factor, value=-self._dynamic.rate)
+                elif gradient is not None:
                     weight.sub_(gradient, alpha=self._dynamic.rate)
-                if self._dynamic.decay:
+                if pull is not None:
+                    weight.lerp_(origin, pull)
+                elif self._dynamic.decay:
                     weight.lerp_(origin, self._dynamic.decay)
         self._segment = []
 
@@ -366,24 +468,33 @@ def tune_cache(model: LanguageModel, documents: Sequence[Ids], boundary: int) ->
     return [Tried(Memory(), plain / count), *sorted(tried, key=lambda one: one.nats)]
 
 
-def tune_dynamic(model: LanguageModel, documents: Sequence[Ids], boundary: int) -> list[Tried]:
-    """Rising rates until they no longer help, then decays; best first behind none at all."""
+def tune_dynamic(
+    model: LanguageModel, documents: Sequence[Ids], boundary: int, gradients: Gradients
+) -> list[Tried]:
+    """Of each rule rising rates until they no longer help, then decays; best first behind none.
+
+    With a decay a higher rate may be better: the next one is tried with each, too.
+    """
     count = sum(len(ids) for ids in documents)
 
-    def tried(memory: Memory) -> Tried:
+    def tried(dynamic: Dynamic | None) -> Tried:
+        memory = Memory(dynamic=dynamic, gradients=gradients)
         nats = float(text_nats(model, documents, boundary, memory).sum()) / count
         return Tried(memory, nats if math.isfinite(nats) else math.inf)
 
-    plain = tried(Memory())
     found: list[Tried] = []
-    for rate in map(_round, RATES):
-        found.append(tried(Memory(dynamic=Dynamic(rate))))
-        if len(found) > 1 and found[-1].nats > found[-2].nats:
-            break
-    best = min(found, key=lambda one: one.nats).memory.dynamic
-    assert best is not None
-    found += [tried(Memory(dynamic=Dynamic(best.rate, decay))) for decay in DECAYS[1:]]
-    return [plain, *sorted(found, key=lambda one: one.nats)]
+    for rule in RULES:
+        rising: list[Tried] = []
+        for rate in map(_round, RATES):
+            rising.append(tried(Dynamic(rate, rule=rule)))
+            if len(rising) > 1 and rising[-1].nats > rising[-2].nats:
+                break
+        best = min(rising, key=lambda one: one.nats).memory.dynamic
+        assert best is not None
+        rates = (best.rate, _round(best.rate * RATES[1] / RATES[0]))
+        decayed = [tried(Dynamic(r, d, rule=rule)) for r in rates for d in DECAYS[1:]]
+        found += [*rising, *decayed]
+    return [tried(None), *sorted(found, key=lambda one: one.nats)]
 
 
 def _round(value: float) -> float:

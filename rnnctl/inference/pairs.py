@@ -11,25 +11,29 @@ beginning and the common end, given all that stands before them.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from io import BytesIO
+from itertools import chain, islice
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnctl.config import SourceKind
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.columns import find_column
+from rnnctl.data.packing import Reads
 from rnnctl.data.records import Entry, entries
-from rnnctl.data.sources import suffix_of
 from rnnctl.data.tables import text_table
-from rnnctl.data.text import lines, open_text, spool_stream
+from rnnctl.data.text import lines, spool_stream
 from rnnctl.errors import DataError, UsageError
+from rnnctl.inference.lines import UTF_8, Encoding, read_text
 from rnnctl.inference.score import Scorer
 from rnnctl.inference.words import Plan, WordScorer
+from rnnctl.integrity import digest_of as digest_of_parts
 from rnnctl.results.base import Estimate
 from rnnctl.results.inference import PairGroup, PairProblem, PairsResult
 from rnnctl.statistics import wilson
@@ -105,44 +109,64 @@ class Chosen:
     by: str | None = None
 
 
+NOTHING = Chosen()
+
 # -- reading -------------------------------------------------------------------------------------
 
 
+class Source(Protocol):
+    """A stream of bytes, unpacked, what to call it, and how its name ends (".csv")."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def stream(self) -> Reads: ...
+    @property
+    def suffix(self) -> str: ...
+
+
 def read_pairs(
-    sources: Sequence[tuple[str, Path | BinaryIO]], chosen: Chosen
+    sources: Iterable[Source],
+    chosen: Chosen = NOTHING,
+    *,
+    encoding: Encoding = UTF_8,
+    kind: SourceKind | None = None,
 ) -> tuple[list[Pair], list[PairProblem]]:
     """The pairs of all sources, and what is wrong with those that are none.
+
+    kind: how they are written; None: as their content looks.
 
     Raises: DataError for a source that cannot be read or is no table, UsageError for a column that
     is not there.
     """
     pairs: list[Pair] = []
     problems: list[PairProblem] = []
-    for name, source in sources:
-        layout, found = _opened(name, source, chosen)
+    for source in sources:
+        layout, found = _opened(source, chosen, encoding, kind)
         for entry in found:
-            one = _pair(name, entry, layout)
+            one = _pair(source.name, entry, layout)
             if isinstance(one, Pair):
                 pairs.append(one)
             else:
-                problems.append(PairProblem(source=name, line=entry.line, error=one))
+                problems.append(PairProblem(source=source.name, line=entry.line, error=one))
     return pairs, problems
 
 
-def _opened(name: str, source: Path | BinaryIO, chosen: Chosen) -> tuple[Layout, Iterator[Entry]]:
-    cache, suffix = cache_directory(), ""
-    if isinstance(source, Path):
-        file, suffix = open_text(source, encoding="utf-8", cache=cache), suffix_of(source)
-    else:
-        file = spool_stream(source, name=name, codec="utf-8", cache=cache)
+def _opened(
+    source: Source, chosen: Chosen, encoding: Encoding, kind: SourceKind | None
+) -> tuple[Layout, Iterator[Entry]]:
+    cache, name, suffix = cache_directory(), source.name, source.suffix
+    text = BytesIO(b"".join(read_text(source.stream, name, encoding)))
+    file = spool_stream(text, name=name, codec="utf-8", cache=cache)
     # Names by which a first line is known to be a header.
     fields = [one for one in (chosen.good, chosen.bad, chosen.context, chosen.by) if one]
     fields += [*GOOD, *BAD, *CONTEXT, *RIGHT, *WRONG]
     first = next((text for _, text in lines(file) if text.strip()), "")
     if not first:
         raise DataError(f"{name} is empty: it holds no pairs", hint="check the file")
-    table = text_table(file, cache, suffix=suffix, fields=fields)
-    if table is None and ("\t" in first or "," in first):  # a few lines do not look like a table
+    table = text_table(file, cache, suffix=suffix, given=kind, fields=fields)
+    separated = kind is None and ("\t" in first or "," in first)
+    if table is None and separated:  # a few lines do not look like a table
         table = text_table(file, cache, given="tsv" if "\t" in first else "csv", fields=fields)
     if table is None or table.format.kind == "lines":
         raise DataError(
@@ -347,8 +371,15 @@ def _difference(good: float, bad: float) -> float:
 # -- summing up ----------------------------------------------------------------------------------
 
 
+def digest_of(pairs: Iterable[Pair], what: What) -> str:
+    """SHA-256 of what is asked, whatever file it comes from: two runs that were asked the same."""
+    asked = ([one.good, one.bad, one.phenomenon, one.attractors] for one in pairs)
+    return digest_of_parts(chain([what.encode()], (json.dumps(one).encode() for one in asked)))
+
+
 def summarise(
     loaded: Loaded,
+    pairs: Sequence[Pair],
     scored: Sequence[Scored],
     problems: Sequence[PairProblem],
     *,
@@ -356,7 +387,10 @@ def summarise(
     seed: int = 0,
     baseline: str = "",
 ) -> PairsResult:
-    """Accuracies and mean differences of all pairs, by phenomenon, length and attractors."""
+    """Accuracies and mean differences of all pairs, by phenomenon, length and attractors.
+
+    `pairs` are those that were read, `scored` those of them that have an answer.
+    """
     by_phenomenon = _grouped(scored, lambda one: one.pair.phenomenon)
     named = {name: some for name, some in by_phenomenon.items() if name}
     by_attractors = _grouped(scored, lambda one: one.pair.attractors)
@@ -367,6 +401,8 @@ def summarise(
         environment=environment(loaded),
         seed=seed,
         run=str(loaded.run.path),
+        digest=digest_of(pairs, what),
+        sources=tuple(dict.fromkeys(one.source for one in pairs)),
         what=what,
         total=_group("all", scored, seed),
         mean_of_phenomena=sum(shares) / len(shares) if len(shares) > 1 else None,

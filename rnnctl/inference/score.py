@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rnnctl.data.tokenizers import MalformedTextError, Tokenizer
 from rnnctl.errors import DataError, NotFiniteError, RunError, StorageError
 from rnnctl.inference import state as states
-from rnnctl.inference.memory import Memory, TextMemory
+from rnnctl.inference.memory import Memory, TextMemory, prepared
 from rnnctl.inference.records import Record
 from rnnctl.inference.state import RECENT, TextState, beginning
 from rnnctl.machine import Arithmetic, keep_memory
@@ -111,7 +111,7 @@ class Scorer:
         self.tokenizer: Tokenizer = loaded.tokenizer
         self._arithmetic = Arithmetic(next(loaded.model.parameters()).device, bf16=False)
         self.ends = ends
-        self.memory = memory
+        self.memory = prepared(loaded, memory)
         self.engine = EngineChoice(loaded.model)
         loaded.model.recurrent.keep_ready()
 

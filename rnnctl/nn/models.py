@@ -127,12 +127,12 @@ class _Reader(nn.Module):
     ) -> tuple[list[dict[str, Tensor]], State]:
         """What is inside along texts joined, ids (N,) and lengths (B,), from `state` on.
 
-        -> of each layer the states and gates among `names` (those of `Recurrent.trace`), (N, H)
-        each, after the token was read; and the state after each text. In `eval` mode. Raises
-        UsageError for a model that reads in both directions.
+        -> of each layer the states and gates among `names` (those of `Recurrent.trace`), (N, DH)
+        each, after the token was read; and the state after each text. In `eval` mode. Of a model
+        that reads in both directions the second half of the units has read what comes behind.
         """
         recurrent = self.recurrent
-        if not can_read(recurrent) or recurrent.directions == 2:
+        if not can_read(recurrent):
             return self._trace(ids, lengths, names, state)
         layout, vectors, rows, state = self._laid_out(ids, lengths, state)
         found, after = read_inside(recurrent, vectors, rows, layout, state, names)
@@ -161,14 +161,14 @@ class _Reader(nn.Module):
         for number, some in enumerate(np.split(ids, np.cumsum(lengths)[:-1])):
             first = tuple(part[:, number : number + 1].to(device) for part in state)
             vectors = self.embed(torch.from_numpy(some.astype(np.int64)).unsqueeze(1).to(device))
-            trace = recurrent.trace(vectors, first)
+            layers, final = recurrent.look_inside(vectors, first)
             texts.append(
                 [
-                    {name: value[:, 0] for name, value in layer.values.items() if name in names}
-                    for layer in trace.layers
+                    {name: value[:, 0] for name, value in layer.items() if name in names}
+                    for layer in layers
                 ]
             )
-            finals.append(trace.state(trace.steps - 1))
+            finals.append(final)
         found = [
             {name: torch.cat([text[layer][name] for text in texts]) for name in texts[0][layer]}
             for layer in range(recurrent.num_layers)

@@ -198,18 +198,26 @@ def read_inside(
     state: State,
     names: Collection[str],
 ) -> tuple[list[dict[str, Tensor]], State]:
-    """As `read`, in one direction, with what is inside kept: of each layer the states and gates
-    among `names`, (N, H) each, in the rows of the layout.
+    """As `read`, with what is inside kept: of each layer the states and gates among `names`,
+    (N, DH) each, in the rows of the layout; the second half of two directions was read backwards.
     """
     found: list[dict[str, Tensor]] = []
     finals: list[Parts] = []
     for layer in range(recurrent.num_layers):
-        first = tuple(part[layer] for part in state)
-        weights = recurrent.weights(f"_l{layer}")
-        values, final = _inside(recurrent.cell, vectors, rows, layout, weights, first, names)
-        finals.append(final)
-        vectors, rows = values["h"], np.arange(len(rows))
-        found.append({name: value for name, value in values.items() if name in names})
+        ways: list[dict[str, Tensor]] = []
+        for direction in range(recurrent.directions):
+            index = rows[layout.turned] if direction else rows
+            first = tuple(part[len(finals)] for part in state)
+            weights = recurrent.weights(f"_l{layer}" + "_reverse" * direction)
+            values, final = _inside(recurrent.cell, vectors, index, layout, weights, first, names)
+            finals.append(final)
+            turned = {name: value[layout.turned] for name, value in values.items()}
+            ways.append(turned if direction else values)
+        both = ways[0]
+        if len(ways) > 1:
+            both = {name: torch.cat([way[name] for way in ways], -1) for name in both}
+        vectors, rows = both["h"], np.arange(len(rows))
+        found.append({name: value for name, value in both.items() if name in names})
     return found, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
 

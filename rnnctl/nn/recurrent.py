@@ -15,7 +15,7 @@ from rnnctl.errors import UsageError
 from rnnctl.nn import engines
 from rnnctl.nn.cells import Cell, LayerWeights, State, find_cell
 from rnnctl.nn.initialisation import initialise_layer
-from rnnctl.nn.trace import Trace
+from rnnctl.nn.trace import LayerTrace, Trace
 
 # Dropout for recurrent models: one mask for all time steps, or whole tokens. Off in `eval`.
 #
@@ -237,6 +237,28 @@ class Recurrent(nn.Module):
         state = self.initial_state(inputs.shape[1]) if state is None else state
         layers = [self.weights(f"_l{layer}") for layer in range(self.num_layers)]
         return Trace(self.cell, layers, inputs, state, starts)
+
+    @torch.no_grad()
+    def look_inside(self, inputs: Tensor, state: State) -> tuple[list[dict[str, Tensor]], State]:
+        """The states and gates of every layer by name, (T, B, DH), and the state after the pass.
+
+        As `trace` has them, in any number of directions: the second half of two has read backwards.
+        """
+        made: list[dict[str, Tensor]] = []
+        finals: list[State] = []
+        for layer in range(self.num_layers):
+            ways: list[dict[str, Tensor]] = []
+            for direction, suffix in enumerate(_suffixes(layer, self.directions)):
+                first = tuple(part[len(finals)] for part in state)
+                source = inputs.flip(0) if direction else inputs
+                weights = self.weights(suffix)
+                values = LayerTrace.run(self.cell, source, first, weights, None).values
+                finals.append(tuple(values[name][-1] for name in self.cell.state_names))
+                turned = {name: value.flip(0) for name, value in values.items()}
+                ways.append(turned if direction else values)
+            made.append({name: torch.cat([way[name] for way in ways], -1) for name in ways[0]})
+            inputs = made[-1]["h"]
+        return made, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
     @property
     def engine_in_use(self) -> str:

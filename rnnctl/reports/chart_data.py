@@ -11,7 +11,7 @@ from typing import Literal
 from rnnctl.reports import numbers
 from rnnctl.reports.blocks import Table, table
 from rnnctl.results.base import Curve
-from rnnctl.results.comparison import BenchRow, Comparison, Row, SeedSummary
+from rnnctl.results.comparison import BenchRow, Comparison, PairRow, Row, SeedSummary
 from rnnctl.results.diagnostics import DiagnosticsResult, ReachRecord
 from rnnctl.wording import plural
 
@@ -63,7 +63,9 @@ class ChartData:
 
 SMALLEST = 0.1
 """What a horizon of nothing is drawn as, on a logarithmic axis."""
-NAMES = ("learning", "context", "effect", "recall", "gradient", "speed", "forest")
+NAMES = (
+    "learning", "context", "effect", "recall", "pairs", "attractors", "gradient", "speed", "forest",
+)  # fmt: skip
 
 
 def charts(result: Comparison) -> list[ChartData]:
@@ -71,6 +73,7 @@ def charts(result: Comparison) -> list[ChartData]:
     made: dict[str, list[ChartData | None]] = {
         **{name: [curves(list(result.rows), name, _styles(result))] for name in CURVES},
         "recall": [*_recall(result)],
+        "pairs": [_pairs(result)],
         "speed": [_speed(result)],
         "forest": [_forest(result)],
     }
@@ -158,6 +161,61 @@ def _task(result: Comparison, task: str, rows: Sequence[BenchRow]) -> ChartData 
     return ChartData(name, "line", f"{title} by distance", caption,
                      Axis("tokens back", log=True), accuracy, names, means, text,
                      _styles(result), limits)  # fmt: skip
+
+
+def phenomena(pairs: Sequence[PairRow]) -> dict[str, list[PairRow]]:
+    """Rows by phenomenon, in their order."""
+    found: dict[str, list[PairRow]] = {}
+    for row in pairs:
+        if row.phenomenon:
+            found.setdefault(row.phenomenon, []).append(row)
+    return found
+
+
+def phenomena_table(pairs: Sequence[PairRow], shown: Sequence[str], caption: str = "") -> Table:
+    """Phenomena against rows of the comparison."""
+    names = list(dict.fromkeys(row.name for row in pairs))
+    by_phenomenon = phenomena(pairs)
+    cells = []
+    for phenomenon in shown:
+        of = {row.name: row for row in by_phenomenon[phenomenon]}
+        count = max(row.pairs for row in of.values())
+        shares = (numbers.over_seeds(of[n].accuracy if n in of else None, 3) for n in names)
+        cells.append((phenomenon, numbers.number(count, 12), *shares))
+    return table(("phenomenon", "pairs", *names), cells, caption=caption)
+
+
+def _pairs(result: Comparison) -> ChartData | None:
+    """Right minimal pairs of every row; by phenomenon in the table."""
+    values: list[Datum] = []
+    every = [row for row in result.pairs if not row.phenomenon]
+    for row in every:
+        if row.accuracy.estimate is None:
+            continue
+        lo, hi = _ends(row.accuracy)
+        values.append({"row": row.name, "x": row.accuracy.estimate, "lo": lo, "hi": hi})
+        values += [{"row": row.name, "seed": seed} for seed in row.accuracy.seeds]
+    if not values:
+        return None
+    names = tuple(dict.fromkeys(row.name for row in every))
+    text = table(
+        ("", "pairs", "right"),
+        [
+            (row.name, numbers.number(row.pairs, 12), numbers.over_seeds(row.accuracy, 3))
+            for row in every
+        ],
+    )
+    by_phenomenon = list(phenomena(result.pairs))
+    if len(by_phenomenon) > 1:
+        text = phenomena_table(result.pairs, by_phenomenon)
+    caption = (
+        "Share of pairs whose right sentence is likelier: each seed, their mean and its 95 % "
+        "t-interval. A tie counts half."
+    )
+    return ChartData("pairs", "interval", "Minimal pairs", caption,
+                     Axis("share of right pairs", domain=(0.0, 1.0)), Axis(""), names,
+                     tuple(values), text, _styles(result),
+                     (Limit("x", 0.5, "chance"),))  # fmt: skip
 
 
 def _speed(result: Comparison) -> ChartData | None:
@@ -297,6 +355,11 @@ CURVES: dict[str, CurveChart] = {
         "Push of a word or sentence on the answer, by how far back it stands; 1 is its push when "
         "near. What is beyond -0.5 or 2 is drawn there.",
         y="push, relative to near", limits=(Limit("y", 0.5, "half"),), between=(-0.5, 2.0),
+    ),
+    "attractors": CurveChart(
+        "attractors", "Minimal pairs by attractors",
+        "Share of right pairs by how many words in between agree with the wrong one.",
+        x="{x}", log_x=False, between=(0.0, 1.0), limits=(Limit("y", 0.5, "chance"),),
     ),
     "gradient": CurveChart(
         "gradient", "Gradient against distance",

@@ -20,9 +20,9 @@ from rnnctl.reports.blocks import (
     Table,
     table,
 )
-from rnnctl.reports.chart_data import bench_tasks, bench_title
+from rnnctl.reports.chart_data import bench_tasks, bench_title, phenomena, phenomena_table
 from rnnctl.results.base import Curve, Result
-from rnnctl.results.comparison import BenchRow, Comparison, Contrast, Row, Verdict
+from rnnctl.results.comparison import BenchRow, Comparison, PairRow, Row, Verdict
 from rnnctl.wording import plural
 
 Column = tuple[str, str, int]
@@ -61,13 +61,16 @@ DRAWN = {"effect": (0.0, 1.0)}
 
 
 def blocks(result: Result) -> list[Block]:
-    """The report of ``rnnctl compare``."""
+    """The report of ``rnnctl compare``; of a single run what there is to compare it by."""
     assert isinstance(result, Comparison)
+    if len(result.members) == 1:
+        return [Heading(title(result), 1), main_table(result), *_pairs(result), *problems(result)]
     made: list[Block] = [Heading(title(result), 1), *facts(result)]
     made += _verdicts(result)
     made += [Heading("Quality and memory"), main_table(result)]
     made += [
         *_bench(result.bench),
+        *_pairs(result),
         *_contrasts(result),
         *_exploratory(result),
         *_size_and_speed(result),
@@ -188,12 +191,53 @@ def _chance(bench: Sequence[BenchRow]) -> float | None:
     return next((row.chance for row in bench if row.chance is not None), None)
 
 
+MOST_PHENOMENA = 20
+"""Rows of the table of phenomena; the page, the curves and JSON have all of them."""
+
+
+def _pairs(result: Comparison) -> list[Block]:
+    """Minimal pairs: all of them together, then by phenomenon."""
+    if not result.pairs:
+        return []
+    every = [row for row in result.pairs if not row.phenomenon]
+    caption = (
+        "Share of pairs whose right sentence the model finds likelier; a tie counts half, and "
+        "guessing reaches 0.5."
+    )
+    shares = [
+        (row.name, numbers.number(row.pairs, 12), numbers.over_seeds(row.accuracy, 3))
+        for row in every
+    ]
+    made: list[Block] = [
+        Heading("Minimal pairs"),
+        table(("", "pairs", "right"), shares, caption=caption),
+    ]
+    by_phenomenon = phenomena(result.pairs)
+    if len(by_phenomenon) < 2:
+        return made
+    spread = sorted(by_phenomenon, key=lambda name: _spread(by_phenomenon[name]), reverse=True)
+    shown = [name for name in by_phenomenon if name in spread[:MOST_PHENOMENA]]
+    more = ""
+    if len(shown) < len(by_phenomenon):
+        more = (
+            f"The {len(shown)} of {len(by_phenomenon)} phenomena on which the rows differ most; "
+            "--html and --curves have all."
+        )
+    return [*made, phenomena_table(result.pairs, shown, more)]
+
+
+def _spread(rows: Sequence[PairRow]) -> float:
+    """How far apart the rows of one phenomenon are."""
+    known = [row.accuracy.estimate for row in rows if row.accuracy.estimate is not None]
+    return max(known) - min(known) if known else 0.0
+
+
 def _contrasts(result: Comparison) -> list[Block]:
     if not result.contrasts:
         return []
     heads = ("pair", "measured", "effect", "P(first > second)", "corrected p", "outcome")
     rows = [
-        (f"{test.first} / {test.second}", _endpoint(test), numbers.estimate(test.effect),
+        (f"{test.first} / {test.second}", _ENDPOINTS[test.endpoint], numbers.estimate(test.effect),
          numbers.fixed(test.superiority, 2), numbers.number(test.p_holm, 2),
          test.note if test.outcome == "not alike" else test.outcome)
         for test in result.contrasts
@@ -203,10 +247,15 @@ def _contrasts(result: Comparison) -> list[Block]:
         f"{plural(result.seeds_needed, 'seed of each row is', 'seeds of each row are')} enough to "
         "claim something."
     )
-    if result.family:
+    families = (
+        (result.family, " of memory" if result.pairs_family else ""),
+        (result.pairs_family, " on minimal pairs"),
+    )
+    corrected = [f"{plural(count, 'test')}{of}" for count, of in families if count]
+    if corrected:
         caption = (
-            f"Exact permutation tests over seeds; p is corrected for {result.family} "
-            f"{'test' if result.family == 1 else 'tests'} (Holm). {caption}"
+            f"Exact permutation tests over seeds; p is corrected for {' and for '.join(corrected)} "
+            f"(Holm). {caption}"
         )
     for test in result.contrasts:
         if test.note and test.outcome != "not alike":
@@ -214,8 +263,11 @@ def _contrasts(result: Comparison) -> list[Block]:
     return [Heading("Tested pairs"), table(heads, rows, align="llrrrl", caption=caption)]
 
 
-def _endpoint(test: Contrast) -> str:
-    return "horizon, ratio" if test.endpoint == "horizon" else "recall accuracy, difference"
+_ENDPOINTS = {
+    "horizon": "horizon, ratio",
+    "recall": "recall accuracy, difference",
+    "pairs": "pairs right, difference",
+}
 
 
 def _exploratory(result: Comparison) -> list[Block]:
@@ -335,6 +387,7 @@ def terms(result: Comparison) -> list[Block]:
     names = [re.sub(r" \(.*\)$", "", headings[key]) for key in TERMS if key in used]
     names += ["P(first > second)", "corrected p"] if result.contrasts else []
     names += ["recall"] if result.bench else []
+    names += ["minimal pair"] if result.pairs else []
     pairs = tuple((name, glossary.plain(glossary.entry(name).summary)) for name in (*names, "seed"))
     more = "`rnnctl explain TERM` says how each is measured, and what it does not say"
     return [Heading("Terms"), KeyValues(pairs), Paragraph(more, "hint")]

@@ -13,6 +13,7 @@ from typing import Any
 
 from rnnctl import storage
 from rnnctl.errors import UsageError
+from rnnctl.reports.chart_data import phenomena
 from rnnctl.reports.rows import parquet, separated
 from rnnctl.reports.snapshots import SHOWN
 from rnnctl.results.base import Curve
@@ -54,6 +55,8 @@ def curve_rows(result: Measured) -> Iterator[Row]:
     if isinstance(result, SnapshotsResult):
         yield from _of_snapshots(result)
         return
+    if isinstance(result, Comparison):
+        yield from _of_pairs(result)
     for model, name, curve in _curves(result):
         nothing = repeat(None)
         columns = (curve.x, curve.y, curve.lo or nothing, curve.hi or nothing, curve.n or nothing)
@@ -75,6 +78,24 @@ def _curves(result: DiagnosticsResult | Comparison) -> Iterator[tuple[str, str, 
                 found |= {block: values.geo, f"{block}.rms": values.rms}
                 found |= {f"{block}.{band}": curve for band, curve in values.bands.items()}
         yield from ((result.model.id, f"{name}.{key}", curve) for key, curve in found.items())
+
+
+def _of_pairs(result: Comparison) -> Iterator[Row]:
+    """Minimal pairs, a point a phenomenon: x is its number, and its unit says which it is."""
+    numbers = {name: at for at, name in enumerate(phenomena(result.pairs), 1)}
+    for row in result.pairs:
+        lo, hi = row.accuracy.ci95
+        yield {
+            "model": row.name,
+            "curve": "pairs",
+            "x": numbers.get(row.phenomenon, 0),
+            "x_unit": row.phenomenon or "all pairs",
+            "y": row.accuracy.estimate,
+            "y_unit": "share of right pairs",
+            "lo": lo,
+            "hi": hi,
+            "n": row.accuracy.n,
+        }
 
 
 def _of_snapshots(result: SnapshotsResult) -> Iterator[Row]:

@@ -16,6 +16,7 @@ KEPT = {
     "speed": "comparison:SpeedResult",
     "exchange": "comparison:ExchangeResult",
     "baselines": "comparison:BaselinesResult",
+    "pairs": "inference:PairsResult",
 }
 
 

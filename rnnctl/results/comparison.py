@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 
 from rnnctl import catalog
 from rnnctl.results.base import Curve, Estimate, Record, Result
+from rnnctl.results.inference import PairsRecord
 
 # As it is called today, also in what an older rnnctl wrote.
 TaskName = Annotated[str, AfterValidator(partial(catalog.today, "task"))]
@@ -22,6 +23,8 @@ Outcome = Literal["shown", "contradicted", "inconclusive", "not tested"]
 """Inconclusive: enough seeds, and no interval decides. Not tested: too few seeds, or no data."""
 RowKind = Literal["trained", "untrained", "baseline"]
 Scale = Literal["linear", "log"]
+Endpoint = Literal["horizon", "recall", "pairs"]
+"""What is tested: the memory horizon, accuracy on the recall task, accuracy on minimal pairs."""
 
 
 class ExchangeRecord(Record):
@@ -121,6 +124,7 @@ class Member(Record):
     diagnosed: DiagnosedOn | None = None
     speed: SpeedRecord | None = None
     exchange: ExchangeRecord | None = None
+    pairs: PairsRecord | None = None
 
 
 class SeedSummary(Estimate):
@@ -176,6 +180,16 @@ class BenchRow(Record):
     solved_ci95: tuple[float, float] = Field(description="Wilson, of the share of seeds")
 
 
+class PairRow(Record):
+    """Minimal pairs of one phenomenon, as the members of a row or a baseline find them."""
+
+    name: str
+    kind: RowKind
+    phenomenon: str = Field(description="empty: all pairs together")
+    pairs: int
+    accuracy: SeedSummary = Field(description="share of right pairs, a tie counting half")
+
+
 ContrastOutcome = Literal[
     "more", "less", "no clear difference", "not enough seeds to claim", "not alike"
 ]
@@ -184,7 +198,7 @@ ContrastOutcome = Literal[
 class Contrast(Record):
     """One test of the confirmatory family; "not alike": not tested, and `note` says why."""
 
-    endpoint: Literal["horizon", "recall"]
+    endpoint: Endpoint
     corpus: str
     first: str
     second: str
@@ -241,7 +255,9 @@ class Comparison(Result):
     rates: str = Field("", description="where the learning rates come from")
     rows: tuple[Row, ...]
     bench: tuple[BenchRow, ...] = ()
-    family: int = Field(0, description="tests that Holm's correction is over")
+    pairs: tuple[PairRow, ...] = Field((), description="all pairs of a row first, then each kind")
+    family: int = Field(0, description="tests of memory that Holm's correction is over")
+    pairs_family: int = Field(0, description="tests on minimal pairs, corrected for themselves")
     seeds_needed: int = Field(description="seeds a side with which the family could claim")
     contrasts: tuple[Contrast, ...] = ()
     verdicts: tuple[Verdict, ...] = ()

@@ -208,21 +208,29 @@ class PairProblem(Record):
     error: str
 
 
-class PairsResult(Result):
-    """Minimal pairs: how often the model finds the right sentence likelier."""
+class PairsRecord(Record):
+    """How often a model finds the right sentence likelier, as far as models are compared in it."""
 
-    schema_id: Literal["rnnctl.pairs/1"] = "rnnctl.pairs/1"
-    run: str
+    digest: str = Field(description="SHA-256 of the pairs, and of what of them is compared")
+    sources: tuple[str, ...] = Field(description="what was read")
     what: Literal["sentence", "critical"] = Field(
         description="whole sentences, or the words that differ"
     )
     total: PairGroup
     mean_of_phenomena: float | None = Field(None, description="mean accuracy, each counting once")
     phenomena: tuple[PairGroup, ...] = ()
-    lengths: tuple[PairGroup, ...] = Field((), description="by words of the right sentence")
     attractors: tuple[PairGroup, ...] = Field((), description="by number of attractors")
-    unknown: int = Field(0, description="pairs with a token that the model does not know")
     baseline: str = Field("", description="the n-gram model beside it, in words")
+    no_baseline: str = Field("", description="why there is none, where one was asked for")
+
+
+class PairsResult(Result, PairsRecord):
+    """Minimal pairs: how often the model finds the right sentence likelier."""
+
+    schema_id: Literal["rnnctl.pairs/1"] = "rnnctl.pairs/1"
+    run: str
+    lengths: tuple[PairGroup, ...] = Field((), description="by words of the right sentence")
+    unknown: int = Field(0, description="pairs with a token that the model does not know")
     problems: tuple[PairProblem, ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,6 +68,8 @@ _LAST = {
     False: "measuring the best weights",
     True: "measuring the best weights, and a bag of words beside them",
 }
+_PARTS = {"train": "training", "valid": "validation", "test": "test"}
+_LONG = 200_000  # tokens of a split from which on it is said that it is measured now
 
 
 # Called after each validation with the model in eval mode, its tokenizer, the validation text and
@@ -126,8 +128,7 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
             yield training.started()
             try:
                 yield from training.steps(stop)
-                yield Preparing(_LAST[prepared.task.counts_documents])
-                result = training.finish(stop)
+                result = yield from training.finish(stop)
             except (TrainingInterrupted, FinalInterrupted):
                 raise _interrupted(run.path, training.state.counters.step, stop) from None
         if options.headline is not None:
@@ -259,16 +260,22 @@ class _Training:
             self.team.gather(state)
         return save_checkpoint(self.run, state)
 
-    def finish(self, stop: StopRequest) -> TrainResult:
+    def finish(self, stop: StopRequest) -> Generator[Preparing, None, TrainResult]:
         """Measure the best weights on every split, write the result, publish the run.
 
-        FinalInterrupted when asked to stop.
+        Says what is measured, and of long texts which. FinalInterrupted when asked to stop.
         """
+        yield Preparing(_LAST[self.prepared.task.counts_documents])
         use_best(self.state)
         task, store = self.prepared.task, self.prepared.store
         task.model.eval()
         splits = {name: store.split(name) for name in SPLITS}
-        measured = [task.measure(n, split, stop) for n, split in splits.items() if len(split.ids)]
+        filled = {name: split for name, split in splits.items() if len(split.ids)}
+        measured = []
+        for number, (name, split) in enumerate(filled.items(), 1):
+            if len(split.ids) > _LONG:
+                yield Preparing(f"measuring the {_PARTS[name]} text ({number} of {len(filled)})")
+            measured.append(task.measure(name, split, stop))
         end = task.conclude(measured, self.prepared.config, self.prepared.corpus)
         for name, data in end.files.items():
             self.run.put_file(name, data)

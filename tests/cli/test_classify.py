@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,6 +219,34 @@ def test_a_line_is_answered_while_the_pipe_stays_open(run: Path) -> None:
                 assert process.stdout.readline().count(b"\t") == 1  # would wait for ever
         process.stdin.close()
         assert process.wait(60) == 0
+
+
+def _gzip() -> Callable[[bytes], bytes]:
+    packer = zlib.compressobj(wbits=31)
+    return lambda data: packer.compress(data) + packer.flush(zlib.Z_SYNC_FLUSH)
+
+
+def _zstandard() -> Callable[[bytes], bytes]:
+    zstd = pytest.importorskip("compression.zstd" if sys.version_info >= (3, 14) else
+                               "backports.zstd")  # fmt: skip
+    packer = zstd.ZstdCompressor()
+    return lambda data: packer.compress(data, packer.FLUSH_BLOCK)
+
+
+@pytest.mark.parametrize("packing", [_gzip, _zstandard])
+def test_a_packed_pipe_that_stays_open_is_answered_line_by_line(
+    packing: Callable[[], Callable[[bytes], bytes]], run: Path
+) -> None:
+    """As of `tail -f log | zstd | ssh …`: what has come is answered, however little it is."""
+    packed = packing()
+    with start("classify", run) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for text in (b"good\n", b"bad\n", b"1\n2\n"):
+            process.stdin.write(packed(text))
+            for _ in range(text.count(b"\n")):
+                assert process.stdout.readline().count(b"\t") == 1  # would wait for ever
+        process.stdin.close()
+        process.wait(60)  # the stream was never ended, which is said
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(run: Path) -> None:

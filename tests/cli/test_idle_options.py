@@ -20,7 +20,7 @@ RULES = {name: rules_of(catalog.load("command", name)) for name in catalog.COMMA
 # For each rule of a command, in their order: a call in which its options do nothing.
 MEMORY_IDLE = [
     (("RUN", "FILE"), {"cache_theta": (0.5,), "cache_weight": (0.5,)}),
-    (("RUN", "FILE"), {"dynamic_decay": (0.5,), "dynamic_segment": (5,)}),
+    (("RUN", "FILE"), {"dynamic_decay": (0.5,), "dynamic_segment": (5,), "dynamic_rule": ("sgd",)}),
 ]
 LINES_IDLE = [
     (("RUN", "FILE", "--lines"), {"documents": ("paragraph",)}),
@@ -150,12 +150,13 @@ IDLE: dict[str, list[tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]]] = {
         ),
         (("FILE",), {"measure": (), "label": ("a=b",)}),
         (("FILE", "--match", "time"), {"steps": (3,), "epochs": (1,)}),
+        (("FILE", "--task", "classify"), {"pairs": ("FILE",)}),
         (("RUN",), {"chart": ("forest",)}),
         (
             ("FILE", "--dry-run"),
             {
                 "html": ("NEW",), "plot": ("a.svg",), "curves": ("NEW",), "format": ("json",),
-                "output": ("NEW",),
+                "output": ("NEW",), "pairs": ("FILE",),
             },
         ),
     ],
@@ -232,6 +233,10 @@ MEMORY: dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]] = {  # of score and o
         ("--dynamic-decay", 1),
     ),
     "--dynamic-segment": (("LM", "TEXT", "--dynamic", 9), ("--dynamic-segment", 2)),
+    "--dynamic-rule": (
+        ("LM", "TEXT", "--dynamic", 9, "--dynamic-segment", 2),
+        ("--dynamic-rule", "sgd"),
+    ),
 }
 EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
     "generate": {
@@ -257,6 +262,10 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
             ("--dynamic-decay", 1),
         ),
         "--dynamic-segment": ((*SAMPLED, "--dynamic", 9), ("--dynamic-segment", 2)),
+        "--dynamic-rule": (
+            (*SAMPLED, "--dynamic", 9, "--dynamic-segment", 2),
+            ("--dynamic-rule", "sgd"),
+        ),
         "--format": (SAMPLED, ("--format", "json")),
         "--output": (SAMPLED, ("--output", "NEW")),
         "--quiet": (("LM", "ß", "--length", 1), ("--quiet",)),
@@ -309,6 +318,8 @@ EFFECTS: dict[str, dict[str, tuple[tuple[Any, ...], tuple[Any, ...]]]] = {
         "--context": (("LM", "PAIRS"), ("--context", "before")),
         "--by": (("LM", "PAIRS"), ("--by", "kind")),
         "--each": (("LM", "PAIRS"), ("--each", "NEW")),
+        "--as": (("LM", "PAIRS"), ("--as", "jsonl")),
+        "--encoding": (("LM", "PAIRS"), ("--encoding", "utf-16-le")),
         "--format": (("LM", "PAIRS"), ("--format", "json")),
         "--output": (("LM", "PAIRS"), ("--output", "NEW")),
         "--seed": (("LM", "PAIRS", "--format", "json"), ("--seed", 1)),
@@ -375,7 +386,7 @@ def places(make_run: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     for part, text in (("train", "a cat"), ("valid", "the rat sat"), ("test", "on the mat")):
         (folder / "split" / f"{part}.txt").write_text(f"{text}\n" * 9)
     found |= {"LATIN": folder / "latin.txt", "SPLIT": folder / "split"}
-    found |= {"LM": make_run(known, running=False), "RUNNING": make_run(known)}
+    found |= {"LM": make_run(known, running=False, valid=known), "RUNNING": make_run(known)}
     found["CLF"] = make_run(known, labels=("a", "b"))
     return found | {"FOLDER": found["LM"].parent}
 

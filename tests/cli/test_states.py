@@ -229,6 +229,7 @@ def test_classifiers(make_run: MakeRun, tmp_path: Path, rnnctl: CommandLine) -> 
     assert done.code == 1
     assert "both directions" in done.err
     assert "--no-bidirectional" in done.err
+    assert "--pool" in done.err
     one = make_run(TEXT, level="word", labels=("bad", "good"), max_tokens=3, pool="last", scale=1)
     done = rnnctl("states", one, "-o", tmp_path / "s.npz", stdin="the clock in the hall\nknew\n")
     assert done.code == 0, done.err
@@ -243,6 +244,44 @@ def test_classifiers(make_run: MakeRun, tmp_path: Path, rnnctl: CommandLine) -> 
     for row, line in zip(logits.softmax(-1), said.out.splitlines(), strict=True):
         answer = json.loads(line)["probabilities"]
         assert row.tolist() == pytest.approx([answer["bad"], answer["good"]], abs=1e-5)
+
+
+@pytest.mark.parametrize("engine", ["auto", "closed"])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("pool", ["mean", "last", "max"])
+def test_pooled_states_of_both_directions_are_those_of_torch(
+    pool: str, cell: str, engine: str, make_run: MakeRun, tmp_path: Path, rnnctl: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """`torch.nn` layer by layer; a long text, a text of one word, and an empty line between."""
+    run = make_run(TEXT, level="word", labels=("a", "b"), cell=cell, bidirectional=True, **SIZES)
+    if engine == "closed":
+        monkeypatch.setattr("rnnctl.nn.models.can_read", lambda recurrent: False)
+    lines = [" ".join(["the clock in the hall"] * 9), "knew", "she came home"]
+    done = rnnctl("states", run, "--lines", "--pool", pool, "-o", tmp_path / "s.npz",
+                  stdin="\n".join(lines))  # fmt: skip
+    assert done.code == 0, done.err
+    assert "24 units (half of them backwards)" in done.err
+    found, loaded = np.load(tmp_path / "s.npz"), load(run)
+    recurrent = loaded.model.recurrent
+    names = [name for name, _ in recurrent.named_parameters()]
+    for row, line in enumerate(lines):
+        ids = np.append(loaded.tokenizer.encode(line), loaded.tokenizer.boundary_id)
+        inputs = loaded.model.embedding.weight.detach()[torch.from_numpy(ids.astype(np.int64))]
+        for layer in range(2):
+            kind = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[cell]
+            one = kind(inputs.shape[1], 12, bidirectional=True)
+            own = [name for name in names if f"_l{layer}" in name]
+            one.load_state_dict(
+                {name.replace(f"_l{layer}", "_l0"): recurrent.get_parameter(name) for name in own}
+            )
+            with torch.no_grad():
+                inputs, _ = one(inputs)
+            h = inputs.numpy()
+            last = np.concatenate([h[-1, :12], h[0, 12:]])
+            wanted = {"mean": h.mean(0), "max": h.max(0), "last": last}[pool]
+            np.testing.assert_allclose(found["h"][row, layer], wanted, rtol=1e-4, atol=1e-5)
+    assert found["tokens"].tolist() == [46, 2, 4]
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from rnnctl import results
+from rnnctl.compare.pairs import by_attractors
 from rnnctl.compare.plan import matched_hidden_size
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import ExchangeRecord, Member, SpeedRecord
+from rnnctl.results.inference import PairGroup, PairsRecord
+from rnnctl.statistics import wilson
 
 HORIZONS = {
     ("rnn", "torch"): 6.0, ("rnn", "good"): 14.0, ("lstm", "torch"): 20.0,
@@ -97,14 +100,60 @@ def _recall_member(cell: str, init: str, seed: int, draw: np.random.Generator) -
     )  # fmt: skip
 
 
+SHARES = {"rnn": 0.61, "lstm": 0.72, "gru": 0.70}
+"""Of minimal pairs that are right."""
+
+
+def _pairs(name: str, share: float, baseline: float | None = None, n: int = 1000) -> PairGroup:
+    ends = wilson(share * n, n)
+
+    def estimate(value: float) -> Estimate:
+        return Estimate(estimate=value, ci95=(ends.lo, ends.hi), n=n)
+
+    return PairGroup(
+        name=name, n=n, ties=0, accuracy=estimate(share), difference=estimate(0.4),
+        baseline_accuracy=None if baseline is None else estimate(baseline),
+    )  # fmt: skip
+
+
+def _with_pairs(member: Member, share: float, kinds: Sequence[str], baseline: str) -> Member:
+    """The member with its answers to 1,000 pairs of each kind."""
+    beside = 0.6 if baseline else None
+    record = PairsRecord(
+        digest="d" * 64, sources=("pairs.jsonl",), what="sentence",
+        total=_pairs("all", share, beside, n=len(kinds) * 1000),
+        phenomena=tuple(
+            _pairs(kind, share - 0.05 * k / len(kinds), beside) for k, kind in enumerate(kinds)
+        ),
+        attractors=tuple(_pairs(str(k), share - 0.1 * k) for k in range(3)),
+        baseline=baseline,
+    )  # fmt: skip
+    curve = by_attractors(record.attractors)
+    assert curve is not None
+    values = {**member.values, "pairs": record.total.accuracy}
+    more = {"pairs": record, "values": values, "curves": {**member.curves, "attractors": curve}}
+    return member.model_copy(update=more)
+
+
 @pytest.fixture(scope="session")
 def grid() -> Callable[..., list[Member]]:
-    """Members of three cells and two initialisations, on a text and on recall."""
+    """Members of three cells and two initialisations, on a text and on recall.
 
-    def make(seeds: int = 5, recall_seeds: int = 5, seed: int = 0) -> list[Member]:
+    pairs: kinds of minimal pairs that all on the text have answered, and a 5-gram beside the first.
+    """
+
+    def make(
+        seeds: int = 5, recall_seeds: int = 5, seed: int = 0, pairs: Sequence[str] = ()
+    ) -> list[Member]:
         draw = np.random.default_rng(seed)
         cells = list(HORIZONS)
         text = [_text_member(c, i, s, draw) for s in range(seeds) for c, i in cells]
+        if pairs:
+            apart, ngram = np.random.default_rng(seed + 1), "Kneser-Ney 5-gram, 9 tokens"
+            text = [
+                _with_pairs(one, SHARES[one.cell] + 0.005 * apart.normal(), pairs, ngram * (not k))
+                for k, one in enumerate(text)
+            ]
         return text + [_recall_member(c, i, s, draw) for s in range(recall_seeds) for c, i in cells]
 
     return make

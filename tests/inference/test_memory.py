@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -14,15 +15,26 @@ import pytest
 import torch
 
 from rnnctl.diagnostics.subject import CachedModelSubject
-from rnnctl.inference.memory import Cache, Dynamic, Memory, MemoryStepper, TextMemory, tune_cache
+from rnnctl.inference.memory import (
+    EPSILON,
+    SEGMENT,
+    Cache,
+    Dynamic,
+    Gradients,
+    Memory,
+    MemoryStepper,
+    TextMemory,
+    tune_cache,
+)
 from rnnctl.tasks.loading import load
 
 TEXT = "the cat sat on the mat and the dog sat on the cat ; a rat ate the mat . " * 6
 Call = Callable[..., Any]
 MEMORIES = {
     "cache": Memory(cache=Cache(17, 0.4, 0.3)),
-    "dynamic": Memory(dynamic=Dynamic(0.5, 0.01, 7)),
-    "both": Memory(Cache(40, 0.1, 0.5), Dynamic(0.3, 0.0, 5)),
+    "sgd": Memory(dynamic=Dynamic(0.5, 0.01, 7, "sgd")),
+    "rms": Memory(dynamic=Dynamic(0.5, 0.01, 7)),
+    "both": Memory(Cache(40, 0.1, 0.5), Dynamic(0.3, 0.0, 5, "sgd")),
 }
 CELLS = ("rnn", "lstm", "gru")
 
@@ -33,7 +45,14 @@ def model(request: pytest.FixtureRequest, make_run: Any) -> tuple[Any, Any]:
     return loaded.model, loaded.tokenizer.encode(TEXT).astype(np.int64)[:90]
 
 
+def ready(model: Any, memory: Memory) -> Memory:
+    """With the sizes of gradients on a text of its own."""
+    held_out = [np.arange(60) * 7 % model.vocab_size]
+    return dataclasses.replace(memory, gradients=Gradients.of(model, held_out, 0))
+
+
 def nats(model: Any, ids: np.ndarray, memory: Memory, pieces: int = 1000) -> np.ndarray:
+    memory = ready(model, memory)
     text, found = TextMemory(model, memory), []
     inputs, state = np.append(0, ids[:-1]), model.recurrent.initial_state(1)
     for k in range(0, len(ids), pieces):
@@ -44,7 +63,9 @@ def nats(model: Any, ids: np.ndarray, memory: Memory, pieces: int = 1000) -> np.
 
 def step_by_step(model: Any, ids: np.ndarray, memory: Memory) -> np.ndarray:
     """ln of all probabilities before each token (T, V)."""
-    stepper = MemoryStepper([TextMemory(model, memory)], model.recurrent.initial_state(1))
+    stepper = MemoryStepper(
+        [TextMemory(model, ready(model, memory))], model.recurrent.initial_state(1)
+    )
     return np.stack([stepper.step(np.array([one]))[0] for one in np.append(0, ids[:-1])])
 
 
@@ -107,8 +128,8 @@ def test_the_cache_is_that_of_the_paper(model: tuple[Any, Any]) -> None:
 def test_dynamic_evaluation_is_a_step_of_gradient_descent(model: tuple[Any, Any]) -> None:
     net, ids = model
     rate, size = 0.5, 30
-    found = nats(net, ids[: 2 * size], Memory(dynamic=Dynamic(rate, 0.0, size)))
-    plain = nats(net, ids[: 2 * size], Memory(dynamic=Dynamic(1e-30, 0.0, size)))
+    found = nats(net, ids[: 2 * size], Memory(dynamic=Dynamic(rate, 0.0, size, "sgd")))
+    plain = nats(net, ids[: 2 * size], Memory(dynamic=Dynamic(1e-30, 0.0, size, "sgd")))
     assert np.abs(found[:size] - plain[:size]).max() == 0
     other = copy.deepcopy(net)
     read = torch.from_numpy(np.append(0, ids[: 2 * size - 1]))[:, None]
@@ -126,11 +147,61 @@ def test_dynamic_evaluation_is_a_step_of_gradient_descent(model: tuple[Any, Any]
     assert np.abs(second.detach().double().numpy() - found[size:]).max() < 2e-3
 
 
+def test_the_rms_rule_is_that_of_the_paper(model: tuple[Any, Any]) -> None:
+    """Krause et al. 2018, equations 4 to 6, with a gradient of our own in float64."""
+    net, ids = model
+    rate, decay, size = 0.4, 0.05, 20
+    memory = Memory(dynamic=Dynamic(rate, decay, size))
+    found = nats(net, ids[: 3 * size], memory)
+    other = copy.deepcopy(net).double()
+    start = [one.detach().clone() for one in other.parameters()]
+    gradients = ready(net, memory).gradients
+    assert gradients is not None
+    read = torch.from_numpy(np.append(0, ids[: 3 * size - 1]))[:, None]
+    wanted = torch.from_numpy(ids[: 3 * size])
+    other.recurrent.engine = "closed"
+    state, expected = other.recurrent.initial_state(1), []
+    for begin in range(0, 3 * size, size):
+        part = slice(begin, begin + size)
+        features, state = other.features(read[part], tuple(one.detach() for one in state))
+        losses = torch.nn.functional.cross_entropy(
+            other.logits(features)[:, 0], wanted[part], reduction="none"
+        )
+        expected.append(losses.detach().numpy())
+        other.zero_grad()
+        losses.mean().backward()
+        with torch.no_grad():
+            for weight, first, n in zip(other.parameters(), start, gradients.sizes, strict=True):
+                usual = n.double()
+                step = rate * weight.grad / (usual + EPSILON)
+                weight += -step + (decay * usual).clamp(max=1) * (first - (weight - step))
+    assert np.abs(np.concatenate(expected) - found).max() < 2e-3
+
+
+def test_gradients_have_the_size_that_they_have(model: tuple[Any, Any]) -> None:
+    """Root mean squares over segments of the text, and 1 over all weights."""
+    net, ids = model
+    sizes = Gradients.of(net, [ids[:60]], 0).sizes
+    text = np.append(0, ids[:60])
+    streams, length = 60 // SEGMENT, SEGMENT  # fewer tokens than streams have room for
+    squares = [torch.zeros_like(one) for one in net.parameters()]
+    read = torch.from_numpy(text[:-1].reshape(streams, length).T.copy())
+    wanted = torch.from_numpy(text[1:].reshape(streams, length).T.copy())
+    features, _ = net.features(read, net.recurrent.initial_state(streams))
+    loss = torch.nn.functional.cross_entropy(net.logits(features).flatten(0, 1), wanted.flatten())
+    for square, one in zip(squares, torch.autograd.grad(loss, list(net.parameters())), strict=True):
+        square += one**2
+    every = torch.cat([square.sqrt().flatten() for square in squares])
+    mine = torch.cat([one.flatten() for one in sizes])
+    torch.testing.assert_close(mine, every / every.mean(), rtol=1e-3, atol=1e-3)
+    assert float(mine.mean()) == pytest.approx(1, rel=1e-4)
+
+
 def test_full_decay_is_the_model_alone(model: tuple[Any, Any]) -> None:
     net, ids = model
     assert np.allclose(
-        nats(net, ids, Memory(dynamic=Dynamic(0.5, 1.0, 5))),
-        nats(net, ids, Memory(dynamic=Dynamic(1e-30, 1.0, 5))), atol=1e-5,
+        nats(net, ids, Memory(dynamic=Dynamic(0.5, 1.0, 5, "sgd"))),
+        nats(net, ids, Memory(dynamic=Dynamic(1e-30, 1.0, 5, "sgd"))), atol=1e-5,
     )  # fmt: skip
 
 
@@ -193,7 +264,7 @@ def test_diagnose_says_in_one_line_what_a_cache_adds(rnnctl: Call, trained_run: 
 def test_score_evaluate_and_generate_take_a_cache(
     rnnctl: Call, make_run: Any, tmp_path: Path
 ) -> None:
-    run = make_run(TEXT, level="word")
+    run = make_run(TEXT, level="word", valid=TEXT)
     (tmp_path / "new.txt").write_text(TEXT[10:200])
     cache = ("--cache", 50, "--cache-theta", 0.1, "--cache-weight", 0.4)
     plain = json.loads(rnnctl("score", run, tmp_path / "new.txt", "--format", "json").out)
@@ -234,6 +305,7 @@ def test_settings_are_chosen_on_the_validation_text(
         (("score", "--cache", 5, "--cache-weight", 1), "a weight of 0 to below 1"),
         (("evaluate", "--tune-cache", "FILE"), "CORPUS has no effect with --tune-cache"),
         (("evaluate", "--tune-cache"), "keeps no held-out text called valid"),
+        (("score", "--dynamic", 0.1), "keeps no validation text"),
     ],
 )
 def test_what_cannot_be_is_said(

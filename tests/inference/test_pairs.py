@@ -7,12 +7,14 @@ import gzip
 import io
 import json
 import math
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,16 +72,33 @@ def test_blimp_by_hand(run: Path, scorer: Scorer, rnnctl: CommandLine) -> None:
     assert result.mean_of_phenomena == pytest.approx(np.mean(means))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("container", ["csv", "tsv", "no header", "semicolon", "gzip", "json"])
+CONTAINERS = (
+    "csv", "tsv", "no header", "semicolon", "gzip", "json", "zip", "tar", "folder", "parquet",
+    "utf-16",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
 def test_every_container_gives_the_same(
     container: str, run: Path, tmp_path: Path, rnnctl: CommandLine
 ) -> None:
     usual = rnnctl("pairs", run, "--format", "json", stdin=as_jsonl(PAIRS))
-    suffix = {"no header": "tsv", "semicolon": "csv", "gzip": "jsonl.gz"}.get(container, container)
+    suffix = {"no header": "tsv", "semicolon": "csv", "gzip": "jsonl.gz", "utf-16": "csv"}.get(
+        container, container
+    )
     path = tmp_path / f"pairs.{suffix}"
     rows = [list(record.values())[: 2 if container == "no header" else 3] for record in PAIRS]
     if container == "gzip":
         path.write_bytes(gzip.compress(as_jsonl(PAIRS).encode()))
+    elif container in ("zip", "tar", "folder"):
+        folder = tmp_path / "inside" if container != "folder" else path
+        folder.mkdir()
+        for name, some in (("a", PAIRS[:1]), ("b", PAIRS[1:])):  # as BLiMP is: a file each
+            (folder / f"{name}.jsonl").write_text(as_jsonl(some))
+        if container != "folder":
+            shutil.make_archive(str(path.with_suffix("")), container, folder)
+    elif container == "parquet":
+        pd.DataFrame(PAIRS).to_parquet(path)
     elif container == "json":
         path.write_text(json.dumps(PAIRS, indent=1))
     else:
@@ -89,16 +108,28 @@ def test_every_container_gives_the_same(
         if container != "no header":
             writer.writerow(["Good", "BAD", "phenomenon"])
         writer.writerows(rows)
-        path.write_text(text.getvalue())
+        path.write_text(text.getvalue(), encoding="utf-16" if container == "utf-16" else "utf-8")
     done = rnnctl("pairs", run, path, "--format", "json")
     assert done.code == 0, done.err
     found, wanted = json.loads(done.out), json.loads(usual.out)
     if container == "no header":
         assert found["total"] == wanted["total"] and not found["phenomena"]
     else:
-        assert {k: v for k, v in found.items() if k != "timing"} == {
-            k: v for k, v in wanted.items() if k != "timing"
+        assert {k: v for k, v in found.items() if k not in ("timing", "sources")} == {
+            k: v for k, v in wanted.items() if k not in ("timing", "sources")
         }
+
+
+def test_pairs_in_another_encoding(run: Path, tmp_path: Path, rnnctl: CommandLine) -> None:
+    table = "good;bad\nthe key is né.;the key are né.\n"
+    (tmp_path / "utf-8.csv").write_text(table, encoding="utf-8")
+    (tmp_path / "cp1252.csv").write_bytes(table.encode("cp1252"))
+    wanted = rnnctl("pairs", run, tmp_path / "utf-8.csv", "--format", "json")
+    done = rnnctl("pairs", run, tmp_path / "cp1252.csv", "--encoding", "cp1252", "--format", "json")
+    assert done.code == wanted.code == 0, done.err
+    assert json.loads(done.out)["total"] == json.loads(wanted.out)["total"]
+    refused = rnnctl("pairs", run, tmp_path / "cp1252.csv")
+    assert refused.code == 1 and "cp1252.csv:2: byte" in refused.err and "--encoding" in refused.err
 
 
 def test_agreement_with_attractors(run: Path, scorer: Scorer, rnnctl: CommandLine) -> None:
@@ -161,7 +192,7 @@ def scored(difference: float, words: int = 3) -> p.Scored:
 
 def test_ties_are_half_right_and_rounding_is_a_tie(run: Path) -> None:
     some = [scored(1.0), scored(-1.0), scored(1e-7), scored(2.0)]
-    total = p.summarise(load(run), some, [], what="sentence").total
+    total = p.summarise(load(run), [], some, [], what="sentence").total
     assert total.ties == 1 and total.accuracy.estimate == pytest.approx(2.5 / 4)
     interval = statistics.wilson(2.5, 4)
     assert total.accuracy.ci95 == (interval.lo, interval.hi)

@@ -272,10 +272,10 @@ class _Training:
         splits = {name: store.split(name) for name in SPLITS}
         filled = {name: split for name, split in splits.items() if len(split.ids)}
         measured = []
-        for number, (name, split) in enumerate(filled.items(), 1):
+        for number, (part, split) in enumerate(filled.items(), 1):
             if len(split.ids) > _LONG:
-                yield Preparing(f"measuring the {_PARTS[name]} text ({number} of {len(filled)})")
-            measured.append(task.measure(name, split, stop))
+                yield Preparing(f"measuring the {_PARTS[part]} text ({number} of {len(filled)})")
+            measured.append(task.measure(part, split, stop))
         end = task.conclude(measured, self.prepared.config, self.prepared.corpus)
         for name, data in end.files.items():
             self.run.put_file(name, data)

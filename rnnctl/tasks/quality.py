@@ -54,10 +54,13 @@ def calibration_error(
 
 
 def log_softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(…, C) logits -> (…, C) log probabilities in nats, in float64."""
-    from scipy.special import log_softmax as of
+    """(…, C) logits -> (…, C) log probabilities in nats, in float64.
 
-    found: NDArray[np.float64] = of(logits.astype(np.float64), axis=-1)
+    scipy has this too; `classify` answers before it would be loaded.
+    """
+    wide = logits.astype(np.float64)
+    wide = wide - wide.max(axis=-1, keepdims=True)
+    found: NDArray[np.float64] = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
     return found
 
 

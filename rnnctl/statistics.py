@@ -294,7 +294,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def wilson(successes: float, n: int) -> Interval:
+def share_of(hits: ArrayLike, totals: ArrayLike) -> Interval:
+    """The share Σ hits / Σ totals of things that come in units (U,), with Wilson's interval.
+
+    As if of so many independent things as vary like these (Korn & Graubard 1998), which is their
+    number where every unit has one. A bootstrap of a share of 99 % has no room above it. NaN and
+    (0, 1) where there is nothing.
+    """
+    right, all_ = np.asarray(hits, float), np.asarray(totals, float)
+    count, units = float(all_.sum()), int(np.count_nonzero(all_))
+    if not units:
+        return wilson(0, 0)
+    share = float(right.sum()) / count
+    residuals = right - share * all_
+    variance = float(residuals @ residuals) / count**2 * units / max(1, units - 1)
+    varied = share * (1 - share) / variance if variance > 0 else float(units)
+    # one unit too few varies as many as one, and things of one unit never more than all of them
+    alike = units if bool((all_ <= 1).all()) else min(count, max(1.0, varied))
+    return wilson(share * alike if share < 1 else alike, alike)
+
+
+def wilson(successes: float, n: float) -> Interval:
     """Wilson's (1927) 95 % interval of a proportion, exact at both ends; (0, 1) where n is 0.
 
     `successes` may hold halves, for ties.

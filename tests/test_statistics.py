@@ -195,3 +195,27 @@ def test_effect_sizes() -> None:
     assert (ratio.lo, ratio.hi) == (math.exp(logs.lo), math.exp(logs.hi))
     assert statistics.ratio_of_geometric_means([8, 8], [2, 2]).hi == pytest.approx(4)
     assert statistics.ratio_of_geometric_means([8], [2]).hi == math.inf
+
+
+def test_a_share_of_things_that_come_one_by_one_has_wilsons_interval() -> None:
+    hits = np.array([1] * 57 + [0] * 3)
+    assert statistics.share_of(hits, np.ones(60)) == statistics.wilson(57, 60)
+    assert statistics.share_of(hits * 0 + 1, np.ones(60)) == statistics.wilson(60, 60)
+    nothing = statistics.share_of(np.zeros(4), np.zeros(4))
+    assert math.isnan(nothing.estimate) and (nothing.lo, nothing.hi) == (0, 1)
+
+
+@pytest.mark.parametrize(("share", "alike"), [(0.5, 0.3), (0.97, 0.3), (0.97, 0.9)])
+def test_the_interval_of_a_share_holds_the_truth_where_its_things_come_in_groups(
+    share: float, alike: float
+) -> None:
+    """Of three words of a document each is as the first one with probability `alike`."""
+    draw, held = np.random.default_rng(5), 0
+    for _ in range(1000):
+        first = draw.random((80, 1)) < share
+        own = draw.random((80, 3)) < share
+        words = np.where(draw.random((80, 3)) < alike, first, own)
+        counted = draw.random((80, 3)) < 0.8
+        found = statistics.share_of((words & counted).sum(1), counted.sum(1))
+        held += found.lo <= share <= found.hi
+    assert 0.92 <= held / 1000 <= 0.985

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from rnnctl import statistics
 from rnnctl.results.base import Curve, Estimate
@@ -154,6 +154,15 @@ def estimate(
     if math.isnan(value):
         return Estimate(estimate=None, n=n, unit=unit, status="undefined", note=note)
     return Estimate(estimate=value, ci95=ends, n=n, unit=unit, note=note)
+
+
+def share(hits: ArrayLike, totals: ArrayLike) -> Estimate:
+    """A share of things that come in units (U,), with Wilson's interval over units."""
+    found = statistics.share_of(hits, totals)
+    n = len(np.asarray(totals))
+    if math.isnan(found.estimate):
+        return missing("insufficient_data", "there are none", unit="share")
+    return Estimate(estimate=found.estimate, ci95=(found.lo, found.hi), n=n, unit="share")
 
 
 def falling_horizons(

@@ -5,7 +5,11 @@ or w′. With z the model's log-odds after d further words,
 Δ(d) = ½ {[z_w − z_w′](text with w) − [z_w − z_w′](text with w′)}: the softmax's normaliser cancels,
 whatever the text adds to both cancels, and a model that ignores the word has exactly 0. B(d) is the
 mean over texts and word pairs, R(d) = B(d) / B_near with B_near the mean over 4 to 8 words (right
-after a word models avoid its repetition).
+after a word models avoid its repetition). Every word of a document that 8 more words follow can be
+the swapped one, its first word too, and every word of it the one that is predicted. A document is
+read from its start, a very long one from `READ_BEFORE` tokens before the swapped word. A swap is
+read at the distances that its document has room for, and R(d) is B(d) over B_near of the same
+swaps, so that a ratio never compares long documents with short ones.
 
 *Words of several tokens* (character, byte and subword models): the normaliser of a spelled word
 does not cancel, so the word's log-probability is read off by teacher forcing: at the beginning of
@@ -24,7 +28,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -34,7 +38,7 @@ from torch import Tensor
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample, Unit, enough, worth_shortening
+from rnnctl.diagnostics.sample import Sample, Unit, spread_over, with_room
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.spelling import Words, brings_space, find_words, usual_tokens, usual_words
 from rnnctl.diagnostics.subject import (
@@ -42,6 +46,7 @@ from rnnctl.diagnostics.subject import (
     LanguageSubject,
     State,
     merge,
+    read_pieces,
     read_until,
     select,
 )
@@ -54,13 +59,19 @@ Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
 NEAR_WORDS = (4, 8)
 PAIRS = 64
+SHORTEST = 10  # words: no curve below this longest distance
 READ_AT = (10, 30, 100)  # words, for the panel
+READ_BEFORE = 256  # tokens that are read before a swapped word, at most
+FEWEST = 16  # swaps behind a distance
 FLOOR = 0.001  # nats: a smaller near effect of a language model is no effect
 
 
 @dataclass(frozen=True)
 class Swaps:
-    """Δ of N swaps at K distances `x` (words); which text and which pair each came from."""
+    """Δ (N, K) of N swaps at K distances `x` (words); which text and which pair each came from.
+
+    NaN where a text ends before that distance.
+    """
 
     x: Floats
     deltas: Floats
@@ -77,17 +88,27 @@ def distances(longest: int) -> list[int]:
 
 
 def fit_window(sample: Sample, prefix: int, longest_words: int) -> tuple[Sample, int] | None:
-    """Units that hold a window, and the longest distance in words that enough of them allow."""
-    chosen, words = None, longest_words
-    while words >= 2 * NEAR_WORDS[1]:
-        length = prefix + math.ceil(words / sample.units_per_token) + 2
-        units = sample.at_least(2 * length if sample.running else length)
-        if worth_shortening(units, chosen[0] if chosen else None, fewest=2):
-            chosen = (units, words)
-        if enough(units, sample, 16):
-            break
-        words = int(words / math.sqrt(2))
-    return chosen
+    """The texts to swap words in, and the longest distance in words that they allow.
+
+    Running text is read for `prefix` tokens before a word is swapped; documents from their start.
+    """
+    words = [longest_words]
+    while words[-1] / math.sqrt(2) >= SHORTEST:
+        words.append(int(words[-1] / math.sqrt(2)))
+    before = prefix if sample.running else 0
+    lengths = [before + math.ceil(far / sample.units_per_token) + 2 for far in words]
+    found = with_room(sample, lengths, fewest=2, wanted=16)
+    return None if found is None else (found[0], words[found[1]])
+
+
+def too_short(sample: Sample) -> str:
+    """What EFFECT would need of a text that has no room for it."""
+    one = "text" if sample.running else "document"
+    longest = sample.distance(float(sample.lengths.max(initial=0)))
+    return (
+        f"not measurable: EFFECT needs two {one}s of more than {SHORTEST} {sample.unit}, and the "
+        f"longest has {longest:.0f}"
+    )
 
 
 def draw_pairs(groups: list[list[int]], draw: np.random.Generator) -> Ids:
@@ -117,14 +138,19 @@ def summarise(
     B_near is below `floor` nats, below twice its standard error, or has an interval that reaches 0,
     there is no ratio, and `advice` ends the sentence that says so.
     """
+    swaps, near = _reached(swaps, near)
+    known = np.isfinite(swaps.deltas)
+    nearby = swaps.deltas[:, near].mean(1)
+    filled = np.where(known, swaps.deltas, np.nanmean(swaps.deltas, axis=0))
     weights = statistics.crossed_weights(
-        swaps.deltas, swaps.texts, swaps.pairs, resamples=settings.resamples, seed=settings.seed
+        filled, swaps.texts, swaps.pairs, resamples=settings.resamples, seed=settings.seed
     )
-    b = statistics.ratio_of_means(swaps.deltas, np.ones_like(swaps.deltas), weights)
+    shown = np.where(known, swaps.deltas, 0.0)
+    b = statistics.ratio_of_means(shown, known, weights)
     units = len(np.unique(swaps.texts))
-    n = np.full(len(swaps.x), units)
-    near_value = float(b.estimate[near].mean())
-    near_replicates = b.replicates[:, near].mean(1)
+    n = [len(np.unique(swaps.texts[here])) for here in known.T]
+    near_mean = statistics.ratio_of_means(nearby, np.ones(len(nearby)), weights)
+    near_value, near_replicates = float(near_mean.estimate[0]), near_mean.replicates[:, 0]
     b_near = curves.estimate(near_value, near_replicates, n=units, unit="nats of log-odds")
     record = EffectRecord(
         sampling=Sampling(unit=swaps.sampling_unit, n=units, items=len(swaps.deltas)),
@@ -135,15 +161,24 @@ def summarise(
     least = max(floor, 2 * float(np.std(near_replicates)))
     if low is None or low <= 0 or near_value < least:
         return _undefined(record, near_value, b_near, advice)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = b.replicates / near_replicates[:, None]
-    r = statistics.Bootstrapped(b.estimate / near_value, *statistics.percentiles(ratios), ratios)
+    r = statistics.ratio_of_means(shown, known * nearby[:, None], weights)
     scalars = {"b_near": b_near, **_summaries(swaps.x, r, near, units, sample, also)}
     drawn = {
         **record.curves,
         "r": curves.curve(swaps.x, r, n, x_unit=sample.unit, y_unit="ratio"),
     }
     return record.model_copy(update={"scalars": scalars, "curves": drawn})
+
+
+def _reached(swaps: Swaps, near: NDArray[np.bool_]) -> tuple[Swaps, NDArray[np.bool_]]:
+    """Without distances that hardly any swap, or one text only, has room for."""
+    known = np.isfinite(swaps.deltas)
+    fewest = min(FEWEST, len(known))
+    kept = np.array(
+        [here.sum() >= fewest and len(np.unique(swaps.texts[here])) > 1 for here in known.T]
+    )
+    kept |= near
+    return replace(swaps, x=swaps.x[kept], deltas=swaps.deltas[:, kept]), near[kept]
 
 
 def _undefined(record: EffectRecord, near: float, b_near: Estimate, advice: str) -> EffectRecord:
@@ -235,7 +270,7 @@ def retention(
 
 # -- language models whose words are one token ---------------------------------------------------
 
-PREFIX = 32  # tokens of natural text before the swapped word
+PREFIX = 32  # tokens of running text before the swapped word
 BATCH = 128  # swaps side by side
 ONE = {"words": "word", "chars": "character"}
 ADVICE = (
@@ -268,28 +303,31 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
         return "the text has too few words of middling frequency to swap"
     fitted = fit_window(sample, PREFIX, settings.distance_words)
     if fitted is None:
-        return f"no two texts are longer than {PREFIX + 12} tokens"
+        return too_short(sample)
     units, longest = fitted
-    points = distances(longest)
-    steps = np.array([round(d / sample.units_per_token) for d in points])
-    deltas, texts, used = [], [], []
-    for first in range(0, settings.swaps, BATCH):
-        count = min(BATCH, settings.swaps - first)
-        text = draw.integers(0, len(units.ids), count)
-        pair = draw.integers(0, len(pairs), count)
-        window = np.stack(
-            [_window(units.ids[int(t)], PREFIX + int(steps[-1]) + 1, draw) for t in text], axis=1
+    points = np.array(distances(longest))
+    steps = np.round(points / sample.units_per_token).astype(np.int64)
+    # so many tokens in all: the word, those that follow it, and the one that is predicted
+    least = int(steps[points <= NEAR_WORDS[1]][-1]) + 2
+    first = PREFIX if units.running else 0
+    text, place = _places(np.maximum(0, units.lengths - least - first + 1), settings.swaps, draw)
+    place += first
+    pair = draw.integers(0, len(pairs), len(text))
+    deltas = np.empty((len(text), len(steps)))
+    for members in np.array_split(np.argsort(place, kind="stable"), -(-len(text) // BATCH)):
+        documents = [units.ids[int(k)] for k in text[members]]
+        deltas[members] = _word_deltas(
+            subject, documents, place[members], pairs[pair[members]], steps, running=units.running
         )
-        deltas.append(_word_deltas(subject, window, pairs[pair], steps))
-        texts.append(text)
-        used.append(pair)
-    return Swaps(
-        steps * sample.units_per_token,
-        np.concatenate(deltas),
-        np.concatenate(texts),
-        np.concatenate(used),
-        units.resampling_unit,
-    )
+    return Swaps(steps * sample.units_per_token, deltas, text, pair, units.resampling_unit)
+
+
+def _places(counts: Ids, wanted: int, draw: np.random.Generator) -> tuple[Ids, Ids]:
+    """`wanted` places of texts with so many of them (D,): the text, and which one: (N,) each."""
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    chosen = spread_over(np.ones(int(starts[-1])), wanted, draw)
+    text = np.searchsorted(starts, chosen, side="right") - 1
+    return text, chosen - starts[text]
 
 
 def word_pairs(sample: Sample, draw: np.random.Generator) -> Ids:
@@ -306,31 +344,48 @@ def word_pairs(sample: Sample, draw: np.random.Generator) -> Ids:
     return draw_pairs(list(groups.values()), draw)
 
 
-def _window(ids: Ids, length: int, draw: np.random.Generator) -> Ids:
-    start = int(draw.integers(0, len(ids) - length + 1))
-    return ids[start : start + length]
 
 
-def _word_deltas(subject: LanguageSubject, window: Ids, pairs: Ids, steps: Ids) -> Floats:
-    """Δ (N, K) for windows (T, N) whose token number PREFIX becomes the one or the other word."""
-    text = torch.from_numpy(np.ascontiguousarray(window))
-    words = torch.from_numpy(pairs)
-    _, before = subject.advance(text[:PREFIX], subject.initial_state(len(pairs)))
+def _word_deltas(
+    subject: LanguageSubject,
+    documents: Sequence[Ids],
+    places: Ids,
+    pairs: Ids,
+    steps: Ids,
+    *,
+    running: bool = False,
+) -> Floats:
+    """Δ (B, K) of texts whose token number `places` (B,) becomes the one or the other word (B, 2).
+
+    NaN where a text ends before it says what follows after so many `steps` (K,).
+    """
+    before = PREFIX if running else READ_BEFORE
+    pieces = [ids[max(0, p - before) : p] for ids, p in zip(documents, places, strict=True)]
+    begun = (places <= before) & (not running)
+    _, state = read_pieces(subject, pieces, begun)
+    rest = np.array([len(ids) for ids in documents]) - places
+    longest = min(int(rest.max()), int(steps[-1]) + 1)
+    text = np.full((longest, len(rest)), subject.boundary_id, dtype=np.int64)
+    for b, (ids, place) in enumerate(zip(documents, places, strict=True)):
+        window = ids[place : place + longest]
+        text[: len(window), b] = window
+    words = torch.from_numpy(np.ascontiguousarray(pairs))
+    rows = torch.from_numpy(np.minimum(steps, longest - 1))
     differences = []
     for arm in (0, 1):
-        read = text[PREFIX:].clone()
+        read = torch.from_numpy(text.copy())
         read[0] = words[:, arm]
-        features, _ = subject.advance(read, before)
-        rows = features[torch.from_numpy(steps)]  # (K, N, F)
+        features, _ = subject.advance(read, state)
         repeated = words.repeat(len(steps), 1)
-        scores = subject.scores(rows.flatten(0, 1), repeated).double()
+        scores = subject.scores(features[rows].flatten(0, 1), repeated).double()
         differences.append((scores[:, 0] - scores[:, 1]).reshape(len(steps), -1))
-    return (0.5 * (differences[0] - differences[1])).T.cpu().numpy()
+    found = (0.5 * (differences[0] - differences[1])).T.cpu().numpy()
+    return np.where(steps + 2 <= rest[:, None], found, np.nan)
 
 
 # -- words of several tokens ---------------------------------------------------------------------
 
-SPELLED_PREFIX = 96  # tokens of natural text before the swapped word
+SPELLED_PREFIX = 96  # tokens of running text before the swapped word
 
 
 def spelled_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> Swaps | str:
@@ -341,61 +396,77 @@ def spelled_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) 
     table = [sample.token_bytes(i) for i in range(subject.vocab_size)]
     fitted = fit_window(sample, SPELLED_PREFIX, settings.distance_words)
     if fitted is None:
-        return f"no two texts are longer than {SPELLED_PREFIX} tokens and 16 words"
+        return too_short(sample)
     units, longest = fitted
     words = [find_words(ids, table) for ids in units.ids]
     pairs = spelled_pairs(units, words, draw)
     if len(pairs) < 2:
         return "the text has too few words of middling frequency to swap"
     points = np.array(distances(longest))
-    places = _spelled_places(units, words, int(points[-1]))
-    while len(places) < 2 and len(points) > 8:
-        points = points[:-1]
-        places = _spelled_places(units, words, int(points[-1]))
-    if len(places) < 2:
-        return "no text is long enough"
-    deltas, texts, used = [], [], []
-    for first in range(0, settings.swaps, BATCH):
-        count = min(BATCH, settings.swaps - first)
-        chosen = [places[int(k)] for k in draw.integers(0, len(places), count)]
-        pair = draw.integers(0, len(pairs), count)
-        items = [_spelled_swap(units.ids[text], words[text], word, points) for text, word in chosen]
-        deltas.append(_spelled_deltas(subject, items, [pairs[int(k)] for k in pair]))
-        texts.append(np.array([text for text, _ in chosen]))
-        used.append(pair)
+    places = _spelled_places(units, words)
+    if len({text for text, _ in places}) < 2:
+        return too_short(sample)
+    chosen = [places[k] for k in spread_over(np.ones(len(places)), settings.swaps, draw)]
+    chosen.sort(key=lambda place: words[place[0]].starts[place[1]])
+    pair = draw.integers(0, len(pairs), len(chosen))
+    deltas = []
+    for first in range(0, len(chosen), BATCH):
+        part = chosen[first : first + BATCH]
+        items = [
+            _spelled_swap(units.ids[text], words[text], word, points, running=units.running)
+            for text, word in part
+        ]
+        spelled = [pairs[int(k)] for k in pair[first : first + BATCH]]
+        deltas.append(_spelled_deltas(subject, items, spelled))
     return Swaps(
         points.astype(np.float64),
         np.concatenate(deltas),
-        np.concatenate(texts),
-        np.concatenate(used),
+        np.array([text for text, _ in chosen]),
+        pair,
         units.resampling_unit,
     )
 
 
-def _spelled_places(units: Sample, words: list[Words], longest: int) -> list[tuple[int, int]]:
-    """(unit, word) where a word may be swapped: enough tokens before it, enough words after it."""
+def _spelled_places(units: Sample, words: list[Words]) -> list[tuple[int, int]]:
+    """(unit, word) where a word may be swapped: those that are followed by the nearest words."""
     spaced = brings_space(words)
+    first = SPELLED_PREFIX if units.running else 0
     return [
         (u, int(w))
         for u, found in enumerate(words)
         for w in found.places(spaced=spaced)
-        if found.starts[w] >= SPELLED_PREFIX and w + longest + 1 < len(found.starts)
+        if found.starts[w] >= first and w + NEAR_WORDS[1] + 1 < len(found.starts)
     ]
 
 
 @dataclass(frozen=True)
 class SpelledSwap:
-    """Text before the swapped word, after it, and after how many of those tokens to look (K,)."""
+    """Text before the swapped word, after it, and after how many of those tokens to look (K,).
+
+    `begun`: the text before it is the beginning of a document. `inside` (K,): which looks there
+    are; the others lie beyond the text's end.
+    """
 
     before: Ids
     after: Ids
     looks: Ids
+    inside: Mask
+    begun: bool
 
 
-def _spelled_swap(ids: Ids, words: Words, word: int, points: Ids) -> SpelledSwap:
+def _spelled_swap(ids: Ids, words: Words, word: int, points: Ids, *, running: bool) -> SpelledSwap:
     start, end = int(words.starts[word]), int(words.ends[word])
-    looks = words.starts[word + 1 + points] - end
-    return SpelledSwap(ids[start - SPELLED_PREFIX : start], ids[end : end + int(looks[-1])], looks)
+    at = word + 1 + points
+    inside = at < len(words.starts)
+    looks = np.where(inside, words.starts[np.minimum(at, len(words.starts) - 1)] - end, 0)
+    before = max(0, start - (SPELLED_PREFIX if running else READ_BEFORE))
+    return SpelledSwap(
+        before=ids[before:start],
+        after=ids[end : end + int(looks.max())],
+        looks=looks,
+        inside=inside,
+        begun=before == 0 and not running,
+    )
 
 
 def _spelled_deltas(
@@ -403,9 +474,9 @@ def _spelled_deltas(
     items: list[SpelledSwap],
     pairs: list[tuple[tuple[int, ...], tuple[int, ...]]],
 ) -> Floats:
-    """Δ (N, K) in nats of log-odds."""
-    before = torch.from_numpy(np.stack([item.before for item in items], axis=1))
-    _, state = subject.advance(before, subject.initial_state(len(items)))
+    """Δ (N, K) in nats of log-odds; NaN where the text ends before."""
+    begun = np.array([item.begun for item in items])
+    _, state = read_pieces(subject, [item.before for item in items], begun)
     spellings = [_padded([pair[arm] for pair in pairs]) for arm in (0, 1)]
     lengths = np.array([len(pair[0]) for pair in pairs])
     odds = []
@@ -416,7 +487,8 @@ def _spelled_deltas(
             _spelled(subject, *found, spellings[word], lengths, len(items)) for word in (0, 1)
         ]
         odds.append(chances[0] - chances[1])
-    return 0.5 * (odds[0] - odds[1])
+    inside = np.stack([item.inside for item in items])
+    return np.where(inside, 0.5 * (odds[0] - odds[1]), np.nan)
 
 
 def _padded(words: list[tuple[int, ...]]) -> Tensor:

@@ -86,7 +86,7 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Fir
     record = _record(rise, length, documents, sample, settings)
     if not isinstance(subject, Guessing):
         return record
-    recalled = _recalled(words, {"right": right, "right_otherwise": chance}, settings)
+    recalled = _recalled(words, {"right": right, "right_otherwise": chance})
     return record.model_copy(update={"scalars": {**record.scalars, **recalled}})
 
 
@@ -172,19 +172,14 @@ def _is_word(token: bytes) -> bool:
     return any(character.isalnum() for character in token.decode("utf-8", "replace"))
 
 
-def _recalled(words: Floats, right: dict[str, Floats], settings: Settings) -> dict[str, Estimate]:
+def _recalled(words: Floats, right: dict[str, Floats]) -> dict[str, Estimate]:
     """The shares of `words` (D,) that are right, by name; nothing where few words return."""
     total = int(words.sum())
     if total < FEWEST_WORDS:
         return {}
-    n = len(words)
-    weights = statistics.resampling_weights(n, resamples=settings.resamples, seed=settings.seed)
-    found = {"returning": Estimate(estimate=total, n=n, unit="words")}
+    found = {"returning": Estimate(estimate=total, n=len(words), unit="words")}
     for name, hits in right.items():
-        share = statistics.ratio_of_means(hits, words, weights)
-        found[name] = curves.estimate(
-            float(share.estimate[0]), share.replicates[:, 0], n=n, unit="share"
-        )
+        found[name] = curves.share(hits, words)
     return found
 
 
@@ -197,7 +192,6 @@ def _record(
     per_token = statistics.ratio_of_means(rise, length, weights)
     ones = np.ones(n)
     per_sentence = statistics.ratio_of_means(rise, ones, weights)
-    worse = statistics.ratio_of_means((rise > 0).astype(np.float64), ones, weights)
     value, replicates = float(per_token.estimate[0]), per_token.replicates[:, 0]
     middles = np.array([len(parts.middle) for parts in documents], dtype=np.float64)
     drawn = np.random.default_rng((settings.seed, 71)).integers(0, n, (settings.resamples, n))
@@ -218,9 +212,7 @@ def _record(
                 n=n,
                 unit="nats per sentence",
             ),
-            "worse": curves.estimate(
-                float(worse.estimate[0]), worse.replicates[:, 0], n=n, unit="share"
-            ),
+            "worse": curves.share(rise > 0, ones),
             "distance": curves.estimate(
                 sample.distance(between),
                 others * sample.units_per_token,

@@ -14,11 +14,14 @@ reads less of a larger state. Therefore
 * the probe is also fitted on a quarter, a half and three quarters of the examples, and where the
   value still rises by more than its interval, what it tends to is reported beside it.
 
+Every word of a document can be the planted one, its last one too: at lag k the N examples are drawn
+from all words that k more tokens follow.
+
 Intervals resample what the number depends on: the texts with the places of the words, and the fit
 of the probe (a jackknife that leaves out an eighth of the texts and fits anew), and which words
 were drawn (a jackknife over the M words).
 
-Axes: N examples, S numbers in the state, M choices, G groups of texts, K lags, R replicates.
+Axes: P planted words, N examples, S numbers in the state, M choices, G groups of texts, K lags, R replicates.
 """
 
 from __future__ import annotations
@@ -36,7 +39,7 @@ from torch.nn.functional import one_hot
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves, spelling
-from rnnctl.diagnostics.sample import Sample, enough, worth_shortening
+from rnnctl.diagnostics.sample import Sample, spread_over, with_room
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import StateSubject
 from rnnctl.results.base import Curve, Estimate
@@ -45,8 +48,8 @@ from rnnctl.results.diagnostics import HoldRecord, Sampling
 Floats = NDArray[np.float64]
 States = NDArray[np.float32]
 Ids = NDArray[np.int64]
-Place = tuple[int, int]
-"""The first token of what is replaced, and the first after it."""
+Spans = NDArray[np.int64]
+"""The first token of what is replaced, and the first after it: (P, 2)."""
 PREFIX = 32
 """Tokens of natural text before the first planted word; fewer where the document begins there."""
 SLACK = 24
@@ -58,6 +61,8 @@ BLOCKS = 64
 """Stretches of a running text in which words are planted."""
 GROUPS = 8
 """Groups of texts that are left out in turn."""
+SHORTEST = 4
+"""Tokens: no curve below this longest lag."""
 FEWEST_TEXTS = 5
 SHRINKAGE = (0.02, 0.2, 0.8)
 SCALES = np.concatenate([[0.0], np.geomspace(0.02, 4, 12)])  # 0: the uniform answer
@@ -72,27 +77,56 @@ LARGE = 400
 class Plants:
     """Texts with planted words.
 
-    `ids` (T, W): W windows side by side, padded at their ends. Of each of N planted words:
-    `window`, its column; `ends`, the first step after it; `choices`, which of `count` it is;
-    `groups`, the document that it stands in.
+    `ids` (T, W): W windows side by side, padded at their ends. Of each of P planted words:
+    `window`, its column; `ends`, the first step after it; `room`, how many tokens follow it, the
+    longest lag at most; `choices`, which of `count` it is; `groups`, the document that it stands
+    in. `examples`: N, how many of them serve at each lag.
     """
 
     ids: Ids
     window: Ids
     ends: Ids
+    room: Ids
     choices: Ids
     groups: Ids
     count: int
+    examples: int
 
     def __len__(self) -> int:
         return len(self.ends)
+
+    def at(self, lag: int) -> Ids:
+        """The first N words that so many tokens follow: (N,), fewer where there are none."""
+        found: Ids = np.flatnonzero(self.room >= lag)[: self.examples]
+        return found
+
+    def folds(self, lags: Sequence[int]) -> Ids:
+        """A group of texts for each word (P,), `GROUPS` at most, each of them with some at each lag.
+
+        The same at all lags, so that what leaving out a group does to one belongs to the others.
+        """
+        draw = np.random.default_rng(len(self))
+        documents, index = np.unique(self.groups, return_inverse=True)
+        far = np.unique(self.groups[self.at(max(lags))])
+        lots = draw.random(len(documents)) - np.isin(documents, far)  # those that reach far first
+        rank = np.argsort(np.argsort(lots))
+        for groups in range(min(GROUPS, len(documents)), 2, -1):
+            fold: Ids = (rank % groups)[index]
+            if all(len(np.unique(fold[self.at(lag)])) == groups for lag in lags):
+                return fold
+        return (rank % 2)[index]
 
 
 # -- planting ------------------------------------------------------------------------------------
 
 
-def measure(subject: StateSubject, sample: Sample, settings: Settings) -> HoldRecord:
-    """Bits about a planted word in the state, by lag."""
+def measure(
+    subject: StateSubject, sample: Sample, settings: Settings, *, begins: int | None = None
+) -> HoldRecord:
+    """Bits about a planted word in the state, by lag.
+
+    `begins`: the id that is read before a document's first token, if there is one.
+    """
     draw = np.random.default_rng((settings.seed, 30))
     words = planted_words(sample, settings.choices, subject.vocab_size, draw)
     if len(words) < 2:
@@ -100,14 +134,14 @@ def measure(subject: StateSubject, sample: Sample, settings: Settings) -> HoldRe
     spelled = _spells(sample)
     width = words.shape[1] + (SLACK if spelled else 0)
     fitted = _units(sample, width, settings.hold_lag)
-    places = None
-    if fitted is not None and spelled:
-        places = word_places(fitted[0], words, fitted[1], subject.vocab_size)
-    if fitted is None or (places is not None and sum(map(bool, places)) < FEWEST_TEXTS):
-        return _nothing(f"HOLD needs {FEWEST_TEXTS} texts of at least {width + 7} tokens")
+    if fitted is None:
+        return _nothing(_too_short(sample, width))
     units, longest = fitted
+    places = word_places(units, words, longest, subject.vocab_size) if spelled else None
+    if places is not None and _reaching(places, units, longest) < FEWEST_TEXTS:
+        return _nothing(_too_short(sample, width))
     count = examples(subject, settings)
-    plants = plant(units, words, count, longest, draw, places)
+    plants = plant(units, words, count, longest, draw, places, begins=begins)
     return _measured(subject, plants, longest, sample, units, settings)
 
 
@@ -159,17 +193,24 @@ def _first(sample: Sample) -> int:
 
 
 def _units(sample: Sample, width: int, lag: int) -> tuple[Sample, int] | None:
-    """Enough texts for the groups, and the longest lag that they allow."""
-    chosen = None
-    while lag >= 4:
-        length = _first(sample) + width + lag + 1
-        units = sample.at_least(2 * length if sample.running else length)
-        if worth_shortening(units, chosen[0] if chosen else None, fewest=FEWEST_TEXTS):
-            chosen = (units, lag)
-        if enough(units, sample, 4 * FEWEST_TEXTS):
-            break
-        lag //= 2
-    return chosen
+    """The texts to plant words in, and the longest lag that they allow."""
+    lags = [lag]
+    while lags[-1] // 2 >= SHORTEST:
+        lags.append(lags[-1] // 2)
+    lengths = [_first(sample) + width + far + 1 for far in lags]
+    found = with_room(sample, lengths, fewest=FEWEST_TEXTS, wanted=4 * FEWEST_TEXTS)
+    return None if found is None else (found[0], lags[found[1]])
+
+
+def _too_short(sample: Sample, width: int) -> str:
+    """What HOLD would need of a text that has no room for it."""
+    one = "text" if sample.running else "document"
+    least = _first(sample) + width + SHORTEST + 1
+    longest = int(sample.lengths.max(initial=0))
+    return (
+        f"not measurable: HOLD needs {FEWEST_TEXTS} {one}s of at least {least} tokens, and the "
+        f"longest has {longest:,}"
+    )
 
 
 def polarity(
@@ -196,20 +237,50 @@ def polarity(
     draw = np.random.default_rng((settings.seed, 31))
     plants = plant(units, alike, examples(subject, settings), longest, draw)
     lags = list(settings.hold_lags) or coarse(longest)
-    found = _read_out(subject, plants, lags, settings.seed, hidden=False)["state"]
+    fold = plants.folds(lags)
+    found = _read_out(subject, plants, lags, fold, settings.seed, hidden=False)["state"]
     return _curve(found, lags, sample, settings)
 
 
-def word_places(units: Sample, words: Ids, longest: int, vocab_size: int) -> list[list[Place]]:
-    """Of each unit, the words that one of the spelled `words` (M, width) can take the place of."""
+def word_places(units: Sample, words: Ids, longest: int, vocab_size: int) -> list[Spans]:
+    """Of each unit, the words that one of the spelled `words` (M, width) can take the place of.
+
+    First token and first one after it: (P, 2) for each unit.
+    """
     table = _table(units, vocab_size)
     spaced = table[int(words[0, 0])][:1] in spelling.SPACED
-    first, found = _first(units), []
+    found = []
     for ids in units.ids:
         here = spelling.find_words(ids, table)
-        both = [(int(here.starts[w]), int(here.ends[w])) for w in here.places(spaced=spaced)]
-        found.append([(a, b) for a, b in both if a >= first and b + longest <= len(ids)])
+        kept = here.places(spaced=spaced)
+        spans = np.stack([here.starts[kept], here.ends[kept]], axis=1)
+        found.append(_usable(spans, units, len(ids), longest))
     return found
+
+
+def _anywhere(units: Sample, width: int, longest: int) -> list[Spans]:
+    """Of each unit, all places for `width` tokens: (P, 2)."""
+    found = []
+    for ids in units.ids:
+        starts = np.arange(max(0, len(ids) - width + 1))
+        spans = np.stack([starts, starts + width], axis=1)
+        found.append(_usable(spans, units, len(ids), longest))
+    return found
+
+
+def _usable(spans: Spans, units: Sample, length: int, longest: int) -> Spans:
+    """Without those at the edges of a block, which is no document, and ends where no text ends."""
+    if units.block is None:
+        return spans
+    return spans[(spans[:, 0] >= _first(units)) & (spans[:, 1] + longest <= length)]
+
+
+def _reaching(places: Sequence[Spans], units: Sample, longest: int) -> int:
+    """How many units have a place that `longest` tokens follow."""
+    return sum(
+        bool(np.any(spans[:, 1] + longest <= len(ids)))
+        for spans, ids in zip(places, units.ids, strict=True)
+    )
 
 
 def plant(
@@ -218,78 +289,89 @@ def plant(
     count: int,
     longest: int,
     draw: np.random.Generator,
-    places: Sequence[Sequence[Place]] | None = None,
+    places: Sequence[Spans] | None = None,
+    *,
+    begins: int | None = None,
 ) -> Plants:
-    """`count` random words planted in the texts `units`, with `longest` tokens of text after each.
+    """Random words planted in the texts `units`: `count` for every lag up to `longest`.
 
-    `words` (M, width), or (P, M, width) where each word is drawn from one of P sets of choices. It
-    takes the place of one of the unit's `places`, or of as many tokens as it has, anywhere.
-    All texts are used, with as few words in one copy of a text as `count` asks for, and these at
-    least `SPACING` tokens (or four times their width) apart.
+    `words` (M, width), or (S, M, width) where each word is drawn from one of S sets of choices. It
+    takes the place of one of the unit's `places`, or of as many tokens as it has, anywhere. Words in
+    one copy of a text are at least `SPACING` tokens (or four times their width) apart. `begins` is
+    read before a document's first token.
+
+    At lag k each place that k tokens follow is as likely as any other, W(k) of them. So that not
+    every lag needs words of its own, a place with room for r tokens is drawn `count` / W(r) times
+    and serves at lag k with probability W(r) / W(k) (Rosén 1997): those with the smallest u / W(r)
+    do, u uniform, and stand first.
     """
     sets = words[None] if words.ndim == 2 else words
     width = sets.shape[2]
-    spacing = max(SPACING, 4 * width)
-    usable = [k for k in range(len(units.ids)) if places is None or places[k]]
+    allowed = _anywhere(units, width, longest) if places is None else places
+    usable = np.array([k for k, spans in enumerate(allowed) if len(spans)])
     if units.block is not None:  # blocks of one text: fewer of them are read, with more words each
-        usable = [usable[k] for k in np.sort(draw.permutation(len(usable))[:BLOCKS])]
-    wanted = -(-count // len(usable))
-    columns: list[Ids] = []
-    window: list[int] = []
-    ends: list[int] = []
-    choices: list[int] = []
-    groups: list[int] = []
-    while len(ends) < count:
-        for group in draw.permutation(usable)[:count]:
-            ids = units.ids[int(group)]
-            if places is None:
-                chosen = _spread(len(ids) - width - longest, _first(units), wanted, spacing, draw)
-                spans = [(start, start + width) for start in chosen]
-            else:
-                spans = _apart(places[int(group)], wanted, spacing, draw)
-            begin = max(0, spans[0][0] - PREFIX)
-            parts, at, length = [], begin, 0
-            for start, end in spans:
-                choice = int(draw.integers(sets.shape[1]))
-                parts += [ids[at:start], sets[int(draw.integers(len(sets))), choice]]
-                length += start - at + width
-                at = end
-                window.append(len(columns))
-                ends.append(length)
-                choices.append(choice)
-                groups.append(int(group))
-            columns.append(np.concatenate([*parts, ids[at : at + longest]]))
-    kept = np.sort(draw.permutation(len(ends))[:count])
-    padded = np.zeros((max(map(len, columns)), len(columns)), dtype=np.int64)
-    for k, column in enumerate(columns):
-        padded[: len(column), k] = column
-    found = [np.array(part, dtype=np.int64)[kept] for part in (window, ends, choices, groups)]
-    return Plants(padded, found[0], found[1], found[2], found[3], sets.shape[1])
+        usable = usable[np.sort(draw.permutation(len(usable))[:BLOCKS])]
+    document = np.repeat(usable, [len(allowed[k]) for k in usable])
+    spans = np.concatenate([allowed[k] for k in usable])
+    room = np.minimum(longest, units.lengths[document] - spans[:, 1])
+    with_room_for = np.cumsum(np.bincount(room, minlength=longest + 1)[::-1])[::-1]  # W
+    density = 1 / with_room_for[room]
+    chosen = spread_over(density, math.ceil(count * float(density.sum()) - 1e-6), draw)
+    columns, window, ends = _windows(units, document[chosen], spans[chosen], longest, width, begins)
+    choices = draw.integers(sets.shape[1], size=len(chosen))
+    planted = sets[draw.integers(len(sets), size=len(chosen)), choices]
+    for k in range(len(chosen)):
+        columns[ends[k] - width : ends[k], window[k]] = planted[k]
+    first = np.argsort(draw.random(len(chosen)) * density[chosen], kind="stable")
+    return Plants(
+        columns,
+        window[first],
+        ends[first],
+        room[chosen][first],
+        choices[first],
+        document[chosen][first],
+        sets.shape[1],
+        count,
+    )
 
 
-def _spread(
-    last: int, first: int, wanted: int, spacing: int, draw: np.random.Generator
-) -> list[int]:
-    """Up to `wanted` starts from `first` to `last`, evenly apart, from a random one on."""
-    room = last - first
-    count = min(wanted, room // spacing + 1)
-    step = spacing if count == 1 else max(spacing, room // count)
-    offset = int(draw.integers(room - (count - 1) * step + 1))
-    return [first + offset + k * step for k in range(count)]
+def _windows(
+    units: Sample, document: Ids, spans: Spans, longest: int, width: int, begins: int | None
+) -> tuple[Ids, Ids, Ids]:
+    """Texts (T, W) with room for `width` tokens in the place of each of the `spans` (P, 2).
 
-
-def _apart(
-    places: Sequence[Place], wanted: int, spacing: int, draw: np.random.Generator
-) -> list[Place]:
-    """Up to `wanted` random places of a text, at least `spacing` tokens apart, in order."""
-    chosen: list[Place] = []
-    for k in draw.permutation(len(places)):
-        place = places[int(k)]
-        if all(abs(place[0] - other[0]) >= spacing for other in chosen):
-            chosen.append(place)
-        if len(chosen) == wanted:
-            break
-    return sorted(chosen)
+    These are sorted by document and place. Also the column of each, and the first step after it.
+    """
+    spacing = max(SPACING, 4 * width)
+    copies: list[list[int]] = []  # the spans that stand in each column
+    latest = -1
+    for k, (start, _) in enumerate(spans):
+        if document[k] != latest:
+            latest, here = int(document[k]), len(copies)
+        free = (c for c in range(here, len(copies)) if start - spans[copies[c][-1], 0] >= spacing)
+        column = next(free, len(copies))
+        if column == len(copies):
+            copies.append([])
+        copies[column].append(k)
+    texts, ends = [], np.empty(len(spans), dtype=np.int64)
+    for members in copies:
+        ids = units.ids[int(document[members[0]])]
+        at = max(0, int(spans[members[0], 0]) - PREFIX)
+        opening = [] if begins is None or at or units.block is not None else [begins]
+        parts, length = [np.array(opening, dtype=np.int64)], len(opening)
+        for k in members:
+            start, end = (int(edge) for edge in spans[k])
+            parts += [ids[at:start], np.zeros(width, dtype=np.int64)]
+            length += start - at + width
+            ends[k], at = length, end
+        texts.append(np.concatenate([*parts, ids[at : at + longest]]))
+    order = np.argsort([len(text) for text in texts], kind="stable")
+    window = np.empty(len(spans), dtype=np.int64)
+    padded = np.zeros((max(map(len, texts)), len(texts)), dtype=np.int64)
+    for column, k in enumerate(order):
+        padded[: len(texts[k]), column] = texts[k]
+        window[copies[k]] = column
+    return padded, window, ends
 
 
 def collect(
@@ -297,28 +379,36 @@ def collect(
 ) -> dict[str, list[States]]:
     """States (N, S) at each lag: the whole state, and h alone where that is not the same.
 
-    Lag k is the state after k more tokens; in float32, whose errors are far below the probe's.
+    Lag k is the state after k more tokens, of the words `Plants.at` that lag; in float32, whose
+    errors are far below the probe's.
     """
     names = ("state", "h") if hidden else ("state",)
     found: dict[str, list[States]] = {name: [] for name in names}
     ids = torch.from_numpy(plants.ids)
+    where = np.full((len(plants), len(lags)), -1)  # the row of each word at each lag
+    for k, lag in enumerate(lags):
+        rows = plants.at(lag)
+        where[rows, k] = np.arange(len(rows))
     for first in range(0, ids.shape[1], BATCH):
         columns = ids[:, first : first + BATCH]
         rows = np.flatnonzero((plants.window >= first) & (plants.window < first + BATCH))
         times = plants.ends[rows, None] + np.asarray(lags)[None]  # (rows, K)
+        times[where[rows] < 0] = -1
         state, at = subject.initial_state(columns.shape[1]), 0
-        for time in np.unique(times):
+        for time in np.unique(times[times >= 0]):
             state = subject.read(columns[at:time], state)
             at = int(time)
             row, lag = np.nonzero(times == time)
             for name in names:
                 vector = subject.vector(state, hidden_only=name == "h").float().cpu().numpy()
                 if not found[name]:
-                    shape = (len(plants), vector.shape[1])
-                    found[name] = [np.empty(shape, dtype=np.float32) for _ in lags]
+                    found[name] = [
+                        np.empty((count, vector.shape[1]), dtype=np.float32)
+                        for count in where.max(axis=0) + 1
+                    ]
                 for k in np.unique(lag):
                     taken = rows[row[lag == k]]
-                    found[name][k][taken] = vector[plants.window[taken] - first]
+                    found[name][k][where[taken, k]] = vector[plants.window[taken] - first]
     if hidden and found["h"][0].shape == found["state"][0].shape:
         del found["h"]
     return found
@@ -603,12 +693,16 @@ def _read_out(
     subject: StateSubject,
     plants: Plants,
     lags: Sequence[int],
+    fold: Ids,
     seed: int,
     *,
     hidden: bool = True,
     further: bool = False,
 ) -> dict[str, dict[int, ReadOut]]:
-    """Read-outs by part of the state and lag; `further` ones lie between others."""
+    """Read-outs by part of the state and lag; `further` ones lie between others.
+
+    `fold` (P,): the group of texts that each planted word is in.
+    """
     found: dict[str, dict[int, ReadOut]] = {}
     for name, by_lag in collect(subject, plants, lags, hidden=hidden).items():
         size = by_lag[0].shape[1]
@@ -616,8 +710,8 @@ def _read_out(
         found[name] = {
             lag: read_out(
                 states,
-                plants.choices,
-                plants.groups,
+                plants.choices[plants.at(lag)],
+                fold[plants.at(lag)],
                 plants.count,
                 seed=seed,
                 refit=lag in anew,
@@ -667,12 +761,13 @@ def _measured(
 ) -> HoldRecord:
     """Read out at half octaves, then at single lags around where half of the bits are gone."""
     lags = list(settings.hold_lags) or coarse(longest)
-    found = _read_out(subject, plants, lags, settings.seed)
+    fold = plants.folds(lags)
+    found = _read_out(subject, plants, lags, fold, settings.seed)
     while not settings.hold_lags:
         further = finer(lags, [float(found["state"][lag].bits.mean()) for lag in lags])
         if not further:
             break
-        more_found = _read_out(subject, plants, further, settings.seed, further=True)
+        more_found = _read_out(subject, plants, further, fold, settings.seed, further=True)
         for name, more in more_found.items():
             found[name] |= more
         lags = sorted({*lags, *further})
@@ -692,9 +787,9 @@ def _measured(
         scalars=scalars,
         curves=drawn,
         choices=plants.count,
-        examples=len(plants),
+        examples=plants.examples,
         dimensions=size,
-        examples_per_dimension=len(plants) / size,
+        examples_per_dimension=plants.examples / size,
     )
 
 

@@ -106,7 +106,8 @@ def _hold(material: Material, settings: Settings) -> HoldRecord:
         return HoldRecord(status="not_applicable", note=ONE_DIRECTION)
     subject = _language(material)
     if subject is not None:
-        return hold.measure(subject, material.sample, settings)
+        begins = subject.boundary_id
+        return hold.measure(subject, material.sample, settings, begins=begins)
     found = hold.measure(material.subject, material.sample, settings)
     pairs = material.evidence.pairs if material.evidence is not None else ()
     told = hold.polarity(material.subject, material.sample, settings, pairs)

@@ -160,32 +160,29 @@ def _quarters(
     """The texts as they are, and with a quarter replaced in four ways."""
     versions: dict[str, list[Ids]] = {"whole": texts}
     for end in ("first", "last"):
-        for kind in ("filler", "opposite"):
-            versions[f"{end}_{kind}"] = [
-                _replaced(ids, end, _other(texts, truth, k, kind, end, stream, draw))
-                for k, ids in enumerate(texts)
-            ]
+        partners = _partners(truth, draw)
+        filled, opposed = [], []
+        for ids, partner in zip(texts, partners, strict=True):
+            length = len(ids) // 4
+            filled.append(_replaced(ids, end, _piece(stream, length, draw)))
+            # at the same end: an opening is replaced by an opening
+            other = texts[int(partner)]
+            other = other[:length] if end == "first" else other[max(0, len(other) - length) :]
+            opposed.append(_replaced(ids, end, np.resize(other, length)))
+        versions |= {f"{end}_filler": filled, f"{end}_opposite": opposed}
     return versions
 
 
-def _other(
-    texts: list[Ids],
-    truth: Ids,
-    k: int,
-    kind: str,
-    end: str,
-    stream: Ids,
-    draw: np.random.Generator,
-) -> Ids:
-    """What replaces a quarter of text k, as long as that quarter."""
-    length = len(texts[k]) // 4
-    if kind == "filler":
-        return _piece(stream, length, draw)
-    # A text with another label, at the same end: an opening is replaced by an opening.
-    other = texts[int(draw.choice(np.flatnonzero(truth != truth[k])))]
-    return np.resize(
-        other[:length] if end == "first" else other[max(0, len(other) - length) :], length
-    )
+def _partners(truth: Ids, draw: np.random.Generator) -> Ids:
+    """For each text one of another label (N,).
+
+    Each serves as often as any other: what one text does to many would be no independent error.
+    """
+    found = np.empty(len(truth), dtype=np.int64)
+    for label in np.unique(truth):
+        mine, others = np.flatnonzero(truth == label), np.flatnonzero(truth != label)
+        found[mine] = np.resize(draw.permutation(others), len(mine))
+    return found
 
 
 def _replaced(ids: Ids, end: str, other: Ids) -> Ids:
@@ -212,8 +209,9 @@ def _early_value(
         measures = {
             "loss": (_nats(changed, truth) - _nats(whole, truth), "nats"),
             "accuracy": (_right(changed, truth) - _right(whole, truth), "share"),
-            "flips": ((changed.argmax(1) != whole.argmax(1)).astype(np.float64), "share"),
         }
+        flips = changed.argmax(1) != whole.argmax(1)
+        found[f"{prefix}{name}_flips"] = curves.share(flips, np.ones(len(truth)))
         for measure_name, (values, unit) in measures.items():
             mean = statistics.ratio_of_means(values, np.ones_like(values), weights)
             found[f"{prefix}{name}_{measure_name}"] = curves.estimate(

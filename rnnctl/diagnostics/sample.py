@@ -86,12 +86,6 @@ class Sample:
         pieces = tuple(joined[k * length : (k + 1) * length] for k in range(count))
         return replace(self, ids=pieces, labels=None, texts=(), block=length)
 
-    def at_least(self, length: int) -> Sample:
-        """The documents of at least `length` tokens; blocks of just that length in running text."""
-        if self.running:
-            return self.blocks(length)
-        return self.subset(np.flatnonzero(self.lengths >= length))
-
     def subset(self, index: Sequence[int] | Ids) -> Sample:
         """The documents `index`, in that order; the conversions of distance stay."""
         wanted = [int(i) for i in index]
@@ -107,22 +101,42 @@ class Sample:
         return replace(self, ids=tuple(np.append(ids, boundary_id) for ids in self.ids))
 
 
-REPRESENTATIVE = 0.1  # of all tokens: what fewer stand in speaks for the long documents only
+REPRESENTATIVE = 0.1
+"""Share of all tokens: a length that fewer have room for is one of the long documents only."""
 
 
-def enough(units: Sample, whole: Sample, fewest: int) -> bool:
-    """Whether `units`, those of `whole` that are long enough, need no shorter ones beside them."""
-    return len(units.ids) >= fewest and units.tokens >= REPRESENTATIVE * whole.tokens
+def with_room(
+    sample: Sample, lengths: Sequence[int], *, fewest: int, wanted: int
+) -> tuple[Sample, int] | None:
+    """The texts to measure in, and which of the falling `lengths` (tokens) to measure over.
 
-
-def worth_shortening(shorter: Sample, longer: Sample | None, *, fewest: int) -> bool:
-    """Whether shorter windows, which fit into `shorter`, say more than longer ones would.
-
-    They must bring half as many units again: eight long documents are not cut to a few tokens for
-    the sake of a ninth.
+    It is the first one that fits into `wanted` texts and behind a tenth of all tokens. Where none
+    does, it is the first that fits into `fewest` texts, or a shorter one that has half as much room
+    again: eight long documents are not cut to a few tokens for the sake of a ninth. None where not
+    even the last one fits. Shorter documents stay in, for what needs less room; running text comes
+    in blocks of twice the length.
     """
-    count = len(shorter.ids)
-    return count >= fewest and (longer is None or count >= 1.5 * len(longer.ids))
+    chosen, most = None, 0
+    for k, length in enumerate(lengths):
+        units = sample.blocks(2 * length) if sample.running else sample
+        places = np.maximum(0, units.lengths - length + 1)
+        texts, room = int(np.count_nonzero(places)), int(places.sum())
+        worth = texts if sample.running else room
+        if texts >= fewest and (chosen is None or worth >= 1.5 * most):
+            chosen, most = (units, k), worth
+        if texts >= wanted and room >= REPRESENTATIVE * units.tokens:
+            break
+    return chosen
+
+
+def spread_over(weights: ArrayLike, count: int, draw: np.random.Generator) -> Ids:
+    """`count` of the places (P,), each as often as its weight says, spread evenly over them: rising.
+
+    One is drawn from each of `count` stretches of equal weight.
+    """
+    ends = np.cumsum(np.asarray(weights, dtype=np.float64))
+    marks = (np.arange(count) + draw.random(count)) * (ends[-1] / count)
+    return np.minimum(np.searchsorted(ends, marks, side="right"), len(ends) - 1).astype(np.int64)
 
 
 def from_texts(

@@ -119,6 +119,25 @@ def read_until(
     return torch.cat(rows)[back], select(merge(states), back)
 
 
+def read_pieces(
+    subject: LanguageSubject, pieces: Sequence[NDArray[np.int64]], begun: NDArray[np.bool_]
+) -> tuple[Tensor, State]:
+    """Read texts of any lengths from the zero state: features (B, F) and states after their ends.
+
+    `begun` (B,): those that begin a document are read after the boundary. Others may not be empty.
+    """
+    whole = [
+        np.concatenate([[subject.boundary_id], piece]) if first else piece
+        for piece, first in zip(pieces, begun, strict=True)
+    ]
+    stops = np.array([len(piece) for piece in whole])
+    ids = np.full((int(stops.max()), len(whole)), subject.boundary_id, dtype=np.int64)
+    for column, piece in enumerate(whole):
+        ids[: len(piece), column] = piece
+    return read_until(subject, torch.from_numpy(ids), stops, subject.initial_state(len(whole)))
+
+
+
 # -- trained models as subjects ------------------------------------------------------------------
 
 ROWS = 512  # logits that exist at once

@@ -46,7 +46,7 @@ from rnnctl import statistics
 from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Arm, Settings
-from rnnctl.diagnostics.subject import LanguageSubject, State, merge, read_until, select
+from rnnctl.diagnostics.subject import LanguageSubject, State, merge, read_pieces, select
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import NONE_MEASURABLE, Sampling, UseRecord
 
@@ -392,20 +392,7 @@ def _carried(subject: LanguageSubject, plan: Plan, batch: Resets) -> Start:
         plan.documents[document][max(0, position - plan.before) : position]
         for document, position in zip(batch.document, batch.position, strict=True)
     ]
-    return _read(subject, pieces, batch.position <= plan.before)
-
-
-def _read(subject: LanguageSubject, pieces: Sequence[Ids], begun: NDArray[np.bool_]) -> Start:
-    """Read pieces from the zero state; `begun` (B,): after the boundary that begins a text."""
-    whole = [
-        np.concatenate([[subject.boundary_id], piece]) if first else piece
-        for piece, first in zip(pieces, begun, strict=True)
-    ]
-    stops = np.array([len(piece) for piece in whole])
-    ids = np.full((int(stops.max()), len(whole)), subject.boundary_id, dtype=np.int64)
-    for column, piece in enumerate(whole):
-        ids[: len(piece), column] = piece
-    return read_until(subject, torch.from_numpy(ids), stops, subject.initial_state(len(whole)))
+    return read_pieces(subject, pieces, batch.position <= plan.before)
 
 
 def _start(
@@ -467,7 +454,7 @@ def _spoilt(
             other = plan.documents[int(draw.integers(len(plan.documents)))]
             piece = draw.choice(other, len(piece))
         pieces.append(piece)
-    return _read(subject, pieces, batch.position <= plan.n_max)
+    return read_pieces(subject, pieces, batch.position <= plan.n_max)
 
 
 class ContextCurves:

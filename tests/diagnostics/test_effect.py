@@ -62,12 +62,56 @@ def test_words_are_found_at_every_level() -> None:
     assert words.starts.tolist() == [0, 1, 4] and words.ends.tolist() == [1, 3, 5]
 
 
-@pytest.mark.parametrize("length", [10, 45])
-def test_too_short_a_text_says_so(counting: Make, length: int) -> None:
-    sample = Sample(ids=tuple(np.arange(length) % 9 for _ in range(3)))
+@pytest.mark.parametrize("running", [False, True])
+def test_too_short_a_text_says_so(counting: Make, running: bool) -> None:
+    """How long documents would have to be, and how long they are."""
+    count, length = (1, 40) if running else (6, 5)
+    sample = Sample(ids=tuple(np.arange(length) % 9 for _ in range(count)), running=running)
     found = effect.measure(counting(10), sample, Settings(swaps=16))
-    assert found.status == "insufficient_data" and found.note
-    assert hold.measure(counting(10), sample, Settings(planted=32)).status == "insufficient_data"
+    held = hold.measure(counting(10), sample, Settings(planted=32))
+    for record in (found, held):
+        assert record.status == "insufficient_data"
+        assert record.note.startswith("not measurable: ") and f"longest has {length}" in record.note
+
+
+class FirstWord:
+    """A model that keeps the first word of a document, and expects it for ever."""
+
+    def __init__(self, vocab_size: int) -> None:
+        self.vocab_size, self.boundary_id = vocab_size, vocab_size - 1
+
+    def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+        return (torch.zeros(1, batch, self.vocab_size, dtype=torch.float64),)
+
+    def advance(self, ids: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        current, rows = state[0][0], []
+        for row in ids:
+            begun = current[:, self.boundary_id] == 1
+            first = torch.nn.functional.one_hot(row, self.vocab_size).double()
+            boundary = (row == self.boundary_id)[:, None]
+            current = torch.where(begun[:, None] | boundary, first, current)
+            rows.append(current)
+        return torch.stack(rows), (current[None],)
+
+    def scores(self, features: Tensor, tokens: Tensor) -> Tensor:
+        return features.gather(1, tokens)
+
+
+@pytest.mark.parametrize("length", [15, 40])
+def test_the_first_word_of_a_document_is_swapped_as_often_as_any_other(length: int) -> None:
+    """Only there has a swap an effect, of one nat, and up to the document's last word."""
+    draw = np.random.default_rng(0)
+    sample = Sample(ids=tuple(draw.integers(0, 40, length) for _ in range(60)))
+    found = effect.measure(FirstWord(41), sample, Settings(swaps=2000))
+    near = found.scalars["b_near"].estimate
+    assert near == pytest.approx(1 / (length - 9), rel=0.15)
+    b = found.curves["b"]
+    assert b.x[-1] >= 10
+    for d, value in zip(b.x, b.y, strict=True):
+        places = length - max(9, d + 1)  # that so many words and one more follow
+        assert value == pytest.approx(1 / places, rel=0.6)
+    r = found.curves["r"]
+    assert all(value == pytest.approx(1, abs=1e-9) for value in r.y)  # the same swaps above and below
 
 
 class Window:

@@ -8,7 +8,7 @@ import pytest
 from rnnctl.diagnostics import hold, reach
 from rnnctl.diagnostics.effect import fit_window
 from rnnctl.diagnostics.known_answers.models import random_text
-from rnnctl.diagnostics.sample import Sample, worth_shortening
+from rnnctl.diagnostics.sample import Sample, with_room
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.use import make_plan
 
@@ -54,9 +54,15 @@ def test_twenty_long_documents_do_not_speak_for_two_thousand(labelled: bool) -> 
     assert len(set(windows.groups)) == 64 and len(windows.ids) in (149, 150)
 
 
-def test_shortening_must_bring_half_as_many_again() -> None:
-    eight, eleven, twelve = (random_text(n, 10) for n in (8, 11, 12))
-    assert worth_shortening(eight, None, fewest=2)
-    assert not worth_shortening(eleven, eight, fewest=2)
-    assert worth_shortening(twelve, eight, fewest=2)
-    assert not worth_shortening(eight, None, fewest=9)
+def test_shortening_must_bring_half_as_much_room_again() -> None:
+    def chosen(*lengths: int, fewest: int = 2) -> int | None:
+        sample = Sample(ids=tuple(np.zeros(n, dtype=np.int64) for n in lengths))
+        found = with_room(sample, [100, 80], fewest=fewest, wanted=20)
+        return None if found is None else found[1]
+
+    assert chosen(*[1000] * 8) == 0
+    assert chosen(*[1000] * 8, *[85] * 8) == 0
+    assert chosen(*[1000] * 8, *[280] * 30) == 0  # 30 of 280 have room for 100 as well
+    assert chosen(*[110] * 8, *[95] * 8) == 1
+    assert chosen(*[1000] * 8, fewest=9) is None
+    assert chosen(*[110] * 8, *[95] * 8, fewest=9) == 1

@@ -124,12 +124,16 @@ def test_many_words_are_planted_in_one_text_and_their_states_are_theirs() -> Non
     words = np.array([[1000], [1001]])
     draw = np.random.default_rng(0)
     plants = hold.plant(units, words, 60, 32, draw)
-    assert len(plants) == 60 and set(np.bincount(plants.groups)) == {10}
+    assert 60 <= len(plants) <= 66 and set(np.bincount(plants.groups)) <= {10, 11}
+    rows = plants.at(32)
     states = hold.collect(Position(), plants, [0, 1, 32])["state"]
-    np.testing.assert_array_equal(states[0][:, 0], 1000 + plants.choices)
+    np.testing.assert_array_equal(states[0][:, 0], 1000 + plants.choices[plants.at(0)])
+    assert len(rows) == 60
     natural = states[2][:, 0] < 400
     assert natural.mean() > 0.5  # other words may have been planted there
-    np.testing.assert_array_equal((states[2] - states[1])[natural], 31)
+    planted = np.flatnonzero(np.isin(rows, plants.at(1)) & natural)
+    one_later = states[1][np.searchsorted(plants.at(1), rows[planted])]
+    np.testing.assert_array_equal(states[2][planted] - one_later, 31)
     for window in range(plants.ids.shape[1]):
         starts = np.sort(plants.ends[plants.window == window])
         assert (np.diff(starts) >= hold.SPACING).all()
@@ -139,8 +143,45 @@ def test_a_document_can_be_read_from_its_first_word() -> None:
     """What stands at the beginning of a document is what memory is about."""
     units = Sample(ids=tuple(np.arange(40) for _ in range(8)))
     plants = hold.plant(units, np.array([[50], [51]]), 4000, 32, np.random.default_rng(1))
-    begins = {int(plants.ends[k]) for k in range(len(plants))}
+    begins = {int(plants.ends[k]) for k in plants.at(32)}
     assert min(begins) == 1 and max(begins) == 8
+
+
+def test_every_place_that_enough_tokens_follow_is_as_likely_as_any_other() -> None:
+    """In documents of different lengths, at every lag; the last word of a document at lag 0."""
+    lengths = (6, 12, 30, 50, 50)
+    units = Sample(ids=tuple(np.arange(n) for n in lengths))
+    plants = hold.plant(units, np.array([[90], [91]]), 20_000, 40, np.random.default_rng(2))
+    for lag in (0, 3, 8, 25, 40):
+        rows = plants.at(lag)
+        places = sum(max(0, n - lag) for n in lengths)
+        assert 19_700 <= len(rows) <= 20_000
+        assert plants.room[rows].min() == lag
+        seen = np.stack([plants.groups[rows], plants.room[rows]])
+        for document, n in enumerate(lengths):
+            for room in range(lag, min(n, 40)):
+                share = float(np.mean((seen[0] == document) & (seen[1] == room)))
+                assert share == pytest.approx(1 / places, rel=0.35)
+
+
+def test_texts_that_are_left_out_are_the_same_at_every_lag() -> None:
+    lengths = np.random.default_rng(0).integers(10, 60, 200)
+    units = Sample(ids=tuple(np.arange(n) for n in lengths))
+    plants = hold.plant(units, np.array([[90], [91]]), 400, 40, np.random.default_rng(2))
+    fold = plants.folds([0, 8, 40])
+    for lag in (0, 8, 40):
+        assert set(fold[plants.at(lag)]) == set(range(hold.GROUPS))
+    for document in set(plants.groups):
+        assert len(set(fold[plants.groups == document])) == 1
+
+
+@pytest.mark.parametrize("begins", [None, 77])
+def test_a_document_begins_as_the_model_knows_it(begins: int | None) -> None:
+    units = Sample(ids=tuple(np.arange(20) for _ in range(8)))
+    draw = np.random.default_rng(1)
+    plants = hold.plant(units, np.array([[50], [51]]), 200, 4, draw, begins=begins)
+    first = plants.ids[0]
+    assert set(first) <= {0, 50, 51} if begins is None else set(first) == {77}
 
 
 @pytest.mark.parametrize(("delay", "low", "high"), [(17, 16, 17), (19, 18, 19), (22, 21, 22)])

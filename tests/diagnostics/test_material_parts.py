@@ -36,7 +36,7 @@ def test_text_without_spaces_counts_characters() -> None:
 def test_running_text_is_one_document_and_becomes_blocks() -> None:
     sample = from_texts(["ab", "cde"], codes, running=True)
     assert len(sample.ids) == 1 and sample.tokens == 5
-    blocks = sample.at_least(2)
+    blocks = sample.blocks(2)
     assert [ids.tolist() for ids in blocks.ids] == [[97, 98], [99, 100]]
     assert blocks.resampling_unit == "stretch of 2 tokens"
 

@@ -67,8 +67,8 @@ def shift_the_distance(patch: Patch) -> None:
     """Look at a swapped word one token too early."""
     original = effect._word_deltas
 
-    def shifted(subject: Any, window: Any, pairs: Any, steps: Any) -> Any:
-        return original(subject, window, pairs, np.maximum(steps - 1, 0))
+    def shifted(subject: Any, documents: Any, places: Any, pairs: Any, steps: Any, **named: Any) -> Any:
+        return original(subject, documents, places, pairs, np.maximum(steps - 1, 0), **named)
 
     patch.setattr(effect, "_word_deltas", shifted)
 
@@ -78,7 +78,7 @@ def shift_the_lag(patch: Patch) -> None:
     original = hold.collect
 
     def shifted(subject: Any, plants: Any, lags: list[int]) -> Any:
-        return original(subject, plants, [min(lag + 1, lags[-1]) for lag in lags])
+        return original(subject, replace(plants, ends=plants.ends + 1), lags)
 
     patch.setattr(hold, "collect", shifted)
 

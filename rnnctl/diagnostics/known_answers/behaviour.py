@@ -246,8 +246,8 @@ def bits(
     states = hold.collect(subject, plants, lags)["state"]
     each = np.stack(
         [
-            hold.held_out_bits(part, plants.choices, plants.groups, plants.count, seed=0)
-            for part in states
+            hold.held_out_bits(part, plants.choices[at], plants.groups[at], plants.count, seed=0)
+            for part, at in zip(states, map(plants.at, lags), strict=True)
         ]
     )
     return each.mean(axis=1), plants, each
@@ -301,7 +301,8 @@ def random_states() -> Iterator[Check]:
     """GT15: in states of noise there are 0 bits, and never significantly more."""
     found, plants, each = bits(RandomStates(128, CHOICES), [0, 1], planted=2000)
     yield close("bits", 0, found, 0.01)
-    by_document = np.array([each[0][plants.groups == g].mean() for g in np.unique(plants.groups)])
+    groups = plants.groups[plants.at(0)]
+    by_document = np.array([each[0][groups == g].mean() for g in np.unique(groups)])
     error = float(by_document.std(ddof=1) / math.sqrt(len(by_document)))
     low = float(found[0]) - 1.96 * error
     yield holds("lower end of the interval", "≤ 0", f"{low:.4f}", low <= 0)

@@ -344,8 +344,6 @@ def word_pairs(sample: Sample, draw: np.random.Generator) -> Ids:
     return draw_pairs(list(groups.values()), draw)
 
 
-
-
 def _word_deltas(
     subject: LanguageSubject,
     documents: Sequence[Ids],
@@ -450,7 +448,7 @@ class SpelledSwap:
     before: Ids
     after: Ids
     looks: Ids
-    inside: Mask
+    inside: NDArray[np.bool_]
     begun: bool
 
 

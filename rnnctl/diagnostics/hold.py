@@ -21,7 +21,8 @@ Intervals resample what the number depends on: the texts with the places of the 
 of the probe (a jackknife that leaves out an eighth of the texts and fits anew), and which words
 were drawn (a jackknife over the M words).
 
-Axes: P planted words, N examples, S numbers in the state, M choices, G groups of texts, K lags, R replicates.
+Axes: P planted words, N examples of a lag, S numbers in the state, M choices, G groups of texts, K
+lags, R replicates.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ class Plants:
         return found
 
     def folds(self, lags: Sequence[int]) -> Ids:
-        """A group of texts for each word (P,), `GROUPS` at most, each of them with some at each lag.
+        """A group of texts for each word (P,): `GROUPS` at most, each with words at each lag.
 
         The same at all lags, so that what leaving out a group does to one belongs to the others.
         """
@@ -295,10 +296,10 @@ def plant(
 ) -> Plants:
     """Random words planted in the texts `units`: `count` for every lag up to `longest`.
 
-    `words` (M, width), or (S, M, width) where each word is drawn from one of S sets of choices. It
-    takes the place of one of the unit's `places`, or of as many tokens as it has, anywhere. Words in
-    one copy of a text are at least `SPACING` tokens (or four times their width) apart. `begins` is
-    read before a document's first token.
+    `words` (M, width), or (Q, M, width) where each word is drawn from one of Q sets of choices. It
+    takes the place of one of the unit's `places`, or of as many tokens as it has, anywhere. Words
+    in one copy of a text are at least `SPACING` tokens (or four times their width) apart. `begins`
+    is read before a document's first token.
 
     At lag k each place that k tokens follow is as likely as any other, W(k) of them. So that not
     every lag needs words of its own, a place with room for r tokens is drawn `count` / W(r) times

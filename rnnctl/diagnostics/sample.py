@@ -130,7 +130,7 @@ def with_room(
 
 
 def spread_over(weights: ArrayLike, count: int, draw: np.random.Generator) -> Ids:
-    """`count` of the places (P,), each as often as its weight says, spread evenly over them: rising.
+    """`count` places, rising: each as often as its weight (P,) says, spread evenly over them.
 
     One is drawn from each of `count` stretches of equal weight.
     """

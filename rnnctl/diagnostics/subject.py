@@ -137,7 +137,6 @@ def read_pieces(
     return read_until(subject, torch.from_numpy(ids), stops, subject.initial_state(len(whole)))
 
 
-
 # -- trained models as subjects ------------------------------------------------------------------
 
 ROWS = 512  # logits that exist at once

@@ -111,7 +111,9 @@ def test_the_first_word_of_a_document_is_swapped_as_often_as_any_other(length: i
         places = length - max(9, d + 1)  # that so many words and one more follow
         assert value == pytest.approx(1 / places, rel=0.6)
     r = found.curves["r"]
-    assert all(value == pytest.approx(1, abs=1e-9) for value in r.y)  # the same swaps above and below
+    assert all(
+        value == pytest.approx(1, abs=1e-9) for value in r.y
+    )  # the same swaps above and below
 
 
 class Window:

@@ -55,7 +55,10 @@ def test_the_share_of_returning_words_is_known() -> None:
     found = first_last.measure(Latch(), sample, Settings()).scalars
     assert found["returning"].estimate == 60
     # 60 of 60 do not prove that the next one is right as well: Wilson's interval
-    assert found["right"].estimate == 1 and found["right"].ci95 == (pytest.approx(0.94, abs=0.001), 1)
+    assert found["right"].estimate == 1 and found["right"].ci95 == (
+        pytest.approx(0.94, abs=0.001),
+        1,
+    )
     assert found["right_otherwise"].estimate == 0
     forgetful = first_last.measure(WindowModel(5, 90), sample, Settings()).scalars
     assert forgetful["right"].estimate == forgetful["right_otherwise"].estimate

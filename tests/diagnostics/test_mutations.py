@@ -67,7 +67,9 @@ def shift_the_distance(patch: Patch) -> None:
     """Look at a swapped word one token too early."""
     original = effect._word_deltas
 
-    def shifted(subject: Any, documents: Any, places: Any, pairs: Any, steps: Any, **named: Any) -> Any:
+    def shifted(
+        subject: Any, documents: Any, places: Any, pairs: Any, steps: Any, **named: Any
+    ) -> Any:
         return original(subject, documents, places, pairs, np.maximum(steps - 1, 0), **named)
 
     patch.setattr(effect, "_word_deltas", shifted)

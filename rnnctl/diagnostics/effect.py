@@ -367,18 +367,19 @@ def _word_deltas(
     for b, (ids, place) in enumerate(zip(documents, places, strict=True)):
         window = ids[place : place + longest]
         text[: len(window), b] = window
+    which, at = np.nonzero(steps + 2 <= rest[:, None])
     words = torch.from_numpy(np.ascontiguousarray(pairs))
-    rows = torch.from_numpy(np.minimum(steps, longest - 1))
     differences = []
     for arm in (0, 1):
         read = torch.from_numpy(text.copy())
         read[0] = words[:, arm]
         features, _ = subject.advance(read, state)
-        repeated = words.repeat(len(steps), 1)
-        scores = subject.scores(features[rows].flatten(0, 1), repeated).double()
-        differences.append((scores[:, 0] - scores[:, 1]).reshape(len(steps), -1))
-    found = (0.5 * (differences[0] - differences[1])).T.cpu().numpy()
-    return np.where(steps + 2 <= rest[:, None], found, np.nan)
+        rows = features[torch.from_numpy(steps[at]), torch.from_numpy(which)]
+        scores = subject.scores(rows, words[torch.from_numpy(which)]).double()
+        differences.append((scores[:, 0] - scores[:, 1]).cpu().numpy())
+    found = np.full((len(rest), len(steps)), np.nan)
+    found[which, at] = 0.5 * (differences[0] - differences[1])
+    return found
 
 
 # -- words of several tokens ---------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnctl.diagnostics import curves, effect, gates, hold, lyapunov, reach, use
+from rnnctl.diagnostics import checks, curves, effect, gates, hold, lyapunov, reach, use
 from rnnctl.diagnostics.selftest import answers, diagnose_run
 from rnnctl.nn import cells
 
@@ -169,6 +169,33 @@ def believe_every_bin(patch: Patch) -> None:
     patch.setattr(use, "measurable", lambda sums, epsilon: True)
 
 
+def keep_the_bins(patch: Patch) -> None:
+    """USE: no single n where δ falls steeply, so that a bin blurs it."""
+    patch.setattr(use.Wanted, "around", lambda wanted, first: np.zeros(0, dtype=np.int64))
+
+
+def weigh_all_targets_alike(patch: Patch) -> None:
+    """USE: the text's loss as the mean over what was scored, late tokens more often than early."""
+    patch.setattr(use.Scored, "per_token", lambda scored: np.ones(len(scored.n)))
+
+
+def trust_the_mean_of_logarithms(patch: Patch) -> None:
+    """REACH: no warning where half of the windows keep everything until they are reset."""
+    patch.setattr(checks, "mean_misleads", lambda record: False)
+
+
+def read_from_anywhere(patch: Patch) -> None:
+    """EFFECT: near and far of different swaps, so that a ratio compares different documents."""
+    original = effect.summarise
+
+    def mixed(swaps: Any, *rest: Any, **named: Any) -> Any:
+        known = np.isfinite(swaps.deltas)
+        filled = np.where(known, swaps.deltas, 0.0)
+        return original(replace(swaps, deltas=filled), *rest, **named)
+
+    patch.setattr(effect, "summarise", mixed)
+
+
 MUTATIONS: list[tuple[str, Callable[[Patch], None]]] = [
     ("GT03", drop_the_cell_state),
     ("GT04", swap_keep_and_write),
@@ -191,6 +218,10 @@ MUTATIONS: list[tuple[str, Callable[[Patch], None]]] = [
     ("RD02", count_from_another_lag),
     ("RD03", average_two_units),
     ("RD10", follow_some_directions),
+    ("RD09", keep_the_bins),
+    ("RD12", weigh_all_targets_alike),
+    ("RD05", trust_the_mean_of_logarithms),
+    ("RD14", read_from_anywhere),
 ]
 
 

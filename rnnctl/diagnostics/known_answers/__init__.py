@@ -1,6 +1,6 @@
 """Models with known answers, measured by the code that measures users' models.
 
-GT01 to GT22 call that code; RD01 to RD13 (`hand_made_runs`) go through run directories. A known
+GT01 to GT22 call that code; RD01 to RD14 (`hand_made_runs`) go through run directories. A known
 answer is a function that yields `Check` objects, each a known answer beside what the instrument
 measured; its docstring begins with its id and says what is known (``rnnctl.diagnostics.selftest``
 finds them by that).

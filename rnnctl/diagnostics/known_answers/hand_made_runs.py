@@ -19,7 +19,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -604,6 +604,13 @@ def check_latch(diagnose: Diagnose) -> Iterator[Check]:
     yield holds("USE, horizon", "over 60 words", f"{far}", (far or 0.0) > LATCH_LENGTHS[0])
     truth = 20 * math.tanh(math.tanh(2)) * 7 / 8 / 4
     yield covers("FIRST→LAST, nats a token", truth, scalar(found.first_last, "rise"))
+    # the first word, the cue and the last word cost what they do once in each document
+    shown, rest = math.tanh(math.tanh(2)), 5 * math.exp(-10)
+    usual = math.log(9 + 8 * math.exp(-6) + rest)
+    last = math.log1p(7 * math.exp(-20 * shown) + 9 * math.exp(6 - 30 * shown))
+    lengths = [len(document.text.split()) for document in latch_documents()]
+    total = sum((6 + usual) + (10 + usual) + (length - 3) * usual + last for length in lengths)
+    yield covers("loss of the text", total / sum(lengths), scalar(found.use, "loss"))
 
 
 def _within(name: str, low: float, high: float, found: Estimate | None) -> Check:
@@ -648,6 +655,31 @@ def check_two_layers(diagnose: Diagnose) -> Iterator[Check]:
     bottom = blocks["l0.h"].half_life if "l0.h" in blocks else None
     yield covers("lower layer, half-life", truth, bottom, rounding=0.01)
     yield covers("leading exponent", math.log(upper), leading_exponent(found), rounding=0.01)
+
+
+SHORT = (12, 24)
+"""Words of a short document."""
+
+
+def short_documents(*, count: int = 300, seed: int = 0) -> list[Document]:
+    """Independent words in documents of 12 to 24."""
+    draw = np.random.default_rng((seed, 106))
+    return [
+        as_document([WORDS[k] for k in draw.integers(len(WORDS), size=length)])
+        for length in draw.integers(SHORT[0], SHORT[1] + 1, count)
+    ]
+
+
+def check_short_documents(diagnose: Diagnose) -> Iterator[Check]:
+    """RD14: a leaky RNN with λ = .9 halves in 6.58 tokens, in documents of 12 to 24 words too."""
+    made = replace(leaky_rnn(GATE), documents=short_documents())
+    found = measured(made, diagnose, "effect", "hold", "reach")
+    yield covers("EFFECT, half-distance", half_life(GATE), scalar(found.effect, "half_distance"))
+    near = sum(GATE**d for d in range(4, 9)) / 5
+    there = scalar(found.effect, "retention_10")
+    yield covers("EFFECT, R at 10 words", GATE**10 / near, there)
+    yield covers("REACH, half-life", half_life(GATE), scalar(found.reach, "half_life"))
+    yield status_is("HOLD", "ok", found.hold)
 
 
 OUTSIDE = Settings(

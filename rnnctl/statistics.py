@@ -306,11 +306,16 @@ def share_of(hits: ArrayLike, totals: ArrayLike) -> Interval:
     if not units:
         return wilson(0, 0)
     share = float(right.sum()) / count
-    residuals = right - share * all_
-    variance = float(residuals @ residuals) / count**2 * units / max(1, units - 1)
-    varied = share * (1 - share) / variance if variance > 0 else float(units)
-    # one unit too few varies as many as one, and things of one unit never more than all of them
-    alike = units if bool((all_ <= 1).all()) else min(count, max(1.0, varied))
+    alike = float(units)
+    if bool((all_ > 1).any()):
+        # with one unit more that is all right, and one all wrong: of few failures nobody can say
+        # whether they come together
+        usual = count / units
+        right, all_ = np.append(right, [usual, 0.0]), np.append(all_, [usual, usual])
+        near = float(right.sum() / all_.sum())
+        residuals = right - near * all_
+        variance = float(residuals @ residuals) / all_.sum() ** 2 * (units + 2) / (units + 1)
+        alike = min(count, max(1.0, near * (1 - near) / variance * count / float(all_.sum())))
     return wilson(share * alike if share < 1 else alike, alike)
 
 

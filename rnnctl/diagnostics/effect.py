@@ -93,8 +93,8 @@ def fit_window(sample: Sample, prefix: int, longest_words: int) -> tuple[Sample,
     Running text is read for `prefix` tokens before a word is swapped; documents from their start.
     """
     words = [longest_words]
-    while words[-1] / math.sqrt(2) >= SHORTEST:
-        words.append(int(words[-1] / math.sqrt(2)))
+    while words[-1] > SHORTEST:
+        words.append(max(SHORTEST, int(words[-1] / math.sqrt(2))))
     before = prefix if sample.running else 0
     lengths = [before + math.ceil(far / sample.units_per_token) + 2 for far in words]
     found = with_room(sample, lengths, fewest=2, wanted=16)
@@ -298,12 +298,12 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Eff
 def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> Swaps | str:
     """Swaps of words that are one token each; or a sentence that says why there are none."""
     draw = np.random.default_rng((settings.seed, 10))
-    pairs = word_pairs(sample, draw)
-    if len(pairs) < 2:
-        return "the text has too few words of middling frequency to swap"
     fitted = fit_window(sample, PREFIX, settings.distance_words)
     if fitted is None:
         return too_short(sample)
+    pairs = word_pairs(sample, draw)
+    if len(pairs) < 2:
+        return "the text has too few words of middling frequency to swap"
     units, longest = fitted
     points = np.array(distances(longest))
     steps = np.round(points / sample.units_per_token).astype(np.int64)

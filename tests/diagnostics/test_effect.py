@@ -66,9 +66,10 @@ def test_words_are_found_at_every_level() -> None:
 def test_too_short_a_text_says_so(counting: Make, running: bool) -> None:
     """How long documents would have to be, and how long they are."""
     count, length = (1, 40) if running else (6, 5)
-    sample = Sample(ids=tuple(np.arange(length) % 9 for _ in range(count)), running=running)
-    found = effect.measure(counting(10), sample, Settings(swaps=16))
-    held = hold.measure(counting(10), sample, Settings(planted=32))
+    ids = np.arange(count * length).reshape(count, length)
+    sample = Sample(ids=tuple(ids), running=running)
+    found = effect.measure(counting(50), sample, Settings(swaps=16))
+    held = hold.measure(counting(50), sample, Settings(planted=32))
     for record in (found, held):
         assert record.status == "insufficient_data"
         assert record.note.startswith("not measurable: ") and f"longest has {length}" in record.note

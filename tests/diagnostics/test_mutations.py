@@ -174,11 +174,6 @@ def keep_the_bins(patch: Patch) -> None:
     patch.setattr(use.Wanted, "around", lambda wanted, first: np.zeros(0, dtype=np.int64))
 
 
-def weigh_all_targets_alike(patch: Patch) -> None:
-    """USE: the text's loss as the mean over what was scored, late tokens more often than early."""
-    patch.setattr(use.Scored, "per_token", lambda scored: np.ones(len(scored.n)))
-
-
 def trust_the_mean_of_logarithms(patch: Patch) -> None:
     """REACH: no warning where half of the windows keep everything until they are reset."""
     patch.setattr(checks, "mean_misleads", lambda record: False)
@@ -219,7 +214,6 @@ MUTATIONS: list[tuple[str, Callable[[Patch], None]]] = [
     ("RD03", average_two_units),
     ("RD10", follow_some_directions),
     ("RD09", keep_the_bins),
-    ("RD12", weigh_all_targets_alike),
     ("RD05", trust_the_mean_of_logarithms),
     ("RD14", read_from_anywhere),
 ]

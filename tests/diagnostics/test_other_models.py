@@ -105,8 +105,8 @@ def only_the_upper_layer() -> HandMade:
 def test_a_layer_without_recurrence_passes_on_what_the_next_one_keeps() -> None:
     found = diagnosed(only_the_upper_layer(), "effect", "reach")
     assert found.reach is not None
-    for block in ("l0.h", "l1.h"):
-        assert holds(found.reach.blocks[block].half_life, made.half_life(0.95))
+    assert holds(found.reach.blocks["l1.h"].half_life, made.half_life(0.95))
+    assert "l0.h" not in found.reach.blocks  # its state is never read again: no gradient at all
     assert holds(scalar(found.effect, "half_distance"), made.half_life(0.95))
     leading = made.leading_exponent(found)
     assert leading is not None and holds(leading, math.log(0.95), slack=0.01)
@@ -166,7 +166,8 @@ def test_a_leaky_model_in_documents_of_twelve_to_twenty_four() -> None:
     leaky = replace(made.leaky_rnn(0.9), documents=documents_of(12, 24, 300))
     found = diagnosed(leaky, "effect", "reach", "hold")
     assert holds(scalar(found.effect, "half_distance"), made.half_life(0.9))
-    assert holds(scalar(found.reach, "half_life"), made.half_life(0.9))
+    half = scalar(found.reach, "half_life")  # windows of so few tokens do not reach that far
+    assert half.status == "censored" and (half.censored_at or 99) <= made.half_life(0.9)
     assert found.hold is not None and found.hold.status == "ok"
 
 

@@ -319,7 +319,8 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
         deltas[members] = _word_deltas(
             subject, documents, place[members], pairs[pair[members]], steps, running=units.running
         )
-    return Swaps(steps * sample.units_per_token, deltas, text, pair, units.resampling_unit)
+    x: Floats = steps * sample.units_per_token
+    return Swaps(x, deltas, text, pair, units.resampling_unit)
 
 
 def _places(counts: Ids, wanted: int, draw: np.random.Generator) -> tuple[Ids, Ids]:

@@ -399,7 +399,7 @@ def collect(
         for time in np.unique(times[times >= 0]):
             state = subject.read(columns[at:time], state)
             at = int(time)
-            row, lag = np.nonzero(times == time)
+            row, which = np.nonzero(times == time)
             for name in names:
                 vector = subject.vector(state, hidden_only=name == "h").float().cpu().numpy()
                 if not found[name]:
@@ -407,8 +407,8 @@ def collect(
                         np.empty((count, vector.shape[1]), dtype=np.float32)
                         for count in where.max(axis=0) + 1
                     ]
-                for k in np.unique(lag):
-                    taken = rows[row[lag == k]]
+                for k in np.unique(which):
+                    taken = rows[row[which == k]]
                     found[name][k][where[taken, k]] = vector[plants.window[taken] - first]
     if hidden and found["h"][0].shape == found["state"][0].shape:
         del found["h"]

@@ -136,7 +136,8 @@ def spread_over(weights: ArrayLike, count: int, draw: np.random.Generator) -> Id
     """
     ends = np.cumsum(np.asarray(weights, dtype=np.float64))
     marks = (np.arange(count) + draw.random(count)) * (ends[-1] / count)
-    return np.minimum(np.searchsorted(ends, marks, side="right"), len(ends) - 1).astype(np.int64)
+    found: Ids = np.minimum(np.searchsorted(ends, marks, side="right"), len(ends) - 1)
+    return found
 
 
 def from_texts(

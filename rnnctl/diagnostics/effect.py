@@ -319,7 +319,7 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
         deltas[members] = _word_deltas(
             subject, documents, place[members], pairs[pair[members]], steps, running=units.running
         )
-    x: Floats = steps * sample.units_per_token
+    x = np.asarray(steps * sample.units_per_token, dtype=np.float64)
     return Swaps(x, deltas, text, pair, units.resampling_unit)
 
 

@@ -294,9 +294,9 @@ def _as_option(name: str, value: Any) -> Any:
     """Times and paths in the form that the command's parser hands on."""
     if value is None:
         return None
-    if name in ("budget", "checkpoint_every", "evaluate_every"):
+    if name in ("budget", "checkpoint_every", "evaluate_every", "pretrain"):
         return str(value)
-    return Path(value) if name == "start_from" else value
+    return Path(value) if name in ("start_from", "vectors") else value
 
 
 def _joined(inside: Inside, rows: Sequence[Stretch]) -> States:

@@ -79,7 +79,7 @@ SourceKind = Literal["text", "lines", "csv", "tsv", "json", "jsonl"]
 WordProtocol = Literal["auto", "natural", "whitespace"]
 Precision = Literal["auto", "fp32", "bf16"]
 Engine = Literal["auto", "torch", "closed", "fused"]
-Decay = Literal["linear", "cosine", "constant"]
+Decay = Literal["linear", "cosine", "constant", "slanted"]
 
 
 def _snapshot_numbers(text: str) -> str:
@@ -199,6 +199,9 @@ class CorpusConfig(Settings):
         Literal["head", "tail"], Option(CORPUS, "Which end of a document is kept when it is cut.")
     ] = "head"
     split_seed: Seed = Field(0, description="which documents go into which split")
+    read_for: TaskName | None = Field(
+        None, description="the task whose documents and splits the texts are, if not the own one"
+    )
     fold: Annotated[str, Field(pattern=r"^[1-9]\d{0,3}/[1-9]\d{0,3}$")] | None = Field(
         None, description="3/10: test on the third of ten parts"
     )
@@ -240,6 +243,9 @@ class TokenizerConfig(Settings):
             levels=("word",),
         ),
     ] = "auto"
+    lead: bool = Field(
+        False, description="read texts with a space before them: their first word is one as others"
+    )
 
 
 class ModelConfig(Settings):
@@ -254,7 +260,12 @@ class ModelConfig(Settings):
     ] = "tanh"
     hidden_size: Annotated[Size, Option(MODEL, "Units in each recurrent layer.")] = 512
     embedding_size: Annotated[
-        Size | None, Option(MODEL, "Length of a token's embedding vector.", default="hidden size")
+        Size | None,
+        Option(
+            MODEL,
+            "Length of a token's embedding vector.",
+            default="hidden size; with --vectors that of the file",
+        ),
     ] = None
     num_layers: Annotated[Few, Option(MODEL, "Number of recurrent layers.", name="--layers")] = 1
     tied: Annotated[
@@ -284,6 +295,21 @@ class ModelConfig(Settings):
         Positive | None,
         Option(MODEL, "Tokens that the gates keep at first, for --init chrono.", default="none"),
     ] = None
+    vectors: Annotated[
+        str | None,
+        Option(
+            MODEL,
+            "Begin with the word vectors of this text file, as GloVe, fastText and word2vec write "
+            "them, packed or not. Its size is the embedding size.",
+            metavar="FILE",
+            default="random vectors",
+            levels=("word",),
+        ),
+    ] = None
+    freeze_vectors: Annotated[
+        bool, Option(MODEL, "Keep the vectors of --vectors as they are while the rest is trained.")
+    ] = False
+    vectors_sha256: str | None = Field(None, description="of the file, once it was read")
     dropout_input: Annotated[
         Fraction, Option(MODEL, "Dropout at the input of the recurrent layers.")
     ] = 0.0
@@ -351,9 +377,33 @@ class TrainingConfig(Settings):
     warmup: Annotated[
         Fraction, Option(TRAINING, "Share of the training in which the learning rate rises.")
     ] = 0.02
-    decay: Annotated[Decay, Option(TRAINING, "How the learning rate falls after the warm-up.")] = (
-        "linear"
-    )
+    decay: Annotated[
+        Decay,
+        Option(
+            TRAINING,
+            "How the learning rate falls after the warm-up; slanted also begins and ends at a 32nd "
+            "of the peak.",
+        ),
+    ] = "linear"
+    layer_factor: Annotated[
+        Annotated[float, Field(ge=1)],
+        Option(
+            TRAINING,
+            "Divide the learning rate by X for each layer that is further from the output.",
+            default="1; with --from a language model 2.6",
+            labelled=True,
+        ),
+    ] = 1.0
+    unfreeze: Annotated[
+        Annotated[float, Field(ge=0, le=0.2)],
+        Option(
+            TRAINING,
+            "Train only the output layer at first, and one more layer each time that this share of "
+            "the training is over.",
+            default="0; with --from a language model 0.05",
+            labelled=True,
+        ),
+    ] = 0.0
     clip: Annotated[
         AboveZero,
         Option(TRAINING, "Largest norm of the gradient; a larger one is scaled down to it."),
@@ -434,6 +484,17 @@ class TrainingConfig(Settings):
             name="--from",
             metavar="RUN",
             default="random weights",
+        ),
+    ] = None
+    pretrain_s: Annotated[
+        AboveZero | None,
+        Option(
+            RUN,
+            "First train a language model on the training texts for this time, kept as the run "
+            "DIR-lm, and start from its weights. --budget is for the classifier alone.",
+            name="--pretrain",
+            default="no language model",
+            labelled=True,
         ),
     ] = None
 

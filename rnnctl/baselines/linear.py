@@ -20,6 +20,9 @@ TOKENS = r"(?u)\w+|[^\w\s]"
 class NaiveBayesLinear:
     """Trained on texts (N) with labels (N) in 0 … classes − 1; deterministic.
 
+    Where a text may have several labels they are (N, classes), true for each that it has; every
+    label then has a classifier of its own, against all texts without it.
+
     `pairs` False leaves single words only: a pure bag. Raises ValueError where the texts have no
     word in common or only one label.
     """
@@ -27,7 +30,7 @@ class NaiveBayesLinear:
     def __init__(
         self,
         texts: Sequence[str],
-        labels: Sequence[int] | NDArray[np.int64],
+        labels: Sequence[int] | NDArray[np.int64] | NDArray[np.bool_],
         *,
         classes: int,
         pairs: bool = True,
@@ -37,6 +40,8 @@ class NaiveBayesLinear:
         from sklearn.linear_model import LogisticRegression
 
         truth = np.asarray(labels)
+        self.several = truth.ndim == 2
+        has = truth.astype(bool) if self.several else truth[:, None] == np.arange(classes)
         self.classes = classes
         self._words = CountVectorizer(
             binary=True,
@@ -50,26 +55,30 @@ class NaiveBayesLinear:
             counts = self._words.fit_transform(texts)
         except ValueError:  # no word is in two of the texts
             counts = self._words.set_params(min_df=1).fit_transform(texts)
-        self._present = [k for k in range(classes) if 0 < (truth == k).sum() < len(truth)]
+        share = has.mean(0)
+        self._present = [k for k in range(classes) if 0 < share[k] < 1]
+        self._constant = np.where(share == 1, 20.0, -20.0)
         if not self._present:
             raise ValueError("texts of one label only")
         self._ratios: dict[int, Floats] = {}
         self._models = {}
         for k in self._one_sided():
-            inside = np.asarray(counts[truth == k].sum(0)).ravel() + 1.0
-            outside = np.asarray(counts[truth != k].sum(0)).ravel() + 1.0
+            inside = np.asarray(counts[has[:, k]].sum(0)).ravel() + 1.0
+            outside = np.asarray(counts[~has[:, k]].sum(0)).ravel() + 1.0
             self._ratios[k] = np.log(inside / inside.sum()) - np.log(outside / outside.sum())
             model = LogisticRegression(C=1.0, solver="liblinear", max_iter=200, random_state=0)
-            self._models[k] = model.fit(counts.multiply(self._ratios[k]).tocsr(), truth == k)
+            self._models[k] = model.fit(counts.multiply(self._ratios[k]).tocsr(), has[:, k])
 
     def _one_sided(self) -> list[int]:
         """The labels that need a model of their own: one is enough for two labels."""
-        return self._present[1:] if self.classes == 2 and len(self._present) == 2 else self._present
+        both = self.classes == 2 and len(self._present) == 2 and not self.several
+        return self._present[1:] if both else self._present
 
     def logits(self, texts: Sequence[str]) -> Floats:
-        """(N, classes): the log-odds of each label against the rest; −20 for one never seen."""
+        """(N, classes): the log-odds of each label against the rest; −20 for one never seen, 20 for
+        one that every text has beside others."""
         counts = self._words.transform(texts)
-        out = np.full((len(texts), self.classes), -20.0)
+        out = np.tile(self._constant, (len(texts), 1))
         for k, model in self._models.items():
             odds = model.decision_function(counts.multiply(self._ratios[k]).tocsr())
             out[:, k] = odds
@@ -81,3 +90,8 @@ class NaiveBayesLinear:
         """The likeliest label of each text: (N,)."""
         best: NDArray[np.int64] = np.argmax(self.logits(texts), axis=1)
         return best
+
+    def given(self, texts: Sequence[str]) -> NDArray[np.bool_]:
+        """Which labels each text has, where it may have several: (N, classes)."""
+        likely: NDArray[np.bool_] = self.logits(texts) > 0
+        return likely

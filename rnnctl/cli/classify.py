@@ -20,7 +20,7 @@ from rnnctl.cli.options import (
     ThreadsOption,
     may_stand_alone,
 )
-from rnnctl.errors import UsageError, word
+from rnnctl.errors import word
 
 if TYPE_CHECKING:
     from rnnctl.inference.classify import Answer, Prediction
@@ -104,11 +104,6 @@ def classify(
     if explain is not None:
         from rnnctl.inference.explain import Explainer
 
-        if loaded.calibration.several:
-            raise UsageError(
-                "--explain is for classifiers with one label for each text",
-                hint="leave it out",
-            )
         explainer = Explainer(loaded, predictor, explain)
         reasons = _Reasons(loaded, explain)
     silent = words_overall or as_page

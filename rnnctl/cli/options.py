@@ -372,7 +372,7 @@ def settings_given(values: Mapping[str, Any]) -> Given:
 
 
 def _put(into: dict[str, Any], name: str, option: str, value: Any) -> None:
-    if name == "start_from":
+    if name in ("start_from", "vectors"):
         into[name] = str(Path(value).absolute())
     elif name == "class_weights":
         into[name] = _class_weights(value)

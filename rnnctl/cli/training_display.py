@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rnnctl.cli import console
 from rnnctl.cli.progress import Said, bar
+from rnnctl.config import TrainingConfig
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.numbers import number, percent, seconds
 from rnnctl.training import events
@@ -166,6 +167,11 @@ def introduction(event: Started) -> str:
         begun = f"ended at step {event.step:,}: nothing is left to train"
     read = "".join(f"{console.from_here(note)}\n" for note in event.notes)
     why = f"{event.why_this_size}\n" if event.why_this_size else ""
+    if event.vectors is not None:
+        from rnnctl.reports.training import vectors_in_words
+
+        why += f"vectors: {vectors_in_words(event.vectors)}\n"
+    why += _fine_tuning(event.config.training)
     return (
         f"{read}{event.corpus}{_labels(event.labels)}\n"
         f"{plural(event.train_tokens, 'training token')}, vocabulary {event.vocab_size:,}{cut}\n"
@@ -173,6 +179,16 @@ def introduction(event: Started) -> str:
         f"{event.device}, {plural(event.threads, 'thread')}\n"
         f"{event.dtype}; {begun}"
     )
+
+
+def _fine_tuning(training: TrainingConfig) -> str:
+    """How a model that begins with another one's weights learns, in one line."""
+    parts = []
+    if training.layer_factor > 1:
+        parts.append(f"each layer learns {training.layer_factor:g} times slower than the next")
+    if training.unfreeze:
+        parts.append(f"one more layer every {percent(training.unfreeze, 0)} of the training")
+    return f"fine-tuning: {', '.join(parts)}\n" if parts else ""
 
 
 def _labels(names: tuple[str, ...]) -> str:

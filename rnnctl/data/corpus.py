@@ -167,8 +167,10 @@ class _Opener:
         self, config: CorpusConfig, task: str, cache: Path, stdin: BinaryIO | None
     ) -> None:
         self.config = config
-        self.task = task
-        self.labelled: bool = catalog.load("task", task).labelled
+        self.task = config.read_for or task
+        self.labelled: bool = catalog.load("task", self.task).labelled
+        self.texts_alone = self.labelled and not catalog.load("task", task).labelled
+        self.unlabelled: list[Collection] = []  # texts without labels beside the labelled ones
         self.cache = cache
         self.stdin = stdin
         self.shares = parse_split(config.split)
@@ -185,6 +187,10 @@ class _Opener:
 
     def open(self) -> Corpus:
         """See `open_corpus`."""
+        corpus = self._found()
+        return _texts_alone(corpus, self.unlabelled) if self.texts_alone else corpus
+
+    def _found(self) -> Corpus:
         named = [source for source in self.config.sources if scheme(source)]
         if named:
             return self._of_scheme(named[0])
@@ -453,7 +459,11 @@ class _Opener:
             raise _no_labels(every[0])
         sources = {name: [one.source for one in group] for name, group in opened.items()}
         within, left_out = in_label_folders(sources)
-        self.warnings += left_out
+        if self.texts_alone:
+            training = files.get("all", files.get("train", []))
+            beside = [file for file in training if file.name not in within]
+            self.unlabelled += [TextUnits(beside, "file")] if beside else []
+        self.warnings += () if self.unlabelled else left_out
         self.reading = Reading("text", "file", self.config.encoding)
         self._say_texts(files)
         given: dict[str, list[Collection]] = {}
@@ -677,6 +687,40 @@ class _Opener:
 
     def _warn(self, code: str, text: str) -> None:
         self.warnings.append(Warning_(code=code, text=text))
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """Documents of several collections without their labels."""
+
+    parts: tuple[Iterable[Document], ...]
+
+    def __iter__(self) -> Iterator[Document]:
+        for part in self.parts:
+            for document in part:
+                yield replace(document, label=None)
+
+
+def _texts_alone(corpus: Corpus, unlabelled: Sequence[Collection]) -> Corpus:
+    """The same splits as texts for a language model, and what has no label to train on as well."""
+    content = [corpus.fingerprint, "texts", *map(_content, unlabelled)]
+    more = tuple(everything(one) for one in unlabelled)
+    parts = {
+        name: _Texts((part, *more) if name == "train" else (part,))
+        for name, part in corpus.parts.items()
+    }
+    notes = corpus.notes
+    if more:
+        count = plural(sum(len(one.digests) for one in unlabelled), "text")
+        notes = (*notes, f"{count} without a label: for the language model")
+    return replace(
+        corpus,
+        parts=parts,
+        fingerprint=integrity.digest(json.dumps(content).encode()),
+        label_names=(),
+        label_sets=(),
+        notes=notes,
+    )
 
 
 def _is_pipe(source: str) -> bool:

@@ -111,8 +111,14 @@ def short(value: object) -> str:
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:
-    """Labels by number where all are numbers, or one word with a number ("4 stars"), or rows of
-    one sign (★★★); by alphabet otherwise."""
+    """Labels by number where they have one (see `by_number`), by alphabet otherwise."""
+    names = sorted(set(labels))
+    return by_number(names) or tuple(names)
+
+
+def by_number(labels: Iterable[str]) -> tuple[str, ...]:
+    """Different labels in order, where all are numbers, or one word with a number ("4 stars"), or
+    rows of one sign (★★★); () where they are anything else."""
     names = sorted(set(labels))
     parts = [_NUMBERED.fullmatch(name.strip()) for name in names]
     words = {(_singular(part[1]), _singular(part[3])) for part in parts if part}
@@ -123,7 +129,52 @@ def in_order(labels: Iterable[str]) -> tuple[str, ...]:
         len({name[0] for name in names}) == 1
     ):
         return tuple(sorted(names, key=len))
-    return tuple(names)
+    return ()
+
+
+# Words that everybody puts into one order. A column may lack some of a scale's.
+_SCALES = [
+    tuple(scale.split("/"))
+    for scale in (
+        "early/middle/mid/late",
+        "start/begin/beginning/first/middle/mid/centre/center/end/ending/last",
+        "first/second/third/fourth/fifth/sixth/seventh/eighth/ninth/tenth/last",
+        "none/zero/very low/low/lower/medium/moderate/middle/mid/average/high/higher/very high",
+        "minimal/minor/mild/light/moderate/medium/serious/major/severe/heavy/critical",
+        "tiny/very short/short/small/medium/middle/mid/long/large/big/very long/huge",
+        "xxs/xs/s/m/l/xl/xxl/xxxl",
+        "never/rarely/seldom/sometimes/often/usually/always",
+        "terrible/awful/very bad/very negative/bad/negative/poor/fair/neutral/mixed/okay/ok"
+        "/average/good/positive/very good/very positive/great/excellent",
+        "strongly disagree/disagree/neutral/agree/strongly agree",
+        "beginner/easy/elementary/intermediate/medium/moderate/advanced/hard/difficult/expert",
+        "before/during/after",
+        "monday/tuesday/wednesday/thursday/friday/saturday/sunday",
+        "mon/tue/wed/thu/fri/sat/sun",
+        "january/february/march/april/may/june/july/august/september/october/november/december",
+        "jan/feb/mar/apr/may/jun/jul/aug/sep/oct/nov/dec",
+        "spring/summer/autumn/fall/winter",
+        "morning/noon/afternoon/evening/night",
+    )
+]
+
+
+def on_a_scale(labels: Iterable[str]) -> tuple[str, ...]:
+    """Different labels in the order of a known scale, such as low, medium, high; () where they
+    are of none, or are fewer than two."""
+    names = list(dict.fromkeys(labels))
+    forms = [
+        " ".join(name.casefold().replace("_", " ").replace("-", " ").split()) for name in names
+    ]
+    for scale in _SCALES:
+        if len(names) > 1 and set(forms) <= set(scale):
+            return tuple(sorted(names, key=lambda n: scale.index(forms[names.index(n)])))
+    return ()
+
+
+def naturally(labels: Sequence[str]) -> tuple[str, ...]:
+    """Different labels by number, else on a known scale, else as they come first in `labels`."""
+    return by_number(labels) or on_a_scale(labels) or tuple(dict.fromkeys(labels))
 
 
 def _singular(word: str) -> str:

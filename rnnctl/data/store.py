@@ -110,12 +110,12 @@ class SplitWriter:
         for part in parts:
             held += part.text
             cut = self._tokenizer.complete_prefix(held)
-            n, charge = self._encode(held[:cut])
+            n, charge = self._encode(held[:cut], begins=not self.tokens)
             held = held[cut:]
             unknown, nats = unknown + n, nats + charge
             chars, size = chars + len(part.text), size + utf8_length(part.text)
             words.feed(part.text)
-        n, charge = self._encode(held)
+        n, charge = self._encode(held, begins=not self.tokens)
         if self.tokens:
             self._record(-1, chars, size, words.words, unknown + n, nats + charge)
 
@@ -144,8 +144,9 @@ class SplitWriter:
         self._ids.close()
         self._documents.close()
 
-    def _encode(self, text: str) -> tuple[int, float]:
-        ids, unknown, nats = self._tokenizer.encode_charged(text)
+    def _encode(self, text: str, *, begins: bool) -> tuple[int, float]:
+        text = self._tokenizer.led(text) if begins else text
+        ids, unknown, nats = self._tokenizer.encode_more(text)
         self._write(ids)
         return unknown, nats
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from rnnctl.config import COLD_WINDOW, SourceKind
 from rnnctl.data.cache import cache_directory
-from rnnctl.data.labels import in_order
+from rnnctl.data.labels import naturally
 from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.judged_text import JudgedText, Part, choose, kept, training_corpus
@@ -49,7 +50,7 @@ from rnnctl.tasks.evaluation import (
 )
 from rnnctl.tasks.language_model import spelling_per_token
 from rnnctl.tasks.loading import Loaded, environment
-from rnnctl.tasks.quality import Judged, JudgedSeveral, bag_of_words, remarks
+from rnnctl.tasks.quality import Judged, JudgedSeveral, bag_of_words, remarks, with_bag
 from rnnctl.wording import plural
 
 LENGTH = "length"  # what `by` says for the number of words
@@ -95,6 +96,7 @@ def evaluate(
             "encoding": encoding or loaded.config.corpus.encoding,
             "read_as": read_as or loaded.config.corpus.read_as,
             "new_labels": new_labels,
+            "read_for": loaded.config.corpus.read_for if _is_of(loaded, sources) else None,
         }
     )
     column = None if by == LENGTH else by
@@ -123,6 +125,12 @@ def evaluate(
         keep=settings.keep,
     )
     return _Evaluation(loaded, found, store, window, by, memory).result()
+
+
+def _is_of(loaded: Loaded, sources: Sequence[str]) -> bool:
+    """Whether the run was trained on these very files, which are then divided as they were."""
+    known = [Path(source).absolute() for source in loaded.config.corpus.sources]
+    return [Path(source).absolute() for source in sources] == known
 
 
 class _Evaluation:
@@ -173,7 +181,9 @@ class _Evaluation:
         check_finite(logits.sum(1), self._found.corpus.description)
         judged: Judged | JudgedSeveral
         if several is not None:
-            judged = JudgedSeveral(logits, several, self._loaded.labels, self._loaded.calibration)
+            judged = self._with_bag(
+                JudgedSeveral(logits, several, self._loaded.labels, self._loaded.calibration)
+            )
             answers: tuple[Any, Any] = (None, None)
         else:
             assert labels is not None
@@ -195,28 +205,27 @@ class _Evaluation:
             }
         )
 
-    def _judged(self, logits: NDArray[np.float64], labels: NDArray[np.int64]) -> Judged:
+    def _judged(
+        self, logits: NDArray[np.float64], labels: NDArray[np.int64]
+    ) -> Judged | JudgedSeveral:
         """The model's answers, with those of a bag of words where its training text is there."""
-        loaded, corpus = self._loaded, self._found.corpus
+        loaded = self._loaded
         counts = corpus_facts(loaded).get("label_counts")
         if not isinstance(counts, list) or len(counts) != len(loaded.labels):
             counts = None  # what an older rnnctl wrote does not say it
-        read = partial(corpus.documents, self._found.split)
-        judged = Judged(
-            logits,
-            labels,
-            loaded.labels,
-            loaded.calibration,
-            None if counts is None else int(np.argmax(counts)),
-            documents=read,
-        )
+        common = None if counts is None else int(np.argmax(counts))
+        return self._with_bag(Judged(logits, labels, loaded.labels, loaded.calibration, common))
+
+    def _with_bag(self, judged: Judged | JudgedSeveral) -> Judged | JudgedSeveral:
+        """With the documents, and a bag of words' answers where its training text is there."""
+        loaded = self._loaded
+        read = partial(self._found.corpus.documents, self._found.split)
+        judged = replace(judged, documents=read)
         training = training_corpus(loaded)
         if training is None or (self._found.part in ("train", "all") and self._is_own()):
             return judged
         bags = bag_of_words(training, loaded.labels, [read], cache_directory())
-        if bags is None:
-            return judged
-        return replace(judged, bag=bags[0].answers, bag_trained_on=bags[0].trained_on)
+        return judged if bags is None else with_bag(judged, bags[0])
 
     def _is_own(self) -> bool:
         """Whether the run was trained on what is judged: then the bag of words knows it too."""
@@ -451,24 +460,27 @@ def by_length(words: NDArray[np.int64]) -> Slices:
 
 
 def by_value(values: Sequence[str], name: str) -> Slices:
-    """Documents by what a column says of them: (value, which of the D have it), in order.
+    """Documents by what a column says of them: (value, which of the D have it).
 
-    Numbers of which there are more than MOST_SLICES are sorted into quarters. UsageError for so
-    many different words.
+    In the order of numbers or of a known scale (low, medium, high), else as the values come first;
+    documents without a value are last. Numbers of which there are more than MOST_SLICES are sorted
+    into quarters. UsageError for so many different words.
     """
-    every = in_order(values)
+    said = [value for value in values if value]
+    every, array = naturally(said), np.array(values, dtype=object)
+    without = [("(empty)", array == "")] if "" in values else []
     if len(every) <= MOST_SLICES:
-        array = np.array(values, dtype=object)
-        return [(value or "(empty)", array == value) for value in every]
+        return [(value, array == value) for value in every] + without
     try:
-        numbers = np.array([float(value) for value in values])
+        numbers = np.array([float(value or "nan") for value in values])
     except ValueError:
         raise UsageError(
             f"--by {name}: the column has {plural(len(every), 'different value')}, too many to "
             "measure apart",
             hint=f"choose a column with at most {MOST_SLICES} values, or one of numbers",
         ) from None
-    ends = np.unique(np.quantile(numbers, (0.25, 0.5, 0.75, 1.0), method="higher"))
+    known = numbers[~np.isnan(numbers)]
+    ends = np.unique(np.quantile(known, (0.25, 0.5, 0.75, 1.0), method="higher"))
     found: Slices = []
     low = -np.inf
     for high in ends:
@@ -477,4 +489,4 @@ def by_value(values: Sequence[str], name: str) -> Slices:
             inside = numbers[some]
             found.append((f"{inside.min():g} to {inside.max():g}", some))
         low = high
-    return found
+    return found + without

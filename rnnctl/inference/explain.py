@@ -1,7 +1,9 @@
 """Why this label: what each word of a text contributes to the log-odds of the answer.
 
 The log-odds are those of the label that the model answers against the one that it finds second
-most probable, ln(p₁ / p₂). A word is what stands between whitespace, and has the sum of its tokens.
+most probable, ln(p₁ / p₂); where a text may have several labels, those of the most probable one
+against its absence, ln(p / (1 − p)). A word is what stands between whitespace, and has the sum of
+its tokens.
 
 * ``gradients``: integrated gradients (Sundararajan, Taly & Yan, "Axiomatic attribution for deep
   networks", 2017). Every word's vector is faded in from zero together, and the derivative of the
@@ -30,7 +32,13 @@ from rnnctl.errors import NotFiniteError, UsageError
 from rnnctl.inference.classify import LONGEST_READ, Ids, Prediction, Predictor
 from rnnctl.inference.words import bytes_before
 from rnnctl.nn.models import Classifier
-from rnnctl.results.inference import ExplainedWord, Explanation, ExplanationMethod, WordPull
+from rnnctl.results.inference import (
+    ABSENT,
+    ExplainedWord,
+    Explanation,
+    ExplanationMethod,
+    WordPull,
+)
 from rnnctl.tasks.loading import Loaded
 
 TOLERANCE = 5e-4  # of the sum of all shares, in log-odds
@@ -42,6 +50,8 @@ MOST_WORDS = 30  # of each label, over a corpus
 _EDGES = re.compile(r"^\W+|\W+$")
 
 Floats = NDArray[np.float64]
+# The label that is explained, and the other one; None for the first one's absence.
+Pair = tuple[int, int | None]
 
 
 class _Part(NamedTuple):
@@ -63,7 +73,8 @@ class Explainer:
 
     def __init__(self, loaded: Loaded, predictor: Predictor, method: ExplanationMethod) -> None:
         assert isinstance(loaded.model, Classifier)
-        if len(loaded.labels) < 2:
+        self._several = loaded.calibration.several
+        if len(loaded.labels) < 2 and not self._several:
             raise UsageError(
                 f"{loaded.run.path} knows one label only, and needs no reason for it",
                 hint="leave out --explain",
@@ -82,7 +93,8 @@ class Explainer:
 
     def explain(self, text: str, prediction: Prediction) -> Explanation:
         """Why the label of `prediction`, which is that of `text`, is the answer."""
-        best, second = np.argsort(-np.array(prediction.probabilities), kind="stable")[:2].tolist()
+        ranked = np.argsort(-np.array(prediction.probabilities), kind="stable").tolist()
+        best, second = ranked[0], None if self._several else ranked[1]
         ids, places, owner = self._read(text)
         work = self._gradients if self.method == "gradients" else self._occlusion
         log_odds, shares = work(ids, owner, len(places), (best, second))
@@ -93,7 +105,7 @@ class Explainer:
         return Explanation(
             method=self.method,
             label=self._labels[best],
-            against=self._labels[second],
+            against=ABSENT if second is None else self._labels[second],
             log_odds=log_odds,
             rest=log_odds - float(shares.sum()),
             words=words,
@@ -118,7 +130,7 @@ class Explainer:
     # -- integrated gradients --------------------------------------------------------------------
 
     def _gradients(
-        self, ids: Ids, owner: NDArray[np.int64], words: int, pair: tuple[int, int]
+        self, ids: Ids, owner: NDArray[np.int64], words: int, pair: Pair
     ) -> tuple[float, Floats]:
         """The log-odds, and the share of each word (W,)."""
         device = next(self._model.parameters()).device
@@ -144,9 +156,7 @@ class Explainer:
         shares += (log_odds - blank - shares.sum()) * sizes / sizes.sum()
         return log_odds, np.bincount(owner, shares, minlength=words).astype(np.float64)
 
-    def _halves(
-        self, vectors: torch.Tensor, parts: Sequence[_Part], pair: tuple[int, int]
-    ) -> list[_Part]:
+    def _halves(self, vectors: torch.Tensor, parts: Sequence[_Part], pair: Pair) -> list[_Part]:
         """Each part in two. What that changes in the shares shows how good they are: the error of
         Gauss and Legendre's points falls by far more than the tenth that is counted."""
         ways = [
@@ -165,7 +175,7 @@ class Explainer:
         return made
 
     def _integrated(
-        self, vectors: torch.Tensor, ways: Sequence[tuple[float, float]], pair: tuple[int, int]
+        self, vectors: torch.Tensor, ways: Sequence[tuple[float, float]], pair: Pair
     ) -> list[_Part]:
         """These parts of the way."""
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
@@ -184,9 +194,7 @@ class Explainer:
             for i, (begin, end) in enumerate(ways)
         ]
 
-    def _along(
-        self, vectors: torch.Tensor, points: Floats, pair: tuple[int, int]
-    ) -> tuple[Floats, Floats]:
+    def _along(self, vectors: torch.Tensor, points: Floats, pair: Pair) -> tuple[Floats, Floats]:
         """The log-odds (N,) where the words' vectors have these sizes, and for each token (T, N)
         the derivative by the size of its vector; the text's end is always whole."""
         step = max(1, _TOKENS_AT_ONCE // len(vectors))
@@ -198,9 +206,7 @@ class Explainer:
             [slopes for _, slopes in found], 1
         )
 
-    def _at(
-        self, vectors: torch.Tensor, points: Floats, pair: tuple[int, int]
-    ) -> tuple[Floats, Floats]:
+    def _at(self, vectors: torch.Tensor, points: Floats, pair: Pair) -> tuple[Floats, Floats]:
         sizes = torch.from_numpy(points).to(vectors).view(1, -1, 1).repeat(len(vectors), 1, 1)
         sizes[-1] = 1.0
         inputs = (sizes * vectors).requires_grad_()
@@ -208,7 +214,8 @@ class Explainer:
         # cuDNN differentiates recurrent layers only while they are trained.
         with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
             logits = self._model.of_vectors(inputs, lengths.to(vectors.device))
-            odds = (logits[:, pair[0]] - logits[:, pair[1]]) / self._temperature
+            odds = logits[:, pair[0]]
+            odds = (odds if pair[1] is None else odds - logits[:, pair[1]]) / self._temperature
             (gradient,) = torch.autograd.grad(odds.sum(), inputs)
         slopes = (gradient.double() * vectors.double()).sum(-1)
         return odds.detach().double().cpu().numpy(), slopes.cpu().numpy()
@@ -216,7 +223,7 @@ class Explainer:
     # -- leaving words out -----------------------------------------------------------------------
 
     def _occlusion(
-        self, ids: Ids, owner: NDArray[np.int64], words: int, pair: tuple[int, int]
+        self, ids: Ids, owner: NDArray[np.int64], words: int, pair: Pair
     ) -> tuple[float, Floats]:
         """The log-odds, and what they lose without each word (W,)."""
         odds = [self._odds([ids], pair)]
@@ -232,9 +239,10 @@ class Explainer:
             last = range(begin, min(begin + step, words))
             yield [np.append(ids[:-1][owner != word], ids[-1]) for word in last]
 
-    def _odds(self, documents: list[Ids], pair: tuple[int, int]) -> Floats:
+    def _odds(self, documents: list[Ids], pair: Pair) -> Floats:
         logits = self._predictor.logits(documents)
-        odds: Floats = (logits[:, pair[0]] - logits[:, pair[1]]) / self._temperature
+        against = 0.0 if pair[1] is None else logits[:, pair[1]]
+        odds: Floats = (logits[:, pair[0]] - against) / self._temperature
         return odds
 
 
@@ -273,7 +281,8 @@ class WordsOverall:
             name = _EDGES.sub("", word.word).casefold()
             if name:
                 self._pulls[found.label, name].append(word.share)
-                self._pulls[found.against, name].append(-word.share)
+                if found.against != ABSENT:
+                    self._pulls[found.against, name].append(-word.share)
 
     def strongest(self, labels: Sequence[str], most: int = MOST_WORDS) -> tuple[WordPull, ...]:
         """The words with the largest sums, of each label in turn."""

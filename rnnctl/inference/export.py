@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl import __version__, storage
+from rnnctl.data.labels import labels_of
 from rnnctl.errors import MissingExtraError, RnnctlError, StorageError, UsageError
 from rnnctl.nn.graph import OPSET, write_graph
 from rnnctl.nn.models import Classifier, LanguageModel
@@ -60,22 +61,18 @@ def export(
         _check_installed("onnxruntime")
     _check_free(path, overwrite)
     facts = _facts(loaded)
-    if loaded.calibration.several:
-        raise UsageError(
-            f"{loaded.run.path} gives texts several labels, which an export cannot say",
-            hint="`rnnctl classify` uses it; the Python API is in `rnnctl help guide python`",
-        )
+    several = loaded.calibration.several
     model = calibrated(loaded).float().cpu().eval()
-    data = write_graph(model, facts).SerializeToString()
+    data = write_graph(model, facts, several=several).SerializeToString()
     warnings: list[Warning_] = []
     difference, checked_with, quantised = None, "", None
     if find_spec("onnxruntime") is None:
         text = f"not checked: onnxruntime is not installed; {INSTALL}"
         warnings.append(Warning_(code="not_checked", text=text))
     else:
-        difference, checked_with = _checked(model, data), f"onnxruntime {_version()}"
+        difference, checked_with = _checked(model, data, several), f"onnxruntime {_version()}"
     if int8:
-        small = _quantised(write_graph(model, facts, shared=False))
+        small = _quantised(write_graph(model, facts, shared=False, several=several))
         quantised = _measured(loaded, data, small)
         if quantised.float32 is None:
             text = (
@@ -163,9 +160,16 @@ def _facts(loaded: Loaded) -> dict[str, str]:
     }
     if loaded.labels:
         facts |= {"labels": loaded.labels, "max_tokens": corpus.max_tokens, "keep": corpus.keep}
+    if loaded.calibration.several:
+        facts["thresholds"] = _thresholds(loaded)
     return {
         name: fact if isinstance(fact, str) else json.dumps(fact) for name, fact in facts.items()
     }
+
+
+def _thresholds(loaded: Loaded) -> list[float]:
+    """From which probability on each label is given, where a text may have several."""
+    return list(loaded.calibration.thresholds or (0.5,) * len(loaded.labels))
 
 
 def _described(data: bytes, which: str) -> dict[str, str]:
@@ -207,7 +211,7 @@ def _opened(data: bytes) -> Run:
 
 
 @torch.no_grad()
-def _checked(model: LanguageModel | Classifier, data: bytes) -> float:
+def _checked(model: LanguageModel | Classifier, data: bytes, several: bool) -> float:
     """The largest difference between the graph and the model, as TOLERANCE counts it."""
     run, rng = _opened(data), np.random.default_rng(0)
     shape = (len(_CHECKED_LENGTHS), max(_CHECKED_LENGTHS))
@@ -217,7 +221,7 @@ def _checked(model: LanguageModel | Classifier, data: bytes) -> float:
         lengths = np.array(_CHECKED_LENGTHS)
         own = model(torch.from_numpy(ids.T.copy()), torch.from_numpy(lengths))
         found = run({"ids": ids, "lengths": lengths})
-        pairs = [(own, found[0]), (own.softmax(-1), found[1])]
+        pairs = [(own, found[0]), (own.sigmoid() if several else own.softmax(-1), found[1])]
     else:
         names, first = model.recurrent.cell.state_names, shape[1] // 2
         _, state = model.features(torch.from_numpy(ids[:, :first].T.copy()))
@@ -281,15 +285,18 @@ def _measured(loaded: Loaded, data: bytes, small: bytes) -> Quantised:
     return made.model_copy(update=update)
 
 
-def _encoded(loaded: Loaded, part: str, most: int) -> tuple[list[NDArray[np.int64]], list[int]]:
-    """Held-out documents of at most `most` tokens together, and the numbers of their labels."""
+def _encoded(
+    loaded: Loaded, part: str, most: int
+) -> tuple[list[NDArray[np.int64]], list[tuple[str, ...]]]:
+    """Held-out documents of at most `most` tokens together, and their labels."""
     corpus, ids, labels, left = loaded.config.corpus, [], [], most
     for document in loaded.run.heldout(part):
-        if loaded.labels and document.label not in loaded.labels:
+        own = labels_of(document.label or "")
+        if loaded.labels and not set(own) <= {*loaded.labels}:
             continue
         one = loaded.tokenizer.encode_document(document.text, corpus.max_tokens, corpus.keep)
         ids.append(one[:left].astype(np.int64))
-        labels.append(loaded.labels.index(document.label) if document.label else 0)
+        labels.append(own)
         left -= len(ids[-1])
         if left <= 0:
             break
@@ -306,15 +313,19 @@ def padded(texts: Sequence[NDArray[np.integer]], fill: int) -> tuple[NDArray[np.
 
 
 def _hits(loaded: Loaded, part: str, run: Run) -> tuple[float, int]:
-    """Accuracy, and the number of documents."""
+    """The share of documents with the right label (or all their labels), and their number."""
     texts, labels = _encoded(loaded, part, _MEASURED_TOKENS["classifier"])
+    truth = np.array([[name in own for name in loaded.labels] for own in labels])
     order = np.argsort([len(ids) for ids in texts], kind="stable")
     hits = 0
     for begin in range(0, len(order), 32):
         some = order[begin : begin + 32]
         ids, lengths = padded([texts[i] for i in some], loaded.tokenizer.boundary_id)
-        logits = run({"ids": ids, "lengths": lengths})[0]
-        hits += int((logits.argmax(1) == np.array(labels)[some]).sum())
+        logits, chances = run({"ids": ids, "lengths": lengths})
+        given = np.eye(len(loaded.labels), dtype=bool)[logits.argmax(1)]
+        if loaded.calibration.several:
+            given = chances >= np.array(_thresholds(loaded))
+        hits += int((given == truth[some]).all(1).sum())
     return hits / len(texts), len(texts)
 
 
@@ -347,6 +358,9 @@ def _readme(loaded: Loaded, name: str) -> str:
     kind = "classifier" if loaded.labels else "language model"
     layers = f"{config.num_layers} layer{'s' * (config.num_layers > 1)} of {config.hidden_size}"
     template = _CLASSIFIER if loaded.labels else _LANGUAGE_MODEL
+    if loaded.calibration.several:
+        for one, other in _SEVERAL:
+            template = template.replace(one, other)
     cell = loaded.model.recurrent.cell
     most, keep = loaded.config.corpus.max_tokens, loaded.config.corpus.keep
     cut = "" if most is None else f"[:{most}]" if keep == "head" else f"[-{most}:]"
@@ -356,6 +370,7 @@ def _readme(loaded: Loaded, name: str) -> str:
         "TITLE": f"{name}: {kind} ({cell.display_name}, {layers}, {loaded.tokenizer.level} level)",
         "VERSION": __version__,
         "LABELS": json.dumps(list(loaded.labels), ensure_ascii=False),
+        "THRESHOLDS": json.dumps(_thresholds(loaded)),
         "STATES": json.dumps(list(cell.state_names)),
         "SHAPE": f"{config.num_layers}, 1, {config.hidden_size}",
         "SIZE": str(config.num_layers * config.hidden_size),
@@ -413,6 +428,26 @@ const chances = [...found.probabilities.data], best = Math.max(...chances);
 console.log(labels[chances.indexOf(best)], best);
 ```
 """
+)
+# What is said differently where a text may have several labels.
+_SEVERAL = (
+    (
+        "in the order of `labels` below.\n",
+        "in the order of `labels` below.\nA text may have several labels: each that is at least as "
+        "probable as its threshold.\n",
+    ),
+    ("labels = @LABELS@\n", "labels, thresholds = @LABELS@, np.array(@THRESHOLDS@)\n"),
+    (
+        "    print(labels[chances.argmax()], chances.max())\n",
+        "    print([name for name, yes in zip(labels, chances >= thresholds) if yes], chances)\n",
+    ),
+    ("labels = @LABELS@;\n", "labels = @LABELS@, thresholds = @THRESHOLDS@;\n"),
+    (
+        "const chances = [...found.probabilities.data], best = Math.max(...chances);\n"
+        "console.log(labels[chances.indexOf(best)], best);\n",
+        "const chances = [...found.probabilities.data];\n"
+        "console.log(labels.filter((_, i) => chances[i] >= thresholds[i]), chances);\n",
+    ),
 )
 _LANGUAGE_MODEL = (
     _HEAD

@@ -212,7 +212,7 @@ class Reading:
         self._memory = before.memory
         if self._memory is None and scorer.memory:
             self._memory = TextMemory(scorer.model, scorer.memory)
-        self._encoder = scorer.tokenizer.stream(before.pending)
+        self._encoder = scorer.tokenizer.stream(before.pending, begins=not before.tokens)
         self._tokens, self._bytes = before.tokens, before.bytes
         self.tally = Tally()
 

@@ -5,7 +5,8 @@ look-up, one operator a layer, a pooling and a product. How a cell stands in ONN
 cell itself (`Cell.onnx`).
 
 A classifier reads `ids` (batch, time) int64, padded at the end with any id, and `lengths`
-(batch,) int64; it gives `logits` and `probabilities` (batch, classes). A language model reads
+(batch,) int64; it gives `logits` and `probabilities` (batch, classes), which add up to 1 unless a
+text may have several labels. A language model reads
 `ids` (batch, time) and a state, (layers, batch, hidden) each: `h`, and `c` of an LSTM; it gives
 the `logits` of the next token (batch, time, vocabulary) and the state after the last token,
 `h_out` and `c_out`.
@@ -38,16 +39,20 @@ Names = list[str]
 
 
 def write_graph(
-    model: LanguageModel | Classifier, facts: Mapping[str, str], *, shared: bool = True
+    model: LanguageModel | Classifier,
+    facts: Mapping[str, str],
+    *,
+    shared: bool = True,
+    several: bool = False,
 ) -> ModelProto:
     """The model in `eval` mode, float32, with `facts` as the graph's metadata.
 
-    shared: whether tied weights stand once in the file, and not twice. Raises UsageError for a
-    cell that has no form in ONNX.
+    shared: whether tied weights stand once in the file, and not twice. several: each label of a
+    classifier has a probability of its own. Raises UsageError for a cell that has no form in ONNX.
     """
     graph = _Graph()
     if isinstance(model, Classifier):
-        _classifier(graph, model)
+        _classifier(graph, model, several=several)
     else:
         _language_model(graph, model, shared=shared)
     return graph.model(facts)
@@ -144,7 +149,7 @@ def _language_model(graph: _Graph, model: LanguageModel, *, shared: bool) -> Non
         graph.output(f"{name}_out", part, shape)
 
 
-def _classifier(graph: _Graph, model: Classifier) -> None:
+def _classifier(graph: _Graph, model: Classifier, *, several: bool) -> None:
     ids = graph.input("ids", "INT64", ("batch", "time"))
     lengths = graph.input("lengths", "INT64", ("batch",))
     sizes = graph.add("Cast", lengths, to=_INT32)
@@ -154,7 +159,7 @@ def _classifier(graph: _Graph, model: Classifier) -> None:
     bias = graph.constant("output.bias", model.output.bias)
     logits = graph.add("Add", graph.add("MatMul", readout, weight), bias)
     graph.output("logits", logits, ("batch", model.num_classes))
-    chances = graph.add("Softmax", logits, axis=-1)
+    chances = graph.add("Sigmoid", logits) if several else graph.add("Softmax", logits, axis=-1)
     graph.output("probabilities", chances, ("batch", model.num_classes))
 
 

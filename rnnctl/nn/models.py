@@ -81,6 +81,15 @@ class _Reader(nn.Module):
         self.token_dropout = TokenDropout(dropout_embedding, vocab_size)
         self.input_dropout = VariationalDropout(dropout_input)
         self.recurrent = Recurrent(cell, embedding_size, hidden_size, num_layers, **layers)
+        self.frozen_rows: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def freeze_rows(self, rows: NDArray[np.int64]) -> None:
+        """Let no training change these rows of the embedding: their gradient is zero."""
+        self.frozen_rows = rows
+        places = torch.from_numpy(rows)
+        self.embedding.weight.register_hook(
+            lambda gradient: gradient.index_fill(0, places.to(gradient.device), 0.0)
+        )
 
     def embed(self, ids: Tensor) -> Tensor:
         """ids (T, B) -> vectors (T, B, E), the recurrent layers' inputs."""

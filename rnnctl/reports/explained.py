@@ -42,14 +42,12 @@ def named(found: Explanation) -> str:
 
 def summary(found: Explanation) -> str:
     """The sum in a sentence."""
+    odds = f"log-odds against {found.against}" if found.against else f"log-odds of {found.label}"
     if not found.words:
-        return f"no word to explain it by; log-odds against {found.against} {share(found.log_odds)}"
+        return f"no word to explain it by; {odds} {share(found.log_odds)}"
     words = sum(one.share for one in found.words)
     rest = "rest" if found.method == "occlusion" else "blank text"
-    return (
-        f"log-odds against {found.against} {share(found.log_odds)}: words {share(words)}, "
-        f"{rest} {share(found.rest)}"
-    )
+    return f"{odds} {share(found.log_odds)}: words {share(words)}, {rest} {share(found.rest)}"
 
 
 def lines(found: Explanation, *, width: int, color: bool) -> str:

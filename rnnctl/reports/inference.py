@@ -188,7 +188,8 @@ def classified(found: Classification) -> list[Block]:
             (
                 "bag of words",
                 f"{_with_interval(bag.accuracy, bag.accuracy_ci95)}, macro-F1 "
-                f"{percent(bag.macro_f1, 2)}",
+                f"{percent(bag.macro_f1, 2)}"
+                + ("" if bag.micro_f1 is None else f", micro-F1 {percent(bag.micro_f1, 2)}"),
             )
         )
     pairs += [
@@ -271,7 +272,12 @@ def _mistakes(found: Classification) -> Iterator[Block]:
     """Each kind of mistake, with the documents of which the model was surest."""
     for one in found.confusions:
         count = plural(one.n, "document")
-        yield Paragraph(f"{one.truth} taken for {one.predicted}: {count}", "strong")
+        kind = f"{one.truth} taken for {one.predicted}"
+        if not one.predicted:
+            kind = f"{one.truth} missed"
+        elif not one.truth:
+            kind = f"{one.predicted} wrongly given"
+        yield Paragraph(f"{kind}: {count}", "strong")
         if one.examples:
             yield Bullets(
                 tuple(

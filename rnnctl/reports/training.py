@@ -12,7 +12,15 @@ from rnnctl.reports.diagnostics import headline_blocks
 from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
 from rnnctl.results.base import LanguageModelLoss
 from rnnctl.results.diagnostics import HeadlineRecord
-from rnnctl.results.training import FoldsResult, InfoResult, RunsResult, SplitResult, TrainResult
+from rnnctl.results.training import (
+    FoldsResult,
+    InfoResult,
+    PretrainedRecord,
+    RunsResult,
+    SplitResult,
+    TrainResult,
+    VectorsRecord,
+)
 from rnnctl.wording import plural, with_unit
 
 PROTOCOLS = {
@@ -77,6 +85,10 @@ def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:
     )
     if result.started_from:
         yield "began with", _began_with(result)
+    if result.pretrained is not None:
+        yield "language model", _pretrained(result.pretrained)
+    if result.vectors is not None:
+        yield "vectors", vectors_in_words(result.vectors)
     yield (
         "training",
         f"{plural(result.steps, 'step')}, {with_unit(number(result.epochs), 'epochs')}, "
@@ -106,6 +118,24 @@ def _began_with(result: TrainResult) -> str:
     if not taken:
         return f"weights of {result.started_from}"
     return f"{taken} of {result.started_from}" + (f"; anew: {anew}" if anew else "")
+
+
+def _pretrained(first: PretrainedRecord) -> str:
+    """The language model that was trained first."""
+    loss = first.valid_loss_nats
+    nats = "" if loss is None else f", validation {fixed(loss)} nats/token"
+    epochs = with_unit(number(first.epochs), "epochs")
+    return f"{first.run}: {seconds(first.seconds)}, {plural(first.tokens, 'token')}, {epochs}{nats}"
+
+
+def vectors_in_words(vectors: VectorsRecord) -> str:
+    """How many tokens a file had vectors for."""
+    lowered = f" ({vectors.lowered:,} in lower case)" if vectors.lowered else ""
+    return (
+        f"{vectors.found:,} of {plural(vectors.tokens, 'token')} found in "
+        f"{Path(vectors.file).name}{lowered}, {percent(vectors.covered)} of the training text; "
+        f"{'kept as they are' if vectors.frozen else 'trained further'}"
+    )
 
 
 def _model_parts(names: Sequence[str]) -> str:

@@ -114,11 +114,15 @@ class Mistake(Record):
 
     source: str = Field(description="path and line")
     text: str = Field(description="its beginning")
-    probability: float = Field(description="of the predicted label")
+    probability: float = Field(description="of the predicted label, or of one that was missed")
 
 
 class Confusion(Record):
-    """One kind of mistake: how often, and the documents of which the model was surest."""
+    """One kind of mistake: how often, and the documents of which the model was surest.
+
+    Where a text may have several labels: a label that was missed (`predicted` is empty) or that was
+    given to texts without it (`truth` is empty).
+    """
 
     truth: str
     predicted: str
@@ -132,6 +136,7 @@ class BagOfWords(Record):
     accuracy: float
     accuracy_ci95: tuple[float, float]
     macro_f1: float
+    micro_f1: float | None = Field(None, description="where a text may have several labels")
     trained_on: int = Field(description="documents")
 
 

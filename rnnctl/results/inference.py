@@ -57,12 +57,20 @@ class ExplainedWord(Record):
     end: int
 
 
+ABSENT = ""  # what a label is held against where a text may have several: its absence
+
+
 class Explanation(Record):
-    """Why one label and not the second most probable one: the log-odds, as a sum over words."""
+    """Why one label and not the second most probable one: the log-odds, as a sum over words.
+
+    Where a text may have several labels: why the most probable one, and not its absence.
+    """
 
     method: ExplanationMethod
     label: str
-    against: str = Field(description="the second most probable label")
+    against: str = Field(
+        description="the second most probable label; empty where a text may have several"
+    )
     log_odds: float = Field(description="ln(p of the label / p of the other); rest + all shares")
     rest: float = Field(
         description="of the text with all words blank; with occlusion also what words do together"

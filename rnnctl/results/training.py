@@ -42,6 +42,29 @@ class CurvePoint(Record):
     accuracy: float | None = None
 
 
+class VectorsRecord(Record):
+    """Word vectors from a file that a training began with."""
+
+    file: str
+    sha256: str
+    size: int = Field(description="numbers in a vector")
+    tokens: int = Field(description="in the vocabulary")
+    found: int = Field(description="of them in the file")
+    lowered: int = Field(0, description="of the found ones in lower case only")
+    covered: float = Field(description="share of the training text that found tokens are")
+    frozen: bool = Field(False, description="not changed by the training")
+
+
+class PretrainedRecord(Record):
+    """The language model that was trained before a classifier (``--pretrain``)."""
+
+    run: str
+    seconds: float
+    tokens: int = Field(description="trained on, repeated readings counted")
+    epochs: float
+    valid_loss_nats: float | None = Field(None, description="per token")
+
+
 class TrainResult(Result):
     """A finished training: what was trained, how it went, how good the best weights are."""
 
@@ -59,6 +82,8 @@ class TrainResult(Result):
     started_from: str = Field("", description="the run that weights were taken from")
     taken: tuple[str, ...] = Field((), description="names of the weights that were taken from it")
     anew: tuple[str, ...] = Field((), description="names of those that began anew beside them")
+    vectors: VectorsRecord | None = None
+    pretrained: PretrainedRecord | None = None
     steps: int
     epochs: float
     tokens: int = Field(description="trained on, repeated readings counted")

@@ -45,6 +45,7 @@ from rnnctl.tasks.quality import (
     bag_of_words,
     nats,
     remarks,
+    with_bag,
 )
 
 MEASURED_TRAIN_DOCUMENTS = 2_500  # of the training text are read for the final numbers
@@ -85,14 +86,11 @@ class ClassificationTask(Task):
         self.units_per_epoch = len(train.labels)
         self.sets = train.sets
         if train.truth is not None:
-            if settings.class_weights is not None:
-                raise UsageError(
-                    "--class-weights is for texts with one label each, and these have several",
-                    hint="leave it out: each label has a threshold of its own",
-                )
-            self.trivial_nats = float(binary_entropy(train.truth.mean(0)).sum())
+            having = train.truth.sum(0)
+            sides = side_weights(settings.class_weights, label_names, having, len(train.truth))
+            self.trivial_nats = weighted_entropy(having / len(train.truth), sides)
             self.most_frequent = 0
-            self.weights = torch.ones(len(label_names), device=arithmetic.device)
+            self.weights = torch.from_numpy(sides.astype(np.float32)).to(arithmetic.device)
             return
         counts = np.bincount(train.labels, minlength=len(label_names))
         self.most_frequent = int(counts.argmax())
@@ -152,7 +150,10 @@ class ClassificationTask(Task):
         labels = torch.from_numpy(batch.labels[own].copy()).to(device)
         if self.sets is not None:
             target = torch.from_numpy(self.sets[batch.labels[own]]).to(device).float()
-            each = binary_cross_entropy_with_logits(logits.float(), target, reduction="sum")
+            weights = torch.where(target > 0, self.weights[1], self.weights[0])
+            each = binary_cross_entropy_with_logits(
+                logits.float(), target, weights, reduction="sum"
+            )
             return StepLoss(each, documents, tokens, documents, None)
         total = cross_entropy(logits.float(), labels, self.weights, reduction="sum")
         return StepLoss(total, documents, tokens, documents, None)
@@ -182,7 +183,10 @@ class ClassificationTask(Task):
         several = valid.truth
         if several is not None:
             right = ((logits >= 0) == several).all(1)
-            return Validation(float(nats(logits, several).mean()), float(right.mean()))
+            sides = self.weights.cpu().numpy()
+            each = np.logaddexp(0.0, np.where(several, -logits, logits))
+            each *= np.where(several, sides[1], sides[0])
+            return Validation(float(each.sum(1).mean()), float(right.mean()))
         truth = valid.labels.astype(np.int64)
         losses, weights = nats(logits, truth), self.weights.cpu().numpy()[truth]
         hits = logits.argmax(1) == valid.labels
@@ -236,17 +240,15 @@ class ClassificationTask(Task):
         held = [name for name in ("valid", "test") if name in found]
         readers: list[Documents] = [partial(corpus.documents, name) for name in held]
         bags = None
-        if held and self.sets is None:
+        if held:
             bags = bag_of_words(corpus, self.label_names, readers, cache_directory())
         judged: list[MeasuredSplit] = []
         for one in measured:
             name = one.result.split
             new = self._judged(one, calibration)
-            if name in held and isinstance(new, Judged):
-                new = replace(new, documents=readers[held.index(name)])
-                if bags is not None:
-                    bag = bags[held.index(name)]
-                    new = replace(new, bag=bag.answers, bag_trained_on=bag.trained_on)
+            if name in held:
+                bag = None if bags is None else bags[held.index(name)]
+                new = with_bag(replace(new, documents=readers[held.index(name)]), bag)
             again = self._measured(new, name, None, one.result.part)
             sums = one.sums
             if sums is not None:
@@ -266,11 +268,12 @@ class ClassificationTask(Task):
         return Judged(one.logits, truth, self.label_names, calibration, self.most_frequent)
 
 
-def binary_entropy(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Nats of a yes or no with these probabilities of yes (C,)."""
-    inside = np.clip(shares, 1e-12, 1 - 1e-12)
-    found: NDArray[np.float64] = -inside * np.log(inside) - (1 - inside) * np.log1p(-inside)
-    return found
+def weighted_entropy(shares: NDArray[np.float64], sides: NDArray[np.float64]) -> float:
+    """The loss (nats, sum over labels) of a model that only knows which `shares` (C,) of the texts
+    have each label, where texts without it and with it weigh `sides` (2, C)."""
+    without, having = sides[0] * (1 - shares), sides[1] * shares
+    yes = np.clip(having / (without + having), 1e-12, 1 - 1e-12)
+    return float(-(having * np.log(yes) + without * np.log1p(-yes)).sum())
 
 
 def _remarks(measured: Sequence[MeasuredSplit], config: RunConfig) -> Iterator[Warning_]:
@@ -335,15 +338,43 @@ def label_weights(
     if isinstance(given, str):
         weights = len(names) / np.maximum(counts, 1)
     else:
-        unknown = [name for name in given if name not in names]
-        if unknown:
-            raise UsageError(
-                f"--class-weights: no training document has the label {unknown[0]!r:.60}",
-                hint=suggestion(unknown[0], names),
-            )
+        _check_names(given, names)
         weights = np.array([given.get(name, 1.0) for name in names])
     scaled: NDArray[np.float64] = weights * counts.sum() / (weights * counts).sum()
     return scaled
+
+
+def side_weights(
+    given: str | Mapping[str, float] | None,
+    names: Sequence[str],
+    having: NDArray[np.int64],
+    documents: int,
+) -> NDArray[np.float64]:
+    """What documents without (row 0) and with each label (row 1) count in its loss: (2, C).
+
+    For texts that may have several labels, of which `having` (C,) of `documents` have each. The
+    mean over the documents is 1. given: as for `label_weights`; "balanced" lets both sides of each
+    label count the same in sum.
+    """
+    if given is None:
+        return np.ones((2, len(names)))
+    share = np.clip(having / documents, 0.5 / documents, 1 - 0.5 / documents)
+    if isinstance(given, str):
+        ratio = (1 - share) / share
+    else:
+        _check_names(given, names)
+        ratio = np.array([given.get(name, 1.0) for name in names])
+    scale = 1 / (1 - share + ratio * share)
+    return np.stack([scale, ratio * scale])
+
+
+def _check_names(given: Mapping[str, float], names: Sequence[str]) -> None:
+    unknown = [name for name in given if name not in names]
+    if unknown:
+        raise UsageError(
+            f"--class-weights: no training document has the label {unknown[0]!r:.60}",
+            hint=suggestion(unknown[0], names),
+        )
 
 
 def check_labels(store: Store) -> None:

@@ -72,6 +72,11 @@ CONDITIONS: Mapping[tuple[str, str], Condition] = {
         "chrono sets gates, and a plain RNN has none",
         "leave it out, or say --cell lstm",
     ),
+    ("model", "freeze_vectors"): Condition(
+        lambda config: config.model.vectors is not None,
+        "is about vectors from a file, and none is given",
+        "leave it out, or name the file with --vectors",
+    ),
     ("model", "dropout_between"): Condition(
         lambda config: config.model.num_layers > 1,
         "is for several layers",

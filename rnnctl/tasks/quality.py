@@ -24,6 +24,7 @@ from rnnctl import integrity
 from rnnctl.data.cache import recall, remember
 from rnnctl.data.corpus import Corpus, sample_places
 from rnnctl.data.documents import Document
+from rnnctl.data.labels import labels_of
 from rnnctl.results.base import (
     BagOfWords,
     Classification,
@@ -269,39 +270,44 @@ class Judged:
             where = np.flatnonzero((self.truth == truth) & (self.predicted == wrong))
             best = where[np.argsort(-sure[where], kind="stable")][:_EXAMPLES]
             chosen[truth, wrong] = best.tolist()
-        texts = self._texts({d for some in chosen.values() for d in some})
+        texts = texts_of(self.documents, {d for some in chosen.values() for d in some})
         return tuple(
             Confusion(
                 truth=self.names[truth],
                 predicted=self.names[wrong],
                 n=int(confusion[truth, wrong]),
-                examples=tuple(
-                    Mistake(
-                        source=texts[d].source,
-                        text=" ".join(texts[d].text.split())[:_SHOWN],
-                        probability=float(sure[d]),
-                    )
-                    for d in some
-                    if d in texts
-                ),
+                examples=tuple(_mistake(texts[d], sure[d]) for d in some if d in texts),
             )
             for (truth, wrong), some in chosen.items()
         )
 
-    def _texts(self, wanted: set[int]) -> dict[int, Document]:
-        if self.documents is None or not wanted:
-            return {}
-        return {d: one for d, one in enumerate(self.documents()) if d in wanted}
+
+def texts_of(documents: Documents | None, wanted: set[int]) -> dict[int, Document]:
+    """The documents of these numbers; none where they are not at hand."""
+    if documents is None or not wanted:
+        return {}
+    return {d: one for d, one in enumerate(documents()) if d in wanted}
+
+
+def _mistake(document: Document, probability: float) -> Mistake:
+    text = " ".join(document.text.split())[:_SHOWN]
+    return Mistake(source=document.source, text=text, probability=float(probability))
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedSeveral:
-    """D documents that may have several labels each: which they have (D, C), and the logits."""
+    """D documents that may have several labels each: which they have (D, C), and the logits.
+
+    bag: (D, C) what a bag of words gives them; the other fields are those of `Judged`.
+    """
 
     logits: Floats
     truth: NDArray[np.bool_]
     names: tuple[str, ...]
     calibration: Calibration = Calibration(several=True)
+    bag: NDArray[np.bool_] | None = None
+    bag_trained_on: int = 0
+    documents: Documents | None = None
 
     @property
     def predicted(self) -> NDArray[np.bool_]:
@@ -314,8 +320,14 @@ class JudgedSeveral:
         return nats(self.logits / self.calibration.temperature, self.truth)
 
     def some(self, chosen: NDArray[np.bool_]) -> JudgedSeveral:
-        """Those of `chosen` (D,)."""
-        return replace(self, logits=self.logits[chosen], truth=self.truth[chosen])
+        """Those of `chosen` (D,), without their texts."""
+        return replace(
+            self,
+            logits=self.logits[chosen],
+            truth=self.truth[chosen],
+            bag=None if self.bag is None else self.bag[chosen],
+            documents=None,
+        )
 
     def classification(self) -> Classification:
         """All measures. At least one document is needed."""
@@ -342,9 +354,50 @@ class JudgedSeveral:
             labels=self.names,
             confusion=(),
             classes=tuple(self._classes()),
+            confusions=self._mistakes(now),
+            bag_of_words=self._bag_of_words(),
             temperature=self.calibration.temperature,
             loss_before=float(nats(self.logits, truth).mean()) if fitted else None,
             calibration_error_before=_decisions(before, truth) if fitted else None,
+        )
+
+    def _bag_of_words(self) -> BagOfWords | None:
+        if self.bag is None or not len(self.bag):
+            return None
+        from sklearn.metrics import f1_score
+
+        right = (self.bag == self.truth).all(1)
+        share = wilson(int(right.sum()), len(right))
+        return BagOfWords(
+            accuracy=float(right.mean()),
+            accuracy_ci95=(share.lo, share.hi),
+            macro_f1=float(f1_score(self.truth, self.bag, average="macro", zero_division=0)),
+            micro_f1=float(f1_score(self.truth, self.bag, average="micro", zero_division=0)),
+            trained_on=self.bag_trained_on,
+        )
+
+    def _mistakes(self, chances: Floats) -> tuple[Confusion, ...]:
+        """The labels that were most often missed or wrongly given, with the surest of these."""
+        found: list[tuple[int, bool, NDArray[np.int64]]] = []
+        for label, (truth, said) in enumerate(zip(self.truth.T, self.predicted.T, strict=True)):
+            for missed, wrong in ((True, truth & ~said), (False, said & ~truth)):
+                where = np.flatnonzero(wrong)
+                sure = chances[where, label] if missed else -chances[where, label]
+                found.append((label, missed, where[np.argsort(sure, kind="stable")]))
+        worst = sorted((one for one in found if len(one[2])), key=lambda one: -len(one[2]))[:_WORST]
+        texts = texts_of(self.documents, {d for *_, where in worst for d in where[:_EXAMPLES]})
+        return tuple(
+            Confusion(
+                truth=self.names[label] if missed else "",
+                predicted="" if missed else self.names[label],
+                n=len(where),
+                examples=tuple(
+                    _mistake(texts[d], chances[d, label])
+                    for d in where[:_EXAMPLES].tolist()
+                    if d in texts
+                ),
+            )
+            for label, missed, where in worst
         )
 
     def _classes(self) -> Iterator[ClassScore]:
@@ -415,7 +468,11 @@ def _macro_f1_interval(confusion: NDArray[np.int64]) -> tuple[float, float]:
 
 @dataclass(frozen=True, slots=True)
 class Bag:
-    """What a bag of words answers: (D,) label numbers, and how many documents it was trained on."""
+    """What a bag of words answers, and how many documents it was trained on.
+
+    answers: (D,) label numbers; where a text may have several labels (D, C), 1 for each that it is
+    given.
+    """
 
     answers: Labels
     trained_on: int
@@ -437,7 +494,7 @@ def bag_of_words(
     judged = integrity.digest_of(
         text.encode("utf-8", "surrogatepass") + b"\0" for group in texts for text in [*group, ""]
     )
-    name = integrity.key([2, corpus.fingerprint, list(names), judged])
+    name = integrity.key([2, corpus.fingerprint, list(names), bool(corpus.label_sets), judged])
     path = cache / "baselines" / f"{name}.json"
     found = _kept(path, [len(group) for group in texts])
     if found is None:
@@ -462,20 +519,34 @@ def _answers(
     from rnnctl.baselines.linear import NaiveBayesLinear
 
     number = {name: k for k, name in enumerate(names)}
+    several = bool(corpus.label_sets)
     count = sum(1 for _ in corpus.documents("train"))
     places = set(sample_places(count, MOST_TRAINED))
     known = [
-        (document.text, number[document.label])
+        (document.text, document.label or "")
         for k, document in enumerate(corpus.documents("train"))
-        if k in places and document.label in number
+        if k in places and (several or document.label in number)
     ]
+    truth = np.array(
+        [[name in labels_of(label) for name in names] for _, label in known]
+        if several
+        else [number[label] for _, label in known]
+    )
     try:
-        model = NaiveBayesLinear(
-            [text for text, _ in known], [label for _, label in known], classes=len(names)
-        )
+        model = NaiveBayesLinear([text for text, _ in known], truth, classes=len(names))
     except ValueError:  # one label, or no words
         return None
-    return [Bag(model.predict(group), len(known)) for group in texts]
+    answer = model.given if several else model.predict
+    return [Bag(answer(group).astype(np.int64), len(known)) for group in texts]
+
+
+def with_bag(judged: Judged | JudgedSeveral, bag: Bag | None) -> Judged | JudgedSeveral:
+    """The same documents with the answers of a bag of words."""
+    if bag is None:
+        return judged
+    if isinstance(judged, Judged):
+        return replace(judged, bag=bag.answers, bag_trained_on=bag.trained_on)
+    return replace(judged, bag=bag.answers.astype(np.bool_), bag_trained_on=bag.trained_on)
 
 
 # -- what to say of it ---------------------------------------------------------------------------
@@ -489,6 +560,15 @@ def remarks(found: Classification, what: str, advice: Sequence[str]) -> Iterator
     try_ = f": try {', or '.join(advice)}" if advice else ""
     low, high = found.accuracy_ci95
     bag = found.bag_of_words
+    if bag is not None and bag.micro_f1 is not None and found.micro_f1 is not None:
+        if bag.micro_f1 >= found.micro_f1:
+            yield Warning_(
+                code="not_better_than_bag_of_words",
+                text=f"a bag of words, which knows no order, reaches a micro-F1 of "
+                f"{100 * bag.micro_f1:.1f} % on {what}, the model {100 * found.micro_f1:.1f} %"
+                + try_,
+            )
+        return
     beaten = bag is not None and bag.accuracy >= found.accuracy
     try_first = "" if beaten else try_
     if found.majority is not None and low <= found.majority:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -19,11 +20,13 @@ from rnnctl.config import (
     option_of,
     problems_in_words,
 )
+from rnnctl.data.vectors import vector_size
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import find_cell
 from rnnctl.runs import Run
 from rnnctl.tasks.base import BUNDLED_BUDGET_S, find_task
 from rnnctl.tasks.effects import check_effects
+from rnnctl.wording import plural
 
 # The default learning rates: one table for `train` and for `compare`.
 #
@@ -123,6 +126,24 @@ BUNDLED_HORIZON = 50  # tokens that gates keep at first
 BUNDLED_RATE: Mapping[str, float] = {"lstm": 1.2e-2, "gru": 1.6e-2}
 
 
+# What a classifier from a language model learns by (Howard & Ruder 2018): rates that fall from
+# layer to layer, layers that begin to learn one by one, and a slanted triangle.
+FINE_TUNING: Mapping[str, Any] = {
+    "layer_factor": 2.6,
+    "unfreeze": 0.05,
+    "decay": "slanted",
+    "warmup": 0.1,
+}
+# The shape of both where `--pretrain` trains the language model: it reads forwards only, and its
+# output layer is the embedding, which a long vocabulary makes most of the work.
+PRETRAINED: Mapping[str, Any] = {
+    "hidden_size": 256,
+    "embedding_size": 128,
+    "num_layers": 1,
+    "bidirectional": False,
+}
+
+
 def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = None) -> RunConfig:
     """Explicit settings from what was `given` (section -> field -> value) and the recipes.
 
@@ -135,6 +156,10 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
         settings = base.model_dump(mode="python")
         if given.get("training", {}).get("start_from") != base.training.start_from:
             _merge(settings, _source_recipe(given, base.model.task))
+        if given.get("model", {}).get("vectors") not in (None, base.model.vectors):
+            _merge(settings, _vectors_recipe(given))
+        if given.get("training", {}).get("pretrain_s") not in (None, base.training.pretrain_s):
+            _merge(settings, {**_pretrain_recipe(given), "training": {"start_from": None}})
         _merge(settings, given)
         if any(given.get("training", {}).get(name) is not None for name in LIMITS):
             _forget_other_limits(settings["training"], given["training"])
@@ -167,6 +192,9 @@ def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     _merge(settings, bench)
     _merge(settings, bundled)
     _merge(settings, source)
+    _merge(settings, _pretrain_recipe(given))
+    if level == "word":
+        _merge(settings, _vectors_recipe(given))
     _merge(settings, given)
     training = settings["training"]
     rates = (bench, bundled, given)
@@ -260,11 +288,85 @@ def _source_recipe(given: Mapping[str, Mapping[str, Any]], task: str) -> Setting
                 hint=f"leave out {option_of(name)}, or --from",
             )
     model = source.model.model_dump(include={*SHAPE})
+    found = {"tokenizer": source.tokenizer.model_dump(), "model": model}
     if not find_task(source.model.task).labelled:
         model["bidirectional"] = False  # a classifier's second one would have nothing to take
         if not find_task(task).labelled:
             model["tied"] = source.model.tied
-    return {"tokenizer": source.tokenizer.model_dump(), "model": model}
+        else:
+            found["training"] = dict(FINE_TUNING)
+    return found
+
+
+def _vectors_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """What vectors from a file (``--vectors``) ask for: an embedding of their size.
+
+    DataError for a file that holds none; UsageError for another size.
+    """
+    model = given.get("model", {})
+    path = model.get("vectors")
+    if path is None:
+        return {}
+    size = vector_size(Path(path))
+    asked = model.get("embedding_size")
+    if asked not in (None, size):
+        raise UsageError(
+            f"--embedding-size {asked}: the vectors of {path} have {plural(size, 'number')} each",
+            hint="leave out --embedding-size: it is that of the file",
+        )
+    found: Settings = {"model": {"embedding_size": size, "vectors_sha256": None}}
+    if model.get("freeze_vectors"):
+        found["model"]["tied"] = False  # the output layer is to learn
+    return found
+
+
+def _pretrain_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """What a language model that is trained first (``--pretrain``) asks for.
+
+    UsageError beside ``--from`` and ``--vectors``, and for text that can be read only once.
+    """
+    training = given.get("training", {})
+    if training.get("pretrain_s") is None:
+        return {}
+    others = {
+        "--from": training.get("start_from"),
+        "--vectors": given.get("model", {}).get("vectors"),
+    }
+    for option, value in others.items():
+        if value is not None:
+            raise UsageError(
+                f"--pretrain and {option} both say what the weights begin with",
+                hint="leave one of them out",
+            )
+    if "-" in given.get("corpus", {}).get("sources", ()):
+        raise UsageError(
+            "--pretrain reads its corpus twice, which standard input does not allow",
+            hint="write it to a file first",
+        )
+    return {"model": dict(PRETRAINED), "training": dict(FINE_TUNING)}
+
+
+def language_model_first(config: RunConfig) -> RunConfig:
+    """The settings of the language model that ``--pretrain`` trains for a classifier's.
+
+    On the classifier's training texts, with its tokens, its sizes and its machine.
+    """
+    level, model, training = config.tokenizer.level, config.model, config.training
+    recipe = find_task("lm").recipes.get(level, {})
+    shape = model.model_dump(include={*SHAPE, "init", "horizon"})
+    machine = {"seed", "precision", "engine", "threads", "workers", "device", "checkpoint_every_s"}
+    settings: Settings = {
+        "corpus": {**config.corpus.model_dump(), "read_for": model.task, "max_tokens": None},
+        "tokenizer": config.tokenizer.model_dump(),
+        "model": {**recipe.get("model", {}), **shape, "task": "lm", "tied": True},
+        "training": {
+            **recipe.get("training", {}),
+            **training.model_dump(include={*machine}),
+            "budget_s": training.pretrain_s,
+            "lr": default_rate("lm", level, model.cell, model.hidden_size, init=model.init),
+        },
+    }
+    return RunConfig.model_validate(settings)
 
 
 def _merge(settings: Settings, more: Mapping[str, Mapping[str, Any]]) -> None:
@@ -298,6 +400,11 @@ def check(config: RunConfig) -> None:
     model, training = config.model, config.training
     if all(getattr(training, name) is None for name in LIMITS):
         raise UsageError("nothing limits the training", hint="give --steps, --epochs or --budget")
+    if training.start_from is not None and model.vectors is not None:
+        raise UsageError(
+            "--vectors and --from both say what the vectors of words begin with",
+            hint="leave one of them out",
+        )
     _check_task(model)
     if model.init == "chrono" and model.horizon is None:
         raise UsageError("--init chrono needs --horizon, in tokens", hint="try --horizon 100")
@@ -313,6 +420,11 @@ def _check_task(model: ModelConfig) -> None:
     labelled = find_task(model.task).labelled
     if not labelled and model.bidirectional:
         raise UsageError("a language model cannot be bidirectional", hint="say --no-bidirectional")
+    if model.freeze_vectors and model.tied:
+        raise UsageError(
+            "--freeze-vectors would freeze the output layer too, which is tied to the embedding",
+            hint="say --no-tied",
+        )
     if labelled and model.tied:
         raise UsageError("a classifier cannot be tied", hint="say --no-tied")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from rnnctl.config import RunConfig
 from rnnctl.results.base import Warning_
-from rnnctl.results.training import TrainResult
+from rnnctl.results.training import TrainResult, VectorsRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,7 @@ class Started:
     warnings: tuple[Warning_, ...] = ()
     notes: tuple[str, ...] = ()
     why_this_size: str = ""
+    vectors: VectorsRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)

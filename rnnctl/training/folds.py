@@ -60,8 +60,13 @@ def train_folds(
 def _same(run: Run, config: RunConfig) -> RunConfig:
     """The settings of a fold's run. RunError where they are others than those asked for."""
     asked, known = (
-        one.model_copy(update={"training": one.training.model_copy(update={"epochs": None})})
-        for one in (config, run.config)  # the number of epochs may follow from the corpus
+        one.model_copy(
+            update={
+                "training": one.training.model_copy(update=_open_fields(config)),
+                "model": one.model.model_copy(update={"vectors_sha256": None}),
+            }
+        )
+        for one in (config, run.config)
     )
     if asked != known:
         raise RunError(
@@ -69,6 +74,12 @@ def _same(run: Run, config: RunConfig) -> RunConfig:
             hint="choose another --run, or replace the folds with --overwrite",
         )
     return run.config
+
+
+def _open_fields(config: RunConfig) -> dict[str, None]:
+    """Settings that are only known while a fold is trained."""
+    found = {"epochs": None}  # may follow from the corpus
+    return found if config.training.pretrain_s is None else {**found, "start_from": None}
 
 
 def _read(run: Run) -> TrainResult:

@@ -122,6 +122,7 @@ class Loop:
         progress = self.plan.progress(counters, counters.elapsed_s)
         lr = self.plan.rate(progress, counters)
         state.optimizer.lr = lr
+        state.optimizer.open_layers(self.plan.layers(progress))
         state.optimizer.zero_grad()
         # `carry` is the state after the last chunk, without its gradient: truncated BPTT.
         loss = state.task.loss(state.task.next_batch(), state.carry)

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -29,6 +30,7 @@ from rnnctl.nn import engines
 from rnnctl.nn.engines import fused_available
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.settling import settle as settle_engine
+from rnnctl.results.training import VectorsRecord
 from rnnctl.runs import Run
 from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
 from rnnctl.runs.run import TOKENIZER_NAME, config_bytes
@@ -39,6 +41,7 @@ from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.recipes import settle
 from rnnctl.tasks.sizes import choose_size
 from rnnctl.training.events import Preparing
+from rnnctl.training.vectors import VECTORS_NAME, begin_with_vectors, go_on_with_vectors
 from rnnctl.wording import plural
 
 COMPUTED_NAME = "computed.json"  # what the numbers of the run are computed with
@@ -50,6 +53,7 @@ class Prepared:
     """All parts of a training, before its first step.
 
     `taken`: weights that `--from` gave. `why_this_size`: a sentence, where it was chosen here.
+    `vectors`: those of a file, where there is one, and `kept_vectors` what the run keeps of them.
     """
 
     config: RunConfig
@@ -61,6 +65,8 @@ class Prepared:
     threads: int
     taken: tuple[str, ...] = ()
     why_this_size: str = ""
+    vectors: VectorsRecord | None = None
+    kept_vectors: bytes = b""
 
     @property
     def model(self) -> LanguageModel | Classifier:
@@ -74,11 +80,13 @@ def prepare(
     stdin: BinaryIO | None = None,
     given: Mapping[str, Mapping[str, Any]] | None = None,
     size_is_open: bool = False,
+    beside: Path | None = None,
 ) -> Generator[Preparing, None, Prepared]:
     """Open the corpus and make the model; with `run` its tokenizer is used instead of a new one.
 
     `given`: settings that somebody asked for, which must not be idle. `size_is_open`: take the
-    hidden size that the budget buys on this machine.
+    hidden size that the budget buys on this machine. `beside`: the folder of a run that is
+    repeated.
 
     Raises DataError for a corpus that cannot be read or is too small, UsageError for a device that
     is not there, RunError where `run` was trained on another corpus.
@@ -135,12 +143,31 @@ def prepare(
     if isinstance(model, LanguageModel) and config.model.init != "torch":
         start_from_frequencies(model, store.split("train").ids)
     taken = transfer(model, source) if source is not None else []
+    vectors, kept_vectors = None, b""
+    if config.model.vectors is not None and run is not None:
+        vectors = go_on_with_vectors(run, model)
+    elif config.model.vectors is not None:
+        yield Preparing(f"looking for the vocabulary's vectors in {config.model.vectors}")
+        begun_with = begin_with_vectors(
+            config, model, tokenizer, store.split("train"), beside=beside
+        )
+        config, vectors, kept_vectors = begun_with.config, begun_with.record, begun_with.kept
     work = find_task(config.model.task).load()
     task = work.begin(config, tokenizer, store, model, arithmetic)
     # Last, when it is certain that there are data for such sizes.
     model.recurrent.engine = _engine(model, config, store, arithmetic, begun)
     return Prepared(
-        config, corpus, tokenizer, store, task, arithmetic, threads, tuple(taken), why_this_size
+        config,
+        corpus,
+        tokenizer,
+        store,
+        task,
+        arithmetic,
+        threads,
+        tuple(taken),
+        why_this_size,
+        vectors,
+        kept_vectors,
     )
 
 
@@ -255,6 +282,8 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
         CORPUS_NAME: known,
         COMPUTED_NAME: computed_bytes(prepared),
     }
+    if prepared.kept_vectors:
+        files[VECTORS_NAME] = prepared.kept_vectors
     if prepared.config.training.keep_text:
         files[HELDOUT_NAME] = heldout_bytes(prepared)
     return files

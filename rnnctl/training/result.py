@@ -16,6 +16,7 @@ from rnnctl.tasks.base import find_task
 from rnnctl.tasks.evaluation import MeasuredSplit
 from rnnctl.tasks.loading import parameter_count
 from rnnctl.training.prepare import Prepared
+from rnnctl.training.pretraining import record_of
 from rnnctl.training.schedule import Counters
 
 
@@ -49,6 +50,8 @@ def train_result(
         started_from=config.training.start_from or "",
         taken=prepared.taken,
         anew=tuple(n for n in model.state_dict() if prepared.taken and n not in prepared.taken),
+        vectors=prepared.vectors,
+        pretrained=record_of(config),
         steps=counters.step,
         epochs=units / prepared.task.units_per_epoch,
         tokens=counters.tokens,

@@ -16,7 +16,12 @@ from rnnctl.tasks.recipes import COURSE, PACE, resolve
 from rnnctl.training.schedule import SCHEDULE_NAME, Replay, replay_of
 from rnnctl.training.train import Options
 
-SETTLED = ("seed", "keep_text", "start_from")  # settings that have done their work at the start
+SETTLED = (
+    "seed",
+    "keep_text",
+    "start_from",
+    "pretrain_s",
+)  # settings that have done their work at the start
 
 
 def repeated(
@@ -27,6 +32,7 @@ def repeated(
     A budget run is repeated step by step, not by the clock, unless its pace is to be another.
     """
     base, replay = repeat(config)
+    options = replace(options, beside=config.parent)
     pace = _given_names(given, PACE)
     if replay is not None and pace:
         text = (

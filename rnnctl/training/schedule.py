@@ -18,6 +18,7 @@ from rnnctl.errors import CorruptRunError
 from rnnctl.runs import Run
 
 LOWEST_RATE = 0.01  # share of the peak at the first and last step, so that no step is wasted
+SLANTED_RATIO = 32  # of the peak to the first and last rate of a slanted triangle
 SLOW_STEP = 0.05  # of a budget: a step that takes longer is told
 SLOW_STEP_S = 0.5  # and as long as this: shorter ones end no budget late
 EVALUATIONS = 10  # validations over a training, unless the settings say otherwise
@@ -147,6 +148,12 @@ class Schedule:
         share = schedule_share(progress, self.settings.warmup, self.settings.decay)
         return self.settings.lr * share * counters.lr_scale
 
+    def layers(self, progress: float) -> int | None:
+        """How many layers learn at a progress in [0, 1], from the output on; None for all."""
+        if not self.settings.unfreeze:
+            return None
+        return 1 + math.floor(progress / self.settings.unfreeze + 1e-9)
+
     def evaluation_due(self, counters: Counters, progress: float, elapsed_s: float) -> bool:
         """Whether to validate now, after a step. The end of the training always does."""
         if self.replay is not None:
@@ -178,7 +185,14 @@ class Schedule:
 
 
 def schedule_share(progress: float, warmup: float, decay: str) -> float:
-    """Share of the peak rate at `progress`: linear warm-up over `warmup`, then the decay."""
+    """Share of the peak rate at `progress`: linear warm-up over `warmup`, then the decay.
+
+    "slanted" is the slanted triangle of Howard & Ruder (2018), whose cut_frac is `warmup`.
+    """
+    if decay == "slanted":
+        rising = progress / warmup if progress < warmup else 1.0
+        height = rising if rising < 1 else 1 - (progress - warmup) / (1 - warmup)
+        return (1 + height * (SLANTED_RATIO - 1)) / SLANTED_RATIO
     if progress < warmup:
         return max(LOWEST_RATE, progress / warmup)
     done = (progress - warmup) / (1 - warmup)

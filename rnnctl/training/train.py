@@ -51,6 +51,7 @@ from rnnctl.training.prepare import (
     prepare,
     run_files,
 )
+from rnnctl.training.pretraining import is_wanted, pretrained
 from rnnctl.training.result import train_result
 from rnnctl.training.schedule import SCHEDULE_NAME, Replay, Schedule, read_schedule, write_schedule
 from rnnctl.training.state import TrainingState
@@ -86,6 +87,7 @@ class Options:
     replay: Replay | None = None
     reschedule: bool = False  # a resumed run no longer follows the schedule that it repeats
     size_is_open: bool = False  # take the hidden size that the budget buys on this machine
+    beside: Path | None = None  # the folder of the run that is repeated
     stdin: BinaryIO | None = None
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     probe: Probe | None = None
@@ -101,6 +103,8 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
     """
     options = options or Options()
     path = Path(path)
+    if is_wanted(config):
+        config, options = yield from pretrained(config, path, options, train)
     if not options.resume:
         check_free(path, overwrite=options.overwrite)
     old = Run.open(path) if options.resume else None
@@ -110,6 +114,7 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
         stdin=options.stdin,
         given=options.given,
         size_is_open=options.size_is_open,
+        beside=options.beside,
     )
     counts_tokens = not prepared.task.counts_documents
     epoch = prepared.task.units_per_epoch if counts_tokens else None
@@ -221,6 +226,7 @@ class _Training:
             warnings=tuple(self.warnings),
             notes=prepared.corpus.notes,
             why_this_size=prepared.why_this_size,
+            vectors=prepared.vectors,
         )
 
     def steps(self, stop: StopRequest) -> Iterator[Event]:

@@ -25,6 +25,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 import torch.distributed as dist
@@ -321,6 +322,7 @@ def _introduce(together: Together, prepared: Prepared, replay: Replay | None) ->
     told = {
         "config": prepared.config.model_dump_json(),
         "engine": prepared.model.recurrent.engine,
+        "frozen_rows": prepared.model.frozen_rows.tolist(),
         "tokenizer": to_bytes(prepared.tokenizer.to_dict()).decode("utf-8"),
         "store": str(prepared.store.path.absolute()),
         "fingerprint": prepared.store.fingerprint,
@@ -352,6 +354,8 @@ def follow(rank: int, size: int, store: Any) -> None:
             num_classes=len(ids.label_names),
             engine=told["engine"],
         ).to(arithmetic.device)
+        if told["frozen_rows"]:
+            model.freeze_rows(np.array(told["frozen_rows"], np.int64))
         work = find_task(config.model.task).load()
         task = work.begin(config, tokenizer, ids, model, arithmetic, rank=rank)
         together.agree([0.0])

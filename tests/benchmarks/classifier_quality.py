@@ -1,11 +1,14 @@
-"""How good classifiers are with the defaults, beside a bag of words: sst, and a rare class.
+"""How good classifiers are with the defaults, beside a bag of words: sst, a rare class, IMDb.
 
 python tests/benchmarks/classifier_quality.py DATA sst [BUDGET]
 python tests/benchmarks/classifier_quality.py DATA rare
+python tests/benchmarks/classifier_quality.py DATA imdb [BUDGET [PRETRAIN]]
 
-DATA is a folder with ``sst/stsa.*`` and ``sst/glue_sst2_phrases.*``. sst: trained on the phrases of
-the training sentences, validated and tested on whole sentences. rare: three classes of 80, 15 and
-5 % of the fine-grained sentences, with and without ``--class-weights balanced``, five seeds.
+DATA is a folder with ``sst/stsa.*``, ``sst/glue_sst2_phrases.*`` and ``imdb/*.jsonl.gz``. sst:
+trained on the phrases of the training sentences, validated and tested on whole sentences. rare:
+three classes of 80, 15 and 5 % of the fine-grained sentences, with and without ``--class-weights
+balanced``, five seeds. imdb: the official parts, with PRETRAIN after a language model of the
+training texts.
 """
 
 from __future__ import annotations
@@ -58,6 +61,16 @@ def sst(data: Path, budget: str, folder: Path) -> None:
     say(f"sst, {budget}", result)
 
 
+def imdb(data: Path, budget: str, pretrain: str | None, folder: Path) -> None:
+    """From scratch, or after a language model of the same texts."""
+    result = rnnctl.train(
+        data / "imdb", task="classify", budget=budget, pretrain=pretrain, run=folder / "run"
+    )
+    say(f"imdb, {budget}, pretrained {pretrain}", result)
+    if result.pretrained is not None:
+        print(result.pretrained.model_dump_json(), flush=True)
+
+
 def rare(data: Path, folder: Path) -> None:
     """Macro-F1 with and without weights; `better` counts the seeds."""
     kinds = {"0": "bad", "1": "bad", "2": "so-so", "3": "good", "4": "good"}
@@ -86,7 +99,11 @@ def rare(data: Path, folder: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as place:
-        if sys.argv[2] == "sst":
-            sst(Path(sys.argv[1]), (sys.argv[3:] or ["100s"])[0], Path(place))
+        data, what, *more = sys.argv[1:]
+        if what == "sst":
+            sst(Path(data), (more or ["100s"])[0], Path(place))
+        elif what == "imdb":
+            budget, pretrain, *_ = (*more, *("10m", None)[len(more) :])
+            imdb(Path(data), str(budget), pretrain, Path(place))
         else:
-            rare(Path(sys.argv[1]), Path(place))
+            rare(Path(data), Path(place))

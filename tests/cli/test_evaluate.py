@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from rnnctl.__main__ import main
 from rnnctl.inference.classify import Predictor
+from rnnctl.inference.evaluate import by_value
 from rnnctl.runs import Run, heldout
 from rnnctl.tasks.loading import load
 from rnnctl.training import prepare as preparation
@@ -371,6 +372,38 @@ def test_measures_by_length_and_by_number(rnnctl: Command, labelled: Path) -> No
     assert [one["value"] for one in quarters] == [
         "0 to 60", "61 to 120", "121 to 180", "181 to 239",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("values", "order"),
+    [
+        (["late", "early", "middle", "early"], ["early", "middle", "late"]),
+        (["High", "low", "Medium"], ["low", "Medium", "High"]),
+        (["10", "9", "2.5"], ["2.5", "9", "10"]),
+        (["4 stars", "1 star", "10 stars"], ["1 star", "4 stars", "10 stars"]),
+        (["room", "food", "staff", "food"], ["room", "food", "staff"]),
+        (["late", "room", "early"], ["late", "room", "early"]),
+        (["", "b", "", "a"], ["b", "a", "(empty)"]),
+        (["Mar", "Jan", "Feb"], ["Jan", "Feb", "Mar"]),
+    ],
+)
+def test_values_stand_in_their_natural_order(values: list[str], order: list[str]) -> None:
+    slices = by_value(values, "column")
+    assert [value for value, _ in slices] == order
+    for value, some in slices:
+        assert some.tolist() == [(one or "(empty)") == value for one in values]
+
+
+def test_quarters_of_numbers_leave_room_for_documents_without_one() -> None:
+    slices = by_value(["", *map(str, range(40))], "column")
+    assert [value for value, _ in slices] == [
+        "0 to 10",
+        "11 to 20",
+        "21 to 30",
+        "31 to 39",
+        "(empty)",
+    ]
+    assert sum(some for _, some in slices).tolist() == [1] * 41
 
 
 def test_by_what_there_is_not_is_refused(

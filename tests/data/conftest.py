@@ -36,6 +36,7 @@ def tokenizers() -> dict[str, Tokenizer]:
         "char": TokenizerConfig(level="char"),
         "byte": TokenizerConfig(level="byte"),
         "natural": TokenizerConfig(level="word", words="natural"),
+        "lead": TokenizerConfig(level="word", words="natural", lead=True),
         "whitespace": TokenizerConfig(level="word", words="whitespace"),
         "bpe": TokenizerConfig(level="bpe", vocab_size=300),
     }

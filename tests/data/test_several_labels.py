@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
+from sklearn.utils.class_weight import compute_class_weight
 
+from rnnctl.baselines.linear import NaiveBayesLinear
 from rnnctl.config import CorpusConfig
 from rnnctl.data.corpus import open_corpus
 from rnnctl.data.labels import labels_of
 from rnnctl.errors import DataError
 from rnnctl.runs import Run
+from rnnctl.tasks.classification import side_weights, weighted_entropy
 from rnnctl.tasks.loading import load
 from rnnctl.tasks.quality import Calibration, JudgedSeveral, best_threshold, nats
 
@@ -100,11 +105,12 @@ def test_what_is_not_possible_with_them(rnnctl: Command, tmp_path: Path) -> None
     small = [*SMALL, "--steps", 2]
     done = rnnctl("train", path, *small, "--label-separator", "|", "--run", run)
     assert done.code == 0, done.err
+    (tmp_path / "weights.csv").write_text("moon,2\n")
     weighted = rnnctl(
-        "train", path, *small, "--label-separator", "|", "--class-weights", "balanced", "--run",
-        tmp_path / "other",
+        "train", path, *small, "--label-separator", "|", "--class-weights", tmp_path /
+        "weights.csv", "--run", tmp_path / "other",
     )  # fmt: skip
-    assert weighted.code == 2 and "one label each" in weighted.err
+    assert weighted.code == 2 and "no training document has the label 'moon'" in weighted.err
     told = rnnctl("train", path, *small, "--run", tmp_path / "other")
     assert told.code != 0 and "label" in told.err
     diagnosed = rnnctl("diagnose", run)
@@ -151,3 +157,171 @@ def test_their_loss_and_calibration() -> None:
     assert found.calibration_error < 0.02 < (found.calibration_error_before or 0)
     kept = Calibration.from_facts(json.loads(fitted.to_bytes()))
     assert kept.thresholds == fitted.thresholds
+
+
+# -- as with single labels: a bag of words, mistakes, weights, reasons, an export --------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with t.csv and a run on it that is right most of the time."""
+    from rnnctl.__main__ import main
+
+    folder = tmp_path_factory.mktemp("several")
+    path = write(folder, "joined")
+    call = ["train", path, *SMALL, "--label-separator", "|", "--run", folder / "run"]
+    assert main([str(one) for one in call]) == 0
+    return folder
+
+
+def test_a_bag_of_words_has_a_classifier_for_each_label() -> None:
+    texts = [text for text, _ in rows()]
+    truth = np.array([[topic in topics for topic in TOPICS] for _, topics in rows()])
+    found = NaiveBayesLinear(texts[:120], truth[:120], classes=3).given(texts[120:])
+    each = [
+        NaiveBayesLinear(texts[:120], truth[:120, k].astype(int), classes=2).predict(texts[120:])
+        for k in range(3)
+    ]
+    np.testing.assert_array_equal(found, np.array(each).T.astype(bool))
+    assert (found == truth[120:]).mean() > 0.95
+    always = np.column_stack([np.ones(120, bool), np.zeros(120, bool), truth[:120, 0]])
+    found = NaiveBayesLinear(texts[:120], always, classes=3).given(texts[120:])
+    assert found[:, 0].all() and not found[:, 1].any()
+
+
+def test_the_report_has_a_bag_of_words_and_the_mistakes(
+    rnnctl: Command, trained: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    call = (
+        "train",
+        trained / "t.csv",
+        *SMALL,
+        "--steps",
+        8,
+        "--label-separator",
+        "|",
+        "--run",
+        run,
+    )
+    assert rnnctl(*call).code == 0  # too few steps to be always right
+    loaded, held = load(run), Run.open(run).heldout("test")
+    judged = rnnctl("evaluate", run, "--format", "json")
+    assert judged.code == 0, judged.err
+    found = json.loads(judged.out)["classification"]
+    truth = np.array([[n in labels_of(d.label or "") for n in loaded.labels] for d in held])
+    corpus = open_corpus(loaded.config.corpus, task="classify")
+    known = list(corpus.documents("train"))
+    bag = NaiveBayesLinear(
+        [d.text for d in known],
+        np.array([[n in labels_of(d.label or "") for n in loaded.labels] for d in known]),
+        classes=3,
+    ).given([d.text for d in held])
+    assert found["bag_of_words"]["micro_f1"] == pytest.approx(f1_score(truth, bag, average="micro"))
+    assert found["bag_of_words"]["accuracy"] == pytest.approx((bag == truth).all(1).mean())
+    answers = rnnctl("classify", run, "--format", "json", stdin="\n".join(
+        d.text for d in held) + "\n").out.splitlines()  # fmt: skip
+    given = np.array([[n in json.loads(a)["predictions"] for n in loaded.labels] for a in answers])
+    wrong = {(n, ""): int((truth & ~given)[:, k].sum()) for k, n in enumerate(loaded.labels)}
+    wrong |= {("", n): int((given & ~truth)[:, k].sum()) for k, n in enumerate(loaded.labels)}
+    said = {(one["truth"], one["predicted"]): one["n"] for one in found["confusions"]}
+    assert said == {key: n for key, n in wrong.items() if n and key in said}
+    assert len(said) == min(5, sum(n > 0 for n in wrong.values())) and said
+    for one in found["confusions"]:
+        chances = [example["probability"] for example in one["examples"]]
+        assert len(chances) == min(3, one["n"])
+        assert chances == sorted(chances, reverse=one["predicted"] != "")
+    table = rnnctl("evaluate", run).out
+    assert "bag of words" in table and (" missed: " in table or " wrongly given: " in table)
+
+
+def test_weights_are_scikit_learns_for_each_label() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.random((200, 3)) < [0.5, 0.1, 0.9]
+    found = side_weights("balanced", ("a", "b", "c"), truth.sum(0), 200)
+    for k in range(3):
+        wanted = compute_class_weight("balanced", classes=np.array([False, True]), y=truth[:, k])
+        np.testing.assert_allclose(found[:, k], wanted)
+    given = side_weights({"b": 5.0}, ("a", "b", "c"), truth.sum(0), 200)
+    assert given[1, 1] / given[0, 1] == pytest.approx(5)
+    np.testing.assert_allclose(given[:, [0, 2]], 1)
+    share = truth.mean(0)
+    best = min(
+        (-(given[1, 1] * share[1] * np.log(q) + given[0, 1] * (1 - share[1]) * np.log(1 - q)))
+        for q in np.linspace(0.001, 0.999, 9999)
+    )
+    assert weighted_entropy(share[1:2], given[:, 1:2]) == pytest.approx(best, abs=1e-6)
+
+
+def test_rare_labels_are_given_with_balanced_weights(rnnctl: Command, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    lines = []
+    for i in range(400):
+        rare = draw.random() < 0.08
+        words = ["hint" if draw.random() < (0.5 if rare else 0.1) else "word" for _ in range(3)]
+        lines.append(f"{' '.join(words)} {i},{'usual|rare' if rare else 'usual'}")
+    (tmp_path / "t.csv").write_text("text,label\n" + "\n".join(lines) + "\nnone at all,\n")
+    chances = {}
+    for name, more in (("plain", []), ("balanced", ["--class-weights", "balanced"])):
+        done = rnnctl("train", tmp_path / "t.csv", *SMALL, "--label-separator", "|", "--run",
+                      tmp_path / name, "--no-calibrate", *more)  # fmt: skip
+        assert done.code == 0, done.err
+        said = rnnctl("classify", tmp_path / name, "--format", "json", stdin="hint word word\n").out
+        chances[name] = json.loads(said)["probabilities"]["rare"]
+    assert chances["balanced"] > 1.5 * chances["plain"]
+
+
+@pytest.mark.parametrize("method", ["gradients", "occlusion"])
+def test_why_a_label_is_given(rnnctl: Command, trained: Path, method: str) -> None:
+    text = "a text 3 of sun and sea"
+    done = rnnctl("classify", trained / "run", "--explain", method, "--format", "json", stdin=text)
+    assert done.code == 0, done.err
+    answer = json.loads(done.out)
+    why = answer["explanation"]
+    chance = max(answer["probabilities"].values())
+    assert why["log_odds"] == pytest.approx(np.log(chance / (1 - chance)), abs=1e-3)
+    assert sum(one["share"] for one in why["words"]) + why["rest"] == pytest.approx(
+        why["log_odds"], abs=1e-3
+    )
+    assert why["against"] == ""
+    strongest = max(why["words"], key=lambda one: one["share"])["word"]
+    assert strongest == max(answer["probabilities"], key=answer["probabilities"].get)
+    table = rnnctl("classify", trained / "run", "--explain", method, stdin=text).out
+    assert f"log-odds of {strongest} +" in table
+    overall = rnnctl("classify", trained / "run", "--explain", method, "--words-overall",
+                     trained / "t.csv", "--format", "json")  # fmt: skip
+    assert overall.code == 0, overall.err
+    first = {}
+    for one in json.loads(overall.out)["words"]:
+        first.setdefault(one["label"], one["word"])
+    assert first == {"city": "city", "sea": "sea", "sun": "sun"}
+
+
+def test_their_export_says_each_label_with_its_threshold(
+    rnnctl: Command, trained: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    done = rnnctl("export", trained / "run", "--onnx", tmp_path / "model.onnx", "--int8")
+    assert done.code == 0, done.err
+    code = (tmp_path / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    texts = ["a text 3 of sun and sea", "a text of city"]
+    code = "\n".join(
+        f"texts = {texts}" if line.startswith("texts") else line for line in code.splitlines()
+    )
+    done = rnnctl("export", trained / "run", "--onnx", tmp_path / "model.onnx", "--overwrite")
+    assert done.code == 0, done.err
+    out = (
+        subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        .stdout.replace("\n ", " ")
+        .splitlines()
+    )
+    said = rnnctl("classify", trained / "run", "--format", "json", stdin="\n".join(texts)).out
+    for line, answer in zip(out, map(json.loads, said.splitlines()), strict=True):
+        assert line.startswith(repr(answer["predictions"])), (line, answer)
+        chances = [float(one) for one in line.split("] [")[1].rstrip("]").split()]
+        np.testing.assert_allclose(chances, list(answer["probabilities"].values()), atol=1e-5)
+    html = (tmp_path / "README.md").read_text()
+    assert "at least as\nprobable as its threshold" in html or "as its threshold" in html

@@ -27,7 +27,7 @@ from rnnctl.training.events import (
     log_record,
 )
 from rnnctl.training.loop import Loop, TrainingInterrupted
-from rnnctl.training.optimizer import AdamW, clip, make_optimizer
+from rnnctl.training.optimizer import AdamW, Group, clip, make_optimizer
 from rnnctl.training.schedule import Replay, Schedule, replay_of
 from rnnctl.training.state import TrainingState, snapshot
 
@@ -353,7 +353,7 @@ def test_the_optimizer_gives_the_bits_of_torch() -> None:
     model = nn.Linear(3, 4)
     start = [value.detach().clone() for value in model.parameters()]
     inputs, sums = torch.randn(20, 3), []
-    ours = AdamW([([model.weight], 0.1), ([model.bias], 0.0)], 0.05, (0.8, 0.99))
+    ours = AdamW([Group([model.weight], 0.1), Group([model.bias], 0.0)], 0.05, (0.8, 0.99))
     groups = [{"params": [model.weight], "weight_decay": 0.1}]
     groups += [{"params": [model.bias], "weight_decay": 0.0}]
     for optimizer in (ours, torch.optim.AdamW(groups, lr=0.05, betas=(0.8, 0.99), fused=True)):
@@ -371,7 +371,7 @@ def test_the_optimizer_gives_the_bits_of_torch() -> None:
 def test_weight_decay_spares_biases_and_embeddings() -> None:
     model = nn.ModuleDict({"e": nn.Embedding(5, 4), "r": nn.LSTM(4, 3), "d": nn.Linear(3, 5)})
     groups = make_optimizer(model, TrainingConfig(weight_decay=0.5)).groups
-    decayed = {id(p) for p in groups[0][0]}
+    decayed = {id(p) for group in groups if group.weight_decay for p in group.parameters}
     names = {name for name, p in model.named_parameters() if id(p) in decayed}
     assert names == {"r.weight_ih_l0", "r.weight_hh_l0", "d.weight"}
-    assert [decay for _, decay in groups] == [0.5, 0.0]
+    assert {group.weight_decay for group in groups} == {0.5, 0.0}

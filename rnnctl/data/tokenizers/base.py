@@ -55,12 +55,15 @@ class Encoder:
     Raises: MalformedTextError from `feed` or `finish`; the encoder is of no use afterwards.
     """
 
-    def __init__(self, tokenizer: Tokenizer, pending: bytes = b"") -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, pending: bytes = b"", *, begins: bool = True
+    ) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
         self._text = ""
         self._decoded = 0
         self._given = ""  # the text of the ids given out last
+        self._begins = begins
         self.unknown = 0
         self.unknown_nats = 0.0
         if pending:
@@ -74,7 +77,7 @@ class Encoder:
     @property
     def charges(self) -> NDArray[np.float64]:
         """The spelling of each token given out last, nats (N,): 0 for a known one."""
-        return self._tokenizer.spelling_by_token(self._given)
+        return self._tokenizer.spelling_of_more(self._given)
 
     def feed(self, data: bytes) -> NDArray[np.int32]:
         """Ids (N,) int32 of all tokens that are certain now."""
@@ -89,7 +92,10 @@ class Encoder:
         return self._encode(ready)
 
     def _encode(self, text: str) -> NDArray[np.int32]:
-        ids, unknown, nats = self._tokenizer.encode_charged(text)
+        if text and self._begins:
+            self._begins = False
+            text = self._tokenizer.led(text)
+        ids, unknown, nats = self._tokenizer.encode_more(text)
         self._given = text
         self.unknown += unknown
         self.unknown_nats += nats
@@ -135,6 +141,18 @@ class Tokenizer(ABC):
     @abstractmethod
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         """Ids (N,), how many are unknown, and what spelling those costs in nats."""
+
+    def led(self, text: str) -> str:
+        """The beginning of a text as it is read: of some tokenizers with a space before it."""
+        return text
+
+    def encode_more(self, text: str) -> tuple[Ids, int, float]:
+        """As `encode_charged`, of text that goes on, or is `led` already."""
+        return self.encode_charged(text)
+
+    def spelling_of_more(self, text: str) -> NDArray[np.float64]:
+        """What spelling each token of `encode_more(text)` costs in nats (N,)."""
+        return self.spelling_by_token(text)
 
     def spelling_by_token(self, text: str) -> NDArray[np.float64]:
         """What spelling each token of `encode(text)` costs in nats (N,): 0 for a known one."""
@@ -201,9 +219,9 @@ class Tokenizer(ABC):
         """Number of unknown tokens in `text` and their total spelling charge in nats."""
         return self.encode_charged(text)[1:]
 
-    def stream(self, pending: bytes = b"") -> Encoder:
-        """An encoder that takes bytes as they come."""
-        return Encoder(self, pending)
+    def stream(self, pending: bytes = b"", *, begins: bool = True) -> Encoder:
+        """An encoder that takes bytes as they come. begins: no id of the text was given out yet."""
+        return Encoder(self, pending, begins=begins)
 
     @cached_property
     def fingerprint(self) -> str:

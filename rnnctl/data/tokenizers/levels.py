@@ -82,6 +82,8 @@ def _train_words(texts: Iterable[str], config: TokenizerConfig, running: bool) -
         config = config.model_copy(update={"words": protocol})
     texts = _whole_words(texts, config) if running else texts
     whitespace = config.words == "whitespace"
+    if config.lead and not running:
+        texts = (f" {text}" if text else text for text in texts)
     return (_train_whitespace if whitespace else _train_natural)(texts, config)
 
 
@@ -89,8 +91,10 @@ def _restore_words(own: Mapping[str, Any], tokens: list[str], merges: object) ->
     words = own.get("words")
     if words not in ("natural", "whitespace"):
         raise RefusedError(f"its words {words!r:.40} are not known")
-    kind = NaturalWords if words == "natural" else WhitespaceWords
-    return kind(tokens[2:], Spelling(*_spelling(own)))
+    spelling = Spelling(*_spelling(own))
+    if words == "natural":
+        return NaturalWords(tokens[2:], spelling, lead=own.get("lead") is True)
+    return WhitespaceWords(tokens[2:], spelling)
 
 
 WORD = Level(_train_words, _restore_words)
@@ -165,7 +169,8 @@ def _train_natural(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     min_count = config.min_count or (2 if counts.total() > _FEW_PAGES else 1)
     kept = _most_frequent(counts, min_count, (config.vocab_size or DEFAULT_WORD_VOCABULARY) - 2)
     blanks = {c for c in counts if c.isspace() and len(c) == 1}
-    return NaturalWords(_ordered({*kept, *blanks} - {BOUNDARY, UNKNOWN}, counts), _spell(counts))
+    words = _ordered({*kept, *blanks} - {BOUNDARY, UNKNOWN}, counts)
+    return NaturalWords(words, _spell(counts), lead=config.lead)
 
 
 def _train_whitespace(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:

@@ -260,12 +260,17 @@ class WordTokenizer(Tokenizer):
 
 
 class NaturalWords(WordTokenizer):
-    """Words, marks and whitespace as `TOKEN` cuts them; tokens joined are the text again."""
+    """Words, marks and whitespace as `TOKEN` cuts them; tokens joined are the text again.
+
+    lead: texts are read with a space before them, so that their first word is the same token as
+    anywhere else. Tokens joined then begin with that space.
+    """
 
     protocol: ClassVar[str] = "natural"
 
-    def __init__(self, words: Sequence[str], spelling: Spelling) -> None:
+    def __init__(self, words: Sequence[str], spelling: Spelling, *, lead: bool = False) -> None:
         super().__init__(words, spelling)
+        self.lead = lead
         self._cache = PieceCache(self._encode_piece, self._charge_piece)
 
     def complete_prefix(self, text: str) -> int:
@@ -273,22 +278,42 @@ class NaturalWords(WordTokenizer):
 
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         check_surrogates(text)
+        return self._cache.encode(self.led(text))
+
+    def encode_more(self, text: str) -> tuple[Ids, int, float]:
+        check_surrogates(text)
         return self._cache.encode(text)
 
     def spelling_by_token(self, text: str) -> NDArray[np.float64]:
+        return self.spelling_of_more(self.led(text))
+
+    def spelling_of_more(self, text: str) -> NDArray[np.float64]:
         return self.charges_each(find_tokens(text))
 
+    def led(self, text: str) -> str:
+        return f" {text}" if self.lead and text else text
+
     def spans(self, text: str, ids: Ids) -> NDArray[np.int64]:
-        return joined_spans(find_tokens(text))
+        return np.maximum(joined_spans(find_tokens(self.led(text))) - self.lead, 0)
 
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
+        read = self.led(text)
         if keep == "tail":
-            return "".join(find_tokens(text)[-max_tokens:])
-        ends = (match.end() for match in islice(iter_tokens(text), max_tokens))
-        return text[: max(ends, default=0)]
+            return "".join(find_tokens(read)[-max_tokens:]).removeprefix(" " * self.lead)
+        ends = (match.end() for match in islice(iter_tokens(read), max_tokens))
+        return text[: max(max(ends, default=0) - self.lead, 0)]
+
+    def own(self) -> dict[str, Any]:
+        return {**super().own(), "lead": True} if self.lead else super().own()
 
     def to_dict(self) -> dict[str, Any]:
-        return layout(model=self.model(), pre_tokenizer=split_by(TOKEN), decoder=fused())
+        space = {"type": "Prepend", "prepend": " "} if self.lead else None
+        return layout(
+            model=self.model(),
+            normalizer=space,
+            pre_tokenizer=split_by(TOKEN),
+            decoder=fused(),
+        )
 
     def _charge_piece(self, piece: str) -> tuple[int, float]:
         return self.charges(find_tokens(piece))

@@ -255,8 +255,7 @@ CLASSIFY = TaskKind(
     recipes={
         "char": _CHARACTERS_LABELLED,
         "byte": _CHARACTERS_LABELLED,
-        "word": _CLASSIFIER
-        | {"tokenizer": {"vocab_size": 30_000, "min_count": 2, "lead": True}},
+        "word": _CLASSIFIER | {"tokenizer": {"vocab_size": 30_000, "min_count": 2, "lead": True}},
         "bpe": _CLASSIFIER | {"tokenizer": {"vocab_size": 8192}},
     },
     in_words={"budget_s": "600s", "epochs": "4 to 60, by the size of the corpus"},

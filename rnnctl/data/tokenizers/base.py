@@ -55,9 +55,7 @@ class Encoder:
     Raises: MalformedTextError from `feed` or `finish`; the encoder is of no use afterwards.
     """
 
-    def __init__(
-        self, tokenizer: Tokenizer, pending: bytes = b"", *, begins: bool = True
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, pending: bytes = b"", *, begins: bool = True) -> None:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
         self._text = ""

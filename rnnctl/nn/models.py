@@ -87,7 +87,7 @@ class _Reader(nn.Module):
         """Let no training change these rows of the embedding: their gradient is zero."""
         self.frozen_rows = rows
         places = torch.from_numpy(rows)
-        self.embedding.weight.register_hook(
+        self.embedding.weight.register_hook(  # type: ignore[no-untyped-call]
             lambda gradient: gradient.index_fill(0, places.to(gradient.device), 0.0)
         )
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl.data.batches import pad_documents
+from rnnctl.data.tokenizers.base import with_end
 from rnnctl.errors import NotFiniteError, RunError
 from rnnctl.inference.records import Record
 from rnnctl.machine import keep_memory
@@ -114,9 +115,7 @@ class Predictor:
         if cut:
             ids = ids[:limit] if self._corpus.keep == "head" else ids[-limit:]
             unknown = int((ids == self._tokenizer.unknown_id).sum()) if unknown else 0
-        document = np.empty(len(ids) + 1, np.int32)
-        document[:-1], document[-1] = ids, self._tokenizer.boundary_id
-        return document, unknown, cut
+        return with_end(ids, self._tokenizer.boundary_id), unknown, cut
 
     def logits(self, documents: list[Ids]) -> NDArray[np.float64]:
         """Of texts as ids, the boundary at the end of each: (N, C)."""

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl.data.tokenizers import MalformedTextError, Tokenizer
+from rnnctl.data.tokenizers.base import with_end
 from rnnctl.errors import DataError, NotFiniteError, RunError, StorageError
 from rnnctl.inference import state as states
 from rnnctl.inference.memory import Memory, TextMemory, prepared
@@ -142,8 +143,8 @@ class Scorer:
         """Ids, and a tally that lacks the model's nats."""
         ids, unknown, spelling = self.tokenizer.encode_charged(text)
         if self.ends:
-            ids = np.append(ids, np.int32(self.tokenizer.boundary_id))
-        size = len(text.encode("utf-8"))
+            ids = with_end(ids, self.tokenizer.boundary_id)
+        size = len(text) if text.isascii() else len(text.encode("utf-8"))
         return ids, Tally(spelling, len(ids), len(text), size, unknown, spelling)
 
     def _sums(self, documents: Sequence[Ids]) -> NDArray[np.float64]:

@@ -33,6 +33,7 @@ from rnnctl.wording import plural
 
 if TYPE_CHECKING:
     from rnnctl.inference.generate import Wish
+    from rnnctl.inference.lines import Encoding
     from rnnctl.inference.session import Session, Start
 
 SEPARATOR = "---\n"
@@ -230,7 +231,8 @@ def generate(
     end = session.by_document if end is None else end
     wish = Wish(length, tuple(stop or ()), end, seed, sampling)
     if lines:
-        _continue_lines(session, wish, output, format)
+        encoding = f.encoding_of(session.loaded, None)
+        _continue_lines(session, wish, encoding, output, format)
         return
     simple = format == "table" and output is None and count == 1 and state_in is None
     if prompt is None and simple and inputs.at_a_terminal() and console.stdout_is_terminal():
@@ -337,7 +339,9 @@ def _speak(session: Session, start: Start, wish: Wish, count: int, write: inputs
     return said
 
 
-def _continue_lines(session: Session, wish: Wish, output: Path | None, format: Format) -> None:
+def _continue_lines(
+    session: Session, wish: Wish, encoding: Encoding, output: Path | None, format: Format
+) -> None:
     """A continuation for every line; of one that cannot be read the error, beside or in it."""
     from rnnctl.inference.records import as_json
     from rnnctl.reports.as_markdown import table_head, table_row
@@ -346,7 +350,8 @@ def _continue_lines(session: Session, wish: Wish, output: Path | None, format: F
         if format == "markdown":
             write(table_head(("line", "prompt", "continuation"), "rll") + "\n")
         answered = failed = 0
-        for line in session.lines(inputs.stdin("generate RUN --lines"), wish):
+        opened = inputs.opened([], "generate RUN --lines")
+        for line in session.lines((source.stream for source in opened), wish, encoding):
             answered, failed = answered + 1, failed + bool(line.error)
             if format == "json":
                 write(as_json(line.fields()) + "\n")

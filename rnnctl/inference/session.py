@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from rnnctl.data.packing import Reads
 from rnnctl.inference import state as states
 from rnnctl.inference.generate import STREAMS, Continuation, Ending, Generator, Piece, Wish
+from rnnctl.inference.lines import UTF_8, Encoding
 from rnnctl.inference.memory import Memory
 from rnnctl.inference.records import RecordReader, Wanted
 from rnnctl.inference.score import NONE, Scorer
@@ -51,7 +53,7 @@ class Session:
     """A language model's run at work. Raises RunError if it is none."""
 
     def __init__(self, loaded: Loaded, *, copied: bool, memory: Memory = NONE) -> None:
-        self._loaded = loaded
+        self.loaded = loaded
         self._generator = Generator(Scorer(loaded, memory=memory))
         self._copies = CopyFinder(loaded) if copied else None
         self.by_document = by_document(loaded)
@@ -77,7 +79,7 @@ class Session:
 
         `tell` is called now and then with the number of bytes that were read.
         """
-        model, tokenizer = self._generator.model, self._loaded.tokenizer
+        model, tokenizer = self._generator.model, self.loaded.tokenizer
         before = None
         if state_in is not None:
             owner = states.fingerprint(model, tokenizer)
@@ -88,11 +90,11 @@ class Session:
         """The state after more text, behind what was read and said before; None: behind nothing."""
         state = None if before is None else before.state
         read = self._generator.read(text, state)
-        return Start(read, self._loaded.tokenizer.spelling_nats(text)[0])
+        return Start(read, self.loaded.tokenizer.spelling_nats(text)[0])
 
     def unwritable(self, text: str) -> list[str]:
         """The characters of `text` that no token of the model contains, escaped."""
-        tokenizer = self._loaded.tokenizer
+        tokenizer = self.loaded.tokenizer
         tokens = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
         written = set("".join(token.decode("utf-8", "ignore") for token in tokens))
         if tokenizer.level == "word":
@@ -118,9 +120,9 @@ class Session:
             made += self._generator.continuations(some, wish, first=first)
         how = wish.sampling
         return GenerateResult(
-            environment=environment(self._loaded),
+            environment=environment(self.loaded),
             seed=wish.seed,
-            run=str(self._loaded.run.path),
+            run=str(self.loaded.run.path),
             prompt=prompt,
             unknown_in_prompt=start.unknown,
             temperature=how.temperature,
@@ -139,11 +141,14 @@ class Session:
         found = None if self._copies is None else self._copies.find(text)
         return Sample(text=text, ended=ended, copied=found)
 
-    def lines(self, stream: BinaryIO, wish: Wish) -> Iterator[LineContinuation]:
+    def lines(
+        self, streams: Iterable[Reads], wish: Wish, encoding: Encoding = UTF_8
+    ) -> Iterator[LineContinuation]:
         """Every line is a prompt; those that can be read at once are continued together."""
-        reader = RecordReader(Wanted(kind="text"))
+        wanted = Wanted(kind="text", encoding=encoding)
+        windows = (some for one in streams for some in RecordReader(wanted).windows(one))
         done = 0
-        for records in reader.windows(stream):
+        for records in windows:
             for begin in range(0, len(records), STREAMS):
                 some = records[begin : begin + STREAMS]
                 starts = [self.read(record.text) for record in some]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,6 +166,22 @@ def test_text_is_printed_as_it_is_made_and_a_closed_pipe_is_quiet(run: Path) -> 
         process.stdout.close()
         assert process.wait(60) == 0
         assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("packing", ["gzip", "zip", "utf-16"])
+def test_packed_and_encoded_prompts_are_read_as_in_all_commands(
+    packing: str, rnnctl: Command, run: Path
+) -> None:
+    text = "the\ncat\n"
+    data = text.encode("utf-16") if packing == "utf-16" else gzip.compress(text.encode())
+    if packing == "zip":
+        held = io.BytesIO()
+        with zipfile.ZipFile(held, "w") as archive:
+            archive.writestr("prompts.txt", text)
+        data = held.getvalue()
+    call = ("generate", run, "--lines", "--length", 5, "--seed", 1)
+    plain, done = rnnctl(*call, stdin=text), rnnctl(*call, stdin=data)
+    assert (done.code, done.out) == (plain.code, plain.out) == (0, plain.out), done.err
 
 
 def test_lines_as_markdown_are_a_table(rnnctl: Command, run: Path) -> None:

@@ -83,24 +83,31 @@ def stderr_console() -> Console:
 
 
 class _Forgiving(io.TextIOBase):
-    """Standard error, whose loss ends nothing: who no longer watches still wants the result."""
+    """Standard error, whose loss ends nothing: who no longer watches still wants the result.
+
+    It is the stream of the moment when this is made: while a live display runs, `sys.stderr` is
+    rich's, which prints above the display, and the display itself must not write to that.
+    """
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
 
     def write(self, text: str) -> int:
-        if sys.stderr is not None:
+        if self._stream is not None:
             with suppress(OSError):  # its reader has gone, or the disk is full
-                sys.stderr.write(text)
+                self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        if sys.stderr is not None:
+        if self._stream is not None:
             with suppress(OSError):
-                sys.stderr.flush()
+                self._stream.flush()
 
     def isatty(self) -> bool:
-        return sys.stderr is not None and sys.stderr.isatty()
+        return self._stream is not None and self._stream.isatty()
 
     def fileno(self) -> int:
-        return sys.stderr.fileno()
+        return self._stream.fileno()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]

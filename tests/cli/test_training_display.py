@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,3 +76,57 @@ def test_an_introduction_fits_a_terminal_and_names_the_labels() -> None:
     assert lines[0].startswith("reviews.csv, 12 labels: label 0, label 1")
     assert lines[0].endswith("and 4 more")
     assert "1 thread" in lines[2] and "threads" not in lines[2]
+
+
+VIEW = """
+from rnnctl.cli import console
+from rnnctl.cli.progress import Display, Said
+class View:
+    frequent = int
+    def take(self, event):
+        if isinstance(event, str):
+            yield Said(f"{event} is said", event)
+    def status(self):
+        return ""
+    def lines(self, width):
+        return ["a line of the display, which is cut: " + "x" * 200]
+with Display(View()) as display:
+    for event in ("news", 1, "warning", 2, "line", 3):
+        display.show(event)
+    console.warn("from elsewhere")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("command", ["view", "train"])
+def test_a_display_in_a_terminal_ends_and_leaves_what_was_said(
+    command: str, tmp_path: Path
+) -> None:
+    import pty
+
+    (tmp_path / "text.txt").write_text("the cat sat on the mat and ate the rat. \n" * 90)
+    train = ["-m", "rnnctl", "train", "text.txt", "--steps", "3", "--hidden-size", "4"]
+    train += ["--embedding-size", "4", "--no-diagnose", "--run", "run"]
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, *({"view": ["-c", VIEW], "train": train}[command])],
+        cwd=tmp_path, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=follower,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "80"},
+    )  # fmt: skip
+    os.close(follower)
+    shown = b""
+    try:
+        with suppress(OSError):  # so ends a terminal whose other side is closed
+            while part := os.read(leader, 4096):
+                shown += part
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        os.close(leader)
+    wanted = {
+        "view": ["news is said", "warning: warning is said", "which is cut", "from elsewhere"],
+        "train": ["training tokens, vocabulary", "step 3", "uses it"],
+    }[command]
+    assert [text for text in wanted if text.encode() not in shown] == []
+    assert b"line is said" not in shown and b"x" * 60 not in shown

@@ -59,8 +59,53 @@ def streaming_nats(
     length = -(-len(ids) // streams)
     length = max(length, min(4 * lead, len(ids)))  # not more overlap than text
     begins = np.arange(0, len(ids), length)
-    state = model.recurrent.initial_state(len(begins))
     lead = min(lead, length) if len(begins) > 1 else 0
+    return _side_by_side(model, ids, begins, length, lead, boundary_id, arithmetic, interrupted)
+
+
+@torch.no_grad()
+def sampled_nats(
+    model: LanguageModel,
+    ids: IdArray,
+    boundary_id: int,
+    arithmetic: Arithmetic,
+    *,
+    most: int,
+    lead: int = LEAD,
+    interrupted: Interrupted = never,
+) -> float | None:
+    """Mean nats a token of at most `most` tokens of `ids` (N,); None when interrupted.
+
+    Where the text has more than that, it is read in parts that are spread evenly over it, each
+    after `lead` unscored tokens as in `streaming_nats`: the beginning of a text alone may be much
+    easier or harder than the rest.
+    """
+    if len(ids) <= most:
+        nats = streaming_nats(model, ids, boundary_id, arithmetic, interrupted=interrupted)
+        return None if nats is None else nats / len(ids)
+    parts = min(STREAMS, max(1, most // (4 * lead)))
+    length = most // parts
+    begins = np.linspace(0, len(ids) - length, parts).astype(np.int64)
+    lead = lead if parts > 1 else 0
+    total = _side_by_side(model, ids, begins, length, lead, boundary_id, arithmetic, interrupted)
+    return None if total is None else total / (parts * length)
+
+
+def _side_by_side(
+    model: LanguageModel,
+    ids: IdArray,
+    begins: NDArray[np.integer],
+    length: int,
+    lead: int,
+    boundary_id: int,
+    arithmetic: Arithmetic,
+    interrupted: Interrupted,
+) -> float | None:
+    """Summed nats of the `length` tokens from each of `begins` (B,), the first of which is 0.
+
+    A part ends where the next one begins. None when interrupted.
+    """
+    state = model.recurrent.initial_state(len(begins))
     total = 0.0
     for start, stop in _pieces(-lead, 0) + _pieces(0, length):
         if interrupted():
@@ -236,6 +281,13 @@ def spread(split: SplitIds, most: int) -> SplitIds:
     if split.count <= most:
         return split
     return chosen(split, np.linspace(0, split.count - 1, most).astype(np.int64))
+
+
+def spread_tokens(split: SplitIds, most: int) -> SplitIds:
+    """As many documents, spread evenly, as have about `most` tokens in all; at least one."""
+    if len(split.ids) <= most:
+        return split
+    return spread(split, max(1, split.count * most // len(split.ids)))
 
 
 def chosen(split: SplitIds, which: NDArray[np.int64]) -> SplitIds:

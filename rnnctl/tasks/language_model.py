@@ -30,6 +30,8 @@ from rnnctl.tasks.evaluation import (
     cold_nats,
     document_nats,
     loss_of,
+    sampled_nats,
+    spread_tokens,
     streaming_nats,
     sums_of,
 )
@@ -81,12 +83,10 @@ class LanguageModelTask(Task):
         )
         self.units_per_epoch = self.batches.tokens_per_epoch
         self._train_spelling = spelling_per_token(train, train.offsets)
-        self._valid_offsets = valid.offsets
-        if by_document:
-            self._valid_offsets = first_documents(valid.offsets, VALIDATION_TOKENS)
         self.spelling_nats = self._train_spelling  # what is minimised where there is no such text
         if valid.tokens:
-            self.spelling_nats = spelling_per_token(valid, self._valid_offsets)
+            read = spread_tokens(valid, VALIDATION_TOKENS) if by_document else valid
+            self.spelling_nats = spelling_per_token(read, read.offsets)
         self.trivial_nats = unigram_nats(train.ids, model.vocab_size) + self.spelling_nats
 
     @classmethod
@@ -156,9 +156,10 @@ class LanguageModelTask(Task):
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.arithmetic.device)
 
     def validate(self, interrupted: Interrupted, most: int = 0) -> Validation | None:
-        """Mean nats per token over the first tokens of the validation text.
+        """Mean nats per token over parts of the validation text that are spread evenly over it.
 
-        `most` of them, or VALIDATION_TOKENS if that is fewer or `most` is 0.
+        At most `most` tokens, or VALIDATION_TOKENS if that is fewer or `most` is 0; in documents
+        as many whole ones as have about that many tokens.
         """
         if len(self.valid.ids) == 0:
             return None
@@ -171,21 +172,24 @@ class LanguageModelTask(Task):
 
     def _validate(self, interrupted: Interrupted, tokens: int) -> float | None:
         if not self.by_document:
-            ids = self.valid.ids[:tokens]
-            nats = streaming_nats(
-                self.model, ids, self.boundary_id, self.arithmetic, interrupted=interrupted
+            return sampled_nats(
+                self.model,
+                self.valid.ids,
+                self.boundary_id,
+                self.arithmetic,
+                most=tokens,
+                interrupted=interrupted,
             )
-            return None if nats is None else nats / len(ids)
-        offsets = first_documents(self.valid.offsets, tokens)
+        some = spread_tokens(self.valid, tokens)
         sums = document_nats(
             self.model,
-            self.valid.ids,
-            offsets,
+            some.ids,
+            some.offsets,
             self.boundary_id,
             self.arithmetic,
             interrupted=interrupted,
         )
-        return None if sums is None else float(sums.sum() / (offsets[-1] - offsets[0]))
+        return None if sums is None else float(sums.sum() / len(some.ids))
 
     def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> MeasuredSplit:
         """The losses of a split by the protocols that suit it. FinalInterrupted when asked to stop.

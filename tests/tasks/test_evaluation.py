@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from rnnctl.data.ids import SplitIds
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import LanguageModel
 from rnnctl.tasks import evaluation
@@ -14,6 +15,8 @@ from rnnctl.tasks.evaluation import (
     batches_by_length,
     cold_nats,
     document_nats,
+    sampled_nats,
+    spread_tokens,
     streaming_nats,
 )
 from rnnctl.tasks.language_model import first_documents, unigram_nats
@@ -59,6 +62,40 @@ def test_many_streams_differ_by_no_more_than_what_the_lead_forgets(
     assert streaming_nats(model, ids, BOUNDARY, CPU, streams=7, lead=0) != pytest.approx(
         wanted, rel=1e-6
     )
+
+
+def test_a_sample_is_spread_over_the_whole_text(
+    model: LanguageModel, ids: NDArray[np.int32]
+) -> None:
+    """Four parts of 100 tokens: the nats of those tokens when the whole text is read."""
+    lead, length = 25, 100
+    found = sampled_nats(model, ids, BOUNDARY, CPU, most=400, lead=lead)
+    begins = [0, 367, 735, 1103]
+    to = [one_by_one(model, BOUNDARY, ids[:n]) for b in begins for n in (b, b + length)]
+    wanted = sum(to[1::2]) - sum(to[0::2])
+    assert found == pytest.approx(wanted / 400, rel=1e-4)
+    whole = sampled_nats(model, ids, BOUNDARY, CPU, most=len(ids))
+    assert whole == pytest.approx(one_by_one(model, BOUNDARY, ids) / len(ids), rel=1e-4)
+
+
+def test_a_sample_of_documents_is_spread_over_all_of_them() -> None:
+    documents = [[number] * (1 + number % 3) for number in range(30)]
+    lengths = np.array([len(one) for one in documents])
+    zeros = np.zeros(30, np.int64)
+    split = SplitIds(
+        ids=np.concatenate(documents).astype(np.int32),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]),
+        labels=None,
+        chars=zeros,
+        bytes=zeros,
+        words=zeros,
+        unknown=zeros,
+        unknown_nats=zeros.astype(float),
+    )
+    some = spread_tokens(split, 20)
+    assert some.count == 10 and some.ids[0] == 0 and some.ids[-1] == 29
+    assert spread_tokens(split, 1).count == 1
+    assert spread_tokens(split, 60) is split
 
 
 @pytest.mark.parametrize("length", [1, 2, 39, 40, 41, 160, 1203])

@@ -264,7 +264,7 @@ class ModelConfig(Settings):
         Option(
             MODEL,
             "Length of a token's embedding vector.",
-            default="hidden size; with --vectors that of the file",
+            default="hidden size",
         ),
     ] = None
     num_layers: Annotated[Few, Option(MODEL, "Number of recurrent layers.", name="--layers")] = 1
@@ -389,8 +389,8 @@ class TrainingConfig(Settings):
         Annotated[float, Field(ge=1)],
         Option(
             TRAINING,
-            "Divide the learning rate by X for each layer that is further from the output.",
-            default="1; with --from a language model 2.6",
+            "Divide the learning rate by X for each layer that is further from the output; 2.6 "
+            "where the weights come from a language model.",
             labelled=True,
         ),
     ] = 1.0
@@ -399,8 +399,7 @@ class TrainingConfig(Settings):
         Option(
             TRAINING,
             "Train only the output layer at first, and one more layer each time that this share of "
-            "the training is over.",
-            default="0; with --from a language model 0.05",
+            "the training is over; 0.05 where the weights come from a language model.",
             labelled=True,
         ),
     ] = 0.0

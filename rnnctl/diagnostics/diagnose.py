@@ -203,7 +203,19 @@ def _measure(
     bptt_words = None if model.train_bptt is None else sample.distance(model.train_bptt)
     measured = _records(material, names, settings, bptt_words, timing, tell)
     timing["total_s"] = time.perf_counter() - begin
-    return _result(material, model, measured, bptt_words, preset, timing)
+    return as_result(
+        text,
+        sample,
+        model,
+        measured,
+        bptt_words=bptt_words,
+        warnings=material.warnings,
+        timing=timing,
+        environment=environment(loaded, "float32 forward, float64 derivatives"),
+        seed=material.seed,
+        preset=preset,
+        selftest=_instrument(),
+    )
 
 
 def _records(
@@ -226,29 +238,25 @@ def _records(
     return panel.Measured.of(records, material.sample.units_per_token)
 
 
-def _result(
-    material: Material,
+def as_result(
+    text: Text,
+    sample: Sample,
     model: ModelRecord,
     measured: panel.Measured,
-    bptt_words: float | None,
-    preset: str,
-    timing: dict[str, float],
+    *,
+    bptt_words: float | None = None,
+    warnings: Sequence[Warning_] = (),
+    timing: Mapping[str, float],
+    **more: object,
 ) -> DiagnosticsResult:
-    """What is said about the measurements, around them."""
+    """What is said about the measurements, around them. `more`: further fields of the result."""
     head = panel.headline(model, measured, bptt_words)
-    data = data_record(material.text, material.sample)
+    data = data_record(text, sample)
     return DiagnosticsResult.model_validate(
         {
-            "environment": environment(material.loaded, "float32 forward, float64 derivatives"),
-            "seed": material.seed,
-            "corpus_fingerprint": material.sample.fingerprint,
-            "warnings": (
-                *material.text.warnings,
-                *material.warnings,
-                *checks.warnings(model, measured, head),
-            ),
+            "corpus_fingerprint": sample.fingerprint,
+            "warnings": (*text.warnings, *warnings, *checks.warnings(model, measured, head)),
             "timing": {name: round(value, 3) for name, value in timing.items()},
-            "preset": preset,
             "model": model,
             "data": data,
             "headline": head,
@@ -256,7 +264,7 @@ def _result(
             "panel": panel.rows(model, measured),
             **measured.fields(),
             "cross_checks": checks.cross_checks(measured),
-            "selftest": _instrument(),
+            **more,
         }
     )
 

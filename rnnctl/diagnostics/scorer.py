@@ -34,10 +34,9 @@ from rnnctl.config import CorpusConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import open_corpus
 from rnnctl.data.tokenizers.base import UNKNOWN
-from rnnctl.diagnostics import checks, effect, first_last, panel, use
-from rnnctl.diagnostics.diagnose import data_record
+from rnnctl.diagnostics import effect, first_last, panel, use
+from rnnctl.diagnostics.diagnose import as_result
 from rnnctl.diagnostics.material import Text, beginning_of
-from rnnctl.diagnostics.panel import verdict
 from rnnctl.diagnostics.sample import UNSPACED, Ids, Sample, from_texts
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.subject import State
@@ -589,25 +588,11 @@ def diagnose_scorer(
         id=called, task="scorer", readout="each step", state_policy=None, command=command,
         questions=asked,
     )  # fmt: skip
-    head = panel.headline(model, measured, None)
-    data = data_record(text, sample)
-    return DiagnosticsResult.model_validate(
-        {
-            "environment": Environment(**machine.facts()),
-            "seed": seed,
-            "corpus_fingerprint": sample.fingerprint,
-            "warnings": (*text.warnings, *checks.warnings(model, measured, head)),
-            "timing": {name: round(value, 3) for name, value in timing.items()},
-            "preset": preset,
-            "model": model,
-            "data": data,
-            "headline": head,
-            "verdict": verdict(head, measured, data.paragraph_length),
-            "panel": panel.rows(model, measured),
-            **measured.fields(),
-            "cross_checks": checks.cross_checks(measured),
-        }
-    )
+    environment = Environment(**machine.facts())
+    return as_result(
+        text, sample, model, measured, timing=timing, environment=environment, seed=seed,
+        preset=preset,
+    )  # fmt: skip
 
 
 def chosen_names(names: Sequence[str] | None) -> tuple[str, ...]:

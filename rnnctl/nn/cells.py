@@ -422,26 +422,13 @@ RNN_RELU = Cell(
     dash=(2, 2),
     markers=("triangle-up", "triangle-down"),
 )
-RNN_TANH = Cell(
+RNN_TANH = replace(
+    RNN_RELU,
     name="rnn_tanh",
-    gate_count=1,
-    state_names=("h",),
-    gate_names=(),
-    direct=(),
-    keep_gate=None,
-    write_gate=None,
     step=rnn_tanh_step,
     factors=rnn_tanh_factors,
-    pull=rnn_pull,
-    push=rnn_push,
-    title="RNN",
     stock="rnn_tanh",
-    compilable=Compilable(0),
     onnx=OnnxForm("RNN", order=(0,), activations=("Tanh",)),
-    rate_factor=0.5,
-    color="#d55e00",
-    dash=(2, 2),
-    markers=("triangle-up", "triangle-down"),
     variants={"relu": RNN_RELU},
 )
 LSTM = Cell(

@@ -108,7 +108,7 @@ def _object(number: int, value: Any, source: str) -> Entry:
         return Entry(
             number,
             None,
-            f"{short(value)} is not an object",
+            f"{_shown(source)} is not an object",
             'records look like {"text": "…", "label": "…"}',
         )
     return Entry(number, value, source=source)
@@ -126,11 +126,17 @@ def parse_json(text: str) -> tuple[Any, str]:
     return value, json.dumps(value, ensure_ascii=False) if strange else text
 
 
+def _shown(source: str) -> str:
+    """A value as JSON, for a message."""
+    source = source.strip()
+    return source if len(source) <= 60 else f"{source[:60]}…"
+
+
 def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, json.JSONDecodeError):
-        return f"{error.msg} at column {error.colno}"
+        return f"{error.msg.removesuffix(' at')} at column {error.colno}"
     return str(error)
 
 

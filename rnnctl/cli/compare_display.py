@@ -49,7 +49,9 @@ class Clock:
             case grid.Started(job):
                 self.running[job] = (now, None)
             case grid.Running(job, progress):
-                self.running[job] = (self.running.get(job, (now, None))[0], progress)
+                since, _ = self.running.get(job, (now, None))
+                # The log of a run says how far its training is, which a diagnosis begins after.
+                self.running[job] = (since, progress if job.kind == "train" else None)
             case grid.Finished(job, spent, skipped):
                 self._ended(job, None if skipped else spent)
                 took = "was there" if skipped else seconds(spent)
@@ -70,11 +72,11 @@ class Clock:
 
     def lines(self, width: int) -> list[str]:
         """A bar for the whole, and one for each member that runs."""
-        part = f"measuring {self._part}, " if self._part else ""
+        part = f": measuring {self._part}" if self._part else ""
         left = self.text(time.monotonic())
         shares = {job.title: share for job, (_, share) in self.running.items()}
         widest = max(map(len, shares), default=0)
-        return [f"{'all':<{widest}}  {bar(self.share)}  {part}{left}"] + [
+        return [f"{'all':<{widest}}  {bar(self.share)}  {left}{part}"] + [
             f"{title:<{widest}}  {bar(share or 0.0)}  {'' if share is None else f'{share:.0%}'}"
             for title, share in shares.items()
         ]

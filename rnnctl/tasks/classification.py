@@ -38,6 +38,7 @@ from rnnctl.tasks.evaluation import (
 )
 from rnnctl.tasks.quality import (
     CALIBRATION_NAME,
+    FEWEST,
     Calibration,
     Documents,
     Judged,
@@ -48,6 +49,7 @@ from rnnctl.tasks.quality import (
     with_bag,
 )
 
+_TEMPERATURES = tuple(np.exp(np.linspace(-1.0, 2.5, 36)).tolist())
 MEASURED_TRAIN_DOCUMENTS = 2_500  # of the training text are read for the final numbers
 
 
@@ -79,6 +81,7 @@ class ClassificationTask(Task):
         self.boundary_id = boundary_id
         self.rank, self.workers = rank, workers
         self.valid = valid
+        self.calibrate = settings.calibrate
         self.batches = DocumentBatches(
             train, settings.batch_size, boundary_id=boundary_id, seed=settings.seed, shuffle=True
         )
@@ -166,7 +169,9 @@ class ClassificationTask(Task):
         """Mean nats per document (weighted by class), and accuracy; None without documents or when
         interrupted.
 
-        On at most `most` documents, spread evenly over the validation text; 0 for all of them.
+        Where a temperature is fitted at the end, the nats are those after the best one: weights are
+        not to be preferred for being less sure of what they know. On at most `most` documents,
+        spread evenly over the validation text; 0 for all of them.
         """
         valid = spread(self.valid, most) if most else self.valid
         if valid.labels is None or len(valid.labels) == 0:
@@ -181,17 +186,22 @@ class ClassificationTask(Task):
         if logits is None:
             return None
         several = valid.truth
+        right = logits.argmax(1) == valid.labels
         if several is not None:
             right = ((logits >= 0) == several).all(1)
-            sides = self.weights.cpu().numpy()
+        tried = _TEMPERATURES if self.calibrate and len(logits) >= FEWEST else (1.0,)
+        losses = [self._weighted_nats(logits / t, valid) for t in tried]
+        return Validation(min(losses, key=_finite_first), float(right.mean()))
+
+    def _weighted_nats(self, logits: NDArray[np.float64], split: SplitIds) -> float:
+        """The mean loss of a split's documents, each label weighted as in training."""
+        weights, several = self.weights.cpu().numpy(), split.truth
+        if several is not None:
             each = np.logaddexp(0.0, np.where(several, -logits, logits))
-            each *= np.where(several, sides[1], sides[0])
-            return Validation(float(each.sum(1).mean()), float(right.mean()))
-        truth = valid.labels.astype(np.int64)
-        losses, weights = nats(logits, truth), self.weights.cpu().numpy()[truth]
-        hits = logits.argmax(1) == valid.labels
-        mean = float((losses * weights).sum() / weights.sum())
-        return Validation(mean, float(hits.mean()))
+            return float((each * np.where(several, weights[1], weights[0])).sum(1).mean())
+        assert split.labels is not None
+        truth = split.labels.astype(np.int64)
+        return float(np.average(nats(logits, truth), weights=weights[truth]))
 
     def measure(self, name: SplitName, split: SplitIds, interrupted: Interrupted) -> MeasuredSplit:
         """All metrics of a split. FinalInterrupted when asked to stop.
@@ -266,6 +276,10 @@ class ClassificationTask(Task):
             )
         truth = one.truth.astype(np.int64)
         return Judged(one.logits, truth, self.label_names, calibration, self.most_frequent)
+
+
+def _finite_first(loss: float) -> tuple[bool, float]:
+    return not np.isfinite(loss), loss
 
 
 def weighted_entropy(shares: NDArray[np.float64], sides: NDArray[np.float64]) -> float:

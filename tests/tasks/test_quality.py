@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import classification_report
 
+from rnnctl.config import TrainingConfig
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import Document, Reading
+from rnnctl.data.ids import split_from_ids
+from rnnctl.machine import Arithmetic
+from rnnctl.nn.models import Classifier
+from rnnctl.tasks.classification import ClassificationTask, classify_split, label_weights
 from rnnctl.tasks.quality import Bag, Calibration, Judged, bag_of_words, nats, remarks
 
 NAMES = ("cat", "dog", "hat")
@@ -153,3 +160,47 @@ def test_a_bag_of_words_is_asked_once_for_the_same_texts(
 def test_a_loss_is_the_negative_log_probability() -> None:
     logits = np.log(np.array([[0.2, 0.3, 0.5], [0.7, 0.2, 0.1]]))
     np.testing.assert_allclose(nats(logits, np.array([2, 1])), -np.log([0.5, 0.2]))
+
+
+@pytest.mark.parametrize("calibrate", [True, False])
+@pytest.mark.parametrize("weights", [None, "balanced"])
+def test_a_validation_does_not_ask_how_sure_a_model_is_where_that_is_fitted(
+    calibrate: bool, weights: str | None
+) -> None:
+    """Logits times three are the same answers; scipy finds the smallest weighted loss."""
+    draw = np.random.default_rng(0)
+    truth = (draw.random(400) < 0.2).astype(np.int64)
+    ids = [np.array([2 + label if draw.random() < 0.8 else 3 - label, 0]) for label in truth]
+    split = split_from_ids(ids, labels=truth)
+    torch.manual_seed(0)
+    model = Classifier(
+        vocab_size=4, embedding_size=3, cell="gru", hidden_size=5, num_layers=1, num_classes=2
+    )
+    task = ClassificationTask(
+        model,
+        split,
+        split,
+        TrainingConfig(calibrate=calibrate, class_weights=weights),
+        Arithmetic(torch.device("cpu"), bf16=False),
+        boundary_id=0,
+        label_names=("a", "b"),
+    )
+    values = []
+    for _ in range(2):
+        found = task.validate(lambda: False)
+        assert found is not None
+        values.append(found.value)
+        with torch.no_grad():
+            model.output.weight *= 3
+            model.output.bias *= 3
+    assert (values[0] == pytest.approx(values[1], rel=2e-3)) == calibrate
+    logits = classify_split(model, split, 0, task.arithmetic)
+    assert logits is not None
+    each = label_weights(weights, ("a", "b"), np.bincount(truth))[truth]
+
+    def loss(temperature: float) -> float:
+        return float(np.average(nats(logits / temperature, truth), weights=each))
+
+    best = minimize_scalar(loss, bounds=(0.1, 100), method="bounded").fun
+    wanted = best if calibrate else loss(9.0)  # the weights were tripled twice
+    assert values[0] == pytest.approx(wanted, rel=2e-3)

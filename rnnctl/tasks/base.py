@@ -218,7 +218,7 @@ _CLASSIFIER: Recipe = {
         "embedding_size": 128,
         "bidirectional": True,
         "pool": "meanmax",
-        "dropout_embedding": 0.3,
+        "dropout_embedding": 0.1,
         "dropout_output": 0.5,
     },
     "training": {

@@ -49,7 +49,7 @@ from rnnctl.tasks.quality import (
     with_bag,
 )
 
-_TEMPERATURES = tuple(np.exp(np.linspace(-1.0, 2.5, 36)).tolist())
+_TEMPERATURES = tuple(np.exp(np.linspace(-2.0, 3.0, 51)).tolist())
 MEASURED_TRAIN_DOCUMENTS = 2_500  # of the training text are read for the final numbers
 
 

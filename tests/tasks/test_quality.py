@@ -185,6 +185,11 @@ def test_a_validation_does_not_ask_how_sure_a_model_is_where_that_is_fitted(
         boundary_id=0,
         label_names=("a", "b"),
     )
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(60):
+        optimizer.zero_grad()
+        (task.loss(task.next_batch(), None).total / 32).backward()
+        optimizer.step()
     values = []
     for _ in range(2):
         found = task.validate(lambda: False)

@@ -107,6 +107,8 @@ LIMITS = ("steps", "epochs", "budget_s")
 COURSE = (*LIMITS, "evaluate_every", "evaluate_every_s")
 PACE = (*COURSE, "lr", "warmup", "decay", "batch_size", "bptt")
 CLASSIFIER_STEPS = 1200
+# With class weights a few documents of rare labels are much of the validation loss, which jumps.
+WEIGHTED_PATIENCE = 10
 # Words of the bundled paragraphs: what makes a model carry the first sentence to the last within a
 # minute on two cores. Each of these is needed. With tied weights, with dropout or with gates that
 # open for three words no cell of 64 to 128 units learned it in 3 million tokens.
@@ -197,6 +199,8 @@ def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
         _merge(settings, _vectors_recipe(given))
     _merge(settings, given)
     training = settings["training"]
+    if training.get("class_weights") is not None and "patience" not in given.get("training", {}):
+        training["patience"] = WEIGHTED_PATIENCE
     rates = (bench, bundled, given)
     if not any("lr" in recipe.get("training", {}) for recipe in rates):
         _set_rate(settings, task, level)

@@ -85,3 +85,11 @@ def test_weights_bring_their_tokens_and_layers_to_settings_from_a_file(
     source = str(make_run("a b c a b", level="char", cell="gru"))
     config = recipes.resolve({"training": {"start_from": source}}, words({"steps": 2}))
     assert (config.tokenizer.level, config.model.cell, config.training.steps) == ("char", "gru", 2)
+
+
+def test_class_weights_bring_patience_unless_somebody_says_it() -> None:
+    given = {"model": {"task": "classify"}, "training": {"class_weights": "balanced"}}
+    assert resolve({"model": {"task": "classify"}}).training.patience == 4
+    assert resolve(given).training.patience == 10
+    given["training"]["patience"] = 3
+    assert resolve(given).training.patience == 3

@@ -89,7 +89,7 @@ def test_weights_bring_their_tokens_and_layers_to_settings_from_a_file(
 
 def test_class_weights_bring_patience_unless_somebody_says_it() -> None:
     given = {"model": {"task": "classify"}, "training": {"class_weights": "balanced"}}
-    assert resolve({"model": {"task": "classify"}}).training.patience == 4
-    assert resolve(given).training.patience == 10
+    assert recipes.resolve({"model": {"task": "classify"}}).training.patience == 4
+    assert recipes.resolve(given).training.patience == 10
     given["training"]["patience"] = 3
-    assert resolve(given).training.patience == 3
+    assert recipes.resolve(given).training.patience == 3

@@ -365,13 +365,17 @@ def final_state(trace: TraceLike) -> State:
 class ExactModel:
     """A float64 copy of a trained model on the CPU, dropout off, as a `TracedModel`.
 
+    `precision`: another one, where it is enough and the model large.
+
     A classifier's answer is read from the last state alone, whatever its pooling: what arrives
     *through recurrence*. Pooled parts (mean, max) are then all equal to that state. One direction
     only; a bidirectional model is refused by `Recurrent.trace`.
     """
 
-    def __init__(self, model: LanguageModel | Classifier) -> None:
-        self.model = copy.deepcopy(model).cpu().double().eval()
+    def __init__(
+        self, model: LanguageModel | Classifier, precision: torch.dtype = torch.float64
+    ) -> None:
+        self.model = copy.deepcopy(model).cpu().to(precision).eval()
         self.cell: Cell = model.recurrent.cell
 
     @torch.no_grad()

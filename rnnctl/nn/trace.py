@@ -93,20 +93,35 @@ class Trace:
 
         Of a trace of one text (B = 1) many gradients can be asked for at once, one a column.
         """
-        per_layer: list[Parts] = []
-        gradient = output_gradients
-        for layer in reversed(self.layers):
-            record: list[Parts] = []
-            extra: list[Tensor | None] = [gradient] + [None] * (len(self.cell.state_names) - 1)
-            factors = tuple(part.expand(-1, gradient.shape[1], -1) for part in layer.factors)
-            dx, _, _ = pull_steps(self.cell, factors, extra, layer.weights.w_hh, self._keep, record)
-            per_layer.append(tuple(torch.stack(parts[::-1]) for parts in zip(*record, strict=True)))
-            gradient = dx @ layer.weights.w_ih
+        inputs, per_layer = self._backwards(output_gradients, states=True)
         result = {
             name: torch.stack(parts[::-1])
             for name, parts in zip(self.cell.state_names, zip(*per_layer, strict=True), strict=True)
         }
-        return {**result, "inputs": gradient}
+        return {**result, "inputs": inputs}
+
+    @torch.no_grad()
+    def input_gradients(self, output_gradients: Tensor) -> Tensor:
+        """`inputs` of `state_gradients` alone, in less memory; of the first S of all steps where
+        output_gradients is (S, B, H): (S, B, E).
+        """
+        return self._backwards(output_gradients, states=False)[0]
+
+    def _backwards(self, gradient: Tensor, *, states: bool) -> tuple[Tensor, list[Parts]]:
+        """Gradients (S, B, E) of the inputs and, from the top layer down, of the states."""
+        steps, batch, _ = gradient.shape
+        keep = None if self._keep is None else self._keep[:steps]
+        per_layer: list[Parts] = []
+        for layer in reversed(self.layers):
+            record: list[Parts] | None = [] if states else None
+            extra: list[Tensor | None] = [gradient] + [None] * (len(self.cell.state_names) - 1)
+            factors = tuple(part[:steps].expand(-1, batch, -1) for part in layer.factors)
+            dx, _, _ = pull_steps(self.cell, factors, extra, layer.weights.w_hh, keep, record)
+            if record is not None:
+                parts = zip(*record, strict=True)
+                per_layer.append(tuple(torch.stack(part[::-1]) for part in parts))
+            gradient = dx @ layer.weights.w_ih
+        return gradient, per_layer
 
     @torch.no_grad()
     def jvp(self, t: int, tangent: Parts) -> Parts:

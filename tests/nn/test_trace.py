@@ -190,6 +190,18 @@ def test_the_lstm_forgets_by_its_forget_gate_alone_without_recurrence() -> None:
     torch.testing.assert_close(tangent[1][0], forget[1:].prod(0), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_gradients_of_the_inputs_need_no_later_step(cell: str) -> None:
+    """What is asked of the first steps alone is what all steps say with nothing asked later."""
+    model = make(cell, "tanh")
+    trace = model.trace(some_inputs(), some_state(model), some_starts())
+    asked = torch.randn(4, BATCH, HIDDEN, dtype=torch.float64)
+    whole = torch.cat((asked, torch.zeros(STEPS - 4, BATCH, HIDDEN, dtype=torch.float64)))
+    expected = trace.state_gradients(whole)["inputs"]
+    torch.testing.assert_close(trace.input_gradients(asked), expected[:4], rtol=1e-12, atol=1e-14)
+    assert not expected[4:].any()
+
+
 def test_a_bidirectional_model_is_refused() -> None:
     with pytest.raises(UsageError, match="bidirectional"):
         Recurrent("gru", 3, 4, bidirectional=True).trace(torch.zeros(2, 1, 3))

@@ -47,6 +47,12 @@ from rnnctl.tasks.loading import Loaded, environment, parameter_count
 
 Tell = Callable[[str], None]
 CACHED_RESETS = 96  # of USE with a cache, whose contexts are long
+FLOPS = 45e9
+"""Floating-point operations in a second: two cores with AVX2 do as many."""
+USE_SECONDS = 20.0
+"""Of the quick preset, which larger models may take longer than, with fewer resets."""
+FEWEST_RESETS = 0.5
+"""Share of a preset's resets that the largest models get."""
 
 
 def diagnose(
@@ -82,6 +88,8 @@ def diagnose(
         )
     settings = replace(PRESETS[preset], seed=seed, arms=tuple(arms))
     settings = replace(settings, reference=settings.reference and reference)
+    if isinstance(loaded.model, LanguageModel):
+        settings = replace(settings, resets=round(share_of_resets(loaded.model) * settings.resets))
     return _measure(loaded, text or heldout(loaded), chosen, settings, preset, items, tell)
 
 
@@ -141,20 +149,37 @@ def headline(loaded: Loaded, *, seconds: float = 20) -> HeadlineRecord:
     return found.model_copy(update={"rough": rough})
 
 
+def share_of_resets(model: LanguageModel) -> float:
+    """How many of a preset's resets USE makes: all, or down to `FEWEST_RESETS` in large models.
+
+    By their multiplications and not by the clock, so that it measures the same everywhere.
+    """
+    work = PRESETS["quick"].resets * _work_of_a_reset(model)
+    return max(FEWEST_RESETS, min(1.0, FLOPS * USE_SECONDS / work))
+
+
+def _work_of_a_reset(model: LanguageModel) -> float:
+    """Floating-point operations of a reset of the quick preset."""
+    quick = PRESETS["quick"]
+    recurrent = 2.0 * sum(p.numel() for p in model.recurrent.parameters())
+    decoder = 2.0 * model.decoder.weight.numel()
+    return 5 * quick.n_max * recurrent + 3 * 18 * quick.per_bin * decoder
+
+
 def _affordable(loaded: Loaded, seconds: float) -> tuple[Settings, float]:
     """Fewer resets (or pairs of evidence) for very large models; and the share that they are.
 
-    At 45 GFLOP a second, which two cores with AVX2 do.
+    Of what `diagnose` takes, see `share_of_resets`.
     """
     model, quick = loaded.model, replace(PRESETS["quick"], reference=False)
-    budget = 45e9 * seconds
-    recurrent = 2.0 * sum(p.numel() for p in model.recurrent.parameters())
+    budget = FLOPS * seconds
     if isinstance(model, LanguageModel):
-        decoder = 2.0 * model.decoder.weight.numel()
-        steps, scored = 5 * quick.n_max, 3 * 18 * quick.per_bin
-        share = min(1.0, budget / (quick.resets * (steps * recurrent + scored * decoder)))
-        resets = max(48, round(share * quick.resets))
-        return replace(quick, resets=resets), share
+        wanted = round(share_of_resets(model) * quick.resets)
+        share = min(1.0, budget / (wanted * _work_of_a_reset(model)))
+        # a little more time is better than another number than that of `diagnose`
+        share = 1.0 if share > 1 / 1.75 else share
+        return replace(quick, resets=max(48, round(share * wanted))), share
+    recurrent = 2.0 * sum(p.numel() for p in model.recurrent.parameters())
     pairs = budget / (2 * 22 * quick.filler_words * recurrent) / 2
     share = min(1.0, pairs / quick.evidence)
     return replace(quick, evidence=max(12, round(share * quick.evidence))), share

@@ -42,7 +42,7 @@ from rnnctl import statistics
 from rnnctl.diagnostics import curves, spelling
 from rnnctl.diagnostics.sample import Sample, spread_over, with_room
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.subject import StateSubject
+from rnnctl.diagnostics.subject import StateSubject, select
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import HoldRecord, Sampling
 
@@ -67,7 +67,7 @@ SHORTEST = 4
 FEWEST_TEXTS = 5
 SHRINKAGE = (0.02, 0.2, 0.8)
 SCALES = np.concatenate([[0.0], np.geomspace(0.02, 4, 12)])  # 0: the uniform answer
-REFITTED = 5
+REFITTED = 3
 """Lags of a state of more than `LARGE` numbers at which the probe is fitted anew for intervals."""
 SMALLEST = 1e-6
 """Bits that count as none: rounding."""
@@ -401,15 +401,18 @@ def collect(
             at = int(time)
             row, which = np.nonzero(times == time)
             for name in names:
-                vector = subject.vector(state, hidden_only=name == "h").float().cpu().numpy()
+                taken = plants.window[rows[row]] - first
+                vector = subject.vector(
+                    select(state, torch.from_numpy(taken)), hidden_only=name == "h"
+                )
+                values = vector.float().cpu().numpy()
                 if not found[name]:
                     found[name] = [
-                        np.empty((count, vector.shape[1]), dtype=np.float32)
+                        np.empty((count, values.shape[1]), dtype=np.float32)
                         for count in where.max(axis=0) + 1
                     ]
-                for k in np.unique(which):
-                    taken = rows[row[which == k]]
-                    found[name][k][where[taken, k]] = vector[plants.window[taken] - first]
+                for value, word, k in zip(values, rows[row], which, strict=True):
+                    found[name][k][where[word, k]] = value
     if hidden and found["h"][0].shape == found["state"][0].shape:
         del found["h"]
     return found
@@ -764,8 +767,10 @@ def _measured(
     lags = list(settings.hold_lags) or coarse(longest)
     fold = plants.folds(lags)
     found = _read_out(subject, plants, lags, fold, settings.seed)
+    size = subject.vector(subject.initial_state(1)).shape[1]
     while not settings.hold_lags:
-        further = finer(lags, [float(found["state"][lag].bits.mean()) for lag in lags])
+        bits = [float(found["state"][lag].bits.mean()) for lag in lags]
+        further = finer(lags, bits, most=4 if size <= LARGE else 1)
         if not further:
             break
         more_found = _read_out(subject, plants, further, fold, settings.seed, further=True)
@@ -777,7 +782,6 @@ def _measured(
     x = np.array([sample.distance(lag) for lag in lags])
     texts = len(np.unique(plants.groups))
     scalars = summaries(x, means, plants.count, texts, sample)
-    size = subject.vector(subject.initial_state(1)).shape[1]
     status = "ok" if scalars["hold_half"].status != "undefined" else "undefined"
     if status == "ok":
         scalars |= _tending(x, found["state"], lags, means, scalars, plants.count, texts, sample)

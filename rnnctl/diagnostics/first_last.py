@@ -142,14 +142,19 @@ def _returning(
     shown = sample.token_bytes
     table = None if shown is None else [shown(token) for token in range(vocab_size)]
 
-    def words(ids: Ids) -> list[tuple[tuple[int, ...], slice]]:
-        """Words by their tokens, and where they are: single tokens where words are not spelled."""
-        if table is None or not sample.spelled:
-            single = [((int(token),), slice(t, t + 1)) for t, token in enumerate(ids)]
-            return [one for one in single if table is None or _is_word(table[one[0][0]])]
-        found = spelling.find_words(ids, table)
-        spans = [slice(int(a), int(b)) for a, b in zip(found.starts, found.ends, strict=True)]
-        return [(tuple(ids[span].tolist()), span) for span in spans if span.stop > span.start]
+    def words(ids: Ids) -> list[tuple[bytes | int, slice]]:
+        """Words by their text, and where they are: single tokens where words are not spelled.
+
+        A word is the same with the space before it and, at the beginning of a text, without.
+        """
+        if table is None:
+            return [(int(token), slice(t, t + 1)) for t, token in enumerate(ids)]
+        spans = [slice(t, t + 1) for t in range(len(ids))]
+        if sample.spelled:
+            found = spelling.find_words(ids, table)
+            spans = [slice(int(a), int(b)) for a, b in zip(found.starts, found.ends, strict=True)]
+        shown = [b"".join(table[int(token)] for token in ids[span]).strip() for span in spans]
+        return [both for both in zip(shown, spans, strict=True) if _is_word(both[0])]
 
     cut = [[words(part) for part in (parts.first, parts.middle, parts.last)] for parts in documents]
     frequency = Counter(

@@ -64,6 +64,19 @@ def test_the_share_of_returning_words_is_known() -> None:
     assert forgetful["right"].estimate == forgetful["right_otherwise"].estimate
 
 
+def test_a_word_that_begins_a_text_returns_with_a_space_before_it() -> None:
+    """The first word of a text is another token than the same word anywhere else."""
+    draw = np.random.default_rng(4)
+    shown = [b"", b" again", b".", *(f" w{k}".encode() for k in range(20))]
+    shown += [f"k{k}".encode() for k in range(60)] + [f" k{k}".encode() for k in range(60)]
+    ids = [
+        np.concatenate([[23 + k, 2], draw.integers(3, 23, 9), [2, 1, 83 + k]]) for k in range(60)
+    ]
+    sample = Sample(ids=tuple(ids), token_bytes=lambda i: shown[i])
+    found = first_last.measure(WindowModel(5, len(shown)), sample, Settings()).scalars
+    assert found["returning"].estimate == 60
+
+
 def test_a_closing_mark_belongs_to_the_sentence_that_it_ends() -> None:
     """Else the last sentence of a paragraph that ends in a quotation would be one mark."""
     tokens = [b"So", b".", b'"', b" Ada", b" said", b":", b' "', b"A", b" drum", b".", b'"']

@@ -69,9 +69,10 @@ def test_a_word_that_begins_a_text_returns_with_a_space_before_it() -> None:
     draw = np.random.default_rng(4)
     shown = [b"", b" again", b".", *(f" w{k}".encode() for k in range(20))]
     shown += [f"k{k}".encode() for k in range(60)] + [f" k{k}".encode() for k in range(60)]
-    ids = [
-        np.concatenate([[23 + k, 2], draw.integers(3, 23, 9), [2, 1, 83 + k]]) for k in range(60)
-    ]
+    ids = []
+    for k in range(60):
+        words = draw.integers(3, 23, 12)
+        ids.append(np.concatenate([[23 + k], words[:2], [2], words[2:], [2, 3, 1, 83 + k]]))
     sample = Sample(ids=tuple(ids), token_bytes=lambda i: shown[i])
     found = first_last.measure(WindowModel(5, len(shown)), sample, Settings()).scalars
     assert found["returning"].estimate == 60

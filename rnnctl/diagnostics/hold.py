@@ -411,8 +411,8 @@ def collect(
                         np.empty((count, values.shape[1]), dtype=np.float32)
                         for count in where.max(axis=0) + 1
                     ]
-                for value, word, k in zip(values, rows[row], which, strict=True):
-                    found[name][k][where[word, k]] = value
+                for value, word, lag_at in zip(values, rows[row], which, strict=True):
+                    found[name][lag_at][where[word, lag_at]] = value
     if hidden and found["h"][0].shape == found["state"][0].shape:
         del found["h"]
     return found

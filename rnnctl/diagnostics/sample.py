@@ -86,16 +86,6 @@ class Sample:
         pieces = tuple(joined[k * length : (k + 1) * length] for k in range(count))
         return replace(self, ids=pieces, labels=None, texts=(), block=length)
 
-    def subset(self, index: Sequence[int] | Ids) -> Sample:
-        """The documents `index`, in that order; the conversions of distance stay."""
-        wanted = [int(i) for i in index]
-        return replace(
-            self,
-            ids=tuple(self.ids[i] for i in wanted),
-            labels=None if self.labels is None else self.labels[wanted],
-            texts=tuple(self.texts[i] for i in wanted) if self.texts else (),
-        )
-
     def ended(self, boundary_id: int) -> Sample:
         """The documents with the boundary that ends each where a classifier answers."""
         return replace(self, ids=tuple(np.append(ids, boundary_id) for ids in self.ids))

@@ -36,7 +36,6 @@ LONGEST = 200
 """Tokens: how far an autocorrelation is followed."""
 WORTH = 0.02
 """Bits of entropy that a property needs on a text, so that units can know it."""
-Property = Callable[[str, int], float]
 
 
 def _quotes(text: str) -> Floats:

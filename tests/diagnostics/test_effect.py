@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,8 @@ def test_position_of_a_window(labelled: Sample, planted: effect.Evidence) -> Non
 
 
 def test_one_label_only(labelled: Sample, planted: effect.Evidence) -> None:
-    same = labelled.subset(np.flatnonzero(labelled.labels == 1))
+    ones = [int(k) for k in np.flatnonzero(labelled.labels == 1)]
+    same = replace(labelled, ids=tuple(labelled.ids[k] for k in ones), labels=labelled.labels[ones])
     found = position.measure(Window(30), same, Settings(), planted.fillers["one"])
     assert found.status == "insufficient_data" and "two labels" in found.note
     none = effect.measure_evidence(Window(30), labelled, Settings(), None)

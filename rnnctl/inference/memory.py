@@ -43,7 +43,7 @@ SIZE, THETA, WEIGHT = 2000, 0.3, 0.1
 DECAY, SEGMENT = 0.0, 20
 EPSILON = 1.0
 """ε of the rule ``rms``, in gradients of the usual size: so far a weight that gets none may go."""
-GRADIENT_TOKENS, GRADIENT_STREAMS = 32_000, 16
+GRADIENT_TOKENS, GRADIENT_STREAMS = 16_000, 16
 """Of the held-out text from which gradients' sizes are taken, and how many places at once."""
 QUERIES = 512  # positions that look into the cache at once
 

@@ -650,12 +650,12 @@ def counting(wish: Wish) -> Doing:
         verdict=f"the LSTM counts up to {upto['LSTM']}, the GRU to {upto['GRU']} and the plain RNN "
         f"to {upto['RNN']}",
         picture=[
-            " " * 6 + "".join("|" if n == longest else " " for n in tested) + " (trained up to |)",
+            " " * (5 + longest) + "|",
             *(f"{name:<6}" + "".join("✓" if one else "x" for one in found)
               for name, found in right.items()),
         ],
         caption=f"n from 1 to {2 * longest}, left to right: ✓ the end is expected exactly after "
-        "the n-th b, x it is not",
+        "the n-th b, x it is not; |: the longest n that was trained on",
         columns=("", "counts up to", f"right up to {longest}", f"right beyond, of {longest}"),
         rows=[
             (name, str(upto[name]), str(sum(found[:longest])), str(sum(found[longest:])))

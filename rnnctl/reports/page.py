@@ -195,8 +195,8 @@ TEMPLATE = """<!DOCTYPE html>
 <main>
 <h1>{title}</h1>
 {body}
-<footer><p>Made by rnnctl {version}. This page holds all its numbers as JSON in the
-elements {held}, and loads nothing.</p></footer>
+<footer><p>Made by rnnctl {version}. This page holds all its numbers as JSON
+({held}), and loads nothing.</p></footer>
 </main>
 {scripts}
 </body>

@@ -211,8 +211,9 @@ def read_inside(
             weights = recurrent.weights(f"_l{layer}" + "_reverse" * direction)
             values, final = _inside(recurrent.cell, vectors, index, layout, weights, first, names)
             finals.append(final)
-            turned = {name: value[layout.turned] for name, value in values.items()}
-            ways.append(turned if direction else values)
+            if direction:
+                values = {name: value[layout.turned] for name, value in values.items()}
+            ways.append(values)
         both = ways[0]
         if len(ways) > 1:
             both = {name: torch.cat([way[name] for way in ways], -1) for name in both}

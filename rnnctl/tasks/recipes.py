@@ -20,7 +20,6 @@ from rnnctl.config import (
     option_of,
     problems_in_words,
 )
-from rnnctl.data.vectors import vector_size
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import find_cell
 from rnnctl.runs import Run
@@ -311,6 +310,8 @@ def _vectors_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     path = model.get("vectors")
     if path is None:
         return {}
+    from rnnctl.data.vectors import vector_size  # imports numpy, which `--help` does without
+
     size = vector_size(Path(path))
     asked = model.get("embedding_size")
     if asked not in (None, size):

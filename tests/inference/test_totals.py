@@ -50,7 +50,7 @@ class Scorer:
 
 def reading_nats(ids: Ids) -> float:
     """The total that `rnnctl score` gives."""
-    tokenizer = SimpleNamespace(stream=lambda pending: None)
+    tokenizer = SimpleNamespace(stream=lambda pending, **_: None)
     scorer: Any = SimpleNamespace(tokenizer=tokenizer, chunk_nats=Scorer().chunk_nats, memory=None)
     start = TextState(state=(), last_token=0)
     reading = Reading(scorer, start)

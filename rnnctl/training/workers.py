@@ -256,13 +256,31 @@ def _start(rank: int, size: int, port: int) -> subprocess.Popen[bytes]:
     It does not outlive this process, see `_leave_with_the_leader`.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _python_path()}
-    return subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", "rnnctl.training.workers", str(rank), str(size), str(port)],
-        stdin=subprocess.PIPE,  # never written to: it closes when the leader is gone
-        stdout=subprocess.DEVNULL,
-        env=environment,
-        process_group=None if os.name == "nt" else 0,
-    )
+    with _stopping_waits():
+        return subprocess.Popen(  # noqa: S603 - this very program
+            [sys.executable, "-m", "rnnctl.training.workers", str(rank), str(size), str(port)],
+            stdin=subprocess.PIPE,  # never written to: it closes when the leader is gone
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            process_group=None if os.name == "nt" else 0,
+        )
+
+
+@contextmanager
+def _stopping_waits() -> Iterator[None]:
+    """Signals that stop a training wait meanwhile, here and in a process that is started.
+
+    Until it has a process group of its own, a signal of the terminal would end a new follower. It
+    hears none before `follow` ignores them.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _python_path() -> str:
@@ -338,6 +356,8 @@ def follow(rank: int, size: int, store: Any) -> None:
     """Take part in a training as one that does not lead, until it ends."""
     for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # see `_stopping_waits`
     set_threads(1 if store is not None else None)
     with joined(rank, size, torch.device("cpu"), store) as together:
         told = json.loads(together.tell(b""))

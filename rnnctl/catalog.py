@@ -64,10 +64,13 @@ TASKS: Final[dict[str, tuple[str, str]]] = {
 
 # Each attribute is a Level: how the tokenizer of that level is trained, and read from its file.
 LEVELS: Final[dict[str, tuple[str, str]]] = {
-    "char": ("rnnctl.data.tokenizers.levels:CHAR", "One token a character."),
-    "byte": ("rnnctl.data.tokenizers.levels:BYTE", "One token a byte; any text."),
+    "char": ("rnnctl.data.tokenizers.levels:CHAR", "Each character is a token."),
+    "byte": ("rnnctl.data.tokenizers.levels:BYTE", "Each byte is a token; for any text."),
     "word": ("rnnctl.data.tokenizers.levels:WORD", "Words, punctuation and spacing."),
-    "bpe": ("rnnctl.data.tokenizers.levels:BPE", "Pieces of words; any text."),
+    "bpe": (
+        "rnnctl.data.tokenizers.levels:BPE",
+        "Pieces of words (byte-pair encoding); for any text.",
+    ),
 }
 
 # Each attribute reads sources that are no text: files by their ending, or what is called NAME:….
@@ -89,7 +92,7 @@ DIAGNOSTICS: Final[dict[str, tuple[str, str]]] = {
     ),
     "effect": (
         "rnnctl.diagnostics.measurements:EFFECT",
-        "What one early word changes at a distance.",
+        "How much one early word or sentence still changes the answer.",
     ),
     "hold": (
         "rnnctl.diagnostics.measurements:HOLD",
@@ -105,7 +108,7 @@ DIAGNOSTICS: Final[dict[str, tuple[str, str]]] = {
     ),
     "position": (
         "rnnctl.diagnostics.measurements:POSITION",
-        "How much a sentence's place counts.",
+        "Whether the place of a sentence matters.",
     ),
 }
 

@@ -158,10 +158,10 @@ class CorpusConfig(Settings):
         str | None,
         Option(
             CORPUS,
-            "What stands between the labels of a text that may have several, such as a comma; a "
-            "text may then have none.",
+            "For texts with several labels: the character between them, such as a comma. A text "
+            "may then also have no label.",
             metavar="TEXT",
-            default="one label for each text, but for lists and several __label__",
+            default="one label for each text, unless labels are lists or several __label__ words",
             labelled=True,
         ),
     ] = None
@@ -169,10 +169,10 @@ class CorpusConfig(Settings):
         SourceKind | None,
         Option(
             CORPUS,
-            "What the files are. With lines, each line is a document, after its label for a "
-            "classifier.",
+            "Format of the files. With lines, each line is a document; for a classifier its first "
+            "word is the label.",
             name="--as",
-            default="what their content looks like",
+            default="recognised by their content",
         ),
     ] = None
     encoding: Annotated[
@@ -230,7 +230,7 @@ class TokenizerConfig(Settings):
         Option(
             TOKENS,
             "Words or characters that occur less often than N times become the unknown token.",
-            default="2 for long natural text, else 1",
+            default="2 for long natural text, otherwise 1",
             levels=("char", "word"),
         ),
     ] = None
@@ -238,8 +238,8 @@ class TokenizerConfig(Settings):
         WordProtocol,
         Option(
             TOKENS,
-            "How words are cut: natural separates punctuation, whitespace cuts at spaces only (as "
-            "for WikiText), auto takes whitespace where the text contains <unk>.",
+            "How text is cut into words: natural separates punctuation from words, whitespace cuts "
+            "only at spaces (as for WikiText), auto means whitespace if the text contains <unk>.",
             levels=("word",),
         ),
     ] = "auto"
@@ -269,7 +269,7 @@ class ModelConfig(Settings):
     ] = None
     num_layers: Annotated[Few, Option(MODEL, "Number of recurrent layers.", name="--layers")] = 1
     tied: Annotated[
-        bool, Option(MODEL, "Use the embedding's weights in the output layer too.", labelled=False)
+        bool, Option(MODEL, "Output layer uses the embedding's weights.", labelled=False)
     ] = False
     bidirectional: Annotated[
         bool, Option(MODEL, "Read the text in both directions.", labelled=True)
@@ -293,21 +293,25 @@ class ModelConfig(Settings):
     ] = "good"
     horizon: Annotated[
         Positive | None,
-        Option(MODEL, "Tokens that the gates keep at first, for --init chrono.", default="none"),
+        Option(
+            MODEL,
+            "For --init chrono: how many tokens the gates keep before training.",
+            default="none",
+        ),
     ] = None
     vectors: Annotated[
         str | None,
         Option(
             MODEL,
-            "Begin with the word vectors of this text file, as GloVe, fastText and word2vec write "
-            "them, packed or not. Its size is the embedding size.",
+            "Start from the word vectors in this text file (format of GloVe, fastText and "
+            "word2vec; may be compressed). Their length sets the embedding size.",
             metavar="FILE",
             default="random vectors",
             levels=("word",),
         ),
     ] = None
     freeze_vectors: Annotated[
-        bool, Option(MODEL, "Keep the vectors of --vectors as they are while the rest is trained.")
+        bool, Option(MODEL, "Do not train the vectors read with --vectors.")
     ] = False
     vectors_sha256: str | None = Field(None, description="of the file, once it was read")
     dropout_input: Annotated[
@@ -318,7 +322,8 @@ class ModelConfig(Settings):
         Fraction, Option(MODEL, "Dropout at the output of the last recurrent layer.")
     ] = 0.0
     dropout_embedding: Annotated[
-        Fraction, Option(MODEL, "Share of the vocabulary that is left out of each step's input.")
+        Fraction,
+        Option(MODEL, "Share of the vocabulary that is dropped from the input in each step."),
     ] = 0.0
 
 
@@ -330,10 +335,10 @@ class TrainingConfig(Settings):
         Literal["balanced"] | dict[str, AboveZero] | None,
         Option(
             TRAINING,
-            "How much the documents of each label count in the loss: balanced (rare labels count "
-            "more), or as a FILE with lines `label,weight` says. Scaled to a mean of 1.",
+            "Weight of each label in the loss: balanced (rare labels count more), or a FILE with "
+            "one line `label,weight` for each label. Scaled to a mean of 1.",
             metavar="balanced|FILE",
-            default="all the same",
+            default="equal weights",
             labelled=True,
         ),
     ] = None
@@ -341,8 +346,8 @@ class TrainingConfig(Settings):
         bool,
         Option(
             TRAINING,
-            "Fit a temperature on the validation text at the end, so that probabilities are what "
-            "they say; the labels stay the same.",
+            "After training, calibrate the probabilities on the validation text (temperature "
+            "scaling). The predicted labels stay the same.",
             labelled=True,
         ),
     ] = True
@@ -361,7 +366,7 @@ class TrainingConfig(Settings):
         AboveZero | None,
         Option(
             TRAINING,
-            "Stop after this time, the last validation included.",
+            "Stop after this time, including the last validation.",
             name="--budget",
         ),
     ] = None
@@ -375,22 +380,23 @@ class TrainingConfig(Settings):
         0.0, description="share that a running average of weights keeps a step"
     )
     warmup: Annotated[
-        Fraction, Option(TRAINING, "Share of the training in which the learning rate rises.")
+        Fraction,
+        Option(TRAINING, "Share of the training during which the learning rate rises."),
     ] = 0.02
     decay: Annotated[
         Decay,
         Option(
             TRAINING,
-            "How the learning rate falls after the warm-up; slanted also begins and ends at a 32nd "
-            "of the peak.",
+            "How the learning rate falls after the warm-up; slanted is linear, and starts and ends "
+            "at 1/32 of the peak.",
         ),
     ] = "linear"
     layer_factor: Annotated[
         Annotated[float, Field(ge=1)],
         Option(
             TRAINING,
-            "Divide the learning rate by X for each layer that is further from the output; 2.6 "
-            "where the weights come from a language model.",
+            "Divide the learning rate by X for each layer further from the output. 2.6 with "
+            "--pretrain or --from a language model.",
             labelled=True,
         ),
     ] = 1.0
@@ -398,29 +404,34 @@ class TrainingConfig(Settings):
         Annotated[float, Field(ge=0, le=0.2)],
         Option(
             TRAINING,
-            "Train only the output layer at first, and one more layer each time that this share of "
-            "the training is over; 0.05 where the weights come from a language model.",
+            "Train only the output layer at first, and add one more layer each time this share of "
+            "the training has passed. 0.05 with --pretrain or --from a language model.",
             labelled=True,
         ),
     ] = 0.0
     clip: Annotated[
         AboveZero,
-        Option(TRAINING, "Largest norm of the gradient; a larger one is scaled down to it."),
+        Option(TRAINING, "Scale gradients with a larger norm than X down to norm X."),
     ] = 1.0
     batch_size: Annotated[
-        Size, Option(TRAINING, "Streams of text read in parallel (lm) or documents per step.")
+        Size, Option(TRAINING, "Streams of text read in parallel (lm), or documents per step.")
     ] = 32
     bptt: Annotated[
-        Size, Option(TRAINING, "Tokens that gradients flow back through.", labelled=False)
+        Size,
+        Option(
+            TRAINING,
+            "Tokens that gradients flow back through (truncated back-propagation).",
+            labelled=False,
+        ),
     ] = 64
     reset: bool = Field(True, description="zero the state at document starts")
     evaluate_every: Annotated[
         Positive | None,
         Option(
             TRAINING,
-            "Validate every N steps, such as 200, or at intervals of time, such as 30s.",
+            "Validate every N steps (such as 200), or every TIME (such as 30s).",
             metavar="N|TIME",
-            default="about ten times in all",
+            default="about ten times in total",
         ),
     ] = None
     evaluate_every_s: Annotated[AboveZero | None, Option(TRAINING, name="--evaluate-every")] = None
@@ -436,8 +447,9 @@ class TrainingConfig(Settings):
         Engine,
         Option(
             MACHINE,
-            "What computes the recurrent layers: PyTorch's kernels (torch), closed-form "
-            "back-propagation (closed), the same compiled by numba (fused), or the fastest (auto).",
+            "Code that computes the recurrent layers: PyTorch's kernels (torch), closed-form "
+            "back-propagation (closed), the same compiled by numba (fused), or the fastest of them "
+            "(auto).",
         ),
     ] = "auto"
     threads: Annotated[Few | None, Option(MACHINE, "CPU threads.", default="one for each core")] = (
@@ -447,8 +459,8 @@ class TrainingConfig(Settings):
         Few,
         Option(
             MACHINE,
-            "Processes that share each batch. For several machines, write "
-            "`torchrun … -m -- rnnctl train …`, with the two dashes.",
+            "Number of processes that share each batch. For several machines, use "
+            "`torchrun … -m -- rnnctl train …` (with the two dashes).",
         ),
     ] = 1
     device: Annotated[
@@ -468,18 +480,18 @@ class TrainingConfig(Settings):
         Annotated[str, AfterValidator(_snapshot_numbers)] | None,
         Option(
             RUN,
-            "Keep the weights on the way, for `diagnose RUN --snapshots`: after the first step "
-            "that reaches each of these numbers of training tokens, or (log) each time their "
-            "number has doubled, the last ten times. Initial and last weights are kept as well.",
+            "Keep the weights at several points of the training, for `diagnose RUN --snapshots`: "
+            "after these numbers of training tokens, or (log) each time the number of tokens has "
+            "doubled (the last ten times). The first and the last weights are also kept.",
             metavar="log|N,N,…",
-            default="none are kept",
+            default="no snapshots",
         ),
     ] = None
     start_from: Annotated[
         str | None,
         Option(
             RUN,
-            "Start from the weights of this run, with its tokens and its sizes.",
+            "Start from the weights of this run, with its vocabulary and sizes.",
             name="--from",
             metavar="RUN",
             default="random weights",
@@ -489,8 +501,8 @@ class TrainingConfig(Settings):
         AboveZero | None,
         Option(
             RUN,
-            "First train a language model on the training texts for this time, kept as the run "
-            "DIR-lm, and start from its weights. --budget is for the classifier alone.",
+            "First train a language model on the training texts for this time (saved as the run "
+            "DIR-lm) and start from its weights. --budget limits only the classifier.",
             name="--pretrain",
             default="no language model",
             labelled=True,
@@ -520,7 +532,7 @@ DROPOUT = Option(
     MODEL,
     "Shorthand for --dropout-input, --dropout-between and --dropout-output.",
     name="--dropout",
-    default="see these",
+    default="those of these three options",
 )
 DROPOUT_FIELDS = ("dropout_input", "dropout_between", "dropout_output")
 

@@ -34,7 +34,7 @@ MAX_VALUES = 4_000_000
 MAX_CONTAINERS = 1_000_000
 _SEAL = re.compile(rb',\n  "checksum": "([0-9a-f]{64})"\n}\n\Z')
 _SEAL_BYTES = len(',\n  "checksum": ""\n}\n') + 64
-RESUME_HINT = "`rnnctl train --resume RUN` goes on from the last good checkpoint, if there is one"
+RESUME_HINT = "`rnnctl train --resume RUN` continues from the last good checkpoint, if there is one"
 _HINT = "`rnnctl runs --verify` checks all files of a run"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 
@@ -121,7 +121,7 @@ def read_limited(path: Path, limit: int) -> bytes:
     try:
         size = path.stat().st_size
         if size > limit:
-            raise CorruptRunError(f"{path} is too large for what it is: {size:,} bytes")
+            raise CorruptRunError(f"{path} is unexpectedly large: {size:,} bytes")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise CorruptRunError(f"{path} is missing") from error

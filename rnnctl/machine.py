@@ -103,7 +103,7 @@ def _cap() -> str | None:
     name = os.environ.get(CAP, "").strip().lower()
     if name and name not in LEVELS:
         raise UsageError(
-            f"{CAP}={name} is no kind of processor that rnnctl knows",
+            f"{CAP}={name} is not a processor level that rnnctl knows",
             hint=f"use one of {', '.join(LEVELS)}, or unset it to use all that this machine has",
         )
     return name or None
@@ -234,7 +234,9 @@ def find_arithmetic(device_name: str, precision: str, *, insist: bool = True) ->
         raise UsageError(
             f"--precision bf16: {reason}", hint="use --precision auto or --precision fp32"
         )
-    return Arithmetic(device, bf16=False, note=f"{reason}: what was begun in bf16 goes on in fp32")
+    return Arithmetic(
+        device, bf16=False, note=f"{reason}: the training was begun in bf16 and continues in fp32"
+    )
 
 
 def set_threads(threads: int | None) -> int:

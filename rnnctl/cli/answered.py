@@ -60,10 +60,10 @@ class Answered:
         """The record with its answer; a warning the first time that names had to give way."""
         if not self.warned and (names := record.renamed(answer)):
             self.warned = True
-            listed = ", ".join(f"{old} is {new}" for old, new in names.items())
+            listed = ", ".join(f"{old} is called {new}" for old, new in names.items())
             console.warn(
-                f"{record.where} has fields of its own with names of the answer's; they are "
-                f"kept, and of the answer {listed}"
+                f"{record.where} already has fields that are called like those of the answer; "
+                f"they are kept, and in the answer {listed}"
             )
         return record.with_answer(answer)
 
@@ -86,7 +86,7 @@ class Answered:
         if self.strange:
             verb = "holds" if self.strange == 1 else "hold"
             said.append(f"{plural(self.strange, self.thing)} {verb} no token that the model knows")
-        whose = "its answer says" if self.blank + self.strange == 1 else "their answers say"
+        whose = "its answer means" if self.blank + self.strange == 1 else "their answers mean"
         return f"{', '.join(said)}: {whose} nothing" if said else ""
 
     def report(self) -> None:
@@ -97,8 +97,8 @@ class Answered:
         if failed and failed == self.records:
             raise DataError(
                 f"{self.problem}: nothing was answered",
-                hint="the error of each is in the output; --as, --text-field and --encoding say "
-                "how to read the input",
+                hint="the output has the error of each; --as, --text-field and --encoding set how "
+                "the input is read",
             )
         if self.problem:
             console.warn(self.problem)

@@ -55,4 +55,4 @@ def pictures_or_warning(make: Callable[[], Pictures]) -> Pictures | None:
 def keep(run: Run, name: str, result: Result) -> None:
     """Write a result into a run, where that may be written to and still is what was measured."""
     if os.access(run.path, os.W_OK) and not run.keep_result(name, result):
-        console.warn(f"the result is not kept: {run.path} has other weights by now")
+        console.warn(f"the result is not saved in {run.path}: the run has changed in the meantime")

@@ -61,20 +61,21 @@ def classify(
 ) -> None:
     """Give every input text a label.
 
-    Reads what `train` reads: text (by lines, or by files where the run was trained on files),
-    tables and JSON, packed or not. Answers come in the same order, as soon as their text is there.
+    Reads what `train` reads: text, tables and JSON, also compressed. Each line of plain text is
+    one text, or each file if the run was trained on files. Answers come in the order of the
+    input, each as soon as its text has been read.
 
-    `--format table` writes LABEL<tab>PROBABILITY, then <tab>FILE for the files of a folder; for a
-    record without a text it writes <tab><tab>ERROR. `--format json` writes an object for each text
-    with `prediction`, `probability`, `probabilities`, `tokens` and `unknown`, or with `error` and
-    `line`, and with all fields of the input; where one has such a name, the answer's is
-    rnnctl_NAME. Where a text may have several labels, a table lists them with commas, and JSON has
-    the list `predictions`.
+    `--format table` writes LABEL<tab>PROBABILITY, and <tab>FILE after it for the files of a
+    folder. A record without a text gets <tab><tab>ERROR. `--format json` writes one object for
+    each text. It has all fields of the input, and `prediction`, `probability`, `probabilities`,
+    `tokens` and `unknown`, or `error` and `line`. If the input already has a field of such a
+    name, the answer's field is called rnnctl_NAME. If a text may have several labels, the table
+    separates them with commas, and JSON has the list `predictions`.
 
-    In a terminal, without a FILE, you type texts, and each is answered.
+    In a terminal, without a FILE, you type texts and get an answer to each.
 
-    With --explain each answer is followed by its reasons, which add up to the log-odds. In JSON
-    they are its `explanation`.
+    With --explain, each answer is followed by the contribution of each word; together they add up
+    to the log-odds. In JSON this is the field `explanation`.
     """
     as_page = explain is not None and format == "html" and not words_overall
     kind = f.source_kind(read_as, input_format, jsonl)

@@ -44,11 +44,11 @@ def advice(result: Comparison) -> Iterator[str]:
     cell, name = ("rnn", "a plain RNN") if has_gates else ("lstm", "an LSTM")
     run, other = shlex.quote(member.path), shlex.quote(f"{member.path}-{cell}")
     yield (
-        f"one run is no comparison: `rnnctl train --config {run} --cell {cell} --run {other}` "
+        f"a comparison needs two runs: `rnnctl train --config {run} --cell {cell} --run {other}` "
         f"trains {name} on the same text, `rnnctl compare {run} {other}` compares both"
     )
     if "horizon" not in member.values:
-        yield "`rnnctl diagnose RUN` of each measures what they remember, to be compared as well"
+        yield "`rnnctl diagnose RUN` of each run measures its memory, which is then compared too"
 
 
 def _names_runs(values: Values) -> bool:
@@ -69,30 +69,30 @@ def _names_runs(values: Values) -> bool:
             "jobs", "run_root", "dry_run",
         ),
         _names_runs,
-        "on runs, which are trained already",
-        "name a corpus to train on in their place",
+        "on runs, which are already trained",
+        "name a corpus instead of runs",
     ),
     Idle(
         ("measure", "label"),
         lambda values: not _names_runs(values),
-        "without runs: what is trained here is measured, and has names",
-        "name runs",
+        "without runs: new trainings are always measured, and named after cell and weights",
+        "name the runs to compare",
     ),
     Idle(
         ("steps", "epochs"),
         lambda values: values["match"] == "time",
-        "with --match time, which holds the time equal",
-        "give --budget 20m in its place",
+        "with --match time, which gives all cells the same time",
+        "use --budget 20m instead",
     ),
     Idle(
         ("pairs",),
         lambda values: find_task(values["task"]).labelled and not _names_runs(values),
-        "on classifiers: language models are asked pairs",
+        "for classifiers: only language models can be tested on pairs",
         "leave out --task",
     ),
     Idle(("chart",), missing("plot"), "without --plot FILE", "add --plot chart.svg"),
     Idle(
-        ("html", "plot", "curves", "format", "output", "pairs"),
+        ("html", "plot", "curves", "format", "output", "pairs", "verbose"),
         given("dry_run"),
         "with --dry-run, which only prints commands",
         "leave out --dry-run",
@@ -124,6 +124,7 @@ def compare(
     html: options.Html = None,
     plot: PlotOption = None,
     chart: options.Chart = None,
+    verbose: options.Verbose = False,
     curves: CurvesOption = None,
     label: LabelOption = None,
     format: FormatOption = "table",
@@ -132,15 +133,17 @@ def compare(
 ) -> int:
     """Find out which cell remembers more, which is better, which is faster, and how sure that is.
 
-    Trains every cell several times under equal conditions, measures them, and answers with
-    verdicts on what lectures claim. `rnnctl compare RUN RUN…` does the same with finished runs,
-    in a second. A comparison that was stopped continues where it was.
+    Trains every cell several times under equal conditions, measures the models, and gives a
+    verdict on each of the usual claims about these cells. `rnnctl compare RUN RUN…` does the same
+    with finished runs, in a second. If a comparison was stopped, the same command continues it.
     """
     asked = dict(locals())
     questions = _questions(pairs)
     result = _result(asked, questions)
     if result is None:
         return 0
+    from rnnctl.reports.comparison import brief, untested
+
     for what_is_missing in advice(result):
         console.hint(what_is_missing)
     wants_page = html is not None or format == "html"
@@ -148,7 +151,11 @@ def compare(
     beside.write_page(html, result, pictures)
     beside.draw(plot, result, chart)
     beside.write_curves(curves, result)
-    console.emit(result, format, output, pictures=pictures)
+    short = format == "table" and not verbose
+    console.emit(result, format, output, blocks=brief if short else None, pictures=pictures)
+    if short and len(result.members) > 1:
+        for hint in untested(result):
+            console.hint(hint)
     if not wants_page and plot is None and len(result.members) > 1:
         console.hint(
             "`--html report.html` adds charts and a text word by word; nothing is trained again"
@@ -199,8 +206,8 @@ def _runs(what: list[str]) -> list[Path] | None:
     if not all(are_runs):
         other = what[are_runs.index(False)]
         raise UsageError(
-            f"{other} is not a run, but others of the arguments are",
-            hint="name either runs, or a corpus to train on",
+            f"{other} is not a run, but other arguments are",
+            hint="name either runs or a corpus to train on, not both",
         )
     return folders
 
@@ -254,7 +261,7 @@ def _experiment(
     from rnnctl.cli.compare_display import Clock
     from rnnctl.compare.experiment import Compared, experiment
 
-    console.note(f"runs go to {root}; the same command continues there if it is stopped")
+    console.note(f"runs are saved in {root}; if it is stopped, the same command continues")
     compared: Compared = follow(experiment(settings, root, machine, questions), Clock())
     return compared.comparison
 

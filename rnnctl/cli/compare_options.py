@@ -41,8 +41,8 @@ OURS: Final[Mapping[str, str]] = {
     "workers": "use --jobs",
     "run": "use --run-root",
     "resume": "leave it out; the same command continues a comparison that was stopped",
-    "overwrite": "leave it out; another --run-root begins anew",
-    "folds": "leave it out; each member is one training",
+    "overwrite": "leave it out; another --run-root starts a new comparison",
+    "folds": "leave it out; compare trains each row once per seed",
     "config": "name its options one by one",
     "output": "use -o outside of --train",
 }
@@ -53,7 +53,7 @@ def read_settings(given: dict[str, Any]) -> Settings:
     what = tuple(given["what"] or ())
     if "-" in what:
         raise UsageError(
-            "compare trains several times, so it cannot read its corpus from standard input",
+            "compare trains several times and cannot read its corpus from standard input",
             hint="write it to a file first",
         )
     options = _options(given["train"])
@@ -95,7 +95,7 @@ def _options(text: str) -> tuple[str, ...]:
         if parameter.name in OURS and source is not None and source.name == "COMMANDLINE":
             named = "a corpus" if parameter.name == "sources" else parameter.opts[0]
             raise UsageError(
-                f"--train: {named} is set by compare itself, for each member",
+                f"--train: {named} is set by compare itself, for each training",
                 hint=OURS[parameter.name],
             )
     return tuple(words)
@@ -106,10 +106,10 @@ def _list(text: str, known: Sequence[str], option: str) -> tuple[str, ...]:
     for name in names:
         if name not in known:
             raise UsageError(
-                f"{option}: there is no {name!r}", hint=f"there are: {', '.join(known)}"
+                f"{option}: {name!r} is not known", hint=f"choose from: {', '.join(known)}"
             )
     if not names:
-        raise UsageError(f"{option} names nothing", hint=f"for example: {','.join(known)}")
+        raise UsageError(f"{option} is empty", hint=f"for example: {','.join(known)}")
     return names
 
 
@@ -216,8 +216,8 @@ What = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="CORPUS|RUN",
-        help="A corpus to train on, as for `train`; or finished runs (or folders of them) to "
-        "compare without training. The bundled paragraphs if nothing is given.",
+        help="A corpus to train on, as for `train`; or finished runs (or folders of runs) to "
+        "compare without training.  [default: the bundled paragraphs]",
         show_default=False,
     ),
 ]
@@ -248,8 +248,8 @@ Seeds = Annotated[
     _option(
         GRID,
         "--seeds",
-        "Trainings of each row, each with a seed of its own.  [default: 5, or 2 on the bundled "
-        "paragraphs]",
+        "Trainings for each row (a cell with its initial weights), each with its own seed.  "
+        "[default: 5, or 2 on the bundled paragraphs]",
         default=False,
         min=1,
     ),
@@ -259,7 +259,7 @@ Rates = Annotated[
     _option(
         GRID,
         "--rates",
-        "Learning rates: from the shipped table, or from a search for each row (grid).",
+        "Learning rates: from rnnctl's table (shipped), or searched for each row (grid).",
     ),
 ]
 Recall = Annotated[
@@ -267,7 +267,8 @@ Recall = Annotated[
     _option(
         GRID,
         "--recall/--no-recall",
-        "Train and test each row on the task of recalling a symbol as well.",
+        "Also train and test each row on a recall task: name the symbol that stood at the "
+        "beginning.",
     ),
 ]
 RecallLags = Annotated[
@@ -275,7 +276,7 @@ RecallLags = Annotated[
     _option(
         GRID,
         "--recall-lags",
-        "Distances over which the symbol is to be recalled, in tokens, separated by commas.",
+        "Distances over which the symbol must be recalled, in tokens, separated by commas.",
         metavar="N,…",
     ),
 ]
@@ -287,8 +288,8 @@ Pairs = Annotated[
     _option(
         GRID,
         "--pairs",
-        "Ask every language model these minimal pairs as well (a file as `rnnctl pairs` reads "
-        "them), and an n-gram model beside; may be given several times.",
+        "Also test every language model, and an n-gram model, on these minimal pairs (a file that "
+        "`rnnctl pairs` reads). Can be given several times.",
         default=False,
         metavar="FILE",
     ),
@@ -300,7 +301,7 @@ HiddenSize = Annotated[
         SIZES,
         "--hidden-size",
         "Units in each recurrent layer of the LSTM; the other cells are matched to it. With "
-        "--match steps also one size for each cell: rnn=N,lstm=N,gru=N.",
+        "--match steps you can also give one size for each cell: rnn=N,lstm=N,gru=N.",
         metavar="N",
     ),
 ]
@@ -311,8 +312,7 @@ Steps = Annotated[
     _option(
         SIZES,
         "--steps",
-        "Optimizer steps of each training.  [default: 300, if neither --epochs nor --budget "
-        "is given]",
+        "Optimizer steps of each training.  [default: 300, unless --epochs or --budget is given]",
         default=False,
         min=1,
     ),
@@ -326,7 +326,7 @@ Budget = Annotated[
     _option(
         SIZES,
         "--budget",
-        "Time for all trainings on the text together, such as 20m or 2h.",
+        "Total time for all trainings on the text, such as 20m or 2h.",
         default=False,
         metavar="TIME",
     ),
@@ -354,18 +354,24 @@ Jobs = Annotated[
 RunRoot = Annotated[
     Path | None,
     _option(
-        WORK, "--run-root", "Folder for the runs of this comparison.", default=False, metavar="DIR"
+        WORK,
+        "--run-root",
+        "Folder for the runs of this comparison.  [default: a folder in runs/, named after the "
+        "corpus and the options]",
+        default=False,
+        metavar="DIR",
     ),
 ]
 DryRun = Annotated[
-    bool, _option(WORK, "--dry-run", "Only print the commands of all trainings, one a line.")
+    bool, _option(WORK, "--dry-run", "Only print the commands of all trainings, one per line.")
 ]
 Measure = Annotated[
     bool,
     _option(
         WORK,
         "--measure",
-        "Also measure speed and the exchange of states of runs that are named. Needs their corpus.",
+        "For finished runs: also measure their speed, and which state carries the memory (by "
+        "exchanging states between texts). Needs their corpus.",
     ),
 ]
 Html = Annotated[
@@ -377,13 +383,23 @@ Html = Annotated[
         metavar="FILE",
     ),
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        help="Print all tables, curves, reasons and warnings. Without it the table has at most 24 "
+        "lines.",
+        show_default=False,
+    ),
+]
 Chart = Annotated[
     str | None,
     _option(
         REPORT,
         "--chart",
-        "With --plot, draw only this chart: learning, context, effect, recall, gradient, speed or "
-        "forest.",
+        "With --plot: draw only this chart. NAME is learning, context, effect, recall, gradient, "
+        "speed or forest.",
         metavar="NAME",
     ),
 ]

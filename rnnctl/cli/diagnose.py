@@ -67,7 +67,7 @@ NamesArgument = Annotated[
         metavar="[NAME]...",
         help="What to measure: use, first_last, effect, hold, reach, gates, position. With --show "
         "and --snapshots: more runs.",
-        show_default="all that suit the run",
+        show_default="all that apply to the run",
         autocompletion=completed("diagnostic"),
     ),
 ]
@@ -90,13 +90,19 @@ TextOption = Annotated[
 TextFieldOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Column of --text that holds the text.", rich_help_panel=TEXT
+        metavar="NAME",
+        help="Column of --text that holds the text.",
+        show_default="found by its name and content",
+        rich_help_panel=TEXT,
     ),
 ]
 LabelFieldOption = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME", help="Column of --text that holds the label.", rich_help_panel=TEXT
+        metavar="NAME",
+        help="Column of --text that holds the label.",
+        show_default="found by its name and content",
+        rich_help_panel=TEXT,
     ),
 ]
 EncodingOption = Annotated[
@@ -120,7 +126,7 @@ ItemsOption = Annotated[
 BeyondOption = Annotated[
     list[Spoilt] | None,
     typer.Option(
-        help="USE: measure also with the text beyond the context spoilt in this way. Can be given "
+        help="USE: also measure with the text beyond the context altered in this way. Can be given "
         "several times.",
         rich_help_panel=WHAT,
         show_default=False,
@@ -130,8 +136,8 @@ ShowOption = Annotated[
     str | None,
     typer.Option(
         metavar="TEXT",
-        help="Show this text with what the run's gates keep of it; measure nothing. With --html, "
-        "--format html or --format json: also which word moved which prediction.",
+        help="Show how much of this text the run's gates keep, and measure nothing. With --html, "
+        "--format html or --format json: also which word changed which prediction.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -139,7 +145,7 @@ HtmlOption = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Also write a page that works offline: what was measured, and a text word by word.",
+        help="Also write a page that works offline: the measurements, and a text word by word.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -147,8 +153,8 @@ ScorerOption = Annotated[
     str | None,
     typer.Option(
         metavar="CMD",
-        help="Measure this program in the place of a run: a command line that reads questions and "
-        "writes nats (rnnctl help scorer). Needs --text; use, first_last and effect.",
+        help="Measure this program instead of a run: a command line that reads questions and "
+        "writes nats (see rnnctl help scorer). Needs --text. Measures use, first_last and effect.",
         rich_help_panel=SCORER,
     ),
 ]
@@ -157,15 +163,15 @@ ScorerTimeoutOption = Annotated[
     typer.Option(
         min=0.1,
         metavar="SECONDS",
-        help="Longest time that the program may be silent, in seconds.",
+        help="Longest time to wait for an answer of the program.",
         rich_help_panel=SCORER,
     ),
 ]
 DocumentsOption = Annotated[
     Literal["none", "paragraph", "line", "file"] | None,
     typer.Option(
-        help="How plain text is cut into documents for --scorer.",
-        show_default="none: not at all",
+        help="For --scorer: how plain text is cut into documents.",
+        show_default="none",
         rich_help_panel=SCORER,
     ),
 ]
@@ -173,8 +179,8 @@ SnapshotsOption = Annotated[
     bool,
     typer.Option(
         "--snapshots",
-        help="Measure each snapshot that `train --snapshots` kept: when memory arises. More runs "
-        "may be named, which are shown side by side.",
+        help="Measure each snapshot that `train --snapshots` kept, to see when the model began to "
+        "remember. Several runs are shown side by side.",
         rich_help_panel=WHAT,
     ),
 ]
@@ -254,19 +260,19 @@ def diagnose(
 ) -> None:
     """Measure how much early context a run retains.
 
-    Gives one number, the memory horizon in words with a 95 % interval, and one line for each
-    question: USE (how much text the loss needs), FIRST→LAST (whether the first sentence of a
-    document still counts in its last), EFFECT (whether early evidence still pushes the answer),
-    HOLD (what can be read out of the state), REACH (whether the learning signal gets back), GATES
-    (what the gates suggest), POSITION (classifiers: whether a sentence counts the same wherever it
-    stands). `--verbose` prints all numbers, curves and warnings. A diagnosis of the run's own
-    held-out text is kept in the run, for `rnnctl compare`.
+    Prints one number, the memory horizon in words with a 95 % interval, and one line for each
+    question: USE (how far back does text change the loss?), FIRST→LAST (does the first sentence of
+    a document change the prediction of its last?), EFFECT (does an early word or sentence still
+    change the answer?), HOLD (what can be read from the state?), REACH (how far back does the
+    gradient arrive?), GATES (how long would the gates keep a value?), POSITION (classifiers: does
+    the place of a sentence matter?). `--verbose` prints all numbers, curves and warnings. A
+    diagnosis on the run's own held-out text is saved in the run, for `rnnctl compare`.
 
-    With --snapshots the snapshots of one run, or of several, are measured: loss, horizon,
-    FIRST→LAST, HOLD and REACH against the tokens of the training.
+    With --snapshots, the snapshots of one or more runs are measured: loss, horizon, FIRST→LAST,
+    HOLD and REACH, against the number of training tokens.
 
-    With --scorer any program is measured that says how likely a text is: `rnnctl diagnose --scorer
-    "python ngram.py" --text FILE`.
+    With --scorer, any program that says how likely a text is can be measured: `rnnctl diagnose
+    --scorer "python ngram.py" --text FILE`.
     """
     from rnnctl.machine import set_threads
     from rnnctl.reports.diagnostics import brief

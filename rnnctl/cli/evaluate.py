@@ -34,7 +34,7 @@ Part = Annotated[
     Literal["test", "valid", "train", "all"] | None,
     typer.Option(
         help="Which part of the corpus is measured.",
-        show_default="test, else valid, else all",
+        show_default="test, otherwise valid, otherwise all",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -42,7 +42,7 @@ Window = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Tokens in each window of the cold protocol, at most all of the text.",
+        help="Tokens in each window of the cold protocol.",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -68,8 +68,8 @@ ReadAs = Annotated[
     SourceKind | None,
     typer.Option(
         "--as",
-        help="What the files are.",
-        show_default="what their content looks like",
+        help="Format of the files.",
+        show_default="recognised by their content",
         rich_help_panel=CORPUS,
     ),
 ]
@@ -83,8 +83,8 @@ By = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN",
-        help="Also report the numbers for each value of this column; `length` groups the documents "
-        "by their number of words.",
+        help="Also report the numbers for each value of this column. `length` is not a column: it "
+        "groups documents by their number of words.",
         show_default=False,
         rich_help_panel=CORPUS,
     ),
@@ -104,8 +104,8 @@ TuneCache = Annotated[
     bool,
     typer.Option(
         "--tune-cache",
-        help="Find the best --cache, --cache-theta and --cache-weight on the validation text that "
-        "the run keeps; evaluate nothing.",
+        help="Only search for the best --cache, --cache-theta and --cache-weight, on the "
+        "validation text that the run keeps.",
         rich_help_panel=f.MEMORY,
     ),
 ]
@@ -113,7 +113,8 @@ TuneDynamic = Annotated[
     bool,
     typer.Option(
         "--tune-dynamic",
-        help="The same for --dynamic and --dynamic-decay.",
+        help="Only search for the best --dynamic and --dynamic-decay, on the validation text that "
+        "the run keeps.",
         rich_help_panel=f.MEMORY,
     ),
 ]
@@ -136,12 +137,12 @@ TuneDynamic = Annotated[
         ),
         given("tune_cache", "tune_dynamic"),
         "with --tune-cache and --tune-dynamic, which read the validation text that the run keeps",
-        "evaluate with what they find",
+        "evaluate afterwards with the settings that are found",
     ),
     Idle(
         ("tune_dynamic",),
         given("tune_cache"),
-        "beside --tune-cache: one at a time",
+        "together with --tune-cache: tune one at a time",
         "leave out --tune-cache",
     ),
     Idle(
@@ -153,7 +154,7 @@ TuneDynamic = Annotated[
     Idle(
         ("window",),
         given("cache", "dynamic"),
-        "with --cache and --dynamic, which read the text on from its beginning",
+        "with --cache and --dynamic, which read the text token by token from its beginning",
     ),
     *f.MEMORY_IDLE,
 )
@@ -185,12 +186,11 @@ def evaluate(
 ) -> None:
     """Measure a run on a corpus.
 
-    A classifier: accuracy and macro-F1 with 95 % intervals, beside a bag of words; precision,
-    recall and F1 of each label; calibration error; confusion matrix and the worst confusions.
-    A language model: loss, perplexity and bits per byte by protocol: streaming (the state is
-    carried over the whole text) and cold (windows from a zero state), or per document. The result
-    is kept in the run as well; not with --cache or --dynamic, which read the text on from its
-    beginning, one token after the other.
+    For a classifier: accuracy and macro-F1 with 95 % intervals, next to those of a bag of words;
+    precision, recall and F1 of each label; calibration error; confusion matrix and the most
+    frequent mistakes. For a language model: loss, perplexity and bits per byte, by protocol:
+    streaming (the state is carried through the whole text) and cold (windows from a zero state),
+    or per document. The result is also saved in the run, except with --cache or --dynamic.
     """
     from rnnctl.inference.evaluate import evaluate as measure
     from rnnctl.machine import set_threads

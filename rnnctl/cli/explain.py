@@ -21,8 +21,8 @@ TermArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TERM]",
-        help="A word of a report: a measurement, a column, a gate, a verdict, a warning. Without "
-        "one, all terms are listed.",
+        help="A word from a report: a measurement, a column, a gate, a verdict or a warning. "
+        "Without one, all terms are listed.",
         show_default=False,
         autocompletion=_completed,
     ),
@@ -36,7 +36,7 @@ def explain(
 ) -> None:
     """Explain a word of the reports: what it is, how to read it, what it does not say.
 
-    Capitals, units and numbers do not matter: `rnnctl explain F1`, `rnnctl explain forget gate`,
+    Capitals, units and numbers are ignored: `rnnctl explain F1`, `rnnctl explain forget gate`,
     `rnnctl explain "accuracy at lag 60"`.
     """
     import platform

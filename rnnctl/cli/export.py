@@ -17,7 +17,7 @@ Onnx = Annotated[
     typer.Option(
         "--onnx",
         metavar="FILE",
-        help="Write the model to this file, and tokenizer.json and README.md beside it.",
+        help="Write the model to this file, with tokenizer.json and README.md in the same folder.",
         show_default=False,
         rich_help_panel=MODEL,
     ),
@@ -26,16 +26,14 @@ Int8 = Annotated[
     bool,
     typer.Option(
         "--int8",
-        help="Weights of one byte instead of four (onnxruntime's dynamic quantisation). What that "
-        "costs is measured on the held-out text that the run keeps.",
+        help="Store weights in one byte instead of four (onnxruntime's dynamic quantisation). The "
+        "loss in quality is measured on the held-out text that the run keeps.",
         rich_help_panel=MODEL,
     ),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option(
-        "--overwrite", help="Replace files that are there already.", rich_help_panel=MODEL
-    ),
+    typer.Option("--overwrite", help="Replace existing files.", rich_help_panel=MODEL),
 ]
 
 
@@ -50,10 +48,10 @@ def export(
 ) -> None:
     """Write a run as an ONNX file, for programs without rnnctl and PyTorch.
 
-    A classifier reads ids and lengths, and gives logits and probabilities. A language model reads
-    ids and a state, and gives logits and the state after them. README.md has the lines of Python
-    and JavaScript that use it. The file is run by onnxruntime and compared with the model before it
-    is written. Needs the extra `export`: pip install 'rnnctl[export]'.
+    A classifier takes ids and lengths, and returns logits and probabilities. A language model takes
+    ids and a state, and returns logits and the new state. A README.md beside it shows how to use it
+    from Python and JavaScript. Before the file is written, onnxruntime runs it and its outputs are
+    compared with the model's. Needs the extra `export`: pip install 'rnnctl[export]'.
     """
     from rnnctl.inference.export import export as write
     from rnnctl.tasks.loading import load

@@ -15,23 +15,23 @@ from rnnctl.errors import RnnctlError
 SYSTEM_HINTS = {
     errno.ENOSPC: "the disk is full: make room, or choose another place",
     errno.EDQUOT: "the disk quota is used up: make room, or choose another place",
-    errno.EACCES: "you lack the permission: check its owner and mode",
-    errno.EPERM: "you lack the permission: check its owner and mode",
+    errno.EACCES: "you have no permission: check the owner and the mode of the file",
+    errno.EPERM: "you have no permission: check the owner and the mode of the file",
     errno.EROFS: "the file system is read-only: choose another place",
     errno.ENOENT: "check the spelling of the path",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
-    errno.EISDIR: "a file was wanted here, and this is a folder",
+    errno.EISDIR: "this is a folder, and a file is needed",
     errno.EMFILE: "too many open files: raise the limit with `ulimit -n`",
 }
 # What makes a command need less memory, by options that it has.
 NEEDS_LESS = {
-    "train": "a smaller --batch-size, --bptt or --hidden-size needs less",
-    "compare": "a smaller --hidden-size, or fewer --jobs at a time, needs less",
-    "evaluate": "a smaller --window needs less, and so does a smaller part of the corpus",
-    "diagnose": "a shorter --text needs less",
-    "generate": "a smaller --count needs less",
-    "score": "shorter lines need less: --max-line refuses longer ones",
-    "classify": "shorter lines need less: --max-line refuses longer ones",
+    "train": "a smaller --batch-size, --bptt or --hidden-size needs less memory",
+    "compare": "a smaller --hidden-size or fewer --jobs need less memory",
+    "evaluate": "a smaller --window or a smaller corpus needs less memory",
+    "diagnose": "a shorter --text needs less memory",
+    "generate": "a smaller --count needs less memory",
+    "score": "shorter lines need less memory; --max-line rejects longer ones",
+    "classify": "shorter lines need less memory; --max-line rejects longer ones",
 }
 MORE_MEMORY = "end other programs, or use a machine with more memory"
 

@@ -32,7 +32,8 @@ Files = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[FILE]...",
-        help="Files that hold the texts. With `-`, or with none in a pipe, standard input is read.",
+        help="Files that hold the texts. `-` is standard input, which is also read if no FILE is "
+        "given in a pipe.",
         show_default=False,
     ),
 ]
@@ -40,8 +41,8 @@ ReadAs = Annotated[
     SourceKind | None,
     typer.Option(
         "--as",
-        help="What the input is.",
-        show_default="what its content looks like",
+        help="Format of the input.",
+        show_default="recognised by its content",
         rich_help_panel=INPUT,
     ),
 ]
@@ -81,7 +82,7 @@ MaxLine = Annotated[
         "--max-line",
         min=1,
         metavar="BYTES",
-        help="Longest line that is read. A longer line gets an error record.",
+        help="Longest line that is accepted. A longer line gets an error record.",
         rich_help_panel=INPUT,
     ),
 ]
@@ -93,13 +94,13 @@ FailFast = Annotated[
 ]
 Lines = Annotated[
     bool,
-    typer.Option("--lines", help="Every line is a text of its own.", rich_help_panel=INPUT),
+    typer.Option("--lines", help="Treat each line as a separate text.", rich_help_panel=INPUT),
 ]
 Documents = Annotated[
     Unit | None,
     typer.Option(
         "--documents",
-        help="What counts as one text where the input is plain text.",
+        help="For plain text: what counts as one text.",
         show_default="a file",
         rich_help_panel=INPUT,
     ),
@@ -108,7 +109,7 @@ ClassifiedDocuments = Annotated[
     Unit | None,
     typer.Option(
         "--documents",
-        help="What counts as one text where the input is plain text.",
+        help="For plain text: what counts as one text.",
         show_default="a line, or a file if the run was trained on whole files",
         rich_help_panel=INPUT,
     ),
@@ -119,8 +120,8 @@ Explain = Annotated[
         "--explain",
         metavar="[METHOD]",
         help="Say what each word contributed to the log-odds of the answer against the second "
-        "most probable label. METHOD is gradients (integrated gradients, where no METHOD is given) "
-        "or occlusion (leaving the word out).",
+        "most probable label. METHOD is gradients (integrated gradients, the default) or occlusion "
+        "(leaving the word out).",
         show_default=False,
         rich_help_panel=WHY,
     ),
@@ -129,7 +130,7 @@ WordsOverall = Annotated[
     bool,
     typer.Option(
         "--words-overall",
-        help="Answer with the 30 words that pull most to each label, over all texts.",
+        help="Print the 30 words that speak most for each label, over all texts.",
         rich_help_panel=WHY,
     ),
 ]
@@ -138,7 +139,7 @@ ExplainHtml = Annotated[
     typer.Option(
         "--html",
         metavar="FILE",
-        help="Write one page with the explained texts, at most 1,000 of them, to this file.",
+        help="Also write a page with the explained texts (at most 1,000) to this file.",
         show_default=False,
         rich_help_panel=WHY,
     ),
@@ -146,15 +147,15 @@ ExplainHtml = Annotated[
 PerToken = Annotated[
     bool,
     typer.Option(
-        "--per-token", help="Write the loss of every token, in nats.", rich_help_panel=INPUT
+        "--per-token", help="Print the loss of every token, in nats.", rich_help_panel=INPUT
     ),
 ]
 Answer = Annotated[
     bool,
     typer.Option(
         "--answer",
-        help="Answer questions on standard input: how many nats does this target have after this "
-        "context? For `rnnctl diagnose --scorer` and programs like it (rnnctl help scorer).",
+        help="Act as a scorer: read contexts and targets on standard input, and answer with the "
+        "nats of each target. For `rnnctl diagnose --scorer` (see rnnctl help scorer).",
         rich_help_panel=INPUT,
     ),
 ]
@@ -175,7 +176,7 @@ CacheTheta = Annotated[
         "--cache-theta",
         min=0,
         metavar="X",
-        help="How sharply the cache prefers the most similar states; 0 takes all alike.",
+        help="How strongly the cache prefers the most similar states; 0 weights all equally.",
         rich_help_panel=MEMORY,
     ),
 ]
@@ -186,7 +187,7 @@ CacheWeight = Annotated[
         min=0,
         max=1,
         metavar="X",
-        help="Share of the prediction that comes from the cache; below 1.",
+        help="Share of the prediction that comes from the cache (below 1).",
         rich_help_panel=MEMORY,
     ),
 ]
@@ -208,7 +209,7 @@ DynamicDecay = Annotated[
         min=0,
         max=1,
         metavar="X",
-        help="After each step, move these weights back toward the run's by this share.",
+        help="After each step, move these weights back towards the run's weights by this share.",
         rich_help_panel=MEMORY,
     ),
 ]
@@ -226,8 +227,8 @@ DynamicRule = Annotated[
     Literal["rms", "sgd"],
     typer.Option(
         "--dynamic-rule",
-        help="How these weights learn: each by how large its gradients usually are on the "
-        "validation text (rms, Krause et al. 2018), or all alike (sgd).",
+        help="Learning rule: steps scaled by the usual gradient size of each weight on the "
+        "validation text (rms, Krause et al. 2018), or the same for all weights (sgd).",
         rich_help_panel=MEMORY,
     ),
 ]
@@ -250,8 +251,8 @@ def rows_only(one_by_one: When, known: tuple[str, ...] = ROW_FORMATS) -> Idle:
     return Idle(
         ("format",),
         lambda values: values["format"] not in known and one_by_one(values),
-        "of this name where a line is written for each answer",
-        f"name {either(list(known))}",
+        "of this name where one line is written for each answer",
+        f"use {either(list(known))}",
     )
 
 
@@ -273,13 +274,13 @@ LINES_IDLE: Final = (
     Idle(
         ("documents",),
         lambda values: unit_in(values) == "line" != values["documents"],
-        "with --lines, --as, --jsonl and --text-field, where each line or record is a text",
-        "leave those out",
+        "with --lines, --as, --jsonl and --text-field: there each line or record is a text",
+        "leave out one of them",
     ),
     Idle(
         ("max_line", "fail_fast"),
         lambda values: unit_in(values) == "file",
-        "where a whole file is one text",
+        "when a whole file is one text",
         "add --lines or --documents paragraph",
     ),
 )

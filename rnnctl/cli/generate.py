@@ -44,8 +44,8 @@ Prompt = Annotated[
     str | None,
     typer.Argument(
         metavar="[PROMPT]",
-        help="The text to continue; - reads it from standard input.",
-        show_default="standard input if it is a pipe or a file, else no text",
+        help="The text to continue. - reads it from standard input.",
+        show_default="standard input if it is a pipe or a file, otherwise no text",
     ),
 ]
 Length = Annotated[
@@ -75,9 +75,9 @@ End = Annotated[
     bool | None,
     typer.Option(
         "--end/--no-end",
-        help="Stop where the model ends the document.",
+        help="Stop where the model predicts the end of the document.",
         rich_help_panel=LENGTH,
-        show_default="yes if it was trained on documents",
+        show_default="yes if the run was trained on documents",
     ),
 ]
 Lines = Annotated[
@@ -93,7 +93,8 @@ Temperature = Annotated[
     typer.Option(
         "--temperature",
         metavar="X",
-        help="Below 1, probable tokens become more probable; 0 always takes the most probable one.",
+        help="Below 1, probable tokens become more probable, above 1 less; 0 always takes the most "
+        "probable one.",
         rich_help_panel=CHOICE,
     ),
 ]
@@ -129,7 +130,8 @@ RepetitionPenalty = Annotated[
     typer.Option(
         "--repetition-penalty",
         metavar="X",
-        help="Above 1, the last 64 tokens (of the prompt, too) become less probable; 1 is off.",
+        help="Above 1, the last 64 tokens (also those of the prompt) become less probable; 1 is "
+        "off.",
         rich_help_panel=CHOICE,
     ),
 ]
@@ -206,9 +208,9 @@ def generate(
 ) -> None:
     """Continue a text, one token at a time.
 
-    Text is printed as it is made. Several continuations are separated by a line `---`. The same
-    seed gives the same text, and the first of several continuations is the same as one alone.
-    In a terminal, without a PROMPT, you type a beginning, read how it goes on, and type on.
+    Text is printed while it is generated. Several continuations are separated by a line `---`. The
+    same seed gives the same text, and the first of several continuations is the same as a single
+    one. In a terminal, without a PROMPT, you type a beginning, read its continuation, and type on.
     """
     from rnnctl.inference.sampling import Sampling
 
@@ -240,7 +242,7 @@ def generate(
         return
     start = session.read(text, state_in, _tell_progress(len(text.encode())))
     if start.unknown:
-        console.note(f"tokens of the prompt that the model does not know: {start.unknown:,}")
+        console.note(f"unknown tokens in the prompt: {start.unknown:,}")
     if format == "table":
         with inputs.output(output) as write:
             _speak(session, start, wish, count, write)
@@ -251,7 +253,7 @@ def generate(
 def _chat(session: Session, wish: Wish) -> None:
     """Continue what a person types, line after line, each as what comes behind all before it."""
     start: Start | None = None
-    what = "type the beginning of a text and press Enter; Enter alone goes on"
+    what = "type the beginning of a text and press Enter; Enter alone continues the text"
     for turn, typed in enumerate(inputs.typed_lines(what)):
         start = session.go_on(start, typed)
         said = _speak(session, start, replace(wish, seed=wish.seed + turn), 1, _to_screen)
@@ -280,7 +282,7 @@ def _prompt(given: str | None) -> str:
         return str(given)
     if given is None and (sys.stdin is None or inputs.at_a_terminal()):
         return ""
-    with _saying_after(WAIT_S, "waiting for the prompt on standard input; it ends with the input"):
+    with _saying_after(WAIT_S, "reading the prompt from standard input, up to its end"):
         data = inputs.whole_text("generate RUN -")
     try:
         return data.decode("utf-8")

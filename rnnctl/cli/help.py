@@ -34,7 +34,7 @@ NameArgument = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="[TOPIC|COMMAND]",
-        help="A topic or a command; after a topic, words of one of its headings. Without one, "
+        help="A topic or a command; after a topic, words from one of its headings. Without one, "
         "all topics and commands are listed.",
         show_default=False,
     ),
@@ -44,8 +44,8 @@ NameArgument = Annotated[
 def help(name: NameArgument = None) -> None:
     """Show a page of the documentation, or the help of a command.
 
-    In a terminal pages are formatted, and long ones go through the program in PAGER (`less` by
-    default). In a pipe they are plain Markdown.
+    In a terminal, pages are formatted, and long pages are shown by the program in PAGER (`less` by
+    default). In a pipe, pages are plain Markdown.
     """
     words = name or []
     if not words:

@@ -19,9 +19,9 @@ def info(
     output: OutputOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Show what is in a run: settings, state, results, and what its numbers depend on.
+    """Show what is in a run: settings, state, results, and the software and machine behind them.
 
-    Every file that is read is checked on the way; `rnnctl runs --verify` checks all of them.
+    Every file that is read is checked; `rnnctl runs --verify` checks all files of all runs.
     """
     from rnnctl.runs import Run
 

@@ -119,7 +119,7 @@ def typed_lines(what: str) -> Iterator[str]:
             console.stderr_write("\n")
             return
         except UnicodeDecodeError:
-            console.warn("the line is not in the terminal's encoding, and left out")
+            console.warn("the line is not in the terminal's encoding and is ignored")
             continue
         yield line.rstrip("\r\n")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-import tempfile
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +20,7 @@ from rnnctl.cli.options import (
     SeedOption,
     ThreadsOption,
 )
-from rnnctl.errors import UsageError
+from rnnctl.errors import UsageError, word
 
 if TYPE_CHECKING:
     from rnnctl.lessons import Wish
@@ -38,8 +39,8 @@ PredictOption = Annotated[
     typer.Option(
         "--predict",
         metavar="LETTER",
-        help="Your prediction, instead of typing it in.",
-        show_default="asked for in a terminal, none elsewhere",
+        help="Your prediction (a, b, …), instead of typing it in.",
+        show_default="asked for in a terminal, otherwise none",
     ),
 ]
 TextOption = Annotated[
@@ -47,7 +48,7 @@ TextOption = Annotated[
     typer.Option(
         "--text",
         metavar="FILE",
-        help="Plain text to learn from, 100 kB or more.",
+        help="Plain text to learn from, of 100 kB or more.",
         show_default="the bundled paragraphs",
     ),
 ]
@@ -60,8 +61,8 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         metavar="DIR",
-        help="Folder to keep the trained runs in; those of an earlier lesson are replaced.",
-        show_default="a temporary folder",
+        help="Keep the trained runs in this folder; those of an earlier lesson are replaced.",
+        show_default="the runs are not kept",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -70,8 +71,8 @@ HoldOption = Annotated[
     typer.Option(
         "--hold",
         metavar="GATE=VALUE",
-        help="Lesson 3: hold forget, input or output at a value from 0 (shut) to 1 (open), or "
-        "candidate at one from -1 to 1. Several times for several gates.",
+        help="Lesson 3: hold the gate forget, input or output at a value from 0 (shut) to 1 "
+        "(open), or candidate at a value from -1 to 1. Can be given several times.",
         show_default="forget=1 and others, one at a time",
         rich_help_panel=CHANGE,
     ),
@@ -83,7 +84,7 @@ ScaleOption = Annotated[
         min=0.01,
         max=100,
         metavar="X",
-        help="Lesson 1: factor of the orthogonal recurrent matrix.",
+        help="Lesson 1: factor by which the orthogonal recurrent matrix is multiplied.",
         show_default="3",
         rich_help_panel=CHANGE,
     ),
@@ -95,7 +96,7 @@ WordsOption = Annotated[
         min=4,
         max=400,
         metavar="N",
-        help="Lesson 2: words between the first sentence and the question, at most.",
+        help="Lesson 2: largest number of words between the first sentence and the question.",
         show_default="60",
         rich_help_panel=CHANGE,
     ),
@@ -166,8 +167,8 @@ def lesson(
     """Ask what you expect, measure it on text, and show what came out.
 
     1 the gradient vanishes and explodes; 2 what the plain RNN forgets; 3 gates, one at a time;
-    4 LSTM against GRU; 5 counting. Each takes a minute or two, and ends with one thing to change.
-    What is measured counts: where the lecture's claim does not show, the lesson says so.
+    4 LSTM against GRU; 5 counting. Each lesson takes one to two minutes and ends with one thing
+    to change. It reports what was measured, also where that contradicts the lecture.
     """
     if number is None:
         _list(format, output)
@@ -191,7 +192,11 @@ def lesson(
         length=length,
     )
     check(number, wish)
-    console.emit(_measured(number, wish, outline(number), out), format, output)
+    result = _measured(number, wish, outline(number), out)
+    console.emit(result, format, output)
+    if result.runs:
+        where = ", ".join(word(run) for run in result.runs.values())
+        console.hint(f"the trained runs are in {where}: `rnnctl diagnose RUN` measures one")
 
 
 def _measured(number: int, wish: Wish, asked: LessonOutline, out: Path | None) -> LessonResult:
@@ -202,11 +207,11 @@ def _measured(number: int, wish: Wish, asked: LessonOutline, out: Path | None) -
 
     if wish.predict is None and _can_ask():
         wish = replace(wish, predict=_ask(asked))
-    folder = out or Path(tempfile.mkdtemp(prefix=f"rnnctl-lesson-{number}-"))
-    for event in teach(number, replace(wish, out=folder)):
-        if isinstance(event, LessonResult):
-            return event
-        console.note(event)
+    with nullcontext(out) if out else TemporaryDirectory(prefix="rnnctl-lesson-") as folder:
+        for event in teach(number, replace(wish, out=Path(folder))):
+            if isinstance(event, LessonResult):
+                return event if out else event.model_copy(update={"runs": {}})
+            console.note(event)
     raise AssertionError("a lesson ends with its result")
 
 
@@ -250,7 +255,7 @@ def _gates(given: list[str] | tuple[()]) -> dict[str, float]:
             equals = ""
         if not equals:
             raise UsageError(
-                f"--hold {one}: that is no gate and value", hint="write it as --hold forget=1"
+                f"--hold {one}: this is not a gate and a value", hint="write it as --hold forget=1"
             )
     return found
 

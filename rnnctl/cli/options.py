@@ -68,8 +68,8 @@ FormatOption = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="How the result is written: table (for people), json (for programs), markdown or html "
-        "(a page for a browser).",
+        help="Format of the result: table (for people), json (for programs), markdown, or html (a "
+        "page for a browser).",
         rich_help_panel=OUTPUT,
         callback=listed("format"),
         autocompletion=completed("format"),
@@ -90,7 +90,7 @@ QuietOption = Annotated[
     typer.Option(
         "--quiet",
         "-q",
-        help="Print no progress, notes and hints. Warnings and errors are still printed.",
+        help="Print no progress, notes or hints. Warnings and errors are still printed.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -111,7 +111,7 @@ PlotOption = Annotated[
     typer.Option(
         "--plot",
         metavar="FILE",
-        help="Also draw what was measured, in this one .svg, .png or .pdf file.",
+        help="Also draw the measurements into this .svg, .png or .pdf file.",
         rich_help_panel=OUTPUT,
         callback=_drawable,
     ),
@@ -121,8 +121,8 @@ CurvesOption = Annotated[
     typer.Option(
         "--curves",
         metavar="PLACE",
-        help="Also write every curve as rows: one table where PLACE ends in .csv, .tsv or "
-        ".parquet, else a folder with a .csv for each.",
+        help="Also write all curves as tables: one file if PLACE ends in .csv, .tsv or .parquet, "
+        "otherwise a folder with one .csv file for each curve.",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -131,7 +131,7 @@ LabelOption = Annotated[
     typer.Option(
         "--label",
         metavar="RUN=NAME",
-        help="What a run is called in tables, pictures and curves. Once for each run.",
+        help="Name of a run in tables, pictures and curves. Can be given once for each run.",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
@@ -392,7 +392,7 @@ def _class_weights(given: str | Path | Mapping[str, float]) -> Any:
     if given == "balanced" or isinstance(given, Mapping):
         return given
     path = Path(given)
-    hint = "say balanced, or name a file with a line `label,weight` for each label"
+    hint = "use balanced, or a file with one line `label,weight` for each label"
     try:
         lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as problem:

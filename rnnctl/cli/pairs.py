@@ -32,8 +32,8 @@ Files = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[FILE]...",
-        help="JSON lines, csv or tsv, packed or not, or folders and archives of them. With `-`, or "
-        "with none in a pipe, standard input is read.",
+        help="Files of JSON lines, csv or tsv (may be compressed), or folders and archives of "
+        "them. `-` is standard input, which is also read if no FILE is given in a pipe.",
         show_default=False,
     ),
 ]
@@ -41,7 +41,7 @@ Critical = Annotated[
     bool,
     typer.Option(
         "--critical",
-        help="Compare only the words that differ, given what stands before them, and not whole "
+        help="Compare only the words that differ, given the words before them, instead of whole "
         "sentences.",
         rich_help_panel=PAIRS,
     ),
@@ -71,7 +71,7 @@ Context = Annotated[
     typer.Option(
         "--context",
         metavar="COLUMN",
-        help="Column with the beginning that the right and the wrong word follow.",
+        help="Column with the beginning of the sentence, before the right or the wrong word.",
         show_default="found by its name",
         rich_help_panel=PAIRS,
     ),
@@ -81,8 +81,8 @@ By = Annotated[
     typer.Option(
         "--by",
         metavar="COLUMN",
-        help="Column with the phenomenon.",
-        show_default="UID, phenomenon, condition and the like",
+        help="Column with the phenomenon: results are also given for each.",
+        show_default="UID, phenomenon, condition or a similar name",
         rich_help_panel=PAIRS,
     ),
 ]
@@ -90,7 +90,7 @@ Baseline = Annotated[
     bool,
     typer.Option(
         "--baseline",
-        help="Also ask an n-gram model of the run's training text.",
+        help="Also test an n-gram model of the run's training text.",
         rich_help_panel=PAIRS,
     ),
 ]
@@ -99,7 +99,7 @@ Each = Annotated[
     typer.Option(
         "--each",
         metavar="FILE",
-        help="Also write one row per pair to this csv file.",
+        help="Also write one row for each pair to this csv file.",
         show_default=False,
         rich_help_panel=PAIRS,
     ),
@@ -127,13 +127,13 @@ def pairs(
 ) -> int:
     """Ask which of two sentences a model finds likelier (minimal pairs).
 
-    Reads JSON lines of BLiMP (sentence_good, sentence_bad, UID), tables with two columns, and
+    Reads the JSON lines of BLiMP (sentence_good, sentence_bad, UID), tables with two columns, and
     tables with a context, the right and the wrong word, and the number of attractors. Prints the
     share of right pairs with 95 % intervals, and the mean difference in nats, for all pairs, by
     phenomenon, by length and by attractors. A tie counts as half right. Each sentence is read from
     an empty state.
 
-    A record that is no pair is reported and left out; the exit code is then 1.
+    A record that is not a pair is reported and left out; the exit code is then 1.
     """
     sources, command = files or [], f"pairs {word(run)}"
     inputs.check(sources, command)

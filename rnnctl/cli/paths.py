@@ -80,7 +80,7 @@ def refuse_overwriting(parameters: list[Any], values: dict[str, Any]) -> None:
             if (folder / "current.json").is_file():
                 raise UsageError(
                     f"{option} {target} is inside the run {folder}",
-                    hint="write it beside the run: other files in it would be taken for its own",
+                    hint="write it to another folder: a run must hold only its own files",
                 )
         for path in inputs:
             if where == path or (path.is_dir() and where.exists() and path in where.parents):

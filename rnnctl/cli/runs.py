@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def runs(
     root: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="Where to look, folders in it included.")
+        Path, typer.Argument(metavar="FOLDER", help="Folder to search, with all folders in it.")
     ] = Path("runs"),
     verify: Annotated[
         bool, typer.Option("--verify", help="Check every file of every run.")
@@ -27,9 +27,10 @@ def runs(
     output: OutputOption = None,
     quiet: QuietOption = False,
 ) -> None:
-    """List the runs in a folder, the unfinished and damaged ones included.
+    """List the runs in a folder, including unfinished and damaged ones.
 
-    With `--verify` every file is compared with its checksum; exit code 1 if one is damaged.
+    With `--verify` every file is compared with its checksum; the exit code is 1 if a file is
+    damaged.
     """
     from rnnctl import machine
     from rnnctl.results.base import Environment
@@ -38,7 +39,7 @@ def runs(
 
     if not root.is_dir():
         if root != Path("runs"):
-            what = "is no folder" if root.exists() else "does not exist"
+            what = "is not a folder" if root.exists() else "does not exist"
             raise RunError(f"{root} {what}", hint="name the folder that holds the runs")
         console.note("no runs here yet; `rnnctl train` makes one")
     found = [summarize(path) for path in find_runs(root)]

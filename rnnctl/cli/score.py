@@ -187,13 +187,13 @@ def _shown(value: float | None) -> str:
     Idle(
         ("state_in", "state_out"),
         lambda values: f.unit_in(values) != "file" or len(values["files"] or ()) > 1,
-        "where there are several texts: a state is that of one whole text",
-        "`cat` files together, and leave out --lines, --documents, --jsonl and --text-field",
+        "with several texts: a state belongs to one whole text",
+        "join the files with `cat`, and leave out --lines, --documents, --jsonl and --text-field",
     ),
     Idle(
         ("state_out",),
         given("cache", "dynamic"),
-        "on a cache or on weights that learn: a state holds neither",
+        "with --cache or --dynamic: a saved state holds neither a cache nor weights",
         "leave out --cache and --dynamic",
     ),
     f.rows_only(given("words"), (*f.ROW_FORMATS, *w.FORMATS)),
@@ -241,18 +241,20 @@ def score(
     """Say how likely given text is: nats, bits per byte and character, perplexity.
 
     A file, or standard input, is one text from its first byte to its last. With --lines or
-    --documents each line or paragraph is a text; each record of a table or of JSON always is. Every
-    text gets a line of its own, in order, as soon as it is there: NATS<tab>TOKENS<tab>BITS PER
-    BYTE<tab>PERPLEXITY, or four tabs and the error. With --format json it is an object with all
-    fields of the input; where one has the name of an answer's field, the answer's is rnnctl_NAME.
+    --documents, each line or paragraph is a text; in a table or in JSON each record is a text.
+    Several texts get one line each, in the order of the input: NATS<tab>TOKENS<tab>BITS PER
+    BYTE<tab>PERPLEXITY, or four tabs and an error. With --format json each line is an object with
+    all fields of the input. If the input already has a field of such a name, the answer's field is
+    called rnnctl_NAME.
 
-    Unknown tokens are charged with their spelling. With --state-out and --state-in, scoring a and
-    then b equals scoring a+b.
+    An unknown token costs the nats of its spelling. With --state-out and --state-in, scoring a and
+    then b gives the same as scoring a+b.
 
-    In a terminal, without a FILE, you type texts, and each is answered.
+    In a terminal, without a FILE, you type texts and get an answer to each.
 
-    With --words each word gets a row, whatever the tokens are: words are what stands between
-    whitespace, and add up to the text. A text without words is reported, and the exit code is 1.
+    With --words each word gets a row, for every kind of tokens. Words are separated by whitespace,
+    and their nats add up to those of the text. A text without words is reported, and the exit code
+    is 1.
     """
     sources, command = files or [], f"score {word(run)}"
     if answer:

@@ -38,8 +38,8 @@ RowFormat = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help="How the result is written: table (for people), json (for programs), markdown or html "
-        "(a page for a browser); with --words also csv, tsv and parquet.",
+        help="Format of the result: table (for people), json (for programs), markdown, or html (a "
+        "page for a browser); with --words also csv, tsv and parquet.",
         rich_help_panel=OUTPUT,
         callback=_check_format,
     ),
@@ -48,8 +48,8 @@ Words = Annotated[
     bool,
     typer.Option(
         "--words",
-        help="One row for each word: nats, entropy, tokens. Formats: table, json, csv, tsv, "
-        "parquet.",
+        help="Print one row for each word, with its nats, entropy and tokens. Formats: table, "
+        "json, csv, tsv, parquet.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -57,8 +57,8 @@ SpaceOption = Annotated[
     Literal["before", "after"],
     typer.Option(
         "--space",
-        help="Which word the space between two words belongs to: the one it stands before, or the "
-        "one it stands after.",
+        help="Which word a space belongs to: the word that it stands before, or the word that it "
+        "stands after.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -66,7 +66,7 @@ FirstOption = Annotated[
     bool,
     typer.Option(
         "--first/--no-first",
-        help="Score the first word of a text too, from the document's beginning.",
+        help="Also score the first word of a text, which the model predicts from an empty state.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -74,8 +74,8 @@ EndOption = Annotated[
     bool | None,
     typer.Option(
         "--end/--no-end",
-        help="Also score the end of the text, in a row <eos>.",
-        show_default="where the run was trained on documents",
+        help="Also score the end of the text, in a row called <eos>.",
+        show_default="yes if the run was trained on documents",
         rich_help_panel=PANEL,
     ),
 ]
@@ -100,7 +100,7 @@ IdOption = Annotated[
         "--id",
         metavar="COLUMN",
         help="Column that names the items.",
-        show_default="id, item and the like, or else the line",
+        show_default="id, item or a similar name; otherwise the line number",
         rich_help_panel=PANEL,
     ),
 ]
@@ -109,8 +109,8 @@ RegionsOption = Annotated[
     typer.Option(
         "--regions",
         metavar="COLUMN",
-        help="One row for each region: a column with the text and | between regions, or with the "
-        "words of one region. It may be the column of the text.",
+        help="Print one row for each region instead of each word. The column holds the text with | "
+        "between regions, or the words of one region. It may be the column of the text.",
         show_default=False,
         rich_help_panel=PANEL,
     ),
@@ -141,7 +141,7 @@ def score_words(
     """Write the rows of all texts; 1 where a text could not be scored."""
     if format == "parquet" and (output is None or str(output) == "-"):
         raise UsageError(
-            "parquet is no text and is not written to standard output", hint="name a file: -o FILE"
+            "parquet is binary and is not written to standard output", hint="name a file: -o FILE"
         )
     writer, problems = _Writer(format, asked), Problems()
     found = _rows(scorer, opened, wanted, asked, problems)

@@ -23,9 +23,9 @@ def selftest(
 ) -> None:
     """Check the measurements on models with known answers.
 
-    Linear networks, gates held still, a model that sees a fixed window, a source that copies: their
-    memory is known on paper, and the code that measures a user's model must find it. Takes about
-    30 seconds. Ends with exit code 1 if one is outside its tolerance.
+    The memory of these models can be calculated: linear networks, gates held at fixed values,
+    models that see a fixed window, a text that repeats itself. The measurements must find the
+    calculated values. Takes about 30 seconds. The exit code is 1 if one is outside its tolerance.
     """
     from rnnctl.diagnostics import selftest as workflow
     from rnnctl.results.diagnostics import SelftestResult

@@ -31,9 +31,9 @@ Parts = Annotated[
     typer.Option(
         "--parts",
         metavar="NAME,…",
-        help="What is written: h, c and the gates: input, forget, candidate, output (LSTM); reset, "
-        "keep, candidate (GRU).",
-        show_default="all that the cell has",
+        help="What to write: the states h and c, and the gates: input, forget, candidate, output "
+        "(LSTM); reset, keep, candidate (GRU).",
+        show_default="everything that the cell has",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -42,7 +42,7 @@ Layers = Annotated[
     typer.Option(
         "--layers",
         metavar="N,…",
-        help="The layers that are written, from 1, the lowest.",
+        help="Layers to write; 1 is the lowest.",
         show_default="all",
         rich_help_panel=OUTPUT,
     ),
@@ -51,8 +51,8 @@ PoolOption = Annotated[
     Literal["mean", "last", "max"] | None,
     typer.Option(
         "--pool",
-        help="One vector for each text instead of each token: the mean, the last or, unit by unit, "
-        "the largest of its rows.",
+        help="Write one vector for each text instead of each token: the mean of its rows, the last "
+        "row, or the largest value of each unit.",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
@@ -61,8 +61,8 @@ FormatOption = Annotated[
     Literal["npz", "safetensors", "parquet"] | None,
     typer.Option(
         "--format",
-        help="How the arrays are written.",
-        show_default="by the ending of the file",
+        help="File format.",
+        show_default="from the ending of the file name",
         rich_help_panel=OUTPUT,
     ),
 ]
@@ -72,7 +72,7 @@ IdOption = Annotated[
         "--id",
         metavar="COLUMN",
         help="Column that names the texts.",
-        show_default="id, item and the like, or else the line",
+        show_default="id, item or a similar name; otherwise the line number",
         rich_help_panel=f.INPUT,
     ),
 ]
@@ -82,7 +82,7 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="The file that is written: .npz, .safetensors or .parquet.",
+        help="The file to write: .npz, .safetensors or .parquet.  [required]",
         show_default=False,
         rich_help_panel=OUTPUT,
     ),
@@ -113,12 +113,12 @@ def states(
 ) -> int:
     """Write what is inside a model along a text, as arrays: states and gates of every layer.
 
-    Reads what `score` reads. Each token gets a row: the state h (and c) and the gates after it was
-    read, of shape (tokens, layers, units), with the token's id, its place in the text in
-    characters and bytes, and the text that it belongs to. For a language model the first row of
-    each text is the document's start, from whose state the first token is predicted; for a
-    classifier the last row is the document's end. With --pool each text gets one row, also from a
-    classifier that reads in both directions, whose states of single tokens are refused.
+    Reads what `score` reads. Each token gets a row: the state h (and c) and the gates after the
+    token was read, of shape (tokens, layers, units), together with the token's id, its place in
+    the text (in characters and bytes) and the number of its text. For a language model the first
+    row of each text is the start of the document, from which the first token is predicted. For a
+    classifier the last row is the end of the document. With --pool each text gets one row.
+    Classifiers that read in both directions need --pool.
 
     Texts of any length are read in constant memory. A text that cannot be read is reported, and the
     exit code is 1.
@@ -180,15 +180,15 @@ def _destination(output: Path | None, format: Format | None) -> tuple[Path, Form
     """Where to write, and as what. UsageError where that is not clear."""
     if output is None or str(output) == "-":
         raise UsageError(
-            "arrays are no text and are not written to standard output",
+            "arrays are binary and are not written to standard output",
             hint="name a file: -o states.npz, states.safetensors or states.parquet",
         )
     ending = output.suffix.removeprefix(".")
     found = next((known for known in FORMATS if known == (format or ending)), None)
     if found is None:
         raise UsageError(
-            f"-o {output}: its ending does not say how to write it",
-            hint="use .npz, .safetensors or .parquet, or say it: --format npz",
+            f"-o {output}: unknown file ending",
+            hint="use .npz, .safetensors or .parquet, or set --format, such as --format npz",
         )
     return console.behind_link(output), found
 

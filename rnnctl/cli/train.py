@@ -52,7 +52,7 @@ RunFolder = Annotated[
     typer.Option(
         "--run",
         metavar="DIR",
-        help="Folder to keep the run in.",
+        help="Folder to save the run in.",
         show_default="runs/CORPUS-CELL-TIME",
         rich_help_panel=RUN,
     ),
@@ -62,8 +62,8 @@ Resume = Annotated[
     typer.Option(
         "--resume",
         metavar="RUN|auto",
-        help="Continue the training of this run. With auto, continue the run at --run if there is "
-        "one, and start it if there is none.",
+        help="Continue the training of this run. auto continues the run at --run if it exists, and "
+        "otherwise starts it.",
         show_default=False,
         rich_help_panel=RUN,
     ),
@@ -74,16 +74,14 @@ ConfigFile = Annotated[
         "--config",
         metavar="FILE",
         help="Repeat the training of a run: take all settings from this config.json or run. "
-        "Options that are given as well take precedence.",
+        "Other options on the command line take precedence.",
         show_default=False,
         rich_help_panel=RUN,
     ),
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option(
-        "--overwrite", help="Replace the run at --run if there is one.", rich_help_panel=RUN
-    ),
+    typer.Option("--overwrite", help="Replace the run at --run if it exists.", rich_help_panel=RUN),
 ]
 Diagnose = Annotated[
     bool,
@@ -102,8 +100,8 @@ Folds = Annotated[
         min=2,
         max=1000,
         metavar="K",
-        help="Train K classifiers, each tested on another K-th of the documents, and report the "
-        "mean. Limits such as --budget are for each of them.",
+        help="Cross-validation: train K classifiers, each tested on a different K-th of the "
+        "documents, and report the mean. Limits such as --budget hold for each classifier.",
         show_default=False,
         rich_help_panel=RUN,
     ),
@@ -132,7 +130,7 @@ Folds = Annotated[
     Idle(
         ("resume",),
         given("folds"),
-        "with --folds, which goes on by itself where its runs were stopped",
+        "with --folds, which continues by itself where its runs were stopped",
         "name the folder of the folds with --run",
     ),
 )
@@ -162,7 +160,7 @@ def train(
     asked = settings_given({**given, "sources": sources})
     _check_sources(sources or ())
     if not sources and resume is None and config is None and inputs.stdin_has_text():
-        console.hint("standard input is not read; `rnnctl train -` trains on it")
+        console.hint("standard input is ignored; `rnnctl train -` trains on it")
     settings, path, options = _plan(asked, run, config, resume, overwrite, diagnose)
     from rnnctl.cli.training_display import Picture
     from rnnctl.training.train import train as work
@@ -186,7 +184,9 @@ def train(
             console.warn(warning.text)
     run_word = word(result.run)
     if settings.training.snapshots is not None:
-        console.hint(f"`rnnctl diagnose {run_word} --snapshots` measures when memory arises")
+        console.hint(
+            f"`rnnctl diagnose {run_word} --snapshots` measures when the model began to remember"
+        )
     console.hint(
         f"`{result.next_command}` uses it, `rnnctl diagnose {run_word}` measures how much context "
         f"it retains, `rnnctl compare {run_word} RUN…` compares it with other runs"
@@ -227,7 +227,7 @@ def _plan(
         given.setdefault("training", {})["workers"] = int(os.environ["WORLD_SIZE"])
     if resume == "auto" and run is None:
         raise UsageError(
-            "--resume auto does not say which run to continue if it is there",
+            "--resume auto needs to know which run to continue",
             hint="name it: --run DIR",
         )
     options = Options(

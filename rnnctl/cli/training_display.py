@@ -65,8 +65,8 @@ class Picture:
                 yield Said(slow_step(event), "warning")
             case events.NotFinite(step, value):
                 yield Said(
-                    f"step {step}: the validation loss is not finite ({value}); it counts as one "
-                    "without progress",
+                    f"step {step}: the validation loss is not finite ({value}); it counts as no "
+                    "improvement",
                     "warning",
                 )
 
@@ -101,14 +101,14 @@ class Picture:
             parts.append(_validation(self.evaluated))
         if self.tokens_per_s:
             parts.append(f"{self.tokens_per_s:,.0f} tokens/s")
-        return [*parts, f"norm {step.gradient_norm:.2f}", f"rate {step.lr:.2g}"]
+        return [*parts, f"gradient norm {step.gradient_norm:.2f}", f"lr {step.lr:.2g}"]
 
     def reach(self) -> str:
         """How much of the gradient arrives from so many steps back."""
         if not self.shares:
             return ""
         parts = [f"{lag}: {number(100 * s, 2)} %" for lag, s in self.shares.items()]
-        return "gradient from so many steps back: " + ", ".join(parts)
+        return "gradient left after N steps back: " + ", ".join(parts)
 
     def status(self) -> str:
         """How far the training is, in one line of a log."""
@@ -125,7 +125,7 @@ class Picture:
         if self.reach():
             lines.append(self.reach())
         if self.sample:
-            lines.append(f"it writes: {self.sample}")
+            lines.append(f"sample: {self.sample}")
         return lines
 
 
@@ -140,8 +140,8 @@ def stepped_back(event: SteppedBack) -> str:
     """A return to earlier weights, in words."""
     return (
         f"step {event.step}: the loss is not finite (loss {event.loss_nats}, gradient norm "
-        f"{event.gradient_norm}, rate {event.lr:.3g}); back to the weights of step "
-        f"{event.to_step} at {event.lr_scale:.2g} of the rate"
+        f"{event.gradient_norm}, learning rate {event.lr:.3g}); going back to the weights of step "
+        f"{event.to_step}, with {event.lr_scale:.2g} of the learning rate"
     )
 
 
@@ -150,7 +150,7 @@ def slow_step(event: SlowStep) -> str:
     cores = plural(event.cores, "core")
     why = cores if event.load is None else f"load {event.load:.1f} on {cores}"
     busy = event.load is not None and event.load > event.cores + 0.5
-    cause = "other programs use the machine" if busy else "the model is large for it"
+    cause = "other programs use the machine" if busy else "the model is large for this machine"
     return (
         f"step {event.step} took {seconds(event.seconds)} of a budget of "
         f"{seconds(event.budget_s)}: {cause} ({why})"

@@ -36,7 +36,9 @@ def find_members(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         runs = list(find_runs(path))
         if not runs:
-            raise RunError(f"{path} is not a run and holds none", hint="`rnnctl runs` lists runs")
+            raise RunError(
+                f"{path} is not a run, and there are no runs in it", hint="`rnnctl runs` lists runs"
+            )
         found += [run for run in runs if run not in found]
     return found
 
@@ -116,8 +118,8 @@ def check_language_models(paths: Sequence[Path], option: str) -> None:
         run = Run.open(path)
         if find_task(run.config.model.task).labelled and _bench(run) is None:
             raise UsageError(
-                f"{option} asks language models, and {path} is a classifier",
-                hint="leave it out, or name language models",
+                f"{option} is for language models, and {path} is a classifier",
+                hint="leave it out, or name only language models",
             )
 
 
@@ -277,13 +279,13 @@ def check_comparable(members: Sequence[Member]) -> None:
                 raise RunError(
                     f"{first.path} and {other.path} cannot be compared: {say} {_short(mine)} "
                     f"and {_short(theirs)}",
-                    hint="compare runs of one corpus, cut and split alike, with the same task",
+                    hint="compare runs with the same corpus, splits and task",
                 )
 
 
 _MUST_AGREE = {
     "task": "their tasks are",
-    "fingerprint": "they were trained on different corpora or cuts of one, fingerprints",
+    "fingerprint": "they were trained on different texts or different splits, fingerprints",
     "split": "their quality was measured on different splits,",
     "unit": "their distances are in different units,",
 }

@@ -142,7 +142,7 @@ def _check_some_are_left(grid: Sequence[Planned], failed: Sequence[Failed], root
     ):
         raise RunError(
             f"no member could be trained on the text: {failed[-1].reason}",
-            hint=f"what each of them said is in {root / 'logs'}",
+            hint=f"the messages of each training are in {root / 'logs'}",
         )
 
 
@@ -180,8 +180,8 @@ def claim(root: Path, settings: Settings) -> None:
         mine, old = settings.model_dump(), there.model_dump()
         apart = ", ".join(sorted(key for key in mine if mine[key] != old[key]))
         raise UsageError(
-            f"{root} holds another comparison: it differs in {apart}",
-            hint="choose another --run-root, or give the same options to continue it",
+            f"{root} already holds another comparison, with different settings: {apart}",
+            hint="choose another --run-root, or use the same options to continue it",
         )
     with storage.storing(root):
         root.mkdir(parents=True, exist_ok=True)

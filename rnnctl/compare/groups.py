@@ -58,7 +58,10 @@ def group(
     for member in sorted(members, key=_order):
         alike = found.setdefault(_identity(member), [])
         if any(other.seed == member.seed for other in alike):
-            text = f"{member.path} repeats seed {member.seed} and is left out"
+            text = (
+                f"{member.path} has the same seed ({member.seed}) as another run of its row, "
+                "and is left out"
+            )
             warnings.append(Warning_(code="SEED_TWICE", text=text))
         else:
             alike.append(member)
@@ -86,8 +89,7 @@ def _chosen(
     if len(found) > 1 or len(groups) > 1 or found[0] in others:
         raise UsageError(
             f"--label: {', '.join(found)} for {name!r}",
-            hint="runs that differ in nothing but their seed are one row: give each row one name "
-            "of its own",
+            hint="runs that differ only in their seed form one row: give each row one name",
         )
     return found[0]
 
@@ -222,7 +224,7 @@ def diagnosed_apart(members: Sequence[Member]) -> list[Warning_]:
     if not any(_differ(known[0], other) for other in known[1:]):
         return []
     each = "; ".join(f"{_names(alike)} on {way}" for way, alike in ways.items())
-    text = f"what the runs remember was not measured alike: {each}"
+    text = f"the memory of the runs was not measured in the same way: {each}"
     return [Warning_(code="MEASURED_APART", text=text)]
 
 

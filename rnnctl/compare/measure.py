@@ -202,7 +202,9 @@ def measure_baselines(path: Path) -> None:
         fingerprint, row = _measured(run)
         record = record.model_copy(update={"corpus_fingerprint": fingerprint, "rows": (row,)})
     except (RnnctlError, OSError, ValueError, ArithmeticError, MemoryError) as problem:
-        warning = Warning_(code="NO_BASELINE", text=f"there is no baseline: {_reason(problem)}")
+        warning = Warning_(
+            code="NO_BASELINE", text=f"no n-gram or bag of words for comparison: {_reason(problem)}"
+        )
         record = record.model_copy(update={"warnings": (warning,)})
     run.keep_result("baselines", record)
 

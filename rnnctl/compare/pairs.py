@@ -43,7 +43,7 @@ def read(sources: Iterable[Source]) -> Asked:
     if not found:
         why = "".join(f": {one.source}:{one.line}: {one.error}" for one in problems[:1])
         raise DataError(
-            f"there is no pair to ask{why}", hint="`rnnctl pairs --help` says how they are written"
+            f"there are no minimal pairs{why}", hint="`rnnctl pairs --help` describes the format"
         )
     return Asked(tuple(found), tuple(problems), digest_of(found, "sentence"))
 
@@ -109,15 +109,15 @@ def asked_alike(members: Sequence[Member], warnings: list[Warning_]) -> list[Mem
     silent = [one for one in members if one.pairs is None]
     if others:
         text = (
-            f"{_named(others)} answered other minimal pairs than the other runs, and "
-            f"{'is' if len(others) == 1 else 'are'} left out there; `--pairs FILE` asks all alike"
+            f"{_named(others)} {'was' if len(others) == 1 else 'were'} tested on other minimal "
+            "pairs than the other runs and left out there; `--pairs FILE` tests all on the same"
         )
         warnings.append(Warning_(code="PAIRS_APART", text=text))
     if noted := next((one.pairs.no_baseline for one in members if one.pairs is not None), ""):
-        text = f"no n-gram model was asked the minimal pairs: {noted}"
+        text = f"no n-gram model was tested on the minimal pairs: {noted}"
         warnings.append(Warning_(code="NO_BASELINE", text=text))
     if silent:
-        text = f"{_named(silent)} answered no minimal pairs; `--pairs FILE` asks all runs"
+        text = f"not tested on minimal pairs: {_named(silent)}; `--pairs FILE` tests all runs"
         warnings.append(Warning_(code="PAIRS_MISSING", text=text))
     return [_without(one) if one in others else one for one in members]
 

@@ -251,7 +251,7 @@ def rates_provenance(settings: Settings) -> str:
     each = ", ".join(
         f"{row} {shipped_rate(settings, cell, init):g}" for row, cell, init in rows(settings)
     )
-    return f"the defaults of `rnnctl train`: {each}; --rates grid searches 4 for every cell"
+    return f"the defaults of `rnnctl train`: {each}; --rates grid tries 4 for every cell"
 
 
 def tuning(settings: Settings) -> list[Planned]:
@@ -391,8 +391,9 @@ def with_steps(settings: Settings, root: Path, workers: int) -> Settings:
         of_cell = settings.seeds * sum(cell == one.cell for _, cell, _ in rows(settings))
         if not has_result(root / one.name, "train"):
             raise UsageError(
-                f"the trial {one.name} did not finish, so the budget cannot be turned into steps",
-                hint=f"see {root / 'logs'}; or give --steps instead of --budget",
+                f"the trial run {one.name} did not finish, so the number of steps for this "
+                "budget is not known",
+                hint=f"see {root / 'logs'}; or use --steps instead of --budget",
             )
         train = Run.open(root / one.name).read_result("train")
         seconds += of_cell * train["timing"]["training_s"] / max(1, train["steps"])
@@ -473,4 +474,4 @@ def best_rates(tuned: Sequence[Planned], root: Path) -> dict[str, float]:
 def rates_in_words(chosen: dict[str, float]) -> str:
     """Rates that were searched, by row."""
     each = ", ".join(f"{row} {lr:g}" for row, lr in chosen.items())
-    return f"best validation loss of the same grid for every cell, on a seed of its own: {each}"
+    return f"best validation loss on the same grid for every cell, with an extra seed: {each}"

@@ -128,8 +128,8 @@ def _ambiguous(rows: Sequence[Row]) -> list[Warning_]:
     return [
         Warning_(
             code="SEVERAL_ROWS",
-            text=f"{len(names)} rows are {cell} {init}: the verdicts take the first, {names[0]!r}, "
-            "and of two cells the first two that were trained alike",
+            text=f"{len(names)} rows are {cell} {init}: the verdicts use the first, {names[0]!r}, "
+            "and for two cells the first two that were trained in the same way",
         )
         for (cell, init), names in alike.items()
         if len(names) > 1
@@ -142,7 +142,7 @@ def _mixed_tokens(members: Sequence[Member]) -> list[Warning_]:
     if not kinds:
         return []
     text = (
-        f"the runs read different tokens ({kinds}): what counts in tokens is left out "
+        f"the runs read different tokens ({kinds}): numbers per token or in tokens are left out "
         "(perplexity, gradients, the gates' τ, learning curves)"
     )
     return [Warning_(code="DIFFERENT_TOKENS", text=text)]

@@ -66,7 +66,7 @@ class DocumentBatches:
         boundary_id: int = 0,
     ) -> None:
         if not split.count:
-            raise DataError("there are no documents", hint="give a larger corpus or split")
+            raise DataError("there are no documents", hint="use a larger corpus or another --split")
         self._split = split
         self._lengths = np.diff(split.offsets)
         self._batch_size = batch_size

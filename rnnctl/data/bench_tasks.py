@@ -361,7 +361,7 @@ def open_task(spec: str, task: str, cache: Path) -> Corpus:
     if trained_as(spec) != task:
         raise DataError(
             f"{spec} is a corpus for --task {trained_as(spec)}, not for {task}",
-            hint="leave --task out: the corpus sets it",
+            hint="leave out --task: the corpus determines it",
         )
     corpus = Corpus.from_documents(task_documents(spec), description=spec)
     return replace(corpus, running=is_running(spec))

@@ -21,7 +21,7 @@ from rnnctl.storage import remove_leftovers, storing, sync_file, temporary, writ
 
 # Up to this size files are hashed whenever they are opened, beyond it only if they were touched.
 ALWAYS_HASHED = 64 << 20
-HINT = "free some space or choose another place (RNNCTL_CACHE sets the cache directory)"
+HINT = "free some space, or choose another folder for the cache with RNNCTL_CACHE"
 
 
 def cache_directory() -> Path:

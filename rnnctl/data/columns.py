@@ -91,7 +91,7 @@ def pick_columns(
     if chosen_label is not None and chosen_text == chosen_label:
         raise UsageError(
             f"--text-field and --label-field are both {label_field!r:.80}",
-            hint="the field of the label is another one than the field of the text",
+            hint="text and label need two different columns",
         )
     about = {column: _Values(column, records) for column in columns}
     others = [about[column] for column in columns if column != chosen_label]
@@ -103,7 +103,7 @@ def pick_columns(
         if field is not None and list(columns).count(field) > 1:
             raise DataError(
                 f"{name} has {list(columns).count(field)} columns that are called {field!r:.80}",
-                hint="give each a name of its own, or say the number of the one you mean: "
+                hint="give each column its own name, or give the number of the column you mean: "
                 "--text-field and --label-field take both",
             )
     return Columns(text, label)
@@ -208,13 +208,13 @@ def _find_text(found: Sequence[_Values], columns: Sequence[str], name: str) -> s
         raise DataError(
             f"{name} has {len(columns)} columns, no header that names them, and nothing that tells "
             "which of them is the text",
-            hint="add a first line that names the columns, such as text,label, or say their "
+            hint="add a first line that names the columns, such as text,label, or give their "
             "numbers: --text-field 2 --label-field 1",
         )
     raise DataError(
         f"{name}: which of its fields is the text? "
-        + (f"It has {_listed(columns)}" if found else "It has none beside the label"),
-        hint="name it, or say its number: --text-field FIELD",
+        + (f"It has {_listed(columns)}" if found else "It has none except the label"),
+        hint="give its name or its number: --text-field FIELD",
     )
 
 
@@ -236,7 +236,7 @@ def _find_label(found: Sequence[_Values], columns: Sequence[str], name: str) -> 
         return found[0].name
     raise DataError(
         f"{name}: which of its fields is the label? It has {_listed(columns)}",
-        hint="name it, or say its number: --label-field FIELD",
+        hint="give its name or its number: --label-field FIELD",
     )
 
 

@@ -230,7 +230,7 @@ class _Opener:
         files = arrangement.files
         if piped and set(files) - {"all"}:
             raise UsageError(
-                f"{piped[0]} cannot be added to a corpus with splits of its own",
+                f"{piped[0]} cannot be added to a corpus that already has splits",
                 hint="leave one of them out, or add the text to the training file",
             )
         # A pipe can be read once: it is copied into the cache and is a file from there on.
@@ -238,8 +238,8 @@ class _Opener:
             came = self._piped(source)
             if set(came) - {"all"} and (given or len(piped) > 1):
                 raise UsageError(
-                    f"{source} has splits of its own and cannot be added to a corpus",
-                    hint="leave the others out",
+                    f"{source} already has splits and cannot be added to a corpus",
+                    hint="use it alone, or leave it out",
                 )
             if set(came) - {"all"}:
                 return came
@@ -394,7 +394,7 @@ class _Opener:
             raise DataError(
                 f"{table.name} has no column {name!r:.80}, on which the run was trained; it has "
                 f"{listed(table.columns)}",
-                hint=f"name the column, or say its number: --{which}-field NAME",
+                hint=f"name the column, or give its number: --{which}-field NAME",
             )
         return found
 
@@ -421,7 +421,9 @@ class _Opener:
     ) -> None:
         self.notes += described[:_SHOWN_TABLES]
         if len(described) > _SHOWN_TABLES:
-            self.notes.append(f"and {plural(len(described) - _SHOWN_TABLES, 'table')} more alike")
+            self.notes.append(
+                f"and {plural(len(described) - _SHOWN_TABLES, 'table')} more of this kind"
+            )
         every = [rows for group in given.values() for rows in group]
         blank = sum(len(rows.blank_lines) for rows in every if isinstance(rows, Rows))
         if blank:
@@ -432,7 +434,7 @@ class _Opener:
         if not self.labelled and looks_labelled(first.columns, first.sample, columns.text):
             named = " ".join(word(source) for source in self.config.sources)
             self.notes.append(
-                f"{first.name} has labels, which a language model does not read: "
+                f"{first.name} has labels, which a language model ignores: "
                 f"`rnnctl train {named} --task classify` trains a classifier on them"
             )
 
@@ -440,7 +442,9 @@ class _Opener:
         """The corpus that a reader of the catalog makes of ``NAME:…``."""
         kind = str(scheme(spec))
         if len(self.config.sources) > 1:
-            raise UsageError(f"a {kind}: corpus stands alone", hint="give it as the only one")
+            raise UsageError(
+                f"a {kind}: corpus cannot be combined with others", hint="name only this one"
+            )
         reader: SchemeReader = catalog.load("reader", kind)
         found = reader.open(spec, self.task, self.cache)
         if not isinstance(found, Corpus):
@@ -483,11 +487,11 @@ class _Opener:
             what += f" ({', '.join(name for name in SPLITS if name in splits)})"
         unit = {
             "none": "one running text",
-            "paragraph": "every paragraph is a document",
-            "line": "every line is a document",
-            "file": "every file is a document",
+            "paragraph": "each paragraph is a document",
+            "line": "each line is a document",
+            "file": "each file is a document",
         }["file" if self.labelled else self.unit]
-        label = ", label = its folder" if self.labelled else ""
+        label = ", its folder is the label" if self.labelled else ""
         self.notes.append(f"{what}: text, {unit}{label}; {plural(chars, 'character')}")
 
     def _running(self, files: Mapping[str, list[TextFile]]) -> Corpus:
@@ -532,14 +536,16 @@ class _Opener:
                     other = unify(known, names)
                     same = {n: other.get(same.get(n, n), same.get(n, n)) for n in (*same, *other)}
                 if same:
-                    self._warn("same_labels", f"the same label in two writings: {said(same)}")
+                    self._warn(
+                        "same_labels", f"labels with two spellings are treated as one: {said(same)}"
+                    )
                     collection = Relabelled(collection, same)
                 known += [name for name in collection.label_names if name not in known]
                 found[split].append(collection)
         pairs = resembling(known)
         if pairs:
             text = ", ".join(f"{a!r:.60} and {b!r:.60}" for a, b in pairs)
-            self._warn("resembling_labels", f"labels that look alike, and are two: {text}")
+            self._warn("resembling_labels", f"similar labels are kept as different labels: {text}")
         return found
 
     def _documents(self, given: Mapping[str, Collection]) -> Corpus:
@@ -578,11 +584,11 @@ class _Opener:
         folds = int(count)
         if len(given) > 1:
             raise UsageError(
-                "--folds is for a corpus that is not divided, and this one comes in parts",
+                "--folds needs a corpus without splits of its own, and this one has them",
                 hint="name one of its files, or leave out --folds",
             )
         if whole.strata is None:
-            raise UsageError("--folds is for classifiers", hint="say --task classify")
+            raise UsageError("--folds is for classifiers", hint="add --task classify")
         for label, documents in zip(
             whole.label_names, np.bincount(whole.strata).tolist(), strict=False
         ):
@@ -636,7 +642,7 @@ class _Opener:
             which = f"only the label {names[0]!r}" if names else "no label"
             raise DataError(
                 f"the training documents have {which}: a classifier needs two",
-                hint="check --label-field, or give a corpus with more classes",
+                hint="check --label-field, or use a corpus with more classes",
             )
         who = "the run" if self.known_labels else "train"
         for split in SPLITS:
@@ -812,7 +818,7 @@ def _content(collection: Collection) -> str:
 
 def _empty(names: object) -> DataError:
     shown = ", ".join(map(str, names)) if isinstance(names, list | tuple) else str(names)
-    return DataError(f"{shown} holds no text", hint="give a file with something in it")
+    return DataError(f"{shown} holds no text", hint="use a file that has text in it")
 
 
 def _mixed(opened: Sequence[_Opened]) -> DataError:
@@ -820,7 +826,7 @@ def _mixed(opened: Sequence[_Opened]) -> DataError:
     text = next(one.source.name for one in opened if not one.table)
     return DataError(
         f"text and tables are mixed: {table} is a table, {text} is text",
-        hint="give one kind at a time, or say what all of them are: --as text",
+        hint="use one kind at a time, or set the format of all files, such as --as text",
     )
 
 
@@ -840,7 +846,7 @@ def _no_labels(file: TextFile) -> DataError:
     if not first:
         return DataError(
             f"{file.name} has no labels, and a classifier needs them",
-            hint='give a table (.csv, .tsv, .jsonl, .parquet) with a label field, lines "label '
+            hint='use a table (.csv, .tsv, .jsonl, .parquet) with a label field, lines "label '
             'text", or a folder with one folder of files per label',
         )
     words = [repr(word) for word in first[:4]]
@@ -848,8 +854,8 @@ def _no_labels(file: TextFile) -> DataError:
     return DataError(
         f"{file.name}: its lines begin with few different words, {', '.join(words)}{more}: "
         "are they labels?",
-        hint=f"if so, say `--label-field {FIRST_WORD}`; if not, a classifier cannot be trained "
-        "on this text, for it has no labels",
+        hint=f"if so, add `--label-field {FIRST_WORD}`; if not, a classifier cannot be trained "
+        "on this text, because it has no labels",
     )
 
 
@@ -877,8 +883,8 @@ def _shared(parts: Mapping[str, Selection], other: str) -> Iterator[Warning_]:
         f"{d.source} ({' '.join(d.text.split())[:40]}…)"
         for d in second.collection.read(second.indices[where])
     )
-    count = plural(len(both), "text stands", "texts stand")
-    text = f"{count} in both train and {other}, for instance {examples}"
+    count = plural(len(both), "text is", "texts are")
+    text = f"{count} in both train and {other}, for example {examples}"
     yield Warning_(code=f"train_{other}_overlap", text=text)
 
 

@@ -25,7 +25,7 @@ def parse(spec: str) -> tuple[str, str | None]:
     if not match or ".." in spec or "--" in spec:
         raise UsageError(
             f"{spec!r:.120} is not hub:NAME[:SPLIT]",
-            hint="for instance hub:stanfordnlp/imdb or hub:stanfordnlp/imdb:train",
+            hint="for example hub:stanfordnlp/imdb or hub:stanfordnlp/imdb:train",
         )
     return match[1], match[2]
 
@@ -62,7 +62,7 @@ def load(spec: str, cache: Path) -> dict[str, list[DatasetTable]]:
         if "train" not in chosen:
             if len(found) != 1:
                 raise DataError(
-                    f"hub:{name} has no training split but {', '.join(map(str, found))}",
+                    f"hub:{name} has no training split, only {', '.join(map(str, found))}",
                     hint=f"name one: hub:{name}:SPLIT",
                 )
             chosen = {"all": next(iter(found.values()))}

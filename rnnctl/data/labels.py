@@ -74,7 +74,7 @@ def label_text(value: object, where: str, field: str, separator: str | None = No
     if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
         return written_together(label_text(one, where, field) for one in value)
     raise DataError(
-        f"{where}: {short(value)} in the field {field!r} is no label",
+        f"{where}: {short(value)} in the field {field!r} is not a label",
         hint="name the right one: --label-field FIELD",
     )
 
@@ -83,7 +83,7 @@ def several_labels(where: str, labels: Sequence[str]) -> DataError:
     """What to say of a text that has more than one label."""
     return DataError(
         f"{where}: it looks like {len(labels)} labels in one ({', '.join(labels)[:80]})",
-        hint="if a text may have several labels, say what stands between them, such as "
+        hint="if a text may have several labels, give the character between them, such as "
         "--label-separator ','; else join them with a hyphen",
     )
 

@@ -94,7 +94,9 @@ def check_suffix(path: Path, head: bytes, name: str) -> None:
     """Raises: DataError if the name says that the file is packed, and it is packed otherwise."""
     said = SUFFIXES.get(path.suffix.lower())
     if said and said != compression(head) and head:
-        raise DataError(f"{name} is not a {said} file", hint="rename it to what it is")
+        raise DataError(
+            f"{name} is not a {said} file", hint="give it the file ending that fits its content"
+        )
 
 
 def unpacked(stream: BinaryIO | Reads, kind: str | None) -> BinaryIO:
@@ -269,7 +271,7 @@ def _zipped(path: Path, name: str) -> Iterator[tuple[str, BinaryIO]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
             if member.flag_bits & 1:
-                raise DataError(f"{name} is locked with a password", hint="unpack it first")
+                raise DataError(f"{name} is protected by a password", hint="unpack it first")
             if not member.is_dir():
                 with archive.open(member) as content:
                     yield member.filename, content  # type: ignore[misc]

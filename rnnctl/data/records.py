@@ -370,7 +370,7 @@ def cell_text(value: object, where: str, field: str) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(
-            f"{where}: the field {field!r} is no text but {short(value)}",
+            f"{where}: the field {field!r} is not text but {short(value)}",
             hint="name the right one: --text-field FIELD",
         )
     try:

@@ -121,9 +121,9 @@ class _LeftOut:
             said.append(f"{count} with unknown endings ({listed(sorted(self.endings))})")
         if self.no_split:
             count = plural(self.no_split.total(), "file")
-            said.append(f"{count} whose names say no split ({listed(list(self.no_split))})")
+            said.append(f"{count} whose names do not name a split ({listed(list(self.no_split))})")
         if self.about:
-            said.append(f"about the corpus, by the name: {listed(self.about)}")
+            said.append(f"by their names about the corpus, not part of it: {listed(self.about)}")
         if self.runs:
             said.append(f"{plural(len(self.runs), 'run')} of rnnctl: {listed(self.runs)}")
         if not said:
@@ -261,7 +261,7 @@ def _said_splits(found: Sequence[_Found], layout: Files) -> tuple[Warning_, ...]
         return ()
     telling = [(one.telling or (one.names[0], "train")) for one in (*loose, *unnamed)]
     each = dict.fromkeys(f"{name} is {split}" for name, split in telling)
-    text = f"the names say the splits: {listed(list(each))}"
+    text = f"splits were recognised by name: {listed(list(each))}"
     return (Warning_(code="splits_by_name", text=text),)
 
 
@@ -281,7 +281,7 @@ def _check_one_each(found: Sequence[_Found]) -> None:
     for (folder, split, _), names in kinds.items():
         if len(names) > 1:
             raise DataError(
-                f"{folder} has {split} twice: {', '.join(names.values())}",
+                f"{folder} has two parts for {split}: {', '.join(names.values())}",
                 hint="name the files that you mean",
             )
 
@@ -405,10 +405,10 @@ def _once(given: Arrangement) -> Arrangement:
         layout[split].append(file)
     said = list(given.warnings)
     if twice:
-        text = f"given more than once, and read once: {listed(list(dict.fromkeys(twice)))}"
+        text = f"named more than once, but read only once: {listed(list(dict.fromkeys(twice)))}"
         said.append(Warning_(code="given_twice", text=text))
     if both:
-        text = f"one file stands for two splits: {listed(both)}"
+        text = f"the same file is used for two splits: {listed(both)}"
         said.append(Warning_(code="split_twice", text=text))
     return Arrangement(layout, tuple(said))
 
@@ -433,7 +433,7 @@ def in_label_folders(
     left = {file.name for file in (*beside, *without)}
     folders = dict.fromkeys(f"{Path(file.name).parent}/" for file in without)
     names = [*folders, *(file.name for file in beside)]
-    text = f"left out, for they are in no folder of a label: {listed(names)}"
+    text = f"left out, because they are not in the folder of a label: {listed(names)}"
     warnings = (Warning_(code="no_label_folder", text=text),) if left else ()
     return {file.name for file in files} - left, warnings
 

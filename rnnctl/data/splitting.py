@@ -47,7 +47,7 @@ def parse_split(text: str) -> Shares:
         parts.append(Fraction(0))
     if len(parts) != 3 or parts[0] <= 0 or min(parts) < 0 or sum(parts) != 100:
         raise UsageError(
-            f"--split {text!r:.60} is not train/valid/test in per cent",
+            f"--split {text!r:.60} is not of the form train/valid/test, in per cent",
             hint="three numbers that add up to 100 and a train part above 0, such as 90/5/5",
         )
     return Shares(*(part / 100 for part in parts))

@@ -247,7 +247,7 @@ def _generator(
 
 
 def _no_records(name: object) -> DataError:
-    return DataError(f"{name} holds no text", hint="give a table with records in it")
+    return DataError(f"{name} holds no text", hint="use a table that has records")
 
 
 @dataclass(frozen=True)

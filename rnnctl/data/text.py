@@ -220,7 +220,7 @@ def check_known(sample: bytes, name: str) -> None:
     if what and (b"\0" in sample or not is_utf8(sample)):
         way = "give text, a table or a folder"
         if sample.startswith(b"%PDF"):
-            way = f"make text of it first, for instance with `pdftotext {word(name)}`"
+            way = f"convert it to text first, for instance with `pdftotext {word(name)}`"
         raise DataError(f"{name} is {what}, not text", hint=way)
 
 

@@ -107,7 +107,7 @@ def find_vectors(path: Path, words: Sequence[str]) -> Vectors:
         shown = ", ".join(repr(one) for one in words if one.isalpha())[:60]
         raise DataError(
             f"{path} has a vector for none of the vocabulary's {len(words):,} tokens ({shown}, …)",
-            hint="take vectors of the text's language; `--level word` needs whole words",
+            hint="use vectors of the text's language; `--level word` needs whole words",
         )
     return Vectors(rows, how > 0, int((how == 1).sum()), sha256)
 
@@ -168,7 +168,7 @@ def _lines(file: _Hashed, path: Path) -> Iterator[bytes]:
         *whole, held = (held + data).split(b"\n")
         yield from whole
         if len(held) > _LONGEST_LINE:
-            raise DataError(f"{path} is no text file of vectors: {_FORM}")
+            raise DataError(f"{path} is not a text file of vectors: {_FORM}")
     if held:
         yield held
 
@@ -236,7 +236,7 @@ def _parsed(numbers: bytes, path: Path, line: int) -> Floats:
     except ValueError:
         wrong = next(field for field in fields if not _is_number(field))
         shown = repr(wrong.decode("utf-8", "replace"))
-        raise DataError(f"{path}:{line}: {shown:.60} is no number", hint=_FORM) from None
+        raise DataError(f"{path}:{line}: {shown:.60} is not a number", hint=_FORM) from None
     if not np.isfinite(row).all():
         raise DataError(f"{path}:{line}: a number is not finite", hint="remove that line")
     return row
@@ -249,7 +249,8 @@ def _check_beginning(data: bytes, path: Path) -> None:
     """Raises: DataError for vectors in a binary form."""
     if data.startswith(_FASTTEXT_MODEL):
         raise DataError(
-            f"{path} is a fastText model in its binary form", hint="take the .vec file beside it"
+            f"{path} is a fastText model in its binary form",
+            hint="use the .vec file that comes with it",
         )
     first, _, rest = data.partition(b"\n")
     sample = rest[: 1 << 16] if _header(first) else data[: 1 << 16]
@@ -271,10 +272,10 @@ _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\r")
 
 def _other_length(path: Path, line: int, count: int, size: int, said: int) -> DataError:
     if not size:
-        return DataError(f"{path}:{line}: no numbers stand behind the word", hint=_FORM)
+        return DataError(f"{path}:{line}: there are no numbers after the word", hint=_FORM)
     before = f"the header says {size:,}" if said else f"the first row has {size:,}"
     return DataError(
-        f"{path}:{line}: {count:,} numbers behind the word, and {before}",
+        f"{path}:{line}: {count:,} numbers after the word, but {before}",
         hint="the file may be cut off or damaged: fetch it again",
     )
 

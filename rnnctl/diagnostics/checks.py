@@ -20,7 +20,7 @@ from rnnctl.results.diagnostics import (
     ModelRecord,
     ReachRecord,
 )
-from rnnctl.wording import diagnostic, plural
+from rnnctl.wording import diagnostic
 
 FEW_RESETS = 0.2  # share of stretches ended by a reset that is worth a word
 AGREE = 2.0  # a factor that two ways to measure one distance may differ by
@@ -187,8 +187,7 @@ def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[st
     if use is not None and use.sampling is not None and use.sampling.n < 20:
         yield (
             "FEW_DOCUMENTS",
-            f"USE was measured on {plural(use.sampling.n, use.sampling.unit)} only: its intervals "
-            "are rough",
+            f"USE was measured on only {use.sampling.in_words}: its intervals are rough",
         )
 
 

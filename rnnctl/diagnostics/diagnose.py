@@ -78,13 +78,14 @@ def diagnose(
     chosen = _chosen(names, loaded)
     if items is not None and not loaded.labels:
         raise UsageError(
-            "--items has no effect here: it is evidence for classifiers, and this run is none",
+            "--items has no effect here: it is evidence for classifiers, and this run is a "
+            "language model",
             hint="leave it out",
         )
     if len(arms) > 2 and (loaded.labels or "use" not in chosen):
         raise UsageError(
-            "--beyond has no effect here: it is about USE, which is not measured",
-            hint="leave it out; USE is about the loss of language models",
+            "--beyond has no effect here: it changes USE, which is not measured",
+            hint="leave it out, or measure USE of a language model",
         )
     settings = replace(PRESETS[preset], seed=seed, arms=tuple(arms))
     settings = replace(settings, reference=settings.reference and reference)
@@ -215,8 +216,8 @@ def _measure(
 ) -> DiagnosticsResult:
     if loaded.calibration.several:
         raise DataError(
-            "what a classifier of texts with several labels remembers is not measured",
-            hint="train one with one label for each text",
+            "the memory of a classifier with several labels per text cannot be measured",
+            hint="train a classifier with one label for each text",
         )
     begin = time.perf_counter()
     material = Material(loaded, text, settings.seed, items)
@@ -414,12 +415,12 @@ def why_apart(run: Run, *, text: str | None, seed: int, items: Path | None, beyo
     `beyond`: with more ways to alter the text, which shift what is drawn for the usual ones.
     """
     if text is not None and HELDOUT_NAME in run.current.files:
-        return "it is of another text than the run's own"
+        return "it was measured on another text than the run's own"
     if items is not None:
-        return "it is of other evidence than the usual"
+        return "it was measured with other evidence sentences than usual"
     if beyond:
-        return "it is of more ways to alter the text than the usual"
-    return f"it has another seed than the usual {USUAL_SEED}" if seed != USUAL_SEED else ""
+        return "it was measured with more ways to alter the text than usual"
+    return f"it has another seed than {USUAL_SEED}" if seed != USUAL_SEED else ""
 
 
 def to_keep(run: Run, new: DiagnosticsResult) -> DiagnosticsResult | str:

@@ -118,7 +118,7 @@ def read_text(
     if in_documents and total == 1:
         text = (
             f"{name} has no blank lines and is read as one running text; the run was trained on "
-            "documents, and starts each of them anew"
+            "documents, and resets its state at the start of each"
         )
         return replace(read, warnings=(Warning_(code="RUNNING_TEXT", text=text),))
     return read
@@ -215,7 +215,7 @@ def read_items(path: Path) -> Items:
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(
             f"{path} is not a file of items: {error}",
-            hint='write {"labels": ["a", "b"], "pairs": [["for a", "for b"], …]}',
+            hint='it must look like {"labels": ["a", "b"], "pairs": [["for a", "for b"], …]}',
         ) from error
     if not items.pairs:
         raise DataError(f"{path} holds no pairs of sentences")
@@ -368,7 +368,7 @@ class Material:
             self._warn(
                 "FOREIGN_TEXT",
                 f"{sample.unknown / sample.tokens:.0%} of the tokens are unknown to the run's "
-                "vocabulary: this is hardly the language it was trained on",
+                "vocabulary: the text is probably in another language than the training text",
             )
         return sample
 
@@ -478,7 +478,7 @@ class Material:
             self._warn(
                 "UNKNOWN_ITEMS",
                 f"{1 - known:.0%} of the words in {self.items} are unknown to the run's "
-                "vocabulary: to this model much of that evidence looks alike",
+                "vocabulary: much of that evidence looks the same to this model",
             )
 
     def _mined(self) -> Items | None:

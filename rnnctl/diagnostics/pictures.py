@@ -196,7 +196,7 @@ def _cut(
     if kept < 2:
         raise UsageError(
             f"the first two words have more than {most_tokens:,} tokens",
-            hint="leave out what is no word, such as long rows of signs",
+            hint="begin with ordinary words, without long rows of signs",
         )
     return tuple(words[:kept])
 
@@ -212,8 +212,8 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
     """
     if len({bool(run.labels) for run in runs}) > 1:
         raise UsageError(
-            "classifiers and language models are not shown beside each other",
-            hint="name runs of one kind",
+            "classifiers and language models cannot be shown together",
+            hint="name runs of one kind only",
         )
     own = isinstance(text, str)
     found = heldout(runs[0]) if text is None else text

@@ -108,7 +108,7 @@ class Conversation:
         said = _object(line, "line 1 of the scorer")
         if said.get("protocol") != PROTOCOL:
             raise ScorerError(
-                f"line 1 of the scorer is no greeting: {_short(line)}",
+                f"line 1 of the scorer is not a greeting: {_short(line)}",
                 hint=f'it must name the protocol: {{"protocol": "{PROTOCOL}", "version": '
                 f"{VERSION}}} ({HELP})",
             )
@@ -120,7 +120,7 @@ class Conversation:
             )
         can = said.get("can", [])
         if not isinstance(can, list):
-            raise ScorerError('line 1 of the scorer: "can" is no list', hint=HELP)
+            raise ScorerError('line 1 of the scorer: "can" is not a list', hint=HELP)
         name, vocabulary = said.get("name"), said.get("vocabulary")
         self.name = name if isinstance(name, str) and name else _program(self.command)
         self.lists, self.splits = "list" in can, "split" in can
@@ -146,7 +146,7 @@ class Conversation:
                 )
             unknown = answer.get("unknown", [])
             if not isinstance(unknown, list) or not all(isinstance(k, int) for k in unknown):
-                raise ScorerError(f'{where}: "unknown" is no list of numbers', hint=HELP)
+                raise ScorerError(f'{where}: "unknown" is not a list of numbers', hint=HELP)
             return cut, set(unknown)
         raise AssertionError
 
@@ -161,14 +161,16 @@ class Conversation:
             for entry in listed:
                 pair = isinstance(entry, list) and len(entry) == 2
                 if not pair:
-                    raise ScorerError(f"{where}: an entry is no pair of text and nats", hint=HELP)
+                    raise ScorerError(
+                        f"{where}: an entry is not a pair of text and nats", hint=HELP
+                    )
                 chances.append(math.exp(-_nats({"nats": entry[1]}, where, zero=True)))
             total = math.fsum(chances)
             if abs(total - 1) > SURE:
                 raise ScorerError(
                     f"{where}: the probabilities after {_short(question['context'])} add up to "
                     f"{total:.4g}, not to 1",
-                    hint="without probabilities that add up to 1 no loss means anything; every "
+                    hint="losses are meaningful only if probabilities add up to 1; every "
                     "token that can follow must be listed once",
                 )
 
@@ -211,7 +213,7 @@ class Conversation:
         if "error" in answer:
             raise ScorerError(
                 f"{where}: the scorer cannot answer question {expected}: {answer['error']}",
-                hint="see what the scorer says; leave such text out",
+                hint="read the scorer's own messages, or leave such text out",
             )
 
     def _exchange(self, data: bytes, wanted: int, first: int = 0) -> list[bytes]:
@@ -231,7 +233,7 @@ class Conversation:
                 if not events:
                     at = f"question {first + len(self._answers):,}" if first else "the greeting"
                     raise ScorerError(
-                        f"the scorer has been silent for {self._timeout:g} s: no answer to {at}",
+                        f"the scorer has not answered for {self._timeout:g} s: no answer to {at}",
                         hint="it must write and flush all answers at every blank line; "
                         "`--scorer-timeout SECONDS` waits longer",
                     )
@@ -367,7 +369,7 @@ def _object(line: bytes, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise ScorerError(f"{where} is no JSON object: {_short(line)}", hint=HELP)
+        raise ScorerError(f"{where} is not a JSON object: {_short(line)}", hint=HELP)
     return found
 
 
@@ -375,17 +377,18 @@ def _nats(answer: Mapping[str, Any], where: str, *, zero: bool = False) -> float
     """The answer's nats; `zero`: infinity, a probability of 0, may be among them."""
     value = answer.get("nats")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        what = 'has no "nats"' if value is None else f"has nats that are no number: {value!r}"
+        what = 'has no "nats"' if value is None else f"has nats that are not a number: {value!r}"
         raise ScorerError(f"{where} {what}", hint=HELP)
     if math.isinf(value) and value > 0:
         if zero:
             return float(value)
         raise ScorerError(
             f"{where}: the nats are infinite: the scorer gives the target a probability of 0",
-            hint="a model of text must leave every text a chance: smooth its probabilities",
+            hint="a language model must give every text a probability above 0: smooth its "
+            "probabilities",
         )
     if math.isnan(value):
-        raise ScorerError(f"{where}: the nats are NaN", hint="see what the scorer computes there")
+        raise ScorerError(f"{where}: the nats are NaN", hint="check what the scorer computes there")
     if value < -SURE:
         raise ScorerError(
             f"{where}: the nats are negative ({value:g}): a probability above 1",

@@ -73,12 +73,13 @@ def picture(runs: Sequence[Loaded], text: str, *, width: int = 80, color: bool =
     for loaded in runs:
         if loaded.config.model.bidirectional:
             raise UsageError(
-                f"{loaded.run.path} reads in both directions: its gates are not about a past",
-                hint="look at a run that was trained with --no-bidirectional",
+                f"{loaded.run.path} reads in both directions: its gates do not show a memory of "
+                "the past",
+                hint="use a run that was trained with --no-bidirectional",
             )
         ids, token_bytes = loaded.tokenizer.encode(text), loaded.tokenizer.token_bytes
         if len(ids) == 0:
-            raise UsageError("there is no text to show", hint="write it after --show")
+            raise UsageError("there is no text to show", hint="give it after --show")
         views.append(look(ExactModel(loaded.model), ids, token_bytes, name=loaded.run.path.name))
     canvas = Console(width=width, force_terminal=color, no_color=not color, highlight=False)
     with canvas.capture() as written:
@@ -241,5 +242,5 @@ def _legend(views: Sequence[GateView], width: int) -> list[str]:
     entries += [f"{view.name}: {NO_GATES}" for view in views if not view.rows]
     if rows:
         entries.append("gates: 0 = below 0.1 … 9 = 0.9 and above, mean over the top layer's units")
-        entries.append("gates alone: what recurrent weights carry on beside them is not in here")
+        entries.append("this shows the gates alone, not what recurrent weights carry")
     return [line for entry in entries for line in wrap(entry, width, subsequent_indent="  ")]

@@ -300,7 +300,7 @@ def check_hello(line: bytes) -> None:
         said = None
     if not isinstance(said, dict) or said.get("protocol") != PROTOCOL:
         raise UsageError(
-            "the first line of standard input is no greeting",
+            "the first line of standard input is not a greeting",
             hint=f'begin with {{"protocol": "{PROTOCOL}", "version": {VERSION}}} '
             "(`rnnctl help scorer`)",
         )

@@ -115,7 +115,7 @@ def evaluate(
     if window != COLD_WINDOW and not found.corpus.running:
         raise UsageError(
             "--window has no effect here: each document is read whole, from the zero state",
-            hint="leave it out; it is about running text",
+            hint="leave it out; it applies to running text",
         )
     store = build_store(
         found.corpus,
@@ -265,8 +265,8 @@ class _Evaluation:
         """The labels (D,) as the run numbers them. DataError for one that it does not know."""
         if self._split.sets is not None:
             raise DataError(
-                f"{self._found.corpus.description} has texts with several labels, and the run "
-                "knows texts with one",
+                f"{self._found.corpus.description} has texts with several labels, and the run was "
+                "trained on texts with one label",
                 hint="train a classifier on such texts, or give each text one label",
             )
         if self._split.labels is None:
@@ -476,8 +476,8 @@ def by_value(values: Sequence[str], name: str) -> Slices:
     except ValueError:
         raise UsageError(
             f"--by {name}: the column has {plural(len(every), 'different value')}, too many to "
-            "measure apart",
-            hint=f"choose a column with at most {MOST_SLICES} values, or one of numbers",
+            "report separately",
+            hint=f"choose a column of numbers, or one with at most {MOST_SLICES} values",
         ) from None
     known = numbers[~np.isnan(numbers)]
     ends = np.unique(np.quantile(known, (0.25, 0.5, 0.75, 1.0), method="higher"))

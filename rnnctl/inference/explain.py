@@ -76,7 +76,7 @@ class Explainer:
         self._several = loaded.calibration.several
         if len(loaded.labels) < 2 and not self._several:
             raise UsageError(
-                f"{loaded.run.path} knows one label only, and needs no reason for it",
+                f"{loaded.run.path} has only one label, so there is nothing to explain",
                 hint="leave out --explain",
             )
         if method not in get_args(ExplanationMethod):

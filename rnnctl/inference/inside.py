@@ -85,8 +85,8 @@ class Inside:
         self.both_ways = recurrent.directions == 2
         if self.both_ways and not whole:
             raise RunError(
-                f"{loaded.run.path} reads in both directions: its state at a token also knows what "
-                "comes behind it, and is no memory of what came before",
+                f"{loaded.run.path} reads in both directions: its state at a token also depends on "
+                "the text after that token",
                 hint="--pool mean, last or max gives one vector for each text; for the states of "
                 "tokens train a run with --no-bidirectional",
             )

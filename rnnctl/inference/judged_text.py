@@ -143,7 +143,7 @@ def _of_own(corpus: Corpus, part: Part | None) -> JudgedText:
     if part is None and not found:
         raise DataError(
             "the run was trained on this corpus, and nothing of it was held out",
-            hint="evaluate on another text, or say --part train",
+            hint="evaluate on another text, or use --part train",
         )
     part = part or found[0]
     text = f"the run was trained on this corpus: only its {part} part is read"
@@ -152,7 +152,7 @@ def _of_own(corpus: Corpus, part: Part | None) -> JudgedText:
     elif part not in found:
         raise DataError(
             f"the run was trained on this corpus, and none of it was held out as {part}",
-            hint=f"say --part {found[0]}" if found else "evaluate on another text",
+            hint=f"use --part {found[0]}" if found else "evaluate on another text",
         )
     warnings = (Warning_(code="trained_on", text=text),)
     if part == "all":

@@ -167,7 +167,7 @@ def prepared(loaded: Loaded, memory: Memory) -> Memory:
         raise UsageError(
             f"{loaded.run.path} keeps no validation text, which says how large the gradients of "
             "each weight usually are",
-            hint="--dynamic-rule sgd does without; or train without --no-keep-text",
+            hint="use --dynamic-rule sgd, or train without --no-keep-text",
         )
     found = Gradients.of(loaded.model, documents, loaded.tokenizer.boundary_id)
     return replace(memory, gradients=found)

@@ -170,7 +170,7 @@ def _opened(
         table = text_table(file, cache, given="tsv" if "\t" in first else "csv", fields=fields)
     if table is None or table.format.kind == "lines":
         raise DataError(
-            f"{name} is no table of pairs",
+            f"{name} is not a table of pairs",
             hint="write JSON lines with sentence_good and sentence_bad, or csv or tsv with two "
             "columns, good and bad",
         )

@@ -152,8 +152,8 @@ class RecordReader:
         if not found.is_table:
             if wanted.text_field is not None:
                 raise UsageError(
-                    f"--text-field does nothing here: {self._name} is plain text",
-                    hint="leave it out, or say what the source is: --as csv, tsv, jsonl or json",
+                    f"--text-field has no effect here: {self._name} is plain text",
+                    hint="leave it out, or give the format: --as csv, tsv, jsonl or json",
                 )
             return
         self._parser = parser(found)
@@ -207,7 +207,7 @@ class RecordReader:
             )
         return DataError(
             f"{self._name} has no column {name!r:.80}, on which the run was trained; {has}",
-            hint="name the column of the text, or say its number: --text-field NAME",
+            hint="give the name or the number of the text column: --text-field NAME",
         )
 
     def _parsed(self, found: Parser, windows: Iterable[Sequence[Line]]) -> Iterator[list[Record]]:

@@ -96,7 +96,7 @@ def load(path: Path, model: LanguageModel, tokenizer: Tokenizer, owner: str) -> 
     data = _read(path)
     header = _header(path)
     if header.get("format") != FORMAT:
-        raise DataError(f"{path} is no state of `rnnctl score`", hint=_HINT)
+        raise DataError(f"{path} is not a state of `rnnctl score`", hint=_HINT)
     if header.get("model") != owner:
         raise DataError(f"{path} is the state of another model", hint=_HINT)
     try:
@@ -128,7 +128,7 @@ def _read(path: Path) -> bytes:
     except OSError as problem:
         raise StorageError(f"cannot read {path}: {problem.strerror}", hint=_HINT) from problem
     if len(data) < 8 or struct.unpack("<Q", data[:8])[0] > min(len(data) - 8, _MAX_HEADER):
-        raise DataError(f"{path} is no safetensors file, or cut off", hint=_HINT)
+        raise DataError(f"{path} is not a safetensors file, or is cut off", hint=_HINT)
     return data
 
 
@@ -137,7 +137,7 @@ def _header(path: Path) -> dict[str, str]:
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as problem:
-        raise DataError(f"{path} is no safetensors file: {problem}", hint=_HINT) from None
+        raise DataError(f"{path} is not a safetensors file: {problem}", hint=_HINT) from None
 
 
 def _check(path: Path, after: TextState, model: LanguageModel, tokenizer: Tokenizer) -> None:

@@ -30,7 +30,7 @@ from rnnctl.errors import CorruptRunError
 from rnnctl.results.inference import CopiedStretch
 from rnnctl.tasks.loading import CORPUS_NAME, Loaded
 
-NOT_KNOWN = "the store of the training text is no longer in the cache"
+NOT_KNOWN = "the training text is no longer in the cache"
 
 
 def corpus_facts(loaded: Loaded) -> dict[str, Any]:

@@ -339,7 +339,7 @@ def find_regions(text: str, marked: str) -> list[tuple[int, int]]:
     parts = [part.split() for part in marked.split("|")]
     empty = next((i for i, part in enumerate(parts, 1) if not part), None)
     if empty is not None:
-        raise DataError(f"region {empty} holds no word", hint="leave out the mark")
+        raise DataError(f"region {empty} holds no word", hint="leave out one `|`")
     if len(parts) > 1:
         if [word for part in parts for word in part] != words:
             raise DataError("the regions are not the words of the text", hint="check the column")
@@ -351,6 +351,6 @@ def find_regions(text: str, marked: str) -> list[tuple[int, int]]:
         count = f"{len(places)} times" if places else "not"
         raise DataError(
             f"the region {marked.strip()!r} is {count} in the text",
-            hint="mark regions in the text itself, by `|` between them",
+            hint="mark regions in the text itself, with `|` between them",
         )
     return [(places[0], places[0] + size)]

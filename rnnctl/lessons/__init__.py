@@ -47,42 +47,42 @@ OUTLINES: Final = (
     LessonOutline(
         number=1,
         title="the gradient vanishes, and explodes",
-        question="A plain RNN with PyTorch's initial weights, not trained yet, reads your text. "
-        "The loss of one character is differentiated with respect to the state 50 characters "
-        "earlier. How large is that gradient, compared with the one a single step back?",
+        question="A plain RNN with PyTorch's initial weights, before any training, reads your "
+        "text. Take the gradient of the loss of one character with respect to the state 50 "
+        "characters earlier. How large is it, compared with the gradient one character earlier?",
         answers={
-            "a": "more than a tenth of it",
+            "a": "more than a tenth",
             "b": "between a tenth and a millionth",
             "c": "less than a millionth",
         },
-        claim="a plain RNN's gradient vanishes or explodes; an LSTM's arrives",
+        claim="the gradient of a plain RNN vanishes or explodes; that of an LSTM arrives",
         change="--scale",
     ),
     LessonOutline(
         number=2,
         title="what the plain RNN forgets",
-        question="The first sentence of a paragraph says what colour a thing has; sentences of "
-        "your text follow; at the end a classifier that sees only the last state must name the "
-        "colour, of eight. Which cells still know it after the longest paragraphs?",
+        question="The first sentence of a paragraph says which of eight colours a thing has. "
+        "Sentences of your text follow. At the end a classifier, which sees only the last state, "
+        "must name the colour. Which cells still know it at the end of the longest paragraphs?",
         answers={
             "a": "none of the three",
-            "b": "LSTM or GRU, but not the plain RNN",
-            "c": "all three, or the plain RNN alone",
+            "b": "LSTM or GRU (or both), but not the plain RNN",
+            "c": "the plain RNN too",
         },
-        claim="a plain RNN leaves out what a paragraph said first; gates keep it",
+        claim="a plain RNN forgets what a paragraph said first; gates keep it",
         change="--words",
     ),
     LessonOutline(
         number=3,
         title="gates, one at a time",
-        question="An LSTM is trained on your text. Then every forget gate is held open (at 1): "
-        "the cell never forgets anything. What happens to its loss on new text?",
+        question="An LSTM is trained on your text. Then every forget gate is held open (at 1), so "
+        "that the cell never forgets anything. What happens to the loss on new text?",
         answers={
-            "a": "it falls: more is remembered",
+            "a": "it falls, because more is remembered",
             "b": "it changes by less than 1 %",
-            "c": "it rises: forgetting was needed",
+            "c": "it rises, because forgetting was needed",
         },
-        claim="the forget gate decides what the cell throws away, and the model needs it to",
+        claim="the forget gate decides what the cell throws away, and the model needs that",
         change="--hold",
     ),
     LessonOutline(
@@ -91,9 +91,9 @@ OUTLINES: Final = (
         question="At the same hidden size a GRU has three quarters of an LSTM's multiply-adds. "
         "How many times as fast does it train on this machine?",
         answers={
-            "a": "less than 1.05 times, or slower",
-            "b": "1.05 to 1.25 times",
-            "c": "more than 1.25 times",
+            "a": "less than 1.05 times as fast",
+            "b": "1.05 to 1.25 times as fast",
+            "c": "more than 1.25 times as fast",
         },
         claim="the GRU does the same with two gates and is faster",
         change="--hidden-size",
@@ -101,15 +101,15 @@ OUTLINES: Final = (
     LessonOutline(
         number=5,
         title="counting beyond the training length",
-        question="Three cells learn strings of n times a and then n times b, for n up to a length. "
-        "A cell counts if it expects the end exactly after the n-th b. Which cell goes on counting "
-        "furthest beyond the longest n that it was trained on?",
+        question="Three cells learn strings of n times a and then n times b, for every n up to a "
+        "limit. A cell counts correctly if it expects the end of the string exactly after the n-th "
+        "b. Which cell counts furthest beyond the limit?",
         answers={
-            "a": "none: all three stop there, or before",
+            "a": "none: all three fail at the limit, or before",
             "b": "the LSTM",
             "c": "the GRU or the plain RNN, or two of them equally",
         },
-        claim="a cell state can count, and goes on counting beyond what it was trained on",
+        claim="a cell state can count, also beyond the lengths that it was trained on",
         change="--length",
     ),
 )
@@ -136,11 +136,12 @@ def check(number: int, wish: Wish) -> None:
                 f"lesson {number} does not take {option}", hint=f"it can change {one.change}"
             )
     if wish.text is not None and number == 5:
-        raise UsageError("lesson 5 writes its own text", hint="leave out --text")
+        raise UsageError("lesson 5 makes its own text", hint="leave out --text")
     if wish.predict is not None and wish.predict not in one.answers:
         listed = ", ".join(one.answers)
         raise UsageError(
-            f"{wish.predict!r} is no answer to lesson {number}", hint=f"the answers are {listed}"
+            f"{wish.predict!r} is not an answer to lesson {number}",
+            hint=f"the answers are {listed}",
         )
     if wish.hold:
         from rnnctl.nn.cells import LSTM, held

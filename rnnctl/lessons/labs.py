@@ -174,24 +174,24 @@ def vanishing(wish: Wish) -> Doing:
     rows = [(name, *(_power(float(curve[k - 1])) for k in LAGS)) for name, curve in curves.items()]
     return Measured(
         right=_letter(plain > 0.1, plain > 1e-6),
-        answer=f"{LAG} steps back {_power(plain)} of it is left in the plain RNN; in the LSTM with "
-        f"open gates {_power(lstm)}, in an RNN whose recurrent matrix is {scale:g} times an "
-        f"orthogonal one {_power(at[models[2][0]])}.",
+        answer=f"In the plain RNN {_power(plain)} of the gradient is left {LAG} steps back, in the "
+        f"LSTM with open gates {_power(lstm)}, and in an RNN whose recurrent matrix is {scale:g} "
+        f"times an orthogonal matrix {_power(at[models[2][0]])}.",
         shown=plain < 1e-3 and lstm > 10 * plain,
-        verdict=f"with open gates the LSTM's gradient is {_power(lstm / max(plain, 1e-300))} times "
-        f"the plain RNN's; with PyTorch's own weights the LSTM's vanishes too, to "
-        f"{_power(at[models[3][0]])}",
+        verdict=f"with open gates the gradient of the LSTM is {_power(lstm / max(plain, 1e-300))} "
+        "times that of the plain RNN; with PyTorch's own weights the LSTM's gradient vanishes "
+        f"too, to {_power(at[models[3][0]])}",
         picture=_gradient_picture(curves),
-        caption=f"gradient of one loss, 1 to {max(LAGS)} steps back; each mark is a factor of "
-        "1000 up (right of |) or down (left), one mark for what is within",
-        columns=("gradient left at lag", *(str(k) for k in LAGS)),
+        caption=f"Gradient {LAG} steps back, as a multiple of that one step back. Each < makes it "
+        "up to 1000 times smaller, each > up to 1000 times larger.",
+        columns=("steps back", *(str(k) for k in LAGS)),
         rows=rows,
         numbers={f"{name}, lag {LAG}": _ratio(value) for name, value in at.items()},
         text=_read(wish),
         settings={"scale": f"{scale:g}"},
         notes=[_clipping(clipped, free)],
         again=_again(1, wish, "--scale 1.5" if scale != 1.5 else "--scale 2"),
-        look_for="at which factor does the plain RNN's gradient neither vanish nor explode?",
+        look_for="at which factor does the gradient of the plain RNN neither vanish nor explode?",
         terms=("REACH", "vanishing gradient", "clipping"),
         runs={name: str(wish.out / name) for name in ("clipped", "unclipped")},
     )
@@ -244,15 +244,16 @@ def _clipping(clipped: Trained, free: Trained | None) -> str:
     """What clipping did in two short trainings that differ in nothing else."""
     largest, median = max(clipped.norms), sorted(clipped.norms)[len(clipped.norms) // 2]
     said = (
-        f"clipping: in {STEPS} steps at a rate of 0.1 the gradient's norm is "
-        f"{number(median, 2)} at the median step and {_power(largest)} at the largest; "
-        f"with --clip 1 the loss ends at {clipped.loss:.2f} nats, "
+        f"clipping: in a training of {STEPS} steps at a learning rate of 0.1 the gradient norm is "
+        f"{number(median, 2)} in the median step and {_power(largest)} in the largest; with "
+        f"--clip 1 the loss ends at {clipped.loss:.2f} nats, "
     )
     return said + (
-        f"without at {free.loss:.2f} (AdamW divides by the size of past gradients, so one huge "
-        "step does less than plain gradient descent would)" if free is not None
-        else "without the training diverges"
-    )  # fmt: skip
+        f"without clipping at {free.loss:.2f} nats (AdamW divides by the size of past gradients, "
+        "so one huge gradient does less harm than in plain gradient descent)"
+        if free is not None
+        else "without clipping the training diverges"
+    )
 
 
 # -- 2: what the plain RNN forgets -----------------------------------------------------------------
@@ -277,10 +278,10 @@ def forgetting(wish: Wish) -> Doing:
     for cell in CELLS:
         name = find_cell(cell).display_name
         made = yield from _train(wish, cell, name, _classifier(folder, cell))
-        yield f"{name}: asking …"
+        yield f"{name}: testing …"
         right[name] = _answers(made.loaded, tests)
         if made.steps < 100:
-            notes.append(f"{name} took {made.steps} steps only: `--budget 40s` gives it more")
+            notes.append(f"{name} took only {made.steps} steps: `--budget 40s` gives it more time")
     shares = {name: [count / 200 for count in counts] for name, counts in right.items()}
     chance = 1 / len(COLOURS)
     enough = chance + KNOWS * (1 - chance)
@@ -289,15 +290,16 @@ def forgetting(wish: Wish) -> Doing:
     answer = ", ".join(f"{name} {percent(values[-1], 0)}" for name, values in shares.items())
     return Measured(
         right=_letter(not any(knows.values()), bool(gated) and not knows["RNN"]),
-        answer=f"After {most} words between, right of 200: {answer}; chance is 12 %.",
+        answer=f"With {most} words in between, the right colour was named for: {answer} of 200 "
+        "paragraphs. Guessing reaches 12 %.",
         shown=bool(gated) and not knows["RNN"],
         verdict=_who_knows(knows),
         picture=[
             f"{name:<6}" + "  ".join(f"{_bar(value)} {percent(value, 0):>5}" for value in values)
             for name, values in shares.items()
         ],
-        caption=f"share right by words between, left to right {', '.join(map(str, distances))}; "
-        "full bar: all of 200",
+        caption="Share of right answers with, from left to right, "
+        f"{', '.join(map(str, distances))} words in between. A full bar means all of 200.",
         columns=("", *(f"{n} words" for n in distances)),
         rows=[
             (name, *(f"{percent(w.estimate, 0)} [{100 * w.lo:.0f}, {100 * w.hi:.0f}]"
@@ -312,8 +314,8 @@ def forgetting(wish: Wish) -> Doing:
             for name, counts in right.items()
             for n, count in zip(distances, counts, strict=True)
         },
-        text=f"sentences of {_read(wish)}, with 'The key is red.' before and 'The key is' behind, "
-        "and the colours of other things between",
+        text=f"sentences of {_read(wish)}, with 'The key is red.' before them, 'The key is' after "
+        "them, and the colours of other things in between",
         settings={"words": str(most), "budget_s": f"{wish.budget_s:g}"},
         notes=notes,
         again=_again(2, wish, f"--words {most // 3 if most > 20 else 3 * most}"),
@@ -330,7 +332,9 @@ def _sentences(wish: Wish) -> list[str]:
         with path.open(encoding="utf-8") as file:
             text = file.read(400_000)
     except UnicodeDecodeError:
-        raise DataError(f"{path} is no text in UTF-8", hint="convert it, or take another") from None
+        raise DataError(
+            f"{path} is not UTF-8 text", hint="convert it, or use another text"
+        ) from None
     found = [s for s in re.split(r"(?<=[.!?])\s+", text) if 3 <= len(s.split()) <= 16]
     if len(found) < 50:
         raise DataError(
@@ -396,8 +400,8 @@ def _who_knows(knows: Mapping[str, bool]) -> str:
     if not yes:
         return "no cell learned it in this time"
     no = [name for name, does in knows.items() if not does]
-    return f"{' and '.join(yes)} still know the colour" + (
-        f", {' and '.join(no)} not" if no else ""
+    return f"{' and '.join(yes)} still know{'s' * (len(yes) == 1)} the colour" + (
+        f", {' and '.join(no)} {'does' if len(no) == 1 else 'do'} not" if no else ""
     )
 
 
@@ -448,16 +452,18 @@ def gates(wish: Wish) -> Doing:
     rise = opened - learned
     return Measured(
         right=_letter(rise < -SAME * learned, abs(rise) <= SAME * learned),
-        answer=f"The loss goes from {learned:.3f} to {opened:.3f} nats per character, and the mean "
-        f"size of the cell after {WINDOW} characters from {number(sizes['as trained'][-1], 2)} to "
-        f"{number(sizes['forget=1'][-1], 2)}.",
+        answer=f"The loss goes from {learned:.3f} to {opened:.3f} nats per character. The mean "
+        f"size of the cell state after {WINDOW} characters goes from "
+        f"{number(sizes['as trained'][-1], 2)} to {number(sizes['forget=1'][-1], 2)}.",
         shown=rise > SAME * learned,
         verdict=f"without forgetting the loss {'rises' if rise > 0 else 'falls'} by "
-        f"{abs(rise):.3f} nats, and always forgetting (forget=0) gives {losses['forget=0']:.3f}",
+        f"{abs(rise):.3f} nats; always forgetting (forget=0) gives {losses['forget=0']:.3f} nats",
         picture=_cell_picture(made.loaded, ids, traces, unit, shown_as),
-        caption=f"unit {unit}, the one whose forget gate is open longest; gates from 0 (▁) to 1 "
-        f"(█), c from its smallest to its largest; below: the same with {shown_as}",
-        columns=("held", "nats/char", "|c| after 1", "after 10", "after 50", f"after {WINDOW}"),
+        caption=f"Unit {unit}, whose forget gate is open longest, along a text. Gates are drawn "
+        f"from 0 (▁) to 1 (█), c from its smallest to its largest value. Last line: c with "
+        f"{shown_as}.",
+        columns=("gate held", "nats/char", "|c| after 1", "after 10", "after 50",
+                 f"after {WINDOW}"),
         rows=[
             (name, f"{losses[name]:.3f}", *(number(size, 2) for size in sizes[name]))
             for name in conditions
@@ -468,8 +474,8 @@ def gates(wish: Wish) -> Doing:
         },
         text=_read(wish),
         settings={"hold": shown_as, "budget_s": f"{wish.budget_s:g}"},
-        notes=["held means held: in each step c' = f c + i g the gate is that number, for all "
-               "units, whatever is read; the weights are those of the training"],
+        notes=["a held gate has this one value in every step c' = f c + i g, for all units, "
+               "whatever is read; the weights stay as they were trained"],
         again=_again(3, wish, "--hold output=1" if wish.hold else "--hold input=0"),
         look_for="what happens to c, and to the loss, when this gate no longer decides?",
         terms=("forget gate", "input gate", "cell state"),
@@ -532,7 +538,7 @@ def against(wish: Wish) -> Doing:
         heads[cell] = headline(made[cell].loaded, seconds=2)
     paths = {cell: wish.out / cell for cell in cells}
     threads = torch.get_num_threads()
-    yield "speed, in rounds, one after the other …"
+    yield "measuring the speed of both in turns …"
     for _ in speed.measure(paths, threads=threads, rounds=ROUNDS, seconds=ROUND_S):
         pass
     records = {
@@ -565,12 +571,13 @@ def against(wish: Wish) -> Doing:
         f"{operations['gru'] / operations['lstm']:.2f} times the operations.",
         shown=None if busy else ratio >= 1.05,
         verdict=(
-            "the machine was busy while it was measured, so its speed says little"
+            "the machine was busy during the measurement, so its speed says little"
             if busy
             else f"{ratio:.2f} times as fast"
         ),
         picture=picture,
-        caption="multiply-adds per token, and training tokens per second; the longer bar is full",
+        caption="Multiply-adds per token, and training tokens per second. The larger value fills "
+        "the bar.",
         columns=("", "multiply-adds", "parameters", f"tokens/s{rough}", "steps", "loss", "horizon"),
         rows=[
             (find_cell(c).display_name, f"{operations[c]:,}",
@@ -591,10 +598,10 @@ def against(wish: Wish) -> Doing:
         text=_read(wish),
         settings={"hidden_size": str(size), "budget_s": f"{wish.budget_s:g}",
                   "threads": str(threads)},
-        notes=[*_rough(busy), "one training of each: which remembers more may be the seed "
-               "(`rnnctl explain seed`)"],
+        notes=[*_rough(busy), "each cell was trained once, so a difference in memory may come from "
+               "the seed (`rnnctl explain seed`)"],
         again=_again(4, wish, "--hidden-size 384" if size != 384 else "--hidden-size 96"),
-        look_for="does the ratio of speeds get nearer to 4/3 when the matrices are larger?",
+        look_for="is the ratio of speeds nearer to 4/3 with larger matrices?",
         terms=("multiply-adds", "speed", "GRU", "horizon"),
         runs={cell: str(path) for cell, path in paths.items()},
     )  # fmt: skip
@@ -604,8 +611,8 @@ def _rough(busy: str) -> list[str]:
     """What to think of speeds that were measured on a busy machine."""
     if not busy:
         return []
-    return [f"the speeds are rough: the machine was busy ({busy}). The answer may be another one "
-            "when nothing else runs"]  # fmt: skip
+    return [f"the speeds are rough: the machine was busy ({busy}). The answer may change when "
+            "nothing else runs"]  # fmt: skip
 
 
 def _horizon(head: Estimate) -> str:
@@ -645,7 +652,7 @@ def counting(wish: Wish) -> Doing:
     lstm = upto["LSTM"] == furthest and list(upto.values()).count(furthest) == 1
     return Measured(
         right=_letter(furthest <= longest, lstm),
-        answer=f"Trained on n up to {longest}, they count from 1 without a mistake up to: {said}.",
+        answer=f"Trained on n up to {longest}, the cells count without a mistake up to: {said}.",
         shown=upto["LSTM"] > longest,
         verdict=f"the LSTM counts up to {upto['LSTM']}, the GRU to {upto['GRU']} and the plain RNN "
         f"to {upto['RNN']}",
@@ -654,8 +661,8 @@ def counting(wish: Wish) -> Doing:
             *(f"{name:<6}" + "".join("✓" if one else "x" for one in found)
               for name, found in right.items()),
         ],
-        caption=f"n from 1 to {2 * longest}, left to right: ✓ the end is expected exactly after "
-        "the n-th b, x it is not; |: the longest n that was trained on",
+        caption=f"n from 1 to {2 * longest}, from left to right. ✓: the end is expected exactly "
+        "after the n-th b. x: it is not. | marks the longest n in the training.",
         columns=("", "counts up to", f"right up to {longest}", f"right beyond, of {longest}"),
         rows=[
             (name, str(upto[name]), str(sum(found[:longest])), str(sum(found[longest:])))
@@ -664,10 +671,10 @@ def counting(wish: Wish) -> Doing:
         numbers={
             f"counts up to, {name}": Estimate(estimate=float(count)) for name, count in upto.items()
         },
-        text="strings of the lesson's own",
+        text="strings made by the lesson",
         settings={"length": str(longest), "budget_s": f"{wish.budget_s:g}"},
         again=_again(5, wish, "--length 24" if longest != 24 else "--length 6"),
-        look_for="does a cell that has seen longer strings count further beyond them?",
+        look_for="does a cell that was trained on longer strings count further beyond them?",
         terms=("cell state", "LSTM", "GRU"),
         runs={cell: str(wish.out / cell) for cell in CELLS},
     )  # fmt: skip

@@ -502,7 +502,7 @@ def held(cell: Cell, gates: Mapping[str, float]) -> Cell:
         lowest = -1.0 if name == "candidate" else 0.0
         if not lowest <= value <= 1:
             raise UsageError(
-                f"{name}={value:g}: that is no value of this gate",
+                f"{name}={value:g}: the gate cannot have this value",
                 hint=f"it lies between {lowest:g} and 1",
             )
         fixed[cell.gate_names.index(name)] = _input_of(value, signed=name == "candidate")

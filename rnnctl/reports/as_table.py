@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Sequence
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, JustifyMethod
-from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -94,13 +94,11 @@ def _wants_space(before: Block, block: Block) -> bool:
 def _print(console: Console, block: Block) -> None:
     match block:
         case Heading(text, level):
-            console.print(Text(visible(text), style="bold" if level > 1 else "bold underline"))
+            _flow(console, text, "bold" if level > 1 else "bold underline")
         case Paragraph(text, kind):
-            prefix = _PREFIX.get(kind, "")
-            console.print(Text(prefix + _glued(text), style=_STYLE[kind]))
+            _flow(console, _PREFIX.get(kind, "") + text, _STYLE[kind])
         case Bullets(items):
-            for item in items:
-                _hanging(console, "- ", item)
+            _print_pairs(console, [("-", item) for item in items], gap=1)
         case KeyValues(pairs, caption):
             _print_pairs(console, pairs)
             _print_caption(console, caption)
@@ -118,26 +116,42 @@ def _raw(console: Console, text: str) -> None:
     console.print(Text(text), soft_wrap=True)
 
 
-def _hanging(console: Console, mark: str, text: str) -> None:
-    grid = RichTable.grid(padding=(0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_row(Text(mark), Text(_glued(text)))
-    console.print(grid)
+def _flow(console: Console, text: str, style: str) -> None:
+    for piece, is_path in _around_paths(text, console.width):
+        console.print(Text(_glued(piece), style=style), soft_wrap=is_path)
+
+
+def _around_paths(text: str, width: int) -> list[tuple[str, bool]]:
+    """`text` in pieces: a path that is longer than a line is one, and is never cut."""
+    long = [found for found in _PATH.finditer(text) if cell_len(found.group()) > width]
+    ends = [0, *(end for found in long for end in found.span()), len(text)]
+    pieces = [(text[a:b], k % 2 == 1) for k, (a, b) in enumerate(itertools.pairwise(ends))]
+    return (
+        [(piece.strip(), is_path) for piece, is_path in pieces if piece.strip()] if long else pieces
+    )
 
 
 def _print_caption(console: Console, caption: str) -> None:
     if caption:
-        console.print(Padding(Text(visible(caption), style="dim italic"), (0, 0)))
+        _flow(console, caption, "dim italic")
 
 
-def _print_pairs(console: Console, pairs: tuple[tuple[str, str], ...]) -> None:
-    grid = RichTable.grid(padding=(0, _GAP))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+def _print_pairs(console: Console, pairs: Sequence[tuple[str, str]], gap: int = _GAP) -> None:
+    """Names, and beside them what belongs to each."""
+    names = max((cell_len(visible(name)) for name, _ in pairs), default=0)
+    room = max(1, console.width - names - gap)
     for name, value in pairs:
-        grid.add_row(Text(visible(name)), Text(_glued(value)))
-    console.print(grid)
+        for number, (piece, is_path) in enumerate(_around_paths(value, room)):
+            if is_path and number == 0:
+                _raw(console, visible(name))
+            if is_path:
+                _raw(console, _glued(piece))
+                continue
+            grid = RichTable.grid(padding=(0, gap, 0, 0), pad_edge=False)
+            grid.add_column(no_wrap=True, width=names)
+            grid.add_column(overflow="fold")
+            grid.add_row(Text(visible(name) if number == 0 else ""), Text(_glued(piece)))
+            console.print(grid)
 
 
 def _print_table(console: Console, block: Table) -> None:
@@ -233,6 +247,7 @@ _BREAKS = re.compile(r"[^/_.:=-]*[/_.:=-]+|[^/_.:=-]+")
 # A line may not break inside "[31, 47]" or between a number and its sign: rich breaks at every
 # kind of space, so these are set with a private character that becomes a space at the very end.
 _GLUE = "\ue000"
+_PATH = re.compile(r"\S*[/\\]\S*")
 _FIRST_OR_NEXT = re.compile(r"^ *\S+|\S+")
 _UNBROKEN = re.compile(r"\[[^\[\]]{1,24}\]|(?<=\d) %|(?<=^[<>≤≥]) (?=\d)")
 

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain
 
 from rnnctl.reports import cells, glossary, numbers
+from rnnctl.reports.as_table import as_table
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -22,7 +23,14 @@ from rnnctl.reports.blocks import (
 )
 from rnnctl.reports.chart_data import bench_tasks, bench_title, phenomena, phenomena_table
 from rnnctl.results.base import Curve, Result
-from rnnctl.results.comparison import BenchRow, Comparison, PairRow, Row, Verdict
+from rnnctl.results.comparison import (
+    BenchRow,
+    Comparison,
+    FindingRecord,
+    PairRow,
+    Row,
+    Verdict,
+)
 from rnnctl.wording import plural
 
 Column = tuple[str, str, int]
@@ -79,6 +87,92 @@ def blocks(result: Result) -> list[Block]:
     return made
 
 
+LINES = 24  # of the short report, at 80 columns
+
+
+def brief(result: Result) -> list[Block]:
+    """The comparison in at most 24 lines of 80 columns: the headline first and last.
+
+    A line for each row and for each claim; of rows and warnings as many as there is room for.
+    """
+    assert isinstance(result, Comparison)
+    if len(result.members) == 1:
+        return blocks(result)
+    known = warnings(result)
+    rows = sorted(result.rows, key=lambda row: -_furthest(row))
+    said = len(known)
+    while True:
+        shown = [row for row in result.rows if row in rows]
+        made = _brief(result, shown, known[:said], len(known) - said)
+        if as_table(made).count("\n") <= LINES or (said == 0 and len(rows) <= 3):
+            return made
+        if said:
+            said -= 1
+        else:
+            rows.pop()
+
+
+def _brief(result: Comparison, rows: Sequence[Row], said: Sequence[str], left: int) -> list[Block]:
+    """The short report with these rows and warnings, and `left` more that are only counted."""
+    headline = _headline(result)
+    hidden = [f"{plural(len(result.rows) - len(rows), 'more row')}"] * (
+        len(rows) < len(result.rows)
+    )
+    hidden += [plural(left, "more warning")] * (left > 0)
+    closing = f"{' and '.join(hidden) or 'Everything that was measured'}: --verbose"
+    answers = [(one.question or one.claim, _answer(one)) for one in result.verdicts]
+    return [
+        Heading(f"{title(result)}, {_seeds(result)}", 1),
+        Paragraph(headline, "strong"),
+        main_table(result, rows),
+        *([KeyValues(tuple(answers))] if answers else []),
+        *(Paragraph(text, "warning") for text in said),
+        Paragraph(f"{headline} {closing}", "strong"),
+    ]
+
+
+def _answer(verdict: Verdict) -> str:
+    """The verdict, and the number of the finding that decides."""
+    found = deciding(verdict)
+    short = "" if found is None else found.short
+    return f"{verdict.outcome}: {short}" if short else verdict.outcome
+
+
+def _headline(result: Comparison) -> str:
+    """How far back each cell looks: the furthest of its rows."""
+    best: dict[str, Row] = {}
+    for row in sorted(result.rows, key=_furthest, reverse=True):
+        if row.cell is not None and row.kind == "trained" and _furthest(row) > 0:
+            best.setdefault(row.cell, row)
+    if not best:
+        return "The memory of these models was not measured."
+    digits = numbers.DISTANCE_DIGITS
+    each = [
+        f"{cells.display_name(cell)} "
+        + numbers.over_seeds(
+            row.numbers["horizon"].model_copy(update={"ci95": (None, None)}), digits
+        )
+        for cell, row in best.items()
+    ]
+    return f"Memory horizon in {result.distance_unit}: {', '.join(each)}."
+
+
+def _furthest(row: Row) -> float:
+    """A row's memory horizon, or its lower bound; 0 without one."""
+    value = row.numbers.get("horizon")
+    if value is None:
+        return 0.0
+    return (value.censored_at if value.status == "censored" else value.estimate) or 0.0
+
+
+def _seeds(result: Comparison) -> str:
+    """``5 seeds each``."""
+    counts = sorted({len(row.seeds) for row in result.rows if row.kind == "trained"})
+    if len(counts) > 1:
+        return f"{counts[0]} to {counts[-1]} seeds each"
+    return f"{plural(counts[0] if counts else 0, 'seed')} each"
+
+
 def title(result: Comparison) -> str:
     """``RNN, LSTM and GRU on tinyshakespeare``."""
     names = list(dict.fromkeys(cells.display_name(row.cell) for row in result.rows if row.cell))
@@ -122,27 +216,28 @@ def _verdicts(result: Comparison) -> list[Block]:
     if not rows:
         return []
     table_of_claims = table(("verdict", "claim"), rows, align="ll")
-    return [Heading("Verdicts"), table_of_claims, *untested(result)]
+    hints = (Paragraph(text, "hint") for text in untested(result))
+    return [Heading("Verdicts"), table_of_claims, *hints]
 
 
-def untested(result: Comparison) -> list[Block]:
+def untested(result: Comparison) -> list[str]:
     """The commands that would test what is not tested, each with how many claims it is for."""
     commands = Counter(one.command for one in result.verdicts if one.outcome == "not tested")
     return [
-        Paragraph(f"{plural(count, 'claim is', 'claims are')} not tested; {command} tests "
-                  f"{'it' if count == 1 else 'them'}", "hint")
+        f"{plural(count, 'claim is', 'claims are')} not tested; `{command}` tests "
+        f"{'it' if count == 1 else 'them'}"
         for command, count in commands.items()
-    ]  # fmt: skip
+    ]
 
 
-def main_table(result: Comparison) -> Table:
-    """Quality and the memory horizon of every row."""
+def main_table(result: Comparison, rows: Sequence[Row] | None = None) -> Table:
+    """Quality and the memory horizon of every row, or of these."""
     unit = result.distance_unit
     columns = (
         *MAIN[result.quality],
         ("horizon", f"memory horizon ({unit})", numbers.DISTANCE_DIGITS),
     )
-    return number_table(result.rows, columns)
+    return number_table(result.rows if rows is None else rows, columns)
 
 
 def number_table(rows: Sequence[Row], columns: Sequence[Column], caption: str = "") -> Table:
@@ -364,11 +459,16 @@ def reasons(verdict: Verdict) -> tuple[str, ...]:
     return (*said, f"rule: {verdict.rule}", f"{what}: {verdict.command}")
 
 
-def because(verdict: Verdict) -> str:
-    """The finding that decides, in one line; of an open verdict the first there is."""
+def deciding(verdict: Verdict) -> FindingRecord | None:
+    """The finding that decides; of an open verdict the first there is."""
     decide = [one for one in verdict.findings if one.outcome == verdict.outcome]
-    found = (*decide, *verdict.findings)
-    return found[0].sentence if found else "nothing in this comparison measures it"
+    return next(iter((*decide, *verdict.findings)), None)
+
+
+def because(verdict: Verdict) -> str:
+    """The finding that decides, in one line."""
+    found = deciding(verdict)
+    return found.sentence if found else "nothing in this comparison measures it"
 
 
 TERMS = (
@@ -391,6 +491,12 @@ def terms(result: Comparison) -> list[Block]:
     pairs = tuple((name, glossary.plain(glossary.entry(name).summary)) for name in (*names, "seed"))
     more = "`rnnctl explain TERM` says how each is measured, and what it does not say"
     return [Heading("Terms"), KeyValues(pairs), Paragraph(more, "hint")]
+
+
+def warnings(result: Comparison) -> list[str]:
+    """What a reader must know, members that are missing first."""
+    missing = [f"{failure.name} is not in it: {failure.reason}" for failure in result.failures]
+    return [*missing, *(warning.text for warning in result.warnings)]
 
 
 def problems(result: Comparison) -> list[Block]:

@@ -25,18 +25,16 @@ from rnnctl.results.diagnostics import (
     KnownAnswer,
     ModelRecord,
     PanelRow,
-    Sampling,
     SelftestResult,
 )
 from rnnctl.statistics import interpolated
 from rnnctl.wording import diagnostic, plural, with_unit
 
-PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
 NO_UNIT = ("ratio", "share")
 LINES, COLUMNS = 24, 80  # of the short report, on a terminal of the usual size
 EXPLAINED = "What it means: rnnctl explain horizon. "
 EVERYTHING = "verything that was measured: --verbose"
-MOST = {"warning": 150, "fact": 140, "sentence": 230}  # characters of each in it
+MOST = {"warning": 150, "sentence": 230}  # characters of each in it
 SPELLING = (
     "the losses on this text leave out the spelling of unknown words, which the loss on the "
     "validation text is charged with"
@@ -98,8 +96,8 @@ def _brief(result: DiagnosticsResult, warnings: Sequence[str], left: int) -> lis
     head = result.headline
     facts = (("model", _model(result.model)), ("text", _text(result)))
     made: list[Block] = [
-        Heading(_shortened(f"What {result.model.id} remembers", COLUMNS), 1),
-        KeyValues(tuple((name, _shortened(value, MOST["fact"])) for name, value in facts)),
+        Heading(_title(result), 1),
+        KeyValues(facts),
     ]
     more = f"{plural(left, 'more warning')} and e" if left else "E"
     closing = more + EVERYTHING
@@ -115,6 +113,11 @@ def _brief(result: DiagnosticsResult, warnings: Sequence[str], left: int) -> lis
     made += [Paragraph(text, "warning") for text in warnings]
     made.append(Paragraph(closing, "strong"))
     return made
+
+
+def _title(result: DiagnosticsResult) -> str:
+    name = "this program" if result.model.task == "scorer" else result.model.id
+    return f"What {name} remembers"
 
 
 def _answers(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:
@@ -291,7 +294,7 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
         yield Paragraph(f"n-gram: {result.use.reference}", "note")
     yield from (Paragraph(text, "note") for text in (*_of_probe(result), *_of_units(result)))
     resampled = [
-        f"{diagnostic(name)} {_units(record.sampling)}"
+        f"{diagnostic(name)} {record.sampling.in_words}"
         for name, record in records.items()
         if record.sampling is not None
     ]
@@ -324,14 +327,6 @@ def _of_units(result: DiagnosticsResult) -> Iterator[str]:
         for mode in result.gates.modes
     ]
     yield f"GATES: the units fall into two groups by time constant: {', '.join(said)}"
-
-
-def _units(sampling: Sampling) -> str:
-    """'96 stretches of 512 tokens' for 96 of 'stretch of 512 tokens'."""
-    for one, many in PLURALS.items():
-        if sampling.n != 1 and sampling.unit.startswith(one):
-            return f"{sampling.n:,} {many}{sampling.unit[len(one) :]}"
-    return f"{sampling.n:,} {sampling.unit}"
 
 
 def _instrument(result: DiagnosticsResult) -> Block:

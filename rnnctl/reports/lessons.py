@@ -10,7 +10,7 @@ def listed(result: LessonsResult) -> list[Block]:
     """All lessons, with what they ask."""
     made: list[Block] = [Heading("Lessons", 1)]
     made.append(KeyValues(tuple((str(one.number), one.question) for one in result.lessons)))
-    text = "`rnnctl lesson N` asks what you expect, measures it in a minute or two, and answers"
+    text = "`rnnctl lesson N` asks what you expect, measures it in one to two minutes, and answers"
     return [*made, Paragraph(text, "hint")]
 
 
@@ -34,22 +34,19 @@ def lesson(result: LessonResult) -> list[Block]:
     made.append(Chart(result.picture, result.caption))
     if result.rows:
         made.append(table(result.columns, result.rows))
-    outcome = {True: "It shows here", False: "It does not show here", None: "Not judged here"}
+    outcome = {True: "Shown here", False: "Not shown here", None: "Not judged here"}
     made.append(
         Paragraph(f"The lecture says: {outline.claim}. {outcome[result.shown]}: {result.verdict}.")
     )
     made += [Paragraph(note, "note") for note in result.notes]
-    made.append(Paragraph(f"Read: {result.text}. Terms: {_terms(result)}.", "note"))
-    if result.runs:
-        where = ", ".join(f"{name} {folder}" for name, folder in result.runs.items())
-        made.append(Paragraph(f"The runs are kept: {where}", "note"))
+    made.append(Paragraph(f"Text: {result.text}. Terms: {_terms(result)}.", "note"))
     made.append(Paragraph(f"Change one thing: `{result.again}` — {result.look_for}", "hint"))
     return made
 
 
 def _predicted(result: LessonResult) -> str:
     if result.prediction is None:
-        return "Your prediction: none (--predict a, b, …)"
+        return "Your prediction: none (--predict a gives one)"
     verdict = "right" if result.prediction == result.right else "not what was measured"
     text = result.outline.answers[result.prediction]
     return f"Your prediction: {result.prediction}, {text} — {verdict}"

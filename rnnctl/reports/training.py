@@ -117,7 +117,7 @@ def _began_with(result: TrainResult) -> str:
     taken, anew = _model_parts(result.taken), _model_parts(result.anew)
     if not taken:
         return f"weights of {result.started_from}"
-    return f"{taken} of {result.started_from}" + (f"; anew: {anew}" if anew else "")
+    return f"{taken} of {result.started_from}" + (f"; new: {anew}" if anew else "")
 
 
 def _pretrained(first: PretrainedRecord) -> str:

@@ -217,6 +217,7 @@ class FindingRecord(Record):
 
     outcome: Outcome
     sentence: str = Field(description="with the numbers it rests on")
+    short: str = Field("", description="its number in a few words")
 
 
 class Verdict(Record):
@@ -227,6 +228,7 @@ class Verdict(Record):
 
     id: str
     claim: str
+    question: str = Field("", description="the claim as a short question")
     outcome: Outcome
     findings: tuple[FindingRecord, ...] = ()
     rule: str = Field(description="contrast, margin and interval, fixed beforehand")

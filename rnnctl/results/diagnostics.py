@@ -71,6 +71,9 @@ class DataRecord(Record):
     )
 
 
+PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
+
+
 class Sampling(Record):
     """What the intervals resample."""
 
@@ -78,6 +81,14 @@ class Sampling(Record):
     n: int = Field(description="how many of them")
     items: int = Field(0, description="resets, swaps, planted words, … inside them")
     documents_long_enough: int | None = None
+
+    @property
+    def in_words(self) -> str:
+        """``96 stretches of 512 tokens`` for 96 of ``stretch of 512 tokens``."""
+        for one, many in PLURALS.items():
+            if self.n != 1 and self.unit.startswith(one):
+                return f"{self.n:,} {many}{self.unit[len(one) :]}"
+        return f"{self.n:,} {self.unit}"
 
 
 class Measurement(Record):

@@ -30,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
     if held is None:
         raise RunLockedError(
             f"{folder} is being written by process {_owner(path)}",
-            hint="wait for it, or end it (Ctrl-C there keeps its best weights)",
+            hint="wait until it ends, or stop it (Ctrl-C there keeps its best weights)",
         )
     with held:
         with storing(path), suppress(PermissionError):  # which Windows has for what is locked

@@ -228,7 +228,7 @@ class Run:
         content = self._unsealed_result(name)
         if content is None:
             has = ", ".join(self.results()) or "none"
-            raise RunError(f"{self.path} has no result {name!r}", hint=f"results it has: {has}")
+            raise RunError(f"{self.path} has no result {name!r}", hint=f"its results are: {has}")
         result = content.get("result")
         if content.get("name") != name or not isinstance(result, dict):
             where = self.path / RESULTS / f"{name}.json"
@@ -329,7 +329,7 @@ def _fill_working_directory(path: Path, content: Mapping[str, bytes]) -> None:
     """
     if any(path.iterdir()):
         raise RunError(
-            f"{path} is the folder that you are in, so it cannot be replaced",
+            f"{path} is the current folder and cannot be replaced",
             hint="go to another folder, and name it from there",
         )
     for name in sorted(content, key=lambda name: name == CURRENT_NAME):

@@ -258,6 +258,6 @@ CLASSIFY = TaskKind(
         "word": _CLASSIFIER | {"tokenizer": {"vocab_size": 30_000, "min_count": 2, "lead": True}},
         "bpe": _CLASSIFIER | {"tokenizer": {"vocab_size": 8192}},
     },
-    in_words={"budget_s": "600s", "epochs": "4 to 60, by the size of the corpus"},
+    in_words={"budget_s": "600s", "epochs": "4 to 60, fewer for a larger corpus"},
 )
 OWN_TASKS = (LANGUAGE_MODEL, CLASSIFY)

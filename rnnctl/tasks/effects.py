@@ -38,7 +38,7 @@ def _of_levels(names: tuple[str, ...]) -> Condition:
     return Condition(
         lambda config: config.tokenizer.level in names,
         f"is for --level {' or '.join(names)}",
-        f"leave it out, or say --level {names[-1]}",
+        f"leave it out, or use --level {names[-1]}",
     )
 
 
@@ -54,33 +54,33 @@ def _of_tasks(labelled: bool) -> Condition:
 CONDITIONS: Mapping[tuple[str, str], Condition] = {
     ("corpus", "keep"): Condition(
         lambda config: config.corpus.max_tokens is not None,
-        "says which end of a cut document stays, and none is cut",
-        "say how long documents may be with --max-tokens, or leave it out",
+        "sets which end of a cut document is kept, and no document is cut",
+        "set the length of documents with --max-tokens, or leave it out",
     ),
     ("model", "nonlinearity"): Condition(
         lambda config: bool(_cell(config).variants),
         "is for --cell rnn",
-        "leave it out, or say --cell rnn",
+        "leave it out, or use --cell rnn",
     ),
     ("model", "horizon"): Condition(
         lambda config: config.model.init == "chrono",
         "is for --init chrono",
-        "leave it out, or say --init chrono",
+        "leave it out, or use --init chrono",
     ),
     ("model", "init"): Condition(
         lambda config: config.model.init != "chrono" or _cell(config).has_gates,
-        "chrono sets gates, and a plain RNN has none",
-        "leave it out, or say --cell lstm",
+        "sets gates, and a plain RNN has no gates",
+        "leave it out, or use --cell lstm",
     ),
     ("model", "freeze_vectors"): Condition(
         lambda config: config.model.vectors is not None,
-        "is about vectors from a file, and none is given",
+        "is for vectors from a file, and no file is given",
         "leave it out, or name the file with --vectors",
     ),
     ("model", "dropout_between"): Condition(
         lambda config: config.model.num_layers > 1,
         "is for several layers",
-        "leave it out, or say --layers 2",
+        "leave it out, or use --layers 2",
     ),
 }
 
@@ -126,29 +126,31 @@ def check_unused(given: Mapping[str, Any], config: CorpusConfig, corpus: Corpus)
     reading = corpus.reading
     idle: dict[str, str] = {}
     if corpus.running:
-        idle |= dict.fromkeys(("max_tokens", "keep"), "one running text is no documents")
+        idle |= dict.fromkeys(
+            ("max_tokens", "keep"), "the text is one running text, without documents"
+        )
     if not corpus.label_names:
-        idle["new_labels"] = "a language model reads no labels"
+        idle["new_labels"] = "a language model does not read labels"
     if reading is not None and config.sources:
         if reading.kind == "task":
             names = (*_TEXT, *_FIELDS, "split")
-            idle |= dict.fromkeys(names, "a memory task's documents and splits are its own")
+            idle |= dict.fromkeys(names, "a memory task has its own documents and splits")
         elif reading.kind == "hub":
-            idle |= dict.fromkeys(_TEXT, "a hub corpus has records")
+            idle |= dict.fromkeys(_TEXT, "a hub corpus consists of records")
         elif reading.kind == "file":
-            idle |= dict.fromkeys(_TEXT, "such files say themselves what they are and how encoded")
+            idle |= dict.fromkeys(_TEXT, "the format and encoding of such files are fixed")
         elif reading.unit == "record":
-            idle["documents"] = "a table's records are the documents"
+            idle["documents"] = "in a table each record is a document"
         else:
             idle |= dict.fromkeys(_FIELDS, "plain text has no columns")
         if reading.own_splits:
-            idle["split"] = "the corpus comes in parts of its own"
+            idle["split"] = "the corpus already has splits"
         if reading.kind == "lines":
             idle |= dict.fromkeys(("text_field",), "labelled lines have no columns")
     for name, why in idle.items():
         if given.get(name) not in (None, CorpusConfig.model_fields[name].default):
             cut = corpus.running and name in ("max_tokens", "keep")
             raise UsageError(
-                f"{option_of(name)} does nothing here: {why}",
+                f"{option_of(name)} has no effect here: {why}",
                 hint="leave it out, or cut the text with --documents" if cut else "leave it out",
             )

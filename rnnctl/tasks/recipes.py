@@ -317,7 +317,7 @@ def _vectors_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     if asked not in (None, size):
         raise UsageError(
             f"--embedding-size {asked}: the vectors of {path} have {plural(size, 'number')} each",
-            hint="leave out --embedding-size: it is that of the file",
+            hint="leave out --embedding-size: the file determines it",
         )
     found: Settings = {"model": {"embedding_size": size, "vectors_sha256": None}}
     if model.get("freeze_vectors"):
@@ -340,7 +340,7 @@ def _pretrain_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     for option, value in others.items():
         if value is not None:
             raise UsageError(
-                f"--pretrain and {option} both say what the weights begin with",
+                f"--pretrain and {option} both set the initial weights",
                 hint="leave one of them out",
             )
     if "-" in given.get("corpus", {}).get("sources", ()):
@@ -404,15 +404,17 @@ def check(config: RunConfig) -> None:
     """UsageError for settings that contradict each other."""
     model, training = config.model, config.training
     if all(getattr(training, name) is None for name in LIMITS):
-        raise UsageError("nothing limits the training", hint="give --steps, --epochs or --budget")
+        raise UsageError("nothing limits the training", hint="add --steps, --epochs or --budget")
     if training.start_from is not None and model.vectors is not None:
         raise UsageError(
-            "--vectors and --from both say what the vectors of words begin with",
+            "--vectors and --from both set the initial word vectors",
             hint="leave one of them out",
         )
     _check_task(model)
     if model.init == "chrono" and model.horizon is None:
-        raise UsageError("--init chrono needs --horizon, in tokens", hint="try --horizon 100")
+        raise UsageError(
+            "--init chrono needs --horizon, in tokens", hint="for example --horizon 100"
+        )
     if training.batch_size % training.workers:
         raise UsageError(
             f"--workers {training.workers} cannot share a batch of {training.batch_size} equally",
@@ -424,7 +426,7 @@ def _check_task(model: ModelConfig) -> None:
     """UsageError for what a model of that task cannot be, also where a file says so."""
     labelled = find_task(model.task).labelled
     if not labelled and model.bidirectional:
-        raise UsageError("a language model cannot be bidirectional", hint="say --no-bidirectional")
+        raise UsageError("a language model cannot be bidirectional", hint="use --no-bidirectional")
     if model.freeze_vectors and model.tied:
         raise UsageError(
             "--freeze-vectors would freeze the output layer too, which is tied to the embedding",

@@ -147,7 +147,7 @@ def prepare(
     if config.model.vectors is not None and run is not None:
         vectors = go_on_with_vectors(run, model)
     elif config.model.vectors is not None:
-        yield Preparing(f"looking for the vocabulary's vectors in {config.model.vectors}")
+        yield Preparing(f"looking up the vectors of the vocabulary in {config.model.vectors}")
         begun_with = begin_with_vectors(
             config, model, tokenizer, store.split("train"), beside=beside
         )
@@ -187,7 +187,7 @@ def _open(
             raise
         where = f"rnnctl train NEW_PLACE --resume {word(run.path)}"
         raise DataError(
-            problem.message, hint=f"if the corpus was moved, name its new place: `{where}`"
+            problem.message, hint=f"if the corpus was moved, give its new path: `{where}`"
         ) from problem
     if run is not None:
         check_same_corpus(run, corpus)
@@ -217,8 +217,8 @@ def _as_begun(arithmetic: Arithmetic, config: RunConfig, begun: dict[str, Any]) 
     if arithmetic.bf16:
         return replace(arithmetic, bf16=False)
     note = (
-        f"this machine ({machine.described()}) has no fast bf16 products: what was begun in bf16 "
-        "goes on in fp32"
+        f"this machine ({machine.described()}) has no fast bf16 products: the training was begun "
+        "in bf16 and continues in fp32"
     )
     return replace(arithmetic, note=note)
 
@@ -258,7 +258,7 @@ def check_same_corpus(run: Run, corpus: Corpus) -> None:
     if run.facts(CORPUS_NAME).get("fingerprint") != corpus.fingerprint:
         raise RunError(
             f"the corpus is not the one that {run.path} was trained on ({corpus.description})",
-            hint=f"bring the old text back, or start anew with `--from {word(run.path)}`",
+            hint=f"restore the old text, or start a new training with `--from {word(run.path)}`",
         )
 
 
@@ -311,8 +311,8 @@ def _check_readable(prepared: Prepared, facts: int) -> None:
         )
     if facts > integrity.MAX_SMALL:
         raise DataError(
-            f"{plural(len(prepared.store.label_names), 'label')} are too many to be kept",
-            hint="check --label-field: a column of labels says the same of many texts",
+            f"{plural(len(prepared.store.label_names), 'label')} are too many",
+            hint="check --label-field: in a column of labels many texts have the same value",
         )
 
 

@@ -67,10 +67,10 @@ def pretrained(
         except Interrupted as stopped:
             raise Interrupted(
                 stopped.message,
-                hint=f"`rnnctl train --resume {word(path)}` goes on from here",
+                hint=f"`rnnctl train --resume {word(path)}` continues from here",
                 exit_code=stopped.exit_code,
             ) from None
-        yield Preparing("the language model is trained; the classifier begins with its weights")
+        yield Preparing("the language model is trained; the classifier starts from its weights")
     training = config.training.model_copy(update={"start_from": str(place.absolute())})
     config = config.model_copy(update={"training": training})
     begun = TOKENIZER_NAME in Run.open(path).current.files

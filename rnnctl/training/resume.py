@@ -36,7 +36,7 @@ def repeated(
     pace = _given_names(given, PACE)
     if replay is not None and pace:
         text = (
-            f"{pace} given: trains anew by its settings, without the recorded schedule of "
+            f"{pace} given: a new training with these settings, without the recorded schedule of "
             f"{config.parent}"
         )
         notes = (*options.notes, Warning_(code="schedule_dropped", text=text))
@@ -70,11 +70,11 @@ def resumed(
         changes = [change for change in changes if change[0] != "snapshots"]
     if changes:
         text = ", ".join(f"{option_of(n)} {new} instead of {old}" for n, old, new in changes)
-        text = f"goes on with {text}: not what it would have become without the change"
+        text = f"continues with {text}: the result differs from that without the change"
         notes.append(Warning_(code="settings_changed", text=text))
     course = _given_names(given, COURSE) if SCHEDULE_NAME in run.current.files else ""
     if course:
-        text = f"{course} given: goes on by its settings, without the schedule that it repeated"
+        text = f"{course} given: continues with its settings, not with the repeated schedule"
         notes.append(Warning_(code="schedule_dropped", text=text))
     options = replace(options, resume=True, reschedule=bool(course), notes=tuple(notes))
     return config, options

@@ -60,14 +60,14 @@ from rnnctl.training.workers import Together, crowded, team
 REPORT_NAME = "train"
 SPLITS: tuple[SplitName, ...] = ("train", "valid", "test")
 NO_VALIDATION = (
-    "no text is left to validate with: nothing says how good the model is on new text, and the "
-    "last weights count as the best"
+    "no text is left for validation: the quality on new text is unknown, and the last weights are "
+    "kept as the best"
 )
 
 
 _LAST = {
     False: "measuring the best weights",
-    True: "measuring the best weights, and a bag of words beside them",
+    True: "measuring the best weights, and a bag of words for comparison",
 }
 _PARTS = {"train": "training", "valid": "validation", "test": "test"}
 _LONG = 200_000  # tokens of a split from which on it is said that it is measured now
@@ -312,7 +312,7 @@ class _Training:
 def _interrupted(path: Path, step: int, stop: StopRequest) -> Interrupted:
     return Interrupted(
         f"stopped after step {step}; the best weights and a checkpoint are in {path}",
-        hint=f"`rnnctl train --resume {word(path)}` goes on from here",
+        hint=f"`rnnctl train --resume {word(path)}` continues from here",
         exit_code=stop.exit_code,
     )
 

@@ -64,7 +64,8 @@ def begin_with_vectors(
     if known not in (None, found.sha256):
         raise DataError(
             f"{path} is not the file that the repeated training began with: its content changed",
-            hint="bring the old file back, or give the new one another name and say --vectors",
+            hint="restore the old file, or give the new one another name and name it with "
+            "--vectors",
         )
     if found.rows.shape[1] != size:
         has = plural(found.rows.shape[1], "number")

@@ -159,8 +159,8 @@ def watched() -> Iterator[None]:
         yield
     except RuntimeError as error:  # DistBackendError and gloo's connection errors are this
         raise WorkerDiedError(
-            "a worker of this training has died",
-            hint="`rnnctl train --resume RUN` goes on from the last checkpoint",
+            "a worker process of this training has ended",
+            hint="`rnnctl train --resume RUN` continues from the last checkpoint",
         ) from error
 
 
@@ -245,8 +245,8 @@ def crowded(workers: int, threads: int, device: torch.device) -> str:
         return ""
     return (
         f"{plural(workers, 'worker')} of {plural(threads, 'thread')} share "
-        f"{plural(cores, 'core')} and wait for each other; as many threads in all as cores are "
-        "the fastest"
+        f"{plural(cores, 'core')} and wait for each other; training is fastest with as many "
+        "threads in total as cores"
     )
 
 
@@ -311,7 +311,7 @@ def _obituary(followers: list[subprocess.Popen[bytes]]) -> str:
             code = process.returncode
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             return f"worker {rank} of this training has died ({how})"
-    return "a worker of this training has died"
+    return "a worker process of this training has ended"
 
 
 def _end(followers: list[subprocess.Popen[bytes]], *, done: bool) -> None:
@@ -400,7 +400,9 @@ def _ids(config: RunConfig, tokenizer: Tokenizer, path: Path, fingerprint: str) 
         limits = {"max_tokens": config.corpus.max_tokens, "keep": config.corpus.keep}
         store = build_store(corpus, tokenizer, cache=cache_directory(), **limits)  # type: ignore[arg-type]
     if store.fingerprint != fingerprint:
-        raise RunError("this machine's corpus is not the one that the first process reads")
+        raise RunError(
+            "the corpus on this machine differs from the one that the first process reads"
+        )
     return store
 
 

@@ -73,7 +73,7 @@ def test_a_task_of_the_other_kind_is_an_error_with_a_way_out(
     done = rnnctl("train", "task:recall", "--run", tmp_path / "r", *SMALL, "--task", "lm")
     assert done.code == 1
     assert "task:recall is a corpus for --task classify, not for lm" in done.err
-    assert "leave --task out" in done.err
+    assert "leave out --task" in done.err
 
 
 def test_a_misspelt_task_is_an_error_with_the_right_name(

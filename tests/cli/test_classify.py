@@ -28,7 +28,7 @@ def run(make_run: Callable[..., Path]) -> Path:
 
 def test_a_label_and_its_probability_for_every_line(rnnctl: Command, run: Path) -> None:
     done = rnnctl("classify", run, stdin="good film\n\nbad film")
-    assert (done.code, done.err) == (0, "1 line is blank: its answer says nothing\n")
+    assert (done.code, done.err) == (0, "1 line is blank: its answer means nothing\n")
     rows = [line.split("\t") for line in done.out.splitlines()]
     assert len(rows) == 3
     for label, probability in rows:
@@ -64,8 +64,9 @@ def test_fields_with_the_answer_s_names_are_kept(rnnctl: Command, run: Path) -> 
     assert last["rnnctl_error"].startswith("no field 'text'; fields: error, line")
     assert done.err.splitlines()[:-1] == [
         "standard input: JSON lines; text = text",
-        "warning: line 1 has fields of its own with names of the answer's; they are kept, and of "
-        "the answer prediction is rnnctl_prediction, probability is rnnctl_probability",
+        "warning: line 1 already has fields that are called like those of the answer; they are "
+        "kept, and in the answer prediction is called rnnctl_prediction, probability is called "
+        "rnnctl_probability",
     ]
 
 

@@ -20,16 +20,16 @@ from rnnctl.compare.plan import members as planned_members
 CommandLine = Callable[..., object]
 
 WRONG = [
-    (["--cells", "rnn,elman"], "--cells: there is no 'elman'", "rnn, lstm, gru"),
-    (["--cells", ","], "--cells names nothing", "rnn,lstm,gru"),
-    (["--inits", "xavier"], "--inits: there is no 'xavier'", "torch, good, chrono"),
+    (["--cells", "rnn,elman"], "--cells: 'elman' is not known", "rnn, lstm, gru"),
+    (["--cells", ","], "--cells is empty", "rnn,lstm,gru"),
+    (["--inits", "xavier"], "--inits: 'xavier' is not known", "torch, good, chrono"),
     (["--inits", "chrono"], "--inits chrono needs to know", '--train "--horizon 100"'),
     (
         ["--steps", "5", "--epochs", "2"],
         "--steps, --epochs and --budget each say",
         "give one of them",
     ),
-    (["--match", "time", "--steps", "5"], "holds the time equal", "--budget"),
+    (["--match", "time", "--steps", "5"], "gives all cells the same time", "--budget"),
     (["--hidden-size", "big"], "--hidden-size big: not a size", "rnn=304"),
     (["--hidden-size", "0"], "not a size", ""),
     (["--recall-lags", "x"], "--recall-lags x", "20,40"),
@@ -130,7 +130,7 @@ def test_runs_and_a_corpus_do_not_mix(rnnctl, make_run, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("x")
     outcome = rnnctl("compare", make_run("abc"), tmp_path / "text.txt")
     assert outcome.code == 2
-    assert "text.txt is not a run, but others" in outcome.err
+    assert "text.txt is not a run, but other" in outcome.err
 
 
 def test_unfinished_runs_cannot_be_compared(rnnctl, make_run) -> None:  # type: ignore[no-untyped-def]
@@ -149,14 +149,14 @@ def test_one_run_alone_is_told_what_to_compare_with(  # type: ignore[no-untyped-
     quick = ["--hidden-size", 8, "--steps", 2, "--batch-size", 4, "--bptt", 16, "--no-diagnose"]
     assert rnnctl("train", text, "--cell", cell, "--run", run, *quick).code == 0
     alone = rnnctl("compare", run)
-    assert "one run is no comparison" in alone.err and "`rnnctl diagnose RUN`" in alone.err
+    assert "a comparison needs two runs" in alone.err and "`rnnctl diagnose RUN`" in alone.err
     train, compare = (
         shlex.split(c)[1:] for c in re.findall(r"`(rnnctl (?:train|compare) [^`]*)`", alone.err)
     )
     assert rnnctl(*train, "--no-diagnose").code == 0
     both = rnnctl(*compare)
     assert both.code == 0 and "RNN and LSTM" in both.out
-    assert "one run is no comparison" not in both.err
+    assert "a comparison needs two runs" not in both.err
 
 
 def test_a_dry_run_prints_commands_only_and_leaves_nothing(  # type: ignore[no-untyped-def]

@@ -91,7 +91,7 @@ def test_an_option_without_effect_is_refused(
 ) -> None:
     which, lines = (run, []) if command == "classify" else (model, ["--lines"])
     done = rnnctl(command, which, *lines, "--text-field", "nope", stdin="good film\nbad film\n")
-    assert done.code == 2 and "--text-field does nothing here" in done.err
+    assert done.code == 2 and "--text-field has no effect here" in done.err
     done = rnnctl(command, which, *lines, "--text-field", "nope", stdin="id,text\n1,good\n2,bad\n")
     assert done.code == 2 and "has no such field" in done.err
     done = rnnctl(command, which, "--encoding", "nope", stdin="a")

@@ -147,4 +147,4 @@ def test_lines_are_no_page(
     done = rnnctl(*command, "--format", "html", stdin="the cat\n")
     assert done.code == 2 and not done.out
     assert "--format has no effect of this name" in done.err
-    assert "hint: leave it out, or name table, json" in done.err
+    assert "hint: leave it out, or use table, json" in done.err

@@ -45,7 +45,7 @@ def test_a_prompt_is_the_argument_or_stdin(rnnctl: Command, run: Path) -> None:
 def test_unknown_characters_are_counted_and_harmless(rnnctl: Command, run: Path) -> None:
     done = rnnctl("generate", run, "Ж猫 the", "--length", 5)
     assert done.code == 0
-    assert done.err == "tokens of the prompt that the model does not know: 2\n"
+    assert done.err == "unknown tokens in the prompt: 2\n"
 
 
 def test_several_continuations_are_separated(rnnctl: Command, run: Path) -> None:

@@ -156,7 +156,7 @@ IDLE: dict[str, list[tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]]] = {
             ("FILE", "--dry-run"),
             {
                 "html": ("NEW",), "plot": ("a.svg",), "curves": ("NEW",), "format": ("json",),
-                "output": ("NEW",), "pairs": ("FILE",),
+                "output": ("NEW",), "pairs": ("FILE",), "verbose": (),
             },
         ),
     ],

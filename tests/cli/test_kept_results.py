@@ -81,7 +81,7 @@ def test_the_result_of_one_run_is_not_kept_in_another_that_took_its_place(
     done = rnnctl(*arguments(command, path, text))
     assert done.code == 0
     assert done.out  # nobody measures twice
-    assert f"the result is not kept: {path} has other weights by now" in done.err
+    assert f"the result is not saved in {path}: the run has changed" in done.err
     assert Run.open(path).results() == []
 
 
@@ -124,7 +124,7 @@ def test_what_was_measured_on_weights_that_are_no_longer_the_best_is_shown_only(
     run = Run.open(make_run(TEXT))
     meanwhile(monkeypatch, command, lambda: better(run))
     done = rnnctl(*arguments(command, run.path, text))
-    assert (done.code, "has other weights by now" in done.err) == (0, True)
+    assert (done.code, "the run has changed in the meantime" in done.err) == (0, True)
     assert run.results() == []
 
 

@@ -102,7 +102,7 @@ def test_a_run_in_the_folder_that_one_is_in(
     assert "mine" in rnnctl("compare", ".", "--format", "json").out
     before = sorted(Path.cwd().iterdir())
     outcome = rnnctl("train", "../text.txt", *SMALL, "--run", ".", "--overwrite")
-    assert outcome.code == 1 and "so it cannot be replaced" in outcome.err
+    assert outcome.code == 1 and "and cannot be replaced" in outcome.err
     assert sorted(Path.cwd().iterdir()) == before
 
 

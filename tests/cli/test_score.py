@@ -205,7 +205,7 @@ def test_json_lines_keep_fields_with_the_answer_s_names(rnnctl: Command, run: Pa
     done = rnnctl("score", run, "--jsonl", "--format", "json", stdin=given_)
     answer = json.loads(done.out)
     assert answer["nats"] == "mine" and answer["rnnctl_nats"] > 0 and answer["tokens"] == 7
-    assert "of the answer nats is rnnctl_nats" in done.err
+    assert "in the answer nats is called rnnctl_nats" in done.err
 
 
 def test_paragraphs(rnnctl: Command, run: Path) -> None:
@@ -235,7 +235,7 @@ def test_nothing_to_score_is_a_clear_result(
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (["--lines", "--state-out", "s"], 2, "a state is that of one whole text"),
+        (["--lines", "--state-out", "s"], 2, "a state belongs to one whole text"),
         (["--lines", "--documents", "paragraph"], 2, "--documents has no effect with --lines"),
         (["--documents", "page"], 2, "page"),
         (["--state-in", "no-such-file"], 1, "cannot read no-such-file"),
@@ -313,7 +313,7 @@ def test_what_is_about_lines_is_refused_for_whole_texts(
     done = rnnctl("score", run, *option, stdin=b"the cat\n")
     assert (
         done.code == 2
-        and f"{option[0]} has no effect where a whole file" in done.err
+        and f"{option[0]} has no effect when a whole file" in done.err
         and "hint: " in done.err
     )
     assert rnnctl("score", run, *option, "--documents", "line", stdin=b"th\n").code == 0

@@ -114,7 +114,7 @@ def test_without_validation_text_no_loss_is_called_valid(
     assert outcome.code == 0
     assert "loss 1" in outcome.err or "loss 2" in outcome.err
     assert re.search(r"valid \d", outcome.err) is None
-    assert "warning: no text is left to validate with" in outcome.err
+    assert "warning: no text is left for validation" in outcome.err
 
 
 def test_json_is_data_and_quiet_is_quiet(rnnctl: CommandLine, text: Path, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_classifier_from_a_language_model_takes_its_words_and_layers(
     )  # level and sizes are the lm's
     assert outcome.code == 0, outcome.err
     said = "".join(outcome.out.split())  # a long path may be cut at the end of a line
-    assert f"beganwithembedding,recurrentlayersof{lm};anew:outputlayer" in said
+    assert f"beganwithembedding,recurrentlayersof{lm};new:outputlayer" in said
     before, after = (read_weights(Run.open(path).weights_path) for path in (lm, classifier))
     assert torch.allclose(before["embedding.weight"], after["embedding.weight"], atol=1e-6)
     layer = "recurrent.weight_hh_l0"

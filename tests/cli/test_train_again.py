@@ -66,7 +66,7 @@ def test_a_repetition_at_another_pace_says_that_it_is_none(
     path = tmp_path / "again"
     outcome = rnnctl("train", "--config", budget_run, *options, "--run", path, *PLAIN)
     assert outcome.code == 0 and not follows(path)
-    assert f"{options[0]} given: trains anew by its settings" in outcome.err
+    assert f"{options[0]} given: a new training with these settings" in outcome.err
 
 
 def test_a_limit_given_on_resuming_wins_over_the_schedule(
@@ -75,7 +75,7 @@ def test_a_limit_given_on_resuming_wins_over_the_schedule(
     steps = Run.open(replayed).log()[-1]["step"]
     assert follows(replayed)
     outcome = rnnctl("train", "--resume", replayed, "--steps", steps + 7, "--no-diagnose")
-    assert outcome.code == 0 and "--steps given: goes on by its settings" in outcome.err
+    assert outcome.code == 0 and "--steps given: continues with its settings" in outcome.err
     assert Run.open(replayed).log()[-1]["step"] == steps + 7 and not follows(replayed)
     outcome = rnnctl("train", "--resume", replayed, "--no-diagnose")
     assert outcome.code == 0 and "nothing is left to train" in outcome.err

@@ -66,7 +66,7 @@ def test_class_weights_from_a_file(rnnctl: Command, reviews: Path, tmp_path: Pat
         ("good,2\nbad two\n", "weights.csv:2: 'bad two'", "label,weight"),
         ("good,-1\n", "weights.csv:1", "label,weight"),
         ("", "the file is empty", "label,weight"),
-        (None, "No such file", "say balanced"),
+        (None, "No such file", "use balanced"),
     ],
 )
 def test_class_weights_that_cannot_be(
@@ -169,10 +169,10 @@ def test_folds_that_cannot_be(rnnctl: Command, reviews: Path, tmp_path: Path) ->
     (tmp_path / "plain.txt").write_text("one line\nand another\n" * 50)
     for arguments, error, hint in [
         ((reviews, *SMALL, "--folds", 4), "'odd' has 3 documents, too few for 4", "--folds 3"),
-        ((parts, *SMALL, "--folds", 3), "comes in parts", "name one of its files"),
+        ((parts, *SMALL, "--folds", 3), "without splits of its own", "name one of its files"),
         ((tmp_path / "plain.txt", "--folds", 3), "for classifiers", "--task classify"),
         (("-", *SMALL, "--folds", 3), "standard input", "write it to a file"),
-        ((reviews, *SMALL, "--folds", 3, "--resume", "auto"), "goes on by itself", "--run"),
+        ((reviews, *SMALL, "--folds", 3, "--resume", "auto"), "continues by itself", "--run"),
     ]:
         more = ("--run", tmp_path / "root")
         done = rnnctl("train", *arguments, *more, stdin="text,label\na,b\n")

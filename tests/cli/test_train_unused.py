@@ -47,7 +47,7 @@ def test_what_does_nothing_is_refused(
     command = ("train", source, "--run", tmp_path / "r", "--steps", 1, "--no-diagnose", "--quiet")
     outcome = rnnctl(*command, *options)
     assert outcome.code == 2
-    assert any(f"{option} does nothing here" in outcome.err for option in options), outcome.err
+    assert any(f"{option} has no effect here" in outcome.err for option in options), outcome.err
     assert "hint: leave it out" in outcome.err and not (tmp_path / "r").exists()
 
 

@@ -170,7 +170,7 @@ def test_a_kept_measurement_of_another_shape_is_an_error(write_run: WriteRun) ->
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"fingerprint": "b" * 64}, "different corpora"),
+        ({"fingerprint": "b" * 64}, "different texts"),
         ({"task": "classify", "quality": 0.9}, "their tasks are"),
     ],
 )
@@ -259,7 +259,7 @@ def test_if_none_can_be_read_the_first_reason_is_the_error(write_run: WriteRun) 
 def test_the_same_seed_twice_is_counted_once(write_run: WriteRun) -> None:
     result = experiment.compare_runs([write_run("one"), write_run("two", quality=3.0)])
     assert result.rows[0].numbers["bits_per_byte"].n == 1
-    assert "repeats seed 0" in result.warnings[0].text
+    assert "has the same seed (0)" in result.warnings[0].text
 
 
 def test_rows_that_differ_in_more_than_the_seed_are_told_apart(write_run: WriteRun) -> None:
@@ -270,8 +270,8 @@ def test_rows_that_differ_in_more_than_the_seed_are_told_apart(write_run: WriteR
         "lstm good lr=0.008": (0,),
     }
     assert [w.text for w in result.warnings] == [
-        "2 rows are lstm good: the verdicts take the first, 'lstm good lr=0.004', and of two cells "
-        "the first two that were trained alike"
+        "2 rows are lstm good: the verdicts use the first, 'lstm good lr=0.004', and for two "
+        "cells the first two that were trained in the same way"
     ]
 
 
@@ -310,7 +310,7 @@ def test_what_only_changes_how_a_run_is_made_does_not(write_run: WriteRun) -> No
 def test_folders_are_searched_for_runs(write_run: WriteRun, tmp_path: Path) -> None:
     one, two = write_run("grid/one"), write_run("grid/two")
     assert collect.find_members([tmp_path / "grid"]) == [one, two]
-    with pytest.raises(RunError, match="is not a run and holds none"):
+    with pytest.raises(RunError, match="is not a run, and there are no runs in it"):
         collect.find_members([tmp_path / "nowhere"])
 
 

@@ -36,7 +36,7 @@ def test_a_run_root_belongs_to_one_plan(tmp_path: Path) -> None:
     experiment.claim(root, Settings(seeds=3))
     experiment.claim(root, Settings(seeds=3))
     assert experiment.plan_of(root) == Settings(seeds=3)
-    with pytest.raises(UsageError, match="it differs in match, seeds"):
+    with pytest.raises(UsageError, match="different settings: match, seeds"):
         experiment.claim(root, Settings(seeds=4, match="hidden"))
 
 

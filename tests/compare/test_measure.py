@@ -196,9 +196,12 @@ def test_documents_are_taken_evenly_from_everywhere_and_always_the_same() -> Non
 @pytest.mark.parametrize(
     ("fault", "why"),
     [
-        ("gone", "there is no baseline: TEXT does not exist"),
-        ("altered", "there is no baseline: the corpus is not the one that"),
-        ("one label", "there is no baseline: it failed with ValueError texts of one label only"),
+        ("gone", "no n-gram or bag of words for comparison: TEXT does not exist"),
+        ("altered", "no n-gram or bag of words for comparison: the corpus is not the one that"),
+        (
+            "one label",
+            "no n-gram or bag of words for comparison: it failed with ValueError",
+        ),
     ],
 )
 def test_a_baseline_that_fails_is_a_warning_and_is_tried_again(  # type: ignore[no-untyped-def]

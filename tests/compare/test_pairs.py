@@ -228,8 +228,8 @@ def test_what_cannot_be_asked_is_said_before_anything_trains(
     monkeypatch.setattr(experiment, "run_all", fail)
     for arguments, code, said in (
         (["--pairs", "missing.csv"], 1, "missing.csv"),
-        (["--pairs", empty], 1, f"there is no pair to ask: {empty}:2:"),
-        (["--pairs", good, "--task", "classify"], 2, "--pairs has no effect on classifiers"),
+        (["--pairs", empty], 1, f"there are no minimal pairs: {empty}:2:"),
+        (["--pairs", good, "--task", "classify"], 2, "--pairs has no effect for classifiers"),
     ):
         done = rnnctl("compare", *arguments)
         assert (done.code, done.out) == (code, "")

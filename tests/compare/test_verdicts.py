@@ -13,7 +13,9 @@ from rnnctl.compare.report import compare
 from rnnctl.compare.summary import estimates, summarise
 from rnnctl.compare.verdicts.evidence import Evidence, Finding, below
 from rnnctl.reports import render
-from rnnctl.results.base import Estimate
+from rnnctl.reports.as_table import as_table
+from rnnctl.reports.comparison import LINES, brief
+from rnnctl.results.base import Estimate, Warning_
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Member, Row, Verdict
 
 Grid = Callable[..., list[Member]]
@@ -163,7 +165,7 @@ def test_two_seeds_are_not_enough_and_the_verdict_says_how_many_are(grid: Grid) 
     verdict = _said(grid(seeds=2, recall_seeds=0))["gates-solve"]
     assert verdict.outcome == "not tested"
     sentence = verdict.findings[0].sentence
-    assert "2 seeds each are too few to claim anything, 5 are enough" in sentence
+    assert "2 seeds each are too few to claim anything, 5 each are enough" in sentence
     assert verdict.command == "rnnctl compare CORPUS --seeds 5"
 
 
@@ -340,8 +342,8 @@ def test_what_counts_in_tokens_is_left_out_where_tokens_differ(grid: Grid) -> No
     mixed = [m.model_copy(update={"level": "word"}) if m.cell == "rnn" else m for m in members]
     result = compare(mixed)
     assert [w.text for w in result.warnings if w.code == "DIFFERENT_TOKENS"] == [
-        "the runs read different tokens (level=char; level=word): what counts in tokens is left "
-        "out (perplexity, gradients, the gates' τ, learning curves)"
+        "the runs read different tokens (level=char; level=word): numbers per token or in tokens "
+        "are left out (perplexity, gradients, the gates' τ, learning curves)"
     ]
     for row in result.rows:
         assert not tokens & set(row.numbers) and set(row.curves) == {"use", "effect"}
@@ -388,7 +390,10 @@ def test_speeds_that_were_not_measured_alike_decide_nothing(
     ]
     verdict = _said(members)["gru-faster"]
     assert verdict.outcome == "not tested"
-    assert said in verdict.findings[0].sentence and "timed alike" in verdict.findings[0].sentence
+    assert (
+        said in verdict.findings[0].sentence
+        and "timed in the same way" in verdict.findings[0].sentence
+    )
     first = next(m for m in members if m.cell == "gru")
     mixed = [first, *grid(5, 0)[3:]]  # others were
     assert _said(mixed)["gru-faster"].outcome == "contradicted"
@@ -451,7 +456,7 @@ def test_a_small_part_of_the_effect_is_not_what_carries_it(grid: Grid) -> None:
         members.append(member.model_copy(update={"exchange": swapped if member.exchange else None}))
     verdict = _said(members)["cell-state"]
     assert verdict.outcome == "inconclusive"
-    assert "c alone carries less than 0.5 of it" in verdict.findings[0].sentence
+    assert "c alone has less than 0.5 of it" in verdict.findings[0].sentence
 
 
 def _single(member: Member, horizon: float) -> Member:
@@ -464,11 +469,11 @@ def test_single_runs_differ_as_models_and_claims_need_seeds(grid: Grid) -> None:
     verdict = _said(members)["gates-solve"]
     assert verdict.outcome == "not tested"
     assert (
-        "as models the two differ, lstm torch 6.5 words (5.9 to 7.2), rnn torch 2 words "
+        "as models the two differ: lstm torch 6.5 words (5.9 to 7.2), rnn torch 2 words "
         "(1.8 to 2.2); a claim about the cells needs more seeds"
     ) in verdict.findings[0].sentence
     close = [_single(m, 2.0 + 0.1 * (m.cell == "lstm")) for m in grid(1, 0)]
-    assert "the two models' own intervals overlap" in (
+    assert "the intervals of the two models overlap" in (
         _said(close)["gates-solve"].findings[0].sentence
     )
 
@@ -507,3 +512,32 @@ def test_hardly_faster_is_not_called_faster(grid: Grid) -> None:
 
     assert _said(at(1.02))["gru-faster"].outcome == "contradicted"
     assert _said(at(1.2))["gru-faster"].outcome == "shown"
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_the_short_report_fits_on_a_screen(grid: Grid, seeds: int) -> None:
+    """The headline first and last, a line for each row, and for each claim a verdict."""
+    result = compare(grid(seeds))
+    lines = as_table(brief(result)).splitlines()
+    assert len(lines) <= LINES and max(map(len, lines)) <= 80
+    headline = lines[1]
+    assert headline.startswith("Memory horizon in words: ")
+    assert any(line.startswith(headline[:60]) for line in lines[-3:])
+    assert lines[-1].endswith("--verbose")
+    assert all(any(line.startswith(row.name) for line in lines) for row in result.rows)
+    for verdict in result.verdicts:
+        (said,) = [line for line in lines if line.startswith(verdict.question)]
+        assert f"  {verdict.outcome}" in said, said
+    assert not any(line.startswith(" " * 20) for line in lines[10:]), lines  # one line each
+    decided = [one for one in result.verdicts if one.outcome != "not tested"]
+    assert all(one.findings[0].short for one in decided)
+
+
+def test_the_short_report_keeps_what_is_wrong_in_sight(grid: Grid) -> None:
+    """Warnings have room, or are counted; rows give way last."""
+    warnings = tuple(Warning_(code="X", text=f"warning number {k} " + "x " * 30) for k in range(9))
+    result = compare(grid(3)).model_copy(update={"warnings": warnings})
+    text = as_table(brief(result))
+    assert text.count("\n") <= LINES
+    shown = sum(f"warning number {k} " in text for k in range(9))
+    assert f"{9 - shown} more warnings" in " ".join(text.split())

@@ -156,7 +156,7 @@ def test_a_labelled_folder_sorted_by_class(opened, write, tmp_path):
     assert len(found["test"]) == 11
     (warning,) = corpus.warnings
     assert warning.code == "train_test_overlap"
-    assert warning.text.startswith("1 text stands in both train and test")
+    assert warning.text.startswith("1 text is in both train and test")
     assert "test.jsonl:11 (t 3" in warning.text
 
 
@@ -267,8 +267,8 @@ def test_one_class_is_not_enough(opened, write):
         (lambda w: [w("d/readme.txt", "x").parent], DataError, "holds no text and no table"),
         (lambda w: [w("d/a.txt", "x"), w("d/a.csv", "text\nx\n")], DataError, "are mixed"),
         (lambda w: [w("m/a.txt", "x").parent, w("m/a.csv", "text\nx\n")], DataError, "both text"),
-        (lambda w: ["task:recall", w("a.txt", "x")], UsageError, "stands alone"),
-        (lambda w: ["hub:a/b", "hub:c"], UsageError, "stands alone"),
+        (lambda w: ["task:recall", w("a.txt", "x")], UsageError, "cannot be combined"),
+        (lambda w: ["hub:a/b", "hub:c"], UsageError, "cannot be combined"),
         (lambda w: ["hub:../../etc"], UsageError, "is not hub:NAME"),
     ],
 )
@@ -353,7 +353,7 @@ def test_the_imdb_folder_just_works(shared_data: Path, tmp_path_factory):
     assert counts["train"] + counts["valid"] == {"neg": 12_500, "pos": 12_500}
     assert abs(counts["valid"]["neg"] - counts["valid"]["pos"]) <= 2
     assert [w.text.split(",")[0] for w in corpus.warnings if w.code != "left_out"] == [
-        "123 texts stand in both train and test"
+        "123 texts are in both train and test"
     ]
 
 

@@ -51,7 +51,7 @@ def test_files_with_a_new_ending(rnnctl: Command, cards: Path, tmp_path: Path) -
     assert done.code == 0, done.err
     assert sum(map(sum, json.loads(done.out)["classification"]["confusion"])) == 40
     refused = rnnctl("train", cards, "--encoding", "cp1252", "--run", tmp_path / "other", *SMALL)
-    assert refused.code == 2 and "--encoding does nothing here" in refused.err
+    assert refused.code == 2 and "--encoding has no effect here" in refused.err
     cards.write_text("no fields")
     assert "holds a card without fields" in rnnctl("classify", run, cards).err
 
@@ -62,7 +62,7 @@ def test_a_new_kind_of_source(rnnctl: Command, tmp_path: Path) -> None:
     done = rnnctl("evaluate", tmp_path / "run", "made-up:9", "--format", "json")
     assert done.code == 0, done.err
     alone = rnnctl("train", "made-up:30", "made-up:9", "--run", tmp_path / "two", *SMALL)
-    assert alone.code == 2 and "a made-up: corpus stands alone" in alone.err
+    assert alone.code == 2 and "a made-up: corpus cannot be combined" in alone.err
 
 
 def test_a_new_level(rnnctl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

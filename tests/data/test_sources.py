@@ -53,9 +53,9 @@ def test_the_imdb_archive_as_it_is_unpacked_has_two_classes(opened, write, tmp_p
     others, warning = corpus.warnings
     assert others.text == (
         "65 files used; left out: 3 files with unknown endings (.feat, .vocab); "
-        "about the corpus, by the name: README"
+        "by their names about the corpus, not part of it: README"
     )
-    assert warning.text.startswith("left out, for they are in no folder of a label: ")
+    assert warning.text.startswith("left out, because they are not in the folder of a label: ")
     assert all(f"{root}/{name}" in warning.text for name in ("train/unsup/,", "test/urls_neg.txt"))
 
 
@@ -98,7 +98,7 @@ def test_what_a_folder_with_splits_holds_besides_is_named(write, tmp_path):
     assert files == {"valid": ["dev.txt"], "train": ["train.txt"]}
     assert said == {
         "left_out": "2 files used; left out: 1 file with unknown endings (.png); "
-        "3 files whose names say no split (car.txt, more, plane.txt)"
+        "3 files whose names do not name a split (car.txt, more, plane.txt)"
     }
 
 
@@ -107,13 +107,13 @@ def test_what_lies_beside_folders_of_splits_is_named(write, tmp_path):
         write(f"set/{name}", "text")
     files, said = arranged(tmp_path / "set")
     assert files == {"test": ["b.txt"], "train": ["a.txt"]}
-    assert said["left_out"].endswith("whose names say no split (d.txt, other)")
+    assert said["left_out"].endswith("whose names do not name a split (d.txt, other)")
 
 
 def test_two_folders_for_one_split_are_refused(write, tmp_path):
     for name in ("train", "val", "valid"):
         write(f"set/{name}/a.txt", name)
-    with pytest.raises(DataError, match="set has valid twice: val, valid"):
+    with pytest.raises(DataError, match="set has two parts for valid: val, valid"):
         arrange([tmp_path / "set"])
     for name in ("train", "training"):
         write(f"other/{name}.txt", name)
@@ -137,7 +137,7 @@ def test_a_file_that_is_given_twice_is_read_once(opened, write, tmp_path):
     corpus = opened(path, tmp_path / "set/../set/a.txt", tmp_path / "link.txt", tmp_path / "set")
     assert "".join(d.text for s in SPLITS for d in corpus.documents(s)) == text
     (warning,) = corpus.warnings
-    assert warning.text.startswith("given more than once, and read once: ")
+    assert warning.text.startswith("named more than once, but read only once: ")
     assert str(tmp_path / "link.txt") in warning.text
     copy = write("copy.txt", text)
     assert arranged(path, copy) == ({"all": ["a.txt", "copy.txt"]}, {})

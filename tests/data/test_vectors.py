@@ -130,13 +130,13 @@ BINARY = b"2 4\nthe " + struct.pack("<4f", 0.1, -2, 3.7, 1e-3) + b"\ncat " + b"\
 @pytest.mark.parametrize(
     ("name", "content", "error", "hint"),
     [
-        ("short.txt", "a 1 2\nb 1 2\nc 1\n", "short.txt:3: 1 numbers behind the word", "fetch it"),
+        ("short.txt", "a 1 2\nb 1 2\nc 1\n", "short.txt:3: 1 numbers after the word", "fetch it"),
         ("long.txt", "a 1 2\nb 1 2 3\n", "the first row has 2", "fetch it again"),
-        ("said.vec", "2 3\na 1 2\nb 1 2\n", "said.vec:2: 2 numbers behind the word, and the header "
+        ("said.vec", "2 3\na 1 2\nb 1 2\n", "said.vec:2: 2 numbers after the word, but the header "
          "says 3", "fetch it"),
-        ("wrong.txt", "a 1 2\nb one 2\n", "wrong.txt:2: 'one' is no number", "each line is"),
+        ("wrong.txt", "a 1 2\nb one 2\n", "wrong.txt:2: 'one' is not a number", "each line is"),
         ("nan.txt", "a 1 2\nb nan 2\n", "nan.txt:2: a number is not finite", "remove"),
-        ("prose.txt", "once upon a time\nthere\n", "prose.txt:1: no numbers stand", "each line"),
+        ("prose.txt", "once upon a time\nthere\n", "prose.txt:1: there are no", "each line"),
         ("empty.txt", "", "holds no vectors", "each line is a word"),
         ("blank.txt", "\n\n", "holds no vectors", "each line is a word"),
         ("header.vec", "400000 300\n", "holds no vectors", "each line is a word"),
@@ -145,7 +145,7 @@ BINARY = b"2 4\nthe " + struct.pack("<4f", 0.1, -2, 3.7, 1e-3) + b"\ncat " + b"\
         ("model.bin", (793712314).to_bytes(4, "little") + b"\0" * 90, "fastText model", ".vec"),
         ("picture.txt", b"\x89PNG\x00\x00\x01\x02" * 40, "is binary, not a text file", "each line"),
         ("cut.txt.gz", gzip.compress(b"a 1 2\n" * 9000)[:60], "damaged or cut off", "again"),
-        ("not.txt.gz", "a 1 2\n", "is not a gzip file", "rename"),
+        ("not.txt.gz", "a 1 2\n", "is not a gzip file", "file ending"),
     ],
 )  # fmt: skip
 def test_files_that_cannot_be_used(

@@ -267,7 +267,7 @@ def test_a_broken_line_is_a_problem_too(run: Path, rnnctl: CommandLine) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text", "code", "message"),
     [
-        ((), "just some text\n", 1, "is no table of pairs"),
+        ((), "just some text\n", 1, "is not a table of pairs"),
         ((), "", 1, "standard input is empty"),
         ((), "a,b,c\n1,2,3\n4,5,6\n", 1, "which column holds the right sentence"),
         (("--good", "nope"), "good,bad\na,b\n", 2, "--good 'nope'"),

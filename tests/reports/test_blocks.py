@@ -106,6 +106,20 @@ def test_a_long_path_is_cut_and_nothing_else() -> None:
     assert all(part.endswith(("/", "-")) for part in first[: first.index("runs/b") - 1])
 
 
+def test_a_path_that_is_longer_than_a_line_stands_on_a_line_of_its_own() -> None:
+    path = "/home/someone/experiments/2026-11-23/wikitext2-words-lstm-hidden-1024-layers-2"
+    blocks: list[Block] = [
+        Paragraph(f"kept in {path} for good", "note"),
+        KeyValues((("corpus", path), ("short", "runs/a")), caption=f"read from {path}"),
+        Bullets((f"run {path}",)),
+    ]
+    lines = as_table(blocks, width=40).splitlines()
+    assert [line for line in lines if "/home" in line] == [path] * 4
+    assert lines[:3] == ["note: kept in", path, "for good"]
+    assert lines[4:7] == ["corpus", path, "short   runs/a"]
+    assert lines[-2:] == ["- run", path]
+
+
 def test_equal_headings_are_different_columns() -> None:
     text = as_table([table(["", "n", "n"], [["a", "1", "22222222"]])], width=40)
     assert "22222222" in text

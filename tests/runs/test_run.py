@@ -216,7 +216,7 @@ def test_an_older_schema_is_brought_up_to_date_step_by_step(tmp_path: Path) -> N
         (b'{"schema_version": 1, "surprise": 1}', "surprise"),
         (b'{"schema_version": 1, "model": {"hidden_size": -3}}', "model.hidden_size"),
         (b'{"schema_version": "one"}', "schema"),
-        (b" " * (2 << 20), "too large"),
+        (b" " * (2 << 20), "unexpectedly large"),
         (b"\xff\xfe", "not valid JSON"),
     ],
 )

@@ -176,7 +176,7 @@ def test_what_cannot_be(
     other = make_run("a b", level="word")
     for arguments, code, error, hint in [
         ((review_file, *CLASSIFY, "--vectors", vectors, "--embedding-size", 50), 2,
-         "--embedding-size 50: the vectors of", "that of the file"),
+         "--embedding-size 50: the vectors of", "the file determines it"),
         ((text_file, "--vectors", vectors), 2, "--vectors is for --level word", "--level word"),
         ((text_file, "--level", "bpe", "--vectors", vectors), 2, "is for --level word", "leave"),
         ((text_file, *OPTIONS, "--freeze-vectors"), 2, "none is given", "--vectors"),

@@ -79,11 +79,13 @@ def verdicts(evidence: Evidence) -> tuple[Verdict, ...]:
 class Claim:
     """A claim in words, its rule, how it is examined, and the commands that go with it.
 
-    `test` is the command that would test the claim where nothing here does; `more` shows more.
+    `question`: the claim for a short report, in at most 31 characters. `test` is the command that
+    would test the claim where nothing here does; `more` shows more.
     """
 
     id: str
     text: str
+    question: str
     rule: str
     examine: Callable[[Evidence], list[Finding]]
     test: Callable[[Evidence], str]
@@ -101,7 +103,10 @@ def _verdict(claim: Claim, evidence: Evidence) -> Verdict:
         id=claim.id,
         claim=claim.text,
         outcome=outcome,
-        findings=tuple(FindingRecord(outcome=f.outcome, sentence=f.sentence) for f in findings),
+        question=claim.question,
+        findings=tuple(
+            FindingRecord(outcome=f.outcome, sentence=f.sentence, short=f.short) for f in findings
+        ),
         rule=claim.rule,
         numbers={key: value for finding in findings for key, value in finding.numbers.items()},
         command=command,
@@ -144,6 +149,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "vanishes",
         "The plain RNN's gradient vanishes (or explodes)",
+        "Does the RNN's gradient vanish?",
         f"shown if the 95 % interval of the distance where 1 % of the gradient is left lies below "
         f"{VANISHING_LAG:g} tokens, or if the gradient grows in most seeds",
         partial(memory.vanishes, lag=VANISHING_LAG),
@@ -153,20 +159,23 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "leaves-out",
         "The plain RNN leaves out early context",
+        "Does the RNN forget early text?",
         f"shown if the 95 % interval of its memory horizon lies below {EARLY_WORDS:g} words "
         f"(classifiers: if the first sentence keeps less than {EARLY_WEIGHT:g} of its weight), or "
-        "if its recall is less than half way from chance to 1",
+        "if its accuracy on the recall task is less than half way from chance to 1",
         partial(memory.leaves_out, words=EARLY_WORDS, weight=EARLY_WEIGHT),
         _diagnosed("rnn"),
         _diagnose("rnn", "torch", "use effect"),
     ),
     Claim(
         "gates-solve",
-        "Gates solve that: the LSTM",
-        "shown if the LSTM is ahead of the RNN of the same initial weights (permutation test over "
-        f"seeds, Holm's correction, p <= 0.05) by at least {HORIZON_GAIN:g} times the horizon or "
-        f"{RECALL_GAIN:g} accuracy, and then looks back at least {SENTENCE_WORDS:g} words without "
-        "a worse loss, or recalls more than half way from chance to 1",
+        "The gates of the LSTM solve that",
+        "Do the LSTM's gates solve that?",
+        "shown if the LSTM is significantly ahead of the RNN with the same initial weights "
+        "(permutation test over seeds, Holm's correction, p <= 0.05): by a horizon at least "
+        f"{HORIZON_GAIN:g} times as long, and of at least {SENTENCE_WORDS:g} words without a worse "
+        f"loss; or by at least {RECALL_GAIN:g} in recall accuracy, and more than half way from "
+        "chance to 1",
         partial(
             memory.gates_solve, ratio=HORIZON_GAIN, points=RECALL_GAIN, words=SENTENCE_WORDS,
             margins=AS_WELL,
@@ -176,9 +185,10 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "cell-state",
-        "It is the LSTM's cell state that carries it",
-        "shown if c alone carries more of the effect of exchanging the whole state than h alone "
-        f"(95 % interval over seeds), and at least {CARRIES:g} of it",
+        "The LSTM's cell state carries the memory",
+        "Does the cell state carry it?",
+        "shown if exchanging c alone has more of the effect of exchanging the whole state than "
+        f"exchanging h alone (95 % interval over seeds), and at least {CARRIES:g} of it",
         partial(memory.cell_state, least=CARRIES),
         _measure("lstm"),
         _diagnose("lstm", "good", "hold reach"),
@@ -186,6 +196,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "gru-as-well",
         "The GRU does as well without a cell state",
+        "Does the GRU do as well?",
         "shown if the 95 % interval of how much worse the GRU is lies below 0.02 bits per byte, or "
         "1 percentage point of accuracy",
         partial(gru.gru_as_well, margins=AS_WELL),
@@ -195,6 +206,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "gru-fewer-ops",
         "The GRU has fewer operations than the LSTM",
+        "Has the GRU fewer operations?",
         "multiply-adds per token at the same hidden size: 3 against 4 gates",
         gru.fewer_operations,
         _train,
@@ -203,8 +215,9 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "gru-faster",
         "The GRU is faster than the LSTM",
+        "Is the GRU faster?",
         "shown if it trains at least 1.05 times as fast at the same hidden size (95 % interval "
-        "over rounds of measurement above 1), on a machine with nothing else to do",
+        "over rounds of measurement above 1), on an otherwise idle machine",
         partial(gru.faster, least=FASTER),
         _measure("gru", "lstm"),
         _compare_gru,

@@ -74,12 +74,16 @@ class Evidence:
 
 @dataclass
 class Finding:
-    """What one source says: an outcome, a sentence, the numbers in it, the command to test it."""
+    """What one source says: an outcome, a sentence, the numbers in it, the command to test it.
+
+    `short`: its number in a few words.
+    """
 
     outcome: Outcome
     sentence: str
     numbers: dict[str, Estimate] = field(default_factory=dict)
     command: str = ""
+    short: str = ""
 
 
 def below(value: Estimate, bound: float) -> Outcome:
@@ -128,6 +132,11 @@ def in_words(value: Estimate) -> str:
     return f"{shown} [{low}, {high}]"
 
 
+def briefly(value: Estimate) -> str:
+    """``0.92 [0.89, 0.95]``: two digits, without the unit."""
+    return numbers.estimate(value, 2)
+
+
 def _within(value: Estimate) -> str:
     if not isinstance(value, SeedSummary) or value.within is None:
         return ""
@@ -147,8 +156,8 @@ def as_models(first: Row, second: Row, key: str) -> str:
         return ""
     each = f"{first.name} {in_words(a)}, {second.name} {in_words(b)}"
     if a.within[1] < b.within[0] or b.within[1] < a.within[0]:
-        return f"as models the two differ, {each}; a claim about the cells needs more seeds"
-    return f"the two models' own intervals overlap, {each}"
+        return f"as models the two differ: {each}; a claim about the cells needs more seeds"
+    return f"the intervals of the two models overlap: {each}"
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:

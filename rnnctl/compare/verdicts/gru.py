@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rnnctl.compare.contrasts import INITS
 from rnnctl.compare.summary import COSTLY, finite
@@ -17,6 +17,7 @@ from rnnctl.compare.verdicts.evidence import (
     Evidence,
     Finding,
     below,
+    briefly,
     few_seeds,
     in_words,
 )
@@ -51,23 +52,24 @@ def gru_as_well(evidence: Evidence, *, margins: Mapping[str, float]) -> list[Fin
         unit = "accuracy" if better else "bits per byte"
         text = (
             f"{gru.name} {in_words(a)} and {lstm.name} {in_words(b)} {unit}: the GRU is "
-            f"{_worse_or_better(worse)}; as well means at most {margin:g} worse"
+            f"{_worse_or_better(worse)}; 'as well' means at most {margin:g} worse"
         )
         few = better and worse.n < FEWEST_SEEDS
         outcome = NOT_TESTED if few else below(worse, margin)
         said, command = few_seeds(outcome, worse.n, evidence)
-        return [Finding(outcome, text + said, {"worse_by": worse}, command)]
+        short = _worse_or_better(worse, briefly)
+        return [Finding(outcome, text + said, {"worse_by": worse}, command, short)]
     return []
 
 
-def _worse_or_better(worse: Estimate) -> str:
+def _worse_or_better(worse: Estimate, write: Callable[[Estimate], str] = in_words) -> str:
     """``better by 0.12 [0.1, 0.14]``: a number that a reader need not turn round."""
     if worse.estimate is None or worse.estimate >= 0:
-        return f"worse by {in_words(worse)}"
+        return f"worse by {write(worse)}"
     lo, hi = worse.ci95
     ends = (None if hi is None else -hi, None if lo is None else -lo)
     turned = Estimate(estimate=-worse.estimate, ci95=ends, n=worse.n)
-    return f"better by {in_words(turned)}"
+    return f"better by {write(turned)}"
 
 
 def fewer_operations(evidence: Evidence) -> list[Finding]:
@@ -86,7 +88,8 @@ def fewer_operations(evidence: Evidence) -> list[Finding]:
         )
     outcome = SHOWN if counts["gru"] < counts["lstm"] else CONTRADICTED
     numbers = {f"macs {cell}": Estimate(estimate=count) for cell, count in counts.items()}
-    return [Finding(outcome, text, numbers)]
+    short = f"{100 * counts['gru'] / counts['lstm']:.0f} % of the LSTM's"
+    return [Finding(outcome, text, numbers, short=short)]
 
 
 def faster(evidence: Evidence, *, least: float) -> list[Finding]:
@@ -95,10 +98,10 @@ def faster(evidence: Evidence, *, least: float) -> list[Finding]:
     if gru is None or lstm is None or gru.speed is None or lstm.speed is None:
         return []
     if apart := _timed_apart(gru, lstm):
-        text = f"{gru.path} and {lstm.path} were not timed alike: {apart}"
+        text = f"{gru.path} and {lstm.path} were not timed in the same way: {apart}"
         return [Finding(NOT_TESTED, text)]
     if busy := busy_in_words(gru.speed) or busy_in_words(lstm.speed):
-        text = f"the machine was busy while speeds were measured ({busy}): measure them again when "
+        text = f"the machine was busy while speeds were measured ({busy}): measure again when "
         return [Finding(NOT_TESTED, text + "nothing else runs", {}, evidence.commands.measure())]
     own, other = gru.speed, lstm.speed
     twin = own.hidden_size != other.hidden_size
@@ -124,7 +127,7 @@ def faster(evidence: Evidence, *, least: float) -> list[Finding]:
     if outcome != SHOWN or (ratio is not None and ratio < least):
         ends_below = high is not None and high < least
         outcome = CONTRADICTED if ends_below else INCONCLUSIVE
-    return [Finding(outcome, text, numbers)]
+    return [Finding(outcome, text, numbers, short=f"{briefly(faster)} times")]
 
 
 BUSY_LOAD = 1.25

@@ -18,6 +18,7 @@ from rnnctl.compare.verdicts.evidence import (
     Finding,
     as_models,
     below,
+    briefly,
     few_seeds,
     in_words,
     over_seeds,
@@ -39,7 +40,7 @@ def vanishes(evidence: Evidence, *, lag: float) -> list[Finding]:
         outcome = SHOWN if len(row.seeds) >= FEWEST_SEEDS else NOT_TESTED
         few, command = few_seeds(outcome, len(row.seeds), evidence)
         text = f"{sentence}: it explodes{few}"
-        return [Finding(outcome, text, {"reach_1pct": value}, command)]
+        return [Finding(outcome, text, {"reach_1pct": value}, command, "it explodes")]
     half = row.numbers.get("gradient_half_life")
     text = f"{row.name}: 1 % of the gradient is left after {in_words(value)}"
     text += f", half of it after {in_words(half)}" if half else ""
@@ -49,7 +50,7 @@ def vanishes(evidence: Evidence, *, lag: float) -> list[Finding]:
         numbers["gradient_half_life"] = half
     outcome = below(value, lag)
     few, command = few_seeds(outcome, value.n, evidence)
-    return [Finding(outcome, text + few, numbers, command)]
+    return [Finding(outcome, text + few, numbers, command, f"1 % at {briefly(value)} tokens")]
 
 
 def _longest(evidence: Evidence, key: str, row: Row) -> str:
@@ -85,14 +86,16 @@ def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Findi
         text += _longest(evidence, "retention_start", row)
         outcome = below(start, weight)
         few, command = few_seeds(outcome, start.n, evidence)
-        findings.append(Finding(outcome, text + few, {"retention_start": start}, command))
+        short = f"its beginning keeps {briefly(share)}"
+        findings.append(Finding(outcome, text + few, {"retention_start": start}, command, short))
     elif row is not None and horizon is not None:
         early = in_unit(words, evidence.unit)
         text = f"{row.name} has a memory horizon of {in_words(horizon)}, and early context begins "
         text += f"{early:g} {evidence.unit} back{_longest(evidence, 'horizon', row)}"
         outcome = below(at_least(horizon, LEAST_HORIZON), early)
         few, command = few_seeds(outcome, horizon.n, evidence)
-        findings.append(Finding(outcome, text + few, {"horizon": horizon}, command))
+        short = f"horizon {briefly(horizon)} {evidence.unit}"
+        findings.append(Finding(outcome, text + few, {"horizon": horizon}, command, short))
     return findings + _recall_of_rnn(evidence)
 
 
@@ -111,7 +114,8 @@ def _recall_of_rnn(evidence: Evidence) -> list[Finding]:
         enough = row.accuracy.n >= FEWEST_SEEDS
         outcome = below(row.accuracy, (1 + row.chance) / 2) if enough else NOT_TESTED
         few, command = few_seeds(outcome, row.accuracy.n, evidence)
-        findings.append(Finding(outcome, text + few, numbers, command))
+        short = f"recall {briefly(row.accuracy)}"
+        findings.append(Finding(outcome, text + few, numbers, command, short))
     return findings
 
 
@@ -138,7 +142,9 @@ def gates_solve(
             command = evidence.commands.train(evidence.seeds_needed)
         key = f"{contrast.endpoint}: {contrast.first} / {contrast.second}"
         outcome = INCONCLUSIVE if limits else outcome
-        findings.append(Finding(outcome, text, {key: contrast.effect}, command))
+        what = "horizon ratio" if contrast.endpoint == "horizon" else "recall by"
+        short = f"{what} {briefly(contrast.effect)}"
+        findings.append(Finding(outcome, text, {key: contrast.effect}, command, short))
     return findings
 
 
@@ -174,7 +180,9 @@ def _too_small(
     least = in_unit(words, evidence.unit)
     if _size(horizon) < least:
         unit = evidence.unit
-        return f"; but {in_words(horizon)} is shorter than a sentence ({least:g} {unit})"
+        return (
+            f"; but a horizon of {in_words(horizon)} is shorter than a sentence ({least:g} {unit})"
+        )
     worse = _worse_by(first, second, evidence.quality)
     if worse is not None and worse > margins[evidence.quality]:
         name = evidence.quality.replace("_", " ")
@@ -202,7 +210,7 @@ def _gain_in_words(contrast: Contrast, evidence: Evidence) -> str:
         first, second = evidence.row_called(contrast.first), evidence.row_called(contrast.second)
         models = as_models(first, second, "horizon") if horizon and first and second else ""
         had = "one seed each is" if contrast.n == 1 else f"{contrast.n} seeds each are"
-        text += f"; {had} too few to claim anything, {evidence.seeds_needed} are enough{note}"
+        text += f"; {had} too few to claim anything, {evidence.seeds_needed} each are enough{note}"
         return f"{text}; {models}" if models else text
     p = "" if contrast.p_holm is None else f", p = {contrast.p_holm:.2g}"
     return f"{text}, {contrast.outcome}{p}{note}"
@@ -256,12 +264,13 @@ def _exchange_finding(
     )
     where = source or "the text"
     text = (
-        f"{members[0].cell} {init} on {where}: where two texts exchange their states "
-        f"{plural(shares[0][2], 'token')} back, c alone carries {in_words(c)} of the effect, "
+        f"{members[0].cell} {init} on {where}: when the states of two texts are exchanged "
+        f"{plural(shares[0][2], 'token')} back, c alone has {in_words(c)} of the effect of both, "
         f"h alone {in_words(h)}"
     )
     outcome = OPPOSITE[below(more, 0.0)]
     few, command = few_seeds(outcome, more.n, evidence)
     if outcome == SHOWN and c.estimate is not None and c.estimate < least:
-        outcome, few = INCONCLUSIVE, f"; but c alone carries less than {least:g} of it"
-    return Finding(outcome, text + few, {f"c - h ({where})": more}, command)
+        outcome, few = INCONCLUSIVE, f"; but c alone has less than {least:g} of it"
+    short = f"c alone has {briefly(c)}"
+    return Finding(outcome, text + few, {f"c - h ({where})": more}, command, short)

@@ -376,7 +376,7 @@ def from_bytes(data: bytes) -> Tokenizer:
     model = content.get("model") if isinstance(content, dict) else None
     own = model.get("rnnctl") if isinstance(model, dict) else None
     if not isinstance(own, dict) or not isinstance(model, dict):
-        raise RefusedError("it lacks the part that says what level it is")
+        raise RefusedError("the part that names its level is missing")
     if own.get("format") != FORMAT:
         raise RefusedError(f"format {own.get('format')!r:.40} is not known to this version")
     tokenizer = _rebuild(own, _vocabulary(model.get("vocab")), model.get("merges"))
@@ -438,7 +438,7 @@ def _vocabulary(vocab: object) -> list[str]:
 def checked_text(value: object) -> str:
     """A token or a character of one. Raises: RefusedError."""
     if not isinstance(value, str):
-        raise RefusedError("a token is no text")
+        raise RefusedError("a token is not text")
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:

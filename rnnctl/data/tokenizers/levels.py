@@ -223,7 +223,7 @@ def _forget_rare(counts: Counter[str]) -> None:
 def _most_frequent(counts: dict[str, int], min_count: int, limit: int) -> set[str]:
     if limit == -1 or limit == 0:
         raise UsageError(
-            "--vocab-size must leave room for one token beside <eos> and <unk>",
+            "--vocab-size must leave room for one token besides <eos> and <unk>",
             hint="3 is the smallest",
         )
     kept = {token for token, n in counts.items() if n >= min_count}
@@ -247,15 +247,15 @@ def _spell(counts: Counter[str]) -> Spelling:
 
 def _no_text() -> DataError:
     return DataError(
-        "the training split holds no text", hint="give a larger corpus or another --split"
+        "the training split holds no text", hint="use a larger corpus or another --split"
     )
 
 
 def _train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     if not 257 < vocab_size <= MAX_VOCABULARY:
         raise UsageError(
-            f"--vocab-size {vocab_size} does not suit --level bpe",
-            hint=f"between 258 (256 bytes, <eos>, one merge) and {MAX_VOCABULARY}",
+            f"--vocab-size {vocab_size} is not possible with --level bpe",
+            hint=f"use 258 (256 bytes, <eos>, one merge) to {MAX_VOCABULARY}",
         )
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -299,7 +299,7 @@ def _spelling(own: Mapping[str, Any]) -> tuple[dict[str, int], int]:
         raise RefusedError("it lacks the letter counts")
     for character, count in counts.items():
         if len(checked_text(character)) != 1 or type(count) is not int or not 0 < count < 1 << 62:
-            raise RefusedError("its letter counts make no sense")
+            raise RefusedError("its letter counts are invalid")
     return counts, ends
 
 

@@ -253,7 +253,7 @@ def compare_runs(
     paths: Sequence[Path],
     failures: Sequence[Failure] = (),
     *,
-    match: str = "as the runs were trained",
+    match: str = "nothing: each run as it was trained",
     any_size: bool = False,
     rates: str = "",
     commands: Commands | None = None,

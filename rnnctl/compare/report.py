@@ -41,7 +41,7 @@ def compare(
     *,
     baselines: Sequence[Row] = (),
     noted: Sequence[Warning_] = (),
-    match: str = "as the runs were trained",
+    match: str = "nothing: each run as it was trained",
     any_size: bool = False,
     rates: str = "",
     commands: Commands | None = None,

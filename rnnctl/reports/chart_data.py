@@ -143,7 +143,7 @@ def _task(result: Comparison, task: str, rows: Sequence[BenchRow]) -> ChartData 
             for row in rows
         ],
     )  # fmt: skip
-    what = "recalling a symbol after so many random ones" if task == "recall" else f"task:{task}"
+    what = "recalling a symbol after other, random symbols" if task == "recall" else f"task:{task}"
     caption = f"Accuracy of {what}; chance is {numbers.number(guess)}."
     accuracy, name = Axis("accuracy", domain=(0.0, 1.0)), re.sub(r"[^\w-]+", "-", task)
     if len({row.lag for row in rows}) == 1:
@@ -294,13 +294,13 @@ def _forest(result: Comparison) -> ChartData | None:
         ],
     )  # fmt: skip
     caption = (
-        "Memory horizon: each seed, their geometric mean and its 95 % t-interval; what is below "
-        f"{SMALLEST:g} is drawn there."
+        "Memory horizon: each seed, their geometric mean and its 95 % t-interval. Values below "
+        f"{SMALLEST:g} are drawn at {SMALLEST:g}."
     )
     if any("open" in value for value in values):
         caption += (
             " A triangle that points to the right is a lower bound: the horizon lies beyond the "
-            "longest distance measured, nobody knows how far."
+            "longest distance measured."
         )
     return ChartData("forest", "interval", "Memory horizon over seeds", caption,
                      Axis(f"memory horizon ({result.distance_unit})", log=True), Axis(""),
@@ -363,7 +363,7 @@ CURVES: dict[str, CurveChart] = {
     ),
     "gradient": CurveChart(
         "gradient", "Gradient against distance",
-        "Size of the gradient that arrives from so many tokens back, relative to one token back.",
+        "Size of the gradient by distance, relative to the gradient one token back.",
         y="gradient, relative to 1 token back", floor=1e-6, limits=(Limit("y", 0.01, "1 %"),),
     ),
     "hold": CurveChart(

@@ -59,9 +59,9 @@ SPEED: tuple[Column, ...] = (
 SPARKS = 20  # characters of a curve
 CURVES = (
     ("learning", "validation loss or accuracy during training", None),
-    ("use", "loss added when the model sees only so much context (log scale)", 1e-3),
+    ("use", "loss added when the model sees only this much context (log scale)", 1e-3),
     ("effect", "how much early evidence still counts (█: as much as near evidence)", None),
-    ("gradient", "gradient that arrives from so far back (log scale)", 1e-6),
+    ("gradient", "gradient that arrives by distance back (log scale)", 1e-6),
 )
 """Key, title, and for a logarithmic drawing the smallest value that is told from nothing."""
 DRAWN = {"effect": (0.0, 1.0)}
@@ -186,7 +186,7 @@ def facts(result: Comparison) -> list[Block]:
     seeds = sorted({len(row.seeds) for row in trained})
     most = max(seeds, default=0)
     single = "of one model (95 % interval over the text it was measured on)"
-    several = "mean over seeds [95 % t-interval over seeds]; > means that a seed is beyond it"
+    several = "mean over seeds [95 % t-interval over seeds]; >: at least one seed is a lower bound"
     pairs = [
         ("held equal", result.match),
         ("learning rates", result.rates),
@@ -203,7 +203,7 @@ def facts(result: Comparison) -> list[Block]:
 INITS = {
     "torch": "torch is PyTorch's own",
     "good": "good is orthogonal with forget and keep gates open",
-    "chrono": "chrono sets the gates for a span",
+    "chrono": "chrono sets the gates to keep for a given number of tokens",
 }
 
 
@@ -338,9 +338,9 @@ def _contrasts(result: Comparison) -> list[Block]:
         for test in result.contrasts
     ]  # fmt: skip
     caption = (
-        "These pairs were fixed before there was data, and only they are tested. "
-        f"{plural(result.seeds_needed, 'seed of each row is', 'seeds of each row are')} enough to "
-        "claim something."
+        "Only these pairs are tested; they were fixed before there was data. "
+        f"{plural(result.seeds_needed, 'seed', 'seeds')} of each row would be enough to claim "
+        "something."
     )
     families = (
         (result.family, " of memory" if result.pairs_family else ""),

@@ -98,19 +98,19 @@ const WAYS = {
   leftOut: {
     label: (nats) => factor(nats),
     counts: (nats) => Math.exp(Math.abs(nats)) >= FAINTEST,
-    counting: "that makes 5 % or more of a difference",
+    counting: "that makes the chosen word at least 5 % more or less likely",
     strength: (nats) => Math.min(1, Math.abs(nats) / Math.log(STRONGEST)),
     shade: (nats) => (nats >= 0 ? "helped" : "hindered"),
     legend: [
       [
         "helped",
         "×2",
-        "with this word the chosen one (or the answer) is twice as likely as without it",
+        "with this word, the chosen word (or the answer) is twice as likely as without it",
       ],
       [
         "hindered",
         "÷2",
-        "half as likely (underlined); no number: less than 5 % more or less likely",
+        "half as likely (underlined); no number: a change of less than 5 %",
       ],
     ],
     spoken: (nats) =>
@@ -121,7 +121,7 @@ const WAYS = {
   share: {
     label: (share) => percent(share),
     counts: (share) => share >= 0.01,
-    counting: "with 1 % of the gradient or more",
+    counting: "with at least 1 % of the gradient",
     strength: (share) => Math.sqrt(share),
     shade: () => "share",
     legend: [
@@ -291,8 +291,8 @@ class Words {
       return `${run.title}${this.runs.some((other) => other !== run && other.title === run.title) ? ` ${run.name}` : ""} ${mean.toFixed(1)}`;
     });
     return (
-      `Over all words of this text, the furthest word ${way.counting} stands on average so many ` +
-      `words back: ${means.join(", ")}.`
+      `Distance of the furthest word ${way.counting}, in words, on average over this text: ` +
+      `${means.join(", ")}.`
     );
   }
 
@@ -354,13 +354,13 @@ class Words {
       ? [
           "Answer: ",
           make("b", {text: run.answer}),
-          `. Chances: ${run.guesses[0].map(([label, p]) => `${label} ${percent(p)}`).join(", ")}. `,
+          `. Probabilities: ${run.guesses[0].map(([label, p]) => `${label} ${percent(p)}`).join(", ")}. `,
         ]
       : [
-          "Chance of ",
-          make("b", {text: brief(this.words[j][1])}),
+          "Probability of ",
+          make("b", {text: `“${brief(this.words[j][1])}”`}),
           `: ${chance(Math.exp(run.logChance[j]))}. `,
-          `Expected where it begins: ${guesses.join(", ")}. `,
+          `Likeliest tokens here: ${guesses.join(", ")}. `,
         ];
     const order = [...Array(j).keys()].sort(
       (a, b) => way.strength(this.moved(run, j, b)) - way.strength(this.moved(run, j, a)),
@@ -368,11 +368,11 @@ class Words {
     const strongest = order.slice(0, 3).filter((i) => says(way.label(this.moved(run, j, i))));
     if (strongest.length) {
       parts.push(
-        "Most moved by " +
+        "Changed most by " +
           strongest
             .map(
               (i) =>
-                `${brief(this.words[i][1])} (${j - i} back, ${way.label(this.moved(run, j, i))})`,
+                `“${brief(this.words[i][1])}” (${j - i} back, ${way.label(this.moved(run, j, i))})`,
             )
             .join(", ") +
           ". ",
@@ -381,11 +381,11 @@ class Words {
       parts.push(
         make("b", {
           text: this.whole
-            ? `First that counts: ${brief(this.words[far][1])}, ${j - far} from the end.`
-            : `Furthest that counts: ${j - far} back.`,
+            ? `First word that counts: “${brief(this.words[far][1])}”, ${j - far} words from the end.`
+            : `Furthest word that counts: ${j - far} back.`,
         }),
       );
-    } else if (j) parts.push(`No ${this.whole ? "" : "earlier "}word moved it measurably.`);
+    } else if (j) parts.push(`No ${this.whole ? "" : "earlier "}word changed it measurably.`);
     return parts;
   }
 }
@@ -487,10 +487,10 @@ class Units {
     const order = this.find("order");
     const kept = order.value;
     order.replaceChildren(
-      make("option", {value: "lasts", text: "last longest"}),
-      make("option", {value: "best", text: "know most of anything"}),
-      ...known.map((name) => make("option", {value: name, text: `know most of: ${name}`})),
-      make("option", {value: "number", text: "have the lowest number"}),
+      make("option", {value: "lasts", text: "how long they last"}),
+      make("option", {value: "best", text: "how much they know of anything"}),
+      ...known.map((name) => make("option", {value: name, text: `how much they know of: ${name}`})),
+      make("option", {value: "number", text: "their number"}),
     );
     if ([...order.options].some((option) => option.value === kept)) order.value = kept;
     const shown = this.array?.name;
@@ -689,7 +689,7 @@ class Units {
         ];
     const kept =
       this.count < this.run.units.of
-        ? `, the ${this.count} of ${this.run.units.of} that tell most`
+        ? ` (the ${this.count} of ${this.run.units.of} that know most)`
         : "";
     this.find("legend").replaceChildren(
       `${this.array.label}: `,
@@ -867,7 +867,7 @@ class Units {
       equation.textContent = `h = z · h₋₁ + (1 − z) · n = ${plain(z)} · ${signed(old)} + ${plain(1 - z)} · ${signed(n)} = ${plain(h)}`;
     } else {
       if (this.run.step)
-        parts.push("It has no gates: whatever it held is replaced at every token.");
+        parts.push("It has no gates: its value is replaced at every token.");
       const old = before ? `, where it was ${plain(at("h", this.token - 1))} before` : "";
       const step = {tanh: "tanh(W x + U h₋₁ + b) = ", relu: "max(0, W x + U h₋₁ + b) = "};
       equation.textContent = `h = ${step[this.run.step] ?? ""}${plain(at("h"))}${old}`;
@@ -972,14 +972,15 @@ class Units {
       make("p", {
         class: "note",
         text:
-          `Chosen: “${brief(shown, 80)}”, where it is ${active ? "high" : "not high"}. ` +
-          `High is the fifth of its values furthest from the usual one. It is so in ${elsewhere.length} other stretches of the held-out text; ` +
-          (active ? "some of a similar length:" : "the longest:"),
+          `You chose “${brief(shown, 80)}”. The unit is ${active ? "high" : "not high"} there. ` +
+          "(High: its value is among the 20 % that are furthest from its median.) " +
+          `It is high in ${elsewhere.length} other stretches of the held-out text. ` +
+          (active ? "Some of a similar length:" : "The longest:"),
       }),
       make("ol", {class: "places"}, ...lines),
       ...(alike.length
         ? [
-            make("p", {class: "note", text: "High in this stretch and not right beside it, too:"}),
+            make("p", {class: "note", text: "Other units that are high here, but not just before or after:"}),
             make("div", {class: "switch"}, ...alike.map(jump)),
           ]
         : []),
@@ -1150,7 +1151,7 @@ class Gradient {
     const run = this.runs[0];
     const place = run.head - lag - (run.answer === null ? 1 : 0);
     const word = place >= 0 ? ` (in “${brief(this.words[run.owner[place]][1])}”)` : "";
-    this.find("said").textContent = `${lag} tokens back${word} this is left: ${parts.join("; ")}.`;
+    this.find("said").textContent = `Left ${lag} tokens back${word}: ${parts.join("; ")}.`;
   }
 
   share(value) {

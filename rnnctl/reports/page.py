@@ -102,6 +102,7 @@ def page(result: Comparison, pictures: Pictures | None = None) -> str:
         seen.sections(pictures) if pictures is not None else "",
         CHARTS.format(charts="\n".join(_figure(data) for data in drawn)),
         as_html(_tables(result)),
+        seen.terms(pictures) if pictures is not None else "",
     ]
     data: dict[str, object] = {"comparison": json.loads(result.model_dump_json()), "specs": specs}
     if pictures is not None:
@@ -128,7 +129,7 @@ def diagnosis(result: DiagnosticsResult | None, pictures: Pictures | None) -> st
         ]
         data["diagnosis"] = json.loads(result.model_dump_json())
     if pictures is not None:
-        parts.append(seen.sections(pictures))
+        parts += [seen.sections(pictures), seen.terms(pictures)]
         data["pictures"] = seen.data(pictures)
     title = f"What {result.model.id} remembers" if result is not None else ""
     if pictures is not None and (result is None or len(pictures.runs) > 1):

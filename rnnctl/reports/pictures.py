@@ -167,11 +167,11 @@ def _flat(rows: Iterable[Iterable[float]]) -> list[float]:
 
 
 def sections(pictures: Pictures) -> str:
-    """The pictures as HTML: places for `page.js`, explanations, tables, and the terms."""
+    """The pictures as HTML: places for `page.js`, explanations and tables."""
     parts = [_words(pictures)]
     if any(run.units is not None for run in pictures.runs):
         parts += [_inside(pictures), _gradient(pictures)]
-    return "\n".join([*parts, _terms(pictures)])
+    return "\n".join(parts)
 
 
 def _why(sentences: str, equation: str, terms: Iterable[str]) -> str:
@@ -199,8 +199,8 @@ def _gate_terms(pictures: Pictures) -> list[str]:
     return [full.get(name, f"{name} gate") for name in names]
 
 
-def _terms(pictures: Pictures) -> str:
-    """The glossary's entries that the pictures link to."""
+def terms(pictures: Pictures) -> str:
+    """The glossary's entries that the pictures link to, for the end of the page."""
     wanted = [*WORD_TERMS, *_cell_terms(pictures)]
     if any(run.units is not None for run in pictures.runs):
         wanted += [*UNIT_TERMS, *_gate_terms(pictures), *GRADIENT_TERMS]
@@ -211,18 +211,19 @@ def _terms(pictures: Pictures) -> str:
 
 def _words(pictures: Pictures) -> str:
     why = _why(
-        "A recurrent network keeps nothing of the text but its state, a fixed list of numbers. An "
-        "earlier word can move a prediction only as far as it is still in there: where no word is "
-        "shaded beyond a few words back, the rest has been overwritten.",
+        "A recurrent network keeps only its state of the text, a fixed list of numbers. An earlier "
+        "word can change a prediction only if it has left a trace in the state. If no word further "
+        "back than a few words is shaded, the trace of the others has been overwritten.",
         '<p class="equation" id="words-equation"></p>',
         (*WORD_TERMS, *_cell_terms(pictures)),
     )
     lead = (
         "Choose a word: click on it, or go there with the arrow keys. Every word before it is "
-        "shaded by how much it moved the prediction of the chosen word, and the number stands "
-        "below it."
+        "shaded by how much it changed the prediction of the chosen word. The number below a word "
+        "says how much."
         if pictures.runs[0].answer is None
-        else "Every word is shaded by how much it moved the answer, and the number stands below it."
+        else "Every word is shaded by how much it changed the answer. The number below a word says "
+        "how much."
     )
     return f"""<section class="picture" id="words" aria-labelledby="words-title">
 <h2 id="words-title">Your text, word by word</h2>
@@ -241,19 +242,20 @@ def _words(pictures: Pictures) -> str:
 
 def _inside(pictures: Pictures) -> str:
     why = _why(
-        "A gate is a number between 0 and 1 for each unit and token: what it multiplies is let "
-        "through that far. A forget (or keep) gate near 1 carries a value on unchanged, near 0 it "
-        "wipes it; a plain RNN has no gates and computes every value anew at every token.",
+        "A gate is a number between 0 and 1, for each unit and token. It multiplies a value: near "
+        "1 it lets the value through, near 0 it blocks it. A forget (or keep) gate near 1 keeps "
+        "what the unit held, near 0 it erases it. A plain RNN has no gates and computes every "
+        "value again at every token.",
         '<p class="equation" id="units-equation"></p>',
         (*UNIT_TERMS, *_gate_terms(pictures)),
     )
     return f"""<section class="picture" id="units" aria-labelledby="units-title">
 <h2 id="units-title">Inside a unit</h2>
-<p>Each row of the map is one unit, each column one token of the text. Go to a unit and a token with
-a click or the arrow keys; below the map this one unit is drawn with its gates.</p>
+<p>Each row of the map is one unit, each column is one token of the text. Choose a unit and a token
+with a click or the arrow keys. Below the map, this unit is drawn with its gates.</p>
 <div class="switch" role="group" aria-label="Run" id="units-run"></div>
 <div class="switch" role="group" aria-label="What is drawn" id="units-array"></div>
-<div class="switch"><label>first the units that <select id="units-order"></select></label></div>
+<div class="switch"><label>Sort units by <select id="units-order"></select></label></div>
 <div class="map"><canvas id="units-map" tabindex="0" role="application"
 aria-label="Map of units and tokens: arrow keys left and right for tokens, up and down for units"
 ></canvas></div>
@@ -284,9 +286,9 @@ def _telling(pictures: Pictures) -> Table:
             )
             rows.append((f"{run.name} ({display_name(run.cell)})", *cells))
     caption = (
-        f"Measured on {len(pictures.longer):,} characters. A unit lasts as many tokens as its "
-        "state's autocorrelation takes to fall below 1/e. It knows the share of a property's "
-        "entropy that its state shares with it (mutual information)."
+        f"Measured on {len(pictures.longer):,} characters. A unit lasts until the autocorrelation "
+        "of its state has fallen below 1/e. What it knows of a property is their mutual "
+        "information, as a share of the property's entropy."
     )
     heads = ("run", "unit", "lasts (tokens)", "knows most of", "knows")
     return table(heads, rows, align="llrlr", caption=caption)
@@ -298,17 +300,17 @@ def _gradient(pictures: Pictures) -> str:
     answers = runs[0].answer is not None
     source = "answer" if answers else f"last word, “{_brief(pictures.words[-1].text)}”"
     why = _why(
-        "Training tells an early word what it did to a late loss through this gradient, which is "
-        "multiplied by the derivative of one step for every token that it goes back. Where the "
-        "product shrinks to nothing, nothing can be learnt about that word; the direct way back of "
-        "a cell state is multiplied by the forget gate alone, which can stay near 1.",
+        "Through this gradient, training learns how an early word changed a late loss. For every "
+        "token on its way back, the gradient is multiplied by the derivative of one step. Where "
+        "the product has shrunk to nothing, nothing can be learned about that word. Along the cell "
+        "state of an LSTM this factor is mainly the forget gate, which can stay near 1.",
         lines,
         GRADIENT_TERMS,
     )
     return f"""<section class="picture" id="gradient" aria-labelledby="gradient-title">
 <h2 id="gradient-title">The gradient on its way back</h2>
-<p>From the loss at the {text(source)}, back through the text: how much of the gradient with respect
-to the state is left. All of it is its length where it begins.</p>
+<p>From the loss at the {text(source)}, back through the text: how much is left of the gradient with
+respect to the state. 100 % is its length where it begins.</p>
 <div class="switch"><label>training <input type="range" id="gradient-stage" min="0" value="0"
 step="1"></label> <output id="gradient-title-of" for="gradient-stage"></output></div>
 <div id="gradient-chart"></div>
@@ -384,7 +386,7 @@ def _arrives(pictures: Pictures) -> Table:
                 rows.append((f"{run.name} ({display_name(run.cell)})", stage.title, state, *cells))
     heads = ("run", "weights", "state", *(f"{lag} back" for lag in lags))
     return table(heads, rows, align="lll" + "r" * len(lags),
-                 caption="What is left of the gradient so many tokens back.")  # fmt: skip
+                 caption="What is left of the gradient, by tokens back.")  # fmt: skip
 
 
 def _strongest(pictures: Pictures) -> Table:
@@ -407,9 +409,9 @@ def _strongest(pictures: Pictures) -> Table:
     answer = pictures.runs[0].answer
     chosen = _brief(pictures.words[at].text) if answer is None else "the answer"
     caption = (
-        f"What moved the prediction of “{chosen}” most. With the word it is so many times "
-        "likelier (×) or less likely (÷) than without it; connectivity is the share of the "
-        "gradient's length, which adds up to 100 % over all earlier words."
+        f"What changed the prediction of “{chosen}” most. ×2: with the word it is twice as likely "
+        "as without it, ÷2: half as likely. Connectivity is the share of the gradient's length, "
+        "which adds up to 100 % over all earlier words."
     )
     heads = ("run", "word", "words back", "word left out", "connectivity")
     return table(heads, rows, align="lllrr", caption=caption)

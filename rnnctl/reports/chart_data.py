@@ -345,15 +345,15 @@ CURVES: dict[str, CurveChart] = {
     ),
     "context": CurveChart(
         "use", "Loss against context length",
-        "How much worse the model is with only so much of the text before. A curve ends where "
-        "text from further back changes nothing.",
+        "How much worse the model is if it sees only this much of the text before. A curve ends "
+        "where text from further back changes nothing.",
         x="context, {x}", y="excess loss, {y}", floor=5e-3,
         limits=(Limit("y", math.log(1.01), "1 % of perplexity"),), untrained=False,
     ),
     "effect": CurveChart(
         "effect", "What early evidence still counts",
         "Push of a word or sentence on the answer, by how far back it stands; 1 is its push when "
-        "near. What is beyond -0.5 or 2 is drawn there.",
+        "near. Values beyond -0.5 or 2 are drawn at these limits.",
         y="push, relative to near", limits=(Limit("y", 0.5, "half"),), between=(-0.5, 2.0),
     ),
     "attractors": CurveChart(

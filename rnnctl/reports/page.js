@@ -1155,6 +1155,7 @@ class Gradient {
   }
 
   share(value) {
+    if (value >= 10) return `${Number(value.toPrecision(2)).toLocaleString("en")} times as large`;
     if (value >= 0.0005) return `${(100 * value).toPrecision(2).replace(/\.0$/, "")} %`;
     if (value <= 1e-12) return "nothing";
     const [digit, power] = (100 * value).toExponential(0).split("e");

@@ -350,7 +350,7 @@ def _decay(run: SeenRun) -> str:
         return f"{name}: {step}"
     each = left[lag] ** (1 / lag)
     product = f"{each:.2f}<sup>{lag}</sup> = {_share(left[lag])}"
-    return f"{name}: {step}; over {lag} tokens {product} is left"
+    return f"{name}: {step}; over {lag} tokens {product} of the gradient of h is left"
 
 
 def _gate(run: SeenRun, name: str) -> str:

@@ -178,7 +178,9 @@ def train(
         return
     with run_folder(settings, path) as folder:
         result: TrainResult = follow(work(settings, folder, options), Picture()).result
-    console.emit(result, format, output)
+    from rnnctl.reports.training import brief
+
+    console.emit(result, format, output, blocks=brief if format == "table" else None)
     for warning in result.warnings:
         if warning.code == "not_diagnosed" and (format != "table" or output is not None):
             console.warn(warning.text)

@@ -215,6 +215,18 @@ def classified(found: Classification) -> list[Block]:
     return made
 
 
+def beside_simple_models(found: Classification) -> Iterator[tuple[str, str]]:
+    """The accuracy of a classifier beside that of two simple models, and its calibration."""
+    yield "accuracy", _with_interval(found.accuracy, found.accuracy_ci95)
+    if found.bag_of_words is not None:
+        bag = found.bag_of_words
+        yield "bag of words", _with_interval(bag.accuracy, bag.accuracy_ci95)
+    if found.majority is not None:
+        always = f"always answering {found.majority_label}"
+        yield "majority share", f"{percent(found.majority, 2)}: {always}"
+    yield "calibration error", _calibration(found)
+
+
 def _with_interval(share: float, ends: tuple[float, float] | None) -> str:
     if ends is None:
         return percent(share, 2)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rnnctl.errors import word
 from rnnctl.reports import inference
+from rnnctl.reports.as_table import as_table
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
-from rnnctl.reports.diagnostics import headline_blocks
+from rnnctl.reports.diagnostics import headline_blocks, horizon_text
 from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
-from rnnctl.results.base import LanguageModelLoss
+from rnnctl.results.base import LanguageModelLoss, Result
 from rnnctl.results.diagnostics import HeadlineRecord
 from rnnctl.results.training import (
     FoldsResult,
@@ -39,6 +41,71 @@ def training(result: TrainResult) -> Iterator[Block]:
         yield from headline_blocks(HeadlineRecord.model_validate(result.diagnosis))
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
+
+
+LINES = 24  # of the short report, at 80 columns
+
+
+def brief(result: Result) -> list[Block]:
+    """A training in at most 24 lines of 80 columns: the headline first and last.
+
+    As many warnings as there is room for; `info` has all numbers.
+    """
+    assert isinstance(result, TrainResult)
+    said = [warning.text for warning in result.warnings]
+    made: list[Block] = []
+    for sentence, shown in ((True, len(said)), *((False, n) for n in range(len(said), -1, -1))):
+        made = list(_brief(result, said[:shown], len(said) - shown, sentence=sentence))
+        if as_table(made).count("\n") <= LINES:
+            break
+    return made
+
+
+def _brief(
+    result: TrainResult, warnings: Sequence[str], left: int, *, sentence: bool
+) -> Iterator[Block]:
+    """The short report with these warnings, `left` more that are only counted, and with what the
+    memory horizon means or without it.
+    """
+    head = None if result.diagnosis is None else HeadlineRecord.model_validate(result.diagnosis)
+    headline = _headline(result, head)
+    yield Heading(f"{display_name(result.cell)} trained: {result.run}", 1)
+    yield Paragraph(headline, "strong")
+    yield KeyValues(tuple(_facts(result)))
+    if any(split.losses for split in result.splits):
+        first = [s.model_copy(update={"losses": s.losses[:1]}) for s in result.splits]
+        yield _loss_table(tuple(first))
+        yield Paragraph(_legend(first, result.trivial_nats), "note")
+    classified = [split for split in result.splits if split.classification is not None]
+    if classified:
+        yield _class_table(classified)
+        last = classified[-1].classification
+        assert last is not None
+        yield KeyValues(tuple(inference.beside_simple_models(last)))
+    if result.chance:
+        yield Paragraph(_chance(result.chance), "note")
+    if head is not None and sentence:
+        yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
+    for text in warnings:
+        yield Paragraph(text, "warning")
+    more = f"{plural(left, 'more warning')} and all numbers" if left else "All numbers"
+    yield Paragraph(f"{headline} {more}: rnnctl info {word(result.run)}", "strong")
+
+
+def _headline(result: TrainResult, head: HeadlineRecord | None) -> str:
+    """How good the model is on the last split that is not trained on, and how far it looks back."""
+    said = ""
+    for split in result.splits:
+        name = {"valid": "Validation", "test": "Test"}.get(split.split)
+        if name is None:
+            continue
+        if split.classification is not None:
+            said = f"{name} accuracy: {percent(split.classification.accuracy, 2)}. "
+        elif split.losses:
+            said = f"{name} perplexity: {number(split.losses[0].perplexity, 4)}. "
+    if head is not None:
+        said += f"Memory horizon: {horizon_text(head)}{', rough' if head.rough else ''}."
+    return said.strip() or "Trained; no text was left to measure it on."
 
 
 FOLD_MEASURES = {
@@ -187,7 +254,7 @@ def _loss_row(split: SplitResult, loss: LanguageModelLoss) -> tuple[str, ...]:
     )
 
 
-def _legend(splits: tuple[SplitResult, ...], trivial: float) -> str:
+def _legend(splits: Sequence[SplitResult], trivial: float) -> str:
     losses = {loss.protocol: loss for split in splits for loss in split.losses}
     parts = _parts(splits)
     parts += [PROTOCOLS[name].format(window=loss.window) for name, loss in losses.items()]

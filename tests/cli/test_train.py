@@ -97,13 +97,35 @@ def test_a_training_says_what_it_did(rnnctl: CommandLine, text: Path, tmp_path: 
     path = tmp_path / "r"
     outcome = rnnctl("train", text, "--run", path, "--steps", 12, *QUICK)
     assert outcome.code == 0
-    for word in ("streaming", "cold", "valid", "test", "bits/byte"):
+    for word in ("streaming", "valid", "test", "bits/byte"):
         assert word in outcome.out
+    assert "cold" in rnnctl("info", path).out
     assert "step 12" in outcome.err and f"rnnctl generate {path}" in outcome.err
     assert "\x1b" not in outcome.err
     loaded = load(path)
     assert not loaded.model.training and loaded.labels == ()
     assert loaded.run.heldout("valid") and loaded.run.heldout_running("valid")
+
+
+@pytest.mark.parametrize("kind", ["lm", "classify"])
+def test_the_report_of_a_training_fits_on_a_screen(
+    rnnctl: CommandLine, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The headline near the top and at the end; a long path stands on a line of its own."""
+    monkeypatch.setenv("COLUMNS", "80")
+    corpus = tmp_path / "a.csv"
+    corpus.write_text("text,label\n" + "".join(f"it was {k},{k % 5}\n" for k in range(200)))
+    source = (text,) if kind == "lm" else (corpus, "--task", "classify")
+    options = ("--hidden-size", 8, "--steps", 8, "--batch-size", 4, "--diagnose")
+    outcome = rnnctl("train", *source, "--run", tmp_path / "r", *options)
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert len(lines) <= 24, outcome.out
+    assert all(len(line) <= 80 or " " not in line for line in lines), outcome.out
+    said = "Test perplexity: " if kind == "lm" else "Test accuracy: "
+    heads = [k for k, line in enumerate(lines) if line.startswith(said)]
+    assert len(heads) == 2 and heads[0] <= 2 and heads[1] >= len(lines) - 3, outcome.out
+    assert "Memory horizon: " in outcome.out
 
 
 def test_without_validation_text_no_loss_is_called_valid(

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl import catalog
-from rnnctl.cli.options import setting_names, settings_given
+from rnnctl.cli.setting_options import setting_names, settings_given
 from rnnctl.errors import UsageError
 from rnnctl.inference.classify import Predictor
 from rnnctl.inference.generate import Wish

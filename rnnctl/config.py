@@ -1,9 +1,9 @@
 """Every setting of a training, declared once: its type and range, its default, its option and help.
 
 There is one frozen record for each part of ``config.json``. A field that carries an `Option` is an
-option of ``rnnctl train``: the commands make their options from these fields (in `cli.options`),
-error messages take the option's name from here, and ``rnnctl compare`` passes the same options on
-to its members. A field without one can only be set in ``config.json``.
+option of ``rnnctl train``: the commands make their options from these fields (see
+`cli.setting_options`), error messages take the option's name from here, and ``rnnctl compare``
+passes the same options on to its members. A field without one can only be set in ``config.json``.
 
 Defaults that depend on what is learnt are the task's own (`rnnctl.tasks.base`). A field's own
 default applies where a task gives no other.

@@ -11,15 +11,14 @@ from rnnctl.cli import filter_options as f
 from rnnctl.cli.answered import Answered
 from rnnctl.cli.idle import Idle, idle, missing
 from rnnctl.cli.options import (
-    DeviceOption,
     Format,
     FormatOption,
     OutputOption,
     QuietOption,
     RunArgument,
-    ThreadsOption,
     may_stand_alone,
 )
+from rnnctl.cli.setting_options import DeviceOption, ThreadsOption
 from rnnctl.errors import word
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ MOST_ON_A_PAGE = 1_000  # texts
 
 
 @idle(
-    Idle(("words_overall", "html"), missing("explain"), "without --explain", "add --explain"),
+    Idle("words_overall html", missing("explain"), "without --explain", "add --explain"),
     f.rows_only(
         lambda values: (
             not (values["words_overall"] or (values["explain"] and values["format"] == "html"))
@@ -86,11 +85,8 @@ def classify(
     inputs.check(sources, command, by_hand=by_hand)
     by_hand = by_hand and inputs.at_a_terminal()
     from rnnctl.inference.classify import Predictor, answers
-    from rnnctl.machine import set_threads
-    from rnnctl.tasks.loading import load
 
-    set_threads(threads)
-    loaded = load(run, device=device)
+    loaded = f.load_run(run, device, threads)
     predictor = Predictor(loaded)
     wanted = f.wanted(
         loaded,

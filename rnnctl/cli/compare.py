@@ -57,47 +57,44 @@ def _names_runs(values: Values) -> bool:
 
 @idle(
     Idle(
-        ("recall_lags", "recall_seeds"),
+        "recall_lags recall_seeds",
         missing("recall"),
         "with --no-recall, which leaves the recall task out",
         "leave out --no-recall",
     ),
     Idle(
-        (
-            "cells", "inits", "match", "seeds", "rates", "recall", "recall_lags", "recall_seeds",
-            "task", "hidden_size", "embedding_size", "layers", "steps", "epochs", "budget", "train",
-            "jobs", "run_root", "dry_run",
-        ),
+        "cells inits match seeds rates recall recall_lags recall_seeds task hidden_size "
+        "embedding_size layers steps epochs budget train jobs run_root dry_run",
         _names_runs,
         "on runs, which are already trained",
         "name a corpus instead of runs",
     ),
     Idle(
-        ("measure", "label"),
+        "measure label",
         lambda values: not _names_runs(values),
         "without runs: new trainings are always measured, and named after cell and weights",
         "name the runs to compare",
     ),
     Idle(
-        ("steps", "epochs"),
+        "steps epochs",
         lambda values: values["match"] == "time",
         "with --match time, which gives all cells the same time",
         "use --budget 20m instead",
     ),
     Idle(
-        ("pairs",),
+        "pairs",
         lambda values: find_task(values["task"]).labelled and not _names_runs(values),
         "for classifiers: only language models can be tested on pairs",
         "leave out --task",
     ),
-    Idle(("chart",), missing("plot"), "without --plot FILE", "add --plot chart.svg"),
+    Idle("chart", missing("plot"), "without --plot FILE", "add --plot chart.svg"),
     Idle(
-        ("html", "plot", "curves", "format", "output", "pairs", "verbose"),
+        "html plot curves format output pairs verbose",
         given("dry_run"),
         "with --dry-run, which only prints commands",
         "leave out --dry-run",
     ),
-)  # fmt: skip
+)
 def compare(
     what: options.What = None,
     cells: options.Cells = options.USUAL_CELLS,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 import typer
 
 from rnnctl import catalog
-from rnnctl.cli.options import of_setting
+from rnnctl.cli.options import option
+from rnnctl.cli.setting_options import of_setting
 from rnnctl.compare import plan
 from rnnctl.compare.plan import Planned, Settings, hidden_sizes
 from rnnctl.config import Init
@@ -149,7 +150,7 @@ def _sizes(text: str) -> tuple[tuple[str, int], ...]:
 
 
 def _limit(given: dict[str, Any]) -> tuple[str, str]:
-    from rnnctl.cli.options import seconds
+    from rnnctl.cli.setting_options import seconds
 
     named = [name for name in ("steps", "epochs", "budget") if given[name] is not None]
     if len(named) > 1:
@@ -186,7 +187,7 @@ def check_members(planned: Sequence[Planned], *, corpus: bool) -> None:
     With `corpus` their corpus is opened too. Raises what `rnnctl train` would.
     """
     from rnnctl.cli.app import load_command
-    from rnnctl.cli.options import settings_given
+    from rnnctl.cli.setting_options import settings_given
 
     first = next((one for one in planned if one.stage != "recall"), None)
     if first is None:
@@ -208,10 +209,6 @@ def check_members(planned: Sequence[Planned], *, corpus: bool) -> None:
 GRID, SIZES, WORK, REPORT = "What is compared", "Sizes and training", "Work", "Report"
 
 
-def _option(panel: str, name: str, help: str, *, default: bool = True, **more: Any) -> Any:
-    return typer.Option(name, help=help, rich_help_panel=panel, show_default=default, **more)
-
-
 What = Annotated[
     list[str] | None,
     typer.Argument(
@@ -221,14 +218,11 @@ What = Annotated[
         show_default=False,
     ),
 ]
-Cells = Annotated[
-    str, _option(GRID, "--cells", "Cells to compare, separated by commas.", metavar="NAMES")
-]
+Cells = Annotated[str, option(GRID, "Cells to compare, separated by commas.", metavar="NAMES")]
 Inits = Annotated[
     str,
-    _option(
+    option(
         GRID,
-        "--inits",
         "Initial weights to train each cell with, separated by commas: torch, good or chrono "
         '(with --train "--horizon N"; a plain RNN then takes good).',
         metavar="NAMES",
@@ -236,106 +230,92 @@ Inits = Annotated[
 ]
 Match = Annotated[
     plan.Match,
-    _option(
+    option(
         GRID,
-        "--match",
         "What the cells are matched on: equal numbers of recurrent parameters, equal training "
         "time, equal optimizer steps, or equal hidden sizes. All train on the same text.",
     ),
 ]
 Seeds = Annotated[
     int | None,
-    _option(
+    option(
         GRID,
-        "--seeds",
         "Trainings for each row (a cell with its initial weights), each with its own seed.  "
         "[default: 5, or 2 on the bundled paragraphs]",
-        default=False,
         min=1,
+        show_default=False,
     ),
 ]
 Rates = Annotated[
     Literal["shipped", "grid"],
-    _option(
-        GRID,
-        "--rates",
-        "Learning rates: from rnnctl's table (shipped), or searched for each row (grid).",
-    ),
+    option(GRID, "Learning rates: from rnnctl's table (shipped), or searched for each row (grid)."),
 ]
 Recall = Annotated[
     bool,
-    _option(
+    option(
         GRID,
-        "--recall/--no-recall",
         "Also train and test each row on a recall task: name the symbol that stood at the "
         "beginning.",
+        "--recall/--no-recall",
     ),
 ]
 RecallLags = Annotated[
     str,
-    _option(
+    option(
         GRID,
-        "--recall-lags",
         "Distances over which the symbol must be recalled, in tokens, separated by commas.",
         metavar="N,…",
     ),
 ]
-RecallSeeds = Annotated[
-    int, _option(GRID, "--recall-seeds", "Trainings of each row on the recall task.", min=1)
-]
+RecallSeeds = Annotated[int, option(GRID, "Trainings of each row on the recall task.", min=1)]
 Pairs = Annotated[
     list[Path] | None,
-    _option(
+    option(
         GRID,
-        "--pairs",
         "Also test every language model, and an n-gram model, on these minimal pairs (a file that "
         "`rnnctl pairs` reads). Can be given several times.",
-        default=False,
         metavar="FILE",
+        show_default=False,
     ),
 ]
-Task = of_setting("task", SIZES)
+Task = Annotated[str, of_setting("task", SIZES)]
 HiddenSize = Annotated[
     str,
-    _option(
+    option(
         SIZES,
-        "--hidden-size",
         "Units in each recurrent layer of the LSTM; the other cells are matched to it. With "
         "--match steps you can also give one size for each cell: rnn=N,lstm=N,gru=N.",
         metavar="N",
     ),
 ]
-EmbeddingSize = of_setting("embedding_size", SIZES, min=1)
-Layers = of_setting("num_layers", SIZES, min=1)
+EmbeddingSize = Annotated[int, of_setting("embedding_size", SIZES, min=1, show_default=True)]
+Layers = Annotated[int, of_setting("num_layers", SIZES, min=1)]
 Steps = Annotated[
     int | None,
-    _option(
+    option(
         SIZES,
-        "--steps",
         "Optimizer steps of each training.  [default: 300, unless --epochs or --budget is given]",
-        default=False,
         min=1,
+        show_default=False,
     ),
 ]
 Epochs = Annotated[
     float | None,
-    _option(SIZES, "--epochs", "Passes of each training over the training text.", default=False),
+    option(SIZES, "Passes of each training over the training text.", show_default=False),
 ]
 Budget = Annotated[
     str | None,
-    _option(
+    option(
         SIZES,
-        "--budget",
         "Total time for all trainings on the text, such as 20m or 2h.",
-        default=False,
         metavar="TIME",
+        show_default=False,
     ),
 ]
 Train = Annotated[
     str,
-    _option(
+    option(
         SIZES,
-        "--train",
         "More options of `rnnctl train` for every training, in quotes: "
         '"--level word --dropout 0.2".',
         metavar="OPTIONS",
@@ -343,42 +323,39 @@ Train = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    _option(
+    option(
         WORK,
-        "--jobs",
         "Trainings that run at the same time.  [default: one for each core]",
-        default=False,
         min=1,
+        show_default=False,
     ),
 ]
 RunRoot = Annotated[
     Path | None,
-    _option(
+    option(
         WORK,
-        "--run-root",
         "Folder for the runs of this comparison.  [default: a folder in runs/, named after the "
         "corpus and the options]",
-        default=False,
         metavar="DIR",
+        show_default=False,
     ),
 ]
 DryRun = Annotated[
-    bool, _option(WORK, "--dry-run", "Only print the commands of all trainings, one per line.")
+    bool, option(WORK, "Only print the commands of all trainings, one per line.", "--dry-run")
 ]
 Measure = Annotated[
     bool,
-    _option(
+    option(
         WORK,
-        "--measure",
         "For finished runs: also measure their speed, and which state carries the memory (by "
         "exchanging states between texts). Needs their corpus.",
+        "--measure",
     ),
 ]
 Html = Annotated[
     Path | None,
-    _option(
+    option(
         REPORT,
-        "--html",
         "Also write the report as a page that works offline, with charts and a text word by word.",
         metavar="FILE",
     ),
@@ -395,9 +372,8 @@ Verbose = Annotated[
 ]
 Chart = Annotated[
     str | None,
-    _option(
+    option(
         REPORT,
-        "--chart",
         "With --plot: draw only this chart. NAME is learning, context, effect, recall, gradient, "
         "speed or forest.",
         metavar="NAME",

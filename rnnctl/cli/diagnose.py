@@ -23,11 +23,11 @@ from rnnctl.cli.options import (
     OutputOption,
     PlotOption,
     QuietOption,
-    SeedOption,
-    ThreadsOption,
     completed,
     labels,
+    option,
 )
+from rnnctl.cli.setting_options import SeedOption, ThreadsOption
 from rnnctl.errors import UsageError, word
 from rnnctl.wording import diagnostic
 
@@ -73,115 +73,103 @@ NamesArgument = Annotated[
 ]
 PresetOption = Annotated[
     Literal["quick", "full"],
-    typer.Option(
-        help="How much text is measured: quick takes up to half a minute, full a few minutes.",
-        rich_help_panel=WHAT,
-    ),
+    option(WHAT, "How much text is measured: quick takes up to half a minute, full a few minutes."),
 ]
 TextOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        TEXT,
+        "A text to measure on: anything that `train` reads.",
         metavar="CORPUS",
-        help="A text to measure on: anything that `train` reads.",
         show_default="the held-out text that the run keeps",
-        rich_help_panel=TEXT,
     ),
 ]
 TextFieldOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        TEXT,
+        "Column of --text that holds the text.",
         metavar="NAME",
-        help="Column of --text that holds the text.",
         show_default="found by its name and content",
-        rich_help_panel=TEXT,
     ),
 ]
 LabelFieldOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        TEXT,
+        "Column of --text that holds the label.",
         metavar="NAME",
-        help="Column of --text that holds the label.",
         show_default="found by its name and content",
-        rich_help_panel=TEXT,
     ),
 ]
 EncodingOption = Annotated[
     str | None,
-    typer.Option(
+    option(
+        TEXT,
+        "Encoding of plain text in --text.",
         metavar="NAME",
-        help="Encoding of plain text in --text.",
         show_default="that of the training text",
-        rich_help_panel=TEXT,
     ),
 ]
 ItemsOption = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        TEXT,
+        'Evidence sentences for classifiers, as JSON: {"labels": [A, B], "pairs": [[a, b], …]}.',
         metavar="FILE",
-        help="Evidence sentences for classifiers, as JSON: "
-        '{"labels": [A, B], "pairs": [[a, b], …]}.',
-        rich_help_panel=TEXT,
     ),
 ]
 BeyondOption = Annotated[
     list[Spoilt] | None,
-    typer.Option(
-        help="USE: also measure with the text beyond the context altered in this way. Can be given "
+    option(
+        WHAT,
+        "USE: also measure with the text beyond the context altered in this way. Can be given "
         "several times.",
-        rich_help_panel=WHAT,
         show_default=False,
     ),
 ]
 ShowOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="TEXT",
-        help="Show how much of this text the run's gates keep, and measure nothing. With --html, "
+    option(
+        WHAT,
+        "Show how much of this text the run's gates keep, and measure nothing. With --html, "
         "--format html or --format json: also which word changed which prediction.",
-        rich_help_panel=WHAT,
     ),
 ]
 HtmlOption = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        OUTPUT,
+        "Also write a page that works offline: the measurements, and a text word by word.",
         metavar="FILE",
-        help="Also write a page that works offline: the measurements, and a text word by word.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 ScorerOption = Annotated[
     str | None,
-    typer.Option(
-        metavar="CMD",
-        help="Measure this program instead of a run: a command line that reads questions and "
+    option(
+        SCORER,
+        "Measure this program instead of a run: a command line that reads questions and "
         "writes nats (see rnnctl help scorer). Needs --text. Measures use, first_last and effect.",
-        rich_help_panel=SCORER,
+        metavar="CMD",
     ),
 ]
 ScorerTimeoutOption = Annotated[
     float,
-    typer.Option(
-        min=0.1,
-        metavar="SECONDS",
-        help="Longest time to wait for an answer of the program.",
-        rich_help_panel=SCORER,
+    option(
+        SCORER, "Longest time to wait for an answer of the program.", min=0.1, metavar="SECONDS"
     ),
 ]
 DocumentsOption = Annotated[
     Literal["none", "paragraph", "line", "file"] | None,
-    typer.Option(
-        help="For --scorer: how plain text is cut into documents.",
-        show_default="none",
-        rich_help_panel=SCORER,
-    ),
+    option(SCORER, "For --scorer: how plain text is cut into documents.", show_default="none"),
 ]
 SnapshotsOption = Annotated[
     bool,
-    typer.Option(
-        "--snapshots",
-        help="Measure each snapshot that `train --snapshots` kept, to see when the model began to "
+    option(
+        WHAT,
+        "Measure each snapshot that `train --snapshots` kept, to see when the model began to "
         "remember. Several runs are shown side by side.",
-        rich_help_panel=WHAT,
+        "--snapshots",
     ),
 ]
 VerboseOption = Annotated[
@@ -197,38 +185,33 @@ VerboseOption = Annotated[
 
 
 @idle(
+    Idle("scorer_timeout documents", missing("scorer"), "without --scorer", "add --scorer CMD"),
     Idle(
-        ("scorer_timeout", "documents"), missing("scorer"), "without --scorer", "add --scorer CMD"
-    ),
-    Idle(
-        ("label_field", "items", "show", "label", "threads", "cache"),
+        "label_field items show label threads cache",
         given("scorer"),
         "with --scorer, which says how likely text is and nothing else",
         "measure a run",
     ),
     Idle(
-        ("items", "beyond", "show", "scorer", "cache"),
+        "items beyond show scorer cache",
         given("snapshots"),
         "with --snapshots",
         "leave out --snapshots",
     ),
     Idle(
-        (
-            "preset", "text", "items", "beyond", "plot", "curves", "label", "cache", "seed",
-            "verbose",
-        ),
+        "preset text items beyond plot curves label cache seed verbose",
         given("show"),
         "with --show, which measures nothing",
         "leave out --show",
     ),
     Idle(
-        ("text_field", "label_field", "encoding"),
+        "text_field label_field encoding",
         missing("text"),
         "without --text",
         "add --text CORPUS",
     ),
     f.MEMORY_IDLE[0],
-)  # fmt: skip
+)
 def diagnose(
     run: OptionalRunArgument = None,
     names: NamesArgument = None,

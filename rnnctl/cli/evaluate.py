@@ -9,14 +9,8 @@ import typer
 from rnnctl.cli import beside, console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.idle import Idle, given, idle, missing
-from rnnctl.cli.options import (
-    DeviceOption,
-    FormatOption,
-    OutputOption,
-    QuietOption,
-    RunArgument,
-    ThreadsOption,
-)
+from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, RunArgument, option
+from rnnctl.cli.setting_options import DeviceOption, ThreadsOption
 from rnnctl.config import COLD_WINDOW, SourceKind
 from rnnctl.errors import UsageError, word
 
@@ -32,127 +26,101 @@ Corpus = Annotated[
 ]
 Part = Annotated[
     Literal["test", "valid", "train", "all"] | None,
-    typer.Option(
-        help="Which part of the corpus is measured.",
+    option(
+        CORPUS,
+        "Which part of the corpus is measured.",
         show_default="test, otherwise valid, otherwise all",
-        rich_help_panel=CORPUS,
     ),
 ]
-Window = Annotated[
-    int,
-    typer.Option(
-        min=1,
-        help="Tokens in each window of the cold protocol.",
-        rich_help_panel=CORPUS,
-    ),
-]
+Window = Annotated[int, option(CORPUS, "Tokens in each window of the cold protocol.", min=1)]
 TextField = Annotated[
     str | None,
-    typer.Option(
+    option(
+        CORPUS,
+        "Column that holds the text: its name, or its number from 1.",
         metavar="NAME",
-        help="Column that holds the text: its name, or its number from 1.",
         show_default="the one that the run was trained on",
-        rich_help_panel=CORPUS,
     ),
 ]
 LabelField = Annotated[
     str | None,
-    typer.Option(
+    option(
+        CORPUS,
+        "Column that holds the label: its name, or its number from 1.",
         metavar="NAME",
-        help="Column that holds the label: its name, or its number from 1.",
         show_default="the one that the run was trained on",
-        rich_help_panel=CORPUS,
     ),
 ]
 ReadAs = Annotated[
     SourceKind | None,
-    typer.Option(
-        "--as",
-        help="Format of the files.",
-        show_default="recognised by their content",
-        rich_help_panel=CORPUS,
-    ),
+    option(CORPUS, "Format of the files.", "--as", show_default="recognised by their content"),
 ]
 NewLabels = Annotated[
     Literal["error", "drop"],
-    typer.Option(
-        help="What to do with documents whose label the run does not know.", rich_help_panel=CORPUS
-    ),
+    option(CORPUS, "What to do with documents whose label the run does not know."),
 ]
 By = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLUMN",
-        help="Also report the numbers for each value of this column. `length` is not a column: it "
+    option(
+        CORPUS,
+        "Also report the numbers for each value of this column. `length` is not a column: it "
         "groups documents by their number of words.",
+        metavar="COLUMN",
         show_default=False,
-        rich_help_panel=CORPUS,
     ),
 ]
 Encoding = Annotated[
     str | None,
-    typer.Option(
+    option(
+        CORPUS,
+        "Encoding of files without a byte order mark.",
         metavar="NAME",
-        help="Encoding of files without a byte order mark.",
         show_default="that of the run's corpus",
-        rich_help_panel=CORPUS,
     ),
 ]
 
 
 TuneCache = Annotated[
     bool,
-    typer.Option(
-        "--tune-cache",
-        help="Only search for the best --cache, --cache-theta and --cache-weight, on the "
+    option(
+        f.MEMORY,
+        "Only search for the best --cache, --cache-theta and --cache-weight, on the "
         "validation text that the run keeps.",
-        rich_help_panel=f.MEMORY,
+        "--tune-cache",
     ),
 ]
 TuneDynamic = Annotated[
     bool,
-    typer.Option(
-        "--tune-dynamic",
-        help="Only search for the best --dynamic and --dynamic-decay, on the validation text that "
+    option(
+        f.MEMORY,
+        "Only search for the best --dynamic and --dynamic-decay, on the validation text that "
         "the run keeps.",
-        rich_help_panel=f.MEMORY,
+        "--tune-dynamic",
     ),
 ]
 
 
 @idle(
     Idle(
-        (
-            "corpus",
-            "part",
-            "window",
-            "text_field",
-            "label_field",
-            "read_as",
-            "encoding",
-            "new_labels",
-            "by",
-            "cache",
-            "dynamic",
-        ),
+        "corpus part window text_field label_field read_as encoding new_labels by cache dynamic",
         given("tune_cache", "tune_dynamic"),
         "with --tune-cache and --tune-dynamic, which read the validation text that the run keeps",
         "evaluate afterwards with the settings that are found",
     ),
     Idle(
-        ("tune_dynamic",),
+        "tune_dynamic",
         given("tune_cache"),
         "together with --tune-cache: tune one at a time",
         "leave out --tune-cache",
     ),
     Idle(
-        ("text_field", "label_field", "read_as", "encoding", "new_labels"),
+        "text_field label_field read_as encoding new_labels",
         missing("corpus"),
         "without a CORPUS",
         "name one",
     ),
     Idle(
-        ("window",),
+        "window",
         given("cache", "dynamic"),
         "with --cache and --dynamic, which read the text token by token from its beginning",
     ),
@@ -193,16 +161,13 @@ def evaluate(
     or per document. The result is also saved in the run, except with --cache or --dynamic.
     """
     from rnnctl.inference.evaluate import evaluate as measure
-    from rnnctl.machine import set_threads
-    from rnnctl.tasks.loading import load
 
-    set_threads(threads)
     sources = corpus or []
     stdin = inputs.stdin(f"evaluate {word(run)} -") if "-" in sources else None
     memory = f.memory_of(
         cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
     )
-    loaded = load(run, device=device)
+    loaded = f.load_run(run, device, threads)
     if tune_cache or tune_dynamic:
         from rnnctl.inference.evaluate import tune
 

@@ -5,36 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from rnnctl.cli import console
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, RunArgument
+from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, RunArgument, option
 
 MODEL = "Model"
 
 Onnx = Annotated[
     Path,
-    typer.Option(
-        "--onnx",
+    option(
+        MODEL,
+        "Write the model to this file, with tokenizer.json and README.md in the same folder.",
         metavar="FILE",
-        help="Write the model to this file, with tokenizer.json and README.md in the same folder.",
         show_default=False,
-        rich_help_panel=MODEL,
     ),
 ]
 Int8 = Annotated[
     bool,
-    typer.Option(
-        "--int8",
-        help="Store weights in one byte instead of four (onnxruntime's dynamic quantisation). The "
+    option(
+        MODEL,
+        "Store weights in one byte instead of four (onnxruntime's dynamic quantisation). The "
         "loss in quality is measured on the held-out text that the run keeps.",
-        rich_help_panel=MODEL,
+        "--int8",
     ),
 ]
-Overwrite = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace existing files.", rich_help_panel=MODEL),
-]
+Overwrite = Annotated[bool, option(MODEL, "Replace existing files.", "--overwrite")]
 
 
 def export(

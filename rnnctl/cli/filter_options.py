@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from rnnctl.cli.idle import Idle, Values, When, missing
+from rnnctl.cli.options import option
 from rnnctl.config import SourceKind
 from rnnctl.errors import UsageError
 from rnnctl.wording import either
@@ -39,203 +40,143 @@ Files = Annotated[
 ]
 ReadAs = Annotated[
     SourceKind | None,
-    typer.Option(
-        "--as",
-        help="Format of the input.",
-        show_default="recognised by its content",
-        rich_help_panel=INPUT,
-    ),
+    option(INPUT, "Format of the input.", "--as", show_default="recognised by its content"),
 ]
 Input = Annotated[
-    LineFormat,
-    typer.Option(
-        "--input", help="The same as --as; auto decides by the content.", rich_help_panel=INPUT
-    ),
+    LineFormat, option(INPUT, "The same as --as; auto decides by the content.", "--input")
 ]
-Jsonl = Annotated[
-    bool,
-    typer.Option("--jsonl", help="The same as --as jsonl: JSON lines.", rich_help_panel=INPUT),
-]
+Jsonl = Annotated[bool, option(INPUT, "The same as --as jsonl: JSON lines.", "--jsonl")]
 Encoding = Annotated[
     str | None,
-    typer.Option(
-        "--encoding",
+    option(
+        INPUT,
+        "Encoding of input without a byte order mark.",
         metavar="NAME",
-        help="Encoding of input without a byte order mark.",
         show_default="that of the run's corpus, or UTF-8",
-        rich_help_panel=INPUT,
     ),
 ]
 TextField = Annotated[
     str | None,
-    typer.Option(
-        "--text-field",
+    option(
+        INPUT,
+        "Column that holds the text: its name, or its number from 1.",
         metavar="NAME",
-        help="Column that holds the text: its name, or its number from 1.",
         show_default="the one that the run was trained on",
-        rich_help_panel=INPUT,
     ),
 ]
 MaxLine = Annotated[
     int,
-    typer.Option(
-        "--max-line",
+    option(
+        INPUT,
+        "Longest line that is accepted. A longer line gets an error record.",
         min=1,
         metavar="BYTES",
-        help="Longest line that is accepted. A longer line gets an error record.",
-        rich_help_panel=INPUT,
     ),
 ]
 FailFast = Annotated[
-    bool,
-    typer.Option(
-        "--fail-fast", help="Stop at the first line that holds no text.", rich_help_panel=INPUT
-    ),
+    bool, option(INPUT, "Stop at the first line that holds no text.", "--fail-fast")
 ]
-Lines = Annotated[
-    bool,
-    typer.Option("--lines", help="Treat each line as a separate text.", rich_help_panel=INPUT),
-]
+Lines = Annotated[bool, option(INPUT, "Treat each line as a separate text.", "--lines")]
 Documents = Annotated[
-    Unit | None,
-    typer.Option(
-        "--documents",
-        help="For plain text: what counts as one text.",
-        show_default="a file",
-        rich_help_panel=INPUT,
-    ),
+    Unit | None, option(INPUT, "For plain text: what counts as one text.", show_default="a file")
 ]
 ClassifiedDocuments = Annotated[
     Unit | None,
-    typer.Option(
-        "--documents",
-        help="For plain text: what counts as one text.",
+    option(
+        INPUT,
+        "For plain text: what counts as one text.",
         show_default="a line, or a file if the run was trained on whole files",
-        rich_help_panel=INPUT,
     ),
 ]
 Explain = Annotated[
     Literal["gradients", "occlusion"] | None,
-    typer.Option(
-        "--explain",
-        metavar="[METHOD]",
-        help="Say what each word contributed to the log-odds of the answer against the second "
+    option(
+        WHY,
+        "Say what each word contributed to the log-odds of the answer against the second "
         "most probable label. METHOD is gradients (integrated gradients, the default) or occlusion "
         "(leaving the word out).",
+        metavar="[METHOD]",
         show_default=False,
-        rich_help_panel=WHY,
     ),
 ]
 WordsOverall = Annotated[
     bool,
-    typer.Option(
-        "--words-overall",
-        help="Print the 30 words that speak most for each label, over all texts.",
-        rich_help_panel=WHY,
+    option(
+        WHY, "Print the 30 words that speak most for each label, over all texts.", "--words-overall"
     ),
 ]
 ExplainHtml = Annotated[
     Path | None,
-    typer.Option(
-        "--html",
+    option(
+        WHY,
+        "Also write a page with the explained texts (at most 1,000) to this file.",
         metavar="FILE",
-        help="Also write a page with the explained texts (at most 1,000) to this file.",
         show_default=False,
-        rich_help_panel=WHY,
     ),
 ]
-PerToken = Annotated[
-    bool,
-    typer.Option(
-        "--per-token", help="Print the loss of every token, in nats.", rich_help_panel=INPUT
-    ),
-]
+PerToken = Annotated[bool, option(INPUT, "Print the loss of every token, in nats.", "--per-token")]
 Answer = Annotated[
     bool,
-    typer.Option(
-        "--answer",
-        help="Act as a scorer: read contexts and targets on standard input, and answer with the "
+    option(
+        INPUT,
+        "Act as a scorer: read contexts and targets on standard input, and answer with the "
         "nats of each target. For `rnnctl diagnose --scorer` (see rnnctl help scorer).",
-        rich_help_panel=INPUT,
+        "--answer",
     ),
 ]
 CacheOption = Annotated[
     int,
-    typer.Option(
-        "--cache",
-        min=0,
-        metavar="N",
-        help="Neural cache: also predict what came after similar states among the last N tokens. "
+    option(
+        MEMORY,
+        "Neural cache: also predict what came after similar states among the last N tokens. "
         "0 is off, 2000 is usual.",
-        rich_help_panel=MEMORY,
+        min=0,
     ),
 ]
 CacheTheta = Annotated[
     float,
-    typer.Option(
-        "--cache-theta",
+    option(
+        MEMORY,
+        "How strongly the cache prefers the most similar states; 0 weights all equally.",
         min=0,
-        metavar="X",
-        help="How strongly the cache prefers the most similar states; 0 weights all equally.",
-        rich_help_panel=MEMORY,
     ),
 ]
 CacheWeight = Annotated[
     float,
-    typer.Option(
-        "--cache-weight",
-        min=0,
-        max=1,
-        metavar="X",
-        help="Share of the prediction that comes from the cache (below 1).",
-        rich_help_panel=MEMORY,
-    ),
+    option(MEMORY, "Share of the prediction that comes from the cache (below 1).", min=0, max=1),
 ]
 DynamicOption = Annotated[
     float,
-    typer.Option(
-        "--dynamic",
+    option(
+        MEMORY,
+        "Dynamic evaluation: a copy of the weights keeps learning from the text it has read, "
+        "with this learning rate. 0 is off.",
         min=0,
         metavar="RATE",
-        help="Dynamic evaluation: a copy of the weights keeps learning from the text it has read, "
-        "with this learning rate. 0 is off.",
-        rich_help_panel=MEMORY,
     ),
 ]
 DynamicDecay = Annotated[
     float,
-    typer.Option(
-        "--dynamic-decay",
+    option(
+        MEMORY,
+        "After each step, move these weights back towards the run's weights by this share.",
         min=0,
         max=1,
-        metavar="X",
-        help="After each step, move these weights back towards the run's weights by this share.",
-        rich_help_panel=MEMORY,
     ),
 ]
-DynamicSegment = Annotated[
-    int,
-    typer.Option(
-        "--dynamic-segment",
-        min=1,
-        metavar="N",
-        help="Tokens between two learning steps.",
-        rich_help_panel=MEMORY,
-    ),
-]
+DynamicSegment = Annotated[int, option(MEMORY, "Tokens between two learning steps.", min=1)]
 DynamicRule = Annotated[
     Literal["rms", "sgd"],
-    typer.Option(
-        "--dynamic-rule",
-        help="Learning rule: steps scaled by the usual gradient size of each weight on the "
+    option(
+        MEMORY,
+        "Learning rule: steps scaled by the usual gradient size of each weight on the "
         "validation text (rms, Krause et al. 2018), or the same for all weights (sgd).",
-        rich_help_panel=MEMORY,
     ),
 ]
 MEMORY_IDLE: Final = (
-    Idle(("cache_theta", "cache_weight"), missing("cache"), "without --cache", "add --cache 2000"),
+    Idle("cache_theta cache_weight", missing("cache"), "without --cache", "add --cache 2000"),
     Idle(
-        ("dynamic_decay", "dynamic_segment", "dynamic_rule"),
+        "dynamic_decay dynamic_segment dynamic_rule",
         missing("dynamic"),
         "without --dynamic",
         "add --dynamic RATE",
@@ -249,7 +190,7 @@ ROW_FORMATS: Final = ("table", "json", "markdown")
 def rows_only(one_by_one: When, known: tuple[str, ...] = ROW_FORMATS) -> Idle:
     """Answers that are written one by one are rows, and no report."""
     return Idle(
-        ("format",),
+        "format",
         lambda values: values["format"] not in known and one_by_one(values),
         "of this name where one line is written for each answer",
         f"use {either(list(known))}",
@@ -272,13 +213,13 @@ def unit_in(values: Values) -> Unit:
 
 LINES_IDLE: Final = (
     Idle(
-        ("documents",),
+        "documents",
         lambda values: unit_in(values) == "line" != values["documents"],
         "with --lines, --as, --jsonl and --text-field: there each line or record is a text",
         "leave out one of them",
     ),
     Idle(
-        ("max_line", "fail_fast"),
+        "max_line fail_fast",
         lambda values: unit_in(values) == "file",
         "when a whole file is one text",
         "add --lines or --documents paragraph",
@@ -307,22 +248,24 @@ def memory_of(
 
 StateIn = Annotated[
     Path | None,
-    typer.Option(
-        "--state-in",
+    option(
+        STATE,
+        "Start from a state that `score --state-out` wrote, as if its text came first.",
         metavar="FILE",
-        help="Start from a state that `score --state-out` wrote, as if its text came first.",
-        rich_help_panel=STATE,
     ),
 ]
 StateOut = Annotated[
-    Path | None,
-    typer.Option(
-        "--state-out",
-        metavar="FILE",
-        help="Write the state after the last text to this file.",
-        rich_help_panel=STATE,
-    ),
+    Path | None, option(STATE, "Write the state after the last text to this file.", metavar="FILE")
 ]
+
+
+def load_run(run: Path, device: str, threads: int | None) -> Loaded:
+    """The run that a command names, ready to be used. What that takes is imported only now."""
+    from rnnctl.machine import set_threads
+    from rnnctl.tasks.loading import load
+
+    set_threads(threads)
+    return load(run, device=device)
 
 
 def source_kind(

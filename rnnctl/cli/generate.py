@@ -19,15 +19,14 @@ from rnnctl.cli.filter_options import StateIn
 from rnnctl.cli.idle import Idle, given, idle
 from rnnctl.cli.options import (
     OUTPUT,
-    DeviceOption,
     Format,
     FormatOption,
     OutputOption,
     QuietOption,
     RunArgument,
-    SeedOption,
-    ThreadsOption,
+    option,
 )
+from rnnctl.cli.setting_options import DeviceOption, SeedOption, ThreadsOption
 from rnnctl.errors import DataError, UsageError, word
 from rnnctl.wording import plural
 
@@ -48,128 +47,96 @@ Prompt = Annotated[
         show_default="standard input if it is a pipe or a file, otherwise no text",
     ),
 ]
-Length = Annotated[
-    int,
-    typer.Option(
-        "--length", min=0, metavar="N", help="Add at most N tokens.", rich_help_panel=LENGTH
-    ),
-]
-Count = Annotated[
-    int,
-    typer.Option(
-        "--count", min=1, metavar="N", help="Write N continuations.", rich_help_panel=LENGTH
-    ),
-]
+Length = Annotated[int, option(LENGTH, "Add at most N tokens.", min=0)]
+Count = Annotated[int, option(LENGTH, "Write N continuations.", min=1)]
 Stop = Annotated[
     list[str] | None,
-    typer.Option(
-        "--stop",
-        metavar="TEXT",
-        help="Stop before this text would be written. Can be given several times. A line end is "
+    option(
+        LENGTH,
+        "Stop before this text would be written. Can be given several times. A line end is "
         "$'\\n' in most shells.",
-        rich_help_panel=LENGTH,
         show_default=False,
     ),
 ]
 End = Annotated[
     bool | None,
-    typer.Option(
+    option(
+        LENGTH,
+        "Stop where the model predicts the end of the document.",
         "--end/--no-end",
-        help="Stop where the model predicts the end of the document.",
-        rich_help_panel=LENGTH,
         show_default="yes if the run was trained on documents",
     ),
 ]
 Lines = Annotated[
     bool,
-    typer.Option(
+    option(
+        LENGTH,
+        "Take each line of standard input as a prompt, and write one line for each.",
         "--lines",
-        help="Take each line of standard input as a prompt, and write one line for each.",
-        rich_help_panel=LENGTH,
     ),
 ]
 Temperature = Annotated[
     float,
-    typer.Option(
-        "--temperature",
-        metavar="X",
-        help="Below 1, probable tokens become more probable, above 1 less; 0 always takes the most "
+    option(
+        CHOICE,
+        "Below 1, probable tokens become more probable, above 1 less; 0 always takes the most "
         "probable one.",
-        rich_help_panel=CHOICE,
     ),
 ]
-TopK = Annotated[
-    int,
-    typer.Option(
-        "--top-k",
-        metavar="N",
-        help="Choose among the N most probable tokens; 0 is off.",
-        rich_help_panel=CHOICE,
-    ),
-]
+TopK = Annotated[int, option(CHOICE, "Choose among the N most probable tokens; 0 is off.")]
 TopP = Annotated[
     float,
-    typer.Option(
-        "--top-p",
-        metavar="X",
-        help="Choose among the most probable tokens whose probabilities add up to X; 1 is off.",
-        rich_help_panel=CHOICE,
+    option(
+        CHOICE, "Choose among the most probable tokens whose probabilities add up to X; 1 is off."
     ),
 ]
 MinP = Annotated[
     float,
-    typer.Option(
-        "--min-p",
-        metavar="X",
-        help="Choose among tokens at least X times as probable as the most probable one; 0 is off.",
-        rich_help_panel=CHOICE,
+    option(
+        CHOICE,
+        "Choose among tokens at least X times as probable as the most probable one; 0 is off.",
     ),
 ]
 RepetitionPenalty = Annotated[
     float,
-    typer.Option(
-        "--repetition-penalty",
-        metavar="X",
-        help="Above 1, the last 64 tokens (also those of the prompt) become less probable; 1 is "
-        "off.",
-        rich_help_panel=CHOICE,
+    option(
+        CHOICE,
+        "Above 1, the last 64 tokens (also those of the prompt) become less probable; 1 is off.",
     ),
 ]
 Copied = Annotated[
     bool,
-    typer.Option(
-        "--copied",
-        help="Also report the longest stretch that was copied from the training text (always "
+    option(
+        OUTPUT,
+        "Also report the longest stretch that was copied from the training text (always "
         "reported with --format json).",
-        rich_help_panel=OUTPUT,
+        "--copied",
     ),
 ]
 
 
 @idle(
     Idle(
-        ("top_k", "top_p", "min_p", "seed"),
+        "top_k top_p min_p seed",
         lambda values: values["temperature"] == 0,
         "with --temperature 0, which always takes the most probable token",
         "give a higher --temperature",
     ),
     Idle(
-        ("count", "state_in"),
+        "count state_in",
         given("lines"),
         "with --lines, which writes one continuation for each line",
         "leave out --lines",
     ),
     Idle(
-        ("prompt",),
+        "prompt",
         lambda values: values["lines"] and values["prompt"] != "-",
         "with --lines, which reads its prompts from standard input",
         "leave out --lines",
     ),
+    Idle("copied", given("lines"), "with --lines, which looks for no copies", "leave out --lines"),
     Idle(
-        ("copied",), given("lines"), "with --lines, which looks for no copies", "leave out --lines"
-    ),
-    Idle(
-        ("stop", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "count"),
+        "stop temperature top_k top_p min_p repetition_penalty seed count",
         lambda values: values["length"] == 0,
         "with --length 0, which writes nothing",
         "give a --length",
@@ -220,15 +187,12 @@ def generate(
         inputs.check([], f"generate {word(run)} --lines")
     from rnnctl.inference.generate import Wish
     from rnnctl.inference.session import Session
-    from rnnctl.machine import set_threads
-    from rnnctl.tasks.loading import load
 
-    set_threads(threads)
     memory = f.memory_of(
         cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
     )
     looked = copied or (format != "table" and not lines)
-    session = Session(load(run, device=device), copied=looked, memory=memory)
+    session = Session(f.load_run(run, device, threads), copied=looked, memory=memory)
     _check_stops(session, stop or ())
     end = session.by_document if end is None else end
     wish = Wish(length, tuple(stop or ()), end, seed, sampling)

@@ -21,12 +21,12 @@ When = Callable[[Values], bool]
 
 @dataclass(frozen=True, slots=True)
 class Idle:
-    """`options` (as parameters) do nothing when `when` holds for the command's parameters.
+    """`options`, parameters with spaces between, do nothing when `when` holds for all parameters.
 
     `why` completes "--option has no effect …"; `instead` completes "leave it out, or …".
     """
 
-    options: tuple[str, ...]
+    options: str
     when: When
     why: str
     instead: str = ""
@@ -63,7 +63,7 @@ def refuse_idle(rules: tuple[Idle, ...], values: Values, named: Mapping[str, str
     `named`: what was given by the user and is not the default, parameter -> option.
     """
     for rule in rules:
-        for name in rule.options:
+        for name in rule.options.split():
             if name in named and rule.when(values):
                 hint = f"leave it out, or {rule.instead}" if rule.instead else "leave it out"
                 raise UsageError(f"{named[name]} has no effect {rule.why}", hint=hint)

@@ -238,17 +238,19 @@ def texts(opened: Iterable[Input], wanted: Wanted) -> Iterator[tuple[str, Iterat
             yield source.name, read_text(source.stream, source.name, wanted.encoding)
 
 
-def has_records(source: Input, text_field: str | None) -> bool:
-    """Whether the beginning of a source shows that it is a table or JSON, not running text."""
+def begun(sources: Iterator[Input], text_field: str | None) -> tuple[Iterator[Input], bool]:
+    """The sources, and whether the first one begins as a table or JSON and not as running text."""
     from rnnctl.data.recognition import recognise
     from rnnctl.inference.lines import Lines
 
-    with reading(source.name):
-        begun = source.stream.peek()
-    window = next(iter(Lines(BytesIO(begun))), [])
+    first = next(sources)
+    with reading(first.name):
+        head = first.stream.peek()
+    window = next(iter(Lines(BytesIO(head))), [])
     sample = [line.text for line in window if not line.problem]
     fields = [text_field] if text_field else []
-    return recognise(sample, whole=False, suffix=source.suffix, fields=fields).is_table
+    found = recognise(sample, whole=False, suffix=first.suffix, fields=fields)
+    return itertools.chain([first], sources), found.is_table
 
 
 class _RecordLines:

@@ -12,14 +12,8 @@ import typer
 
 from rnnctl.cli import console
 from rnnctl.cli.idle import Idle, idle
-from rnnctl.cli.options import (
-    OUTPUT,
-    FormatOption,
-    OutputOption,
-    QuietOption,
-    SeedOption,
-    ThreadsOption,
-)
+from rnnctl.cli.options import OUTPUT, FormatOption, OutputOption, QuietOption, option
+from rnnctl.cli.setting_options import SeedOption, ThreadsOption
 from rnnctl.errors import UsageError, word
 
 if TYPE_CHECKING:
@@ -54,94 +48,60 @@ TextOption = Annotated[
 ]
 BudgetOption = Annotated[
     str,
-    typer.Option("--budget", metavar="TIME", help="Training time of each model, such as 30s."),
+    option("Options", "Training time of each model, such as 30s.", metavar="TIME"),
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option(
-        "--out",
+    option(
+        OUTPUT,
+        "Keep the trained runs in this folder; those of an earlier lesson are replaced.",
         metavar="DIR",
-        help="Keep the trained runs in this folder; those of an earlier lesson are replaced.",
         show_default="the runs are not kept",
-        rich_help_panel=OUTPUT,
     ),
 ]
 HoldOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--hold",
-        metavar="GATE=VALUE",
-        help="Lesson 3: hold the gate forget, input or output at a value from 0 (shut) to 1 "
+    option(
+        CHANGE,
+        "Lesson 3: hold the gate forget, input or output at a value from 0 (shut) to 1 "
         "(open), or candidate at a value from -1 to 1. Can be given several times.",
+        metavar="GATE=VALUE",
         show_default="forget=1 and others, one at a time",
-        rich_help_panel=CHANGE,
     ),
 ]
 ScaleOption = Annotated[
     float | None,
-    typer.Option(
-        "--scale",
+    option(
+        CHANGE,
+        "Lesson 1: factor by which the orthogonal recurrent matrix is multiplied.",
         min=0.01,
         max=100,
-        metavar="X",
-        help="Lesson 1: factor by which the orthogonal recurrent matrix is multiplied.",
         show_default="3",
-        rich_help_panel=CHANGE,
     ),
 ]
 WordsOption = Annotated[
     int | None,
-    typer.Option(
-        "--words",
+    option(
+        CHANGE,
+        "Lesson 2: largest number of words between the first sentence and the question.",
         min=4,
         max=400,
-        metavar="N",
-        help="Lesson 2: largest number of words between the first sentence and the question.",
         show_default="60",
-        rich_help_panel=CHANGE,
     ),
 ]
 SizeOption = Annotated[
     int | None,
-    typer.Option(
-        "--hidden-size",
-        min=8,
-        max=2048,
-        metavar="N",
-        help="Lesson 4: units of both models.",
-        show_default="192",
-        rich_help_panel=CHANGE,
-    ),
+    option(CHANGE, "Lesson 4: units of both models.", min=8, max=2048, show_default="192"),
 ]
 LengthOption = Annotated[
     int | None,
-    typer.Option(
-        "--length",
-        min=2,
-        max=40,
-        metavar="N",
-        help="Lesson 5: the longest n that is trained on.",
-        show_default="12",
-        rich_help_panel=CHANGE,
-    ),
+    option(CHANGE, "Lesson 5: the longest n that is trained on.", min=2, max=40, show_default="12"),
 ]
 
 
 @idle(
     Idle(
-        (
-            "predict",
-            "text",
-            "budget",
-            "hold",
-            "scale",
-            "words",
-            "hidden_size",
-            "length",
-            "out",
-            "seed",
-            "threads",
-        ),
+        "predict text budget hold scale words hidden_size length out seed threads",
         lambda values: values["number"] is None,
         "without a lesson",
         "name one: rnnctl lesson 1",
@@ -173,7 +133,7 @@ def lesson(
     if number is None:
         _list(format, output)
         return
-    from rnnctl.cli.options import seconds
+    from rnnctl.cli.setting_options import seconds
     from rnnctl.lessons import Wish, check, outline
 
     if text is not None and not text.is_file():

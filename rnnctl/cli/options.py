@@ -1,44 +1,33 @@
-"""The options of the commands.
+"""The options that several commands share, as annotated types: ``format: FormatOption = "table"``.
 
-The options of settings are made from the fields of `rnnctl.config`: a command that takes them ends
-its parameters with ``**given: Any`` and is decorated with `takes_settings`. The other options that
-several commands share stand here as annotated types: ``format: FormatOption = "table"``.
-
-The help of a command groups its options by their `rich_help_panel`.
+Those of settings are made in `cli.setting_options`. The help of a command groups its options by
+their `rich_help_panel`. Nothing here takes long to import: every command's help needs it.
 """
 
 from __future__ import annotations
 
-import inspect
-import keyword
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
 from rnnctl import catalog
 from rnnctl.errors import UsageError
-from rnnctl.wording import either
-
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
-    from rnnctl.config import Option
-    from rnnctl.tasks.base import TaskKind
 
 OUTPUT: Final = "Output"
-MACHINE: Final = "Machine"
 
 Format = str  # a name that the catalog lists
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-# -- options that several commands share ----------------------------------------------------------
+def option(panel: str, help: str, *names: str, **more: Any) -> Any:
+    """What `Annotated` takes for an option of a command; `panel` heads it in the help.
+
+    `names`: how it is written; without any, as its parameter. `more`: as typer has it.
+    """
+    return typer.Option(*names, help=help, rich_help_panel=panel, **more)
 
 
 def listed(kind: str) -> Callable[[str | None], str | None]:
@@ -65,33 +54,32 @@ def completed(kind: str) -> Callable[[str], list[str]]:
 
 FormatOption = Annotated[
     str,
-    typer.Option(
-        "--format",
-        metavar="FORMAT",
-        help="Format of the result: table (for people), json (for programs), markdown, or html (a "
+    option(
+        OUTPUT,
+        "Format of the result: table (for people), json (for programs), markdown, or html (a "
         "page for a browser).",
-        rich_help_panel=OUTPUT,
+        metavar="FORMAT",
         callback=listed("format"),
         autocompletion=completed("format"),
     ),
 ]
 OutputOption = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        OUTPUT,
+        "Write the result to this file instead of standard output.",
         "--output",
         "-o",
         metavar="FILE",
-        help="Write the result to this file instead of standard output.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 QuietOption = Annotated[
     bool,
-    typer.Option(
+    option(
+        OUTPUT,
+        "Print no progress, notes or hints. Warnings and errors are still printed.",
         "--quiet",
         "-q",
-        help="Print no progress, notes or hints. Warnings and errors are still printed.",
-        rich_help_panel=OUTPUT,
     ),
 ]
 """`cli.app` obeys it before the command runs."""
@@ -108,58 +96,29 @@ def _drawable(path: Path | None) -> Path | None:
 
 PlotOption = Annotated[
     Path | None,
-    typer.Option(
-        "--plot",
+    option(
+        OUTPUT,
+        "Also draw the measurements into this .svg, .png or .pdf file.",
         metavar="FILE",
-        help="Also draw the measurements into this .svg, .png or .pdf file.",
-        rich_help_panel=OUTPUT,
         callback=_drawable,
     ),
 ]
 CurvesOption = Annotated[
     Path | None,
-    typer.Option(
-        "--curves",
-        metavar="PLACE",
-        help="Also write all curves as tables: one file if PLACE ends in .csv, .tsv or .parquet, "
+    option(
+        OUTPUT,
+        "Also write all curves as tables: one file if PLACE ends in .csv, .tsv or .parquet, "
         "otherwise a folder with one .csv file for each curve.",
-        rich_help_panel=OUTPUT,
+        metavar="PLACE",
     ),
 ]
 LabelOption = Annotated[
     list[str] | None,
-    typer.Option(
-        "--label",
+    option(
+        OUTPUT,
+        "Name of a run in tables, pictures and curves. Can be given once for each run.",
         metavar="RUN=NAME",
-        help="Name of a run in tables, pictures and curves. Can be given once for each run.",
         show_default=False,
-        rich_help_panel=OUTPUT,
-    ),
-]
-SeedOption = Annotated[
-    int,
-    typer.Option(
-        "--seed", min=0, metavar="N", help="Seed of all random numbers.", rich_help_panel=MACHINE
-    ),
-]
-DeviceOption = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        metavar="NAME",
-        help="Where to compute: auto, cpu, cuda, cuda:1, mps.",
-        rich_help_panel=MACHINE,
-    ),
-]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--threads",
-        min=1,
-        metavar="N",
-        help="CPU threads.",
-        show_default="one for each core",
-        rich_help_panel=MACHINE,
     ),
 ]
 RunArgument = Annotated[
@@ -217,229 +176,3 @@ def filled_in(arguments: list[str], left_out: Mapping[str, tuple[str, ...]]) -> 
         if values and arguments[place + 1 : place + 2] not in [[value] for value in values]:
             made.append(values[0])
     return made
-
-
-# -- options made from settings -------------------------------------------------------------------
-
-
-def takes_settings(command: _Command) -> _Command:
-    """Give a command an option for every setting, in the place of its last parameter."""
-    signature = inspect.signature(command, eval_str=True)
-    *own, last = signature.parameters.values()
-    assert last.kind is inspect.Parameter.VAR_KEYWORD
-    parameters = [*own, *_setting_parameters()]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in parameters}
-    return command
-
-
-def setting_names() -> list[str]:
-    """The settings that are options, as parameters in Python."""
-    return [one.name for one in _setting_parameters()]
-
-
-def of_setting(name: str, panel: str, **more: Any) -> Any:
-    """The type of a parameter for one setting, as another command than `train` takes it."""
-    from rnnctl import config
-
-    field = next(field for _, known, field in config.settings() if known == name)
-    option = config.option(name, field)
-    assert option is not None
-    kind, _, option, made = _typed(name, field, option)
-    option = typer.Option(
-        option.name,
-        metavar=option.metavar or None,
-        help=option.help,
-        rich_help_panel=panel,
-        **made,
-        **more,
-    )
-    return Annotated[kind, option]
-
-
-def _setting_parameters() -> Iterator[inspect.Parameter]:
-    from rnnctl import config
-
-    seen: set[str] = set()
-    for section, name, field in config.settings():
-        option = config.option(name, field)
-        if option is None or option.name in seen:
-            continue
-        seen.add(option.name)
-        if name == config.DROPOUT_FIELDS[0]:
-            yield _parameter("dropout", float, config.DROPOUT, config.DROPOUT.default, "")
-        kind, limits, option, more = _typed(name, field, option)
-        default = default_in_words(section, name, field, option)
-        yield _parameter(parameter_of(name, option.name), kind, option, default, limits, **more)
-
-
-def _typed(name: str, field: FieldInfo, option: Option) -> tuple[Any, str, Option, dict[str, Any]]:
-    """The type of a setting on the command line, its range in words, its option, and the rest."""
-    from rnnctl import config
-
-    if name == "task":  # a former name is understood as well, and no help shows it
-        option = replace(option, metavar=f"<{'|'.join(catalog.names(name))}>")
-        return str, "", option, {"callback": listed(name), "autocompletion": completed(name)}
-    if name.endswith("_s"):
-        option = replace(option, metavar=option.metavar or "TIME")
-    if "TIME" in option.metavar or name == "class_weights":
-        return str, "", option, {}
-    return *config.kind_of(field), option, {}
-
-
-def default_in_words(section: str, name: str, field: FieldInfo, known: Option) -> str:
-    """What a setting is without its option: ``64``, or ``lm: 64 (char, byte), 35 (word, bpe)``."""
-    from rnnctl.tasks.base import OWN_TASKS
-
-    by_task = {
-        kind.name: kind.level if name == "level" else _by_level(kind, section, name, field, known)
-        for kind in OWN_TASKS
-        if known.labelled in (None, kind.labelled)
-    }
-    if len(set(by_task.values())) == 1:
-        return next(iter(by_task.values()))
-    said = "; ".join(f"{task}: {said}" for task, said in by_task.items())
-    return f"{said}; with --steps or --epochs: no limit" if name == "budget_s" else said
-
-
-def _by_level(kind: TaskKind, section: str, name: str, field: FieldInfo, known: Option) -> str:
-    from rnnctl import config
-
-    levels: dict[str, list[str]] = {}
-    for level, recipe in kind.recipes.items():
-        if not known.levels or level in known.levels:
-            value = recipe.get(section, {}).get(name, field.default)
-            unsaid = kind.in_words.get(name, known.default)
-            said = unsaid if value is None else config.value_in_words(name, value)
-            levels.setdefault(said, []).append(level)
-    if len(levels) == 1:
-        return next(iter(levels))
-    return ", ".join(f"{value} ({', '.join(names)})" for value, names in levels.items())
-
-
-def _parameter(
-    name: str, kind: Any, option: Any, default: str, limits: str, **more: Any
-) -> inspect.Parameter:
-    placeholder = {int: "N", float: "X", str: "TEXT"}.get(kind)
-    concerns = {None: "", False: " For language models.", True: " For classifiers."}
-    help = option.help + concerns[option.labelled]
-    if option.levels:
-        help += f" For --level {either(option.levels)}."
-    flag = option.name.removeprefix("--")
-    made = typer.Option(
-        f"--{flag}/--no-{flag}" if kind is bool else option.name,
-        metavar=option.metavar or placeholder,
-        help=f"{help}  [default: {default}{f'; {limits}' if limits else ''}]",
-        show_default=False,
-        rich_help_panel=option.panel,
-        **more,
-    )
-    annotation = Annotated[kind | None, made]
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
-    )
-
-
-Given = dict[str, dict[str, Any]]  # section -> field -> value
-
-
-def parameter_of(field: str, option: str) -> str:
-    """What a setting is called in Python: as its option, or as its field where Python forbids it.
-
-    ``layers`` for --layers, ``start_from`` for --from.
-    """
-    name = option.removeprefix("--").replace("-", "_")
-    return field if keyword.iskeyword(name) else name
-
-
-def settings_given(values: Mapping[str, Any]) -> Given:
-    """The settings among a command's parameters that were given: section -> field -> value."""
-    from rnnctl import config
-
-    given: Given = {}
-    if values.get("sources"):
-        given["corpus"] = {"sources": tuple(map(_absolute, values["sources"]))}
-    for section, name, field in config.settings():
-        option = config.option(name, field)
-        if option is None:
-            continue
-        value = values.get(parameter_of(name, option.name))
-        if value is None and name in config.DROPOUT_FIELDS:
-            value = values.get("dropout")
-        if value is not None:
-            _put(given.setdefault(section, {}), name, option.name, value)
-    return given
-
-
-def _put(into: dict[str, Any], name: str, option: str, value: Any) -> None:
-    if name in ("start_from", "vectors"):
-        into[name] = str(Path(value).absolute())
-    elif name == "class_weights":
-        into[name] = _class_weights(value)
-    elif name == "evaluate_every":
-        into[name] = int(value) if _is_count(value) else None
-    elif name == "evaluate_every_s":
-        hint = "write a number of steps, such as 200, or a time, such as 30s"
-        into[name] = None if _is_count(value) else seconds(value, option, hint)
-    elif name.endswith("_s"):
-        into[name] = seconds(value, option)
-    else:
-        into[name] = value
-
-
-def _class_weights(given: str | Path | Mapping[str, float]) -> Any:
-    """ "balanced", or the weights by label that a file holds. UsageError for what is neither."""
-    if given == "balanced" or isinstance(given, Mapping):
-        return given
-    path = Path(given)
-    hint = "use balanced, or a file with one line `label,weight` for each label"
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as problem:
-        reason = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8"
-        raise UsageError(f"--class-weights {path}: {reason}", hint=hint) from None
-    weights: dict[str, float] = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        label, _, text = line.replace("\t", ",").rpartition(",")
-        try:
-            weight = float(text)
-        except ValueError:
-            weight = 0.0
-        if not label.strip() or not 0 < weight < float("inf"):
-            raise UsageError(
-                f"--class-weights {path}:{number}: {line.strip()!r:.60} is not a label, a comma "
-                "and a number above 0",
-                hint=hint,
-            )
-        weights[label.strip()] = weight
-    if not weights:
-        raise UsageError(f"--class-weights {path}: the file is empty", hint=hint)
-    return weights
-
-
-def _is_count(text: str) -> bool:
-    return text.isdecimal() and int(text) > 0
-
-
-def _absolute(source: str) -> str:
-    """A path as it is seen from anywhere, so that the run can be resumed from anywhere."""
-    path = Path(source)
-    try:
-        return os.path.normpath(path.absolute()) if path.exists() else source
-    except OSError:  # the opening of the corpus says what is wrong with it
-        return source
-
-
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)\Z")
-
-
-def seconds(text: str, option: str, hint: str = "write it like 75s, 10m or 2h") -> float:
-    """Seconds of `75s`, `10m`, `1.5h` or `75`. UsageError for anything else, and for nothing."""
-    match = _TIME.match(text.strip())
-    value = float(match[1]) * _UNITS[match[2]] if match else 0.0
-    if value <= 0:
-        raise UsageError(f"{option} {text} is not a time", hint=hint)
-    return value

@@ -11,15 +11,8 @@ import typer
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.answered import Problems
-from rnnctl.cli.options import (
-    DeviceOption,
-    FormatOption,
-    OutputOption,
-    QuietOption,
-    RunArgument,
-    SeedOption,
-    ThreadsOption,
-)
+from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, RunArgument, option
+from rnnctl.cli.setting_options import DeviceOption, SeedOption, ThreadsOption
 from rnnctl.errors import DataError, UsageError, word
 
 if TYPE_CHECKING:
@@ -39,69 +32,59 @@ Files = Annotated[
 ]
 Critical = Annotated[
     bool,
-    typer.Option(
-        "--critical",
-        help="Compare only the words that differ, given the words before them, instead of whole "
+    option(
+        PAIRS,
+        "Compare only the words that differ, given the words before them, instead of whole "
         "sentences.",
-        rich_help_panel=PAIRS,
+        "--critical",
     ),
 ]
 Good = Annotated[
     str | None,
-    typer.Option(
-        "--good",
+    option(
+        PAIRS,
+        "Column with the right sentence (or word).",
         metavar="COLUMN",
-        help="Column with the right sentence (or word).",
         show_default="found by its name",
-        rich_help_panel=PAIRS,
     ),
 ]
 Bad = Annotated[
     str | None,
-    typer.Option(
-        "--bad",
+    option(
+        PAIRS,
+        "Column with the wrong sentence (or word).",
         metavar="COLUMN",
-        help="Column with the wrong sentence (or word).",
         show_default="found by its name",
-        rich_help_panel=PAIRS,
     ),
 ]
 Context = Annotated[
     str | None,
-    typer.Option(
-        "--context",
+    option(
+        PAIRS,
+        "Column with the beginning of the sentence, before the right or the wrong word.",
         metavar="COLUMN",
-        help="Column with the beginning of the sentence, before the right or the wrong word.",
         show_default="found by its name",
-        rich_help_panel=PAIRS,
     ),
 ]
 By = Annotated[
     str | None,
-    typer.Option(
-        "--by",
+    option(
+        PAIRS,
+        "Column with the phenomenon: results are also given for each.",
         metavar="COLUMN",
-        help="Column with the phenomenon: results are also given for each.",
         show_default="UID, phenomenon, condition or a similar name",
-        rich_help_panel=PAIRS,
     ),
 ]
 Baseline = Annotated[
-    bool,
-    typer.Option(
-        "--baseline",
-        help="Also test an n-gram model of the run's training text.",
-        rich_help_panel=PAIRS,
-    ),
+    bool, option(PAIRS, "Also test an n-gram model of the run's training text.", "--baseline")
 ]
 Each = Annotated[
     Path | None,
-    typer.Option(
-        "--each",
+    option(
+        PAIRS,
+        "Also write one row for each pair to this csv file.",
         metavar="FILE",
-        help="Also write one row for each pair to this csv file.",
         show_default=False,
-        rich_help_panel=PAIRS,
     ),
 ]
 
@@ -140,12 +123,9 @@ def pairs(
     from rnnctl.inference.pairs import Chosen, read_pairs, score_pairs, summarise
     from rnnctl.inference.score import Scorer
     from rnnctl.inference.training_text import by_document
-    from rnnctl.machine import set_threads
-    from rnnctl.tasks.loading import load
 
-    set_threads(threads)
     what: What = "critical" if critical else "sentence"
-    loaded = load(run, device=device)
+    loaded = f.load_run(run, device, threads)
     found, problems = read_pairs(
         inputs.opened(sources, command),
         Chosen(good, bad, context, by),

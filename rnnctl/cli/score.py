@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,14 +14,8 @@ from rnnctl.cli import filter_options as f
 from rnnctl.cli import score_words as w
 from rnnctl.cli.answered import Answered
 from rnnctl.cli.idle import Idle, given, idle, missing
-from rnnctl.cli.options import (
-    DeviceOption,
-    Format,
-    OutputOption,
-    QuietOption,
-    RunArgument,
-    ThreadsOption,
-)
+from rnnctl.cli.options import Format, OutputOption, QuietOption, RunArgument
+from rnnctl.cli.setting_options import DeviceOption, ThreadsOption
 from rnnctl.errors import word
 from rnnctl.wording import plural
 
@@ -143,55 +136,39 @@ def _shown(value: float | None) -> str:
 
 @idle(
     Idle(
-        (
-            "files",
-            "lines",
-            "documents",
-            "per_token",
-            "read_as",
-            "jsonl",
-            "text_field",
-            "encoding",
-            "max_line",
-            "fail_fast",
-            "state_in",
-            "state_out",
-            "words",
-            "cache",
-            "dynamic",
-            "format",
-        ),
+        "files lines documents per_token read_as jsonl text_field encoding max_line "
+        "fail_fast state_in state_out words cache dynamic format",
         given("answer"),
         "with --answer, which reads questions on standard input",
         "leave out --answer",
     ),
     Idle(
-        ("per_token", "state_in", "state_out", "cache", "dynamic"),
+        "per_token state_in state_out cache dynamic",
         given("words"),
         "with --words, which writes a row for each word, by the model alone",
         "leave out --words",
     ),
     Idle(
-        ("space", "first", "end", "unit", "top", "id", "regions"),
+        "space first end unit top id regions",
         missing("words"),
         "without --words",
         "add --words",
     ),
     Idle(
-        ("format",),
+        "format",
         lambda values: values["format"] in w.FORMATS and not values["words"],
         "as csv, tsv or parquet without --words",
         "add --words",
     ),
     *f.LINES_IDLE,
     Idle(
-        ("state_in", "state_out"),
+        "state_in state_out",
         lambda values: f.unit_in(values) != "file" or len(values["files"] or ()) > 1,
         "with several texts: a state belongs to one whole text",
         "join the files with `cat`, and leave out --lines, --documents, --jsonl and --text-field",
     ),
     Idle(
-        ("state_out",),
+        "state_out",
         given("cache", "dynamic"),
         "with --cache or --dynamic: a saved state holds neither a cache nor weights",
         "leave out --cache and --dynamic",
@@ -268,20 +245,16 @@ def score(
     each = "line" if by_hand else f.unit_of(lines, documents, kind, text_field)
     from rnnctl.inference.score import Scorer, TextReader, score_streams
     from rnnctl.inference.training_text import by_document
-    from rnnctl.machine import set_threads
-    from rnnctl.tasks.loading import load
 
-    set_threads(threads)
-    loaded = load(run, device=device)
+    loaded = f.load_run(run, device, threads)
     memory = f.memory_of(
         cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
     )
     scorer = Scorer(loaded, ends=by_document(loaded), memory=memory)
     opened = iter(()) if by_hand else inputs.opened(sources, command)
     if each == "file" and kind is None and not (state_in or state_out):
-        begun = next(opened)
-        opened = chain([begun], opened)
-        each = "line" if inputs.has_records(begun, text_field) else each
+        opened, records = inputs.begun(opened, text_field)
+        each = "line" if records else each
     wanted = f.wanted(
         loaded,
         kind=kind,
@@ -315,15 +288,12 @@ def _answer(run: Path, device: str, threads: int | None, out: Path | None) -> in
     """Questions from standard input, answers to standard output, until no more come."""
     from rnnctl.inference.answer import Answerer, batches, check_hello
     from rnnctl.inference.score import Scorer
-    from rnnctl.machine import set_threads
-    from rnnctl.tasks.loading import load
 
-    set_threads(threads)
     stdin = inputs.stdin(f"score {word(run)} --answer")
     with inputs.output(out) as write, inputs.reading(inputs.STDIN):
         begun = next((line for line in stdin if line.strip()), b"")
         check_hello(begun)
-        answerer = Answerer(Scorer(load(run, device=device)), run.resolve().name)
+        answerer = Answerer(Scorer(f.load_run(run, device, threads)), run.resolve().name)
         write(json.dumps(answerer.hello()) + "\n")
         failed = 0
         for some in batches(stdin):

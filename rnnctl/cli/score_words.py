@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-import typer
-
 from rnnctl import catalog
 from rnnctl.cli import console, inputs
 from rnnctl.cli.answered import Problems
-from rnnctl.cli.options import OUTPUT
+from rnnctl.cli.options import OUTPUT, option
 from rnnctl.errors import DataError, UsageError
 from rnnctl.storage import write_atomic
 
@@ -35,84 +33,72 @@ def _check_format(value: str) -> str:
 
 RowFormat = Annotated[
     str,
-    typer.Option(
-        "--format",
-        metavar="FORMAT",
-        help="Format of the result: table (for people), json (for programs), markdown, or html (a "
+    option(
+        OUTPUT,
+        "Format of the result: table (for people), json (for programs), markdown, or html (a "
         "page for a browser); with --words also csv, tsv and parquet.",
-        rich_help_panel=OUTPUT,
+        metavar="FORMAT",
         callback=_check_format,
     ),
 ]
 Words = Annotated[
     bool,
-    typer.Option(
-        "--words",
-        help="Print one row for each word, with its nats, entropy and tokens. Formats: table, "
+    option(
+        PANEL,
+        "Print one row for each word, with its nats, entropy and tokens. Formats: table, "
         "json, csv, tsv, parquet.",
-        rich_help_panel=PANEL,
+        "--words",
     ),
 ]
 SpaceOption = Annotated[
     Literal["before", "after"],
-    typer.Option(
-        "--space",
-        help="Which word a space belongs to: the word that it stands before, or the word that it "
+    option(
+        PANEL,
+        "Which word a space belongs to: the word that it stands before, or the word that it "
         "stands after.",
-        rich_help_panel=PANEL,
     ),
 ]
 FirstOption = Annotated[
     bool,
-    typer.Option(
+    option(
+        PANEL,
+        "Also score the first word of a text, which the model predicts from an empty state.",
         "--first/--no-first",
-        help="Also score the first word of a text, which the model predicts from an empty state.",
-        rich_help_panel=PANEL,
     ),
 ]
 EndOption = Annotated[
     bool | None,
-    typer.Option(
+    option(
+        PANEL,
+        "Also score the end of the text, in a row called <eos>.",
         "--end/--no-end",
-        help="Also score the end of the text, in a row called <eos>.",
         show_default="yes if the run was trained on documents",
-        rich_help_panel=PANEL,
     ),
 ]
-UnitOption = Annotated[
-    Literal["nats", "bits"],
-    typer.Option("--unit", help="Unit of losses and entropies.", rich_help_panel=PANEL),
-]
+UnitOption = Annotated[Literal["nats", "bits"], option(PANEL, "Unit of losses and entropies.")]
 TopOption = Annotated[
     int,
-    typer.Option(
-        "--top",
-        min=0,
-        max=1000,
-        metavar="N",
-        help="Also list the N likeliest tokens at the beginning of each word.",
-        rich_help_panel=PANEL,
+    option(
+        PANEL, "Also list the N likeliest tokens at the beginning of each word.", min=0, max=1000
     ),
 ]
 IdOption = Annotated[
     str | None,
-    typer.Option(
-        "--id",
+    option(
+        PANEL,
+        "Column that names the items.",
         metavar="COLUMN",
-        help="Column that names the items.",
         show_default="id, item or a similar name; otherwise the line number",
-        rich_help_panel=PANEL,
     ),
 ]
 RegionsOption = Annotated[
     str | None,
-    typer.Option(
-        "--regions",
-        metavar="COLUMN",
-        help="Print one row for each region instead of each word. The column holds the text with | "
+    option(
+        PANEL,
+        "Print one row for each region instead of each word. The column holds the text with | "
         "between regions, or the words of one region. It may be the column of the text.",
+        metavar="COLUMN",
         show_default=False,
-        rich_help_panel=PANEL,
     ),
 ]
 

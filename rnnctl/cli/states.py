@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
-
-import typer
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.answered import Problems
 from rnnctl.cli.idle import idle
-from rnnctl.cli.options import OUTPUT, DeviceOption, QuietOption, RunArgument, ThreadsOption
+from rnnctl.cli.options import OUTPUT, QuietOption, RunArgument, option
+from rnnctl.cli.setting_options import DeviceOption, ThreadsOption
 from rnnctl.errors import DataError, NotFiniteError, UsageError, word
 from rnnctl.wording import plural
 
@@ -28,63 +26,49 @@ PROGRESS_S: Final = 5.0
 
 Parts = Annotated[
     str | None,
-    typer.Option(
-        "--parts",
-        metavar="NAME,…",
-        help="What to write: the states h and c, and the gates: input, forget, candidate, output "
+    option(
+        OUTPUT,
+        "What to write: the states h and c, and the gates: input, forget, candidate, output "
         "(LSTM); reset, keep, candidate (GRU).",
+        metavar="NAME,…",
         show_default="everything that the cell has",
-        rich_help_panel=OUTPUT,
     ),
 ]
 Layers = Annotated[
     str | None,
-    typer.Option(
-        "--layers",
-        metavar="N,…",
-        help="Layers to write; 1 is the lowest.",
-        show_default="all",
-        rich_help_panel=OUTPUT,
-    ),
+    option(OUTPUT, "Layers to write; 1 is the lowest.", metavar="N,…", show_default="all"),
 ]
 PoolOption = Annotated[
     Literal["mean", "last", "max"] | None,
-    typer.Option(
-        "--pool",
-        help="Write one vector for each text instead of each token: the mean of its rows, the last "
+    option(
+        OUTPUT,
+        "Write one vector for each text instead of each token: the mean of its rows, the last "
         "row, or the largest value of each unit.",
         show_default=False,
-        rich_help_panel=OUTPUT,
     ),
 ]
 FormatOption = Annotated[
     Literal["npz", "safetensors", "parquet"] | None,
-    typer.Option(
-        "--format",
-        help="File format.",
-        show_default="from the ending of the file name",
-        rich_help_panel=OUTPUT,
-    ),
+    option(OUTPUT, "File format.", show_default="from the ending of the file name"),
 ]
 IdOption = Annotated[
     str | None,
-    typer.Option(
-        "--id",
+    option(
+        f.INPUT,
+        "Column that names the texts.",
         metavar="COLUMN",
-        help="Column that names the texts.",
         show_default="id, item or a similar name; otherwise the line number",
-        rich_help_panel=f.INPUT,
     ),
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(
+    option(
+        OUTPUT,
+        "The file to write: .npz, .safetensors or .parquet.  [required]",
         "--output",
         "-o",
         metavar="FILE",
-        help="The file to write: .npz, .safetensors or .parquet.  [required]",
         show_default=False,
-        rich_help_panel=OUTPUT,
     ),
 ]
 
@@ -133,17 +117,13 @@ def states(
     from rnnctl import __version__
     from rnnctl.inference.arrays import Facts, writer
     from rnnctl.inference.inside import Inside, Pooled
-    from rnnctl.machine import set_threads
-    from rnnctl.tasks.loading import load
 
-    set_threads(threads)
-    loaded = load(run, device=device)
+    loaded = f.load_run(run, device, threads)
     inside = Inside(loaded, wanted_parts, wanted_layers, whole=pool is not None)
     opened = inputs.opened(sources, command)
     if each == "file" and kind is None and not inside.ends:
-        begun = next(opened)
-        opened = chain([begun], opened)
-        each = "line" if inputs.has_records(begun, text_field) else each
+        opened, records = inputs.begun(opened, text_field)
+        each = "line" if records else each
     wanted = f.wanted(
         loaded,
         kind=kind,

@@ -14,15 +14,9 @@ import typer
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli.idle import Idle, given, idle, missing
-from rnnctl.cli.options import (
-    FormatOption,
-    Given,
-    OutputOption,
-    QuietOption,
-    settings_given,
-    takes_settings,
-)
+from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, option
 from rnnctl.cli.progress import follow, is_live
+from rnnctl.cli.setting_options import Given, settings_given, takes_settings
 from rnnctl.errors import CorruptRunError, RunError, UsageError, word
 from rnnctl.storage import storing
 
@@ -49,86 +43,72 @@ Sources = Annotated[
 ]
 RunFolder = Annotated[
     Path | None,
-    typer.Option(
-        "--run",
-        metavar="DIR",
-        help="Folder to save the run in.",
-        show_default="runs/CORPUS-CELL-TIME",
-        rich_help_panel=RUN,
-    ),
+    option(RUN, "Folder to save the run in.", metavar="DIR", show_default="runs/CORPUS-CELL-TIME"),
 ]
 Resume = Annotated[
     str | None,
-    typer.Option(
-        "--resume",
-        metavar="RUN|auto",
-        help="Continue the training of this run. auto continues the run at --run if it exists, and "
+    option(
+        RUN,
+        "Continue the training of this run. auto continues the run at --run if it exists, and "
         "otherwise starts it.",
+        metavar="RUN|auto",
         show_default=False,
-        rich_help_panel=RUN,
     ),
 ]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option(
-        "--config",
-        metavar="FILE",
-        help="Repeat the training of a run: take all settings from this config.json or run. "
+    option(
+        RUN,
+        "Repeat the training of a run: take all settings from this config.json or run. "
         "Other options on the command line take precedence.",
+        metavar="FILE",
         show_default=False,
-        rich_help_panel=RUN,
     ),
 ]
-Overwrite = Annotated[
-    bool,
-    typer.Option("--overwrite", help="Replace the run at --run if it exists.", rich_help_panel=RUN),
-]
+Overwrite = Annotated[bool, option(RUN, "Replace the run at --run if it exists.", "--overwrite")]
 Diagnose = Annotated[
     bool,
-    typer.Option(
-        "--diagnose/--no-diagnose",
-        help="Measure the memory horizon at the end (about 10 seconds).",
-        rich_help_panel=RUN,
+    option(
+        RUN, "Measure the memory horizon at the end (about 10 seconds).", "--diagnose/--no-diagnose"
     ),
 ]
 
 
 Folds = Annotated[
     int | None,
-    typer.Option(
-        "--folds",
+    option(
+        RUN,
+        "Cross-validation: train K classifiers, each tested on a different K-th of the "
+        "documents, and report the mean. Limits such as --budget hold for each classifier.",
         min=2,
         max=1000,
         metavar="K",
-        help="Cross-validation: train K classifiers, each tested on a different K-th of the "
-        "documents, and report the mean. Limits such as --budget hold for each classifier.",
         show_default=False,
-        rich_help_panel=RUN,
     ),
 ]
 
 
 @idle(
     Idle(
-        ("run", "config"),
+        "run config",
         lambda values: values["resume"] not in (None, "auto"),
         "with --resume RUN, which knows its place and its settings",
         "leave out --resume",
     ),
     Idle(
-        ("overwrite",),
+        "overwrite",
         given("resume"),
         "with --resume, which continues a run and replaces none",
         "leave out --resume",
     ),
     Idle(
-        ("overwrite",),
+        "overwrite",
         missing("run"),
         "without --run: every training gets a new folder",
         "name the run to replace with --run DIR",
     ),
     Idle(
-        ("resume",),
+        "resume",
         given("folds"),
         "with --folds, which continues by itself where its runs were stopped",
         "name the folder of the folds with --run",

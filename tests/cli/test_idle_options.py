@@ -11,7 +11,7 @@ import pytest
 from rnnctl import catalog, config
 from rnnctl.cli.app import load_command
 from rnnctl.cli.idle import rules_of
-from rnnctl.cli.options import parameter_of
+from rnnctl.cli.setting_options import parameter_of
 
 CommandLine = Callable[..., Any]
 TEXT = "the cat sat on the mat and ate the rat with a hat. \n" * 6
@@ -182,7 +182,11 @@ def option_names(command: str) -> dict[str, str]:
 
 
 def test_every_rule_has_a_case_for_each_of_its_options() -> None:
-    wanted = {name: [set(one.options) for one in rules] for name, rules in RULES.items() if rules}
+    wanted = {
+        name: [set(rule.options.split()) for rule in rules]
+        for name, rules in RULES.items()
+        if rules
+    }
     assert wanted == {name: [set(options) for _, options in cases] for name, cases in IDLE.items()}
 
 

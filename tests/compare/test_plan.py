@@ -159,7 +159,7 @@ def test_every_member_is_one_line_that_rnnctl_train_understands() -> None:
 def test_early_text_reaches_a_classifiers_answer_through_its_last_state_alone() -> None:
     """Pooling or reading backwards would hide what the cells forget, whatever the recipes say."""
     from rnnctl.cli.app import load_command
-    from rnnctl.cli.options import settings_given
+    from rnnctl.cli.setting_options import settings_given
     from rnnctl.tasks.recipes import resolve
 
     for one in members(Settings(sources=("reviews",), task="classify", seeds=1, recall_seeds=1)):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +49,7 @@ from rnnctl.tasks.evaluation import (
 )
 from rnnctl.tasks.language_model import spelling_per_token
 from rnnctl.tasks.loading import Loaded, environment
-from rnnctl.tasks.quality import Judged, JudgedSeveral, bag_of_words, remarks, with_bag
+from rnnctl.tasks.quality import Judged, Truth, bag_of_words, remarks, with_bag
 from rnnctl.wording import plural
 
 LENGTH = "length"  # what `by` says for the number of words
@@ -174,21 +173,12 @@ class _Evaluation:
         return self._language_model(model, result)
 
     def _classified(self, model: Classifier, result: EvaluateResult) -> EvaluateResult:
-        several = self._several() if self._loaded.calibration.several else None
-        labels = self._labels() if several is None else None
+        several = self._loaded.calibration.several
+        truth = self._several() if several else self._labels()
         logits = classify_split(model, self._split, self._boundary, self._arithmetic)
         assert logits is not None  # nothing interrupts it
         check_finite(logits.sum(1), self._found.corpus.description)
-        judged: Judged | JudgedSeveral
-        if several is not None:
-            judged = self._with_bag(
-                JudgedSeveral(logits, several, self._loaded.labels, self._loaded.calibration)
-            )
-            answers: tuple[Any, Any] = (None, None)
-        else:
-            assert labels is not None
-            judged = self._judged(logits, labels)
-            answers = (labels, judged.predicted)
+        judged = self._judged(logits, truth)
         found = judged.classification()
         what = f"the {self._found.part} documents" if self._found.part != "all" else "the documents"
         warnings = remarks(found, what, advice(self._loaded.config, found))
@@ -196,6 +186,7 @@ class _Evaluation:
             Slice(value=value, n=int(some.sum()), classification=judged.some(some).classification())
             for value, some in self._slices()
         )
+        answers = (None, None) if several else (truth, judged.predicted)
         return result.model_copy(
             update={
                 "classification": found,
@@ -205,22 +196,15 @@ class _Evaluation:
             }
         )
 
-    def _judged(
-        self, logits: NDArray[np.float64], labels: NDArray[np.int64]
-    ) -> Judged | JudgedSeveral:
+    def _judged(self, logits: NDArray[np.float64], truth: Truth) -> Judged:
         """The model's answers, with those of a bag of words where its training text is there."""
         loaded = self._loaded
         counts = corpus_facts(loaded).get("label_counts")
         if not isinstance(counts, list) or len(counts) != len(loaded.labels):
             counts = None  # what an older rnnctl wrote does not say it
         common = None if counts is None else int(np.argmax(counts))
-        return self._with_bag(Judged(logits, labels, loaded.labels, loaded.calibration, common))
-
-    def _with_bag(self, judged: Judged | JudgedSeveral) -> Judged | JudgedSeveral:
-        """With the documents, and a bag of words' answers where its training text is there."""
-        loaded = self._loaded
         read = partial(self._found.corpus.documents, self._found.split)
-        judged = replace(judged, documents=read)
+        judged = Judged(logits, truth, loaded.labels, loaded.calibration, common, documents=read)
         training = training_corpus(loaded)
         if training is None or (self._found.part in ("train", "all") and self._is_own()):
             return judged
@@ -251,12 +235,7 @@ class _Evaluation:
         if truth is None:
             assert self._split.labels is not None
             truth = np.eye(len(names), dtype=bool)[self._split.labels]
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise DataError(
-                f"labels that the run does not know: {', '.join(map(repr, unknown[:5]))}",
-                hint=f"it knows {', '.join(map(repr, known))}; check --label-field",
-            )
+        _check_known(names, known)
         found = np.zeros((len(truth), len(known)), dtype=bool)
         found[:, [known.index(name) for name in names]] = truth
         return found
@@ -275,12 +254,7 @@ class _Evaluation:
                 hint="name their field with --label-field; without labels use `rnnctl classify`",
             )
         names, known = self._store.label_names, self._loaded.labels
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            raise DataError(
-                f"labels that the run does not know: {', '.join(map(repr, unknown[:5]))}",
-                hint=f"it knows {', '.join(map(repr, known))}; check --label-field",
-            )
+        _check_known(names, known)
         own = np.array([known.index(name) for name in names], dtype=np.int64)
         return own[self._split.labels]
 
@@ -442,6 +416,15 @@ def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
         tried=1 + len(others),
         timing={"total_s": round(time.perf_counter() - begin, 3)},
     )
+
+
+def _check_known(names: Sequence[str], known: Sequence[str]) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise DataError(
+            f"labels that the run does not know: {', '.join(map(repr, unknown[:5]))}",
+            hint=f"it knows {', '.join(map(repr, known))}; check --label-field",
+        )
 
 
 Slices = list[tuple[str, NDArray[np.bool_]]]

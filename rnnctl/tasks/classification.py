@@ -42,7 +42,6 @@ from rnnctl.tasks.quality import (
     Calibration,
     Documents,
     Judged,
-    JudgedSeveral,
     bag_of_words,
     nats,
     remarks,
@@ -220,20 +219,18 @@ class ClassificationTask(Task):
             raise FinalInterrupted
         assert split.labels is not None
         check_finite(logits.sum(1), name)
-        several = split.truth
-        if several is not None:
-            judged = JudgedSeveral(logits, several, self.label_names)
-            return self._measured(judged, name, split, part)
-        truth = split.labels.astype(np.int64)
-        return self._measured(Judged(logits, truth, self.label_names), name, split, part)
+        truth = split.labels.astype(np.int64) if split.truth is None else split.truth
+        several = Calibration(several=split.truth is not None)
+        judged = Judged(logits, truth, self.label_names, several)
+        return self._measured(judged, name, split, part)
 
     def _measured(
-        self, judged: Judged | JudgedSeveral, name: SplitName, split: SplitIds | None, part: str
+        self, judged: Judged, name: SplitName, split: SplitIds | None, part: str
     ) -> MeasuredSplit:
         result = SplitResult(split=name, classification=judged.classification(), part=part)
         sums = None
         if split is not None and name != "train" and split.count <= MOST_SUMS:
-            answers = (judged.truth, judged.predicted) if isinstance(judged, Judged) else ()
+            answers = () if judged.several else (judged.truth, judged.predicted)
             sums = sums_of(name, split, judged.nats, *answers)
         return MeasuredSplit(result, sums, judged.logits, judged.truth)
 
@@ -255,7 +252,8 @@ class ClassificationTask(Task):
         judged: list[MeasuredSplit] = []
         for one in measured:
             name = one.result.split
-            new = self._judged(one, calibration)
+            assert one.logits is not None and one.truth is not None
+            new = Judged(one.logits, one.truth, self.label_names, calibration, self.most_frequent)
             if name in held:
                 bag = None if bags is None else bags[held.index(name)]
                 new = with_bag(replace(new, documents=readers[held.index(name)]), bag)
@@ -267,15 +265,6 @@ class ClassificationTask(Task):
             judged.append(replace(again, sums=sums))
         files = {CALIBRATION_NAME: calibration.to_bytes()} if config.training.calibrate else {}
         return Conclusion(tuple(judged), files, tuple(_remarks(judged, config)))
-
-    def _judged(self, one: MeasuredSplit, calibration: Calibration) -> Judged | JudgedSeveral:
-        assert one.logits is not None and one.truth is not None
-        if one.truth.ndim == 2:
-            return JudgedSeveral(
-                one.logits, one.truth.astype(np.bool_), self.label_names, calibration
-            )
-        truth = one.truth.astype(np.int64)
-        return Judged(one.logits, truth, self.label_names, calibration, self.most_frequent)
 
 
 def _finite_first(loss: float) -> tuple[bool, float]:

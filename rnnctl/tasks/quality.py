@@ -173,24 +173,32 @@ def nats(logits: Floats, truth: Truth) -> Floats:
 class Judged:
     """D documents that a classifier was asked about.
 
-    logits: (D, C). truth: (D,) label numbers. bag: (D,) what a bag of words answers, None where
-    that is not known; bag_trained_on: on how many documents. most_frequent: the label that occurs
-    most often in training, None where that is not known. documents: reads the D documents, None
-    where they are not at hand.
+    logits: (D, C). truth: (D,) label numbers; where a text may have several labels (D, C), which of
+    them it has. bag: what a bag of words answers, in the same form, None where that is not known;
+    bag_trained_on: on how many documents. most_frequent: the label that occurs most often in
+    training, None where that is not known. documents: reads the D documents, None where they are
+    not at hand.
     """
 
     logits: Floats
-    truth: Labels
+    truth: Truth
     names: tuple[str, ...]
     calibration: Calibration = Calibration()
     most_frequent: int | None = None
-    bag: Labels | None = None
+    bag: Truth | None = None
     bag_trained_on: int = 0
     documents: Documents | None = None
 
     @property
-    def predicted(self) -> Labels:
-        """(D,)."""
+    def several(self) -> bool:
+        """Whether a text may have several labels."""
+        return self.truth.ndim == 2
+
+    @property
+    def predicted(self) -> Truth:
+        """(D,), or (D, C), as `truth`."""
+        if self.several:
+            return self.calibration.given(self.logits)
         best: Labels = self.logits.argmax(1)
         return best
 
@@ -211,53 +219,78 @@ class Judged:
 
     def classification(self) -> Classification:
         """All measures. At least one document is needed."""
-        from sklearn.metrics import confusion_matrix, f1_score
-
-        predicted, truth = self.predicted, self.truth
-        confusion = confusion_matrix(truth, predicted, labels=np.arange(len(self.names)))
-        right = predicted == truth
-        share = wilson(int(right.sum()), len(truth))
-        sure = self.calibration.probabilities(self.logits).max(1)
-        before = np.exp(log_softmax(self.logits)).max(1)
+        now = self.calibration.probabilities(self.logits)
+        before = Calibration(several=self.several).probabilities(self.logits)
         fitted = self.calibration.temperature != 1.0
-        common = self._most_frequent()
+        bag = None
+        if self.bag is not None and len(self.bag):
+            bag = BagOfWords(**self._scores(self.bag), trained_on=self.bag_trained_on)
         return Classification(
-            accuracy=share.estimate,
-            accuracy_ci95=(share.lo, share.hi),
-            macro_f1=float(f1_score(truth, predicted, average="macro")),
-            macro_f1_ci95=_macro_f1_interval(confusion),
+            **self._scores(self.predicted),
             loss_nats=float(self.nats.mean()),
-            calibration_error=calibration_error(sure, right),
-            n=len(truth),
+            calibration_error=self._calibration_error(now),
+            n=len(self.truth),
             labels=self.names,
-            confusion=tuple(tuple(int(n) for n in row) for row in confusion),
-            classes=tuple(class_scores(truth, predicted, self.names)),
-            confusions=self._confusions(confusion, sure),
-            majority=float((truth == common).mean()),
-            majority_label=self.names[common],
-            bag_of_words=self._bag_of_words(),
+            bag_of_words=bag,
             temperature=self.calibration.temperature,
-            loss_before=float(nats(self.logits, truth).mean()) if fitted else None,
-            calibration_error_before=calibration_error(before, right) if fitted else None,
+            loss_before=float(nats(self.logits, self.truth).mean()) if fitted else None,
+            calibration_error_before=self._calibration_error(before) if fitted else None,
+            **(self._by_label(now) if self.several else self._by_pair(now.max(1))),
         )
 
-    def _most_frequent(self) -> int:
-        if self.most_frequent is not None:
-            return self.most_frequent
-        return int(np.bincount(self.truth, minlength=len(self.names)).argmax())
+    def _right(self, answers: Truth) -> NDArray[np.bool_]:
+        """(D,): of several labels all must be given, and no others."""
+        same: NDArray[np.bool_] = np.asarray(answers == self.truth)
+        return np.asarray(same.all(1)) if self.several else same
 
-    def _bag_of_words(self) -> BagOfWords | None:
-        if self.bag is None or not len(self.bag):
-            return None
+    def _scores(self, answers: Truth) -> dict[str, Any]:
+        """Accuracy with its interval, and F1, of answers in the form of `truth`."""
         from sklearn.metrics import f1_score
 
-        share = wilson(int((self.truth == self.bag).sum()), len(self.truth))
-        return BagOfWords(
-            accuracy=share.estimate,
-            accuracy_ci95=(share.lo, share.hi),
-            macro_f1=float(f1_score(self.truth, self.bag, average="macro")),
-            trained_on=self.bag_trained_on,
-        )
+        right = self._right(answers)
+        share = wilson(int(right.sum()), len(right))
+        f1 = {
+            f"{kind}_f1": float(f1_score(self.truth, answers, average=kind, zero_division=0))
+            for kind in (("macro", "micro") if self.several else ("macro",))
+        }
+        return {"accuracy": share.estimate, "accuracy_ci95": (share.lo, share.hi), **f1}
+
+    def _calibration_error(self, chances: Floats) -> float:
+        """Of the answers; of several labels each one, given or not, is an answer of its own."""
+        if not self.several:
+            return calibration_error(chances.max(1), self._right(self.predicted))
+        said = chances >= 0.5
+        sure = np.where(said, chances, 1 - chances)
+        return calibration_error(sure.ravel(), (said == self.truth).ravel())
+
+    def _by_pair(self, sure: Floats) -> dict[str, Any]:
+        """What there is to say where each text has one label: which is taken for which."""
+        from sklearn.metrics import confusion_matrix
+
+        numbers = np.arange(len(self.names))
+        confusion = confusion_matrix(self.truth, self.predicted, labels=numbers)
+        common = self.most_frequent
+        if common is None:
+            common = int(np.bincount(self.truth, minlength=len(self.names)).argmax())
+        return {
+            "macro_f1_ci95": _macro_f1_interval(confusion),
+            "confusion": tuple(tuple(int(n) for n in row) for row in confusion),
+            "classes": tuple(class_scores(self.truth, self.predicted, self.names)),
+            "confusions": self._confusions(confusion, sure),
+            "majority": float((self.truth == common).mean()),
+            "majority_label": self.names[common],
+        }
+
+    def _by_label(self, chances: Floats) -> dict[str, Any]:
+        """What there is to say where texts have several labels: each is a question of its own."""
+        limits = self.calibration.thresholds or (0.5,) * len(self.names)
+        columns = zip(self.names, self.truth.T, self.predicted.T, limits, strict=True)
+        classes = []
+        for name, truth, predicted, limit in columns:
+            pair = class_scores(truth.astype(np.int64), predicted.astype(np.int64), ("", name))
+            _, found = pair
+            classes.append(found.model_copy(update={"threshold": limit}))
+        return {"confusion": (), "classes": classes, "confusions": self._mistakes(chances)}
 
     def _confusions(self, confusion: NDArray[np.int64], sure: Floats) -> tuple[Confusion, ...]:
         """The most frequent mistakes, each with the documents of which the model was surest."""
@@ -265,28 +298,49 @@ class Judged:
         np.fill_diagonal(counts, 0)
         order = np.argsort(-counts, axis=None, kind="stable")[:_WORST]
         pairs = [divmod(int(at), len(self.names)) for at in order if counts.flat[at]]
-        chosen: dict[tuple[int, int], list[int]] = {}
+        found = []
         for truth, wrong in pairs:
             where = np.flatnonzero((self.truth == truth) & (self.predicted == wrong))
-            best = where[np.argsort(-sure[where], kind="stable")][:_EXAMPLES]
-            chosen[truth, wrong] = best.tolist()
-        texts = texts_of(self.documents, {d for some in chosen.values() for d in some})
+            best = where[np.argsort(-sure[where], kind="stable")]
+            found.append((self.names[truth], self.names[wrong], best, sure[best]))
+        return self._with_examples(found)
+
+    def _mistakes(self, chances: Floats) -> tuple[Confusion, ...]:
+        """The labels that were most often missed or wrongly given, with the surest of these."""
+        found = []
+        columns = zip(self.names, self.truth.T, self.predicted.T, chances.T, strict=True)
+        for name, truth, said, chance in columns:
+            for names, sign, wrong in (
+                ((name, ""), 1, truth & ~said),
+                (("", name), -1, said & ~truth),
+            ):
+                where = np.flatnonzero(wrong)
+                where = where[np.argsort(sign * chance[where], kind="stable")]
+                found.append((*names, where, chance[where]))
+        found = [one for one in found if len(one[2])]
+        return self._with_examples(sorted(found, key=lambda one: -len(one[2]))[:_WORST])
+
+    def _with_examples(
+        self, found: Sequence[tuple[str, str, Labels, Floats]]
+    ) -> tuple[Confusion, ...]:
+        """Kinds of mistakes: truth, answer, the documents in order, the probabilities of each."""
+        shown = {int(d) for *_, where, _ in found for d in where[:_EXAMPLES]}
+        texts: dict[int, Document] = {}
+        if self.documents is not None and shown:
+            texts = {d: one for d, one in enumerate(self.documents()) if d in shown}
         return tuple(
             Confusion(
-                truth=self.names[truth],
-                predicted=self.names[wrong],
-                n=int(confusion[truth, wrong]),
-                examples=tuple(_mistake(texts[d], sure[d]) for d in some if d in texts),
+                truth=truth,
+                predicted=wrong,
+                n=len(where),
+                examples=tuple(
+                    _mistake(texts[d], sure)
+                    for d, sure in zip(where[:_EXAMPLES].tolist(), chances, strict=False)
+                    if d in texts
+                ),
             )
-            for (truth, wrong), some in chosen.items()
+            for truth, wrong, where, chances in found
         )
-
-
-def texts_of(documents: Documents | None, wanted: set[int]) -> dict[int, Document]:
-    """The documents of these numbers; none where they are not at hand."""
-    if documents is None or not wanted:
-        return {}
-    return {d: one for d, one in enumerate(documents()) if d in wanted}
 
 
 def _mistake(document: Document, probability: float) -> Mistake:
@@ -294,129 +348,7 @@ def _mistake(document: Document, probability: float) -> Mistake:
     return Mistake(source=document.source, text=text, probability=float(probability))
 
 
-@dataclass(frozen=True, slots=True)
-class JudgedSeveral:
-    """D documents that may have several labels each: which they have (D, C), and the logits.
-
-    bag: (D, C) what a bag of words gives them; the other fields are those of `Judged`.
-    """
-
-    logits: Floats
-    truth: NDArray[np.bool_]
-    names: tuple[str, ...]
-    calibration: Calibration = Calibration(several=True)
-    bag: NDArray[np.bool_] | None = None
-    bag_trained_on: int = 0
-    documents: Documents | None = None
-
-    @property
-    def predicted(self) -> NDArray[np.bool_]:
-        """(D, C)."""
-        return self.calibration.given(self.logits)
-
-    @property
-    def nats(self) -> Floats:
-        """(D,), after calibration."""
-        return nats(self.logits / self.calibration.temperature, self.truth)
-
-    def some(self, chosen: NDArray[np.bool_]) -> JudgedSeveral:
-        """Those of `chosen` (D,), without their texts."""
-        return replace(
-            self,
-            logits=self.logits[chosen],
-            truth=self.truth[chosen],
-            bag=None if self.bag is None else self.bag[chosen],
-            documents=None,
-        )
-
-    def classification(self) -> Classification:
-        """All measures. At least one document is needed."""
-        from sklearn.metrics import f1_score
-
-        predicted, truth = self.predicted, self.truth
-        right = (predicted == truth).all(1)
-        share = wilson(int(right.sum()), len(truth))
-        fitted = self.calibration.temperature != 1.0
-        now = self.calibration.probabilities(self.logits)
-        before = Calibration(several=True).probabilities(self.logits)
-        f1 = {
-            kind: float(f1_score(truth, predicted, average=kind, zero_division=0))
-            for kind in ("macro", "micro")
-        }
-        return Classification(
-            accuracy=float(right.mean()),
-            accuracy_ci95=(share.lo, share.hi),
-            macro_f1=f1["macro"],
-            micro_f1=f1["micro"],
-            loss_nats=float(self.nats.mean()),
-            calibration_error=_decisions(now, truth),
-            n=len(truth),
-            labels=self.names,
-            confusion=(),
-            classes=tuple(self._classes()),
-            confusions=self._mistakes(now),
-            bag_of_words=self._bag_of_words(),
-            temperature=self.calibration.temperature,
-            loss_before=float(nats(self.logits, truth).mean()) if fitted else None,
-            calibration_error_before=_decisions(before, truth) if fitted else None,
-        )
-
-    def _bag_of_words(self) -> BagOfWords | None:
-        if self.bag is None or not len(self.bag):
-            return None
-        from sklearn.metrics import f1_score
-
-        right = (self.bag == self.truth).all(1)
-        share = wilson(int(right.sum()), len(right))
-        return BagOfWords(
-            accuracy=float(right.mean()),
-            accuracy_ci95=(share.lo, share.hi),
-            macro_f1=float(f1_score(self.truth, self.bag, average="macro", zero_division=0)),
-            micro_f1=float(f1_score(self.truth, self.bag, average="micro", zero_division=0)),
-            trained_on=self.bag_trained_on,
-        )
-
-    def _mistakes(self, chances: Floats) -> tuple[Confusion, ...]:
-        """The labels that were most often missed or wrongly given, with the surest of these."""
-        found: list[tuple[int, bool, NDArray[np.int64]]] = []
-        for label, (truth, said) in enumerate(zip(self.truth.T, self.predicted.T, strict=True)):
-            for missed, wrong in ((True, truth & ~said), (False, said & ~truth)):
-                where = np.flatnonzero(wrong)
-                sure = chances[where, label] if missed else -chances[where, label]
-                found.append((label, missed, where[np.argsort(sure, kind="stable")]))
-        worst = sorted((one for one in found if len(one[2])), key=lambda one: -len(one[2]))[:_WORST]
-        texts = texts_of(self.documents, {d for *_, where in worst for d in where[:_EXAMPLES]})
-        return tuple(
-            Confusion(
-                truth=self.names[label] if missed else "",
-                predicted="" if missed else self.names[label],
-                n=len(where),
-                examples=tuple(
-                    _mistake(texts[d], chances[d, label])
-                    for d in where[:_EXAMPLES].tolist()
-                    if d in texts
-                ),
-            )
-            for label, missed, where in worst
-        )
-
-    def _classes(self) -> Iterator[ClassScore]:
-        limits = self.calibration.thresholds or (0.5,) * len(self.names)
-        columns = zip(self.names, self.truth.T, self.predicted.T, limits, strict=True)
-        for name, truth, predicted, limit in columns:
-            pair = class_scores(truth.astype(np.int64), predicted.astype(np.int64), ("", name))
-            _, found = pair
-            yield found.model_copy(update={"threshold": limit})
-
-
-def _decisions(chances: Floats, truth: NDArray[np.bool_]) -> float:
-    """The calibration error over all labels of all documents: each is a decision of its own."""
-    said = chances >= 0.5
-    sure = np.where(said, chances, 1 - chances).ravel()
-    return calibration_error(sure, (said == truth).ravel())
-
-
-def class_scores(truth: Labels, predicted: Labels, names: Sequence[str]) -> Iterator[ClassScore]:
+def class_scores(truth: Truth, predicted: Truth, names: Sequence[str]) -> Iterator[ClassScore]:
     """Precision, recall and F1 of each label, with Wilson's intervals of the first two."""
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -540,13 +472,12 @@ def _answers(
     return [Bag(answer(group).astype(np.int64), len(known)) for group in texts]
 
 
-def with_bag(judged: Judged | JudgedSeveral, bag: Bag | None) -> Judged | JudgedSeveral:
+def with_bag(judged: Judged, bag: Bag | None) -> Judged:
     """The same documents with the answers of a bag of words."""
     if bag is None:
         return judged
-    if isinstance(judged, Judged):
-        return replace(judged, bag=bag.answers, bag_trained_on=bag.trained_on)
-    return replace(judged, bag=bag.answers.astype(np.bool_), bag_trained_on=bag.trained_on)
+    answers: Truth = bag.answers.astype(np.bool_) if judged.several else bag.answers
+    return replace(judged, bag=answers, bag_trained_on=bag.trained_on)
 
 
 # -- what to say of it ---------------------------------------------------------------------------

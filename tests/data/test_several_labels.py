@@ -21,7 +21,7 @@ from rnnctl.errors import DataError
 from rnnctl.runs import Run
 from rnnctl.tasks.classification import side_weights, weighted_entropy
 from rnnctl.tasks.loading import load
-from rnnctl.tasks.quality import Calibration, JudgedSeveral, best_threshold, nats
+from rnnctl.tasks.quality import Calibration, Judged, best_threshold, nats
 
 Command = Callable[..., object]
 SMALL = [
@@ -153,7 +153,7 @@ def test_their_loss_and_calibration() -> None:
     labels = draw.random((3000, 4)) < 1 / (1 + np.exp(-honest))
     fitted = Calibration.fit(2.5 * honest, labels)
     assert fitted.temperature == pytest.approx(2.5, rel=0.1) and len(fitted.thresholds) == 4
-    found = JudgedSeveral(2.5 * honest, labels, ("a", "b", "c", "d"), fitted).classification()
+    found = Judged(2.5 * honest, labels, ("a", "b", "c", "d"), fitted).classification()
     assert found.calibration_error < 0.02 < (found.calibration_error_before or 0)
     kept = Calibration.from_facts(json.loads(fitted.to_bytes()))
     assert kept.thresholds == fitted.thresholds

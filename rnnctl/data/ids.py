@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, overload
 
@@ -91,26 +91,3 @@ class SplitIds:
     def document(self, d: int) -> NDArray[np.int32]:
         """The ids of document `d`."""
         return self.ids[int(self.offsets[d]) : int(self.offsets[d + 1])]
-
-
-def split_from_ids(
-    documents: Sequence[Sequence[int] | NDArray[Any]],
-    *,
-    labels: Sequence[int] | None = None,
-    running: bool = False,
-) -> SplitIds:
-    """A split made of ids at hand (boundaries included); characters, bytes, words count as 0."""
-    parts = [np.asarray(document, dtype=np.int32) for document in documents]
-    lengths = np.array([len(part) for part in parts], dtype=np.int64)
-    zeros = np.zeros(len(parts), dtype=np.int64)
-    return SplitIds(
-        ids=np.concatenate(parts) if parts else np.empty(0, dtype=np.int32),
-        offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
-        labels=None if labels is None else np.asarray(labels, dtype=np.int32),
-        chars=zeros,
-        bytes=zeros,
-        words=zeros,
-        unknown=zeros,
-        unknown_nats=np.zeros(len(parts)),
-        running=running,
-    )

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnnctl import integrity
-from rnnctl.data.cache import cache_directory, is_intact, kept_folder
+from rnnctl.data.cache import is_intact, kept_folder
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import SPLITS, Document
-from rnnctl.data.ids import Ids, SplitIds, split_from_ids
+from rnnctl.data.ids import Ids, SplitIds
 from rnnctl.data.labels import labels_of
 from rnnctl.data.text import utf8_length
 from rnnctl.data.tokenizers import Tokenizer
@@ -169,8 +169,6 @@ def stored_dtype(vocab_size: int) -> np.dtype[Any]:
     """The narrowest type for ids below `vocab_size`."""
     return np.dtype("<u1" if vocab_size <= 1 << 8 else "<u2" if vocab_size <= 1 << 16 else "<i4")
 
-
-__all__ = ["SplitIds", "Store", "build_store", "cache_directory", "open_store", "split_from_ids"]
 
 _FORMAT = 2
 

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -227,13 +226,15 @@ def _measure(
     timing = {"prepare_s": time.perf_counter() - begin}
     model = model_record(loaded)
     bptt_words = None if model.train_bptt is None else sample.distance(model.train_bptt)
-    measured = _records(material, names, settings, bptt_words, timing, tell)
+    records = timed(names, lambda name: _diagnostic(name).measure(material, settings), timing, tell)
+    if "use" in records:
+        records["use"] = records["use"].model_copy(update={"train_bptt_words": bptt_words})
     timing["total_s"] = time.perf_counter() - begin
     return as_result(
         text,
         sample,
         model,
-        measured,
+        panel.Measured.of(records),
         bptt_words=bptt_words,
         warnings=material.warnings,
         timing=timing,
@@ -244,24 +245,20 @@ def _measure(
     )
 
 
-def _records(
-    material: Material,
+def timed(
     names: Sequence[str],
-    settings: Settings,
-    bptt_words: float | None,
+    measure: Callable[[str], Measurement],
     timing: dict[str, float],
     tell: Tell,
-) -> panel.Measured:
-    """Take every measurement in `names`; how long each took goes into `timing`."""
-    records: dict[str, Any] = {}
+) -> dict[str, Measurement]:
+    """The measurements `names`, each announced before it; how long it took goes into `timing`."""
+    records = {}
     for name in names:
         tell(name)
         since = time.perf_counter()
-        records[name] = _diagnostic(name).measure(material, settings)
+        records[name] = measure(name)
         timing[f"{name}_s"] = time.perf_counter() - since
-    if "use" in records:
-        records["use"] = records["use"].model_copy(update={"train_bptt_words": bptt_words})
-    return panel.Measured.of(records, material.sample.units_per_token)
+    return records
 
 
 def as_result(
@@ -467,7 +464,7 @@ def merged(old: DiagnosticsResult, new: DiagnosticsResult) -> DiagnosticsResult:
     """`old` with the measurements of `new`, and what follows from them together."""
     records = {**old.records(), **new.records()}
     head = (new if _OF_HEADLINE[new.headline.kind] in sections(new) else old).headline
-    measured = _measured(new, records)
+    measured = panel.Measured.of(records)
     rest = dict.fromkeys([*_of_the_text(old), *_of_the_text(new)])
     return new.model_copy(
         update={
@@ -482,14 +479,8 @@ def merged(old: DiagnosticsResult, new: DiagnosticsResult) -> DiagnosticsResult:
     )
 
 
-def _measured(result: DiagnosticsResult, records: Mapping[str, Measurement]) -> panel.Measured:
-    data = result.data
-    words = data.distance_unit == "words"
-    return panel.Measured.of(records, data.words_per_token if words else data.chars_per_token)
-
-
 def _of_the_text(result: DiagnosticsResult) -> list[Warning_]:
     """Warnings that do not follow from the measurements."""
-    measured = _measured(result, result.records())
+    measured = panel.Measured.of(result.records())
     follow = checks.warnings(result.model, measured, result.headline)
     return [warning for warning in result.warnings if warning not in follow]

@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl import statistics
+from rnnctl.data.batches import pad_documents
 from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.sample import Sample, Unit, spread_over, with_room
 from rnnctl.diagnostics.settings import Settings
@@ -45,10 +46,8 @@ from rnnctl.diagnostics.subject import (
     ClassifierSubject,
     LanguageSubject,
     State,
-    merge,
     read_pieces,
     read_until,
-    select,
 )
 from rnnctl.results.base import Curve, Estimate, Status
 from rnnctl.results.diagnostics import EffectRecord, Sampling
@@ -364,10 +363,8 @@ def _word_deltas(
     _, state = read_pieces(subject, pieces, begun)
     rest = np.array([len(ids) for ids in documents]) - places
     longest = min(int(rest.max()), int(steps[-1]) + 1)
-    text = np.full((longest, len(rest)), subject.boundary_id, dtype=np.int64)
-    for b, (ids, place) in enumerate(zip(documents, places, strict=True)):
-        window = ids[place : place + longest]
-        text[: len(window), b] = window
+    windows = [ids[p : p + longest] for ids, p in zip(documents, places, strict=True)]
+    text, _ = pad_documents(windows, subject.boundary_id)
     which, at = np.nonzero(steps + 2 <= rest[:, None])
     words = torch.from_numpy(np.ascontiguousarray(pairs))
     differences = []
@@ -501,23 +498,12 @@ def _looks(
     subject: LanguageSubject, items: list[SpelledSwap], features: Tensor, state: State
 ) -> tuple[Tensor, State]:
     """Features (K·N, F) and states, distance by distance, at every look of every item."""
-    longest = max(len(item.after) for item in items)
-    text = np.stack([np.resize(item.after, longest) for item in items], axis=1)
-    ids = torch.from_numpy(text)
-    looks = np.stack([item.looks for item in items], axis=1)  # (K, N)
-    times = np.unique(looks)
-    rows, states, order, at = [], [], [], 0
-    for time in times:
-        if time > at:
-            read, state = subject.advance(ids[at : int(time)], state)
-            features, at = read[-1], int(time)
-        where = np.argwhere(looks == time)
-        columns = torch.from_numpy(where[:, 1])
-        rows.append(features[columns])
-        states.append(select(state, columns))
-        order.append(torch.from_numpy(where[:, 0] * len(items) + where[:, 1]))
-    back = torch.argsort(torch.cat(order))
-    return torch.cat(rows)[back], select(merge(states), back)
+    text, _ = pad_documents([item.after for item in items], subject.boundary_id)
+    looks = np.stack([item.looks for item in items])  # (N, K)
+    columns = np.tile(np.arange(len(items)), looks.shape[1])
+    return read_until(
+        subject, torch.from_numpy(text), looks.T.ravel(), state, columns=columns, features=features
+    )
 
 
 def _spelled(
@@ -680,16 +666,12 @@ def _evidence_margins(
 
 def batched_logits(subject: ClassifierSubject, texts: Sequence[Ids]) -> Floats:
     """Logits (N, C) of texts of any lengths, similar ones side by side."""
-    lengths = np.array([len(text) for text in texts])
-    order = np.argsort(lengths, kind="stable")
+    order = np.argsort([len(text) for text in texts], kind="stable")
     out: Floats | None = None
     for first in range(0, len(texts), BATCH):
         members = order[first : first + BATCH]
-        longest = int(lengths[members].max())
-        ids = np.full((max(1, longest), len(members)), subject.boundary_id, dtype=np.int64)
-        for column, k in enumerate(members):
-            ids[: lengths[k], column] = texts[int(k)]
-        logits = subject.logits(torch.from_numpy(ids), torch.from_numpy(lengths[members]))
+        ids, sizes = pad_documents([texts[int(k)] for k in members], subject.boundary_id)
+        logits = subject.logits(torch.from_numpy(ids), torch.from_numpy(sizes))
         if out is None:
             out = np.zeros((len(texts), logits.shape[1]))
         out[members] = logits.double().cpu().numpy()

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl import statistics
+from rnnctl.data.batches import pad_documents
 from rnnctl.diagnostics import curves, spelling
 from rnnctl.diagnostics.sample import Sample, split_sentences
 from rnnctl.diagnostics.settings import Settings
@@ -116,10 +117,7 @@ def _predicted(
         np.concatenate([[subject.boundary_id], first, parts.middle, parts.last])
         for first, parts in zip(firsts, documents, strict=True)
     ]
-    lengths = np.array([len(text) for text in texts])
-    ids = np.full((int(lengths.max()), len(texts)), subject.boundary_id, dtype=np.int64)
-    for b, text in enumerate(texts):
-        ids[: len(text), b] = text
+    ids, lengths = pad_documents(texts, subject.boundary_id)
     features, _ = subject.advance(torch.from_numpy(ids[:-1]), subject.initial_state(len(texts)))
     begins = lengths - [len(parts.last) for parts in documents]
     place = np.arange(len(ids))[:, None]

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rnnctl.data.batches import pad_documents
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import State, TracedModel, TraceLike, final_state
@@ -116,10 +117,7 @@ def collect(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
 
 def _read(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
     """Documents side by side, the shorter ones padded at their end; padding is not counted."""
-    lengths = np.array([len(ids) for ids in documents])
-    ids = np.zeros((int(lengths.max()), len(documents)), dtype=np.int64)
-    for column, row in enumerate(documents):
-        ids[: len(row), column] = row
+    ids, lengths = pad_documents(documents, 0)
     inside = torch.from_numpy(np.arange(len(ids))[:, None] < lengths)  # (T, B)
     state: State | None = None
     parts: list[GateSums] = []
@@ -131,16 +129,13 @@ def _read(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
         state = final_state(trace)
         parts.append(_sums_of(trace, cell, inside[piece]))
     return GateSums(
-        log_keep=sum_of([part.log_keep for part in parts]),
-        resets=sum_of([part.resets for part in parts]),
+        log_keep=np.sum([part.log_keep for part in parts], axis=0),
+        resets=np.sum([part.resets for part in parts], axis=0),
         tokens=lengths.astype(np.float64),
-        gates={gate: sum_of([part.gates[gate] for part in parts]) for gate in parts[0].gates},
+        gates={
+            gate: np.sum([part.gates[gate] for part in parts], axis=0) for gate in parts[0].gates
+        },
     )
-
-
-def sum_of(parts: Sequence[FloatArray]) -> FloatArray:
-    """The elementwise sum of arrays of one shape."""
-    return np.asarray(np.sum(parts, axis=0))
 
 
 def _sums_of(trace: TraceLike, cell: Cell, inside: Tensor) -> GateSums:

@@ -48,14 +48,13 @@ class Measured:
     gates: GatesRecord | None = None
     position: PositionRecord | None = None
     others: Mapping[str, Measurement] = field(default_factory=dict)
-    units_per_token: float = 1.0
 
     @classmethod
-    def of(cls, records: Mapping[str, Measurement], units_per_token: float) -> Measured:
+    def of(cls, records: Mapping[str, Measurement]) -> Measured:
         """Sort records by name into those that rnnctl knows and those of other packages."""
         own = {name: records[name] for name in OWN if name in records}
         others = {name: record for name, record in records.items() if name not in OWN}
-        return cls(**own, others=others, units_per_token=units_per_token)  # type: ignore[arg-type]
+        return cls(**own, others=others)  # type: ignore[arg-type]
 
     def fields(self) -> dict[str, object]:
         """The same as a `DiagnosticsResult` has it."""

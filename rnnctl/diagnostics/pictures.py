@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.data.batches import NO_TARGET
+from rnnctl.data.batches import NO_TARGET, pad_documents
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
 from rnnctl.diagnostics import units
@@ -427,10 +427,7 @@ def answer_influence(run: Loaded, read: Reading, words: int) -> tuple[Influence,
 @torch.no_grad()
 def answers(model: Classifier, texts: Sequence[Ids]) -> Tensor:
     """ln p of each answer (N, K) after each of N texts, which end with the boundary."""
-    lengths = torch.tensor([len(text) for text in texts])
-    ids = torch.full((int(lengths.max()), len(texts)), BOUNDARY_ID)
-    for column, text in enumerate(texts):
-        ids[: len(text), column] = torch.from_numpy(text)
+    ids, lengths = map(torch.from_numpy, pad_documents(texts, BOUNDARY_ID))
     chances: Tensor = model(ids, lengths).double().log_softmax(-1)
     return chances
 

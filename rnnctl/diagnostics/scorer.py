@@ -35,11 +35,11 @@ from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import open_corpus
 from rnnctl.data.tokenizers.base import UNKNOWN
 from rnnctl.diagnostics import effect, first_last, panel, use
-from rnnctl.diagnostics.diagnose import as_result
+from rnnctl.diagnostics.diagnose import as_result, timed
 from rnnctl.diagnostics.material import Text, beginning_of
 from rnnctl.diagnostics.sample import UNSPACED, Ids, Sample, from_texts
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
-from rnnctl.diagnostics.subject import State
+from rnnctl.diagnostics.subject import LanguageSubject, State
 from rnnctl.errors import DataError, ScorerError, UsageError
 from rnnctl.inference.answer import PROTOCOL, VERSION
 from rnnctl.results.base import Environment
@@ -577,16 +577,11 @@ def diagnose_scorer(
         if sample.spelled:
             settings = for_spelled(settings, sample.units_per_token)
         timing["prepare_s"] = time.perf_counter() - begin
-        records: dict[str, Measurement] = {}
-        for name in chosen:
-            tell(name)
-            since = time.perf_counter()
-            records[name] = measure(name, subject, sample, settings)
-            timing[f"{name}_s"] = time.perf_counter() - since
+        records = timed(chosen, lambda name: measure(name, subject, sample, settings), timing, tell)
         talk.finish()
         asked, called = talk.questions, talk.name
     timing["total_s"] = time.perf_counter() - begin
-    measured = panel.Measured.of(records, sample.units_per_token)
+    measured = panel.Measured.of(records)
     model = ModelRecord(
         id=called, task="scorer", readout="each step", state_policy=None, command=command,
         questions=asked,
@@ -630,7 +625,7 @@ def subject_of(talk: Conversation, text: Text) -> tuple[ScorerSubject, Sample]:
     return subject, sample
 
 
-def measure(name: str, subject: ScorerSubject, sample: Sample, settings: Settings) -> Measurement:
+def measure(name: str, subject: LanguageSubject, sample: Sample, settings: Settings) -> Measurement:
     """One of `MEASURED`."""
     if name == "use":
         return use.measure(subject, sample, settings)

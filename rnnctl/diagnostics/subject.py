@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from rnnctl.data.batches import pad_documents
 from rnnctl.inference.memory import Cache, cache_losses, mixture
 from rnnctl.nn.cells import Cell
 from rnnctl.nn.models import Classifier, LanguageModel
@@ -100,21 +101,33 @@ def merge(states: Sequence[State]) -> State:
 
 
 def read_until(
-    subject: LanguageSubject, ids: Tensor, stops: NDArray[np.int64], state: State
+    subject: LanguageSubject,
+    ids: Tensor,
+    stops: NDArray[np.int64],
+    state: State,
+    *,
+    columns: NDArray[np.int64] | None = None,
+    features: Tensor | None = None,
 ) -> tuple[Tensor, State]:
-    """Read ids (T, B); what each sequence held after its own number of tokens `stops` (B,) >= 1.
+    """Read ids (T, B) from `state`; what was held after so many tokens `stops` (N,).
 
-    Returns features (B, F) and the state. What stands behind a sequence's stop is read and ignored.
+    Returns features (N, F) and the states. `columns` (N,): of which sequence each stop is, else of
+    each one once. `features` (B, F): what was held before, for stops at 0. What stands behind a
+    sequence's last stop is read and ignored.
     """
+    columns = np.arange(len(stops)) if columns is None else columns
     rows: list[Tensor] = []
     states, order, at = [], [], 0
     for stop in np.unique(stops):
-        features, state = subject.advance(ids[at : int(stop)], state)
-        at = int(stop)
-        here = torch.from_numpy(np.flatnonzero(stops == stop))
-        rows.append(features[-1][here])
-        states.append(select(state, here))
-        order.append(here)
+        if stop > at:
+            read, state = subject.advance(ids[at : int(stop)], state)
+            features, at = read[-1], int(stop)
+        assert features is not None
+        here = np.flatnonzero(stops == stop)
+        taken = torch.from_numpy(columns[here])
+        rows.append(features[taken])
+        states.append(select(state, taken))
+        order.append(torch.from_numpy(here))
     back = torch.argsort(torch.cat(order))
     return torch.cat(rows)[back], select(merge(states), back)
 
@@ -130,10 +143,7 @@ def read_pieces(
         np.concatenate([[subject.boundary_id], piece]) if first else piece
         for piece, first in zip(pieces, begun, strict=True)
     ]
-    stops = np.array([len(piece) for piece in whole])
-    ids = np.full((int(stops.max()), len(whole)), subject.boundary_id, dtype=np.int64)
-    for column, piece in enumerate(whole):
-        ids[: len(piece), column] = piece
+    ids, stops = pad_documents(whole, subject.boundary_id)
     return read_until(subject, torch.from_numpy(ids), stops, subject.initial_state(len(whole)))
 
 

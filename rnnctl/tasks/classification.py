@@ -81,10 +81,7 @@ class ClassificationTask(Task):
         self.rank, self.workers = rank, workers
         self.valid = valid
         self.calibrate = settings.calibrate
-        self.batches = DocumentBatches(
-            train, settings.batch_size, boundary_id=boundary_id, seed=settings.seed, shuffle=True
-        )
-        self._iterator = iter(self.batches)  # follows `batches` wherever it is set
+        self.batches = DocumentBatches(train, settings.batch_size, boundary_id, settings.seed)
         self.units_per_epoch = len(train.labels)
         self.sets = train.sets
         if train.truth is not None:
@@ -134,7 +131,7 @@ class ClassificationTask(Task):
 
     def next_batch(self) -> ClassifierBatch:
         """The next batch of documents."""
-        return next(self._iterator)
+        return next(self.batches)
 
     def loss(self, batch: ClassifierBatch, carry: Carry) -> StepLoss:
         """Cross entropy of a batch of documents, this worker's share of them only."""

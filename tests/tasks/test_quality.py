@@ -13,11 +13,11 @@ from sklearn.metrics import classification_report
 from rnnctl.config import TrainingConfig
 from rnnctl.data.corpus import Corpus
 from rnnctl.data.documents import Document, Reading
-from rnnctl.data.ids import split_from_ids
 from rnnctl.machine import Arithmetic
 from rnnctl.nn.models import Classifier
 from rnnctl.tasks.classification import ClassificationTask, classify_split, label_weights
 from rnnctl.tasks.quality import Bag, Calibration, Judged, bag_of_words, nats, remarks
+from tests.splits import split_from_ids
 
 NAMES = ("cat", "dog", "hat")
 

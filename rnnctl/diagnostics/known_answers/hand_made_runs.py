@@ -33,10 +33,11 @@ from rnnctl.config import CorpusConfig, ModelConfig, RunConfig, TokenizerConfig
 from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import train_tokenizer
 from rnnctl.data.tokenizers.base import to_bytes
-from rnnctl.diagnostics import effect, first_last, reach, use
+from rnnctl.diagnostics import reach
 from rnnctl.diagnostics import scorer as outside
 from rnnctl.diagnostics.known_answers import Check, close, holds
 from rnnctl.diagnostics.material import Material, heldout
+from rnnctl.diagnostics.scorer import MEASURED
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import LanguageModelSubject
 from rnnctl.nn.models import LanguageModel
@@ -698,11 +699,11 @@ def check_outside(diagnose: Diagnose) -> Iterator[Check]:
         assert isinstance(loaded.model, LanguageModel)
         subject = LanguageModelSubject(loaded.model, boundary_id=loaded.tokenizer.boundary_id)
         sample = Material(loaded, text, 0).sample
-        inside = outside_names(lambda measure: measure(subject, sample, OUTSIDE))
+        inside = {name: outside.measure(name, subject, sample, OUTSIDE) for name in MEASURED}
         command = f"{shlex.quote(sys.executable)} -m rnnctl score {shlex.quote(str(path))} --answer"
         with outside.Conversation(command) as talk:
             asked, pieces = outside.subject_of(talk, text)
-            found = outside_names(lambda measure: measure(asked, pieces, OUTSIDE))
+            found = {name: outside.measure(name, asked, pieces, OUTSIDE) for name in MEASURED}
             talk.finish()
     for name, record in inside.items():
         for curve, values in record.curves.items():
@@ -712,9 +713,3 @@ def check_outside(diagnose: Diagnose) -> Iterator[Check]:
             if len(again) != len(known):
                 again = [math.nan] * len(known)
             yield close(f"{name}: {curve}", known, again, 1e-6)
-
-
-def outside_names(measured_by: Callable[[Any], Measurement]) -> dict[str, Measurement]:
-    """The three measurements that a scorer allows, by name."""
-    measures = {"use": use.measure, "first_last": first_last.measure, "effect": effect.measure}
-    return {name: measured_by(measure) for name, measure in measures.items()}

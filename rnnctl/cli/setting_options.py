@@ -67,6 +67,7 @@ def of_setting(name: str, panel: str = "", **more: Any) -> Any:
 
 
 def _setting_parameters() -> Iterator[inspect.Parameter]:
+    # Two fields may share an option (--evaluate-every takes steps or a time): one parameter.
     seen: set[str] = set()
     for section, name, field in config.settings():
         option = config.option(name, field)

@@ -158,7 +158,11 @@ Kind = TypeVar("Kind", Row, BenchRow)
 
 def _named(rows: Sequence[Kind], apart: Apart) -> list[tuple[Kind, Kind]]:
     pairs = [
-        pair for init in ("torch", "good") for pair in pair_at(rows, "lstm", "rnn", init, apart)
+        # Both initialisations, since claims about "the RNN" are about PyTorch's, and the better one
+        # is ours.
+        pair
+        for init in ("torch", "good")
+        for pair in pair_at(rows, "lstm", "rnn", init, apart)
     ] or _nearest(rows, "lstm", "rnn", apart)
     cells = dict.fromkeys(row.cell for row in rows if row.cell not in (None, "rnn", "lstm"))
     for cell in cells:
@@ -205,6 +209,8 @@ def family(pairs: Sequence[Pair]) -> list[Pair]:
     """
     alike = [pair for pair in pairs if not pair.apart]
     chosen = sorted(alike, key=lambda pair: pair.n, reverse=True)
+    # Fewest seeds last: dropping one test makes Holm's correction of the others milder, so that the
+    # set is the largest that can reach 5 % in the best case.
     while chosen and not enough_seeds(max(chosen[-1].n, 1), len(chosen)):
         chosen.pop()
     return [pair for pair in pairs if pair in chosen]
@@ -222,6 +228,7 @@ def contrasts(pairs: Sequence[Pair]) -> tuple[Contrast, ...]:
 def _p(pair: Pair) -> float:
     a, b = pair.values
     if pair.endpoint == "horizon":
+        # Horizons are compared as ratios, so their logarithms are what is exchangeable.
         return permutation_test([math.log(value) for value in a], [math.log(value) for value in b])
     return permutation_test(a, b)
 

@@ -166,6 +166,7 @@ class Pool:
 
     def submit(self, job: Job, arguments: Sequence[str], log: Path) -> None:
         """Begin a job; there must be room for it."""
+        # An idle worker has torch imported already, which takes longer than many members train.
         worker = next((one for one in self._workers if one.job is None), None) or self._new()
         worker.job, worker.log, worker.began = job, log, time.monotonic()
         request = json.dumps({"arguments": list(arguments), "log": str(log.resolve())}) + "\n"
@@ -212,6 +213,8 @@ class Pool:
         for worker in self._workers:
             _close(worker.process)
             if worker.job is not None and worker.process.poll() is None:
+                # The same signal as Ctrl-C: the training saves a checkpoint and ends, to be resumed
+                # later.
                 worker.process.send_signal(signal.SIGINT)
         limit = time.monotonic() + GRACE_S
         for worker in self._workers:
@@ -319,6 +322,7 @@ def _log_file(root: Path, job: Job) -> Path:
 def environment(threads: int) -> dict[str, str]:
     """This process's environment with every thread pool limited."""
     count = str(threads)
+    # All three: the pool that was forgotten would start a thread for each core in every worker.
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), count)
     return {**os.environ, **limits, "NO_COLOR": "1", "COLUMNS": "100"}
 
@@ -343,6 +347,7 @@ def _progress(path: Path) -> float | None:
 
 
 def _ended(one: Ended, root: Path) -> Finished | Failed:
+    # An exit code of 0 alone is no result: a command that was told to stop at once ends so, too.
     if one.code == 0 and one.job.is_done(root):
         return Finished(one.job, one.seconds)
     return Failed(one.job, last_error(one.log, one.code))

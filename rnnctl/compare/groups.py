@@ -160,6 +160,7 @@ def trained_apart(
     with `any_size` none need be.
     """
     a, b = settings(first[0]), settings(second[0])
+    # The horizon is an option of chrono alone, and initial weights may differ.
     ignored = _OF_THE_CELL | ({"horizon"} if first[0].init != second[0].init else set())
     names = dict.fromkeys((*a, *b))
     apart = [name for name in names if name not in ignored and a.get(name) != b.get(name)]
@@ -233,6 +234,7 @@ def _differ(one: Member, other: Member) -> bool:
     assert a is not None and b is not None
     if (a.text, a.preset, a.seed) != (b.text, b.preset, b.seed):
         return True
+    # How far was measured is counted in words: other tokens reach another number of these.
     if a.longest is None or b.longest is None or tokens(one) != tokens(other):
         return False
     return not _is_close(a.longest, b.longest, CLOSE_DISTANCE)

@@ -47,6 +47,7 @@ def measure(paths: Sequence[Path], cores: int, asked: pairs.Asked | None = None)
     readable = [path for path in paths if has_result(path, "train")]
     text, bench = _by_kind(readable)
     first = _first_of_each_shape(text or bench)
+    # Speeds are compared within one session only; one row more, and all are measured anew.
     if not _measured_together(list(first.values())):
         yield from speed.measure(first, threads=cores)
     for path in readable:

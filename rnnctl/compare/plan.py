@@ -72,6 +72,7 @@ MATCHES: tuple[Match, ...] = ("parameters", "time", "steps", "hidden")
 Stage = Literal["tune", "trial", "text", "untrained", "recall"]
 GRID = (2e-3, 4e-3, 8e-3, 1.6e-2)
 """The learning rates that `--rates grid` tries for every cell."""
+# Rates that are chosen on a reported seed would suit just that one.
 TUNING_SEED = 1000
 """The seed that rates are chosen on; never one of those that are reported."""
 UNTRAINED_LR = 1e-12
@@ -225,6 +226,8 @@ def rows(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 def _text(settings: Settings, chosen: dict[str, float]) -> Iterator[Planned]:
     sizes = hidden_sizes(settings)
+    # Seeds outermost: a comparison that is stopped half way has all rows at fewer seeds, and not
+    # some rows at all of them.
     for seed in range(settings.seeds):
         for row, cell, init in rows(settings):
             lr = chosen.get(row, shipped_rate(settings, cell, init))
@@ -271,12 +274,14 @@ def trials(settings: Settings) -> list[Planned]:
     """One short training of each cell, to find out how many steps fit into a budget."""
     sizes = hidden_sizes(settings)
     short = settings.model_copy(update={"limit": ("--budget", f"{TRIAL_S:g}s")})
+    # Initial weights cost no time: one trial for each cell is enough.
     last = {cell: (row, cell, init) for row, cell, init in rows(settings)}
     return [_member(short, *row, 0, sizes[row[1]], 1e-3, "trial") for row in last.values()]
 
 
 def _untrained(settings: Settings) -> Iterator[Planned]:
     sizes = hidden_sizes(settings)
+    # One untrained network is enough: it shows what the measurements say where nothing was learnt.
     cell = REFERENCE if REFERENCE in settings.cells else settings.cells[0]
     init = "good" if "good" in settings.inits else settings.inits[0]
     row = f"untrained {cell}"
@@ -300,6 +305,7 @@ def _member(
 
 def _concerning(options: Sequence[str], cell: str, init: str) -> Iterator[str]:
     """The options without those that are for another cell or initialisation than this member's."""
+    # `train` refuses an option without an effect, and these have one for some members only.
     others = {"--nonlinearity": not find_cell(cell).variants, "--horizon": init != "chrono"}
     skip = False  # the value of what was left out
     for option in options:
@@ -467,6 +473,8 @@ def best_rates(tuned: Sequence[Planned], root: Path) -> dict[str, float]:
         curve = Run.open(root / one.name).read_result("train").get("curve") or []
         values = [point["value"] for point in curve if point.get("value") is not None]
         if values:
+            # The best validation of each training and not its last: so is the one that its run
+            # publishes.
             best[one.row] = min(best.get(one.row, (float("inf"), 0.0)), (min(values), one.lr))
     return {row: lr for row, (_, lr) in best.items()}
 

@@ -102,6 +102,8 @@ def _evidence(
     recall: Sequence[BenchRow], pairs: Sequence[Pair], trained: Apart,
     commands: Commands | None,
 ) -> Evidence:  # fmt: skip
+    # By all pairs that can be compared, also those with too few seeds: with enough of them all
+    # would be in the family.
     needed = seeds_needed(sum(not pair.apart for pair in pairs))
     return Evidence(
         rows=rows, members=(*text, *bench), bench=recall, contrasts=contrasts(pairs),

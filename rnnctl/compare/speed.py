@@ -140,6 +140,7 @@ def _rounds(
     benches = [bench for _, bench in everyone]
     for bench in benches:
         bench.round(warm_up)
+        # What is first run is compiled and finds its memory: no measure of speed.
         bench.keep([])
     for number in range(1, MOST * rounds + 1):
         for row, bench in everyone:
@@ -216,6 +217,7 @@ def _from_run(path: Path, hidden_size: int | None = None) -> _Bench:
     draw = torch.Generator().manual_seed(0)
     language = isinstance(model, LanguageModel)
     chunk, streams = (settings.bptt if language else DOCUMENT), settings.batch_size
+    # As a training does: each cell runs on the engine that is fastest for it here.
     found = settle(model.recurrent, chunk, streams, bf16=arithmetic.bf16)
     model.recurrent.engine = found.engine
     ids = torch.randint(model.vocab_size, (chunk + 1, streams), generator=draw)
@@ -264,6 +266,8 @@ def _generation(model: Model) -> Callable[[int], None]:
         stepper = Stepper(model, model.recurrent.initial_state(1))
         last = np.zeros(1, dtype=np.int64)
         for _ in range(tokens):
+            # The likeliest token: drawing one costs the same for every cell, and is no part of the
+            # question.
             last = stepper.step(last).argmax(-1)
 
     return generate

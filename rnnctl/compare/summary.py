@@ -104,6 +104,7 @@ def summarise(
     if not known:
         return _nothing(values, scale, unit)
     if scale == "log":
+        # A horizon of 0 has no logarithm, and one seed without a memory must not make the mean 0.
         known = [max(value, floor) for value in known]
     ends = t_interval(known, log=scale == "log")
     if censored == len(known):
@@ -114,6 +115,7 @@ def summarise(
         )  # fmt: skip
     lo, hi = (finite(ends.lo), finite(ends.hi)) if len(known) > 1 else (None, None)
     if most is not None and lo is not None and hi is not None:
+        # Student's interval knows no bounds; an accuracy does.
         lo, hi = max(lo, 0.0), min(hi, most)
     hi = None if censored else hi
     nothing = scale == "log" and max(known) <= floor
@@ -187,6 +189,7 @@ def summarise_curves(curves: Sequence[Curve], scale: Scale = "linear") -> Curve 
         return None
     if scale == "log":
         curves = [_with_nothing(curve) for curve in curves]
+    # Only where all seeds have a value: else the mean would jump where one curve ends.
     shared = sorted(set.intersection(*(set(curve.x) for curve in curves)))
     if len(shared) < 2 and len(curves) > 1:
         shared, curves = _interpolated(curves)

@@ -113,6 +113,7 @@ class StreamBatches:
             self._rotation = self._rotate()
 
     def _rotate(self) -> int:
+        # Turned by another amount each pass, so that the streams' seams and chunks fall elsewhere.
         return int(np.random.default_rng([self._seed, self._pass]).integers(self._total))
 
     def _row(self, begin: int, tokens: int) -> NDArray[np.int32]:

@@ -89,6 +89,8 @@ def _growth_agrees(measured: Measured) -> CrossCheck | None:
     if leading is None or tau is None or tau.estimate is None:
         return CrossCheck(name=name, passed=None, text="one of the two is not a number")
     slope = -1 / tau.estimate if tau.estimate else -math.inf
+    # Two estimates of one rate from some hundred steps: a factor of two, and near 0 an absolute
+    # 0.02.
     passed = abs(leading - slope) <= max(0.02, 0.5 * max(abs(leading), abs(slope)))
     text = f"{leading:.3f} and {slope:.3f} per token"
     if not passed and leading > slope:
@@ -107,6 +109,7 @@ def _positions_agree(measured: Measured) -> CrossCheck | None:
         return CrossCheck(name=name, passed=None, text="one of the two is not a number")
     # the texts of POSITION have lengths of their own: R is read within these
     length = min(r.x[-1], measured.position.text_length or r.x[-1])
+    # The middles of the first and of the last fifth.
     early, late = _at(r, 0.9 * length), _at(r, 0.1 * length)
     expected = early / late if late else math.inf
     low, high = ratio.ci95
@@ -211,6 +214,7 @@ def _resets(reach: ReachRecord, gates: GatesRecord | None) -> str:
 def _strange(model: ModelRecord, measured: Measured) -> bool:
     """Half as much loss again as on the validation text; levels that know every token."""
     valid = model.quality.get("loss_nats")
+    # At word level unknown words alone can make another text look easy.
     if measured.use is None or valid is None or model.task == "lm_word":
         return False
     loss = measured.use.scalars.get("loss")

@@ -89,6 +89,8 @@ def diagnose(
     settings = replace(PRESETS[preset], seed=seed, arms=tuple(arms))
     settings = replace(settings, reference=settings.reference and reference)
     if isinstance(loaded.model, LanguageModel):
+        # A page of a large model must not take minutes; fewer resets widen the interval and move
+        # nothing.
         settings = replace(settings, resets=round(share_of_resets(loaded.model) * settings.resets))
     return _measure(loaded, text or heldout(loaded), chosen, settings, preset, items, tell)
 
@@ -107,6 +109,8 @@ def with_cache(
         raise UsageError(
             "--cache is for language models, and this is a classifier", hint="leave it out"
         )
+    # Contexts must be longer than the cache: what it holds is memory by design, and the question is
+    # what the model with it forgets.
     material = Material(loaded, text or heldout(loaded), result.seed or 0, None)
     settings = replace(
         PRESETS["quick"],
@@ -155,6 +159,8 @@ def share_of_resets(model: LanguageModel) -> float:
     By their multiplications and not by the clock, so that it measures the same everywhere.
     """
     work = PRESETS["quick"].resets * _work_of_a_reset(model)
+    # Never less than a half: an interval that is twice as wide would no longer be the same
+    # instrument.
     return max(FEWEST_RESETS, min(1.0, FLOPS * USE_SECONDS / work))
 
 
@@ -227,6 +233,8 @@ def _measure(
     model = model_record(loaded)
     bptt_words = None if model.train_bptt is None else sample.distance(model.train_bptt)
     records = timed(names, lambda name: _diagnostic(name).measure(material, settings), timing, tell)
+    # A horizon is read against how far the gradient went in training; USE itself does not know
+    # that.
     if "use" in records:
         records["use"] = records["use"].model_copy(update={"train_bptt_words": bptt_words})
     timing["total_s"] = time.perf_counter() - begin
@@ -328,6 +336,8 @@ def model_record(loaded: Loaded) -> ModelRecord:
             "init": model.init if model.horizon is None else f"{model.init} ({model.horizon})",
             "readout": model.pool if isinstance(loaded.model, Classifier) else "each step",
             "bidirectional": model.bidirectional,
+            # A classifier's gradient goes back through the whole document: there is no limit to
+            # compare with.
             "train_bptt": None if loaded.labels else settings.bptt,
             "train_loss_nats": trained.pop("train_loss_nats", None),
             "state_policy": "carried" if _carried(loaded) else "reset_document",
@@ -397,6 +407,7 @@ def _paragraph_length(text: Text, sample: Sample) -> float | None:
         return None
     if not running:
         return float(np.median(lengths))
+    # Weighted by length: the plain median of a book with much dialogue is a line of three words.
     return float(lengths[np.searchsorted(np.cumsum(lengths), lengths.sum() / 2)])
 
 
@@ -426,9 +437,11 @@ def to_keep(run: Run, new: DiagnosticsResult) -> DiagnosticsResult | str:
     A diagnosis that has all of what is kept takes its place, in whatever way it was made.
     """
     old = kept(run)
+    # A full diagnosis needs nothing of what was kept, so that it may have been made in any way.
     if old is None or sections(old) <= sections(new):
         return new
     made, before = _made(new), _made(old)
+    # Measurements of different texts, presets or seeds side by side would look like one diagnosis.
     apart = [f"{name} {was}" for name, was in before.items() if made[name] != was]
     if not apart:
         return merged(old, new)
@@ -465,6 +478,7 @@ def merged(old: DiagnosticsResult, new: DiagnosticsResult) -> DiagnosticsResult:
     records = {**old.records(), **new.records()}
     head = (new if _OF_HEADLINE[new.headline.kind] in sections(new) else old).headline
     measured = panel.Measured.of(records)
+    # Warnings that follow from measurements are made anew below, from all of them together.
     rest = dict.fromkeys([*_of_the_text(old), *_of_the_text(new)])
     return new.model_copy(
         update={

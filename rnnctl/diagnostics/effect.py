@@ -56,6 +56,8 @@ from rnnctl.results.diagnostics import EffectRecord, Sampling
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
+# Nearer than four words a language model avoids the word it has just said, and R would be relative
+# to that.
 NEAR_WORDS = (4, 8)
 PAIRS = 64
 SHORTEST = 10  # words: no curve below this longest distance
@@ -82,6 +84,8 @@ class Swaps:
 def distances(longest: int) -> list[int]:
     """At which distances, in words, the effect is read."""
     near = range(NEAR_WORDS[0], NEAR_WORDS[1] + 1)
+    # Half octaves, because what decays exponentially or by a power changes little between them;
+    # each near distance, because B_near divides everything.
     wanted = {*curves.octave_points(longest), *near, *READ_AT}
     return sorted(point for point in wanted if point <= longest)
 
@@ -94,6 +98,8 @@ def fit_window(sample: Sample, prefix: int, longest_words: int) -> tuple[Sample,
     words = [longest_words]
     while words[-1] > SHORTEST:
         words.append(max(SHORTEST, int(words[-1] / math.sqrt(2))))
+    # A stretch of running text begins in the middle: without a prefix its first words would be read
+    # from a state that the model never has.
     before = prefix if sample.running else 0
     lengths = [before + math.ceil(far / sample.units_per_token) + 2 for far in words]
     found = with_room(sample, lengths, fewest=2, wanted=16)
@@ -114,6 +120,7 @@ def draw_pairs(groups: list[list[int]], draw: np.random.Generator) -> Ids:
     """Disjoint random pairs from within each group, 64 at most: (P, 2)."""
     pairs = []
     for group in groups:
+        # Disjoint, so that one odd word spoils one pair and not many.
         mixed = draw.permutation(group)
         pairs += [mixed[k : k + 2] for k in range(0, len(mixed) - 1, 2)]
     if not pairs:
@@ -139,8 +146,12 @@ def summarise(
     """
     swaps, near = _reached(swaps, near)
     known = np.isfinite(swaps.deltas)
+    # The near effect of the same swap divides each of its distances: far ones come from long
+    # documents only, whose words may weigh otherwise.
     nearby = swaps.deltas[:, near].mean(1)
     filled = np.where(known, swaps.deltas, np.nanmean(swaps.deltas, axis=0))
+    # Swaps of one text are alike, and so are those of one pair of words: both kinds of likeness
+    # widen the intervals (two-way clustering, Cameron, Gelbach & Miller 2011).
     weights = statistics.crossed_weights(
         filled, swaps.texts, swaps.pairs, resamples=settings.resamples, seed=settings.seed
     )
@@ -157,6 +168,7 @@ def summarise(
         curves={"b": curves.curve(swaps.x, b, n, x_unit=sample.unit, y_unit="nats")},
     )
     low = b_near.ci95[0]
+    # A ratio whose denominator may be 0 has no finite interval; better none than a number with one.
     least = max(floor, 2 * float(np.std(near_replicates)))
     if low is None or low <= 0 or near_value < least:
         return _undefined(record, near_value, b_near, advice)
@@ -205,6 +217,7 @@ def _summaries(
     also: Mapping[str, float],
 ) -> dict[str, Estimate]:
     """half_distance, retention at 10, 30 and 100 words, retention_auc."""
+    # Nearer than the near window nothing is said: there the model holds back the word on purpose.
     start = int(np.flatnonzero(near)[0])
 
     replicates = np.array([_half(x[start:], row[start:], near) for row in r.replicates])
@@ -215,6 +228,7 @@ def _summaries(
     }
     for name, distance in {**{f"retention_{d}": float(d) for d in READ_AT}, **also}.items():
         found[name] = retention(x, r, distance, n, sample.unit)
+    # On a log scale, or the area would be that of the farthest third of the distances alone.
     grid = np.geomspace(max(1.0, x[start]), x[-1], 64)
 
     def area(fit: Floats) -> float:
@@ -236,6 +250,7 @@ def _half(x: Floats, r: Floats, near: NDArray[np.bool_]) -> float:
         return math.nan
     least = int(np.argmin(r)) + 1
     fit = statistics.isotonic(r[:least])
+    # Counted from where the fit is 1, the middle of the near window and not its edge.
     begin = statistics.crossing(x, fit, 1.0, decay=True) if near.sum() > 1 else float(x[0])
     return statistics.crossing(x[:least], fit, 0.5, decay=True) - begin
 
@@ -251,6 +266,7 @@ def rises(curve: Curve) -> tuple[float, float] | None:
     ends = list(zip(curve.x, curve.lo, curve.hi, strict=True))
     for k, (x, _, high) in enumerate(ends):
         for further, low, _ in ends[k + 1 :]:
+            # A tenth beyond touching intervals: of all pairs of distances some touch by chance.
             if low is not None and high is not None and low > max(high, 0.0) + 0.1:
                 return x, further
     return None
@@ -313,6 +329,7 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
     place += first
     pair = draw.integers(0, len(pairs), len(text))
     deltas = np.empty((len(text), len(steps)))
+    # Words that stand about as far from their document's beginning side by side: little padding.
     for members in np.array_split(np.argsort(place, kind="stable"), -(-len(text) // BATCH)):
         documents = [units.ids[int(k)] for k in text[members]]
         deltas[members] = _word_deltas(
@@ -340,6 +357,8 @@ def word_pairs(sample: Sample, draw: np.random.Generator) -> Ids:
     groups: dict[tuple[int, int], list[int]] = {}
     for rank, token in enumerate(middle):
         length = len(shown(int(token))) if shown else 0
+        # A rare word is less likely than a frequent one whatever stands before: within a decile
+        # that cancels. So does the length, which a model of text may keep to.
         groups.setdefault((10 * rank // len(middle), length), []).append(int(token))
     return draw_pairs(list(groups.values()), draw)
 
@@ -376,6 +395,8 @@ def _word_deltas(
         scores = subject.scores(rows, words[torch.from_numpy(which)]).double()
         differences.append((scores[:, 0] - scores[:, 1]).cpu().numpy())
     found = np.full((len(rest), len(steps)), np.nan)
+    # Half the difference: the effect of one word being there, not of one word in the place of its
+    # rival.
     found[which, at] = 0.5 * (differences[0] - differences[1])
     return found
 
@@ -404,6 +425,7 @@ def spelled_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) 
     if len({text for text, _ in places}) < 2:
         return too_short(sample)
     chosen = [places[k] for k in spread_over(np.ones(len(places)), settings.swaps, draw)]
+    # As for single tokens: about as much to read before each word of a batch.
     chosen.sort(key=lambda place: words[place[0]].starts[place[1]])
     pair = draw.integers(0, len(pairs), len(chosen))
     deltas = []
@@ -522,6 +544,7 @@ def _spelled(
         read, _ = subject.advance(ids[:-1], state)
         rows = torch.cat([rows, read])
     losses = subject.losses(rows.flatten(0, 1), ids.reshape(-1)).reshape(ids.shape)
+    # The padding of shorter spellings was asked for as well, so that all go through at once.
     within = torch.arange(len(ids))[:, None] < torch.from_numpy(lengths).repeat(distances)
     total = -(losses * within).sum(0).reshape(distances, items)
     return total.T.double().cpu().numpy()
@@ -537,6 +560,8 @@ def spelled_pairs(
     groups: dict[tuple[int, int, int], list[int]] = {}
     for rank, word in enumerate(ranked):
         chars = sum(len(tokens(i)) for i in word)
+        # Equally many tokens: a longer spelling has the lower probability, and the two would not
+        # cancel.
         groups.setdefault((10 * rank // len(ranked), len(word), chars), []).append(rank)
     drawn = draw_pairs(list(groups.values()), draw)
     return [(ranked[int(a)], ranked[int(b)]) for a, b in drawn]
@@ -600,6 +625,8 @@ def _no_evidence(note: str) -> EffectRecord:
 def filler_tokens(sample: Sample, settings: Settings) -> int:
     """How many tokens of filler: the preset's words, but no more than most texts have."""
     wanted = settings.filler_words / sample.units_per_token
+    # Longer than nine texts in ten the model was hardly ever trained on, and what it does there
+    # says nothing of its memory.
     usual = float(np.quantile(sample.lengths, 0.9)) if len(sample.ids) else 0.0
     return int(min(wanted, usual))
 
@@ -617,6 +644,8 @@ def _evidence_swaps(
     """`settings.evidence` pairs, the same again where there are fewer, each in its own filler."""
     draw = np.random.default_rng((settings.seed, 40, number))
     pairs = np.resize(draw.permutation(len(evidence.pairs)), settings.evidence)
+    # A filler of its own for each pair, and the same one for both arms and all distances: what it
+    # says cancels, and is averaged over.
     fillers = [_filler(sentences, length, draw) for _ in pairs]
     margins = [
         _evidence_margins(
@@ -627,6 +656,7 @@ def _evidence_swaps(
     return Swaps(
         x=steps.astype(np.float64) * sample.units_per_token,
         deltas=0.5 * (margins[0] - margins[1]),
+        # Numbered on through all kinds of filler: each filler is one resampling unit.
         texts=np.arange(len(pairs)) + number * len(pairs),
         pairs=pairs,
         sampling_unit="filler text (crossed with evidence pairs)",
@@ -643,6 +673,7 @@ def _filler(sentences: list[Ids], length: int, draw: np.random.Generator) -> Ids
             have += len(parts[-1])
             if have >= length:
                 break
+    # Cut at the front, far from the answer, so that the end is always a whole sentence.
     return np.concatenate(parts)[have - length :]
 
 

@@ -172,6 +172,7 @@ def _share(
 ) -> Estimate:
     if not clear:
         return Estimate(estimate=None, n=len(part), unit="share", status="undefined")
+    # The ratio of the resampled sums, not of single pairs, of which some change next to nothing.
     top, bottom = weights @ part, weights @ whole
     lo, hi = percentiles(top / bottom)
     return Estimate(

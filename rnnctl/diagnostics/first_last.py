@@ -68,6 +68,7 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Fir
             f"FIRST→LAST needs {FEWEST}",
         )
     partners = np.roll(np.arange(len(documents)), 1)  # in random order: a random pairing
+    # Documents of similar length side by side: little of what is read is padding.
     order = np.argsort([len(parts.first) + len(parts.middle) for parts in documents])
     firsts = [documents[k].first for k in partners]
     returning = _returning(documents, firsts, sample, subject.vocab_size)
@@ -79,6 +80,8 @@ def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> Fir
         own, hits = _predicted(subject, chosen, [parts.first for parts in chosen])
         other, others = _predicted(subject, chosen, [firsts[k] for k in members])
         difference = other - own
+        # Another batch adds up floats in another order. What a model that has forgotten shows there
+        # must be exactly 0, or its sign would count in "worse".
         rise[members] = np.where(np.abs(difference) < ROUNDING, 0.0, difference)
         length[members] = [len(parts.last) for parts in chosen]
         for k, after_own, after_other in zip(members, hits, others, strict=True):
@@ -161,11 +164,14 @@ def _returning(
     found = []
     for (first, middle, last), other in zip(cut, others, strict=True):
         told = {word for word, _ in first} - {word for word, _ in words(other)}
+        # A word that the middle repeats can be had from there.
         told -= {word for word, _ in middle}
         spans = []
         for word, span in last:
+            # Frequent words are guessed right without any memory.
             if word in told and frequency[word] <= max(1.0, RARE * len(documents)):
                 spans.append(span)
+            # Its second time in the sentence it is no longer news.
             told.discard(word)
         found.append(spans)
     return found
@@ -192,6 +198,7 @@ def _record(
     """Ratios of means with intervals over documents; `rise` in nats per sentence: (D,)."""
     n = len(rise)
     weights = statistics.resampling_weights(n, resamples=settings.resamples, seed=settings.seed)
+    # A ratio of sums, so that long sentences count as much as they are worth in perplexity.
     per_token = statistics.ratio_of_means(rise, length, weights)
     ones = np.ones(n)
     per_sentence = statistics.ratio_of_means(rise, ones, weights)

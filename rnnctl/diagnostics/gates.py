@@ -73,6 +73,7 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> GatesRe
     """
     if subject.cell is None or not subject.cell.has_gates:
         return GatesRecord(status="not_applicable", note=NOT_DEFINED)
+    # A running text is one document, which nothing could be resampled of.
     if sample.running:
         sample = sample.blocks(min(BLOCK, max(1, sample.tokens // 2)))
     documents = list(_chosen(sample, settings))
@@ -199,6 +200,8 @@ def find_modes(tau: FloatArray) -> tuple[GateMode, ...]:
     if len(logs) < 4 or spread < 1e-9:
         return ()
     iqr = float(np.subtract(*np.quantile(logs, (0.75, 0.25)))) / 1.34
+    # Silverman's rule of thumb (1986): with the smaller of the two spreads it does not smooth two
+    # groups into one.
     width = 0.9 * (min(spread, iqr) if iqr > 0 else spread) * len(logs) ** -0.2
     grid = np.linspace(logs.min(), logs.max(), 200)
     density = np.exp(-0.5 * ((grid[:, None] - logs) / width) ** 2).sum(axis=1)
@@ -287,6 +290,7 @@ def _estimate(
 def histogram(tau: FloatArray) -> Curve:
     """Share of units (J,) per half-octave bin of τ, 0.25 to 4096 tokens; x is the lower edge."""
     edges = 2.0 ** np.arange(-2, 12.5, 0.5)
+    # Units beyond either end stand in the last bin, so that the shares add up to 1.
     clipped = np.clip(tau, edges[0], edges[-1] * 0.999)
     counts, _ = np.histogram(clipped, bins=edges)
     return Curve(

@@ -131,6 +131,7 @@ def record(growth: FloatArray, *, burn_in: int, whole: bool) -> LyapunovRecord:
     order = np.argsort(-means, kind="stable")
     exponents, leading = means[order], growth[:, order[0]]
     first = _finite(float(exponents[0]))
+    # Steps that follow each other are alike; means of long stretches hardly are.
     interval = t_interval([float(part.mean()) for part in np.array_split(leading, BLOCKS)])
     slow = int(np.sum(exponents > -1 / PARAGRAPH))
     more = slow == len(exponents) and not whole

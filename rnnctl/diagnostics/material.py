@@ -72,12 +72,14 @@ def heldout(loaded: Loaded) -> Text:
     if not valid and not test:
         raise DataError(f"{run.path} keeps no held-out text", hint="name a text: `--text FILE`")
     running = run.heldout_running("valid" if valid else "test")
+    # Two splits of one text follow each other, and one long text has room for longer contexts.
     if running:
         return Text([*valid, *test], True, "held-out text")
     if not loaded.labels:
         return _sampled([*valid, *test], "held-out text")
     if valid and test:
         return _sampled(valid, "validation text", test)
+    # The bag of words must not be trained on what it is asked about.
     return _halves(valid or test, "held-out text")
 
 
@@ -252,12 +254,14 @@ def mined_items(
     many each sentence has; those of 4 to 24 are taken.
     """
     size = np.asarray(words)
+    # Shorter ones are headings or exclamations, longer ones say more than one thing.
     usable = np.flatnonzero((size >= 4) & (size <= 24))
     order = usable[np.argsort(odds[usable], kind="stable")]
     second = [int(k) for k in order[: 2 * most] if odds[k] < 0]
     first = [int(k) for k in order[::-1][: 2 * most] if odds[k] > 0]
     pairs = []
     for k in first:
+        # Evidence of unequal length would shift everything behind it, in one arm only.
         same = [j for j in second if abs(int(size[j]) - int(size[k])) <= 1]
         if same:
             second.remove(same[0])
@@ -431,6 +435,8 @@ class Material:
         if given and _known(given, self.sample) > 1 - STRANGE:
             fillers["encyclopaedic sentences"] = given
         else:
+            # Without sentences of another kind: the own ones as a heap of words, which say even
+            # less.
             draw = np.random.default_rng((self.seed, 61))
             fillers["own neutral words, shuffled"] = [draw.permutation(part) for part in own]
         return Evidence(labels, pairs, fillers, found.source)
@@ -457,6 +463,8 @@ class Material:
         if shipped is not None:
             encoded = [self._encode_sentence(a) for pair in shipped.pairs for a in pair]
             known = _known(encoded, self.sample) > 1 - STRANGE
+            # Labels 0 and 1 may stand for anything: only if the sentences rank as opinions do are
+            # they that.
             if known and (not bare_labels(labels) or self._ranked(shipped.labels, encoded)):
                 return shipped
         return self._mined()
@@ -503,6 +511,8 @@ class Material:
         parts = self._sentences
         if not parts:
             return []
+        # Neutral to the model, or filler would be evidence; neutral to the bag of words too, or a
+        # model that has forgotten how to read would choose its own filler.
         margins = [_margin(batched_logits(self.subject, parts), labels)]
         if self.reference is not None:
             margins.append(_margin(batched_logits(self.reference, parts), labels))
@@ -518,6 +528,7 @@ class Material:
         return [parts[int(k)] for k in order[:count]]
 
     def _encode_sentence(self, text: str) -> Ids:
+        # Spelled tokens bring their space along, and the next sentence begins behind one.
         spaced = text if self.loaded.tokenizer.level == "word" else text + " "
         return np.asarray(self.loaded.tokenizer.encode(spaced), dtype=np.int64)
 

@@ -192,6 +192,7 @@ def _recalled(record: Measurement) -> str:
     right, otherwise = (record.scalars.get(name) for name in ("right", "right_otherwise"))
     if right is None or otherwise is None or right.estimate is None or otherwise.estimate is None:
         return ""
+    # Intervals apart is stricter than a test of the difference: this sentence makes a claim.
     if (right.ci95[0] or 0.0) <= (otherwise.ci95[1] or 0.0):
         return ""
     return (

@@ -121,6 +121,7 @@ def _margins(logits: Floats, truth: Ids) -> Floats:
     rows = np.arange(len(truth))
     own = logits[rows, truth]
     others = logits.copy()
+    # The log-sum-exp of the others and not the strongest alone: with many labels that one changes.
     others[rows, truth] = -np.inf
     peak = others.max(1)
     margins: Floats = own - peak - np.log(np.exp(others - peak[:, None]).sum(1))

@@ -324,6 +324,7 @@ def lag_curve(norms: FloatArray, groups: NDArray[np.int64], weights_of: int, see
     # Logarithms before the mean: the typical product of many factors is their geometric mean.
     ratios = np.log(np.maximum(taken / taken[0], FLOOR))
     count = int(documents.max()) + 1
+    # A matrix from documents to windows makes resampling of documents a product.
     member = np.zeros((count, taken.shape[1]))
     member[documents, np.arange(taken.shape[1])] = 1
     weights = resampling_weights(count, resamples=weights_of, seed=seed)
@@ -377,6 +378,7 @@ def lag_where(log_curve: FloatArray, level: float) -> float:
     # not.
     fit = isotonic(log_curve)
     below = np.flatnonzero(fit <= math.log(level))
+    # Beyond the window nothing is known but that the curve stays above: no extrapolation.
     if not len(below):
         return math.inf
     k = int(below[0])
@@ -392,6 +394,8 @@ def tail_slope(log_curve: FloatArray, tail: tuple[int, int] | None = None) -> fl
     if tail is None:
         above = np.flatnonzero(log_curve > math.log(FLOOR) + 1)
         last = int(above[-1]) + 1 if len(above) else 0
+        # The first half holds the fast directions, which are many and die early; the slow ones
+        # decide how far learning gets.
         tail = (last // 2 + 1, last)
     lags = np.arange(tail[0], tail[1] + 1, dtype=np.float64)
     if len(lags) < 2:
@@ -405,6 +409,7 @@ def record(norms: GradientNorms, *, main: str, resamples: int = 1000, seed: int 
     """Curves and scalars of every block; `main` gives the record's own scalars."""
     blocks: dict[str, ReachBlock] = {}
     for name, rows in norms.blocks.items():
+        # Row 0 is the step of the loss itself; relative to lag 1 there must be something at lag 1.
         if (rows[1] > 0).any():
             curve = lag_curve(rows[1:], norms.groups, resamples, seed)
             blocks[name] = block_record(curve)

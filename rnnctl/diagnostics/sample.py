@@ -111,6 +111,7 @@ def with_room(
         units = sample.blocks(2 * length) if sample.running else sample
         places = np.maximum(0, units.lengths - length + 1)
         texts, room = int(np.count_nonzero(places)), int(places.sum())
+        # Of running text the blocks grow in number as they get shorter, whatever is in them.
         worth = texts if sample.running else room
         if texts >= fewest and (chosen is None or worth >= 1.5 * most):
             chosen, most = (units, k), worth
@@ -126,6 +127,7 @@ def spread_over(weights: ArrayLike, count: int, draw: np.random.Generator) -> Id
     """
     ends = np.cumsum(np.asarray(weights, dtype=np.float64))
     marks = (np.arange(count) + draw.random(count)) * (ends[-1] / count)
+    # Rounding may put the last mark beyond the last end.
     found: Ids = np.minimum(np.searchsorted(ends, marks, side="right"), len(ends) - 1)
     return found
 

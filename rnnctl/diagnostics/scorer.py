@@ -511,6 +511,7 @@ class ScorerSubject:
         if len(begun):
             ids = ids[begun[-1] + 1 :]
         context = [self.pieces.texts[i] for i in ids.tolist()]
+        # A program that knows documents must not take a cut for a beginning.
         cut = {} if len(begun) else {"cut": True}
         return {"context": self._side(context), **cut}
 
@@ -529,6 +530,7 @@ class ScorerSubject:
         if not self.talk.lists or not sample.ids:
             return
         start, ids = np.array([BOUNDARY]), sample.ids[0]
+        # Empty, short and long contexts: a program may deal with each in a way of its own.
         sizes = sorted({0, min(20, len(ids)), min(200, len(ids))})
         self.talk.check_sums([self._context(np.concatenate([start, ids[:k]])) for k in sizes])
 

@@ -114,6 +114,8 @@ def _rows(cell: Cell, subject: TracedModel, ids: torch.Tensor) -> dict[str, Floa
     values = subject.trace(ids).layers[-1].values
     keep = values[cell.shown_gates[0]][:, 0]  # (T, H)
     written = cell.written(values)[:, 0]
+    # Of the gates after each token: cumprod runs forwards, and what is wanted is the product from
+    # behind.
     later = torch.cat([keep[1:], torch.ones_like(keep[:1])]).flip(0).cumprod(0).flip(0)
     rows = {"kept": (written * later).mean(1).numpy(force=True)}
     for gate in cell.shown_gates:

@@ -128,6 +128,7 @@ def read_until(
         rows.append(features[taken])
         states.append(select(state, taken))
         order.append(torch.from_numpy(here))
+    # Found by stop, wanted in the order of the sequences.
     back = torch.argsort(torch.cat(order))
     return torch.cat(rows)[back], select(merge(states), back)
 
@@ -195,6 +196,7 @@ class LanguageModelSubject(_States):
     def scores(self, features: Tensor, tokens: Tensor) -> Tensor:
         """See `LanguageSubject`."""
         decoder = self.model.decoder
+        # In float64: EFFECT subtracts two of these that hardly differ.
         products = (features[:, None].double() * decoder.weight[tokens].double()).sum(-1)
         return products + decoder.bias[tokens].double()
 

@@ -92,6 +92,8 @@ def states(trace: Trace) -> dict[str, Floats]:
 
 def classes(values: Floats, count: int = CLASSES) -> Ids:
     """Classes of equal size (T,) by quantile, of each column; equal values fall into one class."""
+    # Equal classes, so that a unit's scale and skew do not decide on how much it can be seen to
+    # know.
     edges = np.quantile(values, np.linspace(0, 1, count + 1)[1:-1], axis=0)
     return np.asarray((values[None] > edges[:, None]).sum(axis=0), dtype=np.int64)
 
@@ -135,6 +137,8 @@ def lasting(values: Floats) -> Floats:
     """Tokens (U,) until the autocorrelation of each column falls below 1/e; `LONGEST` at most."""
     centred = values - values.mean(axis=0)
     steps = len(values)
+    # Padded to twice the length: a circular correlation would add the end of the text to its
+    # beginning.
     size = 1 << (2 * steps - 1).bit_length()
     power = np.abs(np.fft.rfft(centred, size, axis=0)) ** 2
     lags = min(LONGEST, steps - 1)
@@ -146,6 +150,7 @@ def lasting(values: Floats) -> Floats:
 
 def side(values: Floats) -> Floats:
     """+1 or −1 of each column (U,): on which side of its median it goes furthest."""
+    # Not the extremes: the first steps from an empty state are such.
     low, middle, high = np.quantile(values, (0.02, 0.5, 0.98), axis=0)
     return np.where(high - middle >= middle - low, 1.0, -1.0)
 

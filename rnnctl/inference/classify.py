@@ -99,6 +99,7 @@ class Predictor:
         And how many of these are unknown.
         """
         if len(text) > 64 * limit and self._corpus.keep == "head":
+            # No token is that long: the rest of a huge text need not be encoded to be cut off.
             start = text[: 64 * limit]
             ids, unknown, _ = self._tokenizer.encode_charged(
                 start[: self._tokenizer.complete_prefix(start)]

@@ -96,6 +96,7 @@ class _Speaker:
         places = [place for text in self._stop if (place := self._held.find(text)) >= 0]
         if places:
             return self._held[: min(places)], True
+        # Held back until it is known whether it begins a stop text, which is never shown.
         keep = max((_overlap(self._held, text) for text in self._stop), default=0)
         cut = len(self._held) - keep
         said, self._held = self._held[:cut], self._held[cut:]

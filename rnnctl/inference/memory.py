@@ -242,6 +242,8 @@ class TextMemory:
         cache = self._cache
         assert cache is not None
         before = len(self._values)
+        # The pairs of this very stretch too: each question sees those before its own place, which
+        # `cache_losses` hides the others from.
         self._observe(features, targets, keep=before + len(targets))
         cached = cache_losses(
             features, self._keys, self._values, targets, before, cache.size, cache.theta
@@ -439,6 +441,8 @@ def tune_cache(model: LanguageModel, documents: Sequence[Ids], boundary: int) ->
         features, _ = text.advance(inputs, model.recurrent.initial_state(1))
         lengths += float(features.double().square().sum())
         whole.append(features)
+    # θ multiplies a product of features, whose size is the model's own: the grid is relative to
+    # that.
     thetas = [_round(one / max(1e-12, lengths / count)) for one in ALIKE]
     sums = {(n, t, w): 0.0 for n in SIZES for t in thetas for w in (*WEIGHTS,)}
     plain = 0.0

@@ -119,6 +119,7 @@ class Scorer:
     def tally_texts(self, texts: Sequence[str]) -> list[Tally]:
         """The sums of each text, from a zero state; many short texts go through at once."""
         encoded = [self._encode(text) for text in texts]
+        # A text with a memory is read by itself: what it learns is its own.
         most = 0 if self.memory else LONG_TEXT
         short = [i for i, (ids, _) in enumerate(encoded) if 0 < len(ids) <= most]
         sums = self._sums([encoded[i][0] for i in short])

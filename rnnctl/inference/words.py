@@ -172,6 +172,8 @@ class WordScorer:
         if len(seen.space):
             # A space of several bytes may begin with a token that is no whitespace by itself.
             known = np.isin(text.ids[text.gaps], self._spaces.numpy())
+            # The probability of the space belongs to the word before it, though the model says it
+            # with the token of the next (Pimentel & Meister 2024).
             moved = np.where(known, seen.space, 0.0)
             sums[: count - 1] += moved
             sums[1:count] -= moved

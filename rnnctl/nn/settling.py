@@ -115,6 +115,7 @@ def _measured(
             shortest.update({name: first[name] for name in names if name not in hopeful})
             for _ in range(REPEATS):
                 for name in hopeful:
+                    # The shortest and not the mean: other programs only ever make it longer.
                     shortest[name] = min(shortest[name], timed(name, used) / used)
     finally:
         recurrent.engine = before

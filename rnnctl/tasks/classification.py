@@ -135,6 +135,8 @@ class ClassificationTask(Task):
 
     def loss(self, batch: ClassifierBatch, carry: Carry) -> StepLoss:
         """Cross entropy of a batch of documents, this worker's share of them only."""
+        # Every other document and not a half: batches are sorted by length, so that each share is
+        # alike.
         own = slice(self.rank, None, self.workers)
         device = self.arithmetic.device
         lengths = batch.lengths[own]
@@ -185,6 +187,8 @@ class ClassificationTask(Task):
         right = logits.argmax(1) == valid.labels
         if several is not None:
             right = ((logits >= 0) == several).all(1)
+        # A grid in the place of the fit at the end: it is asked at every validation, and its bits
+        # do not depend on an optimiser's path.
         tried = _TEMPERATURES if self.calibrate and len(logits) >= FEWEST else (1.0,)
         losses = [self._weighted_nats(logits / t, valid) for t in tried]
         return Validation(min(losses, key=_finite_first), float(right.mean()))
@@ -240,6 +244,7 @@ class ClassificationTask(Task):
         if config.training.calibrate and "valid" in found:
             valid = found["valid"]
             assert valid.logits is not None and valid.truth is not None
+            # On validation text, as the weights were chosen: the test text decides nothing.
             calibration = Calibration.fit(valid.logits, valid.truth)
         held = [name for name in ("valid", "test") if name in found]
         readers: list[Documents] = [partial(corpus.documents, name) for name in held]

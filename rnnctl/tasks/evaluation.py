@@ -228,6 +228,7 @@ def batches_by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]
     order = np.argsort(lengths, kind="stable")
     begin = 0
     for end in range(1, len(order) + 1):
+        # The longest of the batch decides on its padded size, and that is the next one in order.
         full = end < len(order) and (end + 1 - begin) * lengths[order[end]] > BATCH_TOKENS
         if full or end == len(order):
             yield order[begin:end]

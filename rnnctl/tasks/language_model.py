@@ -292,6 +292,7 @@ def start_from_frequencies(model: LanguageModel, ids: IdArray) -> None:
 
     A model of many words otherwise spends its first hundreds of steps on learning just these.
     """
+    # One more of each, so that what was never seen is unlikely and not impossible.
     counts = token_counts(ids, model.vocab_size) + 1.0
     model.decoder.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 

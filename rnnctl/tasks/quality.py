@@ -108,6 +108,7 @@ class Calibration:
         def loss(log_temperature: float) -> float:
             return float(nats(logits / np.exp(log_temperature), truth).mean())
 
+        # The logarithm of the temperature: halving it and doubling it are equally far apart.
         found = minimize_scalar(loss, bounds=(-2.0, 3.0), method="bounded")
         fitted = cls(float(f"{np.exp(found.x):.4g}"), len(truth), several)
         if not several:
@@ -381,6 +382,8 @@ def _macro_f1_interval(confusion: NDArray[np.int64]) -> tuple[float, float]:
     """The 95 % percentile interval over resampled documents, which are draws of its cells."""
     cells = np.flatnonzero(confusion)
     n = int(confusion.sum())
+    # Documents with the same truth and answer are exchangeable: drawing the cells of the table is
+    # drawing documents, and takes no time that grows with their number.
     draws = np.random.default_rng(0).multinomial(
         n, confusion.flat[cells] / n, size=_RESAMPLES
     )  # (R, cells)

@@ -132,6 +132,8 @@ def _timings(config: RunConfig, arithmetic: Arithmetic, vocab_size: int) -> dict
         "nonlinearity": model.nonlinearity,
         "layers": model.num_layers,
         "embedding": model.embedding_size,
+        # To a power of two: a few tokens more or less change no speed, and would make each corpus
+        # measure anew.
         "vocabulary": 2 ** round(math.log2(vocab_size)),
         "streams": training.batch_size,
         "steps": training.bptt,

@@ -25,6 +25,7 @@ from rnnctl.training.schedule import Schedule
 from rnnctl.training.state import TrainingState, snapshot
 from rnnctl.wording import plural
 
+# Rates fall to a quarter of a per cent: what still diverges there does so for another reason.
 MAX_RETRIES = 5
 RETRY_RATE = 0.3  # factor on the learning rate at each return to the last good weights
 ADVICE_STEPS = 100
@@ -94,6 +95,8 @@ class Loop:
         self._saved_at = self.clock()
         self.state.task.model.train()
         while True:
+            # First in the loop, so that a training that was resumed makes the validation that was
+            # due.
             if counters.evaluation_due:
                 yield from self._evaluate()
             if counters.stop_reason:
@@ -128,6 +131,8 @@ class Loop:
         loss = state.task.loss(state.task.next_batch(), state.carry)
         (loss.total / loss.units).backward()  # type: ignore[no-untyped-call]
         mean = self.team.reduce(state.task.model, loss)
+        # After the sum over workers, or each would clip a part of the gradient by a norm of its
+        # own.
         norm = clip(state.task.model.parameters(), self.plan.settings.clip)
         counters.step += 1
         # Asked before the weights change: a step with NaN in it would leave nothing to go on from.

@@ -115,6 +115,7 @@ def make_optimizer(model: nn.Module, settings: TrainingConfig) -> AdamW:
     for name, parameter in model.named_parameters():
         matrix = parameter.ndim >= 2 and id(parameter) not in embeddings
         decay = settings.weight_decay if matrix else 0.0
+        # In one group where depth decides nothing: fewer groups, fewer calls of the kernel.
         depth = depth_of(name, model) if settings.layer_factor > 1 or settings.unfreeze else 0
         groups.setdefault((depth, decay), []).append(parameter)
     made = [Group(parameters, decay, depth) for (depth, decay), parameters in groups.items()]

@@ -102,8 +102,10 @@ def prepare(
     source = None
     if run is None and config.training.start_from is not None:
         source = Run.open(config.training.start_from)
+    # Compiling and reading the text take about as long, and wait for different things.
     with WarmUp(config, arithmetic, threads) as warm_up:
         corpus = _open(config, run, stdin, given or {})
+        # The tokenizer of the weights: an embedding means nothing with another one.
         known = run or source
         if known is not None:
             tokenizer = Tokenizer.load(known.tokenizer_path)
@@ -133,6 +135,7 @@ def prepare(
             keep_rate=keep_rate,
         )
         config, why_this_size = chosen.config, chosen.why
+    # Only now, behind everything that draws random numbers for its own purposes.
     torch.manual_seed(config.training.seed)
     model = build_model(
         config.model,
@@ -140,6 +143,7 @@ def prepare(
         num_classes=len(store.label_names),
         engine=config.training.engine,
     ).to(arithmetic.device)
+    # `--init torch` promises PyTorch's own start, to the last weight.
     if isinstance(model, LanguageModel) and config.model.init != "torch":
         start_from_frequencies(model, store.split("train").ids)
     taken = transfer(model, source) if source is not None else []
@@ -242,6 +246,7 @@ def _engine(
     steps, starts = config.training.bptt, not train.running and config.training.reset
     if isinstance(model, Classifier):
         steps, starts = max(1, len(train.ids) // max(1, train.count)), False
+    # Each worker computes its share of the batch only, and that is what must be fast.
     streams = -(-config.training.batch_size // config.training.workers)
     choice = settle_engine(recurrent, steps, streams, bf16=arithmetic.bf16, starts=starts)
     return choice.engine
@@ -340,6 +345,7 @@ def heldout_bytes(prepared: Prepared) -> bytes:
         documents: Iterable[Document] = prepared.corpus.documents(split)
         if not running:
             size = int(prepared.store.split(split).bytes.sum())
+            # Half of the room for each split, less what names and labels take.
             documents = sample(documents, 0.98 * (KEEP_BYTES / 2) / max(1, size))
         splits.append((split, running, documents))
     return pack(splits)

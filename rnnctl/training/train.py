@@ -106,6 +106,7 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
     if is_wanted(config):
         config, options = yield from pretrained(config, path, options, train)
     if not options.resume:
+        # Before the corpus is read, which may take minutes.
         check_free(path, overwrite=options.overwrite)
     old = Run.open(path) if options.resume else None
     prepared = yield from prepare(
@@ -202,6 +203,8 @@ class _Training:
             counters.stop_reason = ""
         if CALIBRATION_NAME in self.run.current.files:  # it is of the weights as they were
             self.run.put_file(CALIBRATION_NAME, None)
+        # While it trains on it is unfinished: nobody may take its old result for that of its new
+        # weights.
         unpublish(self.run)
 
     def started(self) -> Started:
@@ -257,6 +260,8 @@ class _Training:
     def _probe(self, probe: Probe, step: int) -> Iterator[Event]:
         model, valid = self.prepared.model, self.prepared.store.split("valid")
         model.eval()
+        # Looking on must not change what is looked at: without this the sample line would move
+        # dropout's masks, and a training with a display would not be the one without.
         with torch.random.fork_rng(devices=[]):
             yield from probe(model, self.prepared.tokenizer, valid, step)
         model.train()
@@ -287,8 +292,10 @@ class _Training:
             self.run.put_file(name, data)
         counters, warnings = self.state.counters, (*self._final_warnings(), *end.warnings)
         result = train_result(self.run.path, self.prepared, counters, end.measured, warnings)
+        # Diagnoses and evaluations of the weights before: they are of another model now.
         self.run.drop_outdated_results()
         self.run.write_result(REPORT_NAME, result)
+        # Last of all: from here on the run counts as finished.
         publish(self.run, self.state)
         return result
 

@@ -98,6 +98,7 @@ def below(value: Estimate, bound: float) -> Outcome:
     if few and (value.status == "censored" or lo == hi):
         return NOT_TESTED
     if value.status == "censored" and value.censored_at is not None:
+        # Beyond the longest distance measured: that it is long is known, never that it is short.
         return CONTRADICTED if value.censored_at >= bound else INCONCLUSIVE
     if hi is not None and hi < bound:
         return SHOWN

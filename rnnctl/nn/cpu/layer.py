@@ -131,6 +131,7 @@ class FusedLayer(torch.autograd.Function):
         if ctx.kept is None:
             raise RuntimeError("the fused engine can go back through a graph once only")
         cell, weights, kept = ctx.cell, ctx.weights, ctx.kept
+        # Gradients stand where the gates were: a second pass would read them as gates.
         ctx.kept = None
         (inputs,) = ctx.saved_tensors
         dh = torch.zeros_like(kept.hidden[1:]) if dh is None else dh.contiguous()
@@ -163,6 +164,7 @@ def _weight_gradients(dx: Tensor, du: Tensor, inputs: Tensor, before: Tensor) ->
         return tuple(part.float() for part in (dw_ih, dw_hh, dx.sum(0), du.sum(0)))
     if du.data_ptr() == dx.data_ptr():
         dw_ih, dw_hh, db = weight_gradients(shape, dx, inputs, before)
+        # Two parameters must not share one gradient, which the optimizer scales in place.
         return dw_ih, dw_hh, db, db.clone()
     dw_ih, db_ih = weight_gradients(shape, dx, inputs)
     dw_hh, db_hh = weight_gradients(shape, du, before)

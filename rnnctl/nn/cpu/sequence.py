@@ -75,6 +75,8 @@ def _forward(
         )
         for row in range(rows):
             b = first + row
+            # At a document's beginning U h is 0, and only the bias is left. h itself stays as it is: it
+            # is also the layer's output at the step before.
             if keep[t, b] == 0:
                 _round(b_hh, u[row])
             x_b, u_b = x[row, :used].reshape(parts), u[row, :used].reshape(parts)
@@ -185,6 +187,7 @@ def _padded(shape: Shape, bias: Tensor) -> Array:
 
 def run_steps(cell: Cell, shape: Shape, inputs: Tensor, weights: LayerWeights, kept: Kept) -> None:
     """The recurrence: inputs (T, B, E) and the initial state in `kept` -> all of `kept`."""
+    # In bf16 the sums run over pairs of numbers.
     if shape.half and inputs.shape[2] % 2:
         inputs = torch.nn.functional.pad(inputs, (0, 1))
     _passes(cell, shape).forward(
@@ -209,6 +212,7 @@ def pull_steps(
     """As `layer._pull_steps`, and the gradient of the inputs where they are given."""
     _, batch, _, size = kept.gates.shape
     du = torch.empty_like(kept.gates) if needs_du(cell) else kept.gates
+    # Whole panels wide: a tile stores all of its columns, also those behind the last unit.
     gradient, through = torch.zeros(batch, size), torch.zeros(batch, shape.columns(size))
     nothing = torch.empty(0, 1, 1)
     dcarried = nothing if dcarried is None else dcarried.contiguous()

@@ -128,6 +128,7 @@ def _rows(first: Any, last: Any, logits: Any, targets: Any, nats: Any, inverse: 
             nats[n] = inverse[n] = np.float32(0)
             continue
         largest = _largest(row)
+        # Before the row is overwritten by its exponentials.
         wanted = get(row, target) - largest
         _exponentiate(row, largest)
         total = _sum(row)

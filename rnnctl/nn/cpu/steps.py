@@ -200,6 +200,8 @@ def _backward_row(
     for j in range(dh.shape[0]):
         state = as_state(keep * before[j])
         parts = factors(take_gates(x, extra, j), state, as_state(after[j]))
+        # The gradient by way of the product belongs to the step after: nothing of it passes a
+        # beginning.
         dh_j = get(dh, j) + keep_after * get(product, j)
         dx, du_parts, direct = pull(parts, as_gradient(dh_j, gradient[j]))
         give(x, j, dx)

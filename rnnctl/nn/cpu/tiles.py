@@ -266,6 +266,7 @@ def _multiply(
 ) -> None:
     for panel in range(panels):
         b_panel = b + panel * units * TILE_BYTES
+        # Panel by panel, and all rows with each: a panel fits into a near cache.
         from_, to, at, left = start + panel * TILE_BYTES, c + panel * TILE_BYTES, a, rows
         while left > 0:
             done = min(left, TILE_ROWS)

@@ -87,7 +87,8 @@ def _in_plain_words(problem: Any) -> str:
     message = re.sub(r"\s*\n\s*", " ", message.replace("Value error, ", "")).rstrip(".")
     for written, plain in _PLAIN:
         message = re.sub(written, plain, message)
-    return message[:1].lower() + message[1:]
+    named = message.split(" ", 1)[0].isupper()  # RUN, CORPUS: as the help writes it
+    return message if named else message[:1].lower() + message[1:]
 
 
 def _is_validation_error(problem: BaseException | None) -> bool:

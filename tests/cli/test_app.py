@@ -164,6 +164,10 @@ def test_a_wrong_call_is_explained(
     assert blank == "" and second.startswith("hint: ") and hint in second
 
 
+def test_a_missing_argument_is_named_as_the_help_writes_it(rnnctl: Callable[..., Any]) -> None:
+    assert rnnctl("pairs").err.startswith("error: RUN is missing\n")
+
+
 NO_MEMORY = "error: there is not enough memory\n\nhint: end other programs"
 FAILURES = [
     (DataError("empty.txt", hint="give text"), 1, "error: empty.txt\n\nhint: give text\n"),

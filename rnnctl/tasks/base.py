@@ -106,10 +106,19 @@ class StepLoss:
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """A validation: what is minimised (mean nats per token or document), and the accuracy."""
+    """A validation: its loss (mean nats per token or document), and the accuracy.
+
+    choice: what the best weights are chosen by, the lower the better; None: the loss.
+    """
 
     value: float
     accuracy: float | None = None
+    choice: float | None = None
+
+    @property
+    def chosen_by(self) -> float:
+        """What tells whether these weights are better than others, the lower the better."""
+        return self.value if self.choice is None else self.choice
 
 
 @dataclass(frozen=True, slots=True)

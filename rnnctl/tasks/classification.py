@@ -81,6 +81,7 @@ class ClassificationTask(Task):
         self.rank, self.workers = rank, workers
         self.valid = valid
         self.calibrate = settings.calibrate
+        self.weighted = settings.class_weights is not None
         self.batches = DocumentBatches(train, settings.batch_size, boundary_id, settings.seed)
         self.units_per_epoch = len(train.labels)
         self.sets = train.sets
@@ -168,7 +169,8 @@ class ClassificationTask(Task):
         interrupted.
 
         Where a temperature is fitted at the end, the nats are those after the best one: weights are
-        not to be preferred for being less sure of what they know. On at most `most` documents,
+        not to be preferred for being less sure of what they know. With class weights the best
+        weights are those with the highest macro-F1. On at most `most` documents,
         spread evenly over the validation text; 0 for all of them.
         """
         valid = spread(self.valid, most) if most else self.valid
@@ -191,7 +193,15 @@ class ClassificationTask(Task):
         # do not depend on an optimiser's path.
         tried = _TEMPERATURES if self.calibrate and len(logits) >= FEWEST else (1.0,)
         losses = [self._weighted_nats(logits / t, valid) for t in tried]
-        return Validation(min(losses, key=_finite_first), float(right.mean()))
+        choice = None
+        if self.weighted and several is None:
+            # Rare labels are a small part of a loss that a few sure mistakes decide: macro-F1 goes
+            # on rising after the weighted loss has begun to.
+            from sklearn.metrics import f1_score  # takes a second to import
+
+            found = f1_score(valid.labels, logits.argmax(1), average="macro", zero_division=0)
+            choice = -float(found)
+        return Validation(min(losses, key=_finite_first), float(right.mean()), choice)
 
     def _weighted_nats(self, logits: NDArray[np.float64], split: SplitIds) -> float:
         """The mean loss of a split's documents, each label weighted as in training."""

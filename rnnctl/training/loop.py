@@ -222,7 +222,7 @@ class Loop:
 
     def _evaluate(self) -> Iterator[events.LoopEvent]:
         state, counters = self.state, self.state.counters
-        before = counters.elapsed_s
+        begun_s = counters.elapsed_s
         # Decided once: validations on different amounts of text would not be comparable.
         most = counters.validation_units = counters.validation_units or self.plan.validation_units(
             counters
@@ -236,8 +236,8 @@ class Loop:
         counters.evaluation_due = False
         counters.evaluations += 1
         counters.evaluated_step = counters.step
-        counters.evaluation_s = elapsed - before
-        counters.evaluations_s += elapsed - before
+        counters.evaluation_s = elapsed - begun_s
+        counters.evaluations_s += elapsed - begun_s
         counters.evaluated_at_s = elapsed
         over = bool(counters.stop_reason)  # even if the budget has a little left
         counters.evaluated_progress = 1.0 if over else self.plan.progress(counters, elapsed)
@@ -251,19 +251,23 @@ class Loop:
             self._no_progress()
             yield events.NotFinite(counters.step, value, elapsed)
             return
-        best = validation is None or counters.best_value is None or value < counters.best_value
+        choice = value if validation is None else validation.chosen_by
+        before = counters.best_value if counters.best_choice is None else counters.best_choice
+        best = validation is None or before is None or choice < before
         accuracy = validation.accuracy if validation is not None else None
-        self._remember(value, accuracy, best)
+        self._remember(value, accuracy, choice if best else None)
         progress = counters.evaluated_progress
         yield events.Evaluated(counters.step, value, train, best, accuracy, elapsed, progress, most)
         yield from self._advise(value, "training" if validation is None else "validation")
 
-    def _remember(self, value: float, accuracy: float | None, best: bool) -> None:
+    def _remember(self, value: float, accuracy: float | None, best_choice: float | None) -> None:
+        """Note a validation; `best_choice`: what it is the best by so far, None where it is not."""
         counters = self.state.counters
         counters.history.append((counters.step, value))
         counters.accuracies.append(accuracy)
-        if best:
+        if best_choice is not None:
             counters.best_value, counters.best_step = value, counters.step
+            counters.best_choice = best_choice
             counters.without_progress = 0
             with self.state.averaged():
                 self.state.best = snapshot(self.state.task.model)

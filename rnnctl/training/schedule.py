@@ -62,6 +62,7 @@ class Counters:
     validation_units: int = 0  # tokens or documents that each reads at most, 0 for all
     step_s: float = 0.0  # that the last step took
     best_value: float | None = None
+    best_choice: float | None = None  # see `Validation.chosen_by`; None in older checkpoints
     best_step: int = 0
     without_progress: int = 0
     lr_scale: float = 1.0

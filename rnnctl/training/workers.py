@@ -91,17 +91,17 @@ class Together:
 
     def validate(self, task: Task, interrupted: Interrupted, most: int) -> Validation | None:
         """The first process validates, with all threads while the others wait."""
-        found = [0.0, math.nan, math.nan]
+        found = [0.0, *[math.nan] * 3]
         if self.leads:
             with threads(self.size if self.device.type == "cpu" else torch.get_num_threads()):
                 validation = task.validate(interrupted, most)
             if validation is not None:
-                accuracy = validation.accuracy
-                found = [1.0, validation.value, math.nan if accuracy is None else accuracy]
-        made, value, accuracy = self.agree(found)
+                optional = (validation.accuracy, validation.choice)
+                found = [1.0, validation.value, *(math.nan if x is None else x for x in optional)]
+        made, value, *optional = self.agree(found)
         if not made:
             return None
-        return Validation(value, None if math.isnan(accuracy) else accuracy)
+        return Validation(value, *(None if math.isnan(x) else x for x in optional))
 
     def gather(self, state: TrainingState) -> None:
         """Collect what differs between processes (hidden and random state) in `state.personal`."""

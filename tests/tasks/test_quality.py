@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
+from sklearn.metrics import f1_score
 from sklearn.metrics import classification_report
 
 from rnnctl.config import TrainingConfig
@@ -195,6 +196,10 @@ def test_a_validation_does_not_ask_how_sure_a_model_is_where_that_is_fitted(
         found = task.validate(lambda: False)
         assert found is not None
         values.append(found.value)
+        answers = classify_split(model, split, 0, task.arithmetic)
+        assert answers is not None
+        f1 = f1_score(truth, answers.argmax(1), average="macro")
+        assert found.chosen_by == (pytest.approx(-f1) if weights else found.value)
         with torch.no_grad():
             model.output.weight *= 3
             model.output.bias *= 3

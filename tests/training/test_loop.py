@@ -65,7 +65,7 @@ class Line:
         nn.init.zeros_(self.model.weight)
         self.batches = Points()
         self.bad = bad
-        self.validations: list[float] | None = None
+        self.validations: list[Any] | None = None  # losses, or whole validations
         self.most: list[int] = []  # that each validation was allowed to read
 
     def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:
@@ -85,7 +85,8 @@ class Line:
         if interrupted():
             return None
         if self.validations is not None:
-            return Validation(self.validations.pop(0))
+            found = self.validations.pop(0)
+            return found if isinstance(found, Validation) else Validation(found)
         with torch.no_grad():
             return Validation(float((self.model(torch.ones(1, 1)) - 3).square()))
 
@@ -289,6 +290,16 @@ def test_patience_ends_it() -> None:
     assert state.counters.stop_reason == "patience"
     assert (state.counters.best_step, state.counters.best_value) == (10, 2.0)
     assert steps_of(events)[-1].step == 25
+
+
+def test_a_validation_may_say_what_the_best_weights_are_chosen_by() -> None:
+    task = Line()
+    task.validations = [Validation(loss, None, choice) for loss, choice in
+                        [(3.0, -0.2), (2.0, -0.3), (2.5, -0.6), (1.0, -0.5), (1.1, -0.4)]]  # fmt: skip
+    events, state = run(task, steps=100, evaluate_every=5, patience=2)
+    counters = state.counters
+    assert (counters.best_step, counters.best_value, counters.best_choice) == (15, 2.5, -0.6)
+    assert counters.stop_reason == "patience" and steps_of(events)[-1].step == 25
 
 
 def test_a_validation_that_is_not_finite_counts_as_no_progress() -> None:

@@ -322,7 +322,7 @@ class ModelConfig(Settings):
         Fraction, Option(MODEL, "Dropout at the output of the last recurrent layer.")
     ] = 0.0
     dropout_embedding: Annotated[
-        Fraction,
+        Fraction | None,
         Option(MODEL, "Share of the vocabulary that is dropped from the input in each step."),
     ] = 0.0
 

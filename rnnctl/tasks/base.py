@@ -227,7 +227,7 @@ _CLASSIFIER: Recipe = {
         "embedding_size": 128,
         "bidirectional": True,
         "pool": "meanmax",
-        "dropout_embedding": 0.1,
+        "dropout_embedding": None,  # by the length of the documents, see `recipes.settle`
         "dropout_output": 0.5,
     },
     "training": {
@@ -267,6 +267,10 @@ CLASSIFY = TaskKind(
         "word": _CLASSIFIER | {"tokenizer": {"vocab_size": 30_000, "min_count": 2, "lead": True}},
         "bpe": _CLASSIFIER | {"tokenizer": {"vocab_size": 8192}},
     },
-    in_words={"budget_s": "600s", "epochs": "4 to 60, fewer for a larger corpus"},
+    in_words={
+        "budget_s": "600s",
+        "epochs": "4 to 60, fewer for a larger corpus",
+        "dropout_embedding": "0.1, or 0.3 for long documents",
+    },
 )
 OWN_TASKS = (LANGUAGE_MODEL, CLASSIFY)

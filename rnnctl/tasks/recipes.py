@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import ValidationError
 
@@ -26,6 +27,10 @@ from rnnctl.runs import Run
 from rnnctl.tasks.base import BUNDLED_BUDGET_S, find_task
 from rnnctl.tasks.effects import check_effects
 from rnnctl.wording import plural
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # The default learning rates: one table for `train` and for `compare`.
 #
@@ -106,6 +111,12 @@ LIMITS = ("steps", "epochs", "budget_s")
 COURSE = (*LIMITS, "evaluate_every", "evaluate_every_s")
 PACE = (*COURSE, "lr", "warmup", "decay", "batch_size", "bptt")
 CLASSIFIER_STEPS = 1200
+# Most of a long document can be left out and it still says its label, and a classifier that sees
+# other words each time does not learn the document by heart; a sentence hangs on a word or two.
+# Validation accuracy with 0.1 and with 0.3 of the vocabulary left out: whole reviews 85.3 and 85.8 %
+# (0.345 and 0.332 nats), their last hundred words 79.7 and 80.1 %; sentences 84.0 and 83.2 %.
+LONG_DOCUMENT = 50  # tokens
+LEFT_OUT, LEFT_OUT_OF_LONG = 0.1, 0.3
 # With class weights a few documents of rare labels are much of the validation loss, which jumps.
 WEIGHTED_PATIENCE = 10
 # Words of the bundled paragraphs: what makes a model carry the first sentence to the last within a
@@ -385,19 +396,25 @@ def _forget_other_limits(training: Settings, given: Mapping[str, Any]) -> None:
             training[name] = None
 
 
-def settle(config: RunConfig, documents: int) -> RunConfig:
-    """`config` with what depends on the size of the corpus.
+def settle(config: RunConfig, lengths: NDArray[np.int64]) -> RunConfig:
+    """`config` with what depends on the training documents, of these `lengths` (D,) in tokens.
 
     A classifier with nothing but a budget reads its documents so often that it takes about
-    CLASSIFIER_STEPS steps, 4 to 60 times: more only makes it know them by heart.
+    CLASSIFIER_STEPS steps, 4 to 60 times: more only makes it know them by heart. How much of the
+    vocabulary each of its steps leaves out follows from the median length, see LONG_DOCUMENT.
     """
-    training = config.training
-    labelled = find_task(config.model.task).labelled
-    if not labelled or training.steps is not None or training.epochs is not None:
+    model, training = config.model, config.training
+    if not find_task(model.task).labelled:
         return config
-    wanted = CLASSIFIER_STEPS * training.batch_size / max(1, documents)
-    epochs = float(min(60, max(4, math.ceil(wanted))))
-    return config.model_copy(update={"training": training.model_copy(update={"epochs": epochs})})
+    if model.dropout_embedding is None:
+        long = median(lengths.tolist() or [0]) >= LONG_DOCUMENT
+        share = LEFT_OUT_OF_LONG if long else LEFT_OUT
+        model = model.model_copy(update={"dropout_embedding": share})
+    if training.steps is None and training.epochs is None:
+        wanted = CLASSIFIER_STEPS * training.batch_size / max(1, len(lengths))
+        epochs = float(min(60, max(4, math.ceil(wanted))))
+        training = training.model_copy(update={"epochs": epochs})
+    return config.model_copy(update={"model": model, "training": training})
 
 
 def check(config: RunConfig) -> None:

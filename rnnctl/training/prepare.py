@@ -121,7 +121,8 @@ def prepare(
         for _ in warm_up.wait():
             yield Preparing(COMPILING)
 
-    config, why_this_size = settle(config, store.split("train").count), ""
+    config = settle(config, np.diff(store.split("train").offsets))
+    why_this_size = ""
     if size_is_open:
         # Before anything of such a batch size is measured, which might take all memory.
         check_enough(config, len(store.split("train").ids))

@@ -96,8 +96,8 @@ class Together:
             with threads(self.size if self.device.type == "cpu" else torch.get_num_threads()):
                 validation = task.validate(interrupted, most)
             if validation is not None:
-                optional = (validation.accuracy, validation.choice)
-                found = [1.0, validation.value, *(math.nan if x is None else x for x in optional)]
+                unsaid = (validation.accuracy, validation.choice)
+                found = [1.0, validation.value, *(math.nan if x is None else x for x in unsaid)]
         made, value, *optional = self.agree(found)
         if not made:
             return None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rnnctl.config import RunConfig
@@ -93,3 +94,15 @@ def test_class_weights_bring_patience_unless_somebody_says_it() -> None:
     assert recipes.resolve(given).training.patience == 10
     given["training"]["patience"] = 3
     assert recipes.resolve(given).training.patience == 3
+
+
+@pytest.mark.parametrize(("lengths", "share"), [([9, 20, 400], 0.1), ([9, 50, 50], 0.3), ([], 0.1)])
+def test_long_documents_can_spare_more_of_their_words(lengths: list[int], share: float) -> None:
+    config = recipes.resolve({"model": {"task": "classify"}})
+    assert config.model.dropout_embedding is None
+    settled = recipes.settle(config, np.array(lengths, np.int64))
+    assert settled.model.dropout_embedding == share
+    assert recipes.settle(settled, np.array([1000])).model.dropout_embedding == share
+
+    asked = recipes.resolve({"model": {"task": "classify", "dropout_embedding": 0.0}})
+    assert recipes.settle(asked, np.array([1000])).model.dropout_embedding == 0.0

@@ -59,15 +59,7 @@ def train_folds(
 
 def _same(run: Run, config: RunConfig) -> RunConfig:
     """The settings of a fold's run. RunError where they are others than those asked for."""
-    asked, known = (
-        one.model_copy(
-            update={
-                "training": one.training.model_copy(update=_open_fields(config)),
-                "model": one.model.model_copy(update={"vectors_sha256": None}),
-            }
-        )
-        for one in (config, run.config)
-    )
+    asked, known = (_without_the_settled(one, config) for one in (config, run.config))
     if asked != known:
         raise RunError(
             f"{run.path} was trained with other settings",
@@ -76,10 +68,17 @@ def _same(run: Run, config: RunConfig) -> RunConfig:
     return run.config
 
 
-def _open_fields(config: RunConfig) -> dict[str, None]:
-    """Settings that are only known while a fold is trained."""
-    found = {"epochs": None}  # may follow from the corpus
-    return found if config.training.pretrain_s is None else {**found, "start_from": None}
+def _without_the_settled(config: RunConfig, asked: RunConfig) -> RunConfig:
+    """`config` without what is only known while a fold is trained, where `asked` leaves it open."""
+    settled = {"model": ["vectors_sha256", "dropout_embedding"], "training": ["epochs"]}
+    if asked.training.pretrain_s is not None:
+        settled["training"].append("start_from")
+    update = {}
+    for name, fields in settled.items():
+        section = getattr(config, name)
+        left_open = [field for field in fields if getattr(getattr(asked, name), field) is None]
+        update[name] = section.model_copy(update=dict.fromkeys(left_open))
+    return config.model_copy(update=update)
 
 
 def _read(run: Run) -> TrainResult:

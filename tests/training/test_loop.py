@@ -294,8 +294,8 @@ def test_patience_ends_it() -> None:
 
 def test_a_validation_may_say_what_the_best_weights_are_chosen_by() -> None:
     task = Line()
-    task.validations = [Validation(loss, None, choice) for loss, choice in
-                        [(3.0, -0.2), (2.0, -0.3), (2.5, -0.6), (1.0, -0.5), (1.1, -0.4)]]  # fmt: skip
+    found = [(3.0, -0.2), (2.0, -0.3), (2.5, -0.6), (1.0, -0.5), (1.1, -0.4)]
+    task.validations = [Validation(loss, None, choice) for loss, choice in found]
     events, state = run(task, steps=100, evaluate_every=5, patience=2)
     counters = state.counters
     assert (counters.best_step, counters.best_value, counters.best_choice) == (15, 2.5, -0.6)

@@ -179,7 +179,7 @@ def test_what_cannot_be(
          "--embedding-size 50: the vectors of", "the file determines it"),
         ((text_file, "--vectors", vectors), 2, "--vectors is for --level word", "--level word"),
         ((text_file, "--level", "bpe", "--vectors", vectors), 2, "is for --level word", "leave"),
-        ((text_file, *OPTIONS, "--freeze-vectors"), 2, "none is given", "--vectors"),
+        ((text_file, *OPTIONS, "--freeze-vectors"), 2, "no file is given", "--vectors"),
         ((text_file, *OPTIONS, "--tied", "--freeze-vectors", "--vectors", vectors), 2,
          "tied to the embedding", "--no-tied"),
         ((review_file, *CLASSIFY, "--vectors", vectors, "--from", other), 2,

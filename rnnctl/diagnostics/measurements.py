@@ -237,7 +237,7 @@ def _answer_hold(record: Measurement) -> str:
         return "not measurably, not even the word just read"
     if not _exists(half):
         return ""
-    return f"{early_is_left(half)}: half of any word lasts {estimate(half, with_unit=True)}"
+    return f"{early_is_left(half)}: half of it is gone after {estimate(half, with_unit=True)}"
 
 
 def _answer_reach(record: Measurement) -> str:
@@ -329,7 +329,7 @@ EFFECT = Diagnostic(
 HOLD = Diagnostic(
     title="HOLD: what the state still holds",
     question="what could be read out of the state?",
-    short="Is it in the state?",
+    short="Is a random word kept?",
     measure=_hold,
     numbers={
         "hold_half": "half of the bits are gone after",

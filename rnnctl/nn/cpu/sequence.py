@@ -75,8 +75,8 @@ def _forward(
         )
         for row in range(rows):
             b = first + row
-            # At a document's beginning U h is 0, and only the bias is left. h itself stays as it is: it
-            # is also the layer's output at the step before.
+            # At a document's beginning U h is 0, and only the bias is left. h itself stays as it
+            # is: it is also the layer's output at the step before.
             if keep[t, b] == 0:
                 _round(b_hh, u[row])
             x_b, u_b = x[row, :used].reshape(parts), u[row, :used].reshape(parts)

@@ -34,7 +34,7 @@ NO_UNIT = ("ratio", "share")
 LINES, COLUMNS = 24, 80  # of the short report, on a terminal of the usual size
 EXPLAINED = "What it means: rnnctl explain horizon. "
 EVERYTHING = "verything that was measured: --verbose"
-MOST = {"warning": 150, "sentence": 230}  # characters of each in it
+MOST = {"warning": 150, "fact": 140, "sentence": 230}  # characters of each in it
 SPELLING = (
     "the losses on this text leave out the spelling of unknown words, which the loss on the "
     "validation text is charged with"
@@ -97,7 +97,7 @@ def _brief(result: DiagnosticsResult, warnings: Sequence[str], left: int) -> lis
     facts = (("model", _model(result.model)), ("text", _text(result)))
     made: list[Block] = [
         Heading(_title(result), 1),
-        KeyValues(facts),
+        KeyValues(tuple((name, _fact(value)) for name, value in facts)),
     ]
     more = f"{plural(left, 'more warning')} and e" if left else "E"
     closing = more + EVERYTHING
@@ -113,6 +113,11 @@ def _brief(result: DiagnosticsResult, warnings: Sequence[str], left: int) -> lis
     made += [Paragraph(text, "warning") for text in warnings]
     made.append(Paragraph(closing, "strong"))
     return made
+
+
+def _fact(text: str) -> str:
+    """Shortened, unless a path is in it that is longer than a line: that is never cut."""
+    return text if max(map(len, text.split())) > COLUMNS - 7 else _shortened(text, MOST["fact"])
 
 
 def _title(result: DiagnosticsResult) -> str:

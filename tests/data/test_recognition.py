@@ -174,8 +174,8 @@ def test_every_file_that_is_left_out_is_counted_and_named(opened, tmp_path):
     run = {"runs/first/config.json": "{}", "runs/first/current.json": "{}"}
     corpus = opened({**chapters, **others, **run}, task="lm")
     assert [w.text for w in corpus.warnings] == [
-        "3 files used; left out: 80 files with unknown endings (.a3f2); about the corpus, by the "
-        "name: README.md; 1 run of rnnctl: first"
+        "3 files used; left out: 80 files with unknown endings (.a3f2); by their names about the "
+        "corpus, not part of it: README.md; 1 run of rnnctl: first"
     ]
     (tmp_path / "linked").symlink_to(tmp_path / "set")
     config = CorpusConfig(sources=(str(tmp_path / "linked"),))

@@ -117,7 +117,9 @@ def test_two_folders_for_one_split_are_refused(write, tmp_path):
         arrange([tmp_path / "set"])
     for name in ("train", "training"):
         write(f"other/{name}.txt", name)
-    with pytest.raises(DataError, match=r"other has train twice: train\.txt, training\.txt"):
+    with pytest.raises(
+        DataError, match=r"other has two parts for train: train\.txt, training\.txt"
+    ):
         arrange([tmp_path / "other"])
 
 

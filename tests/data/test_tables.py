@@ -298,7 +298,7 @@ def test_one_field_is_not_both_text_and_label(read):
         read(table, ".csv", text_field="label", label_field="label")
     assert "two different columns" in it.value.hint
     assert read(table, ".csv", label_field="text") == [("c", "a")]
-    with pytest.raises(DataError, match=r"which of its fields is the text\? .*none beside"):
+    with pytest.raises(DataError, match=r"which of its fields is the text\? .*none except"):
         read("text\na\n", ".csv", label_field="text")
 
 

@@ -45,8 +45,8 @@ MOST_LINES = 84  # of one command's output, where its block does not say
 PICTURE = ROOT / ".readme" / "terminal.svg"
 # What the picture shows: a command, and its output from the first match to the second.
 PICTURED = (
-    ("rnnctl train --level word --cell lstm", r"^LSTM trained", r"^Memory horizon"),
-    ("rnnctl compare runs/lstm", r"^Quality and memory", r"^gru"),
+    ("rnnctl train --level word --cell lstm", r"^LSTM trained", r"^test "),
+    ("rnnctl compare runs/lstm", r"^RNN, LSTM and GRU", r"^Is the GRU faster"),
 )
 PICTURE_COLUMNS = 84
 

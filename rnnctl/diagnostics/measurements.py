@@ -160,7 +160,7 @@ def _answer_use(record: Measurement) -> str:
         return ""
     if found.estimate == 0:
         most = with_unit(number(found.ci95[1], DISTANCE_DIGITS), found.unit)
-        return f"nowhere, measurably: at most {most}"
+        return f"not measurably: at most {most}"
     return f"{stretch(found)}: {estimate(found, with_unit=True)}"
 
 
@@ -181,7 +181,7 @@ def _answer_first_last(record: Measurement) -> str:
     if low is not None and low > 0:
         # Beyond chance, but by less than what the memory horizon counts as nothing.
         how = "yes" if rise.estimate >= COUNTS_PERCENT else "hardly"
-        return _recalled(record) or f"{how}: the last sentence is {size} worse"
+        return _recalled(record) or f"{how}: perplexity +{size} without it"
     if high is not None and high < 0:
         return f"no: another first sentence even helps, {size}"
     return f"not measurably: {size}"
@@ -196,15 +196,15 @@ def _recalled(record: Measurement) -> str:
     if (right.ci95[0] or 0.0) <= (otherwise.ci95[1] or 0.0):
         return ""
     return (
-        f"yes: of its words {fixed(100 * right.estimate, 0)} % return right, "
-        f"else {fixed(100 * otherwise.estimate, 0)} %"
+        f"yes: {fixed(100 * right.estimate, 0)} % of its words recalled, "
+        f"{fixed(100 * otherwise.estimate, 0)} % without it"
     )
 
 
 def _answer_effect(record: Measurement) -> str:
     start = record.scalars.get("retention_start")
     if record.status == "undefined":
-        return "not measurably, not even text nearby"
+        return "not measurably, not even nearby text"
     if start is not None and start.estimate is not None:  # classifiers: the start of a usual text
         return f"{_counts(start)}: start / end {estimate(start, 2)}"
     return _halved(record.scalars.get("half_distance"))
@@ -249,7 +249,7 @@ def _answer_reach(record: Measurement) -> str:
         return ""
     arrives = last.status == "censored" or (last.estimate or 0.0) >= VANISHING_LAG
     shown = [estimate(_bare(value), with_unit=True) for value in (half, last)]
-    return f"{'yes' if arrives else 'no'}: half after {shown[0]}, 1 % after {shown[1]}"
+    return f"{'yes' if arrives else 'no'}: half left at {shown[0]}, 1 % at {shown[1]}"
 
 
 def _answer_gates(record: Measurement) -> str:
@@ -257,7 +257,7 @@ def _answer_gates(record: Measurement) -> str:
     if not _exists(median) or not _exists(slow):
         return ""
     slowest = estimate(_bare(slow), with_unit=True)
-    return f"half the units keep {estimate(_bare(median))}, a tenth {slowest}"
+    return f"median unit keeps {estimate(_bare(median))}, slowest tenth {slowest}"
 
 
 def _answer_position(record: Measurement) -> str:
@@ -285,8 +285,8 @@ USE = Diagnostic(
     measure=_use,
     of=(LANGUAGE,),
     numbers={
-        "n_eff_foreign": "other text further back costs 1 % from",
-        "n_eff_zero": "missing text further back costs 1 % from",
+        "n_eff_foreign": "horizon, with other text beyond",
+        "n_eff_zero": "horizon, with no text beyond",
         "early_gain_50": "gain from beyond 50 words",
         "overtakes_reference": "context to predict like an n-gram",
     },
@@ -302,9 +302,9 @@ FIRST_LAST = Diagnostic(
         "rise": "rise of the last sentence's loss",
         "rise_percent": "rise of its perplexity",
         "worse": "share of documents predicted worse",
-        "right": "words of the first that return: right",
+        "right": "words that return: predicted right",
         "right_otherwise": "the same, after another first sentence",
-        "distance": "between the two in the median document",
+        "distance": "distance of the two (median document)",
     },
     answer=_answer_first_last,
 )
@@ -315,13 +315,13 @@ EFFECT = Diagnostic(
     measure=_effect,
     numbers={
         "half_distance": "evidence counts half as much after",
-        "retention_10": "what counts 10 words back, of 1",
-        "retention_30": "what counts 30 words back, of 1",
-        "retention_100": "what counts 100 words back, of 1",
+        "retention_10": "weight 10 words back (near: 1)",
+        "retention_30": "weight 30 words back (near: 1)",
+        "retention_100": "weight 100 words back (near: 1)",
         "b_near": "effect when near",
     },
     spoken={
-        "half_distance": "from 4 to 8 words on it halves within",
+        "half_distance": "beyond 4 to 8 words it halves within",
         "b_near": "effect 4 to 8 words back",
     },
     answer=_answer_effect,
@@ -345,8 +345,8 @@ REACH = Diagnostic(
     measure=_reach,
     numbers={
         "half_life": "gradient halves within",
-        "tail_tau": "far out it falls by 1/e every",
-        "reach_1pct": "1 % of it arrives from",
+        "tail_tau": "far back it falls to 1/e every",
+        "reach_1pct": "1 % of it is left at",
         "n_slow": "directions that outlive 100 tokens",
     },
     answer=_answer_reach,

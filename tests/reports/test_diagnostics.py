@@ -173,7 +173,7 @@ def test_answers_are_a_verdict_in_words_and_a_number() -> None:
     use = {
         1.9: "a word or two: 1.9 words", 6.5: "less than a sentence: 6.5 words",
         19.0: "a sentence or more: 19 words", 107.0: "several sentences: 107 words",
-        0.0: "nowhere, measurably: at most 3 words",
+        0.0: "not measurably: at most 3 words",
     }  # fmt: skip
     for value, answer in use.items():
         one = words(value).model_copy(update={"ci95": (None, 3.0)} if not value else {})
@@ -189,8 +189,8 @@ def test_answers_are_a_verdict_in_words_and_a_number() -> None:
     record_of_hold = HoldRecord(scalars={"hold_half": beyond})
     assert HOLD.answer(record_of_hold) == "yes: half of it is gone after > 128 words"
     for last, answer in (
-        (14.0, "no: half after 2 tokens, 1 % after 14 tokens"),
-        (120.0, "yes: half after 2 tokens, 1 % after 120 tokens"),
+        (14.0, "no: half left at 2 tokens, 1 % at 14 tokens"),
+        (120.0, "yes: half left at 2 tokens, 1 % at 120 tokens"),
     ):
         scalars = {"half_life": words(2.0, "tokens"), "reach_1pct": words(last, "tokens")}
         assert REACH.answer(ReachRecord(scalars=scalars)) == answer

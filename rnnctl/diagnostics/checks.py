@@ -134,16 +134,16 @@ def _warn(
     if model.bidirectional:
         yield (
             "BIDIRECTIONAL",
-            "the model also reads from the end: what is early for one direction is late for the "
-            "other; HOLD, REACH and GATES are about one direction and were left out; to ask what a "
-            "model remembers, train one with `--no-bidirectional --pool last`",
+            "the model also reads backwards: what is early for one direction is late for the "
+            "other; HOLD, REACH and GATES need one direction and were left out; to measure memory, "
+            "train a model with `--no-bidirectional --pool last`",
         )
     if model.readout not in ("last", "each step"):
         yield (
             "POOLED",
             f"the answer is pooled over all states ({model.readout}): early text reaches it "
-            "directly and not through recurrence, which is what REACH and HOLD are about; "
-            "`--pool last` has no such way around",
+            "directly, without recurrence; REACH and HOLD measure only the way through recurrence, "
+            "which is the only way with `--pool last`",
         )
     for name, record in measured.records().items():
         if record.status in ("undefined", "insufficient_data", "failed"):
@@ -164,8 +164,8 @@ def _warn(
     if _strange(model, measured):
         yield (
             "DIFFERENT_TEXT",
-            "the model predicts this text far worse than the one it was validated on: another "
-            "language or kind of text, and another memory",
+            "the model predicts this text far worse than its validation text: it is another "
+            "language or kind of text, so the memory may differ too",
         )
 
 
@@ -179,7 +179,7 @@ def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[st
         yield (
             "RISES",
             f"evidence {distance(risen[1], 'words')} before the end counts more than at "
-            f"{distance(risen[0], 'words')}: R does not simply fall, look at the whole curve",
+            f"{distance(risen[0], 'words')}: R does not fall steadily, so look at the whole curve",
         )
     reach = measured.reach
     if reach is not None and any(block.explodes for block in reach.blocks.values()):
@@ -204,7 +204,7 @@ def _resets(reach: ReachRecord, gates: GatesRecord | None) -> str:
     )
     share = reach.scalars["reset_share"].estimate or 0.0
     if share >= FEW_RESETS:
-        text += f"; {share:.0%} of the stretches are ended by a reset, within one step"
+        text += f"; in {share:.0%} of the stretches a reset ends the gradient within one step"
     between = None if gates is None else gates.scalars.get("reset_interval")
     if share >= FEW_RESETS and between is not None and between.estimate is not None:
         text += f"; a unit is reset every {distance(between.estimate, 'tokens')} on average"

@@ -78,21 +78,20 @@ def _language_headline(measured: Measured, bptt_words: float | None) -> Headline
     use = measured.use
     found = _scalar(use, "n_eff_foreign", "USE was not measured")
     unit = found.unit or "words"
-    replaced = "other text in place of everything further back than"
     if found.estimate == 0:
         sentence = (
-            "other text in place of what the model has read raises its perplexity by no measurable "
-            "amount above 1 %, at any context length"
+            "replacing what the model has read by other text does not measurably raise its "
+            "perplexity by more than 1 %, at any context length"
         )
     elif found.status == "ok" and found.estimate is not None:
         sentence = (
-            f"{replaced} {distance(found.estimate, unit)} raises this model's perplexity by less "
-            "than 1 %"
+            f"replacing all text more than {distance(found.estimate, unit)} back by other text "
+            "raises this model's perplexity by less than 1 %"
         )
     elif found.status == "censored":
         sentence = (
-            f"{replaced} {distance(found.censored_at, unit)}, the longest context measured, still "
-            "raises this model's perplexity by more than 1 %"
+            f"replacing all text more than {distance(found.censored_at, unit)} back, the longest "
+            "context measured, by other text still raises this model's perplexity by more than 1 %"
         )
     else:
         sentence = f"not measured: {found.note}"
@@ -297,28 +296,28 @@ def _parts(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
         yield "no measurable part of the loss depends on what was read before"
     elif head.kind == "use_neff" and head.estimate is not None:
         far = distance(head.estimate, unit)
-        yield f"other text further back than {far} raises perplexity by less than 1 %"
+        yield f"replacing text more than {far} back raises perplexity by less than 1 %"
     elif head.kind == "use_neff" and head.status == "censored":
         far = distance(head.censored_at, unit)
-        yield f"other text further back than {far} still raises perplexity by more than 1 %"
+        yield f"replacing text more than {far} back still raises perplexity by more than 1 %"
     yield from _effect(head, measured)
     yield from _halves(
         measured.hold,
         "hold_half",
-        "a linear probe reads half as much about a word {x} later",
-        "a linear probe still reads more than half as much about a word {x} later",
+        "half of what a linear probe can read about a word is gone {x} later",
+        "a linear probe can still read more than half as much about a word {x} later",
     )
     yield from _halves(
         measured.reach,
         "half_life",
-        "the learning signal halves within {x}",
-        "the learning signal has not halved {x} back",
+        "the gradient halves within {x}",
+        "the gradient has not halved {x} back",
     )
 
 
 def _effect(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
     if measured.effect is not None and measured.effect.status == "undefined":
-        near = "evidence leaves no measurable trace in the answer, even at the very end"
+        near = "evidence does not measurably change the answer, even at the very end"
         far = "a word read 4 to 8 words ago does not measurably change how likely it is to return"
         yield near if head.kind == "effect_half" else far
         return
@@ -326,9 +325,9 @@ def _effect(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
         reached = "evidence counts half as much {x} later"
         censored = "evidence still counts more than half {x} later"
     else:
-        what = "a word's pull on its own return"
-        reached = f"{what} halves within {{x}}, from 4 to 8 words back on"
-        censored = f"{what} has not halved {{x}} after the nearest 4 to 8"
+        what = "how much a word raises its own chance to return"
+        reached = f"{what} halves within {{x}}, beyond 4 to 8 words"
+        censored = f"{what} has not halved {{x}} beyond 4 to 8 words"
     yield from _halves(measured.effect, "half_distance", reached, censored)
 
 
@@ -408,7 +407,7 @@ def _heard(usual: str, start: Estimate | None, what: str) -> Iterator[str]:
     elif low > 1 - FAINT:
         said = f"{what} counts as much as its end, within the error"
     else:
-        said = f"{what} still counts at its end, how much is within the error"
+        said = f"{what} still counts at its end; how much is within the error"
     yield f"{usual}: {said}."
 
 

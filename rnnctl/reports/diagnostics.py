@@ -36,8 +36,8 @@ EXPLAINED = "What it means: rnnctl explain horizon. "
 EVERYTHING = "verything that was measured: --verbose"
 MOST = {"warning": 150, "fact": 140, "sentence": 230}  # characters of each in it
 SPELLING = (
-    "the losses on this text leave out the spelling of unknown words, which the loss on the "
-    "validation text is charged with"
+    "the losses on this text do not include the spelling of unknown words, but the loss on the "
+    "validation text does"
 )
 
 
@@ -214,8 +214,8 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
             text = _with_cache(head)
         elif name == "zero_state":
             text = (
-                "with the text further back missing instead of replaced (a zero state, as in the "
-                f"literature): {_with_unit(beside)}"
+                "horizon with the text further back removed instead of replaced (a zero state, as "
+                f"in the literature): {_with_unit(beside)}"
             )
         elif name == "first_last":
             low, high = (fixed(end, 1) for end in beside.ci95)

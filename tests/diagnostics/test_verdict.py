@@ -53,17 +53,17 @@ def test_what_was_measured_is_said_in_one_sentence() -> None:
     )
     said = verdict(horizon(38, 31, 47), measured, None)
     assert said == (
-        "Other text further back than 38 words raises perplexity by less than 1 %; a word's pull "
-        "on its own return halves within 12 words, from 4 to 8 words back on; a linear probe still "
-        "reads more than half as much about a word 128 words later; the learning signal halves "
-        "within 9.0 tokens."
+        "Replacing text more than 38 words back raises perplexity by less than 1 %; how much a "
+        "word raises its own chance to return halves within 12 words, beyond 4 to 8 words; a "
+        "linear probe can still read more than half as much about a word 128 words later; the "
+        "gradient halves within 9.0 tokens."
     )
 
 
 def test_one_word_is_no_plural() -> None:
     measured = Measured(hold=HoldRecord(scalars={"hold_half": scalar(1, "words")}))
     said = verdict(horizon(1, 0.5, 1), measured, 1)
-    assert "back than 1 word raises" in said and "a word 1 word later" in said
+    assert "more than 1 word back raises" in said and "is gone 1 word later" in said
     assert "A usual paragraph has 1 word here" in said
     assert "1 words" not in said
 
@@ -101,7 +101,7 @@ def test_of_a_longer_text_than_was_measured_only_the_measured_part_is_spoken_of(
 
 
 def test_a_tiny_horizon_is_not_called_nothing() -> None:
-    assert "back than 0.031 words" in verdict(horizon(0.0312, 0.02, 0.04), Measured(), None)
+    assert "more than 0.031 words back" in verdict(horizon(0.0312, 0.02, 0.04), Measured(), None)
 
 
 def test_no_horizon_is_said_to_be_none() -> None:

@@ -87,7 +87,7 @@ def test_two_losses_that_count_differently_say_so() -> None:
     strange = plain.model_copy(
         update={"data": plain.data.model_copy(update={"unknown_rate": 0.06})}
     )
-    assert "leave out the spelling of unknown words" in shown(strange)
+    assert "do not include the spelling of unknown words" in shown(strange)
 
 
 def test_an_interval_without_an_upper_end_says_why() -> None:

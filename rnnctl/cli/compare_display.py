@@ -54,7 +54,7 @@ class Clock:
                 self.running[job] = (since, progress if job.kind == "train" else None)
             case grid.Finished(job, spent, skipped):
                 self._ended(job, None if skipped else spent)
-                took = "was there" if skipped else seconds(spent)
+                took = "already done" if skipped else seconds(spent)
                 yield Said(f"{self.text(now)}: {job.title}, {took}")
             case grid.Failed(job, reason):
                 self._ended(job, None)

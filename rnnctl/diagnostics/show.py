@@ -34,8 +34,8 @@ from rnnctl.tasks.loading import Loaded
 
 FloatArray = NDArray[np.float64]
 KEPT = (
-    "what the gates leave of this token when the text ends (9: half or more, then half as "
-    "much per digit, 0: under 1/512)"
+    "how much of this token the gates keep until the end (9: at least half; each digit less "
+    "is half as much; 0: less than 1/512)"
 )
 SHADES = (
     "#2b2b2b", "#3a2f4a", "#4a3468", "#5b3a86", "#7340a0", "#8f47a8", "#ab52a5", "#c66299",

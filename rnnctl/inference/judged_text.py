@@ -142,7 +142,7 @@ def _of_own(corpus: Corpus, part: Part | None) -> JudgedText:
     found = _held_out(corpus)
     if part is None and not found:
         raise DataError(
-            "the run was trained on this corpus, and nothing of it was held out",
+            "the run was trained on this corpus, and no part of it was held out",
             hint="evaluate on another text, or use --part train",
         )
     part = part or found[0]
@@ -151,7 +151,7 @@ def _of_own(corpus: Corpus, part: Part | None) -> JudgedText:
         text = "the run was trained on this text: the numbers say nothing about new text"
     elif part not in found:
         raise DataError(
-            f"the run was trained on this corpus, and none of it was held out as {part}",
+            f"the run was trained on this corpus, and no part of it was held out as {part}",
             hint=f"use --part {found[0]}" if found else "evaluate on another text",
         )
     warnings = (Warning_(code="trained_on", text=text),)

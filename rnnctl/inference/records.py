@@ -252,7 +252,7 @@ class RecordReader:
     def _no_text(self, cells: Mapping[str, Any]) -> str:
         there = shorten(", ".join(cells) or "none")
         if self._column is None:
-            return f"no field of text (name it by --text-field); fields: {there}"
+            return f"no text field was found (name it with --text-field); fields: {there}"
         trained = self._wanted.text_field is None and self._wanted.trained.text is not None
         why = ", on which the run was trained (name another by --text-field)" if trained else ""
         return f"no field {self._column!r}{why}; fields: {there}"

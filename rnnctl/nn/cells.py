@@ -445,7 +445,7 @@ LSTM = Cell(
     push=lstm_push,
     title="LSTM",
     meanings={
-        "forget": "open: the cell keeps what it held; shut: it is wiped",
+        "forget": "open: the cell keeps its value; shut: its value is erased",
         "input": "open: this token is written into the cell",
         "output": "open: the cell is shown to the rest of the network",
     },

@@ -62,7 +62,7 @@ def scored(result: ScoreResult) -> list[Block]:
         made.append(Paragraph(text, kind="note"))
     if result.pending_bytes:
         count = plural(result.pending_bytes, "byte at the end is", "bytes at the end are")
-        text = f"{count} no whole token yet: kept, not scored."
+        text = f"{count} not a whole token yet: kept, but not scored."
         made.append(Paragraph(text, kind="note"))
     return made
 
@@ -120,7 +120,7 @@ def tuned(result: TuneResult) -> list[Block]:
     name = "Cache" if result.what == "cache" else "Dynamic evaluation"
     made: list[Block] = [
         Heading(f"{name} for {result.run}, chosen on {result.text}", level=1),
-        table(("beside the model", "nats per token", "perplexity"), rows, align="lrr",
+        table(("setting", "nats per token", "perplexity"), rows, align="lrr",
               strong_rows=[1]),
         Paragraph(
             f"{plural(result.tokens, 'token')} of validation text, "
@@ -128,7 +128,9 @@ def tuned(result: TuneResult) -> list[Block]:
         ),
     ]  # fmt: skip
     if result.best.loss_nats >= result.before.loss_nats:
-        made.append(Paragraph("Nothing that was tried is better than the model alone.", "warning"))
+        made.append(
+            Paragraph("No setting that was tried is better than the model alone.", "warning")
+        )
         return made
     use = f"`rnnctl evaluate {result.run} {result.best.options}`"
     made.append(Paragraph(f"{use} uses it; so do `score` and `generate`", "hint"))
@@ -410,7 +412,7 @@ def _mean(value: Estimate) -> str:
 def exported(result: ExportResult) -> list[Block]:
     """What was written, and how it was checked."""
     model, *beside = result.files
-    facts = [("model", model), ("beside it", ", ".join(beside))]
+    facts = [("model", model), ("other files", ", ".join(beside))]
     facts += [
         ("size", _size(result.bytes)),
         ("input", "; ".join(f"{name} ({axes})" for name, axes in result.inputs.items())),

@@ -306,9 +306,9 @@ def beats_trivial(task: Task, value: float) -> bool:
 
 def advice(task: Task, loss: str) -> str:
     """What to say where a loss, in words, does not beat that."""
-    simple = "a unigram model, which looks at no context"
+    simple = "a unigram model, which uses no context"
     if task.counts_documents:
-        simple = "a model that looks at no text and knows how often each label occurs"
+        simple = "guessing from the frequencies of the labels"
     return (
         f"{loss} is no better than {simple} "
         f"({task.trivial_nats:.3f}); try a lower --lr, more steps or a larger --hidden-size"

@@ -205,7 +205,7 @@ def test_a_part_that_there_is_not_is_named(rnnctl: Command, tmp_path: Path) -> N
     assert rnnctl("train", text, "--run", run, "--split", "90/10/0", *sizes).code == 0
     done = rnnctl("evaluate", run, text, "--part", "test")
     assert done.code == 1
-    assert "none of it was held out as test" in done.err and "hint: use --part valid" in done.err
+    assert "no part of it was held out as test" in done.err and "hint: use --part valid" in done.err
 
 
 def test_the_json_result_holds_the_warnings(rnnctl: Command, trained: Path) -> None:

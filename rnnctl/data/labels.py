@@ -99,7 +99,7 @@ def _check(label: str, where: str, field: str) -> None:
     name = _NAMES.get(bad) or _UNFIT[unicodedata.category(bad)]
     raise DataError(
         f"{where}: the label {short(label)} in the field {field!r} holds {name} (U+{ord(bad):04X})",
-        hint="write a space or nothing in its place; or is another field the label? "
+        hint="replace it by a space or remove it; or is another field the label? "
         "--label-field FIELD",
     )
 

@@ -63,7 +63,7 @@ class Diagnostic:
     glossary: str = ""
 
 
-ONE_DIRECTION = "the model reads in both directions: nothing is early for both"
+ONE_DIRECTION = "the model reads in both directions, so no text is early for both"
 
 
 def _language(material: Material) -> LanguageModelSubject | None:

@@ -312,7 +312,7 @@ class Conversation:
                     break
         if self._answers:
             raise ScorerError(
-                f"line {self._lines + 1:,} of the scorer answers nothing that was asked: "
+                f"line {self._lines + 1:,} of the scorer does not answer a question: "
                 f"{_short(self._answers[0])}",
                 hint=f"each question has one answer; {HELP}",
             )

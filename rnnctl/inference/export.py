@@ -128,7 +128,7 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise UsageError(f"{path} is a folder", hint=f"name a file in it: {path / 'model.onnx'}")
     if path.name in ("tokenizer.json", "README.md"):
         raise UsageError(
-            f"{path.name} is written beside the model",
+            f"{path.name} is also written to that folder",
             hint="give the model another name, such as model.onnx",
         )
     taken = [str(file) for file in _files(path) if file.exists()]

@@ -36,7 +36,7 @@ def save_curves(result: Measured, place: Path) -> list[str]:
     names = list(dict.fromkeys(row["curve"] for row in rows))
     if not rows:
         raise UsageError(
-            f"--curves {place}: nothing was measured that is a curve",
+            f"--curves {place}: no curve was measured",
             hint="measure use, effect, hold or reach",
         )
     if place.suffix in ENDINGS:

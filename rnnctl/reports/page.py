@@ -177,7 +177,7 @@ def _tables(result: Comparison) -> list[Block]:
 
 CHARTS = """<h2>Charts</h2>
 <p class="note">Point at a mark for its numbers; choose a model in a legend to see it alone,
-click beside the legend to see all again.</p>
+click outside the legend to see all again.</p>
 <div class="figures">
 {charts}
 </div>"""

@@ -117,7 +117,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
     except (SafetensorError, ValueError, OSError) as error:
-        raise CorruptRunError(f"{path} is no safetensors file: {error}") from error
+        raise CorruptRunError(f"{path} is not a safetensors file: {error}") from error
 
 
 def check_header(path: Path) -> None:

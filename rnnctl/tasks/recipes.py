@@ -422,7 +422,7 @@ def check(config: RunConfig) -> None:
     """UsageError for settings that contradict each other."""
     model, training = config.model, config.training
     if all(getattr(training, name) is None for name in LIMITS):
-        raise UsageError("nothing limits the training", hint="add --steps, --epochs or --budget")
+        raise UsageError("the training has no limit", hint="add --steps, --epochs or --budget")
     if training.start_from is not None and model.vectors is not None:
         raise UsageError(
             "--vectors and --from both set the initial word vectors",

@@ -253,7 +253,7 @@ def read_schedule(run: Run) -> Replay | None:
         evaluations = frozenset(int(step) for step in content["evaluations"])
         return Replay(tuple(progress), evaluations, int(content.get("validation_units", 0)))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise CorruptRunError(f"{path} is no schedule: {error}") from error
+        raise CorruptRunError(f"{path} is not a schedule: {error}") from error
 
 
 def _share(value: Any) -> float:

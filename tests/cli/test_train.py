@@ -476,7 +476,7 @@ def test_a_label_with_a_control_character_is_refused_by_its_name(
     outcome = rnnctl("train", corpus, "--task", "classify", "--run", tmp_path / "r")
     assert outcome.code == 1
     assert f"(U+{ord(character):04X})" in outcome.err.splitlines()[-3]
-    assert "hint: write a space or nothing in its place" in outcome.err
+    assert "hint: replace it by a space or remove it" in outcome.err
 
 
 @pytest.mark.parametrize("name", ["missing.txt", "x" * 5000])

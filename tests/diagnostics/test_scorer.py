@@ -159,7 +159,7 @@ def test_an_answer_after_the_last_question_is_found(
     path.write_text(path.read_text() + "\nprint('{}')\n")
     done = rnnctl("diagnose", "first-last", "--scorer", command, "--text", text)
     assert done.code == 1
-    assert "answers nothing that was asked: '{}'" in done.err
+    assert "does not answer a question: '{}'" in done.err
 
 
 @pytest.mark.parametrize(

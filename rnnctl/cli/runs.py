@@ -13,7 +13,7 @@ from rnnctl.errors import RunError
 
 if TYPE_CHECKING:
     from rnnctl.results.training import RunLine
-    from rnnctl.runs import RunSummary
+    from rnnctl.runs import Run, RunSummary
 
 
 def runs(
@@ -82,7 +82,22 @@ def _line(summary: RunSummary) -> RunLine:
         corpus=str(result.get("corpus", "")),
         steps=steps,
         best=best,
+        horizon=horizon_of(summary.run, result),
     )
+
+
+def horizon_of(run: Run, result: dict[str, Any]) -> str:
+    """The memory horizon of the run's present weights: of `diagnose`, else of the training."""
+    from rnnctl.reports.numbers import horizon
+    from rnnctl.results.base import Estimate
+
+    try:
+        found = (run.present_result("diagnose") or {}).get("headline") or result.get("diagnosis")
+    except RunError:  # damaged, which --verify tells of
+        return ""
+    if not found or found.get("status") == "not_applicable":
+        return ""
+    return horizon(Estimate(**{key: found[key] for key in Estimate.model_fields if key in found}))
 
 
 def best_number(result: dict[str, Any]) -> str:

@@ -146,6 +146,7 @@ def _diagnosed(diagnosis: Json) -> DiagnosedOn | None:
         preset=str(diagnosis.get("preset", "")),
         seed=diagnosis.get("seed"),
         longest=max(found.get("x") or (), default=None),
+        shortest=min((x for x in found.get("x") or () if x > 0), default=None),
         unit=str(data.get("distance_unit", "words")),
     )
 

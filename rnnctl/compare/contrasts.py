@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from rnnctl.compare.summary import finite
+from rnnctl.compare.summary import at_least, below_least, finite
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import (
     BenchRow,
@@ -72,8 +72,9 @@ class Pair:
     @property
     def values(self) -> tuple[list[float], list[float]]:
         """The seeds' values as they count."""
-        least = LEAST_HORIZON if self.endpoint == "horizon" else -math.inf
-        a, b = ([max(value, least) for value in side.seeds] for side in (self.a, self.b))
+        if self.endpoint != "horizon":
+            return list(self.a.seeds), list(self.b.seeds)
+        a, b = (list(at_least(side, LEAST_HORIZON).seeds) for side in (self.a, self.b))
         return a, b
 
     @property
@@ -85,8 +86,9 @@ class Pair:
             yield plural(missing, "seed has no value", "seeds have no value")
         if bounds := self.a.censored + self.b.censored:
             yield plural(bounds, "value is a lower bound", "values are lower bounds")
-        seeds = (*self.a.seeds, *self.b.seeds)
-        low = sum(value < LEAST_HORIZON for value in seeds) if self.endpoint == "horizon" else 0
+        low = 0
+        if self.endpoint == "horizon":
+            low = sum(below_least(side, LEAST_HORIZON) for side in (self.a, self.b))
         if low:
             unit = (self.a.unit or self.b.unit or "words").removesuffix("s")
             counts = f"horizon below one {unit} counts", f"horizons below one {unit} count"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rnnctl.compare.plan import REFERENCE, deviation
+from rnnctl.reports.numbers import DISTANCE_DIGITS, number
 from rnnctl.results.base import Curve, Estimate, Status
 from rnnctl.results.comparison import (
     BenchRow,
@@ -23,7 +24,7 @@ from rnnctl.results.comparison import (
     SpeedRecord,
 )
 from rnnctl.statistics import t_interval, wilson
-from rnnctl.wording import plural
+from rnnctl.wording import plural, with_unit
 
 # What is averaged over seeds, and how; `rnnctl.reports.comparison` says what it is called.
 
@@ -65,8 +66,8 @@ TOKEN_CURVES = ("learning", "gradient")
 """Curves against a number of tokens, or of nats per token."""
 
 
-LOG_FLOOR = 0.1
-"""Smallest value on a log scale: a horizon of 0 words enters as a tenth of one."""
+STEP = 1.0
+"""Word, character or token: the shortest distance measured, where that is not known."""
 NOTHING = 1e-12
 """Smallest value of a curve on a log scale."""
 SOLVED = 0.95
@@ -84,13 +85,14 @@ def summarise(
     unit: str = "",
     *,
     most: float | None = None,
-    floor: float = LOG_FLOOR,
+    step: float = STEP,
 ) -> SeedSummary:
     """Mean and t-interval over seeds; a censored value enters as the bound that it is.
 
     The interval then has no upper end: nothing is known of how far beyond its bound a seed is.
-    With `most` the value lies between 0 and that, and so do the interval's ends. On a log scale
-    `floor` is the smallest value; where all lie there, the estimate is 0.
+    With `most` the value lies between 0 and that, and so do the interval's ends. A distance of 0
+    has no logarithm. It is known to be shorter than `step`, the shortest that was measured, and
+    enters as that bound; the interval then begins at 0. Where all seeds are so, the estimate is 0.
     """
     known: list[float] = []
     bounds: list[bool] = []
@@ -103,35 +105,46 @@ def summarise(
     unit = unit or next((value.unit for value in values if value.unit), "")
     if not known:
         return _nothing(values, scale, unit)
-    if scale == "log":
-        # A horizon of 0 has no logarithm, and one seed without a memory must not make the mean 0.
-        known = [max(value, floor) for value in known]
+    nothing = [scale == "log" and value <= 0 for value in known]
+    known = [step if none else value for value, none in zip(known, nothing, strict=True)]
     ends = t_interval(known, log=scale == "log")
     if censored == len(known):
         return SeedSummary(
             estimate=None, status="censored", censored_at=min(known), n=len(known), unit=unit,
             scale=scale, seeds=tuple(known), lower_bounds=tuple(bounds), censored=censored,
             missing=missing, note=_note(len(values), len(known), 0),
+            within=_within(values) if len(known) == 1 else None,
         )  # fmt: skip
     lo, hi = (finite(ends.lo), finite(ends.hi)) if len(known) > 1 else (None, None)
     if most is not None and lo is not None and hi is not None:
         # Student's interval knows no bounds; an accuracy does.
         lo, hi = max(lo, 0.0), min(hi, most)
     hi = None if censored else hi
-    nothing = scale == "log" and max(known) <= floor
+    if any(nothing) and len(known) > 1:
+        lo, hi = (None, None) if all(nothing) else (0.0, hi)
+    notes = (_note(len(values), len(known), censored), _of_nothing(sum(nothing), step, unit))
     return SeedSummary(
-        estimate=0.0 if nothing else ends.estimate, ci95=(lo, hi), n=len(known), unit=unit,
-        scale=scale, seeds=tuple(known), lower_bounds=tuple(bounds), censored=censored,
-        missing=missing, note=_note(len(values), len(known), censored),
+        estimate=0.0 if all(nothing) else ends.estimate, ci95=(lo, hi), n=len(known), unit=unit,
+        scale=scale, seeds=tuple(known), lower_bounds=tuple(bounds), upper_bounds=tuple(nothing),
+        censored=censored, missing=missing, note="; ".join(filter(None, notes)),
         within=_within(values) if len(known) == 1 else None,
     )  # fmt: skip
 
 
-def _within(values: Sequence[Estimate]) -> tuple[float, float] | None:
+def _within(values: Sequence[Estimate]) -> tuple[float | None, float | None] | None:
     """The interval of the one model that has a value, over the text it was measured on."""
     (value,) = (value for value in values if _known(value) is not None)
-    lo, hi = value.ci95
-    return None if lo is None or hi is None else (lo, hi)
+    return None if value.ci95 == (None, None) else value.ci95
+
+
+def _of_nothing(count: int, step: float, unit: str) -> str:
+    """What seeds count as whose distance is shorter than any that was measured."""
+    if not count:
+        return ""
+    seeds = plural(
+        count, "seed has none measurable and counts", "seeds have none measurable and count"
+    )
+    return f"{seeds} as {with_unit(number(step, DISTANCE_DIGITS), unit)}, the shortest measured"
 
 
 def _known(value: Estimate) -> float | None:
@@ -140,17 +153,26 @@ def _known(value: Estimate) -> float | None:
     return value.estimate if value.status in ("ok", "exploding") else None
 
 
+def below_least(value: SeedSummary, least: float) -> int:
+    """How many seeds lie below `least` or have none measurable."""
+    nothing = value.upper_bounds or (False,) * len(value.seeds)
+    return sum(one < least or none for one, none in zip(value.seeds, nothing, strict=True))
+
+
 def at_least(value: SeedSummary, least: float) -> SeedSummary:
-    """The same with every seed that is below `least` counted as that."""
-    if not value.seeds or min(value.seeds) >= least:
+    """The same with every seed that is below `least`, or has none measurable, counted as that."""
+    if not below_least(value, least):
         return value
-    seeds = zip(value.seeds, value.lower_bounds, strict=True)
+    nothing = value.upper_bounds or (False,) * len(value.seeds)
+    counted = [
+        least if none else max(one, least) for one, none in zip(value.seeds, nothing, strict=True)
+    ]
     again = [
         Estimate(estimate=None, status="censored", censored_at=one) if bound else
         Estimate(estimate=one)
-        for one, bound in seeds
+        for one, bound in zip(counted, value.lower_bounds, strict=True)
     ]  # fmt: skip
-    made = summarise(again, value.scale, value.unit, floor=least)
+    made = summarise(again, value.scale, value.unit)
     return made.model_copy(update={"missing": value.missing})
 
 
@@ -299,8 +321,20 @@ def _numbers(members: list[Member]) -> dict[str, SeedSummary]:
     for key, measure in MEASURES.items():
         values = [member.values[key] for member in members if key in member.values]
         if values:
-            numbers[key] = summarise(values, measure.scale, measure.unit, most=measure.most)
+            numbers[key] = summarise(
+                values,
+                measure.scale,
+                measure.unit,
+                most=measure.most,
+                step=STEP if measure.in_tokens else _step(members),
+            )
     return numbers
+
+
+def _step(members: Sequence[Member]) -> float:
+    """The shortest distance above 0 at which the horizon of any of them was measured."""
+    found = [m.diagnosed.shortest for m in members if m.diagnosed and m.diagnosed.shortest]
+    return min(found, default=STEP)
 
 
 def _rounds(kept: int, measured: int | None) -> str:
@@ -316,7 +350,7 @@ def _speed(found: SpeedRecord | None) -> dict[str, SeedSummary]:
         "generate_ms_per_token": found.generate_ms_per_token,
     }
     return {
-        key: summarise(estimates(values), "log", MEASURES[key].unit, floor=0.0).model_copy(
+        key: summarise(estimates(values), "log", MEASURES[key].unit).model_copy(
             update={"note": _rounds(len(values), found.rounds)}
         )
         for key, values in rounds.items()

@@ -45,7 +45,7 @@ from rnnctl.runs.heldout import HELDOUT_NAME
 from rnnctl.tasks.loading import Loaded, environment, parameter_count
 
 Tell = Callable[[str], None]
-CACHED_RESETS = 96  # of USE with a cache, whose contexts are long
+CACHED_RESETS = 128  # of USE with a cache, whose contexts are long
 FLOPS = 45e9
 """Floating-point operations in a second: two cores with AVX2 do as many."""
 USE_SECONDS = 20.0
@@ -119,6 +119,7 @@ def with_cache(
         n_max=cache.size + PRESETS["quick"].n_max,
         resets=CACHED_RESETS,
         reference=False,
+        together=False,
     )
     begin = time.perf_counter()
     subject = CachedModelSubject(model, boundary_id=loaded.tokenizer.boundary_id, cache=cache)
@@ -169,7 +170,8 @@ def _work_of_a_reset(model: LanguageModel) -> float:
     quick = PRESETS["quick"]
     recurrent = 2.0 * sum(p.numel() for p in model.recurrent.parameters())
     decoder = 2.0 * model.decoder.weight.numel()
-    return 5 * quick.n_max * recurrent + 3 * 18 * quick.per_bin * decoder
+    # tokens that are read and predicted in both passes of USE, for each of the preset's resets
+    return 3 * quick.n_max * recurrent + 3 * 14 * quick.per_bin * decoder
 
 
 def _affordable(loaded: Loaded, seconds: float) -> tuple[Settings, float]:
@@ -225,6 +227,7 @@ def _measure(
             hint="train a classifier with one label for each text",
         )
     begin = time.perf_counter()
+    loaded.model.recurrent.keep_ready()
     material = Material(loaded, text, settings.seed, items)
     sample = material.sample
     if sample.spelled:

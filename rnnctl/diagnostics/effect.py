@@ -50,7 +50,7 @@ from rnnctl.diagnostics.subject import (
     read_until,
 )
 from rnnctl.results.base import Curve, Estimate, Status
-from rnnctl.results.diagnostics import EffectRecord, Sampling
+from rnnctl.results.diagnostics import SIGN_CHANGES, EffectRecord, Sampling
 
 # -- from single swaps to the curves B(d) and R(d) -----------------------------------------------
 
@@ -142,7 +142,8 @@ def summarise(
 
     `also` names further distances to read R at. Texts and pairs are resampled crossed. Where
     B_near is below `floor` nats, below twice its standard error, or has an interval that reaches 0,
-    there is no ratio, and `advice` ends the sentence that says so.
+    or is a mean of effects of either sign, there is no ratio, and `advice` ends the sentence that
+    says so.
     """
     swaps, near = _reached(swaps, near)
     known = np.isfinite(swaps.deltas)
@@ -170,8 +171,10 @@ def summarise(
     low = b_near.ci95[0]
     # A ratio whose denominator may be 0 has no finite interval; better none than a number with one.
     least = max(floor, 2 * float(np.std(near_replicates)))
+    if (b.lo[near] > 0).any() and (b.hi[near] < 0).any():
+        return _undefined(record, f"{SIGN_CHANGES}, so there is no ratio; {advice}")
     if low is None or low <= 0 or near_value < least:
-        return _undefined(record, near_value, b_near, advice)
+        return _undefined(record, _too_small(near_value, b_near) + advice)
     r = statistics.ratio_of_means(shown, known * nearby[:, None], weights)
     scalars = {"b_near": b_near, **_summaries(swaps.x, r, near, units, sample, also)}
     drawn = {
@@ -192,14 +195,18 @@ def _reached(swaps: Swaps, near: NDArray[np.bool_]) -> tuple[Swaps, NDArray[np.b
     return replace(swaps, x=swaps.x[kept], deltas=swaps.deltas[:, kept]), near[kept]
 
 
-def _undefined(record: EffectRecord, near: float, b_near: Estimate, advice: str) -> EffectRecord:
+def _too_small(near: float, b_near: Estimate) -> str:
     low, high = (f"{end:.2g}" if end is not None else "?" for end in b_near.ci95)
     size = f"{near:.2g} nats [{low}, {high}]"
-    note = (
-        f"no measurable effect even when near ({size}): too small for its decay to be measured; "
-        if near >= 0 or (b_near.ci95[1] or 0) >= 0
-        else f"the near effect has the wrong sign ({size}), so there is no ratio; "
-    ) + advice
+    if near >= 0 or (b_near.ci95[1] or 0) >= 0:
+        return (
+            f"no measurable effect even when near ({size}): too small for its decay to be "
+            "measured; "
+        )
+    return f"the near effect has the wrong sign ({size}), so there is no ratio; "
+
+
+def _undefined(record: EffectRecord, note: str) -> EffectRecord:
     status: Status = "undefined"
     names = ["half_distance", *(f"retention_{d}" for d in READ_AT), "retention_auc"]
     scalars = {name: curves.missing(status, note) for name in names}

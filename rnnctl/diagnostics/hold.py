@@ -72,6 +72,9 @@ REFITTED = 3
 SMALLEST = 1e-6
 """Bits that count as none: rounding."""
 LARGE = 400
+AHEAD = 15
+"""Lags beside those that are probed at which states are kept, for a closer look where half of the
+bits are gone: the first ones at first, then of those between two others, read again."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,8 @@ def polarity(
     plants = plant(units, alike, examples(subject, settings), longest, draw)
     lags = list(settings.hold_lags) or coarse(longest)
     fold = plants.folds(lags)
-    found = _read_out(subject, plants, lags, fold, settings.seed, hidden=False)["state"]
+    states = collect(subject, plants, lags, hidden=False)
+    found = _probed(plants, states, fold, settings.seed)["state"]
     return _curve(found, lags, sample, settings)
 
 
@@ -377,8 +381,8 @@ def _windows(
 
 def collect(
     subject: StateSubject, plants: Plants, lags: Sequence[int], *, hidden: bool = True
-) -> dict[str, list[States]]:
-    """States (N, S) at each lag: the whole state, and h alone where that is not the same.
+) -> dict[str, dict[int, States]]:
+    """States (N, S) by lag: the whole state, and h alone where that is not the same.
 
     Lag k is the state after k more tokens, of the words `Plants.at` that lag; in float32, whose
     errors are far below the probe's.
@@ -415,7 +419,7 @@ def collect(
                     found[name][lag_at][where[word, lag_at]] = value
     if hidden and found["h"][0].shape == found["state"][0].shape:
         del found["h"]
-    return found
+    return {name: dict(zip(lags, values, strict=True)) for name, values in found.items()}
 
 
 # -- the probe -----------------------------------------------------------------------------------
@@ -545,9 +549,11 @@ class _Parts:
     def _added(self, values: list[Tensor], train: Sequence[int]) -> Tensor:
         """The sum over groups; the last entry of `values` is that over all of them."""
         left = [g for g in range(self.groups) if g not in train]
-        if len(left) < len(train):
-            return values[-1] - torch.stack([values[g] for g in left]).sum(0)
-        return torch.stack([values[g] for g in train]).sum(0)
+        fewer = len(left) < len(train)
+        total = values[-1].clone() if fewer else torch.zeros_like(values[-1])
+        for g in left if fewer else train:
+            total.add_(values[g], alpha=-1 if fewer else 1)
+        return total
 
     def scores(
         self, train: Sequence[int], shrinkage: float, test: Sequence[int]
@@ -560,7 +566,7 @@ class _Parts:
             return {g: np.zeros((len(self.states[g]), self.count)) for g in test}
         counts = self._added(self.counts, train)
         means = self._added(self.sums, train) / counts.clamp(min=1)[:, None]  # (M, S)
-        within = self._added(self.products, train) - (means.T * counts) @ means
+        within = self._added(self.products, train).addmm_(means.T * counts, means, alpha=-1)
         within /= counts.sum()
         size = float(within.diagonal().mean())
         within *= 1 - shrinkage
@@ -693,27 +699,30 @@ def _without_words(parts: _Parts, scores: Floats, fitted_on: float) -> Floats:
 # -- from read-outs to curves and numbers --------------------------------------------------------
 
 
-def _read_out(
-    subject: StateSubject,
+def _at(lags: Sequence[int], states: dict[str, dict[int, States]]) -> dict[str, dict[int, States]]:
+    """Some of the lags of each part of the state."""
+    return {name: {lag: by_lag[lag] for lag in lags} for name, by_lag in states.items()}
+
+
+def _probed(
     plants: Plants,
-    lags: Sequence[int],
+    states: dict[str, dict[int, States]],
     fold: Ids,
     seed: int,
     *,
-    hidden: bool = True,
     further: bool = False,
 ) -> dict[str, dict[int, ReadOut]]:
-    """Read-outs by part of the state and lag; `further` ones lie between others.
+    """Read-outs of `states`, by part of the state and lag; `further` ones lie between others.
 
     `fold` (P,): the group of texts that each planted word is in.
     """
     found: dict[str, dict[int, ReadOut]] = {}
-    for name, by_lag in collect(subject, plants, lags, hidden=hidden).items():
-        size = by_lag[0].shape[1]
-        anew = set() if further and size > LARGE else refitted_at(lags, size)
+    for name, by_lag in states.items():
+        size = next(iter(by_lag.values())).shape[1]
+        anew = set() if further and size > LARGE else refitted_at(list(by_lag), size)
         found[name] = {
             lag: read_out(
-                states,
+                part,
                 plants.choices[plants.at(lag)],
                 fold[plants.at(lag)],
                 plants.count,
@@ -721,7 +730,7 @@ def _read_out(
                 refit=lag in anew,
                 smaller=name == "state",
             )
-            for lag, states in zip(lags, by_lag, strict=True)
+            for lag, part in by_lag.items()
         }
     return found
 
@@ -742,17 +751,20 @@ def coarse(longest: int) -> list[int]:
     return [lag for lag in points if lag <= 32 or lag & (lag - 1) == 0 or lag == longest]
 
 
-def finer(lags: Sequence[int], bits: Sequence[float], *, most: int = 4) -> list[int]:
-    """Further lags between the two where the bits fall below half; [] if those are neighbours."""
+def between(lags: Sequence[int], bits: Sequence[float]) -> range:
+    """The lags between the two at which the bits fall below half; empty if those are neighbours."""
     fit = statistics.isotonic(bits)
     below = np.flatnonzero(fit <= fit[0] / 2)
     if not len(below) or below[0] == 0:
-        return []
-    low, high = lags[int(below[0]) - 1], lags[int(below[0])]
-    inside = high - low - 1
-    if inside <= most:
-        return list(range(low + 1, high))
-    return [low + round(k * (high - low) / (most + 1)) for k in range(1, most + 1)]
+        return range(0)
+    return range(lags[int(below[0]) - 1] + 1, lags[int(below[0])])
+
+
+def spread(lags: Sequence[int], most: int) -> list[int]:
+    """All of the lags, or `most` of them, evenly."""
+    if len(lags) <= most:
+        return list(lags)
+    return [lags[round(k * (len(lags) + 1) / (most + 1)) - 1] for k in range(1, most + 1)]
 
 
 def _measured(
@@ -766,15 +778,21 @@ def _measured(
     """Read out at half octaves, then at single lags around where half of the bits are gone."""
     lags = list(settings.hold_lags) or coarse(longest)
     fold = plants.folds(lags)
-    found = _read_out(subject, plants, lags, fold, settings.seed)
+    near = [] if settings.hold_lags else [k for k in range(lags[-1]) if k not in lags][:AHEAD]
+    ahead = collect(subject, plants, sorted({*lags, *near}))
+    found = _probed(plants, _at(lags, ahead), fold, settings.seed)
     size = subject.vector(subject.initial_state(1)).shape[1]
     while not settings.hold_lags:
         bits = [float(found["state"][lag].bits.mean()) for lag in lags]
-        further = finer(lags, bits, most=4 if size <= LARGE else 1)
-        if not further:
+        wanted = spread(between(lags, bits), AHEAD)
+        if not wanted:
             break
-        more_found = _read_out(subject, plants, further, fold, settings.seed, further=True)
-        for name, more in more_found.items():
+        if not any(lag in ahead["state"] for lag in wanted):
+            ahead = collect(subject, plants, wanted)
+        wanted = [lag for lag in between(lags, bits) if lag in ahead["state"]]
+        further = spread(wanted, 4 if size <= LARGE else 1)
+        chosen = _at(further, ahead)
+        for name, more in _probed(plants, chosen, fold, settings.seed, further=True).items():
             found[name] |= more
         lags = sorted({*lags, *further})
     drawn = {name: _curve(by_lag, lags, sample, settings) for name, by_lag in found.items()}

@@ -20,6 +20,7 @@ from rnnctl.nn.models import LanguageModel
 from rnnctl.reports.numbers import DISTANCE_DIGITS, estimate, fixed, number
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
+    SIGN_CHANGES,
     EffectRecord,
     FirstLastRecord,
     GatesRecord,
@@ -204,6 +205,8 @@ def _recalled(record: Measurement) -> str:
 def _answer_effect(record: Measurement) -> str:
     start = record.scalars.get("retention_start")
     if record.status == "undefined":
+        if SIGN_CHANGES in record.note:
+            return "not steadily: its sign changes"
         return "not measurably, not even nearby text"
     if start is not None and start.estimate is not None:  # classifiers: the start of a usual text
         return f"{_counts(start)}: start / end {estimate(start, 2)}"

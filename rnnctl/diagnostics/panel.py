@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, get_args
 
 from rnnctl import catalog
-from rnnctl.reports.numbers import DISTANCE_DIGITS, fixed, number, percent
+from rnnctl.reports.numbers import DISTANCE_DIGITS, fixed, horizon, number, percent
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
+    SIGN_CHANGES,
     DiagnosticName,
     EffectRecord,
     FirstLastRecord,
@@ -129,6 +130,7 @@ def _headline(
 ) -> HeadlineRecord:
     extra = {
         "kind": kind,
+        "text": horizon(found),
         "sentence": sentence,
         "beside": beside,
         "train_bptt_words": bptt_words,
@@ -319,6 +321,8 @@ def _effect(head: HeadlineRecord, measured: Measured) -> Iterator[str]:
     if measured.effect is not None and measured.effect.status == "undefined":
         near = "evidence does not measurably change the answer, even at the very end"
         far = "a word read 4 to 8 words ago does not measurably change how likely it is to return"
+        if SIGN_CHANGES in measured.effect.note:
+            far = "a word makes its return likelier at one distance and less likely at the next"
         yield near if head.kind == "effect_half" else far
         return
     if head.kind == "effect_half":

@@ -571,7 +571,9 @@ def diagnose_scorer(
     the protocol, UsageError for a measurement that needs the inside of a model.
     """
     chosen = chosen_names(names)
-    settings = replace(PRESETS[preset], seed=seed, arms=tuple(arms), reference=False)
+    settings = replace(
+        PRESETS[preset], seed=seed, arms=tuple(arms), reference=False, together=False
+    )
     begin = time.perf_counter()
     timing: dict[str, float] = {}
     with Conversation(command, timeout=timeout) as talk:

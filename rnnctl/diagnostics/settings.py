@@ -18,8 +18,9 @@ class Settings:
 
     seed: int = 0
     resamples: int = 1000
-    # USE: resets, longest context (tokens), scored targets per bin and reset, extra arms, and
-    # whether to train an n-gram model to hold the loss against
+    # USE: resets, longest context (tokens), scored targets per bin and reset, extra arms,
+    # whether to train an n-gram model to hold the loss against, and whether the text between two
+    # resets is read once: not of models that are given the whole context with every question
     resets: int = 384
     n_max: int = 256
     per_bin: int = 4
@@ -27,6 +28,7 @@ class Settings:
     epsilon: float = 0.01
     arms: tuple[Arm, ...] = ("foreign", "zero")
     reference: bool = True
+    together: bool = True
     # FIRST→LAST: documents whose first sentence is exchanged
     exchanges: int = 512
     # EFFECT: swaps (language models) or evidence pairs (classifiers), longest distance in words

@@ -28,6 +28,7 @@ from torch.nn.functional import cross_entropy
 
 from rnnctl.data.batches import pad_documents
 from rnnctl.inference.memory import Cache, cache_losses, mixture
+from rnnctl.nn import softmax
 from rnnctl.nn.cells import Cell
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
@@ -190,7 +191,7 @@ class LanguageModelSubject(_States):
     @torch.no_grad()
     def advance(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """See `LanguageSubject`."""
-        return self.model.features(ids, state)
+        return self.model.read_on(ids, state)
 
     @torch.no_grad()
     def scores(self, features: Tensor, tokens: Tensor) -> Tensor:
@@ -203,13 +204,10 @@ class LanguageModelSubject(_States):
     @torch.no_grad()
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         """See `LanguageSubject`."""
-        parts = [torch.zeros(0, dtype=torch.float64)]
-        for first in range(0, len(targets), ROWS):
-            rows, wanted = features[first : first + ROWS], targets[first : first + ROWS]
-            logits = self.model.logits(rows)
-            chosen = logits.gather(1, wanted[:, None])[:, 0]
-            parts.append((torch.logsumexp(logits, 1) - chosen).double())
-        return torch.cat(parts)
+        decoder = self.model.decoder
+        if not len(targets):
+            return torch.zeros(0, dtype=torch.float64)
+        return softmax.token_losses(features, decoder.weight, decoder.bias, targets).double()
 
     @torch.no_grad()
     def likeliest(self, features: Tensor) -> Tensor:

@@ -21,9 +21,14 @@ There are two ways to replace the state, and they answer two questions:
 `shuffle`, `reverse` and `replace` start from the same document, with the order (or the words) of
 the text before the reset destroyed.
 
-The text is read twice. The first pass finds where δ falls to the threshold ε, in bins of n that
-are a quarter of an octave wide. Where it falls so steeply that the bins would blur it, a second
-pass with resets of its own measures single n around that place.
+There are two passes. The first reads on after each of its resets for the longest context, and
+finds where δ falls to the threshold ε, in bins of n that are a quarter of an octave wide. The
+second has more resets, and reads on only as far beyond that place as its interval leaves in doubt;
+where δ falls so steeply that bins would blur it, it measures single n around the place. So most
+resets are spent on the contexts that decide about the horizon; further back, where the text is
+worth less than ε anyway, the curve has the first pass alone.
+
+The text as it is, which both passes are held against, is read once, for all resets.
 
 Axes: T time, B resets side by side, M scored targets, U resampling units, K points of a curve,
 R bootstrap resamples.
@@ -33,7 +38,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -54,11 +59,15 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Bins = list[tuple[int, int]]
 
-BATCH = 64  # resets side by side: bounds the memory
+BATCH = 64  # resets, or stretches of text, side by side: bounds the memory
+CHUNK = 256  # tokens of them that are read at once
+STRETCH = 6  # longest contexts between the first and the last reset of a stretch
 SHORTEST = 8  # tokens: no curve below this longest context
 BLOCKS = 16  # resampling units wanted of a running text
 READ_BEFORE = 1  # longest contexts that are read before a reset in running text
 LONGEST_START = 8  # longest contexts: what lies further back in a long document is not read
+SECOND_PASS = 1.3  # tokens that it reads after resets, at most, for one of the first pass
+BEYOND = 1.5  # so many times the end of the horizon's interval is read to
 MORE_RESETS = 8  # at most so many times as many where documents are short
 USUAL_VOCABULARY = 8192  # a smaller one is so cheap that more targets are scored
 GAIN_WORDS = 50  # what context beyond so many words is worth
@@ -95,16 +104,21 @@ def measure(
         return UseRecord(status="insufficient_data", note=too_short(sample))
     draw = np.random.default_rng((settings.seed, 2))
     wanted = Wanted(plan, settings, subject.vocab_size)
-    scored = [sweep(subject, plan, plan.resets(draw, wanted.resets), wanted.all_n, settings, draw)]
-    first = ContextCurves(plan, scored[0], settings)
-    steep = wanted.around(first)
-    if steep.size:
-        resets = plan.resets(draw, wanted.resets)
-        scored.append(
-            sweep(subject, plan, resets, lambda lots: wanted.thinned(steep, lots), settings, draw)
-        )
+    resets = plan.resets(draw, wanted.first) + plan.resets(draw, wanted.more)
+    groups = list(_groups(plan, resets, np.arange(wanted.first), wanted.all_n, draw))
+    carried = Carried.read(subject, plan, resets, groups, together=settings.together)
+    scored = [_score(subject, plan, resets, one, carried, settings.arms, draw) for one in groups]
+    first = ContextCurves(plan, Scored.joined(scored), settings)
+    steep, reach = wanted.around(first), first.reach()
+    few = np.sort(wanted.first + draw.permutation(wanted.more)[: wanted.within(reach)])
+    chosen = wanted.some(steep) if steep.size else wanted.up_to(reach)
+    for one in _groups(plan, resets, few, chosen, draw):
+        scored.append(_score(subject, plan, resets, one, carried, settings.arms, draw, again=True))
+    joined = Scored.joined(scored)
+    if wanted.every_n:
+        steep = wanted.around(ContextCurves(plan, joined, settings))
     nats = None if reference is None else [reference.losses(ids) for ids in plan.documents]
-    found = ContextCurves(plan, Scored.joined(scored), settings, steep, nats)
+    found = ContextCurves(plan, joined, settings, steep, nats)
     record = _record(found, wanted, settings)
     return record if reference is None else record.model_copy(update={"reference": reference.name})
 
@@ -142,12 +156,12 @@ class Plan:
         """Tokens that are read before a reset, at most."""
         return (READ_BEFORE if self.running else LONGEST_START) * self.n_max
 
-    def span(self) -> float:
-        """How many tokens follow a reset on average, n_max at most."""
+    def span(self, most: int) -> float:
+        """How many tokens follow a reset on average, if at most `most` are read."""
         lengths = self.lengths.astype(np.float64)
-        within = np.minimum(lengths, self.n_max)
-        # 1 + 2 + … to n_max at the end of a document, n_max anywhere before that
-        ends = within * (within + 1) / 2 + (lengths - within) * self.n_max
+        within = np.minimum(lengths, most)
+        # 1 + 2 + … to `most` at the end of a document, `most` anywhere before that
+        ends = within * (within + 1) / 2 + (lengths - within) * most
         return float(ends.sum() / lengths.sum())
 
     def resets(self, draw: np.random.Generator, count: int) -> Resets:
@@ -166,13 +180,17 @@ class Plan:
         return Resets(document, position, unit)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Resets:
     """Where the state is replaced: documents, places in them and resampling units, all (B,)."""
 
     document: Ids
     position: Ids
     unit: Ids
+
+    def __add__(self, more: Resets) -> Resets:
+        parts = ((getattr(part, name) for part in (self, more)) for name in self.__slots__)
+        return Resets(*(np.concatenate(list(part)) for part in parts))
 
     def __getitem__(self, chosen: Ids) -> Resets:
         return Resets(self.document[chosen], self.position[chosen], self.unit[chosen])
@@ -214,6 +232,9 @@ class Wanted:
 
     In every half octave of n so many are drawn that all cost about as much; with a small
     vocabulary, whose softmax is cheap, more of them. Short documents leave time for more resets.
+
+    `first`: resets of the first pass, a third of the preset's. `more`: those that the second pass
+    has if it need not read far.
     """
 
     def __init__(self, plan: Plan, settings: Settings, vocabulary: int) -> None:
@@ -221,10 +242,22 @@ class Wanted:
         self.bins = _bins(settings, plan.n_max, 2)
         self.per_bin = settings.per_bin * max(1, USUAL_VOCABULARY // vocabulary)
         self.seed = settings.seed
-        span = plan.span()
+        span = plan.span(plan.n_max)
         scored = self._per_reset(span) / self._per_reset(float(settings.n_max))
         spare = min(settings.n_max / span, 1 / max(scored, 1e-9))
-        self.resets = math.ceil(settings.resets * min(MORE_RESETS, max(1.0, spare)))
+        resets = settings.resets * min(MORE_RESETS, max(1.0, spare))
+        self.first = min(math.ceil(resets / 3), int(plan.lengths.sum()))
+        self.more = min(math.ceil(resets), int(plan.lengths.sum()))
+        self.tokens = SECOND_PASS * self.first * settings.n_max
+
+    def within(self, reach: int) -> int:
+        """Resets of the second pass if after each at most `reach` tokens are read."""
+        return min(self.more, math.ceil(self.tokens / self.plan.span(reach)))
+
+    @property
+    def every_n(self) -> bool:
+        """Whether all n are scored after each reset."""
+        return all(high - low < self.per_bin for low, high in self.bins)
 
     def _per_reset(self, span: float) -> float:
         bins = curves.octave_bins(max(1, round(span)))
@@ -245,10 +278,23 @@ class Wanted:
         n = np.unique(np.concatenate([*chosen, gain]))
         return n[n <= self.plan.n_max].astype(np.int64)
 
-    def thinned(self, n: Ids, draw: np.random.Generator) -> Ids:
+    def up_to(self, reach: int) -> Callable[[np.random.Generator], Ids]:
+        """The same as far as `reach`."""
+
+        def chosen(draw: np.random.Generator) -> Ids:
+            n = self.all_n(draw)
+            return n[n <= reach]
+
+        return chosen
+
+    def some(self, n: Ids) -> Callable[[np.random.Generator], Ids]:
         """As many of some single n as four bins have, rising."""
         most = 4 * self.per_bin
-        return n if len(n) <= most else np.sort(draw.choice(n, most, replace=False))
+
+        def chosen(draw: np.random.Generator) -> Ids:
+            return n if len(n) <= most else np.sort(draw.choice(n, most, replace=False))
+
+        return chosen
 
     def around(self, first: ContextCurves) -> Ids:
         """The single n that a second pass is to measure: where δ falls steeply to ε."""
@@ -308,36 +354,183 @@ class Scored:
         return weights
 
 
-def sweep(
-    subject: LanguageSubject,
+@dataclass(frozen=True)
+class Group:
+    """Resets that are read on side by side: which they are (B,), and the n (N,) scored of each."""
+
+    members: Ids
+    n: Ids
+
+
+def _groups(
     plan: Plan,
     resets: Resets,
+    which: Ids,
     choose: Callable[[np.random.Generator], Ids],
-    settings: Settings,
     draw: np.random.Generator,
-) -> Scored:
-    """Read on from every reset with every start and score the n that `choose` gives."""
-    parts = []
-    for members in _batches(plan, resets, draw):
-        n = choose(draw)
-        rest = plan.lengths[resets.document[members]] - resets.position[members]
-        if n[0] >= rest.max():
-            continue  # these documents end before the first n
-        tries = np.zeros(plan.n_max + 1)
-        tries[n] = len(members)
-        part = _score(subject, plan, resets[members], n[n < rest.max()], settings.arms, draw)
-        parts.append(replace(part, tries=tries))
-    return Scored.joined(parts)
-
-
-def _batches(plan: Plan, resets: Resets, draw: np.random.Generator) -> Iterator[Ids]:
-    """Resets to read side by side: in documents those with equally much before them."""
-    count = len(resets.position)
-    order = draw.permutation(count)
+) -> Iterator[Group]:
+    """The resets `which` as groups: in documents those with equally much before them."""
+    order = draw.permutation(which)
     if not plan.running:
         order = order[np.argsort(resets.position[order], kind="stable")]
-    yield from np.array_split(order, max(1, math.ceil(count / BATCH)))
+    rest = plan.lengths[resets.document] - resets.position
+    for members in np.array_split(order, max(1, math.ceil(len(which) / BATCH))):
+        n = choose(draw)
+        n = n[n < rest[members].max()]
+        if n.size:  # else these documents end before the first n
+            yield Group(members, n)
 
+
+# -- the text as it is ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stretch of a document that is read without a reset: tokens start to stop, not included.
+
+    `begins`: from the document's first token on, after the boundary. `resets`: those that lie in
+    it, in order.
+    """
+
+    document: int
+    start: int
+    stop: int
+    begins: bool
+    resets: Ids
+
+    @property
+    def first(self) -> int:
+        """The first token that is predicted."""
+        return self.start if self.begins else self.start + 1
+
+
+def streams(plan: Plan, resets: Resets, last: Ids, *, together: bool = True) -> Iterator[Stream]:
+    """The stretches that hold all resets (R,), the text before each, and `last` (R,) tokens after.
+
+    What lies between two resets of a document is read once, where they are not so far apart that
+    beginning anew is shorter, up to `STRETCH` contexts; or, if not `together`, of each its own.
+    """
+    longest = STRETCH * plan.n_max if together else 0
+    order = np.lexsort((resets.position, resets.document))
+    ends = np.minimum(resets.position + last + 1, plan.lengths[resets.document])
+    held: list[int] = []
+    for k, following in zip(order, [*order[1:], -1], strict=True):
+        held.append(int(k))
+        if following >= 0 and resets.document[following] == resets.document[k]:
+            position = int(resets.position[following])
+            apart = position - int(ends[held].max())
+            if apart <= plan.before and position - int(resets.position[held[0]]) <= longest:
+                continue
+        start = max(0, int(resets.position[held[0]]) - plan.before)
+        yield Stream(
+            int(resets.document[k]), start, int(ends[held].max()), start == 0, np.array(held)
+        )
+        held = []
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What the model has read before each of R resets, and what it goes on to lose.
+
+    `features` (R, F) predict the token at the reset, `state` holds R sequences; the loss of the
+    token n further is `losses[place + n]`, with `place` (R,).
+    """
+
+    features: Tensor
+    state: State
+    place: Ids
+    losses: Floats
+
+    @classmethod
+    def read(
+        cls,
+        subject: LanguageSubject,
+        plan: Plan,
+        resets: Resets,
+        groups: Sequence[Group],
+        *,
+        together: bool,
+    ) -> Carried:
+        """Read the text around all resets; only the tokens that `groups` score have a loss.
+
+        Of resets in no group nothing is known but what was read before them.
+        """
+        last = np.zeros(len(resets.position), dtype=np.int64)
+        for group in groups:
+            last[group.members] = group.n[-1]
+        found = list(streams(plan, resets, last, together=together))
+        begins = np.cumsum([0, *(stream.stop - stream.first for stream in found)])
+        place = np.zeros(len(last), dtype=np.int64)
+        for stream, begin in zip(found, begins[:-1], strict=True):
+            place[stream.resets] = begin + resets.position[stream.resets] - stream.first
+        wanted = np.zeros(int(begins[-1]), dtype=np.bool_)
+        rest = plan.lengths[resets.document] - resets.position
+        for group in groups:
+            at = place[group.members] + group.n[:, None]
+            wanted[at[group.n[:, None] < rest[group.members]]] = True
+        losses = np.full(len(wanted), np.nan)
+        order = np.argsort([stream.stop - stream.first for stream in found], kind="stable")
+        parts, numbers = [], []
+        for chosen in np.array_split(order, math.ceil(len(order) / BATCH)):
+            read = _read(
+                subject, plan, [found[k] for k in chosen], begins[chosen], place, wanted, losses
+            )
+            for features, state, which in read:
+                parts.append((features, state))
+                numbers.append(which)
+        back = torch.from_numpy(np.argsort(np.concatenate(numbers)))
+        features = torch.cat([part[0] for part in parts])[back]
+        return cls(features, select(merge([part[1] for part in parts]), back), place, losses)
+
+
+def _read(
+    subject: LanguageSubject,
+    plan: Plan,
+    found: Sequence[Stream],
+    begins: Ids,
+    place: Ids,
+    wanted: NDArray[np.bool_],
+    losses: Floats,
+) -> Iterator[tuple[Tensor, State, Ids]]:
+    """Read streams side by side: features, state and number of the resets that are come to.
+
+    They are in order of their lengths. `losses` of the `wanted` tokens are filled in; a stream's
+    first one is number `begins` there.
+    """
+    lengths = np.array([stream.stop - stream.first for stream in found])
+    ids = np.full((int(lengths.max()), len(found)), subject.boundary_id, dtype=np.int64)
+    targets = ids.copy()
+    asked = np.zeros(ids.shape, dtype=np.bool_)
+    for column, (stream, begin, length) in enumerate(zip(found, begins, lengths, strict=True)):
+        text = plan.documents[stream.document][stream.start : stream.stop]
+        if stream.begins:
+            text = np.concatenate([[subject.boundary_id], text])
+        ids[:length, column], targets[:length, column] = text[:-1], text[1:]
+        asked[:length, column] = wanted[begin : begin + length]
+    # after so many tokens of its stream each reset is come to
+    resets = np.concatenate([stream.resets for stream in found])
+    columns = np.repeat(np.arange(len(found)), [len(stream.resets) for stream in found])
+    times = place[resets] - begins[columns] + 1
+    cuts = {*times.tolist(), *range(CHUNK, len(ids), CHUNK), len(ids)}
+    state, at, ended = subject.initial_state(len(found)), 0, 0
+    for time in sorted(cuts):
+        more = int(np.searchsorted(lengths, at, side="right"))
+        if more - ended > (len(found) - ended) // 8:  # nothing is read on for the sake of others
+            state, ended = select(state, range(more - ended, len(found) - ended)), more
+        features, state = subject.advance(torch.from_numpy(ids[at:time, ended:]), state)
+        row, among = np.nonzero(asked[at:time, ended:])
+        if len(row):
+            rows = features[torch.from_numpy(row), torch.from_numpy(among)]
+            nats = subject.losses(rows, torch.from_numpy(targets[at + row, ended + among]))
+            losses[begins[ended + among] + at + row] = nats.double().cpu().numpy()
+        here = np.flatnonzero(times == time)
+        if len(here):
+            taken = torch.from_numpy(columns[here] - ended)
+            yield features[-1][taken], select(state, taken), resets[here]
+        at = time
+
+
+# -- what replaces it ----------------------------------------------------------------------------
 
 Start = tuple[Tensor, State]  # features (B, F) that predict the token at the reset, and the state
 
@@ -345,24 +538,31 @@ Start = tuple[Tensor, State]  # features (B, F) that predict the token at the re
 def _score(
     subject: LanguageSubject,
     plan: Plan,
-    batch: Resets,
-    n: Ids,
+    resets: Resets,
+    group: Group,
+    carried: Carried,
     arms: Sequence[Arm],
     draw: np.random.Generator,
+    *,
+    again: bool = False,
 ) -> Scored:
-    """The targets n (N,) tokens after each reset, as far as its document has them."""
+    """The targets n (N,) tokens after each reset, as far as its document has them.
+
+    With `again` the text as it is has to be read on as well: `carried` has no losses here.
+    """
+    batch, n = resets[group.members], group.n
     rest = plan.lengths[batch.document] - batch.position
-    last = int(n[-1])
-    window = np.full((last + 1, len(rest)), subject.boundary_id, dtype=np.int64)
+    window = np.full((int(n[-1]) + 1, len(rest)), subject.boundary_id, dtype=np.int64)
     for b, (document, position) in enumerate(zip(batch.document, batch.position, strict=True)):
-        ids = plan.documents[document][position : position + last + 1]
+        ids = plan.documents[document][position : position + len(window)]
         window[: len(ids), b] = ids
     which, column = np.nonzero(n[:, None] < rest)
     at = n[which]
     targets = torch.from_numpy(window[at, column])
-
-    carried = _carried(subject, plan, batch)
-    starts = [carried, *(_start(arm, subject, plan, batch, carried, draw) for arm in arms)]
+    chosen = torch.from_numpy(group.members)
+    own = carried.features[chosen], select(carried.state, chosen)
+    starts = [_start(arm, subject, plan, batch, own, draw) for arm in arms]
+    starts += [own] if again else []
     inputs = torch.from_numpy(window[:-1]).repeat(1, len(starts))
     read, _ = subject.advance(inputs, merge([state for _, state in starts]))
     features = torch.cat([torch.cat([first for first, _ in starts])[None], read])
@@ -370,29 +570,19 @@ def _score(
     for k in range(len(starts)):
         rows = features[torch.from_numpy(at), torch.from_numpy(column + k * len(rest))]
         losses.append(subject.losses(rows, targets).double().cpu().numpy())
-    full, *others = losses
+    full = losses[-1] if again else carried.losses[carried.place[group.members][column] + at]
+    tries = np.zeros(plan.n_max + 1)
+    tries[n] = len(rest)
     return Scored(
         unit=batch.unit[column],
         n=at,
         document=batch.document[column],
         place=batch.position[column] + at,
         full=full,
-        excess={arm: found - full for arm, found in zip(arms, others, strict=True)},
-        tries=np.zeros(0),
+        excess={arm: found - full for arm, found in zip(arms, losses, strict=False)},
+        tries=tries,
         resets=len(rest),
     )
-
-
-def _carried(subject: LanguageSubject, plan: Plan, batch: Resets) -> Start:
-    """What the model has read before each reset: its document from the start.
-
-    Of running text, and of documents longer than `Plan.before`, the last tokens of that.
-    """
-    pieces = [
-        plan.documents[document][max(0, position - plan.before) : position]
-        for document, position in zip(batch.document, batch.position, strict=True)
-    ]
-    return read_pieces(subject, pieces, batch.position <= plan.before)
 
 
 def _start(
@@ -461,7 +651,9 @@ class ContextCurves:
     """What the scored targets say: δ by n and start, with intervals over resampling units.
 
     `single` are n that are kept apart where bins would blur a steep fall; `reference` the losses
-    (T,) of a reference, per document.
+    (T,) of a reference, per document. `limit`: the largest n that may testify to a horizon. Beyond
+    it there are fewer than `FEWEST` units: a handful of long documents, among which no resampling
+    finds how different others would be.
     """
 
     def __init__(
@@ -475,10 +667,16 @@ class ContextCurves:
         self.plan, self.scored, self.settings = plan, scored, settings
         self.arms: tuple[Arm, ...] = tuple(scored.excess)
         self.epsilon = settings.epsilon * plan.sample.units_per_token  # nats per token
-        self.shown = _bins(settings, plan.n_max, 2)
-        self.fine = _apart(_bins(settings, plan.n_max, 4), single)
         members, self._unit = np.unique(scored.unit, return_inverse=True)
         self.units = len(members)
+        self.shown = _bins(settings, plan.n_max, 2)
+        behind = self.sums(scored.full, self.shown).n
+        known = behind >= min(FEWEST, int(behind.max(initial=0)))
+        self.limit = max(
+            high for (_, high), enough in zip(self.shown, known, strict=True) if enough
+        )
+        single_n = _apart(_bins(settings, plan.n_max, 4), single)
+        self.fine = [edges for edges in single_n if edges[0] <= self.limit]
         self.reference: Floats | None = None
         if reference is not None:
             self.reference = np.array(
@@ -508,8 +706,8 @@ class ContextCurves:
     def steep(self, arm: Arm) -> tuple[int, int] | None:
         """The single n among which δ falls to ε, where the bins say so and could say it better.
 
-        None where δ never gets there, is there from the start, or falls so slowly that sampling
-        error is larger than the bins.
+        None where δ never gets there, is there from the start, or falls so slowly that resamples
+        do not agree on the bin: single n, each with few targets, would then be chosen by chance.
         """
         sums = self.sums(self.scored.excess[arm], self.fine)
         places = np.arange(len(self.fine), dtype=np.float64)
@@ -517,13 +715,27 @@ class ContextCurves:
             places, sums.means, sums.counts.sum(0), self._first_below
         )
         low, high = (float(end[0]) for end in statistics.percentiles(replicates[:, None]))
-        if not math.isfinite(k) or k == 0 or not (low >= k - 1 and high <= k + 1):
+        if not math.isfinite(k) or k == 0 or low != k or high != k:
             return None
-        first, last = self.fine[max(0, int(low) - 1)][0], self.fine[int(high)][1]
+        first, last = self.fine[int(k) - 1][0], self.fine[int(k)][1]
         return None if last - first < 2 else (first, last)
 
     def _first_below(self, x: Floats, fit: Floats) -> float:
         return statistics.stays_below(x, fit, self.epsilon)
+
+    def reach(self) -> int:
+        """How far a second pass has to read on: well beyond where any horizon may be."""
+        places = np.arange(len(self.fine), dtype=np.float64)
+        furthest = 0.0
+        for arm in self.arms:
+            sums = self.sums(self.scored.excess[arm], self.fine)
+            _, replicates = curves.falling_horizons(
+                places, sums.means, sums.counts.sum(0), self._first_below
+            )
+            furthest = max(furthest, float(statistics.percentiles(replicates[:, None])[1][0]))
+        if not math.isfinite(furthest):
+            return self.plan.n_max
+        return min(self.plan.n_max, max(SHORTEST, math.ceil(BEYOND * self.fine[int(furthest)][1])))
 
     def horizon(self, arm: Arm) -> Estimate:
         """n_eff: the context length from which on the falling fit of δ stays at or below ε.
@@ -582,7 +794,7 @@ class ContextCurves:
             replicates * sample.units_per_token,
             n=self.units,
             unit=sample.unit,
-            largest=sample.distance(self.plan.n_max),
+            largest=sample.distance(self.limit),
         )
 
     def gain(self, arm: Arm, between: tuple[int, int]) -> Estimate:
@@ -604,7 +816,7 @@ class ContextCurves:
     def half_width(self, arm: Arm, found: Estimate) -> Estimate:
         """Half the interval of δ at the horizon, nats per word, and how much text 0.01 takes."""
         sample = self.plan.sample
-        words = found.estimate if found.estimate is not None else sample.distance(self.plan.n_max)
+        words = found.estimate if found.estimate is not None else sample.distance(self.limit)
         sums = self.sums(self.scored.excess[arm], self.shown)
         x = np.array([curves.centre(*edges) for edges in self.shown]) * sample.units_per_token
         k = int(np.argmin(np.abs(x - words)))

@@ -28,7 +28,7 @@ from rnnctl.errors import DataError, DivergenceError, word
 from rnnctl.lessons import Wish
 from rnnctl.nn.cells import find_cell, held
 from rnnctl.nn.models import LanguageModel
-from rnnctl.reports.numbers import number, percent, sparkline
+from rnnctl.reports.numbers import horizon, number, percent, sparkline
 from rnnctl.results.base import Estimate
 from rnnctl.statistics import wilson
 from rnnctl.tasks.loading import Loaded, load
@@ -582,7 +582,7 @@ def against(wish: Wish) -> Doing:
         rows=[
             (find_cell(c).display_name, f"{operations[c]:,}",
              f"{find_cell(c).parameters(64, size):,}", number(tokens[c]), f"{made[c].steps:,}",
-             f"{losses[c]:.3f}", _horizon(heads[c]))
+             f"{losses[c]:.3f}", horizon(heads[c]))
             for c in cells
         ],
         numbers={
@@ -613,12 +613,6 @@ def _rough(busy: str) -> list[str]:
         return []
     return [f"the speeds are rough: the machine was busy ({busy}). The answer may change when "
             "nothing else runs"]  # fmt: skip
-
-
-def _horizon(head: Estimate) -> str:
-    from rnnctl.reports.diagnostics import horizon_text
-
-    return horizon_text(head)
 
 
 # -- 5: counting -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from torch.nn.functional import linear
 from rnnctl.errors import UsageError
 from rnnctl.nn import softmax
 from rnnctl.nn.initialisation import initialise_embedding
-from rnnctl.nn.reading import Layout, can_read, read, read_inside
+from rnnctl.nn.reading import WORTH_A_THREAD, Layout, can_read, each, read, read_inside
 from rnnctl.nn.recurrent import Recurrent, State, TokenDropout, VariationalDropout
 
 POOLS = ("last", "mean", "max", "meanmax")
@@ -216,6 +216,33 @@ class LanguageModel(_Reader):
         """
         outputs, state = self.recurrent(self.embed(ids), state, starts)
         return self.projection(self.output_dropout(outputs)), state
+
+    @torch.no_grad()
+    def read_on(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """As `features`, in `eval` mode and without gradients, for many tokens at once.
+
+        Sequences go side by side in as many groups as there are threads, where there is that much
+        to read: a step is too short to be shared between threads.
+        """
+        steps, texts = ids.shape
+        parts = min(torch.get_num_threads(), texts, ids.numel() // WORTH_A_THREAD)
+        if parts == 0 or not can_read(self.recurrent):
+            return self.features(ids, state)
+        columns = ids.numpy().T
+
+        def work(some: NDArray[np.int64]) -> tuple[Tensor, State]:
+            first, last = int(some[0]), int(some[-1]) + 1
+            lengths = np.full(len(some), steps)
+            begun = tuple(part[:, first:last] for part in state)
+            _, outputs, after = self._read(columns[first:last].reshape(-1), lengths, begun)
+            return outputs.view(steps, len(some), -1), after
+
+        read = each(work, np.array_split(np.arange(texts), parts))
+        outputs = torch.cat([part for part, _ in read], 1)
+        after = tuple(
+            torch.cat(part, 1) for part in zip(*(state for _, state in read), strict=True)
+        )
+        return self.projection(outputs), after
 
     def logits(self, features: Tensor) -> Tensor:
         """features (…, F) -> (…, V)."""

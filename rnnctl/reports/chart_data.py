@@ -257,6 +257,14 @@ def _seeds(value: SeedSummary) -> list[tuple[float, bool]]:
     return list(zip(value.seeds, bounds, strict=True))
 
 
+def _seed(value: SeedSummary, k: int) -> str:
+    """A seed's horizon as it stands in a table."""
+    if value.upper_bounds and value.upper_bounds[k]:
+        return "none measurable"
+    seed, bound = _seeds(value)[k]
+    return f"{'> ' if bound else ''}{numbers.number(seed, numbers.DISTANCE_DIGITS)}"
+
+
 def _interval(row: str, value: SeedSummary) -> list[Datum]:
     """The mean and its interval; of one with lower bounds the upper end is open."""
     if value.estimate is None:
@@ -287,8 +295,7 @@ def _forest(result: Comparison) -> ChartData | None:
         ("", f"memory horizon ({result.distance_unit})", "each seed"),
         [
             (row.name, numbers.over_seeds(row.numbers["horizon"], digits), ", ".join(
-                f"> {numbers.number(seed, digits)}" if bound else numbers.number(seed, digits)
-                for seed, bound in _seeds(row.numbers["horizon"])
+                _seed(row.numbers["horizon"], k) for k in range(len(row.numbers["horizon"].seeds))
             ))
             for row in shown
         ],
@@ -297,6 +304,8 @@ def _forest(result: Comparison) -> ChartData | None:
         "Memory horizon: each seed, their geometric mean and its 95 % t-interval. Values below "
         f"{SMALLEST:g} are drawn at {SMALLEST:g}."
     )
+    if any(any(row.numbers["horizon"].upper_bounds) for row in shown):
+        caption += " Where none is measurable the shortest distance measured stands for it."
     if any("open" in value for value in values):
         caption += (
             " A triangle that points to the right is a lower bound: the horizon lies beyond the "

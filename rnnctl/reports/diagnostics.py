@@ -9,10 +9,10 @@ from rnnctl.reports.as_table import as_table
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.numbers import (
-    DISTANCE_DIGITS,
     SPARKS,
     estimate,
     fixed,
+    horizon,
     interval,
     number,
     sparkline,
@@ -102,11 +102,11 @@ def _brief(result: DiagnosticsResult, warnings: Sequence[str], left: int) -> lis
     more = f"{plural(left, 'more warning')} and e" if left else "E"
     closing = more + EVERYTHING
     if head.status != "not_applicable":
-        horizon = f"Memory horizon: {horizon_text(head)}"
+        first = f"Memory horizon: {horizon(head)}"
         sentence = f"{head.sentence[:1].upper()}{head.sentence[1:]}."
-        made.append(Paragraph(horizon, "strong"))
+        made.append(Paragraph(first, "strong"))
         made.append(Paragraph(_shortened(sentence, MOST["sentence"]), "plain"))
-        closing = f"{horizon}. {EXPLAINED}{closing}"
+        closing = f"{first}. {EXPLAINED}{closing}"
     cached = _with_cache(head)
     made += [Paragraph(cached, "strong")] if cached else []
     made.append(KeyValues(tuple(_answers(result))))
@@ -140,7 +140,7 @@ def _with_cache(head: HeadlineRecord) -> str:
     size = found.note.partition(" tokens")[0]
     if found.estimate is None and found.status != "censored":
         return f"{size[:1].upper()}{size[1:]} tokens: not measured"
-    return f"{size[:1].upper()}{size[1:]} tokens: as if {horizon_text(found)}"
+    return f"{size[:1].upper()}{size[1:]} tokens: as if {horizon(found)}"
 
 
 def _shortened(text: str, most: int) -> str:
@@ -203,7 +203,7 @@ def _training(model: ModelRecord, result: DiagnosticsResult) -> Iterator[str]:
 def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
     """The one number, what it means, and what stands beside it."""
     rough = ", rough" if head.rough else ""
-    yield Paragraph(f"Memory horizon: {horizon_text(head)}{rough}", "strong")
+    yield Paragraph(f"Memory horizon: {horizon(head)}{rough}", "strong")
     yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
     if head.estimate is not None and head.ci95[0] is not None and head.ci95[1] is None:
         yield Paragraph("? in an interval: it ends beyond the longest distance measured", "note")
@@ -231,14 +231,6 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
         yield Paragraph(text, "note")
     if head.rough:
         yield Paragraph(f"rough: {head.rough}", "note")
-
-
-def horizon_text(head: Estimate) -> str:
-    """``38 words [31, 47]``; in words where no text that was read is measurably used."""
-    if head.estimate == 0:
-        most = "" if head.ci95[1] is None else f", at most {number(head.ci95[1], DISTANCE_DIGITS)}"
-        return f"none measurable{most}{f' {head.unit}' if most else ''}"
-    return _with_unit(head)
 
 
 def _with_unit(value: Estimate) -> str:

@@ -105,21 +105,49 @@ def estimate(value: Estimate | None, digits: int = 0, *, with_unit: bool = False
     return f"{text} {ends}" if ends else text
 
 
+def horizon(value: Estimate, *, with_unit: bool = True) -> str:
+    """A memory horizon as every report writes it: ``38 words [31, 47]``.
+
+    In words where no text that was read is measurably used.
+    """
+    if value.estimate == 0:
+        most = value.ci95[1]
+        if not most:
+            return "none measurable"
+        shown = number(most, DISTANCE_DIGITS)
+        return (
+            f"none measurable, at most {wording.with_unit(shown, value.unit if with_unit else '')}"
+        )
+    return estimate(value, DISTANCE_DIGITS, with_unit=with_unit)
+
+
 def usual_digits(value: Estimate) -> int:
     """Significant digits: two of a distance, three of everything else."""
     return DISTANCE_DIGITS if value.unit in DISTANCE_UNITS else 3
 
 
 def over_seeds(value: SeedSummary | None, digits: int) -> str:
-    """A number over seeds with its interval; ``>`` before one that contains lower bounds."""
+    """A number over seeds with its interval; ``>`` before one that contains lower bounds, ``<``
+    before one with seeds of which nothing was measurable.
+    """
     if value is None:
         return NOTHING
+    value = with_own_interval(value)
     if digits < 0 and value.estimate is not None:
         lo, hi = (fixed(end, -digits) for end in value.ci95)
         text = fixed(value.estimate, -digits)
         return text if None in value.ci95 else f"{text} [{lo}, {hi}]"
-    text = estimate(value, digits)
-    return f"> {text}" if value.censored and value.estimate is not None else text
+    distance = value.scale == "log" and value.unit in DISTANCE_UNITS
+    text = horizon(value, with_unit=False) if distance else estimate(value, digits)
+    above, below = bool(value.censored), any(value.upper_bounds)
+    if above == below or not value.estimate:
+        return text
+    return f"{'>' if above else '<'} {text}"
+
+
+def with_own_interval(value: SeedSummary) -> SeedSummary:
+    """Of a single model the interval is the model's own, over the text."""
+    return value if value.within is None else value.model_copy(update={"ci95": value.within})
 
 
 def sparkline(

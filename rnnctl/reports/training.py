@@ -10,8 +10,8 @@ from rnnctl.reports import inference
 from rnnctl.reports.as_table import as_table
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
-from rnnctl.reports.diagnostics import headline_blocks, horizon_text
-from rnnctl.reports.numbers import NOTHING, fixed, number, percent, seconds
+from rnnctl.reports.diagnostics import headline_blocks
+from rnnctl.reports.numbers import NOTHING, fixed, horizon, number, percent, seconds
 from rnnctl.results.base import LanguageModelLoss, Result
 from rnnctl.results.diagnostics import HeadlineRecord
 from rnnctl.results.training import (
@@ -104,7 +104,7 @@ def _headline(result: TrainResult, head: HeadlineRecord | None) -> str:
         elif split.losses:
             said = f"{name} perplexity: {number(split.losses[0].perplexity, 4)}. "
     if head is not None:
-        said += f"Memory horizon: {horizon_text(head)}{', rough' if head.rough else ''}."
+        said += f"Memory horizon: {horizon(head)}{', rough' if head.rough else ''}."
     return said.strip() or "Trained; no text was left to measure it on."
 
 
@@ -334,7 +334,7 @@ def runs(result: RunsResult) -> Iterator[Block]:
         yield Paragraph(f"no runs in {result.root}", "note")
         return
     # Without the task, which the unit of the best number tells: rows fit into 80 columns.
-    columns = (f"run in {result.root}", "state", "cell", "size", "steps", "best")
+    columns = (f"run in {result.root}", "state", "cell", "size", "steps", "best", "memory horizon")
     rows = [
         (
             _inside(result.root, line.run),
@@ -343,10 +343,11 @@ def runs(result: RunsResult) -> Iterator[Block]:
             line.size or NOTHING,
             f"{line.steps:,}" if line.steps is not None else NOTHING,
             line.best or NOTHING,
+            line.horizon or NOTHING,
         )
         for line in result.runs
     ]
-    yield table(columns, rows, align="llllrl")
+    yield table(columns, rows, align="llllrll")
     damaged = tuple(f"{line.run}: {line.problem}" for line in result.runs if line.problem)
     if damaged or result.problems:
         yield Paragraph("some files are not as they were written", "warning")

@@ -86,6 +86,7 @@ class DiagnosedOn(Record):
     preset: str
     seed: int | None
     longest: float | None = Field(description="longest distance of the horizon's measurement")
+    shortest: float | None = Field(None, description="its shortest distance above 0")
     unit: str = Field(description="of distances: words or chars")
 
 
@@ -133,9 +134,12 @@ class SeedSummary(Estimate):
     scale: Scale = "linear"
     seeds: tuple[float, ...] = Field((), description="one value per member that has one, by seed")
     lower_bounds: tuple[bool, ...] = Field((), description="which of `seeds` are lower bounds")
+    upper_bounds: tuple[bool, ...] = Field(
+        (), description="which are upper bounds: nothing was measurable, not even one step"
+    )
     censored: int = Field(0, description="how many of them are lower bounds")
     missing: int = Field(0, description="members that were measured and have no value")
-    within: tuple[float, float] | None = Field(
+    within: tuple[float | None, float | None] | None = Field(
         None, description="of a single seed: the 95 % interval of that one model, over the text"
     )
 

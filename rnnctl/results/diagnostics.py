@@ -17,6 +17,9 @@ from rnnctl.results.base import Curve, Estimate, Record, Result, Status
 NONE_MEASURABLE = "none measurable: no context length has an excess whose interval lies above 1 %"
 """Note of a memory horizon of 0: nothing that was taken away made the loss measurably worse."""
 
+SIGN_CHANGES = "the effect changes its sign within the nearest words"
+"""In the note of an EFFECT that has no half-distance for that reason."""
+
 DiagnosticName = Literal["use", "first_last", "effect", "hold", "reach", "gates", "position"]
 
 
@@ -267,6 +270,7 @@ class HeadlineRecord(Estimate):
 
     name: Literal["memory_horizon_words"] = "memory_horizon_words"
     kind: Literal["use_neff", "effect_half"]
+    text: str = Field("", description="the number as every report writes it")
     sentence: str = Field(description="what the number means, with the number in it")
     beside: dict[str, Estimate] = Field(
         default_factory=dict,

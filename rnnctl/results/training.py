@@ -141,6 +141,7 @@ class RunLine(Record):
     corpus: str = ""
     steps: int | None = None
     best: str = Field("", description="best validation number, with its unit")
+    horizon: str = Field("", description="memory horizon as every report writes it")
     problem: str = ""
 
 

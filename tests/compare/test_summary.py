@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from rnnctl.compare.summary import at_least, estimates, rows_of, summarise, summarise_curves
+from rnnctl.reports.numbers import over_seeds
 from rnnctl.results.base import Curve, Estimate
+from rnnctl.results.comparison import DiagnosedOn
 
 GRIDS = 2000
 
@@ -63,16 +65,40 @@ def test_values_that_do_not_exist_are_left_out_and_counted() -> None:
     assert (none.status, none.note, none.estimate) == ("undefined", nothing.note, None)
 
 
-def test_a_horizon_of_nothing_has_a_logarithm() -> None:
-    assert summarise(estimates([0.0, 10.0]), "log").estimate == pytest.approx(1.0)
+def test_a_horizon_of_nothing_is_shorter_than_the_shortest_step_measured() -> None:
+    """It is no tenth of a word: the smallest step bounds it, and the table says so."""
+    none = Estimate(estimate=0.0, ci95=(0.0, 9.7), unit="words")
+    some = summarise([none, *estimates([8.0, 8.0])], "log", "words", step=0.18)
+    assert some.estimate == pytest.approx((0.18 * 8 * 8) ** (1 / 3))
+    assert (some.seeds, some.upper_bounds) == ((0.18, 8.0, 8.0), (True, False, False))
+    assert some.ci95[0] == 0  # nobody knows how far below the step it is
+    assert "1 seed has none measurable and counts as 0.18 words, the shortest measured" in some.note
+    assert over_seeds(some, 2).startswith("< 2.3 [0, ")
+    beyond = Estimate(estimate=None, status="censored", censored_at=256, unit="words")
+    both = summarise([none, beyond], "log", "words", step=1.0)
+    assert both.ci95 == (0.0, None) and over_seeds(both, 2) == "16 [0, ?]"
+
+
+def test_where_no_seed_has_a_horizon_there_is_none() -> None:
+    none = Estimate(estimate=0.0, ci95=(0.0, 9.7), unit="words")
+    every = summarise([none, none], "log")
+    assert (every.estimate, every.ci95) == (0.0, (None, None))
+    assert over_seeds(every, 2) == "none measurable"
+    assert over_seeds(summarise([none], "log"), 2) == "none measurable, at most 9.7"
+    assert at_least(every, 1.0).ci95 == (1.0, 1.0)  # what it counts as in ratios and verdicts
+
+
+def test_the_step_is_that_of_the_horizons_own_curve(grid) -> None:  # type: ignore[no-untyped-def]
+    (member,) = [m for m in grid(seeds=1, recall_seeds=0) if (m.cell, m.init) == ("rnn", "good")]
+    fine = DiagnosedOn(text="", preset="quick", seed=0, longest=90.0, shortest=0.18, unit="words")
+    none = {"horizon": Estimate(estimate=0.0, ci95=(0.0, 3.0), unit="words")}
+    made = member.model_copy(update={"diagnosed": fine, "values": member.values | none})
+    (row,) = rows_of({"rnn": [made]})
+    assert row.numbers["horizon"].seeds == (0.18,)
 
 
 def _curve(x: list[float], y: list[float | None]) -> Curve:
     return Curve(x_unit="words", y_unit="nats", x=tuple(x), y=tuple(y))
-
-
-def test_nothing_at_all_is_nothing_and_not_the_floor() -> None:
-    assert summarise(estimates([0.0, 0.0]), "log").estimate == 0
 
 
 def test_intervals_of_shares_stay_between_0_and_1() -> None:

@@ -469,8 +469,8 @@ def test_single_runs_differ_as_models_and_claims_need_seeds(grid: Grid) -> None:
     verdict = _said(members)["gates-solve"]
     assert verdict.outcome == "not tested"
     assert (
-        "as models the two differ: lstm torch 6.5 words (5.9 to 7.2), rnn torch 2 words "
-        "(1.8 to 2.2); a claim about the cells needs more seeds"
+        "as models the two differ: lstm torch 6.5 words [5.9, 7.2], rnn torch 2 words "
+        "[1.8, 2.2]; a claim about the cells needs more seeds"
     ) in verdict.findings[0].sentence
     close = [_single(m, 2.0 + 0.1 * (m.cell == "lstm")) for m in grid(1, 0)]
     assert "the intervals of the two models overlap" in (

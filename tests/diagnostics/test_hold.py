@@ -129,11 +129,11 @@ def test_many_words_are_planted_in_one_text_and_their_states_are_theirs() -> Non
     states = hold.collect(Position(), plants, [0, 1, 32])["state"]
     np.testing.assert_array_equal(states[0][:, 0], 1000 + plants.choices[plants.at(0)])
     assert len(rows) == 60
-    natural = states[2][:, 0] < 400
+    natural = states[32][:, 0] < 400
     assert natural.mean() > 0.5  # other words may have been planted there
     planted = np.flatnonzero(np.isin(rows, plants.at(1)) & natural)
     one_later = states[1][np.searchsorted(plants.at(1), rows[planted])]
-    np.testing.assert_array_equal(states[2][planted] - one_later, 31)
+    np.testing.assert_array_equal(states[32][planted] - one_later, 31)
     for window in range(plants.ids.shape[1]):
         starts = np.sort(plants.ends[plants.window == window])
         assert (np.diff(starts) >= hold.SPACING).all()

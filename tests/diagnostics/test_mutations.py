@@ -102,7 +102,7 @@ def reset_where_all_documents_go_on(patch: Patch) -> None:
 
 def skip_finer_lags(patch: Patch) -> None:
     """HOLD: half octaves only, with intervals that know nothing of their width."""
-    patch.setattr(hold, "finer", lambda lags, bits, *, most=4: [])
+    patch.setattr(hold, "between", lambda lags, bits: range(0))
 
 
 def forget_the_draw(patch: Patch) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from rnnctl import statistics
 from rnnctl.diagnostics.known_answers import hand_made_runs as made
 from rnnctl.diagnostics.known_answers.hand_made_runs import OPEN, SMALL, STOP, WORDS, HandMade
 from rnnctl.diagnostics.selftest import diagnose_run
@@ -110,6 +111,28 @@ def test_a_layer_without_recurrence_passes_on_what_the_next_one_keeps() -> None:
     assert holds(scalar(found.effect, "half_distance"), made.half_life(0.95))
     leading = made.leading_exponent(found)
     assert leading is not None and holds(leading, math.log(0.95), slack=0.01)
+
+
+def test_two_layers_of_which_the_lower_one_is_the_slow_one() -> None:
+    """.95 below .6: a word's pull on its return first rises, and is no exponential anywhere."""
+    lower, upper = 0.95, 0.6
+    found = diagnosed(made.two_leaky_layers(lower, upper), "effect")
+    after = np.arange(1, 130)
+    pull = (lower**after - upper**after) / (lower - upper)
+    share = pull / pull[4:9].mean()
+    far = np.arange(4.0, 129.0)
+    begin, half = (statistics.crossing(far, share[4:], level, decay=True) for level in (1.0, 0.5))
+    assert holds(scalar(found.effect, "half_distance"), half - begin)
+    for distance in (10, 30, 100):
+        assert holds(scalar(found.effect, f"retention_{distance}"), share[distance])
+
+
+def test_a_pull_that_changes_its_sign_from_word_to_word_has_no_half_distance() -> None:
+    """h' = -.9 h + x: the mean over 4 to 8 words is a sum of five numbers of either sign."""
+    found = diagnosed(made.leaky_rnn(-0.9), "effect", "reach")
+    assert found.effect is not None and found.effect.status == "undefined"
+    assert "changes its sign" in found.effect.note
+    assert holds(scalar(found.reach, "half_life"), made.half_life(0.9))
 
 
 def first_word_decides() -> HandMade:

@@ -117,20 +117,14 @@ def few_seeds(outcome: Outcome, n: int, evidence: Evidence) -> tuple[str, str]:
 
 
 def in_words(value: Estimate) -> str:
-    """``12.3 words [9.1, 17]``, or why there is no number.
-
-    Of a single model the interval is the model's own, over the text: ``12.3 words (9.1 to 17)``.
-    """
+    """``12 words [9.1, 17]`` as every report writes it, or why there is no number."""
     if value.status == "censored" and value.censored_at is not None:
-        return f"more than {with_unit(_shown(value.censored_at, value), value.unit)}"
+        at = numbers.number(value.censored_at, numbers.usual_digits(value))
+        return f"more than {with_unit(at, value.unit)}"
     if value.estimate is None:
         return value.status.replace("_", " ")
-    shown = with_unit(_shown(value.estimate, value), value.unit)
-    lo, hi = value.ci95
-    if lo is None and hi is None:
-        return f"{shown}{_within(value)}"
-    low, high = ("?" if end is None else _shown(end, value) for end in (lo, hi))
-    return f"{shown} [{low}, {high}]"
+    own = numbers.with_own_interval(value) if isinstance(value, SeedSummary) else value
+    return numbers.estimate(own, with_unit=True)
 
 
 def briefly(value: Estimate) -> str:
@@ -138,27 +132,28 @@ def briefly(value: Estimate) -> str:
     return numbers.estimate(value, 2)
 
 
-def _within(value: Estimate) -> str:
-    if not isinstance(value, SeedSummary) or value.within is None:
-        return ""
-    low, high = (_shown(end, value) for end in value.within)
-    return f" ({low} to {high})"
+def horizon_in_words(value: SeedSummary) -> str:
+    """A memory horizon as every report writes it: ``> 93 words``, ``none measurable``."""
+    return numbers.horizon(numbers.with_own_interval(value))
 
 
-def _shown(number: float, value: Estimate) -> str:
-    """A number of an estimate, distances rounded as they are in every report."""
-    return numbers.number(number, numbers.usual_digits(value))
-
-
-def as_models(first: Row, second: Row, key: str) -> str:
-    """What two single models say of each other, where both intervals over the text are known."""
-    a, b = first.numbers.get(key), second.numbers.get(key)
+def as_models(first: Row, second: Row) -> str:
+    """What the horizons of two single models say, where both intervals over the text are known."""
+    a, b = first.numbers.get("horizon"), second.numbers.get("horizon")
     if a is None or b is None or a.within is None or b.within is None:
         return ""
-    each = f"{first.name} {in_words(a)}, {second.name} {in_words(b)}"
-    if a.within[1] < b.within[0] or b.within[1] < a.within[0]:
+    each = f"{first.name} {horizon_in_words(a)}, {second.name} {horizon_in_words(b)}"
+    if _apart(a.within, b.within) or _apart(b.within, a.within):
         return f"as models the two differ: {each}; a claim about the cells needs more seeds"
     return f"the intervals of the two models overlap: {each}"
+
+
+Ends = tuple[float | None, float | None]
+
+
+def _apart(below: Ends, above: Ends) -> bool:
+    """Whether the first interval surely ends before the second begins."""
+    return below[1] is not None and above[0] is not None and below[1] < above[0]
 
 
 def over_seeds(values: Sequence[float]) -> Estimate:

@@ -20,6 +20,7 @@ from rnnctl.compare.verdicts.evidence import (
     below,
     briefly,
     few_seeds,
+    horizon_in_words,
     in_words,
     over_seeds,
 )
@@ -67,7 +68,8 @@ def _longest(evidence: Evidence, key: str, row: Row) -> str:
         return ""
     _, name, value = max(found, key=lambda one: one[0])
     plain = value.model_copy(update={"unit": ""}) if value.unit == "ratio" else value
-    return f"; the longest of the other cells is {name} with {in_words(plain)}"
+    said = horizon_in_words(plain) if key == "horizon" else in_words(plain)
+    return f"; the longest of the other cells is {name} with {said}"
 
 
 def _size(value: Estimate) -> float:
@@ -90,11 +92,11 @@ def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Findi
         findings.append(Finding(outcome, text + few, {"retention_start": start}, command, short))
     elif row is not None and horizon is not None:
         early = in_unit(words, evidence.unit)
-        text = f"{row.name} has a memory horizon of {in_words(horizon)}, and early context begins "
-        text += f"{early:g} {evidence.unit} back{_longest(evidence, 'horizon', row)}"
+        text = f"{row.name} has a memory horizon of {horizon_in_words(horizon)}, and early context "
+        text += f"begins {early:g} {evidence.unit} back{_longest(evidence, 'horizon', row)}"
         outcome = below(at_least(horizon, LEAST_HORIZON), early)
         few, command = few_seeds(outcome, horizon.n, evidence)
-        short = f"horizon {briefly(horizon)} {evidence.unit}"
+        short = f"horizon {horizon_in_words(horizon)}"
         findings.append(Finding(outcome, text + few, {"horizon": horizon}, command, short))
     return findings + _recall_of_rnn(evidence)
 
@@ -180,9 +182,8 @@ def _too_small(
     least = in_unit(words, evidence.unit)
     if _size(horizon) < least:
         unit = evidence.unit
-        return (
-            f"; but a horizon of {in_words(horizon)} is shorter than a sentence ({least:g} {unit})"
-        )
+        said = horizon_in_words(horizon)
+        return f"; but a horizon of {said} is shorter than a sentence ({least:g} {unit})"
     worse = _worse_by(first, second, evidence.quality)
     if worse is not None and worse > margins[evidence.quality]:
         name = evidence.quality.replace("_", " ")
@@ -208,7 +209,7 @@ def _gain_in_words(contrast: Contrast, evidence: Evidence) -> str:
     note = f"; {contrast.note}" if contrast.note else ""
     if contrast.outcome == "not enough seeds to claim":
         first, second = evidence.row_called(contrast.first), evidence.row_called(contrast.second)
-        models = as_models(first, second, "horizon") if horizon and first and second else ""
+        models = as_models(first, second) if horizon and first and second else ""
         had = "one seed each is" if contrast.n == 1 else f"{contrast.n} seeds each are"
         text += f"; {had} too few to claim anything, {evidence.seeds_needed} each are enough{note}"
         return f"{text}; {models}" if models else text

@@ -246,8 +246,14 @@ def bits(
     states = hold.collect(subject, plants, lags)["state"]
     each = np.stack(
         [
-            hold.held_out_bits(part, plants.choices[at], plants.groups[at], plants.count, seed=0)
-            for part, at in zip(states, map(plants.at, lags), strict=True)
+            hold.held_out_bits(
+                part,
+                plants.choices[plants.at(lag)],
+                plants.groups[plants.at(lag)],
+                plants.count,
+                seed=0,
+            )
+            for lag, part in states.items()
         ]
     )
     return each.mean(axis=1), plants, each

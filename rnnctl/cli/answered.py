@@ -82,7 +82,8 @@ class Answered:
         """What of the texts says nothing to the model; "" if all do."""
         said = []
         if self.blank:
-            said.append(f"{plural(self.blank, self.thing)} {_are(self.blank)} blank")
+            verb = "is" if self.blank == 1 else "are"
+            said.append(f"{plural(self.blank, self.thing)} {verb} blank")
         if self.strange:
             verb = "holds" if self.strange == 1 else "hold"
             said.append(f"{plural(self.strange, self.thing)} {verb} no token that the model knows")
@@ -102,7 +103,3 @@ class Answered:
             )
         if self.problem:
             console.warn(self.problem)
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"

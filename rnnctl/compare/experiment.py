@@ -93,45 +93,41 @@ def experiment(
     UsageError where `root` belongs to another plan; RunError where no member could be trained.
     """
     claim(root, settings)
-    settings_given = settings
+    commands = commands_of(settings, root)
     yield Planning(work_ahead(settings, asked), machine.workers)
     failed: list[Failed] = []
-    chosen = None
     if needs_steps(settings):
-        yield from _work([Job(one) for one in trials(settings)], root, machine)
+        # How many steps a budget buys is known once each cell has trained for some seconds.
+        yield from _work([Job(one) for one in trials(settings)], root, machine, [])
     settings = resolved(settings, root, machine.workers)
+    chosen = None
     if settings.rates == "grid":
-        for event in _work([Job(one) for one in tuning(settings)], root, machine):
-            yield event
-            failed += [event] if isinstance(event, Failed) else []
+        yield from _work([Job(one) for one in tuning(settings)], root, machine, failed)
         chosen = best_rates(tuning(settings), root)
     grid = members(settings, chosen)
-    jobs = [Job(one) for one in grid]
-    with closing(_work(jobs, root, machine)) as working:
+    # Closed at once where nothing is left to train for: the other members need not end first.
+    with closing(_work([Job(one) for one in grid], root, machine, failed)) as working:
         for event in working:
             yield event
             if isinstance(event, Failed):
-                failed.append(event)
                 _check_some_are_left(grid, failed, root)
     lost = {event.job.member.name for event in failed}
     there = [one for one in grid if one.name not in lost]
     diagnoses = [Job(one, "diagnose") for one in there if one.is_diagnosed]
-    for event in _work(diagnoses, root, machine):
-        yield event
-        failed += [event] if isinstance(event, Failed) else []
-    for what in measure([root / one.name for one in there], machine.cores, asked):
-        yield Measuring(what)
-    failures = tuple(_failure(event, root) for event in failed)
-    match = match_in_words(settings)
-    rates = rates_provenance(settings) if chosen is None else rates_in_words(chosen)
+    yield from _work(diagnoses, root, machine, failed)
     paths = [root / one.name for one in there]
-    any_size = settings.match == "steps"
-    commands = commands_of(settings_given, root)
-    yield Compared(
-        compare_runs(
-            paths, failures, match=match, any_size=any_size, rates=rates, commands=commands
-        )
+    # Alone on the machine: speed means nothing beside other work.
+    for what in measure(paths, machine.cores, asked):
+        yield Measuring(what)
+    comparison = compare_runs(
+        paths,
+        [_failure(event, root) for event in failed],
+        match=match_in_words(settings),
+        any_size=settings.match == "steps",
+        rates=rates_provenance(settings) if chosen is None else rates_in_words(chosen),
+        commands=commands,
     )
+    yield Compared(comparison)
 
 
 def _check_some_are_left(grid: Sequence[Planned], failed: Sequence[Failed], root: Path) -> None:
@@ -161,8 +157,14 @@ def work_ahead(settings: Settings, asked: pairs.Asked | None = None) -> Mapping[
     return work
 
 
-def _work(jobs: Sequence[Job], root: Path, machine: Machine) -> Generator[Event, None, None]:
-    yield from run_all(jobs, root, workers=machine.workers, threads=machine.threads)
+def _work(
+    jobs: Sequence[Job], root: Path, machine: Machine, failed: list[Failed]
+) -> Generator[Event, None, None]:
+    """Do the jobs; what fails is noted in `failed`."""
+    for event in run_all(jobs, root, workers=machine.workers, threads=machine.threads):
+        if isinstance(event, Failed):
+            failed.append(event)
+        yield event
 
 
 def _failure(event: Failed, root: Path) -> Failure:

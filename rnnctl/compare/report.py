@@ -105,15 +105,12 @@ def _evidence(
     # By all pairs that can be compared, also those with too few seeds: with enough of them all
     # would be in the family.
     needed = seeds_needed(sum(not pair.apart for pair in pairs))
+    unit = next((member.unit for member in text if member.unit), "words")
     return Evidence(
         rows=rows, members=(*text, *bench), bench=recall, contrasts=contrasts(pairs),
-        quality=quality_of(text), unit=_unit(text), seeds_needed=needed, trained=trained,
+        quality=quality_of(text), unit=unit, seeds_needed=needed, trained=trained,
         commands=commands or Commands(),
     )  # fmt: skip
-
-
-def _unit(members: Sequence[Member]) -> str:
-    return next((member.unit for member in members if member.unit), "words")
 
 
 def _rates(members: Sequence[Member]) -> str:

@@ -103,10 +103,11 @@ def measure(
     try:
         benches = {row: _from_run(path) for row, path in runs.items()}
         size = _lstm_size(benches, runs)
+        cells = {row: Run.open(path).config.model.cell for row, path in runs.items()}
         twins = {
             row: _from_run(path, hidden_size=size)
             for row, path in runs.items()
-            if size is not None and _is_compared_at_one_size(Run.open(path).config.model.cell)
+            if size is not None and cells[row] != REFERENCE and find_cell(cells[row]).has_gates
         }
         everyone = [*benches.items(), *((f"{row}, size {size}", b) for row, b in twins.items())]
         done, steady = yield from _rounds(everyone, rounds, seconds, warm_up)
@@ -163,10 +164,6 @@ def undisturbed(speeds: Sequence[Sequence[float]]) -> list[float]:
     """
     shares = [[value / max(one) for value in one] for one in speeds]
     return [min(found) for found in zip(*shares, strict=True)]
-
-
-def _is_compared_at_one_size(cell: str) -> bool:
-    return cell != REFERENCE and find_cell(cell).has_gates
 
 
 def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int | None:

@@ -566,12 +566,12 @@ class _Opener:
             chosen = self._fold(whole, given)
         parts = dict(zip(SPLITS, (Selection(whole, i) for i in chosen), strict=True))
         parts |= {name: everything(c) for name, c in given.items() if name in ("valid", "test")}
+        several = any(SEVERAL in name for part in parts.values() for name in part.labels)
+        several = several and self.labelled
+        names = self._check_labels(parts, several=several) if self.labelled else ()
         sets: tuple[str, ...] = ()
-        if self.labelled and any(SEVERAL in n for part in parts.values() for n in part.labels):
-            names = self._check_sets(parts)
-            sets = tuple(sorted({n for part in parts.values() for n in part.labels}))
-        else:
-            names = self._check_labels(parts) if self.labelled else ()
+        if several:
+            sets = tuple(sorted({name for part in parts.values() for name in part.labels}))
         if not self.known_labels:
             self.warnings += _remarks(parts, given, labelled=self.labelled)
         return self._corpus(parts, running=False, label_names=names, label_sets=sets)
@@ -607,53 +607,42 @@ class _Opener:
         )
         return rest[train], rest[valid], test
 
-    def _check_sets(self, parts: dict[str, Selection]) -> tuple[str, ...]:
-        """The single labels, where texts may have several. DataError as of `_check_labels`."""
-        names = self.known_labels or single_labels(parts["train"].labels)
-        if self.other_labels:
-            return single_labels(n for part in parts.values() for n in part.labels)
-        if len(names) < 2:
-            raise DataError(
-                f"the training documents have the labels {_shown(names)}: a classifier needs two",
-                hint="check --label-field and --label-separator",
-            )
-        who = "the run" if self.known_labels else "train"
-        for split in SPLITS:
-            new = [name for name in single_labels(parts[split].labels) if name not in names]
-            if not new:
-                continue
-            if self.config.new_labels != "drop":
-                raise _new_labels("the corpus" if self.known_labels else split, who, new, names)
-            before = len(parts[split])
-            unfit = [n for n in parts[split].labels if set(labels_of(n)) & set(new)]
-            parts[split] = _without(parts[split], unfit)
-            gone = plural(before - len(parts[split]), "document")
-            text = f"{gone} of {split} with labels that {who} lacks left out: {_shown(new)}"
-            self._warn("new_labels", text)
-        return names
-
-    def _check_labels(self, parts: dict[str, Selection]) -> tuple[str, ...]:
+    def _check_labels(self, parts: dict[str, Selection], *, several: bool) -> tuple[str, ...]:
         """The labels of the run or of the training documents. DataError where other documents
-        have more, unless these are dropped."""
-        names = self.known_labels or parts["train"].labels
+        have more, unless these are dropped.
+
+        several: a text may have several, and `Selection.labels` are the sets that occur.
+        """
+
+        def of(split: str) -> tuple[str, ...]:
+            return single_labels(parts[split].labels) if several else parts[split].labels
+
         if self.other_labels:
-            return in_order(name for split in SPLITS for name in parts[split].labels)
+            every = (name for split in SPLITS for name in parts[split].labels)
+            return single_labels(every) if several else in_order(every)
+        names = self.known_labels or of("train")
         if len(names) < 2:
             which = f"only the label {names[0]!r}" if names else "no label"
+            hint = "check --label-field, or use a corpus with more classes"
+            if several:
+                which = f"the labels {_shown(names)}"
+                hint = "check --label-field and --label-separator"
             raise DataError(
-                f"the training documents have {which}: a classifier needs two",
-                hint="check --label-field, or use a corpus with more classes",
+                f"the training documents have {which}: a classifier needs two", hint=hint
             )
         who = "the run" if self.known_labels else "train"
         for split in SPLITS:
-            new = [name for name in parts[split].labels if name not in names]
+            new = [name for name in of(split) if name not in names]
             if not new:
                 continue
             what = "the corpus" if self.known_labels else split
             if self.config.new_labels != "drop":
                 raise _new_labels(what, who, new, names)
             before = len(parts[split])
-            parts[split] = _without(parts[split], new)
+            if several:  # without one of its labels a document would be mislabelled: it goes
+                new_ones, sets = set(new), parts[split].labels
+                unfit = [name for name in sets if not new_ones.isdisjoint(labels_of(name))]
+            parts[split] = _without(parts[split], unfit if several else new)
             gone = plural(before - len(parts[split]), "document")
             text = f"{gone} of {what} with labels that {who} lacks left out: {_shown(new)}"
             self._warn("new_labels", text)

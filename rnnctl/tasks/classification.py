@@ -201,7 +201,9 @@ class ClassificationTask(Task):
 
             found = f1_score(valid.labels, logits.argmax(1), average="macro", zero_division=0)
             choice = -float(found)
-        return Validation(min(losses, key=_finite_first), float(right.mean()), choice)
+        # A loss that is not finite is the least of none, whatever stands beside it.
+        best = min(losses, key=lambda loss: (not np.isfinite(loss), loss))
+        return Validation(best, float(right.mean()), choice)
 
     def _weighted_nats(self, logits: NDArray[np.float64], split: SplitIds) -> float:
         """The mean loss of a split's documents, each label weighted as in training."""
@@ -277,10 +279,6 @@ class ClassificationTask(Task):
             judged.append(replace(again, sums=sums))
         files = {CALIBRATION_NAME: calibration.to_bytes()} if config.training.calibrate else {}
         return Conclusion(tuple(judged), files, tuple(_remarks(judged, config)))
-
-
-def _finite_first(loss: float) -> tuple[bool, float]:
-    return not np.isfinite(loss), loss
 
 
 def weighted_entropy(shares: NDArray[np.float64], sides: NDArray[np.float64]) -> float:

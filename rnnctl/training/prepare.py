@@ -20,7 +20,6 @@ from rnnctl.config import RunConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
-from rnnctl.data.ids import SplitIds
 from rnnctl.data.store import Store, build_store
 from rnnctl.data.tokenizers import Tokenizer, make_tokenizer
 from rnnctl.data.tokenizers.base import to_bytes
@@ -271,6 +270,12 @@ def check_same_corpus(run: Run, corpus: Corpus) -> None:
 def run_files(prepared: Prepared) -> Mapping[str, bytes]:
     """The files that a new run holds beside its settings."""
     corpus = prepared.corpus
+    # How much the splits are, to tell later whether what the run keeps of them is all of them.
+    splits = {name: prepared.store.split(name) for name in ("valid", "test")}
+    heldout = {
+        name: {"documents": split.count, "bytes": int(split.bytes.sum())}
+        for name, split in splits.items()
+    }
     facts = {
         "fingerprint": corpus.fingerprint,
         "description": corpus.description,
@@ -279,7 +284,7 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
         "label_counts": _label_counts(prepared.store),
         "several_labels": prepared.store.split("train").sets is not None,
         "reading": corpus.reading.as_facts() if corpus.reading else None,
-        "heldout": {name: _size(prepared.store.split(name)) for name in ("valid", "test")},
+        "heldout": heldout,
     }
     known = (json.dumps(facts, indent=2) + "\n").encode("ascii")
     _check_readable(prepared, len(known))
@@ -331,11 +336,6 @@ def _label_counts(store: Store) -> list[int]:
     if truth is not None:
         return [int(n) for n in truth.sum(0)]
     return [int(n) for n in np.bincount(labels, minlength=len(store.label_names))]
-
-
-def _size(split: SplitIds) -> dict[str, int]:
-    """How much a split is, to tell later whether what the run keeps of it is all of it."""
-    return {"documents": split.count, "bytes": int(split.bytes.sum())}
 
 
 def heldout_bytes(prepared: Prepared) -> bytes:

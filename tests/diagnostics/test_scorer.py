@@ -63,9 +63,9 @@ BROKEN = {
     "NaN": ("print('{\"id\": %d, \"nats\": NaN}' % n)", "line 2 of the scorer: the nats are NaN"),
     "infinite": ("print('{\"id\": %d, \"nats\": Infinity}' % n)", "a probability of 0"),
     "negative": ("print(json.dumps({'id': n, 'nats': -0.5}))", r"negative \(-0.5\): a probability"),
-    "a word": ("print(json.dumps({'id': n, 'nats': 'x'}))", "nats that are no number: 'x'"),
+    "a word": ("print(json.dumps({'id': n, 'nats': 'x'}))", "nats that are not a number: 'x'"),
     "no nats": ("print(json.dumps({'id': n}))", 'line 2 of the scorer has no "nats"'),
-    "no JSON": ("print('hello')", "line 2 of the scorer is no JSON object: 'hello'"),
+    "no JSON": ("print('hello')", "line 2 of the scorer is not a JSON object: 'hello'"),
     "an error": ("print(json.dumps({'id': n, 'error': 'too long'}))", "question 1: too long"),
 }  # fmt: skip
 
@@ -87,7 +87,7 @@ def test_a_scorer_that_breaks_the_protocol_is_named_with_the_line(
     ("entries", "said"),
     [
         ("[['a', 0.5], ['b', 0.5]]", "the probabilities after '' add up to 1.213, not to 1"),
-        ("[['a']]", "an entry is no pair"),
+        ("[['a']]", "an entry is not a pair"),
         ("3", 'there is no "list"'),
     ],
 )
@@ -114,7 +114,7 @@ def test_a_silent_scorer_is_ended_with_all_that_it_started(
     began = time.monotonic()
     done = rnnctl("diagnose", "use", "--scorer", command, "--text", text, "--scorer-timeout", 1)
     assert done.code == 1
-    assert "silent for 1 s: no answer to question 1" in done.err
+    assert "not answered for 1 s: no answer to question 1" in done.err
     assert time.monotonic() - began < 20
     number = int(child.read_text())
     for _ in range(100):  # it may take a moment until the system has cleared it away
@@ -135,8 +135,8 @@ def _state(number: int) -> str:
     ("command", "said"),
     [
         ("no-such-program-here", "ended with exit code 127"),
-        ("echo hello", "line 1 of the scorer is no JSON object"),
-        ("echo '{}'", "line 1 of the scorer is no greeting"),
+        ("echo hello", "line 1 of the scorer is not a JSON object"),
+        ("echo '{}'", "line 1 of the scorer is not a greeting"),
         (
             """echo '{"protocol": "rnnctl-scorer", "version": 2}'""",
             "speaks version 2 of the protocol, rnnctl speaks 1",

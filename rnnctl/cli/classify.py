@@ -103,6 +103,7 @@ def classify(
 
         explainer = Explainer(loaded, predictor, explain)
         reasons = _Reasons(loaded, explain)
+    # Then the answers themselves are not the output, only what is counted of them.
     silent = words_overall or as_page
     with inputs.output(None if silent else output) as write:
         if silent:

@@ -218,6 +218,7 @@ def _compare_runs(
     paths = [
         path
         for path in collect.find_members(folders)
+        # Trainings that a comparison made to choose rates and steps are no members of it.
         if not path.name.startswith(("tune-", "trial-"))
     ]
     found = labels(label, paths)

@@ -115,6 +115,7 @@ class Clock:
         """Seconds until all is done; None before there is anything to go by."""
         known = {kind: list(taken) for kind, taken in self.spent.items()}
         for job, (since, share) in self.running.items():
+            # Before a tenth is done, start-up and compiling make up most of the time.
             if share and share > 0.1:
                 known.setdefault(job.work, []).append((now - since) / share)
         if not known:
@@ -127,6 +128,7 @@ class Clock:
         for job, (since, _) in self.running.items():
             waiting[job.work] = waiting.get(job.work, 0) - 1
             begun += max(0.0, mean.get(job.work, usual) - (now - since))
+        # Measurements run one at a time, whatever the number of workers.
         alone = max(0, waiting.pop(MEASURE, 0)) * mean.get(MEASURE, ASSUMED_S)
         rest = sum(max(0, count) * mean.get(kind, usual) for kind, count in waiting.items())
         return (rest + begun) / max(1, self.workers) + alone

@@ -391,6 +391,7 @@ def _of_snapshots(
             "--snapshots reads its text for each of them, which standard input cannot give twice",
             hint="write it to a file first",
         )
+    # Runs and measurements stand in one list: what is a measurement's name is no run.
     known = catalog.names("diagnostic")
     measurements = [n for n in named[1:] if n.lower().replace("-", "_") in known]
     paths = [Path(name) for name in named if name not in measurements]

@@ -239,6 +239,7 @@ def score(
     kind = f.source_kind(read_as, "auto", jsonl)
     asked = w.Asked(space, first, end, unit, top, id, regions)
     told = (kind, documents, text_field, encoding, state_in, state_out)
+    # Typing texts by hand is for a call without anything that is about files.
     by_hand = not (sources or words or fail_fast or max_line != f.MAX_LINE)
     by_hand = by_hand and all(one is None for one in told) and inputs.at_a_terminal()
     inputs.check(sources, command, by_hand=by_hand)

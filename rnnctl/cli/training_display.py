@@ -73,6 +73,8 @@ class Picture:
     def _step(self, event: Step) -> None:
         if self.step is None:
             self.begun_at_s, self.begun_tokens = event.elapsed_s, event.tokens
+        # A weighted mean from the first step on: an average that began at 0 would look like a low
+        # loss.
         self._weight = KEPT * self._weight + 1
         self.loss += (event.loss_nats - self.loss) / self._weight
         self.step, self.progress, self.doing = event, event.progress, ""

@@ -294,6 +294,8 @@ class _Opener:
                 if source.folder is None or source.is_table or source.folder not in text_folders:
                     table = self._table(source, file)
                     if table is None and source.folder is not None and not source.is_table:
+                        # Ten thousand files are not looked into one by one: a folder holds one kind
+                        # of thing.
                         text_folders.add(source.folder)
                 found[split].append(_Opened(source, file, table))
         return found
@@ -328,6 +330,7 @@ class _Opener:
         columns = self._pick(first[0])
         given: dict[str, list[Collection]] = {}
         described: list[str] = []
+        # Training first: its columns are the ones that the others must have.
         for split in sorted(tables, key=lambda name: name not in ("all", "train")):
             for table in tables[split]:
                 own = columns if table is first[0] else self._like(table, first[0], columns, split)
@@ -598,6 +601,7 @@ class _Opener:
                     f"{folds} folds",
                     hint=f"use --folds {max(2, documents)}, or leave out that label",
                 )
+        # By content, as splits are: the order of the documents decides nothing.
         fold = assign_folds(whole.digests, whole.strata, folds, self.config.split_seed)
         test = np.flatnonzero(fold == int(number) - 1)
         rest = np.flatnonzero(fold != int(number) - 1)

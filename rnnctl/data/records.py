@@ -301,6 +301,7 @@ class _SeparatedParser:
             self._head_is_next = False
             return
         width = len(self._columns)
+        # Spreadsheets write empty cells to the right of the table.
         if len(cells) > width and not any(map(str.strip, cells[width:])):
             cells = cells[:width]
         if len(cells) != width:

@@ -181,6 +181,7 @@ class TextTable:
     def rows(self, columns: Columns) -> Rows:
         """See `Table`. A copy is kept under the content of the file and how it was read."""
         format = asdict(self.format)
+        # Left out where they say nothing, so that copies of older versions are still found.
         newer = ("by", "separator")
         named = {k: v for k, v in asdict(columns).items() if v is not None or k not in newer}
         what = [self.file.sha256, format, named, self.file.name, _READER]

@@ -347,6 +347,7 @@ def _windows(
 
     These are sorted by document and place. Also the column of each, and the first step after it.
     """
+    # Words that stand closer would be each other's noise, in a text that is no longer natural.
     spacing = max(SPACING, 4 * width)
     copies: list[list[int]] = []  # the spans that stand in each column
     latest = -1
@@ -473,6 +474,8 @@ def read_out(
     parts = _Parts.of(states[order], choices[order], fold[order], count)
     everyone = range(parts.groups)
     fitted_on = len(states) * (1 - 1 / parts.groups)
+    # Chosen once, on one group: the best shrinkage hardly differs between groups, and trying all of
+    # it for each would take three times as long.
     first = [parts.scores(everyone[1:], shrinkage, [0])[0] for shrinkage in SHRINKAGE]
     losses = [_nats(one, parts.truth[parts.rows[0]], 1 / fitted_on).mean(1).min() for one in first]
     best = int(np.argmin(losses))
@@ -548,6 +551,7 @@ class _Parts:
 
     def _added(self, values: list[Tensor], train: Sequence[int]) -> Tensor:
         """The sum over groups; the last entry of `values` is that over all of them."""
+        # Whichever takes fewer additions: most fits leave out one group or two.
         left = [g for g in range(self.groups) if g not in train]
         fewer = len(left) < len(train)
         total = values[-1].clone() if fewer else torch.zeros_like(values[-1])
@@ -580,6 +584,8 @@ class _Parts:
         found = {}
         for g in test:
             scores = (self.states[g] @ directions - offset).double()
+            # A choice that no example of the training groups shows: as good as impossible, and not
+            # log 0.
             scores[:, counts == 0] = -50.0
             found[g] = (scores - scores.amax(1, keepdim=True)).clamp(-1e4, 0).numpy()
         return found
@@ -609,6 +615,7 @@ def _chosen(
     members, index = np.unique(fold, return_inverse=True)
     inside = index[:, None] == np.arange(len(members))  # (n, G)
     of_group = every @ inside
+    # By all the other groups: chosen on its own, the scale would find bits in noise.
     ways = np.argmin(of_group.sum(1, keepdims=True) - of_group, axis=0)
     nats: Floats = every[ways[index], np.arange(len(truth))]
     return nats, ways
@@ -619,6 +626,7 @@ def _without_texts(parts: _Parts, shrinkage: float) -> tuple[Floats, float]:
     everyone = range(parts.groups)
     total = len(parts.truth)
     scores = np.empty((parts.groups, total, parts.count))  # without the first axis' group
+    # A fit without two groups serves twice: for either of them with the other left out.
     for pair in combinations(everyone, 2):
         found = parts.scores([k for k in everyone if k not in pair], shrinkage, pair)
         for out, tested in (pair, pair[::-1]):
@@ -829,6 +837,7 @@ def bootstrapped(
     known = [(lag, texts) for lag in lags if (texts := found[lag].texts) is not None]
     table = np.array([texts for _, texts in known])  # (lags with refits, G)
     groups = table.shape[1]
+    # On the logarithm of the lag, on which curves of memory are about straight.
     at = np.log1p(np.array([lag for lag, _ in known]))
     here = np.log1p(np.asarray(lags, dtype=np.float64))
     texts = np.stack([np.interp(here, at, table[:, g]) for g in range(groups)])  # (G, K)
@@ -838,6 +847,7 @@ def bootstrapped(
     for deviations in (texts, words):
         units = len(deviations)
         weights = draw.standard_normal((settings.resamples, units))
+        # The jackknife's variance is (G − 1)/G of the sum of squared deviations.
         replicates += math.sqrt((units - 1) / units) * weights @ deviations
     # no error in n examples is no proof of none: what one in n would cost
     unseen = math.log2(math.e) / np.array([len(found[lag].bits) for lag in lags])

@@ -104,12 +104,15 @@ def measure(
         return UseRecord(status="insufficient_data", note=too_short(sample))
     draw = np.random.default_rng((settings.seed, 2))
     wanted = Wanted(plan, settings, subject.vocab_size)
+    # Both passes are drawn at once: then one reading of the text serves them all.
     resets = plan.resets(draw, wanted.first) + plan.resets(draw, wanted.more)
     groups = list(_groups(plan, resets, np.arange(wanted.first), wanted.all_n, draw))
     carried = Carried.read(subject, plan, resets, groups, together=settings.together)
     scored = [_score(subject, plan, resets, one, carried, settings.arms, draw) for one in groups]
     first = ContextCurves(plan, Scored.joined(scored), settings)
     steep, reach = wanted.around(first), first.reach()
+    # A random part of the second pass's resets, not its first ones: the text's beginning may be
+    # unlike the rest.
     few = np.sort(wanted.first + draw.permutation(wanted.more)[: wanted.within(reach)])
     chosen = wanted.some(steep) if steep.size else wanted.up_to(reach)
     for one in _groups(plan, resets, few, chosen, draw):
@@ -173,6 +176,8 @@ class Plan:
         starts = np.concatenate([[0], np.cumsum(self.lengths)])
         total = int(starts[-1])
         count = min(count, total)
+        # Stratified: by plain chance some stretches of the text would have no reset and others
+        # several.
         places = ((np.arange(count) + draw.random(count)) * (total / count)).astype(np.int64)
         document = np.searchsorted(starts, places, side="right") - 1
         position = places - starts[document]
@@ -206,8 +211,11 @@ def make_plan(sample: Sample, settings: Settings) -> Plan | None:
         total = sample.tokens
         if total < 8 * SHORTEST:
             return None
+        # A context of 256 in a text of 2,000 tokens would leave two independent places: no
+        # interval.
         n_max = max(SHORTEST, min(settings.n_max, total // (4 * BLOCKS)))
         joined = np.concatenate(sample.ids)
+        # Units of four contexts: neighbours then share little of what was read before them.
         return Plan(sample, (joined,), n_max, 4 * n_max)
     documents = tuple(ids for ids in sample.ids if len(ids))
     lengths = sorted(map(len, documents), reverse=True)
@@ -244,6 +252,7 @@ class Wanted:
         self.seed = settings.seed
         span = plan.span(plan.n_max)
         scored = self._per_reset(span) / self._per_reset(float(settings.n_max))
+        # Both what is read and what is scored must stay within what long documents would take.
         spare = min(settings.n_max / span, 1 / max(scored, 1e-9))
         resets = settings.resets * min(MORE_RESETS, max(1.0, spare))
         self.first = min(math.ceil(resets / 3), int(plan.lengths.sum()))
@@ -563,6 +572,7 @@ def _score(
     own = carried.features[chosen], select(carried.state, chosen)
     starts = [_start(arm, subject, plan, batch, own, draw) for arm in arms]
     starts += [own] if again else []
+    # All starts side by side: the same tokens in one batch, so that what differs is the start.
     inputs = torch.from_numpy(window[:-1]).repeat(1, len(starts))
     read, _ = subject.advance(inputs, merge([state for _, state in starts]))
     features = torch.cat([torch.cat([first for first, _ in starts])[None], read])
@@ -619,6 +629,7 @@ def _other(plan: Plan, batch: Resets, draw: np.random.Generator) -> Ids:
     """For every reset another one, in another document or far away in running text: (B,)."""
     if plan.running:
         apart = np.abs(batch.position[:, None] - batch.position)
+        # Far enough that the two contexts share no token.
         usable = apart > plan.before
     else:
         apart = (batch.document[:, None] != batch.document).astype(np.int64)
@@ -666,6 +677,8 @@ class ContextCurves:
     ) -> None:
         self.plan, self.scored, self.settings = plan, scored, settings
         self.arms: tuple[Arm, ...] = tuple(scored.excess)
+        # ε is 1 % of perplexity per word, so that models of words and of characters are held to the
+        # same.
         self.epsilon = settings.epsilon * plan.sample.units_per_token  # nats per token
         members, self._unit = np.unique(scored.unit, return_inverse=True)
         self.units = len(members)
@@ -759,6 +772,8 @@ class ContextCurves:
             floor = self.epsilon / 100  # of a curve that ends all at once
             return statistics.crossing(at, fit, self.epsilon, decay=True, floor=floor)
 
+        # More context cannot be worth less on average: the falling fit (isotonic) uses that, and so
+        # reads a noisy curve at its level and not at its first dip.
         value, replicates = curves.falling_horizons(x, sums.means, sums.counts.sum(0), find)
         found = self._distance(value, replicates)
         if not measurable(
@@ -904,6 +919,7 @@ def measurable(sums: curves.Sums, epsilon: float) -> bool:
         return False
     estimate, replicates = sums.means.estimate[known], sums.means.replicates[:, known]
     error = np.nanstd(replicates, axis=0)
+    # A bin whose units all agree has no error to divide by, and decides by itself.
     certain = error <= 1e-12
     if bool(np.any(estimate[certain] > epsilon)):
         return True

@@ -224,6 +224,7 @@ class _Pump:
                 parts.append(item)
                 size += len(item)
                 ends += item.count(b"\n")
+                # Never wait for more than is there: a person may sit at the other end of the pipe.
                 if size >= WINDOW_BYTES or ends >= WINDOW_LINES or self._chunks.empty():
                     break
                 item = self._chunks.get()

@@ -210,6 +210,7 @@ def classified(found: Classification) -> list[Block]:
     made: list[Block] = [facts]
     if found.classes:
         made += [Heading("Each label"), _class_table(found)]
+    # A wider matrix fits neither a terminal nor a page; the most frequent mistakes say more.
     if found.confusion and len(found.labels) <= _MOST_CLASSES:
         made += [Heading("Confusion matrix"), _confusion(found)]
     if found.confusions:

@@ -35,6 +35,7 @@ class Clock:
         self.running: dict[Job, tuple[float, float | None]] = {}
         self._measuring: tuple[str, float] | None = None
         self._part = ""  # of that measurement
+        self._widest = 0  # of all titles so far: the bars stay where they are
 
     def take(self, event: Event) -> Iterator[Said]:
         """Take in an event; what is to be said of it."""
@@ -75,7 +76,7 @@ class Clock:
         part = f": measuring {self._part}" if self._part else ""
         left = self.text(time.monotonic())
         shares = {job.title: share for job, (_, share) in self.running.items()}
-        widest = max(map(len, shares), default=0)
+        widest = self._widest = max((self._widest, *map(len, shares)))
         return [f"{'all':<{widest}}  {bar(self.share)}  {left}{part}"] + [
             f"{title:<{widest}}  {bar(share or 0.0)}  {'' if share is None else f'{share:.0%}'}"
             for title, share in shares.items()

@@ -431,7 +431,7 @@ def test_a_classifier_s_page(
 def test_runs_of_two_kinds_are_not_shown_together(
     classifiers: dict[str, Path], runs: dict[str, Path]
 ) -> None:
-    with pytest.raises(UsageError, match="beside each other"):
+    with pytest.raises(UsageError, match="cannot be shown together"):
         seen.pictures([load(runs["rnn"]), load(classifiers["last"])], TEXT)
 
 

@@ -35,7 +35,6 @@ class Clock:
         self.running: dict[Job, tuple[float, float | None]] = {}
         self._measuring: tuple[str, float] | None = None
         self._part = ""  # of that measurement
-        self._widest = 0  # of all titles so far: the bars stay where they are
 
     def take(self, event: Event) -> Iterator[Said]:
         """Take in an event; what is to be said of it."""
@@ -76,9 +75,8 @@ class Clock:
         part = f": measuring {self._part}" if self._part else ""
         left = self.text(time.monotonic())
         shares = {job.title: share for job, (_, share) in self.running.items()}
-        widest = self._widest = max((self._widest, *map(len, shares)))
-        return [f"{'all':<{widest}}  {bar(self.share)}  {left}{part}"] + [
-            f"{title:<{widest}}  {bar(share or 0.0)}  {'' if share is None else f'{share:.0%}'}"
+        return [f"{bar(self.share)}  {left}{part}"] + [
+            f"{bar(share or 0.0)}  {'' if share is None else f'{share:.0%}':>4}  {title}"
             for title, share in shares.items()
         ]
 

@@ -228,6 +228,19 @@ def test_plain_progress_is_a_line_for_each_member(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_the_live_display_fits_a_terminal_of_80_columns() -> None:
+    """The count and the time left are never cut, however long the titles are."""
+    clock = Clock()
+    clock.plan({"text": 26, "diagnose": 26, "measure": 2}, workers=1)
+    clock.over("text", 1e4)
+    clock.running[Job(_job("text-lstm-chrono-h119-lr0.017-s12").member, "diagnose")] = (0.0, None)
+    clock.running[_job("text-gru-good-h59-lr0.02-s1")] = (0.0, 0.94)
+    lines = clock.lines(80)
+    assert max(map(len, lines)) <= 80
+    assert "1 of 54, about " in lines[0] and lines[0].endswith(" left")
+    assert lines[2].endswith("94%  text-gru-good-h59-lr0.02-s1")
+
+
 def test_progress_only_rises_and_is_full_at_the_end_alone(capsys: object) -> None:
     """Over all stages of a small plan, in the order in which the experiment goes."""
     settings = Settings(seeds=1, recall_seeds=1, rates="grid", limit=("--budget", "60s"))

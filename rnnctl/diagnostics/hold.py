@@ -322,7 +322,9 @@ def plant(
     with_room_for = np.cumsum(np.bincount(room, minlength=longest + 1)[::-1])[::-1]  # W
     density = 1 / with_room_for[room]
     chosen = spread_over(density, math.ceil(count * float(density.sum()) - 1e-6), draw)
-    columns, window, ends = _windows(units, document[chosen], spans[chosen], longest, width, begins)
+    columns, window, ends, left = _windows(
+        units, document[chosen], spans[chosen], longest, width, begins
+    )
     choices = draw.integers(sets.shape[1], size=len(chosen))
     planted = sets[draw.integers(len(sets), size=len(chosen)), choices]
     for k in range(len(chosen)):
@@ -332,7 +334,7 @@ def plant(
         columns,
         window[first],
         ends[first],
-        room[chosen][first],
+        np.minimum(room[chosen], left)[first],
         choices[first],
         document[chosen][first],
         sets.shape[1],
@@ -342,10 +344,11 @@ def plant(
 
 def _windows(
     units: Sample, document: Ids, spans: Spans, longest: int, width: int, begins: int | None
-) -> tuple[Ids, Ids, Ids]:
+) -> tuple[Ids, Ids, Ids, Ids]:
     """Texts (T, W) with room for `width` tokens in the place of each of the `spans` (P, 2).
 
-    These are sorted by document and place. Also the column of each, and the first step after it.
+    These are sorted by document and place. Also the column of each, the first step after it, and
+    how many tokens follow it: where a later span is longer than `width`, fewer than were written.
     """
     # Words that stand closer would be each other's noise, in a text that is no longer natural.
     spacing = max(SPACING, 4 * width)
@@ -373,11 +376,13 @@ def _windows(
         texts.append(np.concatenate([*parts, ids[at : at + longest]]))
     order = np.argsort([len(text) for text in texts], kind="stable")
     window = np.empty(len(spans), dtype=np.int64)
+    left = np.empty(len(spans), dtype=np.int64)
     padded = np.zeros((max(map(len, texts)), len(texts)), dtype=np.int64)
     for column, k in enumerate(order):
         padded[: len(texts[k]), column] = texts[k]
         window[copies[k]] = column
-    return padded, window, ends
+        left[copies[k]] = len(texts[k]) - ends[copies[k]]
+    return padded, window, ends, left
 
 
 def collect(

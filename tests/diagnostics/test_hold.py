@@ -139,6 +139,19 @@ def test_many_words_are_planted_in_one_text_and_their_states_are_theirs() -> Non
         assert (np.diff(starts) >= hold.SPACING).all()
 
 
+def test_a_text_that_gets_shorter_is_not_read_beyond_its_end() -> None:
+    """Words of three letters take the places of longer ones, with other words after them."""
+    ids = np.arange(200) + 10
+    units = Sample(ids=(ids,))
+    places = [np.array([[start, start + 9] for start in range(0, 180, 10)])]
+    words = np.array([[1, 2, 3], [4, 5, 6]])
+    plants = hold.plant(units, words, 18, 64, np.random.default_rng(0), places)
+    for window in range(plants.ids.shape[1]):
+        length = np.count_nonzero(plants.ids[:, window])  # padding is 0
+        here = plants.window == window
+        assert (plants.ends[here] + plants.room[here] <= length).all()
+
+
 def test_a_document_can_be_read_from_its_first_word() -> None:
     """What stands at the beginning of a document is what memory is about."""
     units = Sample(ids=tuple(np.arange(40) for _ in range(8)))

@@ -105,6 +105,24 @@ def test_one_text_alone_is_read_as_among_others(cell: str, hidden: int) -> None:
         torch.testing.assert_close(alone[0], together[text], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_much_that_is_read_on_side_by_side_is_what_it_is_in_one_pass(threads: int) -> None:
+    """In groups for the threads, each sequence from its own state."""
+    model = LanguageModel(cell="lstm", num_layers=2, **SIZES).eval()
+    ids = torch.randint(SIZES["vocab_size"], (60, 90), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        _, begun = model.features(ids[:5].flip(1), None)
+        wanted, after = model.features(ids, begun)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        features, state = model.read_on(ids, begun)
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(features, wanted, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(state, after, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.usefixtures("ways")
 def test_what_is_made_of_weights_is_kept_only_where_they_do_not_change() -> None:
     torch.manual_seed(0)

@@ -113,25 +113,23 @@ def _divide(top: Floats, bottom: Floats) -> Floats:
     return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom != 0)
 
 
-def percentiles(replicates: ArrayLike, coverage: float = 0.95) -> tuple[Floats, Floats]:
-    """The ends of the percentile interval along the first axis: (R, …) -> two of (…).
+def percentiles(replicates: ArrayLike) -> tuple[Floats, Floats]:
+    """The ends of the 95 % percentile interval along the first axis: (R, …) -> two of (…).
 
     Replicates may be infinite (a censored horizon), so no interpolation between them; NaN ones
     are left out.
     """
     array = np.sort(np.asarray(replicates, dtype=np.float64), axis=0)  # NaN sorts last
     valid = np.sum(~np.isnan(array), axis=0)
-    tail = (1 - coverage) / 2
+    tail = 0.025
     low = np.clip(np.floor(tail * (valid - 1)), 0, None).astype(np.intp)
     high = np.clip(np.ceil((1 - tail) * (valid - 1)), 0, None).astype(np.intp)
     ends = [np.take_along_axis(array, index[None], axis=0)[0] for index in (low, high)]
     return ends[0], ends[1]
 
 
-def isotonic(
-    values: ArrayLike, weights: ArrayLike | None = None, *, rising: bool = False
-) -> Floats:
-    """The monotone curve (falling unless `rising`) nearest to `values` (K,) in weighted squares.
+def isotonic(values: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """The falling curve nearest to `values` (K,) in weighted squares.
 
     Pool adjacent violators (Barlow et al. 1972), through scipy.
     """
@@ -141,7 +139,7 @@ def isotonic(
     if array.size == 0:
         return array
     heavy = None if weights is None else np.maximum(np.asarray(weights, dtype=np.float64), 1e-12)
-    fit = isotonic_regression(array, weights=heavy, increasing=rising)
+    fit = isotonic_regression(array, weights=heavy, increasing=False)
     return np.asarray(fit.x, dtype=np.float64)
 
 
@@ -216,11 +214,11 @@ def over_folds(values: Sequence[float]) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def t_quantile(degrees: float, coverage: float = 0.95) -> float:
-    """Two-sided quantile of Student's t."""
+def t_quantile(degrees: float) -> float:
+    """Two-sided 95 % quantile of Student's t."""
     from scipy.special import stdtrit  # scipy.stats takes ten times as long to import
 
-    return float(stdtrit(degrees, 0.5 + coverage / 2))
+    return float(stdtrit(degrees, 0.975))
 
 
 def difference_of_means(a: Sequence[float], b: Sequence[float]) -> Interval:

@@ -80,7 +80,6 @@ def test_a_correlated_sample_needs_units_not_tokens() -> None:
 def test_isotonic_pools_what_rises() -> None:
     assert statistics.isotonic([3, 1, 2, 0.5]).tolist() == [3, 1.5, 1.5, 0.5]
     assert statistics.isotonic([3, 1, 2, 0.5], [1, 3, 1, 1]).tolist() == [3, 1.25, 1.25, 0.5]
-    assert statistics.isotonic([1, 0], rising=True).tolist() == [0.5, 0.5]
     assert statistics.isotonic([]).size == 0
 
 

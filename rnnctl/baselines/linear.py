@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 TOKENS = r"(?u)\w+|[^\w\s]"
+MOST_FEATURES = 200_000  # words and pairs, the most frequent ones
 
 
 class NaiveBayesLinear:
@@ -34,7 +35,6 @@ class NaiveBayesLinear:
         *,
         classes: int,
         pairs: bool = True,
-        most_features: int = 200_000,
     ) -> None:
         from sklearn.feature_extraction.text import CountVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -48,7 +48,7 @@ class NaiveBayesLinear:
             ngram_range=(1, 2 if pairs else 1),
             token_pattern=TOKENS,
             min_df=2 if len(texts) >= 50 else 1,
-            max_features=most_features,
+            max_features=MOST_FEATURES,
             dtype=np.float64,
         )
         try:

@@ -116,7 +116,7 @@ def can_be_exchanged(path: Path) -> bool:
     return find_cell(Run.open(path).config.model.cell).has_cell_state
 
 
-def measure_exchange(path: Path, *, seed: int = 0) -> bool:
+def measure_exchange(path: Path) -> bool:
     """Exchange `c` against `h` on the held-out text that a run keeps: ``results/exchange.json``.
 
     False where nothing can be measured: no text, too short documents, another readout.
@@ -124,11 +124,11 @@ def measure_exchange(path: Path, *, seed: int = 0) -> bool:
     from rnnctl.tasks.loading import load
 
     loaded = load(path)
-    record = _of_labels(loaded, seed) if loaded.labels else _of_language(loaded, seed)
+    record = _of_labels(loaded) if loaded.labels else _of_language(loaded)
     if record is None:
         return False
     environment = Environment(**machine.facts())
-    kept = ExchangeResult(environment=environment, seed=seed, **dict(record))
+    kept = ExchangeResult(environment=environment, seed=0, **dict(record))
     return loaded.run.keep_result("exchange", kept)
 
 
@@ -138,7 +138,7 @@ def _texts(run: Run) -> tuple[list[str], list[str | None]]:
     return [document.text for document in documents], [document.label for document in documents]
 
 
-def _of_language(loaded: Loaded, seed: int) -> ExchangeRecord | None:
+def _of_language(loaded: Loaded) -> ExchangeRecord | None:
     import numpy as np
 
     from rnnctl.diagnostics.exchange import exchange_language, language_pairs
@@ -148,11 +148,11 @@ def _of_language(loaded: Loaded, seed: int) -> ExchangeRecord | None:
     texts, _ = _texts(loaded.run)
     boundary = loaded.tokenizer.boundary_id
     ids = [np.array([boundary, *loaded.tokenizer.encode(text)], dtype=np.int64) for text in texts]
-    pairs = language_pairs(ids, seed=seed)
+    pairs = language_pairs(ids)
     return None if pairs is None else exchange_language(loaded.model, pairs)
 
 
-def _of_labels(loaded: Loaded, seed: int) -> ExchangeRecord | None:
+def _of_labels(loaded: Loaded) -> ExchangeRecord | None:
     import numpy as np
 
     from rnnctl.diagnostics.exchange import classifier_pairs, exchange_classifier
@@ -163,7 +163,7 @@ def _of_labels(loaded: Loaded, seed: int) -> ExchangeRecord | None:
     boundary = loaded.tokenizer.boundary_id
     known = [k for k, label in enumerate(labels) if label in loaded.labels]
     ids = [np.array([*loaded.tokenizer.encode(texts[k]), boundary], np.int64) for k in known]
-    found = classifier_pairs(ids, [loaded.labels.index(str(labels[k])) for k in known], seed=seed)
+    found = classifier_pairs(ids, [loaded.labels.index(str(labels[k])) for k in known])
     return None if found is None else exchange_classifier(loaded.model, *found)
 
 

@@ -38,27 +38,25 @@ REFERENCE = "lstm"
 """The cell whose hidden size is given, and whose number of parameters the others are matched to."""
 
 
-def matched_hidden_size(
-    cell: str, parameters: int, input_size: int, layers: int = 1, directions: int = 1
-) -> int:
+def matched_hidden_size(cell: str, parameters: int, input_size: int, layers: int = 1) -> int:
     """The hidden size whose recurrent parameters come nearest to `parameters`; at least 1.
 
     The count rises with H, so the answer is one of the two whole numbers around the real root.
     """
     count = find_cell(cell).parameters
     high = 1
-    while count(input_size, high, layers, directions) < parameters:
+    while count(input_size, high, layers) < parameters:
         high *= 2
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        if count(input_size, middle, layers, directions) < parameters:
+        if count(input_size, middle, layers) < parameters:
             low = middle
         else:
             high = middle
     return min(
         (size for size in (low, high) if size >= 1),
-        key=lambda size: abs(count(input_size, size, layers, directions) - parameters),
+        key=lambda size: abs(count(input_size, size, layers) - parameters),
     )
 
 
@@ -177,7 +175,7 @@ def _sizes_in_words(sizes: Sequence[tuple[str, int]]) -> str:
     return ",".join(f"{cell}={size}" if cell else str(size) for cell, size in sizes)
 
 
-def hidden_sizes(settings: Settings, embedding: int | None = None) -> dict[str, int]:
+def hidden_sizes(settings: Settings) -> dict[str, int]:
     """The hidden size of each cell under the match. Raises UsageError for unknown cells."""
     given = dict(settings.sizes)
     for cell in (*settings.cells, *given):
@@ -187,7 +185,7 @@ def hidden_sizes(settings: Settings, embedding: int | None = None) -> dict[str, 
     if settings.match in ("steps", "hidden"):
         by_cell = given if settings.match == "steps" else {}
         return {cell: by_cell.get(cell, reference) for cell in settings.cells}
-    width = settings.embedding_size if embedding is None else embedding
+    width = settings.embedding_size
     budget = find_cell(REFERENCE).parameters(width, reference, settings.layers)
     return {
         cell: matched_hidden_size(cell, budget, width, settings.layers) for cell in settings.cells

@@ -265,10 +265,9 @@ def _interpolated(curves: Sequence[Curve]) -> tuple[list[float], list[Curve]]:
     return at, made
 
 
-def rows_of(groups: dict[str, list[Member]], reference: int | None = None) -> tuple[Row, ...]:
-    """One row per named group; `reference` recurrent parameters, or those of the first LSTM."""
-    if reference is None:
-        reference = _reference(groups)
+def rows_of(groups: dict[str, list[Member]]) -> tuple[Row, ...]:
+    """One row per named group; sizes are held against the first LSTM's."""
+    reference = _reference(groups)
     speeds = _speeds([member for members in groups.values() for member in members])
     return tuple(_row(name, members, reference, speeds) for name, members in groups.items())
 

@@ -181,7 +181,7 @@ def arrange(paths: Sequence[Path], cache: Path | None = None) -> Arrangement:
         raise _unreadable(error) from error
 
 
-def files_in(path: Path, cache: Path | None = None) -> tuple[list[Source], tuple[Warning_, ...]]:
+def files_in(path: Path) -> tuple[list[Source], tuple[Warning_, ...]]:
     """What `path` holds, in order: the file itself, or the texts and tables of a folder or an
     archive; and what is said of the others.
 
@@ -189,7 +189,7 @@ def files_in(path: Path, cache: Path | None = None) -> tuple[list[Source], tuple
     """
     left = _LeftOut()
     try:
-        found = [one.source for one in _found(path, cache or cache_directory(), left)]
+        found = [one.source for one in _found(path, cache_directory(), left)]
     except OSError as error:
         raise _unreadable(error) from error
     return found, left.warning(len(found))

@@ -90,11 +90,11 @@ def states(trace: Trace) -> dict[str, Floats]:
     }
 
 
-def classes(values: Floats, count: int = CLASSES) -> Ids:
+def classes(values: Floats) -> Ids:
     """Classes of equal size (T,) by quantile, of each column; equal values fall into one class."""
     # Equal classes, so that a unit's scale and skew do not decide on how much it can be seen to
     # know.
-    edges = np.quantile(values, np.linspace(0, 1, count + 1)[1:-1], axis=0)
+    edges = np.quantile(values, np.linspace(0, 1, CLASSES + 1)[1:-1], axis=0)
     return np.asarray((values[None] > edges[:, None]).sum(axis=0), dtype=np.int64)
 
 

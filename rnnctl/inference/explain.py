@@ -284,7 +284,7 @@ class WordsOverall:
                 if found.against != ABSENT:
                     self._pulls[found.against, name].append(-word.share)
 
-    def strongest(self, labels: Sequence[str], most: int = MOST_WORDS) -> tuple[WordPull, ...]:
+    def strongest(self, labels: Sequence[str]) -> tuple[WordPull, ...]:
         """The words with the largest sums, of each label in turn."""
         made: list[WordPull] = []
         for label in labels:
@@ -294,5 +294,5 @@ class WordsOverall:
                 for word, found in pulls.items()
                 if sum(found) > 0
             ]
-            made += sorted(sums, key=lambda one: (-one.pull, one.word))[:most]
+            made += sorted(sums, key=lambda one: (-one.pull, one.word))[:MOST_WORDS]
         return tuple(made)

@@ -228,16 +228,12 @@ class Reading:
             self._count(held[: len(held) - len(self._encoder.pending)])
             yield from self.score(ids, self._encoder.charges)
 
-    def finish(self, *, boundary: bool = False) -> Iterator[Scored]:
-        """Score what was pending; with `boundary`, also that the text ends here."""
+    def finish(self) -> Iterator[Scored]:
+        """Score what was pending."""
         held = self._encoder.pending
         ids = self._encoder.finish()
-        spelling = self._encoder.charges
         self._count(held)
-        if boundary:
-            ids = np.append(ids, np.int32(self._scorer.tokenizer.boundary_id))
-            spelling = np.append(spelling, 0.0)
-        yield from self.score(ids, spelling)
+        yield from self.score(ids, self._encoder.charges)
 
     def score(self, ids: Ids, spelling: NDArray[np.float64] | None = None) -> Iterator[Scored]:
         """Read tokens (N,) and give the nats of each, at most CHUNK at a time.

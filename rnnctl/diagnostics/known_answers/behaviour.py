@@ -213,7 +213,8 @@ def chaos() -> Iterator[Check]:
     yield holds("distance of states after 60 tokens", "above 2", f"{apart:.2f}", apart > 2)
 
 
-def _chaotic(hidden: int = 128, gain: float = 3.0) -> LanguageModel:
+def _chaotic() -> LanguageModel:
+    hidden, gain = 128, 3.0
     generator = torch.Generator().manual_seed(3)
     model = LanguageModel(
         vocab_size=VOCABULARY, embedding_size=16, cell="rnn", hidden_size=hidden, num_layers=1
@@ -285,12 +286,12 @@ def leaky_state() -> Iterator[Check]:
     yield holds("share of what is there", "≥ 0.5", f"{share:.2f}", share >= 0.5)
 
 
-def _gaussian_bits(embedding: Floats, lag: int, draws: int = 4000) -> float:
+def _gaussian_bits(embedding: Floats, lag: int) -> float:
     """Bits that the best reader gets where the rest of the text is Gaussian noise.
 
     The state is λ^k e(w) + noise, with the covariance of all other tokens' contributions.
     """
-    rng = np.random.default_rng(14)
+    rng, draws = np.random.default_rng(14), 4000
     weight = 1 / (1 - RATE**2) - RATE ** (2 * lag)
     noise = np.cov(embedding.T) * weight
     means = RATE**lag * embedding[:CHOICES]

@@ -243,8 +243,8 @@ def _speed(result: Comparison) -> ChartData | None:
     )  # fmt: skip
     better = "lower" if result.quality == "bits_per_byte" else "higher"
     caption = (
-        "Measured alone on this machine, one after another; further right is faster, "
-        f"{better} is better. Intervals of quality from three seeds on."
+        "Measured in turns on this machine; the verdict says if it was busy. Further right is "
+        f"faster, {better} is better. Intervals of quality from three seeds on."
     )
     return ChartData("speed", "scatter", "Speed against quality", caption,
                      Axis("training, tokens per second"), Axis(result.quality.replace("_", " ")),

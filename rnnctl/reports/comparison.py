@@ -383,7 +383,7 @@ def _is_undefined(rows: Sequence[Row], key: str) -> bool:
 def _size_and_speed(result: Comparison) -> list[Block]:
     rows = [row for row in result.rows if row.kind == "trained"]
     heads = (
-        "", "hidden size", "recurrent parameters", "off by", "all parameters",
+        "", "hidden size", "recurrent parameters", "against the LSTM's", "all parameters",
         "multiply-adds per token", "learning rate",
     )  # fmt: skip
     sizes = table(heads, [_size(row) for row in rows])

@@ -697,7 +697,7 @@ class Units {
         make("span", {class: "swatch map-swatch", style: `--swatch: var(${color})`, text: label}),
         " ",
       ]),
-      `; ${this.count} units from top to bottom${kept}, the text from left to right`,
+      `${this.count} units from top to bottom${kept}, the text from left to right`,
     );
   }
 

@@ -212,8 +212,8 @@ def terms(pictures: Pictures) -> str:
 def _words(pictures: Pictures) -> str:
     why = _why(
         "A recurrent network keeps only its state of the text, a fixed list of numbers. An earlier "
-        "word can change a prediction only if it has left a trace in the state. If no word further "
-        "back than a few words is shaded, the trace of the others has been overwritten.",
+        "word can change a prediction only if it has left a trace in the state. A word that is not "
+        "shaded has left none, or this prediction does not need it.",
         '<p class="equation" id="words-equation"></p>',
         (*WORD_TERMS, *_cell_terms(pictures)),
     )
@@ -334,8 +334,6 @@ def arrived(run: SeenRun, stage: Stage, state: str = "h") -> list[float]:
 
 def _decay(run: SeenRun) -> str:
     """What one step does to the gradient, as an equation with this run's numbers."""
-    left = arrived(run, run.gradient[-1])
-    lag = min(DECAY_LAG, len(left) - 1)
     name = f"<b>{text(display_name(run.cell))}</b> {text(run.name)}"
     means = {} if run.units is None else run.units.means
     step = "∂h<sub>t</sub>/∂h<sub>t−1</sub>"
@@ -346,11 +344,16 @@ def _decay(run: SeenRun) -> str:
     elif run.cell == "rnn":
         slope = "1 − h²" if run.nonlinearity == "tanh" else "h > 0"
         step = f"∂h<sub>t</sub>/∂h<sub>t−1</sub> = diag({slope}) U"
-    if lag < 1 or left[lag] <= 0:
+    said = []
+    for state in sorted(run.gradient[-1].norms):  # of an LSTM c first: the step is about c
+        left = arrived(run, run.gradient[-1], state)
+        lag = min(DECAY_LAG, len(left) - 1)
+        if lag >= 1 and left[lag] > 0:
+            each = left[lag] ** (1 / lag)
+            said.append(f"that of {state} by {each:.2f}<sup>{lag}</sup> = {_share(left[lag])}")
+    if not said:
         return f"{name}: {step}"
-    each = left[lag] ** (1 / lag)
-    product = f"{each:.2f}<sup>{lag}</sup> = {_share(left[lag])}"
-    return f"{name}: {step}; over {lag} tokens {product} of the gradient of h is left"
+    return f"{name}: {step}; after training, {lag} tokens multiply the gradient: {', '.join(said)}"
 
 
 def _gate(run: SeenRun, name: str) -> str:
@@ -364,6 +367,8 @@ def _gate(run: SeenRun, name: str) -> str:
 
 def _share(value: float) -> str:
     """A share for people: ``34 %``, ``0.05 %``, ``3 × 10⁻⁷ %``."""
+    if value >= 10:
+        return numbers.number(value, 2)
     if value >= 1e-5:
         return f"{numbers.number(100 * value, 2)} %"
     if value <= 0:

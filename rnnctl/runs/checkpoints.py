@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rnnctl import __version__, integrity, storage
 from rnnctl.config import problems_in_words
-from rnnctl.errors import CorruptRunError, RunError
+from rnnctl.errors import CorruptRunError, RunError, word
 from rnnctl.storage import write_directory
 
 CHECKPOINTS = "checkpoints"
@@ -127,11 +128,20 @@ def weights_of(current: Current) -> str:
     return entry.sha256 if entry else ""
 
 
+def _meant(folder: Path) -> str:
+    """The run beside a folder that is not there whose name is nearest; else how to list runs."""
+    beside = folder.parent.glob(f"*/{CURRENT_NAME}") if folder.parent.is_dir() else ()
+    near = get_close_matches(folder.name, [path.parent.name for path in beside], n=1)
+    if near:
+        return f"did you mean {word(folder.parent / near[0])}? `rnnctl runs` lists all runs"
+    return "`rnnctl runs` lists the runs there are"
+
+
 def read_current(folder: Path) -> Current:
     """What `folder` says about itself. RunError if it is no run or from a newer rnnctl."""
     path = folder / CURRENT_NAME
     if not folder.exists():
-        raise RunError(f"{folder} does not exist", hint="`rnnctl runs` lists the runs there are")
+        raise RunError(f"{folder} does not exist", hint=_meant(folder))
     if not path.is_file():
         raise RunError(
             f"{folder} is not a run: it has no {CURRENT_NAME}",

@@ -268,3 +268,14 @@ def test_a_running_text_is_kept_without_gaps(tmp_path: Path) -> None:
     assert texts == ["x", "€" * 833_333]
     pieces[0] = Document("xy")
     assert kept(pieces, tmp_path, running=True)[-1].text == "€" * 833_332
+
+
+def test_a_misspelt_run_is_told_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "rnn").mkdir()
+    (tmp_path / "rnn" / "current.json").write_text("{}")
+    with pytest.raises(RunError) as found:
+        Run.open(tmp_path / "rn")
+    assert found.value.hint.startswith(f"did you mean {tmp_path / 'rnn'}?")
+    with pytest.raises(RunError) as found:
+        Run.open(tmp_path / "elsewhere")
+    assert found.value.hint == "`rnnctl runs` lists the runs there are"

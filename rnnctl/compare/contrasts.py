@@ -150,6 +150,7 @@ def hardest_bench(bench: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
     recall = [row for row in bench if row.task.startswith("task:recall")]
     if not recall:
         return {}
+    # One lag only: more of them would be more tests of the same question.
     longest = max(row.lag or 0 for row in recall)
     chosen = [row for row in recall if (row.lag or 0) == longest]
     return {chosen[0].task: [row for row in chosen if row.task == chosen[0].task]}
@@ -166,6 +167,7 @@ def _named(rows: Sequence[Kind], apart: Apart) -> list[tuple[Kind, Kind]]:
         for init in ("torch", "good")
         for pair in pair_at(rows, "lstm", "rnn", init, apart)
     ] or _nearest(rows, "lstm", "rnn", apart)
+    # Any further cell is held against the LSTM, as the GRU is.
     cells = dict.fromkeys(row.cell for row in rows if row.cell not in (None, "rnn", "lstm"))
     for cell in cells:
         shared = [pair_at(rows, str(cell), "lstm", init, apart) for init in INITS]

@@ -48,6 +48,7 @@ def matched_hidden_size(cell: str, parameters: int, input_size: int, layers: int
     while count(input_size, high, layers) < parameters:
         high *= 2
     low = high // 2
+    # By bisection: the root of the quadratic would need each cell's formula solved for H.
     while high - low > 1:
         middle = (low + high) // 2
         if count(input_size, middle, layers) < parameters:
@@ -144,6 +145,7 @@ CLAIMED = ("rnn", "lstm", "gru")
 
 def command_line(settings: Settings, root: Path | None = None) -> str:
     """`rnnctl compare …` as one would type it: what differs from the usual, in one line."""
+    # Only what differs: the command is to be read, and to be typed again.
     usual = Settings()
     named = {
         "--task": (settings.task, usual.task),
@@ -432,6 +434,7 @@ def planned(settings: Settings, root: Path, workers: int) -> list[Planned]:
         return members(settings)
     tuned = tuning(settings)
     if not all(has_result(root / one.name, "train") for one in tuned):
+        # Which members follow depends on what these trainings find.
         return tuned
     return members(settings, best_rates(tuned, root))
 

@@ -207,6 +207,7 @@ def pictured(result: Comparison) -> list[str]:
             continue
         key = (member.cell, member.init)
         best = chosen.get(key)
+        # The most usual seed, not the best one: a picture stands for its row.
         if best is None or _apart(member, of_row.get(key)) < _apart(best, of_row.get(key)):
             chosen[key] = member
     seen: dict[str, int] = {}

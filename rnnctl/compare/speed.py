@@ -101,6 +101,7 @@ def measure(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
+        # All models are in memory before the clock starts: loading one would disturb the next.
         benches = {row: _from_run(path) for row, path in runs.items()}
         size = _lstm_size(benches, runs)
         cells = {row: Run.open(path).config.model.cell for row, path in runs.items()}

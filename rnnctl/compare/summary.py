@@ -381,6 +381,8 @@ def _bench_row(name: str, task: str, lag: int | None, members: list[Member]) -> 
         "linear",
         most=1.0,
     )
+    # Recall is learnt all at once or not at all: how many seeds solved it says more than their
+    # mean.
     solved = sum(value >= SOLVED for value in accuracy.seeds)
     share = wilson(solved, len(accuracy.seeds))
     return BenchRow(

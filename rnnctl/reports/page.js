@@ -1009,7 +1009,9 @@ class Gradient {
               const logs = unpacked(norms)
                 .slice(0, head + 1)
                 .reverse();
-              return [name, logs.map((value) => value - logs[0])];
+              // Relative to one token back, as REACH: a saturated cell hides c where it begins.
+              const whole = logs[Math.min(1, logs.length - 1)];
+              return [name, logs.map((value) => value - whole)];
             }),
           ),
         }));
@@ -1091,7 +1093,7 @@ class Gradient {
     const ends = [];
     for (const run of this.runs) {
       for (const [name, logs] of Object.entries(this.stage(run).left)) {
-        const points = Array.from(logs.slice(0, this.most + 1), (log, lag) => [x(lag), y(log)]);
+        const points = Array.from(logs.slice(1, this.most + 1), (log, k) => [x(k + 1), y(log)]);
         const floor = points.findIndex(([, place]) => place >= height - bottom);
         picture.append(
           draw("polyline", {

@@ -310,7 +310,7 @@ def _gradient(pictures: Pictures) -> str:
     return f"""<section class="picture" id="gradient" aria-labelledby="gradient-title">
 <h2 id="gradient-title">The gradient on its way back</h2>
 <p>From the loss at the {text(source)}, back through the text: how much is left of the gradient with
-respect to the state. 100 % is its length where it begins.</p>
+respect to the state. 100 % is its length one token back, as in REACH.</p>
 <div class="switch"><label>training <input type="range" id="gradient-stage" min="0" value="0"
 step="1"></label> <output id="gradient-title-of" for="gradient-stage"></output></div>
 <div id="gradient-chart"></div>
@@ -323,13 +323,15 @@ step="1"></label></div>
 
 
 def arrived(run: SeenRun, stage: Stage, state: str = "h") -> list[float]:
-    """What is left of the gradient 0, 1, … tokens back from where the last word begins.
+    """What is left of the gradient 0, 1, … tokens back from where the last word begins, relative to
+    one token back.
 
     Of a classifier: from the text's end.
     """
     head = run.owner.index(run.owner[-1]) if run.answer is None else len(run.owner)
     norms = stage.norms[state][: head + 1][::-1]
-    return [value / norms[0] if norms[0] > 0 else 0.0 for value in norms]
+    whole = norms[min(1, len(norms) - 1)]
+    return [value / whole if whole > 0 else 0.0 for value in norms]
 
 
 def _decay(run: SeenRun) -> str:
@@ -349,11 +351,15 @@ def _decay(run: SeenRun) -> str:
         left = arrived(run, run.gradient[-1], state)
         lag = min(DECAY_LAG, len(left) - 1)
         if lag >= 1 and left[lag] > 0:
-            each = left[lag] ** (1 / lag)
-            said.append(f"that of {state} by {each:.2f}<sup>{lag}</sup> = {_share(left[lag])}")
+            each = left[lag] ** (1 / max(1, lag - 1))
+            power = f"{each:.2f}<sup>{max(1, lag - 1)}</sup>"
+            said.append(f"that of {state} by {power} = {_share(left[lag])}")
     if not said:
         return f"{name}: {step}"
-    return f"{name}: {step}; after training, {lag} tokens multiply the gradient: {', '.join(said)}"
+    return (
+        f"{name}: {step}; after training, the steps from 1 to {lag} tokens back multiply the "
+        f"gradient: {', '.join(said)}"
+    )
 
 
 def _gate(run: SeenRun, name: str) -> str:
@@ -391,7 +397,7 @@ def _arrives(pictures: Pictures) -> Table:
                 rows.append((f"{run.name} ({display_name(run.cell)})", stage.title, state, *cells))
     heads = ("run", "weights", "state", *(f"{lag} back" for lag in lags))
     return table(heads, rows, align="lll" + "r" * len(lags),
-                 caption="What is left of the gradient, by tokens back.")  # fmt: skip
+                 caption="What is left of the gradient, relative to one token back.")  # fmt: skip
 
 
 def _strongest(pictures: Pictures) -> Table:

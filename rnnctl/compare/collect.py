@@ -177,13 +177,19 @@ def _values(train: Json, diagnosis: Json) -> dict[str, Estimate]:
     values = _quality(train)
     if (seconds := _train_seconds(train)) is not None:
         values["train_seconds"] = Estimate(estimate=seconds, unit="s")
-    if headline := diagnosis.get("headline"):
+    if headline := diagnosis.get("headline") or _closing_headline(train):
         values["horizon"] = _estimate(headline)
     for key, (section, name) in _SCALARS.items():
         scalars = (diagnosis.get(section) or {}).get("scalars") or {}
         if name in scalars:
             values[key] = _estimate(scalars[name])
     return values
+
+
+def _closing_headline(train: Json) -> Json:
+    """The headline that a training ended with; none where it is rougher than a diagnosis's."""
+    found: Json = train.get("diagnosis") or {}
+    return {} if found.get("rough") else found
 
 
 # column -> where a diagnosis keeps it

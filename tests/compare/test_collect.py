@@ -134,6 +134,20 @@ def test_a_run_becomes_a_member(write_run: WriteRun) -> None:
     assert not member.untrained
 
 
+@pytest.mark.parametrize("rough", ["", "measured on 40% of the sample"])
+def test_the_headline_that_a_training_ended_with_counts_until_there_is_a_diagnosis(
+    write_run: WriteRun, rough: str
+) -> None:
+    path = write_run()
+    trained = Run.open(path).read_result("train")
+    closing = {"estimate": 21.0, "ci95": [16.0, 24.0], "unit": "words", "rough": rough}
+    _keep(path, "train", {**trained, "diagnosis": closing})
+    found = collect.read_member(path).values.get("horizon")
+    assert (None if found is None else found.estimate) == (None if rough else 21.0)
+    _keep(path, "diagnose", DIAGNOSIS)
+    assert collect.read_member(path).values["horizon"].estimate == 38.0
+
+
 def test_a_bench_task_is_known_by_its_source(write_run: WriteRun) -> None:
     path = write_run(task="classify", sources=("task:recall:lag=20",), quality=0.97)
     member = collect.read_member(path)

@@ -102,7 +102,9 @@ def faster(evidence: Evidence, *, least: float) -> list[Finding]:
         return [Finding(NOT_TESTED, text)]
     if busy := busy_in_words(gru.speed) or busy_in_words(lstm.speed):
         text = f"the machine was busy while speeds were measured ({busy}): measure again when "
-        return [Finding(NOT_TESTED, text + "nothing else runs", {}, evidence.commands.measure())]
+        text += "nothing else runs"
+        measure = evidence.commands.measure()
+        return [Finding(NOT_TESTED, text, {}, measure, short="the machine was busy")]
     own, other = gru.speed, lstm.speed
     twin = own.hidden_size != other.hidden_size
     train = own.same_size_train_tokens_per_s if twin else own.train_tokens_per_s

@@ -55,8 +55,8 @@ BROKEN = {
     "dies, saying why": ("raise ValueError('no such word')", "its last words: ValueError: no such"),
     "twice": (f"{GOOD}; {GOOD}", r"line 3 of the scorer: question 1 was answered before"),
     "out of order": (
-        "print(json.dumps({'id': n + 1 if n % 2 else n - 1, 'nats': 1.0}))",
-        r"line 2 of the scorer: the answer to 2 comes before that to 1",
+        "print(json.dumps({'id': 1 if n == 1 else n - 1 if n % 2 else n + 1, 'nats': 1.0}))",
+        r"line 3 of the scorer: the answer to 3 comes before that to 2",
     ),
     "unasked": ("print(json.dumps({'id': 10**9, 'nats': 1.0}))", "question 1000000000 was not"),
     "no id": ("print(json.dumps({'nats': 1.0}))", "line 2 of the scorer: an answer without the id"),

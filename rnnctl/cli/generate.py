@@ -182,7 +182,6 @@ def generate(
     from rnnctl.inference.sampling import Sampling
 
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-    text = "" if lines else _prompt(prompt)
     if lines:
         inputs.check([], f"generate {word(run)} --lines")
     from rnnctl.inference.generate import Wish
@@ -196,10 +195,11 @@ def generate(
     _check_stops(session, stop or ())
     end = session.by_document if end is None else end
     wish = Wish(length, tuple(stop or ()), end, seed, sampling)
+    encoding = f.encoding_of(session.loaded, None)
     if lines:
-        encoding = f.encoding_of(session.loaded, None)
         _continue_lines(session, wish, encoding, output, format)
         return
+    text = _prompt(prompt, encoding)
     simple = format == "table" and output is None and count == 1 and state_in is None
     if prompt is None and simple and inputs.at_a_terminal() and console.stdout_is_terminal():
         _chat(session, wish)
@@ -240,14 +240,14 @@ def _check_stops(session: Session, stops: Sequence[str]) -> None:
             )
 
 
-def _prompt(given: str | None) -> str:
+def _prompt(given: str | None, encoding: Encoding) -> str:
     """The argument, or standard input if it is asked for or has something to say."""
     if given not in (None, "-"):
         return str(given)
     if given is None and (sys.stdin is None or inputs.at_a_terminal()):
         return ""
     with _saying_after(WAIT_S, "reading the prompt from standard input, up to its end"):
-        data = inputs.whole_text("generate RUN -")
+        data = inputs.whole_text("generate RUN -", encoding)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as problem:

@@ -36,6 +36,7 @@ from rnnctl.errors import DataError, UsageError
 from rnnctl.storage import remove_leftovers, storing, unfinished
 
 if TYPE_CHECKING:
+    from rnnctl.inference.lines import Encoding
     from rnnctl.inference.records import Record, RecordReader, Wanted
 
     Windows = Iterator[list[Record]]
@@ -197,15 +198,16 @@ def _streamed(
     yield Input(name, stream, suffix, is_one_of_many)
 
 
-def whole_text(command: str) -> bytes:
-    """All of standard input: unpacked, with newlines, and in UTF-8 if it has a byte order mark."""
+def whole_text(command: str, encoding: Encoding) -> bytes:
+    """All of standard input in UTF-8: unpacked, with newlines, by its byte order mark if it has one
+    and else from `encoding`."""
     from rnnctl.inference.lines import read_text
 
     with reading(STDIN):
         return b"".join(
             chunk
             for source in opened([], command)
-            for chunk in read_text(source.stream, source.name)
+            for chunk in read_text(source.stream, source.name, encoding)
         )
 
 

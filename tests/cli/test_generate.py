@@ -134,6 +134,20 @@ def test_a_prompt_that_is_no_text(rnnctl: Command, run: Path) -> None:
     assert "the prompt is not UTF-8: byte 3 is 0xff" in done.err
 
 
+def test_a_prompt_is_read_as_the_training_text_was(rnnctl: Command, tmp_path: Path) -> None:
+    corpus, latin = tmp_path / "latin.txt", tmp_path / "run"
+    corpus.write_bytes("un café noir, une idée naïve.\n".encode("cp1252") * 40)
+    small = ("--hidden-size", 8, "--steps", 2, "--quiet", "--no-diagnose")
+    done = rnnctl("train", corpus, "--encoding", "cp1252", "--run", latin, *small)
+    assert done.code == 0, done.err
+    found = []
+    for codec in ("cp1252", "utf-8", "utf-16"):
+        done = rnnctl("generate", latin, "--length", 5, stdin="une idé".encode(codec))
+        assert done.code == 0 and "unknown" not in done.err, done.err
+        found.append(done.out)
+    assert len(set(found)) == 1
+
+
 def test_what_was_copied_is_found_in_the_training_text(
     rnnctl: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

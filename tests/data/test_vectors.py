@@ -31,6 +31,8 @@ def zstandard(data: bytes) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
+# Without the time of day, which would be in the name of a test, another one in each process.
+CUT_OFF = gzip.compress(b"a 1 2\n" * 9000, mtime=0)[:60]
 PACKED = {
     "txt": bytes,
     "txt.gz": gzip.compress,
@@ -144,7 +146,7 @@ BINARY = b"2 4\nthe " + struct.pack("<4f", 0.1, -2, 3.7, 1e-3) + b"\ncat " + b"\
         ("word2vec.bin", BINARY, "is a binary word2vec file", "binary=True"),
         ("model.bin", (793712314).to_bytes(4, "little") + b"\0" * 90, "fastText model", ".vec"),
         ("picture.txt", b"\x89PNG\x00\x00\x01\x02" * 40, "is binary, not a text file", "each line"),
-        ("cut.txt.gz", gzip.compress(b"a 1 2\n" * 9000)[:60], "damaged or cut off", "again"),
+        ("cut.txt.gz", CUT_OFF, "damaged or cut off", "again"),
         ("not.txt.gz", "a 1 2\n", "is not a gzip file", "file ending"),
     ],
 )  # fmt: skip

@@ -115,7 +115,7 @@ def test_a_run_in_bf16_goes_on_elsewhere_in_fp32(
     monkeypatch.setenv(machine.CAP, "generic")
     resumed = rnnctl("train", "--resume", run, "--steps", 4, "--no-diagnose")
     assert resumed.code == 0, resumed.err
-    assert "goes on in fp32" in " ".join(resumed.err.split())
+    assert "continues in fp32" in " ".join(resumed.err.split())
     assert rnnctl("generate", run, "--length", 5).code == 0
     assert rnnctl("score", run, stdin="one two").code == 0
     shown = rnnctl("info", run)
@@ -146,7 +146,7 @@ def test_a_run_of_a_machine_with_bf16_is_used_where_there_is_none(
         assert outcome.code == 0, (command, outcome.err)
     resumed = rnnctl("train", "--resume", run, "--steps", 4, "--no-diagnose")
     assert resumed.code == 0, resumed.err
-    assert "goes on in fp32" in " ".join(resumed.err.split())
+    assert "continues in fp32" in " ".join(resumed.err.split())
 
 
 def test_a_result_names_the_engine_that_computed(rnnctl: CommandLine, tmp_path: Path) -> None:

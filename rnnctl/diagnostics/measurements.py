@@ -240,7 +240,7 @@ def _answer_hold(record: Measurement) -> str:
         return "not measurably, not even the word just read"
     if not _exists(half):
         return ""
-    return f"{early_is_left(half)}: half of it is gone after {estimate(half, with_unit=True)}"
+    return f"{early_is_left(half)}: half gone after {estimate(half, with_unit=True)}"
 
 
 def _answer_reach(record: Measurement) -> str:

@@ -183,7 +183,7 @@ def test_labels_hold_no_control_characters(read, character, name):
         DataError, match=f":1: the label .* in the field 'label' holds {name}"
     ) as it:
         read(line, ".jsonl")
-    assert "write a space" in it.value.hint
+    assert "replace it by a space" in it.value.hint
 
 
 def test_usual_names_are_found(read):

@@ -62,7 +62,7 @@ def test_without_the_store_it_is_not_known(
     assert "reference_loss" in with_store["panel"][-1]["numbers"]
     monkeypatch.setenv("RNNCTL_CACHE", str(tmp_path / "empty"))
     without = json.loads(rnnctl(*call).out)
-    assert without["use"]["reference"].startswith("not known: the store")
+    assert without["use"]["reference"].startswith("not known: the training text is no longer")
     assert "reference_loss" not in without["use"]["scalars"]
     same = ("n_eff_foreign", "n_eff_zero", "loss")
     for name in same:

@@ -293,7 +293,7 @@ def test_gates_that_cannot_be_held() -> None:
     for cell, gates, message in (
         ("lstm", {"keep": 1.0}, "the LSTM has no gate 'keep'"),
         ("rnn", {"forget": 1.0}, "the RNN has no gate 'forget'"),
-        ("gru", {"keep": 1.5}, "keep=1.5: that is no value of this gate"),
+        ("gru", {"keep": 1.5}, "keep=1.5: the gate cannot have this value"),
         ("gru", {"candidate": -1.5}, "candidate=-1.5"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -187,7 +187,7 @@ def test_answers_are_a_verdict_in_words_and_a_number() -> None:
     for value, answer in halves.items():
         assert EFFECT.answer(EffectRecord(scalars={"half_distance": words(value)})) == answer
     record_of_hold = HoldRecord(scalars={"hold_half": beyond})
-    assert HOLD.answer(record_of_hold) == "yes: half of it is gone after > 128 words"
+    assert HOLD.answer(record_of_hold) == "yes: half gone after > 128 words"
     for last, answer in (
         (14.0, "no: half left at 2 tokens, 1 % at 14 tokens"),
         (120.0, "yes: half left at 2 tokens, 1 % at 120 tokens"),

@@ -183,7 +183,7 @@ def test_what_cannot_be(
         ((text_file, *OPTIONS, "--tied", "--freeze-vectors", "--vectors", vectors), 2,
          "tied to the embedding", "--no-tied"),
         ((review_file, *CLASSIFY, "--vectors", vectors, "--from", other), 2,
-         "both say what the vectors", "leave one"),
+         "both set the initial word vectors", "leave one"),
         ((review_file, *CLASSIFY, "--vectors", tmp_path / "french.txt"), 1,
          "none of the vocabulary", "language"),
         ((review_file, *CLASSIFY, "--vectors", tmp_path / "empty.txt"), 1, "holds no vectors",

@@ -256,39 +256,36 @@ class WordScorer:
         """features (T, F): what the decoder reads before each token of the text."""
         decoder = self._model.decoder
         targets = torch.from_numpy(text.ids.astype(np.int64)).to(features.device)
-        nats = softmax.token_losses(features, decoder.weight, decoder.bias, targets, compiled=True)
         wanted = text.heads.tolist() + ([len(text.ids) - 1] if self._plan.end else [])
         entropy, chances = np.full(len(wanted), np.nan), np.zeros((len(wanted), 0))
         top = np.zeros((len(wanted), 0), dtype=np.int64)
-        if self._plan.entropy or self._plan.top:
-            parts = list(self._distributions(features[wanted]))
-            entropy, top, chances = (np.concatenate(part) for part in zip(*parts, strict=True))
+        nats = torch.empty(len(targets), dtype=torch.float64)
+        others = np.ones(len(targets), dtype=np.bool_)
+        if wanted and (self._plan.entropy or self._plan.top):
+            # Where the whole distribution is looked at, the token's own nats come with it.
+            found = softmax.token_distributions(
+                features[wanted], decoder.weight, decoder.bias, targets[wanted], top=self._plan.top
+            )
+            here, entropy, top, chances = (part.numpy(force=True) for part in found)
+            nats[wanted] = torch.from_numpy(here).double()
+            others[wanted] = False
+        rest = torch.from_numpy(np.flatnonzero(others))
+        if len(rest):
+            nats[rest] = softmax.token_losses(
+                features[rest], decoder.weight, decoder.bias, targets[rest], compiled=True
+            ).to("cpu", torch.float64)
         space = np.zeros(0)
         if len(text.gaps):
             space = np.concatenate(list(self._whitespace(features[text.gaps])))
-        return _Seen(nats.double().cpu().numpy(), entropy, top, chances, space)
-
-    def _log_chances(self, features: Tensor) -> Iterator[Tensor]:
-        """features (P, F) -> log-probabilities of all tokens (some, V), in float64."""
-        rows = max(1, _LOGITS_AT_ONCE // self._model.vocab_size)
-        with torch.no_grad():
-            for some in torch.split(features, rows):
-                yield torch.log_softmax(self._model.logits(some).double(), dim=-1)
-
-    def _distributions(
-        self, features: Tensor
-    ) -> Iterator[tuple[Floats, NDArray[np.int64], Floats]]:
-        """features (P, F) -> entropy (P,), the likeliest tokens (P, N), their probabilities."""
-        for log in self._log_chances(features):
-            chances = log.exp()
-            entropy = -(chances * log).sum(dim=-1)
-            best, top = chances.topk(min(self._plan.top, log.shape[1]), dim=-1)
-            yield entropy.cpu().numpy(), top.cpu().numpy(), best.cpu().numpy()
+        return _Seen(nats.numpy(), entropy, top, chances, space)
 
     def _whitespace(self, features: Tensor) -> Iterator[Floats]:
         """features (P, F) -> −ln of the probability that whitespace comes (P,)."""
-        for log in self._log_chances(features):
-            yield -torch.logsumexp(log[:, self._spaces.to(log.device)], dim=-1).cpu().numpy()
+        rows = max(1, _LOGITS_AT_ONCE // self._model.vocab_size)
+        with torch.no_grad():
+            for some in torch.split(features, rows):
+                log = torch.log_softmax(self._model.logits(some).double(), dim=-1)
+                yield -torch.logsumexp(log[:, self._spaces.to(log.device)], dim=-1).cpu().numpy()
 
     @cached_property
     def _texts(self) -> list[str]:

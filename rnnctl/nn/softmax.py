@@ -64,6 +64,34 @@ def token_losses(
     return torch.cat(losses).masked_fill(targets == NO_TARGET, 0.0)
 
 
+def token_distributions(
+    features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, *, top: int = 0
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What is expected before every token: nats of the target (N,), entropy in nats (N,), the
+    `top` likeliest tokens (N, top) and their probabilities (N, top). No gradient.
+
+    The logits are those of `token_losses`; sums over the vocabulary are in fp32 at least.
+    """
+    dtype = product_dtype(features)
+    parts = []
+    with torch.no_grad(), torch.autocast(features.device.type, enabled=False):
+        w, f = weight.detach().to(dtype), features.detach().to(dtype)
+        rows = _slice_rows(f, w)
+        logits = packed(w, rows, bias.detach().to(dtype))
+        for part, wanted in zip(torch.split(f, rows), torch.split(targets, rows), strict=True):
+            z = _at_least_float(logits(part))
+            z -= z.amax(1, keepdim=True)
+            nats = -z.gather(1, wanted.unsqueeze(1)).squeeze(1)
+            best, likeliest = z.topk(min(top, z.shape[1]), dim=1)
+            e = z.exp()
+            sums = e.sum(1)
+            whole = sums.log()
+            entropy = whole - z.mul_(e).sum(1) / sums  # ln S - sum(e z) / S
+            parts.append((nats + whole, entropy, likeliest, best.exp() / sums.unsqueeze(1)))
+    found = [torch.cat(some) for some in zip(*parts, strict=True)]
+    return found[0], found[1], found[2], found[3]
+
+
 class _SlicedLoss(torch.autograd.Function):
     """The loss and, in the same go, its gradients, which `backward` only scales."""
 

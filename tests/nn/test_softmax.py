@@ -114,3 +114,27 @@ def test_only_a_slice_of_the_logits_exists(monkeypatch: pytest.MonkeyPatch) -> N
     softmax.summed_loss(*exact, targets)
     assert sum(sizes) == 100 * 60
     assert 8 * max(sizes) <= softmax.SLICE  # float64
+
+
+@pytest.mark.usefixtures("processor")
+@settings(max_examples=6, deadline=None)
+@given(
+    tokens=st.integers(1, 40),
+    vocabulary=st.integers(2, 70),
+    top=st.integers(0, 80),
+    seed=st.integers(0, 2**31),
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
+def test_distributions(
+    dtype: torch.dtype, tolerance: float, tokens: int, vocabulary: int, top: int, seed: int
+) -> None:
+    exact, w, b, targets = (part.detach() for part in problem(tokens, 5, vocabulary, seed))
+    targets = targets.clamp_min(0)
+    asked = [part.to(dtype) for part in (exact, w, b)]
+    nats, entropy, likeliest, chances = softmax.token_distributions(*asked, targets, top=top)
+    of_all = torch.distributions.Categorical(logits=linear(exact, w, b))
+    assert close(nats, -of_all.log_prob(targets), tolerance)
+    assert close(entropy, of_all.entropy(), tolerance)
+    assert likeliest.shape == chances.shape == (tokens, min(top, vocabulary))
+    assert close(chances, of_all.probs.gather(1, likeliest), tolerance)
+    assert close(chances, of_all.probs.topk(min(top, vocabulary)).values, tolerance)

@@ -52,6 +52,12 @@ USE_SECONDS = 20.0
 """Of the quick preset, which larger models may take longer than, with fewer resets."""
 FEWEST_RESETS = 0.5
 """Share of a preset's resets that the largest models get."""
+CONTEXTS_READ = 3
+"""Longest contexts that USE reads for each of a preset's resets: of the text as it is, and of both
+starts in both passes. In running text and long documents 1.3 to 4 were counted, in short ones less.
+"""
+SCORED = 42
+"""Times `per_bin` targets that it scores for each of a preset's resets; 19 to 43 were counted."""
 
 
 def diagnose(
@@ -166,12 +172,11 @@ def share_of_resets(model: LanguageModel) -> float:
 
 
 def _work_of_a_reset(model: LanguageModel) -> float:
-    """Floating-point operations of a reset of the quick preset."""
+    """Floating-point operations of USE for each reset of the quick preset, roughly."""
     quick = PRESETS["quick"]
     recurrent = 2.0 * sum(p.numel() for p in model.recurrent.parameters())
     decoder = 2.0 * model.decoder.weight.numel()
-    # tokens that are read and predicted in both passes of USE, for each of the preset's resets
-    return 3 * quick.n_max * recurrent + 3 * 14 * quick.per_bin * decoder
+    return CONTEXTS_READ * quick.n_max * recurrent + SCORED * quick.per_bin * decoder
 
 
 def _affordable(loaded: Loaded, seconds: float) -> tuple[Settings, float]:

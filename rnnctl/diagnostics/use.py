@@ -103,26 +103,27 @@ def measure(
     if plan is None:
         return UseRecord(status="insufficient_data", note=too_short(sample))
     draw = np.random.default_rng((settings.seed, 2))
-    wanted = Wanted(plan, settings, subject.vocab_size)
+    contexts = Contexts(plan, settings, subject.vocab_size)
+    counts = ResetCounts(plan, settings, contexts)
     # Both passes are drawn at once: then one reading of the text serves them all.
-    resets = plan.resets(draw, wanted.first) + plan.resets(draw, wanted.more)
-    groups = list(_groups(plan, resets, np.arange(wanted.first), wanted.all_n, draw))
+    resets = plan.resets(draw, counts.first) + plan.resets(draw, counts.most)
+    groups = list(_groups(plan, resets, np.arange(counts.first), contexts.all_n, draw))
     carried = Carried.read(subject, plan, resets, groups, together=settings.together)
     scored = [_score(subject, plan, resets, one, carried, settings.arms, draw) for one in groups]
     first = ContextCurves(plan, Scored.joined(scored), settings)
-    steep, reach = wanted.around(first), first.reach()
+    steep, reach = first.around(), first.reach()
     # A random part of the second pass's resets, not its first ones: the text's beginning may be
     # unlike the rest.
-    few = np.sort(wanted.first + draw.permutation(wanted.more)[: wanted.within(reach)])
-    chosen = wanted.some(steep) if steep.size else wanted.up_to(reach)
+    few = np.sort(counts.first + draw.permutation(counts.most)[: counts.second(reach)])
+    chosen = contexts.some(steep) if steep.size else contexts.up_to(reach)
     for one in _groups(plan, resets, few, chosen, draw):
         scored.append(_score(subject, plan, resets, one, carried, settings.arms, draw, again=True))
     joined = Scored.joined(scored)
-    if wanted.every_n:
-        steep = wanted.around(ContextCurves(plan, joined, settings))
+    if contexts.every_n:
+        steep = ContextCurves(plan, joined, settings).around()
     nats = None if reference is None else [reference.losses(ids) for ids in plan.documents]
     found = ContextCurves(plan, joined, settings, steep, nats)
-    record = _record(found, wanted, settings)
+    record = _record(found, contexts.gain_at)
     return record if reference is None else record.model_copy(update={"reference": reference.name})
 
 
@@ -235,48 +236,33 @@ def too_short(sample: Sample) -> str:
     return f"USE needs two documents of more than {SHORTEST} tokens; here are {enough}"
 
 
-class Wanted:
-    """Which n are scored after each reset, and how many resets there are.
+class Contexts:
+    """Which n are scored after a reset.
 
     In every half octave of n so many are drawn that all cost about as much; with a small
-    vocabulary, whose softmax is cheap, more of them. Short documents leave time for more resets.
-
-    `first`: resets of the first pass, a third of the preset's. `more`: those that the second pass
-    has if it need not read far.
+    vocabulary, whose softmax is cheap, more of them.
     """
 
     def __init__(self, plan: Plan, settings: Settings, vocabulary: int) -> None:
         self.plan = plan
         self.bins = _bins(settings, plan.n_max, 2)
         self.per_bin = settings.per_bin * max(1, USUAL_VOCABULARY // vocabulary)
-        self.seed = settings.seed
-        span = plan.span(plan.n_max)
-        scored = self._per_reset(span) / self._per_reset(float(settings.n_max))
-        # Both what is read and what is scored must stay within what long documents would take.
-        spare = min(settings.n_max / span, 1 / max(scored, 1e-9))
-        resets = settings.resets * min(MORE_RESETS, max(1.0, spare))
-        self.first = min(math.ceil(resets / 3), int(plan.lengths.sum()))
-        self.more = min(math.ceil(resets), int(plan.lengths.sum()))
-        self.tokens = SECOND_PASS * self.first * settings.n_max
-
-    def within(self, reach: int) -> int:
-        """Resets of the second pass if after each at most `reach` tokens are read."""
-        return min(self.more, math.ceil(self.tokens / self.plan.span(reach)))
 
     @property
     def every_n(self) -> bool:
         """Whether all n are scored after each reset."""
         return all(high - low < self.per_bin for low, high in self.bins)
 
-    def _per_reset(self, span: float) -> float:
-        bins = curves.octave_bins(max(1, round(span)))
-        return float(sum(min(high - low + 1, self.per_bin) for low, high in bins))
-
     @property
     def gain_at(self) -> tuple[int, int]:
         """The single n that say what context beyond 50 words (or characters) is worth."""
         first = math.ceil(GAIN_WORDS / self.plan.sample.units_per_token - 1e-6)
         return first, first + max(2, first // 16)
+
+    def scored(self, span: float) -> float:
+        """How many n are scored after a reset that about `span` tokens follow."""
+        bins = curves.octave_bins(max(1, round(span)))
+        return float(sum(min(high - low + 1, self.per_bin) for low, high in bins))
 
     def all_n(self, draw: np.random.Generator) -> Ids:
         """The n to score after some resets, rising: `per_bin` of each bin and of `gain_at`."""
@@ -305,14 +291,28 @@ class Wanted:
 
         return chosen
 
-    def around(self, first: ContextCurves) -> Ids:
-        """The single n that a second pass is to measure: where δ falls steeply to ε."""
-        wanted: set[int] = set()
-        for arm in first.arms:
-            bracket = first.steep(arm)
-            if bracket is not None:
-                wanted.update(range(bracket[0], bracket[1] + 1))
-        return np.array(sorted(wanted), dtype=np.int64)
+
+class ResetCounts:
+    """How many resets each of the two passes has; short documents leave time for more.
+
+    `first`: those of the first pass, a third of the preset's. `most`: those that the second pass
+    has if it need not read far.
+    """
+
+    def __init__(self, plan: Plan, settings: Settings, contexts: Contexts) -> None:
+        self._plan = plan
+        span = plan.span(plan.n_max)
+        scored = contexts.scored(span) / contexts.scored(float(settings.n_max))
+        # Both what is read and what is scored must stay within what long documents would take.
+        spare = min(settings.n_max / span, 1 / max(scored, 1e-9))
+        resets = settings.resets * min(MORE_RESETS, max(1.0, spare))
+        self.first = min(math.ceil(resets / 3), int(plan.lengths.sum()))
+        self.most = min(math.ceil(resets), int(plan.lengths.sum()))
+        self._tokens = SECOND_PASS * self.first * settings.n_max
+
+    def second(self, reach: int) -> int:
+        """Resets of the second pass if after each at most `reach` tokens are read."""
+        return min(self.most, math.ceil(self._tokens / self._plan.span(reach)))
 
 
 def _bins(settings: Settings, n_max: int, per_octave: int) -> Bins:
@@ -736,6 +736,15 @@ class ContextCurves:
     def _first_below(self, x: Floats, fit: Floats) -> float:
         return statistics.stays_below(x, fit, self.epsilon)
 
+    def around(self) -> Ids:
+        """The single n that a second pass is to measure: where δ falls steeply to ε, rising."""
+        wanted: set[int] = set()
+        for arm in self.arms:
+            bracket = self.steep(arm)
+            if bracket is not None:
+                wanted.update(range(bracket[0], bracket[1] + 1))
+        return np.array(sorted(wanted), dtype=np.int64)
+
     def reach(self) -> int:
         """How far a second pass has to read on: well beyond where any horizon may be."""
         places = np.arange(len(self.fine), dtype=np.float64)
@@ -931,8 +940,8 @@ def measurable(sums: curves.Sums, epsilon: float) -> bool:
     return bool(np.any((estimate - epsilon) / error > critical))
 
 
-def _record(found: ContextCurves, wanted: Wanted, settings: Settings) -> UseRecord:
-    """The record of a sweep: curves per start, horizons, and what further context buys."""
+def _record(found: ContextCurves, gain_at: tuple[int, int]) -> UseRecord:
+    """The record of a sweep: curves per start, horizons, and what context beyond `gain_at` buys."""
     plan, scored, main = found.plan, found.scored, found.arms[0]
     everything: dict[str, Floats] = {str(arm): scored.excess[arm] for arm in found.arms}
     everything["full"] = scored.full
@@ -941,7 +950,7 @@ def _record(found: ContextCurves, wanted: Wanted, settings: Settings) -> UseReco
         f"n_eff_{arm}": found.horizon(arm) for arm in found.arms if arm in ("foreign", "zero")
     }
     scalars["loss"] = found.loss()
-    scalars["early_gain_50"] = found.gain(main, wanted.gain_at)
+    scalars["early_gain_50"] = found.gain(main, gain_at)
     scalars["half_width"] = found.half_width(main, scalars[f"n_eff_{main}"])
     return UseRecord(
         sampling=Sampling(
@@ -962,7 +971,7 @@ def _record(found: ContextCurves, wanted: Wanted, settings: Settings) -> UseReco
             )
             for name, sums in shown.items()
         },
-        epsilon_nats=settings.epsilon,
+        epsilon_nats=found.settings.epsilon,
         n_max_tokens=plan.n_max,
     )
 

@@ -171,7 +171,7 @@ def believe_every_bin(patch: Patch) -> None:
 
 def keep_the_bins(patch: Patch) -> None:
     """USE: no single n where δ falls steeply, so that a bin blurs it."""
-    patch.setattr(use.Wanted, "around", lambda wanted, first: np.zeros(0, dtype=np.int64))
+    patch.setattr(use.ContextCurves, "around", lambda curves: np.zeros(0, dtype=np.int64))
 
 
 def trust_the_mean_of_logarithms(patch: Patch) -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnctl.diagnostics import curves, use
+from rnnctl.diagnostics import curves, diagnose, use
 from rnnctl.diagnostics.known_answers.models import LeakyModel, WindowModel
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
@@ -211,6 +211,29 @@ def test_most_resets_are_read_on_only_as_far_as_the_horizon_is_in_doubt() -> Non
     # every n is looked at, and the near ones as often as before
     assert near.x == far.x and all(y is not None for y in near.y)
     assert found[0.1].sampling.items >= 512  # type: ignore[union-attr]
+
+
+class LargeSoftmax(Counted):
+    """Of many words, whose losses depend on what was read, but cost nothing."""
+
+    def losses(self, features: Tensor, targets: Tensor) -> Tensor:
+        self.asked += len(targets)
+        return features.sum(1) ** 2
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.9999])
+def test_the_work_of_a_reset_is_about_what_is_planned_for(rate: float) -> None:
+    """What decides how many resets a large model gets, in running text."""
+    draw = np.random.default_rng(0)
+    model = LargeSoftmax(rate, V, torch.from_numpy(draw.normal(size=(V, 4))))
+    model.vocab_size = use.USUAL_VOCABULARY
+    sample = Sample(ids=(draw.integers(1, V, 40_000),), running=True)
+    settings = Settings(resamples=100)
+    use.measure(model, sample, settings)
+    tokens = model.read_on / settings.resets / settings.n_max
+    targets = model.asked / settings.resets / settings.per_bin
+    assert diagnose.CONTEXTS_READ / 2.5 < tokens < 1.5 * diagnose.CONTEXTS_READ
+    assert diagnose.SCORED / 2.5 < targets < 1.5 * diagnose.SCORED
 
 
 def test_noise_is_no_horizon() -> None:

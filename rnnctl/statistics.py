@@ -96,11 +96,12 @@ def ratio_of_means(sums: ArrayLike, counts: ArrayLike, weights: Floats) -> Boots
     """Bootstrap of Σ sums / Σ counts over units.
 
     `sums` and `counts` are (U, K), or (U,) for one number: what each unit adds to the numerator
-    and to the denominator; `weights` (R, U) comes from `resampling_weights`. Percentile intervals.
+    and to the denominator; `weights` (R, U) comes from `resampling_weights`. Percentile intervals,
+    as wide as the number of units that add something asks for.
     """
     top, bottom = _columns(sums), _columns(counts)
     replicates = _divide(weights @ top, weights @ bottom)
-    lo, hi = percentiles(replicates)
+    lo, hi = percentiles(replicates, np.count_nonzero(bottom, axis=0))
     return Bootstrapped(_divide(top.sum(0), bottom.sum(0)), lo, hi, replicates)
 
 
@@ -113,18 +114,61 @@ def _divide(top: Floats, bottom: Floats) -> Floats:
     return np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom != 0)
 
 
-def percentiles(replicates: ArrayLike) -> tuple[Floats, Floats]:
+def percentiles(replicates: ArrayLike, units: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """The ends of the 95 % percentile interval along the first axis: (R, …) -> two of (…).
+
+    `units`: of how many things, one number or (…), each replicate is a resample. Few of them vary
+    by (n − 1)/n of what they should, and in their tails like a normal distribution and not like
+    Student's; so of few units percentiles further out are taken, which are right for a mean
+    (expanded percentiles; Hesterberg 2015, "What teachers should know about the bootstrap"). Of
+    fewer than six units not even the most extreme resamples reach far enough: the interval of four
+    holds the mean 87 times in 100. None: the replicates vary as they should, and the percentiles
+    are 2.5 and 97.5.
 
     Replicates may be infinite (a censored horizon), so no interpolation between them; NaN ones
     are left out.
     """
     array = np.sort(np.asarray(replicates, dtype=np.float64), axis=0)  # NaN sorts last
     valid = np.sum(~np.isnan(array), axis=0)
-    tail = 0.025
+    tail = 0.025 if units is None else _tail(units)
     low = np.clip(np.floor(tail * (valid - 1)), 0, None).astype(np.intp)
     high = np.clip(np.ceil((1 - tail) * (valid - 1)), 0, None).astype(np.intp)
     ends = [np.take_along_axis(array, index[None], axis=0)[0] for index in (low, high)]
+    return ends[0], ends[1]
+
+
+def _tail(units: ArrayLike) -> Floats:
+    """What a percentile interval of so many units leaves out on each side; 0 of one unit."""
+    from scipy.special import ndtr, stdtrit
+
+    n = np.maximum(np.asarray(units, dtype=np.float64), 1 + 1e-9)
+    return np.asarray(ndtr(-stdtrit(n - 1, 0.975) * np.sqrt(n / (n - 1))), dtype=np.float64)
+
+
+def bca(estimate: Floats, replicates: Floats, influence: Floats) -> tuple[Floats, Floats]:
+    """The ends of the 95 % BCa interval: two of (K,), from replicates (R, K) without NaN.
+
+    Bias-corrected and accelerated percentiles (Efron 1987, "Better bootstrap confidence
+    intervals"): of a skewed mean, plain ones lie too low, since the few large values that a sample
+    may lack are in none of its resamples either. `influence` (U, K) is what each of the units adds
+    to the estimate. Percentiles start from those of `percentiles` for so many units.
+    """
+    from scipy.special import ndtr, ndtri
+
+    resamples = len(replicates)
+    below = (np.sum(replicates < estimate, axis=0) + np.sum(replicates <= estimate, axis=0)) / 2
+    bias = ndtri(np.clip(below / resamples, 1 / resamples, 1 - 1 / resamples))
+    squares, cubes = (influence**2).sum(0), (influence**3).sum(0)
+    acceleration = _divide(cubes, 6 * squares**1.5)
+    acceleration[np.isnan(acceleration)] = 0.0  # all units agree
+    far = -ndtri(max(float(_tail(len(influence))), 1e-12))
+    drawn, ends = np.sort(replicates, axis=0), []
+    for side in (-far, far):
+        moved = bias + side
+        level = ndtr(bias + moved / np.maximum(1 - acceleration * moved, 1e-9))
+        rank = np.floor(level * resamples) if side < 0 else np.ceil(level * resamples) - 1
+        index = np.clip(rank, 0, resamples - 1).astype(np.intp)
+        ends.append(np.take_along_axis(drawn, index[None], axis=0)[0])
     return ends[0], ends[1]
 
 

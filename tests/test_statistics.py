@@ -64,6 +64,59 @@ def test_percentiles_bear_infinite_replicates() -> None:
     assert (lo[0], hi[0]) == (1.0, math.inf)
 
 
+@pytest.mark.parametrize("units", [6, 8, 12, 30])
+def test_intervals_of_few_units_hold_the_mean(units: int) -> None:
+    """Percentiles of 2.5 and 97.5 hold it in 88, 90, 88 and 93 of 100."""
+    draw, held = np.random.default_rng(6), 0
+    for trial in range(600):
+        values = draw.normal(size=units)
+        weights = statistics.resampling_weights(units, resamples=600, seed=trial)
+        found = statistics.ratio_of_means(values, np.ones(units), weights)
+        held += found.lo[0] <= 0 <= found.hi[0]
+    assert 0.92 * 600 <= held <= 0.975 * 600
+
+
+def test_percentiles_are_those_of_the_normal_distribution_where_units_are_many() -> None:
+    replicates = np.random.default_rng(0).normal(size=(4000, 2))
+    plain = statistics.percentiles(replicates)
+    for end, other in zip(plain, statistics.percentiles(replicates, 100_000), strict=True):
+        assert end == pytest.approx(other, abs=0.02)
+    low, high = statistics.percentiles(replicates, [2, 20])
+    assert (low[0], high[0]) == (replicates[:, 0].min(), replicates[:, 0].max())
+    assert plain[0][1] - 0.4 < low[1] < plain[0][1]
+    assert np.isfinite(statistics.percentiles(replicates, [0, 1])).all()
+
+
+def test_bca_holds_the_mean_of_skewed_units_more_often() -> None:
+    held, plain, too_low = 0, 0, 0
+    for trial in range(400):
+        values = np.exp(np.random.default_rng((7, trial)).normal(size=40))
+        weights = statistics.resampling_weights(40, resamples=600, seed=trial)
+        found = statistics.ratio_of_means(values, np.ones(40), weights)
+        influence = ((values - values.mean()) / 40)[:, None]
+        low, high = statistics.bca(found.estimate, found.replicates, influence)
+        held += low[0] <= math.exp(0.5) <= high[0]
+        plain += found.lo[0] <= math.exp(0.5) <= found.hi[0]
+        too_low += high[0] < math.exp(0.5)
+    assert held >= 0.91 * 400
+    assert held >= plain + 10
+    assert too_low < 0.07 * 400
+
+
+def test_bca_of_units_that_agree_or_are_alike_on_both_sides_is_the_percentile_interval() -> None:
+    values = np.random.default_rng(3).normal(size=(30, 1))
+    values = np.concatenate([values, -values, np.zeros((60, 1))])[:, [0, 0]]
+    values[:, 1] = 2.0
+    weights = statistics.resampling_weights(len(values))
+    found = statistics.ratio_of_means(values, np.ones_like(values), weights)
+    influence = (values - values.mean(0)) / len(values)
+    low, high = statistics.bca(found.estimate, found.replicates, influence)
+    error = float(found.replicates[:, 0].std())
+    assert low == pytest.approx(found.lo, abs=0.2 * error)
+    assert high == pytest.approx(found.hi, abs=0.2 * error)
+    assert (low[1], high[1]) == (2.0, 2.0)
+
+
 def test_a_correlated_sample_needs_units_not_tokens() -> None:
     """Tokens of one document are alike: resampling tokens would promise far too much."""
     draw = np.random.default_rng(0)

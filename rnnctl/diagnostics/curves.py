@@ -139,12 +139,26 @@ def estimate(
     note: str = "",
     largest: float = math.inf,
 ) -> Estimate:
-    """A scalar from its bootstrap replicates (R,).
+    """A scalar from its bootstrap replicates (R,) of `n` units; see `with_ends`."""
+    low, high = (float(end[0]) for end in statistics.percentiles(replicates[:, None], n))
+    return with_ends(value, low, high, n=n, unit=unit, note=note, largest=largest)
+
+
+def with_ends(
+    value: float,
+    low: float,
+    high: float,
+    *,
+    n: int,
+    unit: str,
+    note: str = "",
+    largest: float = math.inf,
+) -> Estimate:
+    """A scalar and its interval.
 
     Infinite means beyond `largest`, the longest distance measured: censored there. NaN: undefined.
     """
-    low, high = statistics.percentiles(replicates[:, None])
-    ends = (number(float(low[0])), number(float(high[0])))
+    ends = (number(low), number(high))
     if math.isinf(value):
         low_end = ends[0] if ends[0] is not None else number(largest)
         return Estimate(
@@ -184,6 +198,38 @@ def falling_horizons(
         return find(x[known], statistics.isotonic(row[known], heavy[known]))
 
     return found(means.estimate), np.array([found(row) for row in means.replicates])
+
+
+@dataclass(frozen=True)
+class FallingCurve:
+    """The falling isotonic fit of a curve at x (K,), and the ends of its interval at every x.
+
+    All (K,), and all fall. Where such a band comes down to a level is the interval of where the
+    curve does: those x that no test of the curve at x rejects.
+    """
+
+    x: Floats
+    fit: Floats
+    lo: Floats
+    hi: Floats
+
+
+def falling(x: Floats, sums: Sums) -> FallingCurve:
+    """The falling fit of the means at x (K,), without the points that have no observation."""
+    known = np.isfinite(sums.means.estimate)
+    means, drawn = sums.means.estimate[known], sums.means.replicates[:, known]
+    heavy = sums.counts.sum(0)[known]
+    fit = statistics.isotonic(means, heavy)
+    fits = np.array(
+        [statistics.isotonic(row, heavy) for row in np.where(np.isnan(drawn), means, drawn)]
+    )
+    # Points that the fit has pooled are one mean, and each unit adds to it as a whole.
+    pool = np.concatenate([[0], np.cumsum(np.diff(fit) != 0)])
+    member = (pool[:, None] == np.arange(pool[-1] + 1)).astype(np.float64)  # (K, pools)
+    top, bottom = sums.sums[:, known] @ member, sums.counts[:, known] @ member
+    influence = (top - bottom * (top.sum(0) / bottom.sum(0))) / bottom.sum(0)
+    lo, hi = statistics.bca(fit, fits, influence[:, pool])
+    return FallingCurve(x[known], fit, *(statistics.isotonic(end, heavy) for end in (lo, hi)))
 
 
 def missing(status: str, note: str, *, unit: str = "") -> Estimate:

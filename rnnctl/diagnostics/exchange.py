@@ -174,7 +174,7 @@ def _share(
         return Estimate(estimate=None, n=len(part), unit="share", status="undefined")
     # The ratio of the resampled sums, not of single pairs, of which some change next to nothing.
     top, bottom = weights @ part, weights @ whole
-    lo, hi = percentiles(top / bottom)
+    lo, hi = percentiles(top / bottom, len(part))
     return Estimate(
         estimate=float(part.sum() / whole.sum()), ci95=(float(lo), float(hi)), n=len(part),
         unit="share",

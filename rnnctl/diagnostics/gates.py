@@ -224,7 +224,14 @@ def _mode(tau: FloatArray, share: float) -> GateMode:
 
 
 def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesRecord:
-    """Quantiles and shares over units, with intervals from resampled documents."""
+    """Quantiles and shares over units, with intervals from resampled documents.
+
+    The interval of a quantile reaches from that quantile of the units' lower ends to that of their
+    upper ends, as intervals of ranked means do (Dudewicz 1972, "Two-sided confidence intervals for
+    ranked means"). It is too wide where the units' errors are independent. Resamples of the
+    quantile itself are no measure of its error where units lie close together (Xie, Singh & Zhang
+    2009, "Confidence intervals for population ranks in the presence of ties and near ties").
+    """
     tokens, logs = sums.tokens, sums.log_keep
     documents, layers, hidden = logs.shape
     weights = resampling_weights(documents, resamples=resamples, seed=seed)
@@ -233,15 +240,21 @@ def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesReco
     # what it keeps at 0.99 in the other nine.
     tau = time_constants(logs.sum(axis=0).ravel() / tokens.sum())
     replicates = time_constants((weights @ logs.reshape(documents, -1)) / counts[:, None])
+    low, high = percentiles(replicates, documents)  # of each unit
+    # From the ordered ends and not from the ordered resamples: resampled units change places as
+    # much once more as the measured ones did, and always away from where the units lie close.
     scalars = {
-        name: _estimate(float(unit_at(tau, q)), unit_at(replicates.T, q), documents)
+        name: _estimate(
+            float(unit_at(tau, q)), (float(unit_at(low, q)), float(unit_at(high, q))), documents
+        )
         for name, q in QUANTILES.items()
     }
     for limit in ABOVE:
-        share = _estimate((tau > limit).mean(), (replicates > limit).mean(axis=1), documents, "")
-        scalars[f"share_tau_above_{limit}"] = share
+        ends = _ends((replicates > limit).mean(axis=1), documents)
+        scalars[f"share_tau_above_{limit}"] = _estimate((tau > limit).mean(), ends, documents, "")
     resets = sums.resets.mean(axis=(1, 2))
-    rate = _estimate(resets.sum() / tokens.sum(), weights @ resets / counts, documents, "")
+    ends = _ends(weights @ resets / counts, documents)
+    rate = _estimate(resets.sum() / tokens.sum(), ends, documents, "")
     scalars["reset_rate"] = rate
     scalars["reset_interval"] = _interval_between(rate)
     rows = [
@@ -270,10 +283,15 @@ def _interval_between(rate: Estimate) -> Estimate:
     return rate.model_copy(update={"estimate": 1 / share, "ci95": ends, "unit": "tokens"})
 
 
+def _ends(replicates: FloatArray, documents: int) -> tuple[float, float]:
+    low, high = percentiles(replicates, documents)
+    return float(low), float(high)
+
+
 def _estimate(
-    value: float, replicates: FloatArray, documents: int, unit: str = "tokens"
+    value: float, ends: tuple[float, float], documents: int, unit: str = "tokens"
 ) -> Estimate:
-    low, high = (float(end) for end in percentiles(replicates))
+    low, high = ends
     censored = endless(value)
     known = documents > 1
     return Estimate(

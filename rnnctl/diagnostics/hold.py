@@ -835,8 +835,8 @@ def bootstrapped(
     """Mean bits at each lag (K,) with replicates (R, K) that vary as the two jackknives say.
 
     A replicate adds the deviations of all left-out groups, each with a normal weight, so that lags
-    vary together as they do in the data. The few groups are not allowed for by Student's quantile:
-    what is left of the second order makes up for it (`tests/benchmarks/coverage.py`).
+    vary together as they do in the data. The ends here do not allow for few groups by Student's
+    quantile: what is left of the second order makes up for it (`tests/benchmarks/coverage.py`).
     """
     estimate = np.array([float(found[lag].bits.mean()) for lag in lags])
     known = [(lag, texts) for lag in lags if (texts := found[lag].texts) is not None]

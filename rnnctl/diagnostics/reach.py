@@ -51,7 +51,6 @@ from rnnctl.statistics import (
     percentiles,
     ratio_of_means,
     resampling_weights,
-    t_quantile,
     wilson,
 )
 
@@ -337,27 +336,7 @@ def lag_curve(norms: FloatArray, groups: NDArray[np.int64], weights_of: int, see
     shown, drawn = (
         np.log(np.maximum(part, FLOOR**2)) / 2 for part in (rms.estimate, rms.replicates)
     )
-    wider = _small_sample(count)
-    return LagCurve(
-        mean.estimate,
-        mean.estimate + wider * (mean.replicates - mean.estimate),
-        shown,
-        shown + wider * (drawn - shown),
-        ratios,
-        documents,
-        weights,
-    )
-
-
-def _small_sample(units: int) -> float:
-    """What a bootstrap of few units has to be widened by: Student's quantile over the normal one.
-
-    The resamples of n units vary by (n − 1)/n of what they should, and their tails are a normal
-    distribution's (Hesterberg 2015, "What teachers should know about the bootstrap").
-    """
-    if units < 2:
-        return 1.0
-    return t_quantile(units - 1) / 1.959964 * math.sqrt(units / (units - 1))
+    return LagCurve(mean.estimate, mean.replicates, shown, drawn, ratios, documents, weights)
 
 
 def documents_of(groups: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -448,16 +427,15 @@ def mean_misleads(record: ReachRecord) -> bool:
 def block_record(curve: LagCurve) -> ReachBlock:
     """The record of one block of the state, from its curve at lags 1…K."""
     # Growth counts only if it is beyond chance, and if there is still a gradient that grows.
-    last_low = float(percentiles(curve.replicates[:, -1])[0])
+    last_low = float(percentiles(curve.replicates[:, -1], curve.documents)[0])
     alive = curve.estimate[-1] > math.log(10 * FLOOR)
     explodes = bool(alive and last_low > math.log(GROWTH))
     bands = np.quantile(curve.log_ratios, list(QUANTILES.values()), axis=1)
     return ReachBlock(
-        geo=_curve(curve.estimate, curve.replicates, curve.windows),
-        rms=_curve(curve.rms, curve.rms_replicates, curve.windows),
+        geo=_curve(curve, curve.estimate, curve.replicates),
+        rms=_curve(curve, curve.rms, curve.rms_replicates),
         bands={
-            name: _curve(band, None, curve.windows)
-            for name, band in zip(QUANTILES, bands, strict=True)
+            name: _curve(curve, band, None) for name, band in zip(QUANTILES, bands, strict=True)
         },
         half_life=lag_estimate(curve, 0.5),
         half_life_median=_median_estimate(curve),
@@ -468,9 +446,11 @@ def block_record(curve: LagCurve) -> ReachBlock:
     )
 
 
-def _curve(logs: FloatArray, replicates: FloatArray | None, n: int) -> Curve:
+def _curve(curve: LagCurve, logs: FloatArray, replicates: FloatArray | None) -> Curve:
     values = np.exp(logs)
-    ends = () if replicates is None else tuple(np.exp(end) for end in percentiles(replicates))
+    ends: tuple[FloatArray, ...] = ()
+    if replicates is not None:
+        ends = tuple(np.exp(end) for end in percentiles(replicates, curve.documents))
     shown = [_shown(part, values) for part in (values, *ends)]
     lags = tuple(float(k) for k in range(1, len(logs) + 1))
     lo, hi = (shown[1], shown[2]) if ends else ((), ())
@@ -481,7 +461,7 @@ def _curve(logs: FloatArray, replicates: FloatArray | None, n: int) -> Curve:
         y=shown[0],
         lo=lo,
         hi=hi,
-        n=(n,) * len(lags),
+        n=(curve.windows,) * len(lags),
     )
 
 
@@ -507,15 +487,12 @@ def _median_estimate(curve: LagCurve) -> Estimate:
         float(lives[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
         for weights in (np.ones(len(lives)), *curve.weights[:, curve.groups])
     ]
-    drawn = np.array(found[1:])
-    if math.isfinite(found[0]):
-        drawn = found[0] + _small_sample(curve.documents) * (drawn - found[0])
-    return _steps(curve, found[0], np.maximum(drawn, 0.0), 0.5)
+    return _steps(curve, found[0], np.array(found[1:]), 0.5)
 
 
 def _steps(curve: LagCurve, found: float, replicates: FloatArray, level: float) -> Estimate:
     """An estimate in steps beyond lag 1, censored at the window's last lag."""
-    low, high = (float(end) for end in percentiles(replicates))
+    low, high = (float(end) for end in percentiles(replicates, curve.documents))
     limit = float(len(curve.estimate) - 1)
     return Estimate(
         estimate=found if math.isfinite(found) else None,
@@ -552,7 +529,7 @@ def _tau_estimate(curve: LagCurve, *, explodes: bool) -> Estimate:
         )
     # Intervals of the rate, then 1 / rate: where the rate's interval reaches 0, τ has no upper end.
     rates = -slopes[~np.isnan(slopes)]
-    low, high = (float(end) for end in percentiles(rates))
+    low, high = (float(end) for end in percentiles(rates, curve.documents))
     shortest = min(1 / high, limit) if high > 0 else limit
     longest = 1 / low if low > 1 / limit else None
     if -slope < 1 / limit:
@@ -577,7 +554,7 @@ def _reset_share(curve: LagCurve) -> Estimate:
         if len(below) and below[0] > 0:
             ended[k] = window[below[0] - 1] - window[below[0]] >= ERASED
     per_window = curve.weights[:, curve.groups]
-    low, high = percentiles((per_window @ ended) / per_window.sum(1))
+    low, high = percentiles((per_window @ ended) / per_window.sum(1), curve.documents)
     # where none or all of a few windows end so, resampling them shows no error: Wilson's does
     share = float(ended.mean())
     rough = wilson(share * curve.documents, curve.documents)

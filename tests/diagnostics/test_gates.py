@@ -117,3 +117,19 @@ def test_documents_side_by_side_are_read_as_if_alone() -> None:
         for gate, rows in alone.gates.items():
             np.testing.assert_allclose(together.gates[gate][k], rows[0], rtol=1e-10)
         assert together.tokens[k] == len(ids)
+
+
+def test_the_interval_of_a_middle_unit_beside_a_gap_holds_it() -> None:
+    """As in a trained LSTM: units just below a gap, whose errors bring another into the middle."""
+    true = np.concatenate([np.linspace(0.80, 0.87, 28), [0.89], np.linspace(0.895, 2.0, 28)])
+    middle, held = float(gates.unit_at(true, 0.5)), 0
+    for trial in range(100):
+        draw = np.random.default_rng((50, trial))
+        tokens = draw.integers(50, 600, 24).astype(np.float64)
+        noise = draw.normal(size=(24, len(true))) * 3 / np.sqrt(tokens)[:, None]
+        logs = -(1 + noise) / true * tokens[:, None]
+        sums = gates.GateSums(logs[:, None], np.zeros_like(logs)[:, None], tokens, {})
+        low, high = gates.record(sums, resamples=400, seed=trial).scalars["tau_p50"].ci95
+        assert low is not None and high is not None
+        held += low <= middle <= high
+    assert held >= 93

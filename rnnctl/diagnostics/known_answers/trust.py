@@ -46,7 +46,7 @@ def coverage() -> Iterator[Check]:
     for trial in range(TRIALS):
         norms, groups = _correlated(np.random.default_rng((19, trial)), lags)
         curve = reach.lag_curve(norms, groups, 200, trial)
-        low, high = statistics.percentiles(curve.replicates[:, -1])
+        low, high = statistics.percentiles(curve.replicates[:, -1], DOCUMENTS)
         curve_hits += bool(low <= -DECAY * (LAGS - 1) <= high)
         ends = reach.lag_estimate(curve, 0.5).ci95
         half_hits += (ends[0] or 0.0) <= truth <= (np.inf if ends[1] is None else ends[1])

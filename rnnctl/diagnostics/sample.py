@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from rnnctl import integrity
 
 Ids = NDArray[np.int64]
+Floats = NDArray[np.float64]
 Unit = Literal["words", "chars"]
 WORD = re.compile(r"\S+")
 # Thai, Lao, Burmese, Khmer, kana and Chinese characters: written without spaces between words
@@ -70,6 +71,20 @@ class Sample:
     def distance(self, tokens: float) -> float:
         """A distance in tokens as words (or characters)."""
         return tokens * self.units_per_token
+
+    def distances(self, pieces: Sequence[Ids]) -> Floats:
+        """The length of each piece of text in words (or characters): (P,).
+
+        As many as the whole text has for so many tokens where ids have no text.
+        """
+        lengths = np.array([len(ids) for ids in pieces], dtype=np.float64)
+        if self.token_bytes is None:
+            return lengths * self.units_per_token
+        shown = lru_cache(maxsize=None)(self.token_bytes)
+        texts = (b"".join(map(shown, ids.tolist())).decode("utf-8", "replace") for ids in pieces)
+        words = self.unit == "words"
+        found = [len(WORD.findall(text)) if words else len(text) for text in texts]
+        return np.array(found, dtype=np.float64)
 
     @property
     def resampling_unit(self) -> str:

@@ -160,6 +160,12 @@ class Plan:
         """Tokens that are read before a reset, at most."""
         return (READ_BEFORE if self.running else LONGEST_START) * self.n_max
 
+    def texts_of(self, units: Ids) -> list[Ids]:
+        """The text of some resampling units (U,)."""
+        if self.block is None:
+            return [self.documents[unit] for unit in units]
+        return [self.documents[0][unit * self.block :][: self.block] for unit in units]
+
     def span(self, most: int) -> float:
         """How many tokens follow a reset on average, if at most `most` are read."""
         lengths = self.lengths.astype(np.float64)
@@ -680,8 +686,8 @@ class ContextCurves:
         # ε is 1 % of perplexity per word, so that models of words and of characters are held to the
         # same.
         self.epsilon = settings.epsilon * plan.sample.units_per_token  # nats per token
-        members, self._unit = np.unique(scored.unit, return_inverse=True)
-        self.units = len(members)
+        self._members, self._unit = np.unique(scored.unit, return_inverse=True)
+        self.units = len(self._members)
         self.shown = _bins(settings, plan.n_max, 2)
         behind = self.sums(scored.full, self.shown).n
         known = behind >= min(FEWEST, int(behind.max(initial=0)))
@@ -762,9 +768,10 @@ class ContextCurves:
     def horizon(self, arm: Arm) -> Estimate:
         """n_eff: the context length from which on the falling fit of δ stays at or below ε.
 
-        Among single n this is the exact smallest n. Between wider bins it is interpolated as if δ
-        decayed exponentially, and the interval includes the bin. There is a horizon only where the
-        interval of δ in some bin lies above ε: else it is 0 and the note says "none measurable".
+        It is the smallest such n, a whole number of tokens; between wider bins δ is taken to decay
+        exponentially. The interval holds those n at which the falling fit's own interval
+        holds ε. There is a horizon only where the interval of δ in some bin lies above ε: else it
+        is 0 and the note says "none measurable".
         """
         sums = self.sums(self.scored.excess[arm], self.fine)
         x = np.array([curves.centre(*edges) for edges in self.fine])
@@ -779,47 +786,60 @@ class ContextCurves:
             if narrow[k] and narrow[k - 1]:
                 return exact
             floor = self.epsilon / 100  # of a curve that ends all at once
-            return statistics.crossing(at, fit, self.epsilon, decay=True, floor=floor)
+            between = statistics.crossing(at, fit, self.epsilon, decay=True, floor=floor)
+            return float(math.ceil(between - 1e-9))
 
+        found = self._where(sums, find)
+        if measurable(self.sums(self.scored.excess[arm], self.shown), self.epsilon):
+            return found
+        none = {
+            "estimate": 0.0,
+            "ci95": (0.0, found.ci95[1]),
+            "status": "ok",
+            "censored_at": None,
+            "note": NONE_MEASURABLE,
+        }
+        return found if found.status == "undefined" else found.model_copy(update=none)
+
+    def _where(self, sums: curves.Sums, find: Callable[[Floats, Floats], float]) -> Estimate:
+        """`find(n, fit)` on the falling fit over n, tokens, as an estimate in words.
+
+        The interval holds the bin that it lies in. Its ends in tokens are whole ones as a rule, at
+        which the truth may well lie: so each has all of the error of the words per token as well.
+        """
+        x = np.array([curves.centre(*edges) for edges in self.fine])
         # More context cannot be worth less on average: the falling fit (isotonic) uses that, and so
         # reads a noisy curve at its level and not at its first dip.
-        value, replicates = curves.falling_horizons(x, sums.means, sums.counts.sum(0), find)
-        found = self._distance(value, replicates)
-        if not measurable(
-            self.sums(self.scored.excess[arm], self.shown), self.epsilon
-        ) and not math.isnan(value):
-            return found.model_copy(
-                update={
-                    "estimate": 0.0,
-                    "ci95": (0.0, found.ci95[1]),
-                    "status": "ok",
-                    "censored_at": None,
-                    "note": NONE_MEASURABLE,
-                }
-            )
-        return self._with_its_bin(found, value)
-
-    def _with_its_bin(self, found: Estimate, value: float) -> Estimate:
-        """The interval extended to the bin in which the horizon lies."""
-        low, high = found.ci95
-        if found.estimate is None or low is None:
-            return found
+        curve = curves.falling(x, sums)
+        value, low, high = (find(curve.x, y) for y in (curve.fit, curve.lo, curve.hi))
+        low, high = min(low, value), max(high, value)
         for first, last in self.fine:
             if first < last and first <= value <= last:
-                low = min(low, self.plan.sample.distance(first))
-                high = None if high is None else max(high, self.plan.sample.distance(last))
-        return found.model_copy(update={"ci95": (low, high)})
-
-    def _distance(self, value: float, replicates: Floats) -> Estimate:
-        """A context length in tokens as an estimate in words (or characters)."""
-        sample = self.plan.sample
-        return curves.estimate(
+                low, high = min(low, first), max(high, last)
+        sample, (fewest, most) = self.plan.sample, self._units_per_token
+        return curves.with_ends(
             sample.distance(value),
-            replicates * sample.units_per_token,
+            low * fewest,
+            high * most,
             n=self.units,
             unit=sample.unit,
             largest=sample.distance(self.limit),
         )
+
+    @cached_property
+    def _units_per_token(self) -> tuple[float, float]:
+        """The interval of the words (or characters) per token.
+
+        Another text has another number of them, and a horizon of 11 tokens is so many other words.
+        """
+        texts, sample = self.plan.texts_of(self._members), self.plan.sample
+        lengths = np.array([len(ids) for ids in texts], dtype=np.float64)
+        resampling = self.settings.seed, self.settings.resamples
+        means = curves.Sums(sample.distances(texts)[:, None], lengths[:, None], *resampling).means
+        low, high = (
+            sample.units_per_token * end[0] / means.estimate[0] for end in (means.lo, means.hi)
+        )
+        return float(low), float(high)
 
     def gain(self, arm: Arm, between: tuple[int, int]) -> Estimate:
         """What context beyond some single n buys: 100·(exp δ − 1) % of perplexity per word."""
@@ -892,11 +912,8 @@ class ContextCurves:
             return {**found, "overtakes_reference": curves.missing("undefined", worse)}
         behind = self.scored.full + self.scored.excess[self.arms[0]] - self.reference
         sums = self.sums(behind, self.fine)
-        x = np.array([curves.centre(*edges) for edges in self.fine])
-        value, others = curves.falling_horizons(
-            x, sums.means, sums.counts.sum(0), lambda at, fit: statistics.crossing(at, fit, 0.0)
-        )
-        return {**found, "overtakes_reference": self._distance(value, others)}
+        overtakes = self._where(sums, lambda at, fit: statistics.crossing(at, fit, 0.0))
+        return {**found, "overtakes_reference": overtakes}
 
 
 def _apart(bins: Bins, single: Ids | None) -> Bins:

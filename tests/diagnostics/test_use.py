@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -142,6 +143,57 @@ def test_a_delay_line_ends_where_it_ends(width: int) -> None:
         assert found[f"n_eff_{start}"].estimate == width
         assert found[f"n_eff_{start}"].ci95 == (width, width)
     assert found["early_gain_50"].estimate == pytest.approx(0, abs=1e-9)
+
+
+def test_the_interval_in_words_includes_how_many_words_a_token_is() -> None:
+    """Also where all resamples agree on the token: in another text it is at another word."""
+    model = WindowModel(17, 24)
+    sample = replace(model.write(40, 120), token_bytes=lambda k: b" a" if k % 3 else b".")
+    counts = sample.distances(sample.ids)
+    sample = replace(sample, words_per_token=float(counts.sum() / sample.tokens))
+    horizon = use.measure(model, sample, Settings()).scalars["n_eff_foreign"]
+    low, high = horizon.ci95
+    error = float(np.std(counts / sample.lengths)) / 40**0.5
+    assert horizon.estimate == pytest.approx(17 * sample.words_per_token)
+    assert low is not None and high is not None
+    assert high - low == pytest.approx(4 * 17 * error, rel=0.3)
+    assert low < horizon.estimate < high
+
+
+def test_a_horizon_is_a_whole_number_of_tokens_between_wide_bins_too(counting: Make) -> None:
+    found = use.measure(counting(V, 0.9, 0.4), text(60, 70), Settings(n_max=64))
+    for start in ("foreign", "zero"):
+        horizon = found.scalars[f"n_eff_{start}"]
+        low, high = horizon.ci95
+        assert horizon.estimate is not None and low is not None and high is not None
+        assert horizon.estimate > 8  # where bins hold more than one n
+        assert [value % 1 for value in (low, horizon.estimate, high)] == [0, 0, 0]
+        assert low <= horizon.estimate <= high
+
+
+def test_the_falling_curve_lies_in_its_band_and_all_of_it_falls() -> None:
+    draw = np.random.default_rng(2)
+    x = np.arange(12.0)
+    counts = draw.poisson(3, (50, 12)).astype(float)
+    counts[:, 5] = 0  # nothing was observed there
+    scale = np.exp(draw.normal(size=(50, 1)))
+    values = counts * (scale * np.exp(-x / 4) + 0.3 * draw.normal(size=(50, 12)))
+    found = curves.falling(x, curves.Sums(values, counts))
+    assert found.x.tolist() == [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    for y in (found.lo, found.fit, found.hi):
+        assert y.shape == (11,) and (np.diff(y) <= 1e-12).all()
+    assert (found.lo <= found.fit).all() and (found.fit <= found.hi).all()
+    assert found.hi[0] - found.fit[0] > 1.1 * (found.fit[0] - found.lo[0])  # as skewed as the units
+
+
+def test_resampling_units_are_pieces_of_the_text() -> None:
+    documents = text(20, 50)
+    for sample in (documents, replace(documents, running=True)):
+        plan = use.make_plan(sample, Settings(n_max=16))
+        assert plan is not None
+        resets = plan.resets(np.random.default_rng(0), 200)
+        pieces = plan.texts_of(np.arange(int(resets.unit.max()) + 1))
+        assert np.array_equal(np.concatenate(pieces), np.concatenate(sample.ids))
 
 
 def test_a_few_long_documents_do_not_testify() -> None:

@@ -138,6 +138,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         labels: tuple[str, ...] = (),
         running: bool = True,
         max_tokens: int | None = None,
+        encoding: str = "utf-8",
         vocab_size: int | None = None,
         scale: float = 3.0,
         heldout: Sequence[tuple[str, str | None]] = (),
@@ -158,7 +159,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
 
         sizes = {"hidden_size": 12, "embedding_size": 8, **model}
         config = RunConfig(
-            corpus=CorpusConfig(sources=("-",), max_tokens=max_tokens),
+            corpus=CorpusConfig(sources=("-",), max_tokens=max_tokens, encoding=encoding),
             tokenizer=TokenizerConfig(level=level, vocab_size=vocab_size),
             model=ModelConfig(task="classify" if labels else "lm", **sizes),
         )

@@ -20,7 +20,7 @@ from rnnctl.cli.options import (
     labels,
 )
 from rnnctl.cli.progress import follow
-from rnnctl.errors import UsageError
+from rnnctl.errors import DataError, UsageError
 from rnnctl.nn.cells import find_cell
 from rnnctl.tasks.base import find_task
 
@@ -135,7 +135,7 @@ def compare(
     with finished runs, in a second. If a comparison was stopped, the same command continues it.
     """
     asked = dict(locals())
-    questions = _questions(pairs)
+    questions = _questions(asked)
     result = _result(asked, questions)
     if result is None:
         return 0
@@ -160,8 +160,9 @@ def compare(
     return 1 if questions is not None and questions.problems else 0
 
 
-def _questions(files: list[Path] | None) -> Asked | None:
+def _questions(asked: dict[str, Any]) -> Asked | None:
     """The minimal pairs of `--pairs`, read before anything trains; each bad record is named."""
+    files: list[Path] | None = asked["pairs"]
     if not files:
         return None
     from rnnctl.cli import inputs
@@ -170,9 +171,27 @@ def _questions(files: list[Path] | None) -> Asked | None:
 
     command = "compare --pairs -"
     inputs.check(files, command)
-    found = pairs.read(inputs.opened(files, command))
+    try:
+        found = pairs.read(inputs.opened(files, command), _encoding(asked))
+    except DataError as error:
+        if "--encoding" not in (error.hint or ""):
+            raise
+        hint = "pairs are read in the encoding of the corpus, or write them anew as UTF-8"
+        raise DataError(error.message, hint=hint) from error
     tell(found.problems)
     return found
+
+
+def _encoding(asked: dict[str, Any]) -> str:
+    """The encoding of the corpus: of the first run, or the one that --train gives."""
+    from rnnctl.compare import collect
+    from rnnctl.runs import Run
+
+    runs = _runs(asked["what"] or [])
+    if runs is not None:
+        return Run.open(collect.find_members(runs)[0]).config.corpus.encoding
+    words = " ".join(options.read_settings(asked).options).replace("=", " ").split()
+    return words[words.index("--encoding") + 1] if "--encoding" in words else "utf-8"
 
 
 def _result(asked: dict[str, Any], questions: Asked | None) -> Comparison | None:

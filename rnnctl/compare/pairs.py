@@ -35,11 +35,17 @@ class Asked:
     digest: str
 
 
-def read(sources: Iterable[Source]) -> Asked:
-    """The pairs of some sources. DataError where there is none."""
+def read(sources: Iterable[Source], encoding: str) -> Asked:
+    """The pairs of some sources in an encoding, or in UTF-8 where a source is that beyond doubt.
+
+    Raises: DataError where there is none; UsageError for an encoding that does not exist.
+    """
+    from rnnctl.data.text import check_encoding
+    from rnnctl.inference.lines import Encoding
     from rnnctl.inference.pairs import digest_of, read_pairs
 
-    found, problems = read_pairs(sources)
+    codec = check_encoding(encoding)
+    found, problems = read_pairs(sources, encoding=Encoding(codec, guessed=codec != "utf-8"))
     if not found:
         why = "".join(f": {one.source}:{one.line}: {one.error}" for one in problems[:1])
         raise DataError(

@@ -751,12 +751,19 @@ def _described(table: Table, columns: Columns, rows: Rows, *, labelled: bool) ->
     how = str(table.format) if table.format else "table"
     which = f"text = {columns.text}"
     if labelled and columns.label is not None:
-        which += f", label = {columns.label} ({plural(len(rows.label_names), 'label')})"
+        which += f", label = {columns.label} ({_number_of_labels(rows.label_names)})"
     count = plural(len(rows.digests), "row")
     blank = len(rows.blank_lines)
     if blank:
         count += f", {blank:,} without text left out ({_lines(rows.blank_lines, blank)})"
     return f"{table.name}: {how}; {which}; {count}"
+
+
+def _number_of_labels(names: Sequence[str]) -> str:
+    """How many different labels there are, and that a row may have several of them."""
+    if not any(SEVERAL in name for name in names):
+        return plural(len(names), "label")
+    return f"{plural(len(single_labels(names)), 'label')}, several a row"
 
 
 def _lines(where: Sequence[int], count: int) -> str:

@@ -121,7 +121,7 @@ class _LeftOut:
             said.append(f"{count} with unknown endings ({listed(sorted(self.endings))})")
         if self.no_split:
             count = plural(self.no_split.total(), "file")
-            said.append(f"{count} whose names do not name a split ({listed(list(self.no_split))})")
+            said.append(f"{count} named after no split ({listed(list(self.no_split))})")
         if self.about:
             said.append(f"by their names about the corpus, not part of it: {listed(self.about)}")
         if self.runs:

@@ -333,10 +333,12 @@ def runs(result: RunsResult) -> Iterator[Block]:
     if not result.runs:
         yield Paragraph(f"no runs in {result.root}", "note")
         return
-    # Without the task, which the unit of the best number tells: rows fit into 80 columns.
-    columns = (f"run in {result.root}", "state", "cell", "size", "steps", "best", "memory horizon")
+    # Without the task, which the unit of the best number tells, and without a state that all
+    # share: rows with names as long as the default ones fit into 80 columns.
+    finished = all(line.state == "finished" for line in result.runs)
+    columns = [f"run in {result.root}", "state", "cell", "size", "steps", "best", "memory horizon"]
     rows = [
-        (
+        [
             _inside(result.root, line.run),
             line.state,
             line.cell or NOTHING,
@@ -344,10 +346,17 @@ def runs(result: RunsResult) -> Iterator[Block]:
             f"{line.steps:,}" if line.steps is not None else NOTHING,
             line.best or NOTHING,
             line.horizon or NOTHING,
-        )
+        ]
         for line in result.runs
     ]
-    yield table(columns, rows, align="llllrll")
+    align = "llllrll"
+    if finished:
+        for row in (columns, *rows):
+            del row[1]
+        align = align[1:]
+    yield table(columns, rows, align=align)
+    if finished:
+        yield Paragraph("all of them finished", "note")
     damaged = tuple(f"{line.run}: {line.problem}" for line in result.runs if line.problem)
     if damaged or result.problems:
         yield Paragraph("some files are not as they were written", "warning")

@@ -255,3 +255,21 @@ def test_a_comparison_that_trains_asks_every_member(rnnctl: CommandLine, tmp_pat
     assert {one["endpoint"] for one in result["contrasts"]} == {"horizon", "pairs"}
     # the same comparison without --pairs goes on where it was, and still has the answers
     assert json.loads(rnnctl(*arguments, "--format", "json").out)["pairs"] == result["pairs"]
+
+
+def test_pairs_are_read_in_the_encoding_of_the_corpus(
+    runs: list[Path], make_run: MakeRun, tmp_path: Path, rnnctl: CommandLine
+) -> None:
+    asked = tmp_path / "pairs.csv"
+    asked.write_bytes("good,bad\nthe caf\xe9 is here.,the caf\xe9 are here.\n".encode("cp1252"))
+    refused = rnnctl("compare", *runs, "--pairs", asked)
+    assert refused.code == 1 and "not valid utf-8" in refused.err
+    assert "encoding of the corpus" in refused.err
+    assert "--encoding" not in refused.err  # compare has no such option
+    of_windows = [
+        _finished(make_run(TEXT, level="word", cell=cell, encoding="cp1252"))
+        for cell in ("lstm", "gru")
+    ]
+    done = rnnctl("compare", *of_windows, "--pairs", asked, "--format", "json")
+    assert done.code == 0, done.err
+    assert [row["pairs"] for row in json.loads(done.out)["pairs"]][0] == 1

@@ -62,6 +62,7 @@ def test_each_way_to_write_them_is_read(tmp_path: Path, form: str) -> None:
     )
     corpus = open_corpus(config, task="classify", cache=tmp_path / "cache")
     assert corpus.label_names == ("city", "sea", "sun")
+    assert any("(3 labels, several a row)" in note for note in corpus.notes)
     found = [(d.text.strip(), sorted(labels_of(d.label or ""))) for d in corpus.documents("train")]
     wanted = [(text.strip(), sorted(topics)) for text, topics in rows()]
     if form != "joined":

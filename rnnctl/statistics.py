@@ -226,6 +226,37 @@ def stays_below(x: ArrayLike, y: ArrayLike, level: float) -> float:
     return float(at[k]) if k < at.size else math.inf
 
 
+LAST_PART = 1 / 3
+"""Of a training: what its end is judged by."""
+NOTICEABLE = 0.02
+"""Of a loss: a smaller fall over the last part is no reason to train longer."""
+
+
+def still_falling(steps: Sequence[float], values: Sequence[float]) -> float | None:
+    """By which share a loss fell over the last third of a training, if it was still falling.
+
+    `values` at `steps` (K,), in order. The slope is the median over all pairs of points of the last
+    third (Theil 1950; Sen 1968), so that one outlier does not decide. None where there are fewer
+    than three points in it, where the last two of them hold no new minimum, or where the fall is
+    less than `NOTICEABLE` of the loss.
+    """
+    known = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
+    if not known:
+        return None
+    last = known[-1][0]
+    late = [(s, v) for s, v in known if s >= (1 - LAST_PART) * last]
+    if len(late) < 3 or min(v for _, v in late[-2:]) > min(v for _, v in known):
+        return None
+    slopes = [(v - w) / (s - t) for (t, w), (s, v) in combinations(late, 2) if s > t]
+    level = float(np.median([v for _, v in late]))
+    if not slopes or level <= 0:
+        return None
+    # Of two middle slopes the less steep one: of four points one outlier is in half of all pairs.
+    slope = float(np.quantile(slopes, 0.5, method="higher"))
+    share = -slope * LAST_PART * last / level
+    return share if share >= NOTICEABLE else None
+
+
 def t_interval(values: Sequence[float], *, log: bool = False) -> Interval:
     """Student's interval of the mean over seeds; of the geometric mean with `log` (values > 0).
 

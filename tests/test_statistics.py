@@ -271,3 +271,33 @@ def test_the_interval_of_a_share_holds_the_truth_where_its_things_come_in_groups
         found = statistics.share_of((words & counted).sum(1), counted.sum(1))
         held += found.lo <= share <= found.hi
     assert 0.92 <= held / 1000 <= 0.99
+
+
+@pytest.mark.parametrize(
+    ("values", "share"),
+    [
+        ([3.0 - 0.1 * k for k in range(10)], 0.3 / 0.9 / 2.25),  # from step 70 on: 2.4 … 2.1
+        ([2.0] * 10, None),
+        ([2.0 * 0.9985**k for k in range(10)], None),  # half a per cent in the last third
+        ([3, 2.5, 2.2, 2.1, 2.0, 2.0, 1.9, 1.95, 2.1, 2.3], None),  # rises again
+        ([2.5, 2.0, 1.9, 1.8, 1.8, 1.8, 1.8, 1.8, 1.8, 1.5], None),  # one outlier at the end
+        ([3.0 - 0.1 * k for k in range(9)] + [2.19], 0.21 / 0.9 / 2.25),  # slower at the end
+        ([3.0, 2.0], None),
+        ([math.nan] * 10, None),
+    ],
+)
+def test_a_loss_that_still_falls_is_known_by_the_last_third(
+    values: list[float], share: float | None
+) -> None:
+    steps = [10 * (k + 1) for k in range(len(values))]
+    found = statistics.still_falling(steps, values)
+    assert found == (None if share is None else pytest.approx(share))
+
+
+def test_noise_alone_is_hardly_ever_a_falling_loss() -> None:
+    """A loss that has arrived and moves by half a per cent between validations of one text."""
+    draw = np.random.default_rng(3)
+    runs = 1.6 * (1 + 0.005 * draw.normal(size=(500, 10)))
+    steps = list(range(10, 110, 10))
+    falling = [statistics.still_falling(steps, list(run)) for run in runs]
+    assert sum(one is not None for one in falling) <= 5

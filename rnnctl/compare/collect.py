@@ -25,6 +25,7 @@ from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Failure, Member, SpeedRecord
 from rnnctl.results.inference import PairsRecord
 from rnnctl.runs import Run, find_runs
+from rnnctl.statistics import still_falling
 from rnnctl.tasks.base import find_task
 
 Json = dict[str, Any]
@@ -101,6 +102,7 @@ def read_member(path: Path) -> Member:
         recipe=recipe(run.config),
         tokens_seen=train.get("tokens"),
         train_seconds=_train_seconds(train),
+        still_improving=_still_improving(train),
         untrained=run.config.training.lr <= UNTRAINED_LR,
         values=_values(train, diagnosis) | ({"pairs": pairs.total.accuracy} if pairs else {}),
         curves=_curves(train, diagnosis) | ({"attractors": attractors} if attractors else {}),
@@ -161,6 +163,13 @@ def sections(path: Path) -> set[str]:
 def _train_seconds(train: Json) -> float | None:
     timing = train.get("timing") or {}
     return timing.get("train_s", timing.get("training_s", timing.get("total_s")))
+
+
+def _still_improving(train: Json) -> bool:
+    """By the validations, so that it is known of runs of every age."""
+    points = [one for one in train.get("curve") or () if one.get("value") is not None]
+    falling = still_falling([one["step"] for one in points], [one["value"] for one in points])
+    return falling is not None and train.get("stop_reason") != "patience"
 
 
 def _reported_split(train: Json) -> str:

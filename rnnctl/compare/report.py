@@ -69,7 +69,7 @@ def compare(
     return Comparison(
         environment=Environment(**machine.facts()),
         corpus_fingerprint=text[0].fingerprint or None,
-        warnings=(*warnings, *_ambiguous(rows), *mixed),
+        warnings=(*warnings, *_ambiguous(rows), *mixed, *_half_trained(groups)),
         task=text[0].task,
         corpus=text[0].corpus,
         quality="accuracy" if evidence.quality == "accuracy" else "bits_per_byte",
@@ -133,6 +133,22 @@ def _ambiguous(rows: Sequence[Row]) -> list[Warning_]:
         for (cell, init), names in alike.items()
         if len(names) > 1
     ]
+
+
+def _half_trained(groups: Groups) -> list[Warning_]:
+    """Rows whose trainings were still improving at their end: claims about the cells may change."""
+    found = []
+    for name, alike in groups.items():
+        count = sum(member.still_improving for member in alike if not member.untrained)
+        if count:
+            found.append(name if count == len(alike) else f"{name} ({count} of {len(alike)})")
+    if not found:
+        return []
+    text = (
+        f"still improving when the training ended: {', '.join(found)}; with a longer --budget the "
+        "cells may compare differently"
+    )
+    return [Warning_(code="STILL_IMPROVING", text=text)]
 
 
 def _mixed_tokens(members: Sequence[Member]) -> list[Warning_]:

@@ -346,6 +346,9 @@ class CurveChart:
     untrained: bool = True
 
 
+BEYOND = (
+    "An arrow at the edge: there the curve goes on beyond the frame; the table has its values."
+)
 BAND = "band: 95 % t-interval over seeds, from three seeds on"
 CURVES: dict[str, CurveChart] = {
     "learning": CurveChart(
@@ -362,7 +365,7 @@ CURVES: dict[str, CurveChart] = {
     "effect": CurveChart(
         "effect", "What early evidence still counts",
         "Push of a word or sentence on the answer, by how far back it stands; 1 is its push when "
-        "near. Values beyond -0.5 or 2 are drawn at these limits.",
+        "near.",
         y="push, relative to near", limits=(Limit("y", 0.5, "half"),), between=(-0.5, 2.0),
     ),
     "attractors": CurveChart(
@@ -421,10 +424,12 @@ def curves(rows: list[Row], name: str, styles: dict[str, tuple[str, str]]) -> Ch
     if not values:
         return None
     units = {"x": rows[0].curves[chart.curve].x_unit, "y": rows[0].curves[chart.curve].y_unit}
+    beyond = any("beyond" in value for value in values)
+    caption = f"{chart.caption} {BEYOND}" if beyond else chart.caption
     x = Axis(chart.x.format(**units), chart.log_x)
     y = Axis(chart.y.format(**units), chart.floor is not None)
     names = tuple(dict.fromkeys(str(value["row"]) for value in values))
-    return ChartData(name, "line", chart.title, chart.caption, x, y, names, tuple(values),
+    return ChartData(name, "line", chart.title, caption, x, y, names, tuple(values),
                      _table(rows, chart.curve), styles, chart.limits)  # fmt: skip
 
 
@@ -444,6 +449,8 @@ def _points(name: str, curve: Curve, chart: CurveChart) -> list[Datum]:
         if y is None or (chart.log_x and x <= 0):
             continue
         datum: Datum = {"row": name, "x": x, "y": min(max(y, least), most), "lo": lo, "hi": hi}
+        if not least <= y <= most:
+            datum["beyond"] = "above" if y > most else "below"
         if lo is not None and hi is not None and (n or 0) >= BAND_SEEDS:
             datum |= {"low": min(max(lo, least), most), "high": min(max(hi, least), most)}
         made.append(datum)

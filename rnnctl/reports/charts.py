@@ -221,6 +221,12 @@ def _lines(data: ChartData) -> Any:
         opacity=_fade(pick, 1.0, 0.05),
     )  # fmt: skip
     layers = [bands, lines] if between else [lines]  # Vega complains of an empty one
+    for way, angle in (("above", 0), ("below", 180)):  # arrows: a cell's points are triangles
+        if outside := [value for value in data.values if value.get("beyond") == way]:
+            marks = _chart(outside).mark_point(shape="arrow", angle=angle, filled=True, size=260)
+            layers.append(
+                marks.encode(x=x, y=y, color=_color(data), opacity=_fade(pick, 1.0, 0.05))
+            )
     return alt.layer(*_limits(data), *layers, points.add_params(pick, near))
 
 

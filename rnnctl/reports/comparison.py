@@ -6,6 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -72,7 +73,8 @@ def blocks(result: Result) -> list[Block]:
     """The report of ``rnnctl compare``; of a single run what there is to compare it by."""
     assert isinstance(result, Comparison)
     if len(result.members) == 1:
-        return [Heading(title(result), 1), main_table(result), *_pairs(result), *problems(result)]
+        shown = _with_legend(main_table(result), result.rows)
+        return [Heading(title(result), 1), shown, *_pairs(result), *problems(result)]
     made: list[Block] = [Heading(title(result), 1), *facts(result)]
     made += _verdicts(result)
     made += [Heading("Quality and memory"), main_table(result)]
@@ -120,15 +122,27 @@ def _brief(result: Comparison, rows: Sequence[Row], said: Sequence[str], left: i
     )
     hidden += [plural(left, "more warning")] * (left > 0)
     closing = f"{' and '.join(hidden) or 'Everything that was measured'}: --verbose"
-    answers = [(one.question or one.claim, _answer(one)) for one in result.verdicts]
     return [
         Heading(f"{title(result)}, {_seeds(result)}", 1),
         Paragraph(headline, "strong"),
-        main_table(result, rows),
-        *([KeyValues(tuple(answers))] if answers else []),
+        _with_legend(main_table(result, rows), rows),
+        *_answers(result),
         *(Paragraph(text, "warning") for text in said),
         Paragraph(f"{headline} {closing}", "strong"),
     ]
+
+
+def in_short(result: Comparison) -> list[Block]:
+    """The headline and the answer to each question, as the short report has them."""
+    if len(result.members) == 1:
+        return []
+    return [Paragraph(_headline(result), "strong"), *_answers(result)]
+
+
+def _answers(result: Comparison) -> list[Block]:
+    """A line for each claim: the question and its answer."""
+    answers = tuple((one.question or one.claim, _answer(one)) for one in result.verdicts)
+    return [KeyValues(answers)] if answers else []
 
 
 def _answer(verdict: Verdict) -> str:
@@ -194,7 +208,7 @@ def facts(result: Comparison) -> list[Block]:
             "seeds",
             " to ".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1]))) if seeds else "0",
         ),
-        ("rows", "cell and initial weights: " + "; ".join(_inits(trained))),
+        ("rows", _names(trained)),
         ("numbers", single if most == 1 else several),
     ]
     return [KeyValues(tuple((name, value) for name, value in pairs if value))]
@@ -202,13 +216,21 @@ def facts(result: Comparison) -> list[Block]:
 
 INITS = {
     "torch": "torch is PyTorch's own",
-    "good": "good is orthogonal with forget and keep gates open",
-    "chrono": "chrono sets the gates to keep for a given number of tokens",
+    "good": "good keeps what is in the state (orthogonal, gates open)",
+    "chrono": "chrono has gates that keep for a chosen number of tokens",
 }
 
 
-def _inits(rows: Sequence[Row]) -> list[str]:
-    return [text for init, text in INITS.items() if any(row.init == init for row in rows)]
+def _names(rows: Sequence[Row]) -> str:
+    """What the second word of names such as ``lstm good`` says; "" where no row is called so."""
+    used = {row.init for row in rows if row.name.startswith(f"{row.cell} {row.init}")}
+    said = "; ".join(text for init, text in INITS.items() if init in used)
+    return f"cell and weights before training: {said}" if said else ""
+
+
+def _with_legend(shown: Table, rows: Sequence[Row]) -> Table:
+    """The table with what its rows' names mean below it; a report with `facts` says it there."""
+    return replace(shown, caption=_names(rows))
 
 
 def _verdicts(result: Comparison) -> list[Block]:

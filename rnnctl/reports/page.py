@@ -95,6 +95,7 @@ def page(result: Comparison, pictures: Pictures | None = None) -> str:
     drawn = charts(result)
     specs = {data.name: specification(data, page=True) for data in drawn}
     parts = [
+        as_html(terms.in_short(result)),
         as_html(terms.facts(result)),
         "<h2>Verdicts</h2>",
         *(_verdict(verdict) for verdict in result.verdicts),

@@ -39,8 +39,24 @@ def training(result: TrainResult) -> Iterator[Block]:
     yield from _quality(result)
     if result.diagnosis is not None:
         yield from headline_blocks(HeadlineRecord.model_validate(result.diagnosis))
+    if result.still_improving is not None:
+        yield Paragraph(_improving(result), "note")
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
+
+
+MORE = {
+    "budget": "the budget ended: a longer --budget would help",
+    "steps": "the last step was taken: more --steps would help",
+    "epochs": "the last epoch ended: more --epochs would help",
+}
+"""What ended a training that was still improving, and what would help; by its reason."""
+
+
+def _improving(result: TrainResult) -> str:
+    """That the validation loss was still falling at the end."""
+    ended = MORE.get(result.stop_reason, "the training ended: a longer one would help")
+    return f"still improving when {ended}"
 
 
 LINES = 24  # of the short report, at 80 columns
@@ -86,6 +102,8 @@ def _brief(
         yield Paragraph(_chance(result.chance), "note")
     if head is not None and sentence:
         yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
+    if result.still_improving is not None:
+        yield Paragraph(_improving(result), "note")
     for text in warnings:
         yield Paragraph(text, "warning")
     more = f"{plural(left, 'more warning')} and all numbers" if left else "All numbers"

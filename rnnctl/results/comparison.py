@@ -118,6 +118,9 @@ class Member(Record):
     )
     tokens_seen: int | None
     train_seconds: float | None
+    still_improving: bool = Field(
+        False, description="its validation loss was still falling noticeably when it ended"
+    )
     untrained: bool = False
     values: dict[str, Estimate] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)

@@ -101,6 +101,11 @@ class TrainResult(Result):
     splits: tuple[SplitResult, ...]
     documents: tuple[DocumentSums, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    still_improving: float | None = Field(
+        None,
+        description="share by which the validation loss fell over the last third of the training; "
+        "None: it was no longer falling noticeably, or nothing was validated",
+    )
     diagnosis: dict[str, Any] | None = Field(None, description="headline of the quick diagnosis")
     next_command: str = ""
 

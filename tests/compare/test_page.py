@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,9 +17,10 @@ from rnnctl.compare.report import compare, pictured
 from rnnctl.errors import UsageError
 from rnnctl.reports import render
 from rnnctl.reports.as_markdown import as_markdown
+from rnnctl.reports.blocks import KeyValues, Paragraph
 from rnnctl.reports.chart_data import NAMES, SMALLEST, charts
 from rnnctl.reports.charts import save_plot, specification
-from rnnctl.reports.comparison import blocks, title
+from rnnctl.reports.comparison import blocks, brief, title
 from rnnctl.reports.numbers import DISTANCE_DIGITS, over_seeds
 from rnnctl.reports.page import page
 from rnnctl.results.base import Curve, Estimate
@@ -141,6 +143,14 @@ def test_a_ratio_to_a_small_effect_does_not_squash_the_others(grid: Grid) -> Non
     found = next(data for data in charts(result) if data.name == "effect")
     drawn = [value[name] for value in found.values for name in ("y", "low", "high")]
     assert min(drawn) == -0.5 and max(drawn) == 2.0
+    beyond = [(value["x"], value["beyond"]) for value in found.values if "beyond" in value]
+    assert beyond == [(curve.x[0], "below"), (curve.x[-1], "above")]
+    assert "beyond the frame" in found.caption
+    marks = json.dumps(specification(found, page=True)["layer"])
+    assert marks.count('"arrow"') == 2 and '"angle": 180' in marks
+    tame = next(data for data in charts(compare(grid(3, 0))) if data.name == "effect")
+    assert "beyond" not in tame.caption
+    assert '"arrow"' not in json.dumps(specification(tame, page=True)["layer"])
     assert "-135" in str(found.text.rows)
     text = render(result, "table", 80)
     sparks = text[text.index("how much early evidence") :].splitlines()
@@ -314,6 +324,22 @@ def test_the_page_holds_everything_and_asks_for_nothing(
         assert f'id="chart-{chart.name}"' in html
         assert f'id="figure-{chart.name}"' in html
     assert html.count("The same as a table") == len(NAMES)
+
+
+def test_the_page_begins_with_what_the_terminal_says(
+    comparison: Comparison, page_file: Path
+) -> None:
+    """The headline and every question with its answer, in the same words and order."""
+    html = page_file.read_text("utf-8")
+    top = unescape(re.sub(r"<[^>]*>", " ", html[html.index("<h1>") : html.index("<h2>")]))
+    said = " ".join(top.split())
+    in_terminal = [block for block in brief(comparison) if isinstance(block, KeyValues)]
+    (answers,) = in_terminal
+    headline = brief(comparison)[1]
+    assert isinstance(headline, Paragraph)
+    places = [said.index(headline.text)]
+    places += [said.index(" ".join(f"{name} {value}".split())) for name, value in answers.pairs]
+    assert places == sorted(places) and len(places) == 8
 
 
 def test_a_run_of_each_cell_stands_for_the_comparison(grid: Grid) -> None:

@@ -531,6 +531,10 @@ def test_the_short_report_fits_on_a_screen(grid: Grid, seeds: int) -> None:
     assert not any(line.startswith(" " * 20) for line in lines[10:]), lines  # one line each
     decided = [one for one in result.verdicts if one.outcome != "not tested"]
     assert all(one.findings[0].short for one in decided)
+    names = " ".join(" ".join(lines).split())
+    assert "cell and weights before training: " in names
+    for word, said in (("good", "good keeps what is in the state"), ("chrono", "chrono has gates")):
+        assert (said in names) == any(f" {word}" in row.name for row in result.rows)
 
 
 def test_the_short_report_keeps_what_is_wrong_in_sight(grid: Grid) -> None:
@@ -541,3 +545,19 @@ def test_the_short_report_keeps_what_is_wrong_in_sight(grid: Grid) -> None:
     assert text.count("\n") <= LINES
     shown = sum(f"warning number {k} " in text for k in range(9))
     assert f"{9 - shown} more warnings" in " ".join(text.split())
+
+
+def test_half_trained_members_are_a_caveat(grid: Grid) -> None:
+    """Named by row; not of untrained members, and not of the recall task."""
+    members = grid(3)
+    assert not [one for one in compare(members).warnings if one.code == "STILL_IMPROVING"]
+    changed = [
+        one.model_copy(update={
+            "still_improving": one.bench is not None or one.cell == "gru"
+            or (one.cell == "lstm" and one.init == "good" and one.seed == 0),
+        })
+        for one in members
+    ]  # fmt: skip
+    (said,) = [one for one in compare(changed).warnings if one.code == "STILL_IMPROVING"]
+    rows = [row.name for row in compare(members).rows if row.cell == "gru"]
+    assert f"training ended: lstm good (1 of 3), {', '.join(rows)}; with a longer" in said.text

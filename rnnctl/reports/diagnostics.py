@@ -84,15 +84,20 @@ def brief(result: Result) -> list[Block]:
     """
     assert isinstance(result, DiagnosticsResult)
     said = [_shortened(warning.text, MOST["warning"]) for warning in result.warnings]
-    for shown in range(len(said), 0, -1):
-        made = _brief(result, said[:shown], len(said) - shown)
+    made: list[Block] = []
+    for shown, note in (*((n, True) for n in range(len(said), -1, -1)), (0, False)):
+        made = _brief(result, said[:shown], len(said) - shown, note=note)
         if as_table(made, width=COLUMNS).count("\n") <= LINES:
-            return made
-    return _brief(result, [], len(said))
+            break
+    return made
 
 
-def _brief(result: DiagnosticsResult, warnings: Sequence[str], left: int) -> list[Block]:
-    """The short report with these warnings, and `left` more that are only counted."""
+def _brief(
+    result: DiagnosticsResult, warnings: Sequence[str], left: int, *, note: bool
+) -> list[Block]:
+    """The short report with these warnings, and `left` more that are only counted; with a `note`
+    on gates and horizon where these differ by a lot, or without it.
+    """
     head = result.headline
     facts = (("model", _model(result.model)), ("text", _text(result)))
     made: list[Block] = [
@@ -110,6 +115,8 @@ def _brief(result: DiagnosticsResult, warnings: Sequence[str], left: int) -> lis
     cached = _with_cache(head)
     made += [Paragraph(cached, "strong")] if cached else []
     made.append(KeyValues(tuple(_answers(result))))
+    apart = _beside_the_gates(result) if note else ""
+    made += [Paragraph(apart, "note")] if apart else []
     made += [Paragraph(text, "warning") for text in warnings]
     made.append(Paragraph(closing, "strong"))
     return made
@@ -290,6 +297,8 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
     if result.use is not None and result.use.status == "ok" and result.use.reference:
         yield Paragraph(f"n-gram: {result.use.reference}", "note")
     yield from (Paragraph(text, "note") for text in (*_of_probe(result), *_of_units(result)))
+    if apart := _beside_the_gates(result):
+        yield Paragraph(apart, "note")
     resampled = [
         f"{diagnostic(name)} {record.sampling.in_words}"
         for name, record in records.items()
@@ -324,6 +333,29 @@ def _of_units(result: DiagnosticsResult) -> Iterator[str]:
         for mode in result.gates.modes
     ]
     yield f"GATES: the units fall into two groups by time constant: {', '.join(said)}"
+
+
+FAR_BEYOND = 5.0
+"""The horizon over the time constant of the slowest tenth: from here on a reader wonders."""
+
+
+def _beside_the_gates(result: DiagnosticsResult) -> str:
+    """Why gates that keep for a few tokens and a far horizon can both be true; "" where the two
+    are of one size, or one of them is not known.
+    """
+    slow = None if result.gates is None else result.gates.scalars.get("tau_p90")
+    head, data = result.headline, result.data
+    per_token = data.words_per_token if data.distance_unit == "words" else data.chars_per_token
+    reached = head.estimate if head.estimate is not None else head.censored_at
+    if slow is None or slow.estimate is None or reached is None or per_token <= 0:
+        return ""
+    if reached / per_token < FAR_BEYOND * slow.estimate:
+        return ""
+    return (
+        "the gates suggest far less than the memory horizon, and both can be true: a few units "
+        "keep longer than the others, and the recurrent weights carry text too; the horizon is "
+        "measured, the time of the gates is not"
+    )
 
 
 def _instrument(result: DiagnosticsResult) -> Block:

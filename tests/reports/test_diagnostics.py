@@ -134,6 +134,35 @@ def test_what_a_probe_had_and_two_groups_of_units_are_said() -> None:
     assert "two groups by time constant: 50% near 0.434 tokens, 50% near no end" in text
 
 
+@pytest.mark.parametrize(
+    ("horizon", "per_token", "said"),
+    [
+        ({"estimate": 3.0}, 1.0, False),
+        ({"estimate": 14.9}, 1.0, False),
+        ({"estimate": 15.1}, 1.0, True),
+        ({"estimate": 3.1}, 0.2, True),  # characters: a horizon of 15.5 tokens
+        ({"estimate": None, "status": "censored", "censored_at": 111.0}, 1.0, True),
+        ({"estimate": None, "status": "undefined"}, 1.0, False),
+    ],
+)
+def test_gates_that_keep_less_than_the_horizon_are_explained(
+    horizon: dict[str, Any], per_token: float, said: bool
+) -> None:
+    """The slowest tenth of units keeps 3 tokens; both reports fit, also with many warnings."""
+    tau = {name: Estimate(estimate=x, unit="tokens") for name, x in
+           (("tau_p50", 0.4), ("tau_p90", 3.0))}  # fmt: skip
+    found = result(
+        gates=GatesRecord(scalars=tau),
+        warnings=tuple(Warning_(code="X", text=f"{k} " + "word " * 25) for k in range(9)),
+    )
+    head = HeadlineRecord(kind="use_neff", sentence="s", unit="words", **horizon)
+    data = found.data.model_copy(update={"words_per_token": per_token})
+    found = found.model_copy(update={"headline": head, "data": data})
+    for blocks in (diagnostics.brief(found), diagnostics.blocks(found)):
+        assert ("both can be true" in " ".join(as_table(blocks).split())) == said
+    assert as_table(diagnostics.brief(found)).count("\n") <= diagnostics.LINES
+
+
 @pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
 def test_a_diagnosis_is_drawn_in_the_file_that_was_named(tmp_path: Path, ending: str) -> None:
     use = UseRecord(curves={"foreign": curve([1, 2, 4, 8], [1.0, 0.3, 0.1, 0.02])})

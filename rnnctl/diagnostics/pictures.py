@@ -12,6 +12,7 @@ Axes: T tokens, W words, N targets at once, E embedding, H hidden, L layers, V v
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.errors import DataError, NotFiniteError, UsageError
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
+from rnnctl.reports.cells import display_name
+from rnnctl.reports.pictures import factor
 from rnnctl.results.base import Warning_
 from rnnctl.results.pictures import Influence, Pictures, SeenRun, SeenWord, Stage
 from rnnctl.tasks.loading import Loaded, build_model, environment, load
@@ -44,7 +47,7 @@ LONG = (160, 900)
 LONGER = 4000
 """Characters that units are measured on."""
 MOST_BYTES = 1_000_000
-"""Of all states and gates on a page, a byte each."""
+"""Of all states and gates on a page, a byte each, and of where units are active, a bit each."""
 AT_ONCE = 1 << 24
 """Numbers of a gradient that exist at once, 8 bytes each."""
 MOST_STAGES = 12
@@ -53,6 +56,10 @@ BEFORE = "before training"
 GUESSES = 4
 FAR = 30
 """Words from which on a word counts no further back."""
+BEHIND = 8
+"""Words behind the first sentence from which on what depends on it needs a memory."""
+FELT = math.log(1.2)
+"""Nats that a word must gain by the first sentence, to be what a page begins with."""
 CANDIDATES = 16
 """Passages among which the one is chosen that is shown."""
 FEW = 24
@@ -229,11 +236,12 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
     names = _names(runs)
     tokens = max(len(reading(run.tokenizer, kept).ids) for run in runs)
     sizes = [_size(run) for run in runs]
-    most = units.quota(sizes, tokens, MOST_BYTES)
+    most = units.quota(sizes, tokens, len(longer), MOST_BYTES)
     seen = tuple(
         _seen(run, name, kept, longer, count)
         for run, name, count in zip(runs, names, most, strict=True)
     )
+    focus, why_focus = _focus(runs, seen, kept)
     return Pictures(
         environment=environment(runs[0], "float32; gradients on their way back in float64"),
         warnings=warnings,
@@ -245,7 +253,8 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
         words=kept,
         runs=seen,
         longer=longer,
-        focus=_focus(seen),
+        focus=focus,
+        why_focus=why_focus,
     )
 
 
@@ -350,16 +359,25 @@ def _stage(
     model: LanguageModel | Classifier, read: Reading, tokens: int | None, title: str
 ) -> Stage:
     exact = ExactModel(model)
-    if isinstance(model, Classifier):
-        found = answer_gradient(exact, read)
-    else:
-        trace = exact.trace(torch.from_numpy(read.inputs)[:, None])
-        found = loss_gradient(exact, trace, read)
+    classifies = isinstance(model, Classifier)
+    trace = exact.trace(torch.from_numpy(read.whole if classifies else read.inputs)[:, None])
+    found = answer_gradient(exact, trace) if classifies else loss_gradient(exact, trace, read)
     norms = {
         name: tuple(float(f"{value:.4g}") for value in np.nan_to_num(values))
         for name, values in found.items()
     }
-    return Stage(tokens=tokens, title=title, norms=norms)
+    return Stage(tokens=tokens, title=title, norms=norms, keeps=_keeps(trace))
+
+
+def _keeps(trace: Trace) -> tuple[float, float] | None:
+    """The gate that keeps, over all units: its mean, and what a tenth of the units are above."""
+    if not trace.cell.has_gates:
+        return None
+    gate = trace.cell.shown_gates[0]
+    units = np.concatenate(
+        [layer.values[gate][:, 0].double().mean(0).numpy(force=True) for layer in trace.layers]
+    )
+    return round(float(units.mean()), 4), round(float(np.quantile(units, 0.9)), 4)
 
 
 def loss_gradient(exact: ExactModel, trace: Trace, read: Reading) -> dict[str, Floats]:
@@ -370,11 +388,10 @@ def loss_gradient(exact: ExactModel, trace: Trace, read: Reading) -> dict[str, F
     return _lengths(trace, given)
 
 
-def answer_gradient(exact: ExactModel, read: Reading) -> dict[str, Floats]:
+def answer_gradient(exact: ExactModel, trace: Trace) -> dict[str, Floats]:
     """‖∂ −ln p(answer) / ∂ state‖ (T + 1,) by state, after each token and the text's end."""
     model = exact.model
     assert isinstance(model, Classifier)
-    trace = exact.trace(torch.from_numpy(read.whole)[:, None])
     outputs = trace.outputs.clone().requires_grad_()
     with torch.enable_grad():
         pooled = model.readout(outputs, (outputs[-1:],), torch.tensor([len(outputs)]))
@@ -572,19 +589,52 @@ def _guesses(
     )
 
 
-def _focus(runs: Sequence[SeenRun]) -> int:
-    """The word in the later two thirds whose prediction rests most on words far back, in any run.
+def _focus(
+    runs: Sequence[Loaded], shown: Sequence[SeenRun], words: Sequence[SeenWord]
+) -> tuple[int, str]:
+    """The word that a picture begins with, and why, in a sentence; of classifiers the answer.
 
-    A word that is twice as far back counts twice, a change of more than a nat as one.
+    It is the word, in the later two thirds and not just behind the first sentence, that becomes
+    least likely to any run when the first sentence is left out. Where none does, it is the one
+    whose prediction rests most on words far back: a word that is twice as far back counts twice, a
+    change of more than a nat as one.
     """
-    if runs[0].answer is not None:
-        return len(runs[0].influence.left_out[0])
-    words = len(runs[0].influence.log_chance)
+    if shown[0].answer is not None:
+        return len(words), ""
+    first, count = _first_sentence(words), len(words)
+    later = range(max(1, count // 3), count)
+    behind = [j for j in later if j >= first + BEHIND]
+    gains = np.array([_gains(run, words, first) for run in runs])[:, behind]  # (R, J)
+    if gains.size and gains.max() >= FELT:
+        row, column = np.unravel_index(int(gains.argmax()), gains.shape)
+        focus, run = behind[int(column)], shown[int(row)]
+        cell = display_name(run.cell)
+        name = cell if run.name.upper() == cell else f"{cell} ({run.name})"
+        return focus, (
+            f"It opens at “{words[focus].text}”: without the first sentence, this word would be "
+            f"{factor(float(gains.max()))[1:]} times less likely for the {name}. No other word "
+            "that far from the first sentence depends on it more."
+        )
 
     def worth(j: int) -> float:
         back = np.minimum(np.arange(j, 0, -1), FAR)
         return max(
-            float((np.minimum(np.abs(run.influence.left_out[j]), 1.0) * back).sum()) for run in runs
+            float((np.minimum(np.abs(run.influence.left_out[j]), 1.0) * back).sum())
+            for run in shown
         )
 
-    return max(range(max(1, words // 3), words), key=worth)
+    focus = max(later, key=worth)
+    return focus, (
+        f"It opens at “{words[focus].text}”, the word whose prediction depends most on words far "
+        "back. The first sentence makes no word far behind it more than 1.2 times likelier."
+    )
+
+
+def _gains(run: Loaded, words: Sequence[SeenWord], first: int) -> Floats:
+    """(W,) nats by which each word becomes less likely without the first words, so many of them."""
+    assert isinstance(run.model, LanguageModel)
+    read = reading(run.tokenizer, words)
+    kept = [read.owner >= 0, read.owner >= first]
+    texts, owners = ([array[keep] for keep in kept] for array in (read.ids, read.owner))
+    whole, without = word_losses(run.model, texts, owners, [0, first], len(words))
+    return np.asarray(np.nan_to_num(without - whole))

@@ -225,7 +225,14 @@ def _rows(array: Floats) -> tuple[tuple[float, ...], ...]:
     return tuple(map(tuple, np.round(array, 4).tolist()))
 
 
-def quota(sizes: Sequence[tuple[int, int]], tokens: int, bytes_in_all: int) -> list[int]:
-    """How many units to keep of runs with (units, arrays) so that all arrays fit into that much."""
+def quota(
+    sizes: Sequence[tuple[int, int]], tokens: int, longer: int, bytes_in_all: int
+) -> list[int]:
+    """How many units to keep of runs with (units, arrays) so that all of them fit into that much.
+
+    A unit takes a byte for each array and token, and a bit for each token of the longer text.
+    """
     room = bytes_in_all / len(sizes)
-    return [max(8, min(units, int(room / (tokens * arrays)))) for units, arrays in sizes]
+    return [
+        max(8, min(units, int(room / (tokens * arrays + longer / 8)))) for units, arrays in sizes
+    ]

@@ -22,10 +22,35 @@ function make(tag, attributes = {}, ...children) {
 
 /** Numbers that `packed` of pictures.py wrote. */
 function unpacked({bytes, size, low, high}) {
-  const raw = Uint8Array.from(atob(bytes), (char) => char.charCodeAt(0));
+  const raw = bits(bytes);
   const whole = size === 1 ? raw : new Uint16Array(raw.buffer);
   const step = (high - low) / (256 ** size - 1);
-  return Float64Array.from(whole, (value) => low + step * value);
+  const made = new Float64Array(whole.length);
+  // A plain loop: `from` with a function takes ten times as long, and there are millions of them.
+  for (let k = 0; k < whole.length; k += 1) made[k] = low + step * whole[k];
+  return made;
+}
+
+/** The bytes that base64 stands for. */
+function bits(text) {
+  const read = atob(text);
+  const made = new Uint8Array(read.length);
+  for (let k = 0; k < read.length; k += 1) made[k] = read.charCodeAt(k);
+  return made;
+}
+
+/** `record` whose field `name` is made when somebody first looks at it. */
+function lazily(record, name, make) {
+  Object.defineProperty(record, name, {
+    configurable: true,
+    enumerable: true,
+    get() {
+      const value = make();
+      Object.defineProperty(record, name, {value, enumerable: true});
+      return value;
+    },
+  });
+  return record;
 }
 
 // -- charts of a comparison (Vega) ----------------------------------------------------------------
@@ -440,6 +465,8 @@ const visible = (token) => token.replace(/ /g, "␣").replace(/\\n|\n/g, "⏎");
 const LABELS = 118; // width of the names beside a trace
 const GATE = 34; // height of a gate in a trace
 const STATE = 84; // and of a state
+const MAP_LEFT = 58; // of the map: room for the numbers of the units
+const MAP_BELOW = 34; // and for the words
 
 /** The section "Inside a unit". */
 class Units {
@@ -450,11 +477,12 @@ class Units {
       .filter((run) => run.units)
       .map((run) => ({
         ...run,
-        arrays: run.units.arrays.map((array) => ({...array, values: unpacked(array)})),
-        bits: Uint8Array.from(atob(run.units.active), (char) => char.charCodeAt(0)),
+        arrays: run.units.arrays.map((array) => lazily({...array}, "values", () => unpacked(array))),
+        bits: bits(run.units.active),
       }));
     this.place = Math.min(focus, words.length - 1);
     this.find("order").addEventListener("change", () => this.sort());
+    this.find("number").addEventListener("change", () => this.toUnit());
     this.canvas = this.find("map");
     this.canvas.addEventListener("keydown", (event) => this.key(event, true));
     this.canvas.addEventListener("click", (event) => this.point(event));
@@ -476,6 +504,28 @@ class Units {
       (k) => this.use(k),
     )(best);
     if (this.runs.length < 2) this.find("run").hidden = true;
+    this.open();
+  }
+
+  /** Begin where most happens to the first unit of the map, and say what. */
+  open() {
+    const gate = this.keeps();
+    const {name, label} = gate ?? this.run.arrays[0];
+    const size = (t) => Math.abs(this.value(name, this.unit, t) - this.value(name, this.unit, t - 1));
+    let most = 0;
+    for (let t = 1; t < this.steps; t += 1) {
+      // Not within the first word: from an empty state every value jumps.
+      if (this.run.owner[t] && (!most || size(t) > size(most))) most = t;
+    }
+    if (!most) return;
+    this.place = this.run.owner[most];
+    this.token = most;
+    this.spread();
+    this.draw();
+    const [from, to] = [most - 1, most].map((t) => this.value(name, this.unit, t));
+    this.find("opened").textContent =
+      `It opens at “${visible(this.run.tokens[most])}” in “${brief(this.words[this.place][1])}”: there the ` +
+      `${label} of ${this.name(this.unit)} ${to > from ? "rises" : "falls"} most, from ${plain(from)} to ${plain(to)}.`;
   }
 
   /** Look at another run. */
@@ -489,6 +539,12 @@ class Units {
     order.replaceChildren(
       make("option", {value: "lasts", text: "how long they last"}),
       make("option", {value: "best", text: "how much they know of anything"}),
+      ...(this.keeps()
+        ? [
+            make("option", {value: "keeps", text: `their ${this.keeps().label}, mean over this text`}),
+            make("option", {value: "here", text: `their ${this.keeps().label} at the chosen token`}),
+          ]
+        : []),
       ...known.map((name) => make("option", {value: name, text: `how much they know of: ${name}`})),
       make("option", {value: "number", text: "their number"}),
     );
@@ -513,17 +569,32 @@ class Units {
     );
   }
 
-  sort(redraw = true) {
+  /** The gate that keeps, of the run that is looked at; undefined where it has none. */
+  keeps() {
+    return this.run.arrays.find(({name}) => name === "forget" || name === "keep");
+  }
+
+  /** Put the units in order, and look at the first of them; `stay`: at the same unit as before. */
+  sort(redraw = true, stay = false) {
     const by = this.find("order").value,
-      list = this.run.units.list;
-    const worth =
-      {
-        best: ([, , , knows]) => Math.max(0, ...Object.values(knows)),
-        lasts: ([, , lasts]) => lasts,
-        number: ([layer, unit]) => -1e6 * layer - unit,
-      }[by] ?? (([, , , knows]) => knows[by] ?? 0);
-    this.order = [...list.keys()].sort((a, b) => worth(list[b]) - worth(list[a]) || a - b);
-    this.unit = this.order[0];
+      list = this.run.units.list,
+      {steps} = this;
+    const gate = this.keeps()?.values;
+    const mean = (unit) => {
+      let sum = 0;
+      for (let t = 0; t < steps; t += 1) sum += gate[unit * steps + t];
+      return sum / steps;
+    };
+    const known = {
+      best: ([, , , knows]) => Math.max(0, ...Object.values(knows)),
+      lasts: ([, , lasts]) => lasts,
+      number: ([layer, unit]) => -1e6 * layer - unit,
+      keeps: (_, unit) => mean(unit),
+      here: (_, unit) => gate[unit * steps + this.token],
+    }[by];
+    const worth = list.map((one, unit) => (known ? known(one, unit) : (one[3][by] ?? 0)));
+    this.order = [...list.keys()].sort((a, b) => worth[b] - worth[a] || a - b);
+    if (!stay) this.unit = this.order[0];
     if (redraw) {
       this.spread();
       this.draw();
@@ -587,8 +658,32 @@ class Units {
     const frame = this.canvas.getBoundingClientRect();
     const part = (value, size, count) =>
       Math.max(0, Math.min(count - 1, Math.floor((value / size) * count)));
-    this.token = part(event.clientX - frame.left, frame.width, this.steps);
-    this.unit = this.order[part(event.clientY - frame.top, frame.height, this.count)];
+    const {clientLeft, clientTop} = this.canvas; // the border is no part of the map
+    const x = event.clientX - frame.left - clientLeft - MAP_LEFT,
+      y = event.clientY - frame.top - clientTop;
+    const row = part(y, this.canvas.clientHeight - MAP_BELOW, this.count);
+    this.unit = this.order[row];
+    this.token = part(x, this.canvas.clientWidth - MAP_LEFT, this.steps);
+    this.spread();
+    this.draw();
+  }
+
+  /** Go to the unit whose number was typed: "15", or "2.15" for one of layer 2. */
+  toUnit() {
+    const typed = this.find("number").value.trim();
+    const [number, layer] = typed.split(".").reverse().map(Number);
+    const [current] = this.run.units.list[this.unit];
+    const places = [...this.run.units.list.keys()].filter(
+      (k) => this.run.units.list[k][1] === number && (!layer || this.run.units.list[k][0] === layer),
+    );
+    const found = places.find((k) => this.run.units.list[k][0] === current) ?? places[0];
+    this.find("missing").textContent =
+      found !== undefined || !typed
+        ? ""
+        : `There is no unit ${typed} in this map` +
+          (this.count < this.run.units.of ? ", which holds the units that know most." : ".");
+    if (found === undefined) return;
+    this.unit = found;
     this.spread();
     this.draw();
   }
@@ -617,6 +712,7 @@ class Units {
 
   draw() {
     if (!this.array || !this.order) return;
+    if (this.find("order").value === "here") this.sort(false, true);
     this.drawMap();
     this.drawTrace();
     this.say();
@@ -630,8 +726,11 @@ class Units {
         .match(/[0-9a-f]{2}/gi)
         .map((part) => parseInt(part, 16));
     const [paper, high, low] = [rgb("--map-none"), rgb("--map-high"), rgb("--map-low")];
-    const mix = (to, part) => paper.map((value, k) => Math.round(value + (to[k] - value) * part));
-    return Array.from({length: 256}, (_, k) => {
+    const mix = (to, part) => {
+      const color = paper.map((value, k) => Math.round(value + (to[k] - value) * part));
+      return new Uint32Array(Uint8Array.from([...color, 255]).buffer)[0]; // as a canvas holds it
+    };
+    return Uint32Array.from({length: 256}, (_, k) => {
       if (!this.array.signed) return mix(high, k / 255);
       const place = k / 127.5 - 1;
       return mix(place > 0 ? high : low, Math.abs(place));
@@ -640,11 +739,13 @@ class Units {
 
   /** The ends of the colours: of states those that hold nearly all values. */
   scale() {
-    const {values, low, high} = this.array;
-    if (!this.array.signed) return [low, high];
-    const sizes = values.map(Math.abs).sort();
-    const most = sizes[Math.floor(0.98 * (sizes.length - 1))] || high;
-    return [-most, most];
+    const {signed, low, high} = this.array;
+    if (!signed) return [low, high];
+    if (!this.array.most) {
+      const sizes = this.array.values.map(Math.abs).sort();
+      this.array.most = sizes[Math.floor(0.98 * (sizes.length - 1))] || high;
+    }
+    return [-this.array.most, this.array.most];
   }
 
   drawMap() {
@@ -654,29 +755,32 @@ class Units {
     const small = new OffscreenCanvas(steps, count),
       pen = small.getContext("2d");
     const image = pen.createImageData(steps, count),
+      pixels = new Uint32Array(image.data.buffer),
       colors = this.palette();
     this.order.forEach((unit, row) => {
       for (let t = 0; t < steps; t += 1) {
         const share = (values[unit * steps + t] - low) / (high - low);
-        const color = colors[Math.round(255 * Math.max(0, Math.min(1, share)))];
-        image.data.set([...color, 255], 4 * (row * steps + t));
+        pixels[row * steps + t] = colors[Math.round(255 * Math.max(0, Math.min(1, share)))];
       }
     });
     pen.putImageData(image, 0, 0);
     const ratio = devicePixelRatio || 1;
-    const width = this.canvas.parentElement.clientWidth;
-    const height = Math.max(140, Math.min(380, 3 * count));
-    this.canvas.style.height = `${height}px`;
+    const width = this.canvas.parentElement.clientWidth - 2; // without the border
+    const height = Math.max(140, Math.min(380, 3 * count)) + MAP_BELOW;
+    this.canvas.style.height = `${height + 2}px`;
     [this.canvas.width, this.canvas.height] = [width * ratio, height * ratio];
     const big = this.canvas.getContext("2d");
+    big.scale(ratio, ratio);
     big.imageSmoothingEnabled = false;
-    big.drawImage(small, 0, 0, this.canvas.width, this.canvas.height);
-    const [across, down] = [this.canvas.width / steps, this.canvas.height / count];
+    const [wide, tall] = [width - MAP_LEFT, height - MAP_BELOW];
+    big.drawImage(small, MAP_LEFT, 0, wide, tall);
+    const [across, down] = [wide / steps, tall / count];
     const row = this.order.indexOf(this.unit);
     big.strokeStyle = style("--ink");
-    big.lineWidth = ratio;
-    big.strokeRect(0, row * down - ratio, this.canvas.width, down + 2 * ratio);
-    big.strokeRect(this.token * across - ratio, 0, across + 2 * ratio, this.canvas.height);
+    big.lineWidth = 1;
+    big.strokeRect(MAP_LEFT, row * down - 1, wide, down + 2);
+    big.strokeRect(MAP_LEFT + this.token * across - 1, 0, across + 2, tall);
+    this.drawAxes(big, across, down, width, tall);
     const ends = this.array.signed
       ? [
           ["--map-low", `${plain(low)} or less`],
@@ -699,6 +803,53 @@ class Units {
       ]),
       `${this.count} units from top to bottom${kept}, the text from left to right`,
     );
+  }
+
+  /** The numbers of the units beside the map, and the words of the text below it. */
+  drawAxes(pen, across, down, width, below) {
+    pen.font = "11px system-ui, sans-serif";
+    pen.fillStyle = style("--soft");
+    const deep = this.run.units.list.some(([layer]) => layer !== 1);
+    const number = (unit) => {
+      const [layer, own] = this.run.units.list[unit];
+      return deep ? `${layer}.${own}` : `${own}`;
+    };
+    pen.textAlign = "right";
+    pen.textBaseline = "middle";
+    const chosen = this.order.indexOf(this.unit);
+    const every = Math.ceil(26 / down);
+    const at = (row) => Math.max(6, Math.min(below - 6, (row + 0.5) * down));
+    for (let row = 0; row < this.count; row += every) {
+      if (Math.abs(at(row) - at(chosen)) >= 13)
+        pen.fillText(number(this.order[row]), MAP_LEFT - 5, at(row));
+    }
+    pen.textBaseline = "top";
+    pen.textAlign = "left";
+    const {owner} = this.run;
+    const here = owner[this.token];
+    const word = (j) => brief(this.words[j][1], 12);
+    const place = (j) => {
+      const size = pen.measureText(word(j)).width;
+      const left = MAP_LEFT + Math.max(0, owner.indexOf(j)) * across;
+      return [Math.min(left, width - size - 1), size];
+    };
+    const [hereLeft, hereSize] = place(here);
+    let free = MAP_LEFT;
+    [...new Set(owner)].forEach((j) => {
+      const [left, size] = place(j);
+      const hides = left < hereLeft + hereSize + 8 && left + size + 8 > hereLeft;
+      if (left < free || hides) return;
+      pen.fillText(word(j), left, below + 4);
+      free = left + size + 8;
+    });
+    pen.fillText("the text, word after word →", MAP_LEFT, below + 19);
+    pen.fillText(deep ? "layer.unit" : "unit", 2, below + 4);
+    pen.fillStyle = style("--ink");
+    pen.font = "bold 11px system-ui, sans-serif";
+    pen.fillText(word(here), Math.min(hereLeft, width - pen.measureText(word(here)).width - 1), below + 4);
+    pen.textAlign = "right";
+    pen.textBaseline = "middle";
+    pen.fillText(number(this.unit), MAP_LEFT - 5, at(chosen));
   }
 
   name(unit) {
@@ -872,14 +1023,14 @@ class Units {
       const step = {tanh: "tanh(W x + U h₋₁ + b) = ", relu: "max(0, W x + U h₋₁ + b) = "};
       equation.textContent = `h = ${step[this.run.step] ?? ""}${plain(at("h"))}${old}`;
     }
-    const gate = this.run.arrays.find(({name}) => name === "forget" || name === "keep");
+    const gate = this.keeps();
     if (gate) {
       let sum = 0;
       for (let unit = 0; unit < this.count; unit += 1) sum += this.value(gate.name, unit);
-      const whole = gate.values.reduce((total, value) => total + value, 0) / gate.values.length;
+      gate.mean ??= gate.values.reduce((total, value) => total + value, 0) / gate.values.length;
       parts.push(
         ` Over all ${this.count} units the ${gate.label} is ${plain(sum / this.count)} at this token, ` +
-          `${plain(whole)} over the whole text.`,
+          `${plain(gate.mean)} over the whole text.`,
       );
     }
     this.find("said").replaceChildren(...parts);
@@ -991,7 +1142,38 @@ class Units {
 // -- the gradient on its way back -------------------------------------------------------------------
 
 const DEEPEST = -6; // power of ten at the bottom of the chart
+const HIGHEST = 0.6; // and at its top: four times the gradient one token back
 const DASHES = {h: "", c: "7 4"};
+
+/** The pieces of a curve that lie in the frame, [place, log] each, and where it leaves it:
+ * [place, whether upwards]. It is cut where it crosses the frame. */
+function withinFrame(logs) {
+  const isIn = (log) => log <= HIGHEST && log >= DEEPEST;
+  const pieces = [],
+    exits = [];
+  let piece = [];
+  Array.from(logs).forEach((log, k) => {
+    const before = logs[k - 1];
+    if (k && isIn(log) !== isIn(before)) {
+      const out = isIn(log) ? before : log;
+      const edge = out > HIGHEST ? HIGHEST : DEEPEST;
+      const at = k - 1 + Math.max(0, Math.min(1, (edge - before) / (log - before)));
+      piece.push([at, edge]);
+      exits.push([at, out > HIGHEST]);
+      if (!isIn(log)) pieces.push(piece.splice(0));
+    }
+    if (isIn(log)) piece.push([k, log]);
+    else if (!k) exits.push([0, log > HIGHEST]);
+  });
+  if (piece.length) pieces.push(piece);
+  return {pieces, exits};
+}
+
+/** A triangle at the frame's edge: here the curve goes on beyond it. */
+function arrow(x, y, up, color) {
+  const tip = up ? y - 8 : y + 8;
+  return draw("path", {class: "beyond", d: `M${x - 6},${y} L${x + 6},${y} L${x},${tip} Z`, style: `fill: ${color}`});
+}
 
 /** The section "The gradient on its way back". */
 class Gradient {
@@ -1004,6 +1186,7 @@ class Gradient {
         const head = run.answer === null ? run.owner.indexOf(run.owner.at(-1)) : run.owner.length;
         const stages = run.stages.map((stage) => ({
           title: stage.title,
+          keeps: stage.keeps,
           left: Object.fromEntries(
             Object.entries(stage.norms).map(([name, norms]) => {
               const logs = unpacked(norms)
@@ -1026,7 +1209,7 @@ class Gradient {
         ),
       ),
     );
-    this.most = Math.max(4, Math.min(far, Math.max(20, reached), 160));
+    this.most = Math.max(4, Math.min(far, Math.max(20, reached + 1), 160));
     const stage = this.find("stage");
     stage.max = this.count - 1;
     stage.value = this.count - 1;
@@ -1050,7 +1233,7 @@ class Gradient {
     const [left, right, top, bottom] = [70, 96, 12, 40];
     const x = (lag) => width - right - (lag / this.most) * (width - left - right);
     const y = (log) =>
-      top + Math.min(1, Math.max(0, (0.6 - log) / (0.6 - DEEPEST))) * (height - top - bottom);
+      top + ((HIGHEST - log) / (HIGHEST - DEEPEST)) * (height - top - bottom);
     const picture = draw("svg", {
       width,
       height,
@@ -1091,27 +1274,29 @@ class Gradient {
       }),
     );
     const ends = [];
+    let beyond = 0;
     for (const run of this.runs) {
       for (const [name, logs] of Object.entries(this.stage(run).left)) {
-        const points = Array.from(logs.slice(1, this.most + 1), (log, k) => [x(k + 1), y(log)]);
-        const floor = points.findIndex(([, place]) => place >= height - bottom);
-        picture.append(
-          draw("polyline", {
-            class: "line",
-            points: (floor > 0 ? points.slice(0, floor + 1) : points).join(" "),
-            style: `stroke: ${run.color}; stroke-dasharray: ${DASHES[name] ?? ""}`,
-          }),
-        );
+        const {pieces, exits} = withinFrame(logs.slice(1, this.most + 1));
+        const look = `stroke: ${run.color}; stroke-dasharray: ${DASHES[name] ?? ""}`;
+        for (const piece of pieces) {
+          const points = piece.map(([k, log]) => [x(k + 1), y(log)]);
+          picture.append(draw("polyline", {class: "line", points: points.join(" "), style: look}));
+        }
+        for (const [k, up] of exits) {
+          beyond += 1;
+          picture.append(arrow(x(k + 1), y(up ? HIGHEST : DEEPEST), up, run.color));
+        }
         const lag = Math.min(this.most, 2 + ends.length);
         ends.push({
           label: `${this.label(run)} ${name}`,
           color: run.color,
           dash: DASHES[name],
-          from: points[Math.min(lag, points.length - 1)],
+          from: logs[Math.min(lag, logs.length - 1)],
         });
       }
     }
-    ends.sort((a, b) => a.from[1] - b.from[1]);
+    ends.sort((a, b) => b.from - a.from);
     ends.forEach((end, k) => {
       const row = top + 14 + 20 * k,
         begin = width - right + 8;
@@ -1132,10 +1317,42 @@ class Gradient {
       draw("line", {class: "cursor", x1: x(lag), x2: x(lag), y1: top, y2: height - bottom}),
     );
     chart.replaceChildren(picture);
-    this.find("title-of").textContent = [
-      ...new Set(this.runs.map((run) => this.stage(run).title)),
-    ].join(" / ");
+    this.find("beyond").hidden = beyond === 0;
+    const titles = [...new Set(this.runs.map((run) => this.stage(run).title))];
+    this.find("title-of").textContent = titles.join(" / ");
     this.say(lag);
+    this.find("when").textContent =
+      `These numbers are of the weights ${titles.join(" / ")}, and of ${lag} tokens back: ` +
+      "the two sliders above choose both.";
+    this.find("equation").replaceChildren(
+      ...this.runs.map((run) =>
+        make("span", {class: "line"}, make("b", {text: this.label(run)}), this.equation(run, lag)),
+      ),
+    );
+  }
+
+  /** What one step does to the gradient, with the weights of the chosen point of training. */
+  equation(run, lag) {
+    const {left, keeps} = this.stage(run);
+    const state = "c" in left ? "c" : "h",
+      gate = "c" in left ? "f" : "z";
+    const slope = {tanh: "diag(1 − h²) U", relu: "diag(h > 0) U"}[run.step];
+    const step = keeps ? `${gate} + …` : (slope ?? "…");
+    const open = keeps
+      ? `, where ${gate} is ${plain(keeps[0])} on average and above ${plain(keeps[1])} in a tenth of the units`
+      : "";
+    const said = Object.entries(left)
+      .sort()
+      .filter(([, logs]) => lag < logs.length && lag > 1)
+      .map(([name, logs]) => {
+        const each = 10 ** (logs[lag] / (lag - 1));
+        const power = raised(lag - 1);
+        return `that of ${name} by ${each.toFixed(2)}${power} = ${this.share(10 ** logs[lag])}`;
+      });
+    const product = said.length
+      ? `; the steps from 1 to ${lag} tokens back multiply the gradient: ${said.join(", ")}`
+      : "";
+    return `: ∂${state}ₜ/∂${state}ₜ₋₁ = ${step}${open}${product}`;
   }
 
   label(run) {
@@ -1165,10 +1382,19 @@ class Gradient {
   }
 }
 
-const pictures = held("pictures");
-if (pictures) {
-  for (const [name, Section] of Object.entries({units: Units, gradient: Gradient, words: Words})) {
+/** A moment later, so that what is there can be seen and used. */
+const moment = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+
+/** The sections from the top, each after the one before it has been drawn. */
+async function drawPictures() {
+  const pictures = held("pictures");
+  if (!pictures) return;
+  for (const [name, Section] of Object.entries({words: Words, units: Units, gradient: Gradient})) {
     const box = document.getElementById(name);
-    if (box) new Section(box, pictures);
+    if (!box) continue;
+    new Section(box, pictures);
+    await moment();
   }
 }
+
+window.ready = Promise.all([window.ready, drawPictures()]);

@@ -39,7 +39,6 @@ ROLES = {
 }
 """Of each gate its name, and what happens to the share that it says."""
 TELLING = 5  # units in the table
-DECAY_LAG = 10
 WORD_TERMS = ("word left out", "connectivity", "hidden state")
 UNIT_TERMS = ("unit", "lasts", "knows")
 GRADIENT_TERMS = ("weights before training", "vanishing gradient", "REACH", "bptt")
@@ -156,7 +155,7 @@ def _stage(stage: Stage) -> dict[str, object]:
         name: packed(np.log10(np.maximum(values, 10**LEAST)), LEAST, MOST, size=2)
         for name, values in stage.norms.items()
     }
-    return {"title": stage.title, "norms": norms}
+    return {"title": stage.title, "norms": norms, "keeps": stage.keeps}
 
 
 def _flat(rows: Iterable[Iterable[float]]) -> list[float]:
@@ -227,7 +226,8 @@ def _words(pictures: Pictures) -> str:
     )
     return f"""<section class="picture" id="words" aria-labelledby="words-title">
 <h2 id="words-title">Your text, word by word</h2>
-<p>{lead} Text: {text(pictures.source)}, read from an empty state.</p>
+<p>{lead} Text: {text(pictures.source)}, read from an empty state by the trained model.
+{text(pictures.why_focus)}</p>
 <div class="switch" role="group" aria-label="How it is measured">
 <button type="button" data-how="leftOut" aria-pressed="true">leave the word out</button>
 <button type="button" data-how="share" aria-pressed="false">gradient</button>
@@ -252,10 +252,14 @@ def _inside(pictures: Pictures) -> str:
     return f"""<section class="picture" id="units" aria-labelledby="units-title">
 <h2 id="units-title">Inside a unit</h2>
 <p>Each row of the map is one unit, each column is one token of the text. Choose a unit and a token
-with a click or the arrow keys. Below the map, this unit is drawn with its gates.</p>
+with a click or the arrow keys. Below the map, this unit is drawn with its gates. All of this is the
+model after its training. <span id="units-opened"></span></p>
 <div class="switch" role="group" aria-label="Run" id="units-run"></div>
 <div class="switch" role="group" aria-label="What is drawn" id="units-array"></div>
 <div class="switch"><label>Sort units by <select id="units-order"></select></label></div>
+<div class="switch"><label>Go to unit <input type="text" inputmode="decimal" size="6"
+id="units-number" aria-describedby="units-missing"></label>
+<span id="units-missing" role="status"></span></div>
 <div class="map"><canvas id="units-map" tabindex="0" role="application"
 aria-label="Map of units and tokens: arrow keys left and right for tokens, up and down for units"
 ></canvas></div>
@@ -296,7 +300,6 @@ def _telling(pictures: Pictures) -> Table:
 
 def _gradient(pictures: Pictures) -> str:
     runs = [run for run in pictures.runs if run.gradient]
-    lines = "".join(f"<p class=equation>{line}</p>" for line in map(_decay, runs))
     answers = runs[0].answer is not None
     source = "answer" if answers else f"last word, “{_brief(pictures.words[-1].text)}”"
     why = _why(
@@ -304,7 +307,7 @@ def _gradient(pictures: Pictures) -> str:
         "token on its way back, the gradient is multiplied by the derivative of one step. Where "
         "the product has shrunk to nothing, nothing can be learned about that word. Along the cell "
         "state of an LSTM this factor is mainly the forget gate, which can stay near 1.",
-        lines,
+        '<p id="gradient-when"></p><p class="equation" id="gradient-equation"></p>',
         GRADIENT_TERMS,
     )
     return f"""<section class="picture" id="gradient" aria-labelledby="gradient-title">
@@ -314,6 +317,8 @@ respect to the state. 100 % is its length one token back, as in REACH.</p>
 <div class="switch"><label>training <input type="range" id="gradient-stage" min="0" value="0"
 step="1"></label> <output id="gradient-title-of" for="gradient-stage"></output></div>
 <div id="gradient-chart"></div>
+<p class="note" id="gradient-beyond" hidden>▲ or ▼ at the edge: there the curve leaves the frame, or
+comes back. Beyond are values above 400 % and below 0.0001 %.</p>
 <div class="switch"><label>tokens back <input type="range" id="gradient-lag" min="1" value="10"
 step="1"></label></div>
 <p class="said" id="gradient-said" aria-live="polite"></p>
@@ -332,43 +337,6 @@ def arrived(run: SeenRun, stage: Stage, state: str = "h") -> list[float]:
     norms = stage.norms[state][: head + 1][::-1]
     whole = norms[min(1, len(norms) - 1)]
     return [value / whole if whole > 0 else 0.0 for value in norms]
-
-
-def _decay(run: SeenRun) -> str:
-    """What one step does to the gradient, as an equation with this run's numbers."""
-    name = f"<b>{text(display_name(run.cell))}</b> {text(run.name)}"
-    means = {} if run.units is None else run.units.means
-    step = "∂h<sub>t</sub>/∂h<sub>t−1</sub>"
-    if "forget" in means:
-        step = f"∂c<sub>t</sub>/∂c<sub>t−1</sub> = f + … ({_gate(run, 'forget')})"
-    elif "keep" in means:
-        step = f"∂h<sub>t</sub>/∂h<sub>t−1</sub> = z + … ({_gate(run, 'keep')})"
-    elif run.cell == "rnn":
-        slope = "1 − h²" if run.nonlinearity == "tanh" else "h > 0"
-        step = f"∂h<sub>t</sub>/∂h<sub>t−1</sub> = diag({slope}) U"
-    said = []
-    for state in sorted(run.gradient[-1].norms):  # of an LSTM c first: the step is about c
-        left = arrived(run, run.gradient[-1], state)
-        lag = min(DECAY_LAG, len(left) - 1)
-        if lag >= 1 and left[lag] > 0:
-            each = left[lag] ** (1 / max(1, lag - 1))
-            power = f"{each:.2f}<sup>{max(1, lag - 1)}</sup>"
-            said.append(f"that of {state} by {power} = {_share(left[lag])}")
-    if not said:
-        return f"{name}: {step}"
-    return (
-        f"{name}: {step}; after training, the steps from 1 to {lag} tokens back multiply the "
-        f"gradient: {', '.join(said)}"
-    )
-
-
-def _gate(run: SeenRun, name: str) -> str:
-    """The mean of a gate, and what a tenth of the units are above."""
-    assert run.units is not None
-    units = [float(np.mean(row)) for row in run.units.values[name]]
-    sign = {"forget": "f", "keep": "z"}[name]
-    mean, high = run.units.means[name], np.quantile(units, 0.9)
-    return f"{sign} is {mean:.2f} on average, above {high:.2f} in a tenth of the units"
 
 
 def _share(value: float) -> str:

@@ -92,6 +92,12 @@ class Stage(Record):
         "together. Language models: the last word's loss, (T,) before each token; classifiers: the "
         "answer's, (T + 1,) after each token and the text's end"
     )
+    keeps: tuple[float, float] | None = Field(
+        None,
+        description="of the gate that keeps (forget or keep), on this text and with these weights: "
+        "its mean over all units, and what a tenth of the units are above on average; None of a "
+        "cell without one",
+    )
 
 
 class SeenRun(Record):
@@ -127,3 +133,4 @@ class Pictures(Result):
         description="a word whose prediction depends on words far back; of classifiers W, the "
         "answer"
     )
+    why_focus: str = Field("", description="in a sentence, why it is this word")

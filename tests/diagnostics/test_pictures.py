@@ -25,6 +25,7 @@ from rnnctl.inference.score import Scorer
 from rnnctl.inference.words import Plan, WordScorer
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.reports.page import diagnosis
+from rnnctl.reports.pictures import arrived
 from rnnctl.results.pictures import Pictures
 from rnnctl.tasks.loading import Loaded, load
 
@@ -527,7 +528,162 @@ def test_units_and_the_gradient_answer_to_keys(
     tab.locator("#gradient-stage").press("Home")
     assert "before training" in tab.locator("#gradient-title-of").inner_text()
     assert tab.locator("#gradient-chart .line").count() >= 4
+    assert "before training" in tab.locator("#gradient-when").inner_text()
     for link in tab.locator(".why a").evaluate_all("links => links.map(one => one.hash)"):
         assert tab.locator(link).count() == 1
     assert said == []
     tab.close()
+
+
+def test_why_speaks_of_the_chosen_point_of_training(
+    open_page: Callable[..., Any], page_file: Path, shown: Pictures
+) -> None:
+    """The equation has the numbers of the weights and the distance that the sliders choose."""
+    tab, _, _ = open_page(page_file, viewport={"width": 1200, "height": 900})
+    for key, place in (("Home", 0), ("End", -1)):
+        tab.locator("#gradient-stage").press(key)
+        tab.locator("#gradient-lag").press("Home")
+        tab.locator("#gradient-lag").press("ArrowRight")
+        lines = tab.locator("#gradient-equation .line").all_inner_texts()
+        assert shown.runs[0].gradient[place].title in tab.locator("#gradient-when").inner_text()
+        for line, run in zip(lines, shown.runs, strict=True):
+            stage = run.gradient[place]
+            assert (stage.keeps is None) == (run.cell == "rnn")
+            for size in stage.keeps or ():
+                assert f"{size:.2f}" in line
+            for state in stage.norms:
+                left = arrived(run, stage, state)
+                assert f"that of {state} by {left[2]:.2f}¹" in line
+    tab.close()
+
+
+def test_a_mean_gate_is_that_of_the_trained_weights_on_the_text(
+    runs: dict[str, Path], shown: Pictures
+) -> None:
+    """By another way than the trace of the picture: the units that the page draws."""
+    for run, name in ((shown.runs[1], "forget"), (shown.runs[2], "keep")):
+        keeps, drawn = run.gradient[-1].keeps, run.units
+        assert keeps is not None and drawn is not None and drawn.of == len(drawn.units)
+        # The gradient's trace begins with the document's start and ends before the last token.
+        assert keeps[0] == pytest.approx(np.mean(np.array(drawn.values[name])[:, :-1]), abs=0.02)
+
+
+def test_a_curve_that_leaves_the_frame_is_marked_there(
+    open_page: Callable[..., Any], shown: Pictures, tmp_path: Path
+) -> None:
+    first = shown.runs[0]
+    for sizes, ways in (((1e3, 1.0), ["M", "M"]), ((1e-12, 1.0), ["M"]), ((1.0, 1.0), [])):
+        steps = len(first.gradient[-1].norms["h"])
+        far = [sizes[0] if t < steps // 2 else sizes[1] for t in range(steps)]
+        if len(ways) == 2:  # and comes back
+            far[: steps // 4] = [1.0] * (steps // 4)
+        stage = first.gradient[-1].model_copy(update={"norms": {"h": tuple(far)}})
+        run = first.model_copy(update={"gradient": (stage,)})
+        file = tmp_path / "page.html"
+        file.write_text(diagnosis(None, shown.model_copy(update={"runs": (run,)})), "utf-8")
+        tab, said, _ = open_page(file, viewport={"width": 900, "height": 900})
+        marks = tab.locator("#gradient-chart .beyond").evaluate_all(
+            "marks => marks.map(mark => mark.getBBox().y)"
+        )
+        assert len(marks) == len(ways)
+        assert tab.locator("#gradient-beyond").is_visible() == bool(ways)
+        assert all((y < 20) == (sizes[0] > 1) for y in marks)
+        drawn = tab.locator("#gradient-chart polyline").count()
+        assert drawn == max(1, len(ways))
+        assert said == []
+        tab.close()
+
+
+def test_units_are_sorted_by_their_gate_and_found_by_their_number(
+    open_page: Callable[..., Any], page_file: Path, shown: Pictures
+) -> None:
+    """By keys alone; the map's axes name units and words."""
+    tab, said, _ = open_page(page_file, viewport={"width": 1200, "height": 900})
+    run = next(run for run in shown.runs if run.cell == "lstm")
+    assert run.units is not None
+    gate = np.array(run.units.values["forget"])
+    names = [f"layer {one.layer}, unit {one.unit} " for one in run.units.units]
+    tab.locator("#units-order").select_option("keeps")
+    map_, told = tab.locator("#units-map"), tab.locator("#units-said")
+    map_.focus()
+    for unit in np.argsort(-gate.mean(axis=1), kind="stable")[:3]:
+        assert told.inner_text().startswith(names[int(unit)])
+        tab.keyboard.press("ArrowDown")
+    tab.locator("#units-order").select_option("here")
+    map_.focus()
+    for key, t in (("Home", 0), ("End", gate.shape[1] - 1)):
+        tab.keyboard.press(key)
+        for _ in range(len(names)):
+            tab.keyboard.press("ArrowUp")
+        (top,) = [k for k, name in enumerate(names) if told.inner_text().startswith(name)]
+        assert gate[top, t] >= gate[:, t].max() - 1 / 255  # a byte each
+    last = run.units.units[-1]
+    field = tab.locator("#units-number")
+    field.fill(f"{last.layer}.{last.unit}")
+    field.press("Enter")
+    assert told.inner_text().startswith(names[-1])
+    field.fill("999")
+    field.press("Enter")
+    assert "There is no unit 999" in tab.locator("#units-missing").inner_text()
+    assert told.inner_text().startswith(names[-1])
+    tab.evaluate(
+        "() => { window.texts = []; const pen = CanvasRenderingContext2D.prototype;"
+        " const draw = pen.fillText; pen.fillText = function (text, ...place) {"
+        " window.texts.push(text); return draw.call(this, text, ...place); }; }"
+    )
+    map_.focus()
+    tab.keyboard.press("Home")
+    texts = tab.evaluate("window.texts")
+    assert {"layer.unit", "the text, word after word →", "The"} <= set(texts)
+    assert f"{last.layer}.{last.unit}" in texts
+    map_.click(position={"x": 60, "y": 2})
+    assert "at “T”" in told.inner_text()
+    assert said == []
+    tab.close()
+
+
+def test_a_picture_begins_where_something_happens_and_says_why(
+    runs: dict[str, Path], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The word that needs the first sentence most, by reading the text without it; a gate's jump."""
+    (run,) = opened(runs, "lstm")
+    text = f"{FIRST}{SECOND * 3}Ann came, and Bob met Ann."
+    found = seen.pictures([run], text)
+    scorer = WordScorer(Scorer(run, ends=False), Plan(space="before"))
+    both = [scorer.score([part])[0] for part in (text, text[len(FIRST) - 1 :])]
+    whole, without = (
+        [word.nats or 0.0 for word in scored] for scored in both if isinstance(scored, list)
+    )
+    first = len(FIRST.split())
+    gains = {j: without[j - first] - whole[j] for j in range(first + seen.BEHIND, len(whole))}
+    late = {j: gain for j, gain in gains.items() if j >= len(whole) // 3}
+    best = max(late, key=lambda j: late[j])
+    assert (found.focus == best) == (late[best] >= seen.FELT)
+    assert f"It opens at “{found.words[found.focus].text}”" in found.why_focus
+    if late[best] >= seen.FELT:
+        assert f"{math.exp(late[best]):.1f} times less likely" in found.why_focus
+    page = tmp_path / "page.html"
+    page.write_text(diagnosis(None, found), encoding="utf-8")
+    tab, said, _ = open_page(page)
+    assert found.why_focus in " ".join(tab.locator("#words").inner_text().split())
+    units_seen = found.runs[0].units
+    assert units_seen is not None
+    order = sorted(range(len(units_seen.units)), key=lambda k: -units_seen.units[k].lasts)
+    gate = np.array(units_seen.values["forget"])[order[0]]
+    inside = np.array(found.runs[0].owner)[1:] > 0
+    jumps = np.where(inside, np.abs(np.diff(gate)), -1)
+    at = int(jumps.argmax()) + 1
+    opened_at = tab.locator("#units-opened").inner_text()
+    assert f"from {gate[at - 1]:.2f} to {gate[at]:.2f}" in opened_at
+    assert f"“{found.words[found.runs[0].owner[at]].text}”" in opened_at
+    assert said == []
+    tab.close()
+
+
+def test_kept_units_fit_into_a_page() -> None:
+    """States and gates, and where units are active in the longer text."""
+    for sizes in ([(600, 6)], [(600, 2), (600, 6), (2000, 4)], [(4, 6)]):
+        counts = units.quota(sizes, 900, 4000, seen.MOST_BYTES)
+        bytes_ = sum(n * (900 * arrays + 500) for n, (_, arrays) in zip(counts, sizes, strict=True))
+        assert bytes_ <= seen.MOST_BYTES
+        assert all(8 <= n <= most or n == 8 for n, (most, _) in zip(counts, sizes, strict=True))

@@ -346,9 +346,7 @@ class CurveChart:
     untrained: bool = True
 
 
-BEYOND = (
-    "An arrow at the edge: there the curve goes on beyond the frame; the table has its values."
-)
+BEYOND = "An arrow at the edge: there the curve goes on beyond the frame; the table has its values."
 BAND = "band: 95 % t-interval over seeds, from three seeds on"
 CURVES: dict[str, CurveChart] = {
     "learning": CurveChart(

@@ -645,7 +645,7 @@ def test_units_are_sorted_by_their_gate_and_found_by_their_number(
 def test_a_picture_begins_where_something_happens_and_says_why(
     runs: dict[str, Path], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """The word that needs the first sentence most, by reading the text without it; a gate's jump."""
+    """The word that needs the first sentence most, by reading without it; and a gate's jump."""
     (run,) = opened(runs, "lstm")
     text = f"{FIRST}{SECOND * 3}Ann came, and Bob met Ann."
     found = seen.pictures([run], text)

@@ -5,7 +5,8 @@ it: for an LSTM the input gate at that token times all forget gates after it, fo
 times all keep gates after it, averaged over the top layer's units. Below the text, a row of digits
 for that (9: half of it or more; each digit less: half as much) and one per gate (0: shut, below
 0.1; 9: open, 0.9 and above). Colour only repeats the digits. Several runs stand under each other at
-the same characters, so their tokens need not be the same.
+the same characters, so their tokens need not be the same. Then one word, at which the gate that
+keeps changes most: its gates, and how much the state changes while it is read.
 
 Why digits: a terminal without colour, a file and a reader who sees colours differently get the
 same picture.
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 import codecs
 import math
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
@@ -50,18 +52,31 @@ class GateView:
     """One run's gates over a text.
 
     pieces: what each token writes; rows: gate -> (N,) values in [0, 1], "kept" first; empty where
-    the cell has no gates.
+    the cell has no gates. states: h (and c) of the top layer after each token, (N, H).
     """
 
     name: str
     cell: Cell | None
     pieces: tuple[str, ...]
     rows: dict[str, FloatArray]
+    states: dict[str, FloatArray]
 
     @property
     def text(self) -> str:
         """The text as its tokens write it; an unknown word stands as ``<unk>``."""
         return "".join(self.pieces)
+
+    @property
+    def words(self) -> list[tuple[str, range]]:
+        """Each word with the tokens that end in it, the space before it among them."""
+        ends = np.cumsum([len(piece) for piece in self.pieces])
+        found, first = [], 0
+        for word in re.finditer(r"[\s⏎]*[^\s⏎]+", self.text):
+            last = int(np.searchsorted(ends, word.end(), side="right"))
+            if last > first:
+                found.append((word[0].strip(" ⏎"), range(first, last)))
+            first = max(first, last)
+        return found
 
 
 def picture(runs: Sequence[Loaded], text: str, *, width: int = 80, color: bool = True) -> str:
@@ -99,9 +114,15 @@ def look(
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     pieces = tuple(_visible(decoder.decode(token_bytes(int(token)))) for token in ids)
     rows: dict[str, FloatArray] = {}
-    if subject.cell is not None and subject.cell.has_gates and pieces:
-        rows = _rows(subject.cell, subject, torch.tensor([[int(token)] for token in ids]))
-    return GateView(name, subject.cell, pieces, rows)
+    states: dict[str, FloatArray] = {}
+    if subject.cell is not None and pieces:
+        trace = subject.trace(torch.tensor([[int(token)] for token in ids]))
+        values = trace.layers[-1].values
+        if subject.cell.has_gates:
+            rows = _rows(subject.cell, values)
+        for state in reversed(subject.cell.state_names):  # of an LSTM c first
+            states[state] = values[state][:, 0].double().numpy(force=True)
+    return GateView(name, subject.cell, pieces, rows, states)
 
 
 def _visible(text: str) -> str:
@@ -110,8 +131,7 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() and cell_len(c) else signs.get(c, "�") for c in text)
 
 
-def _rows(cell: Cell, subject: TracedModel, ids: torch.Tensor) -> dict[str, FloatArray]:
-    values = subject.trace(ids).layers[-1].values
+def _rows(cell: Cell, values: Mapping[str, torch.Tensor]) -> dict[str, FloatArray]:
     keep = values[cell.shown_gates[0]][:, 0]  # (T, H)
     written = cell.written(values)[:, 0]
     # Of the gates after each token: cumprod runs forwards, and what is wanted is the product from
@@ -134,7 +154,52 @@ def render(views: Sequence[GateView], *, width: int = 80, color: bool = True) ->
     lines: list[Text] = []
     for group in groups:
         lines += _block(group, width, color=color)
-    return lines + [Text(line) for line in _legend(views, width)]
+    below = [*_moment(views, width), *_legend(views, width)]
+    return lines + [Text(line) for line in below]
+
+
+def _moment(views: Sequence[GateView], width: int) -> list[str]:
+    """What gates and state of every run do at one word: where the first run with gates keeps
+    suddenly more or less, or else where the state of the first run changes most.
+    """
+    first = next((view for view in views if view.rows), views[0] if views else None)
+    if first is None or len(first.words) < 2:
+        return []
+    words = first.words
+    if first.rows and first.cell is not None:
+        gate = first.cell.shown_gates[0]
+        means = [_mean(first, gate, tokens) for _, tokens in words]
+        at = 1 + int(np.abs(np.diff(means)).argmax())
+        way = "rises" if means[at] > means[at - 1] else "falls"
+        ends = f"from {means[at - 1]:.2f} to {means[at]:.2f}"
+        why = f"the {gate} gate of {first.name} {way} most, {ends}"
+    else:
+        sizes = [_change(first, "h", tokens) for _, tokens in words[1:]]
+        at, why = 1 + int(np.argmax(sizes)), f"the state of {first.name} changes most"
+    told = [f"at “{words[at][0]}”, where {why}:"]
+    for view in views:
+        if len(view.words) != len(words):
+            continue  # its tokens write another text
+        tokens = view.words[at][1]
+        gates = [f"{row} {_mean(view, row, tokens):.2f}" for row in view.rows if row != "kept"]
+        changes = [f"{name} by {100 * _change(view, name, tokens):.0f} %" for name in view.states]
+        told.append(
+            f"  {view.name}: {', '.join(gates) or 'no gates'}; its state changes: "
+            f"{', '.join(changes)}"
+        )
+    return [*(line for one in told for line in wrap(one, width, subsequent_indent="    ")), ""]
+
+
+def _mean(view: GateView, row: str, tokens: range) -> float:
+    """A gate's mean over the tokens of a word."""
+    return float(view.rows[row][tokens.start : tokens.stop].mean())
+
+
+def _change(view: GateView, name: str, tokens: range) -> float:
+    """How far a state moves while a word is read, as a share of its length before."""
+    states = view.states[name]
+    before, after = states[tokens.start - 1], states[tokens.stop - 1]
+    return float(np.linalg.norm(after - before) / max(1e-12, float(np.linalg.norm(before))))
 
 
 def _block(views: Sequence[GateView], width: int, *, color: bool) -> list[Text]:

@@ -123,3 +123,31 @@ def test_runs_of_different_tokens_stand_one_after_the_other() -> None:
 
 def test_an_empty_text_gives_no_picture() -> None:
     assert not any("kept" in line for line in plain([view("lstm", "")]))
+
+
+def test_a_word_is_shown_with_its_gates_and_the_change_of_the_state() -> None:
+    """The word at which the forget gate jumps; numbers from a trace of the text."""
+    text = "Ann met Bob in\nthe rain"
+    views = [view("rnn", text, "r"), view("lstm", text, "l"), view("gru", text, "g")]
+    torch.manual_seed(9)
+    model = ExactModel(
+        LanguageModel(vocab_size=256, embedding_size=6, cell="lstm", hidden_size=5, num_layers=1)
+    )
+    values = model.trace(torch.tensor([[c] for c in text.encode()])).layers[0].values
+    ends = [3, 7, 11, 14, 18, 23]  # behind the last letter of each word
+    starts = [0, *ends[:-1]]
+    means = [float(values["forget"][a:b, 0].mean()) for a, b in zip(starts, ends, strict=True)]
+    at = 1 + int(np.abs(np.diff(means)).argmax())
+    lines = plain(views)
+    (first,) = [k for k, line in enumerate(lines) if line.startswith("at “")]
+    assert f"at “{text.split()[at]}”, where the forget gate of l " in lines[first]
+    told = " ".join(" ".join(lines[first : first + 7]).split())
+    assert f"from {means[at - 1]:.2f} to {means[at]:.2f}: r: no gates; its state" in told
+    state = values["c"][:, 0]
+    before, after = state[starts[at] - 1], state[ends[at] - 1]
+    change = float((after - before).norm() / before.norm())
+    assert f"l: forget {means[at]:.2f}, input" in told
+    assert f"state changes: c by {100 * change:.0f} %, h by" in told
+    assert "g: keep " in told
+    assert not any(line.startswith("at “") for line in plain([view("lstm", "one")]))
+    assert any("state of r changes most" in line for line in plain([view("rnn", text, "r")]))

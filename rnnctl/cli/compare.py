@@ -266,10 +266,20 @@ def _compare_runs(
 
 
 def _print_members(settings: Settings, root: Path, machine: Machine) -> None:
+    from rnnctl.compare.duration import expected_seconds
     from rnnctl.compare.plan import planned
+    from rnnctl.reports.numbers import seconds
 
     for member in planned(settings, root, machine.workers):
         console.stdout_write(member.line(root) + "\n")
+    left = expected_seconds(settings, root, machine)
+    beside_each_other = f"{machine.workers} at a time" if machine.workers > 1 else "one by one"
+    console.note(
+        "how long the whole comparison takes depends on the length of the text (--epochs)"
+        if left is None
+        else f"the whole comparison takes about {seconds(left)}: trainings and diagnoses "
+        f"{beside_each_other}, then speed and baselines"
+    )
 
 
 def _experiment(

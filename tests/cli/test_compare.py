@@ -173,7 +173,11 @@ def test_a_dry_run_prints_commands_only_and_leaves_nothing(  # type: ignore[no-u
     text = [shlex.split(line) for line in lines if "a b.txt" in line]
     assert len(text) == 13
     assert all("word" in words and "0.2" in words for words in text)
-    assert outcome.err == ""
+    assert re.fullmatch(
+        r"the whole comparison takes about \d+ (s|min): trainings and diagnoses "
+        r"(one by one|\d+ at a time), then speed and baselines\n",
+        outcome.err,
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -216,7 +216,7 @@ def facts(result: Comparison) -> list[Block]:
 
 INITS = {
     "torch": "torch is PyTorch's own",
-    "good": "good keeps what is in the state (orthogonal, gates open)",
+    "good": "good is made to keep (orthogonal, gates open)",
     "chrono": "chrono has gates that keep for a chosen number of tokens",
 }
 

@@ -96,7 +96,7 @@ def page(result: Comparison, pictures: Pictures | None = None) -> str:
     specs = {data.name: specification(data, page=True) for data in drawn}
     parts = [
         as_html(terms.in_short(result)),
-        as_html(terms.facts(result)),
+        as_html([*terms.problems(result), *terms.facts(result)]),
         "<h2>Verdicts</h2>",
         *(_verdict(verdict) for verdict in result.verdicts),
         as_html([Heading(QUALITY), terms.main_table(result)]),
@@ -168,12 +168,14 @@ def _tables(result: Comparison) -> list[Block]:
     skipped = ("Verdicts", QUALITY, "Curves", "What the verdicts rest on")
     made: list[Block] = []
     keep = True
-    for block in terms.blocks(result)[2:]:
+    problems = len(terms.problems(result))  # the page begins with them
+    rest = terms.blocks(result)[2:]
+    for block in rest[: len(rest) - problems]:
         if isinstance(block, Heading):
             keep = block.text not in skipped
         if keep and not isinstance(block, Chart):
             made.append(block)
-    return made + terms.problems(result)
+    return made
 
 
 CHARTS = """<h2>Charts</h2>

@@ -533,7 +533,7 @@ def test_the_short_report_fits_on_a_screen(grid: Grid, seeds: int) -> None:
     assert all(one.findings[0].short for one in decided)
     names = " ".join(" ".join(lines).split())
     assert "cell and weights before training: " in names
-    for word, said in (("good", "good keeps what is in the state"), ("chrono", "chrono has gates")):
+    for word, said in (("good", "good is made to keep"), ("chrono", "chrono has gates")):
         assert (said in names) == any(f" {word}" in row.name for row in result.rows)
 
 

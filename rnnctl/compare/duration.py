@@ -67,7 +67,7 @@ def expected_seconds(settings: Settings, root: Path, machine: Machine) -> float 
 
 def _known(planned: Sequence[Planned], root: Path) -> dict[tuple[str, str], float]:
     """Seconds of a finished training, by stage and cell."""
-    found = {}
+    found: dict[tuple[str, str], float] = {}
     for one in planned:
         if has_result(root / one.name, "train"):
             timing = Run.open(root / one.name).read_result("train").get("timing") or {}

@@ -59,6 +59,36 @@ def test_crossed_weights_of_one_group_are_those_of_the_other() -> None:
     assert statistics.crossed_weights(np.ones((4, 2)), range(4), range(4)).shape == (1000, 4)
 
 
+@pytest.mark.parametrize(("taken", "given", "excess"), [(1.0, 1.0, 2.0), (1.0, 0.0, 1.0)])
+def test_dyadic_weights_vary_as_the_mean_of_exchanges_does(
+    taken: float, given: float, excess: float
+) -> None:
+    """An exchange counts what one text loses and another gives, which is a text's own nature."""
+    draw, means, wide, ratios = np.random.default_rng(5), [], [], []
+    for trial in range(300):
+        strength = draw.normal(size=80)
+        givers = np.concatenate([40 + draw.permutation(40), draw.permutation(40)])
+        values = taken * strength + given * strength[givers] + 0.1 * draw.normal(size=80)
+        means.append(values.mean())
+        pairs = np.arange(80), givers
+        weights = statistics.dyadic_weights(values, *pairs, resamples=60, seed=trial)
+        found = statistics.ratio_of_means(values, np.ones(80), weights)
+        wide.append(found.replicates.var())
+        ratios.append(statistics.dyadic_excess(values, *pairs))
+    assert math.sqrt(np.mean(wide)) == pytest.approx(np.std(means), rel=0.12)
+    assert float(np.mean(ratios)) == pytest.approx(excess, rel=0.1)
+
+
+def test_exchanges_that_all_do_the_same_vary_like_none() -> None:
+    givers = np.array([1, 0, 3, 2])
+    assert statistics.dyadic_excess(np.ones(4), np.arange(4), givers) == 1
+    # what one loses the other gains: as independent ones, never as less
+    drawn = statistics.resampling_weights(4, resamples=9)
+    odd = np.array([1.0, -1.0, 2.0, -2.0])
+    weights = statistics.dyadic_weights(odd, np.arange(4), givers, resamples=9)
+    assert (weights == drawn).all()
+
+
 def test_percentiles_bear_infinite_replicates() -> None:
     lo, hi = statistics.percentiles(np.array([1.0, 2.0, math.inf, math.inf])[:, None])
     assert (lo[0], hi[0]) == (1.0, math.inf)

@@ -59,14 +59,14 @@ def measure(
     # One long neutral text, of which every piece of filler is cut.
     stream = np.concatenate([filler[int(k)] for k in draw.permutation(len(filler))])
     texts, shown = _occluded([parts[int(k)] for k in chosen], stream, draw)
-    quarters = _quarters([sample.ids[int(k)] for k in chosen], truth, stream, draw)
+    quarters, givers = _quarters([sample.ids[int(k)] for k in chosen], truth, stream, draw)
     scalars: dict[str, Estimate] = {}
     drawn: dict[str, Curve] = {}
     for prefix, model in (("", subject), ("reference_", reference)):
         if model is not None:
             found, name = _first_over_last(model, texts, shown, truth, settings)
             scalars[f"{prefix}first_over_last"], drawn[f"{prefix}occlusion"] = found, name
-            scalars |= _early_value(model, quarters, truth, settings, prefix)
+            scalars |= _early_value(model, quarters, givers, truth, settings, prefix)
     ratio = scalars["first_over_last"]
     return PositionRecord(
         status=ratio.status,
@@ -157,9 +157,13 @@ def _first_over_last(
 
 def _quarters(
     texts: list[Ids], truth: Ids, stream: Ids, draw: np.random.Generator
-) -> dict[str, list[Ids]]:
-    """The texts as they are, and with a quarter replaced in four ways."""
+) -> tuple[dict[str, list[Ids]], dict[str, Ids]]:
+    """The texts as they are, and with a quarter replaced in four ways.
+
+    Also which texts (N,) the quarters are of, in those ways in which they are of another text.
+    """
     versions: dict[str, list[Ids]] = {"whole": texts}
+    givers: dict[str, Ids] = {}
     for end in ("first", "last"):
         partners = _partners(truth, draw)
         filled, opposed = [], []
@@ -171,13 +175,14 @@ def _quarters(
             other = other[:length] if end == "first" else other[max(0, len(other) - length) :]
             opposed.append(_replaced(ids, end, np.resize(other, length)))
         versions |= {f"{end}_filler": filled, f"{end}_opposite": opposed}
-    return versions
+        givers[f"{end}_opposite"] = partners
+    return versions, givers
 
 
 def _partners(truth: Ids, draw: np.random.Generator) -> Ids:
     """For each text one of another label (N,).
 
-    Each serves as often as any other: what one text does to many would be no independent error.
+    Each serves as often as any other: what one text does to many would be a large error of all.
     """
     found = np.empty(len(truth), dtype=np.int64)
     for label in np.unique(truth):
@@ -195,12 +200,18 @@ def _replaced(ids: Ids, end: str, other: Ids) -> Ids:
 def _early_value(
     model: ClassifierSubject,
     versions: dict[str, list[Ids]],
+    givers: dict[str, Ids],
     truth: Ids,
     settings: Settings,
     prefix: str,
 ) -> dict[str, Estimate]:
-    """Change of loss (nats) and accuracy, and share of flipped answers, per replacement."""
-    weights = statistics.resampling_weights(
+    """Change of loss (nats) and accuracy, and share of flipped answers, per replacement.
+
+    `givers`: the texts (N,) that a replacement takes its quarters from. A telling quarter that is
+    gone from one text weighs in another, which then are no independent errors.
+    """
+    every = np.arange(len(truth))
+    usual = statistics.resampling_weights(
         len(truth), resamples=settings.resamples, seed=settings.seed
     )
     logits = {name: batched_logits(model, texts) for name, texts in versions.items()}
@@ -211,14 +222,29 @@ def _early_value(
             "loss": (_nats(changed, truth) - _nats(whole, truth), "nats"),
             "accuracy": (_right(changed, truth) - _right(whole, truth), "share"),
         }
-        flips = changed.argmax(1) != whole.argmax(1)
-        found[f"{prefix}{name}_flips"] = curves.share(flips, np.ones(len(truth)))
+        flips = (changed.argmax(1) != whole.argmax(1)).astype(np.float64)
+        found[f"{prefix}{name}_flips"] = _share(flips, givers.get(name))
         for measure_name, (values, unit) in measures.items():
+            weights = usual
+            if name in givers:
+                weights = statistics.dyadic_weights(
+                    values, every, givers[name], resamples=settings.resamples, seed=settings.seed
+                )
             mean = statistics.ratio_of_means(values, np.ones_like(values), weights)
             found[f"{prefix}{name}_{measure_name}"] = curves.estimate(
                 float(mean.estimate[0]), mean.replicates[:, 0], n=len(truth), unit=unit
             )
     return found
+
+
+def _share(flips: Floats, givers: Ids | None) -> Estimate:
+    """The share of flips (N,), with Wilson's interval of so many independent ones as vary so."""
+    found = curves.share(flips, np.ones(len(flips)))
+    if givers is None:
+        return found
+    alike = len(flips) / statistics.dyadic_excess(flips, np.arange(len(flips)), givers)
+    wider = statistics.wilson(float(flips.mean()) * alike, alike)
+    return found.model_copy(update={"ci95": (wider.lo, wider.hi)})
 
 
 def _nats(logits: Floats, truth: Ids) -> Floats:

@@ -272,7 +272,7 @@ def run_all(
     done = {job: job.is_done(root) for job in jobs}
     yield from (Finished(job, 0.0, skipped=True) for job in jobs if done[job])
     waiting = [job for job in jobs if not done[job]]
-    pool = Pool(min(workers, len(waiting)), spawn or spawn_worker, environment(threads))
+    pool = Pool(min(workers, len(waiting)), spawn or spawn_worker, limited_environment(threads))
     patience = Patience(patience_s)
     try:
         while waiting or pool.busy:
@@ -319,7 +319,7 @@ def _log_file(root: Path, job: Job) -> Path:
     return log
 
 
-def environment(threads: int) -> dict[str, str]:
+def limited_environment(threads: int) -> dict[str, str]:
     """This process's environment with every thread pool limited."""
     count = str(threads)
     # All three: the pool that was forgotten would start a thread for each core in every worker.

@@ -261,11 +261,22 @@ def utf8_length(text: str) -> int:
 
 def is_utf8(sample: bytes) -> bool:
     """But for a character cut off at the end."""
+    return _from_utf8(sample) is not None
+
+
+def shows_utf8(sample: bytes) -> bool:
+    """Whether whole characters beyond ASCII are in UTF-8. One that is cut off at the end does not
+    count: in another encoding it may be a whole one."""
+    text = _from_utf8(sample)
+    return text is not None and not text.isascii()
+
+
+def _from_utf8(sample: bytes) -> str | None:
+    """The text without a character cut off at the end; None if it is not UTF-8."""
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(sample)
+        return codecs.getincrementaldecoder("utf-8")().decode(sample)
     except UnicodeDecodeError:
-        return False
-    return True
+        return None
 
 
 # -- opening -------------------------------------------------------------------------------

@@ -170,6 +170,20 @@ def with_ends(
     return Estimate(estimate=value, ci95=ends, n=n, unit=unit, note=note)
 
 
+def at_distance(
+    x: Floats, means: statistics.Bootstrapped, distance: float, *, n: int, unit: str, short: str
+) -> Estimate:
+    """A curve's value at one distance, interpolated between its points x (K,).
+
+    "insufficient_data" with the note `short` where the curve ends more than 5 % before it.
+    """
+    if distance > x[-1] * 1.05:
+        return missing("insufficient_data", short, unit=unit)
+    replicates = np.array([statistics.interpolated(x, row, distance) for row in means.replicates])
+    value = float(statistics.interpolated(x, means.estimate, distance))
+    return estimate(value, replicates, n=n, unit=unit)
+
+
 def share(hits: ArrayLike, totals: ArrayLike) -> Estimate:
     """A share of things that come in units (U,), with Wilson's interval over units."""
     found = statistics.share_of(hits, totals)

@@ -39,7 +39,7 @@ from torch import Tensor
 from rnnctl import statistics
 from rnnctl.data.batches import pad_documents
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample, Unit, spread_over, with_room
+from rnnctl.diagnostics.sample import Sample, spread_over, with_room
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.spelling import Words, brings_space, find_words, usual_tokens, usual_words
 from rnnctl.diagnostics.subject import (
@@ -234,7 +234,8 @@ def _summaries(
         "half_distance": curves.estimate(value, replicates, n=n, unit=sample.unit, largest=largest)
     }
     for name, distance in {**{f"retention_{d}": float(d) for d in READ_AT}, **also}.items():
-        found[name] = retention(x, r, distance, n, sample.unit)
+        short = f"texts shorter than {distance:g} {sample.unit}"
+        found[name] = curves.at_distance(x, r, distance, n=n, unit="ratio", short=short)
     # On a log scale, or the area would be that of the farthest third of the distances alone.
     grid = np.geomspace(max(1.0, x[start]), x[-1], 64)
 
@@ -277,17 +278,6 @@ def rises(curve: Curve) -> tuple[float, float] | None:
             if low is not None and high is not None and low > max(high, 0.0) + 0.1:
                 return x, further
     return None
-
-
-def retention(
-    x: Floats, r: statistics.Bootstrapped, distance: float, n: int, unit: Unit
-) -> Estimate:
-    """R at one distance, in words (or characters), between the points of the curve."""
-    if distance > x[-1] * 1.05:
-        return curves.missing("insufficient_data", f"texts shorter than {distance:g} {unit}")
-    replicates = np.array([statistics.interpolated(x, row, distance) for row in r.replicates])
-    value = float(statistics.interpolated(x, r.estimate, distance))
-    return curves.estimate(value, replicates, n=n, unit="ratio")
 
 
 # -- language models whose words are one token ---------------------------------------------------

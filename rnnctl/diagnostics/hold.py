@@ -876,9 +876,10 @@ def summaries(
 ) -> dict[str, Estimate]:
     """bits_0, bits_100, bits_last, hold_half, hold_auc. `n`: texts behind the intervals."""
     at_once = curves.estimate(float(means.estimate[0]), means.replicates[:, 0], n=n, unit="bits")
+    short = f"lags were measured up to {x[-1]:.0f} {sample.unit} only"
     found = {
         "bits_0": at_once,
-        "bits_100": _bits_at(x, means, 100.0, n, sample),
+        "bits_100": curves.at_distance(x, means, 100.0, n=n, unit="bits", short=short),
         "bits_last": _last(x, means, n, sample),
     }
     if at_once.ci95[0] is None or at_once.ci95[0] <= 0:
@@ -942,17 +943,6 @@ def _last(x: Floats, means: statistics.Bootstrapped, n: int, sample: Sample) -> 
         status="censored" if beyond else "ok",
         censored_at=last if beyond else None,
     )
-
-
-def _bits_at(
-    x: Floats, means: statistics.Bootstrapped, distance: float, n: int, sample: Sample
-) -> Estimate:
-    if distance > x[-1] * 1.05:
-        note = f"lags were measured up to {x[-1]:.0f} {sample.unit} only"
-        return curves.missing("insufficient_data", note, unit="bits")
-    replicates = np.array([statistics.interpolated(x, row, distance) for row in means.replicates])
-    value = float(statistics.interpolated(x, means.estimate, distance))
-    return curves.estimate(value, replicates, n=n, unit="bits")
 
 
 def extrapolated(by_size: dict[float, float]) -> tuple[float, float]:

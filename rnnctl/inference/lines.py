@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
 from rnnctl.data.packing import Reads
-from rnnctl.data.text import SAMPLE, LineEnds, marked_encoding
+from rnnctl.data.text import SAMPLE, LineEnds, marked_encoding, shows_utf8
 from rnnctl.errors import DataError
 
 CHUNK_BYTES = 1 << 16
@@ -138,7 +138,7 @@ def read_text(stream: BinaryIO | Reads, name: str, encoding: Encoding = UTF_8) -
             yield data
             continue
         if decoder is None:
-            if encoding.guessed and _shows_utf8(data):
+            if encoding.guessed and shows_utf8(data):
                 plain.codec = "utf-8"
                 yield data
                 continue
@@ -149,15 +149,6 @@ def read_text(stream: BinaryIO | Reads, name: str, encoding: Encoding = UTF_8) -
             raise DataError(
                 f"{name} is not {plain.codec}: {error}", hint="name another: --encoding"
             ) from None
-
-
-def _shows_utf8(data: bytes) -> bool:
-    """Whether characters beyond ASCII are in UTF-8, not counting one that is cut off at the end: in
-    another encoding that may be a whole one."""
-    try:
-        return not codecs.getincrementaldecoder("utf-8")().decode(data).isascii()
-    except UnicodeDecodeError:
-        return False
 
 
 _Piece = tuple[int, bytes, str]  # number, content, problem

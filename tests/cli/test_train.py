@@ -16,7 +16,10 @@ import torch
 
 from rnnctl import integrity
 from rnnctl.compare import collect
+from rnnctl.reports import training
+from rnnctl.results.training import TrainResult
 from rnnctl.runs import Run
+from rnnctl.statistics import still_falling
 from rnnctl.tasks.loading import load, read_weights
 from rnnctl.training import state
 from rnnctl.training.checkpoint import unpublish
@@ -507,3 +510,32 @@ def test_a_text_of_unknown_words_only_is_refused_before_training(
     assert outcome.code == 1 and not (tmp_path / "run").exists()
     assert "% of the training tokens are unknown" in outcome.err
     assert "--min-count 1" in outcome.err.partition("hint: ")[2]
+
+
+@pytest.mark.parametrize("reason", ["budget", "steps", "epochs"])
+def test_a_training_that_was_still_improving_says_what_would_help(run: Path, reason: str) -> None:
+    """In one line of both reports, which is no warning; by its validations alone."""
+    result = TrainResult.model_validate(Run.open(run).read_result("train"))
+    assert result.still_improving is None  # two validations say nothing
+    falling = result.model_copy(update={"still_improving": 0.05, "stop_reason": reason})
+    for made in (training.brief(falling), list(training.training(falling))):
+        notes = [block.text for block in made if getattr(block, "kind", "") == "note"]
+        (said,) = [text for text in notes if text.startswith("still improving when the ")]
+        assert f"--{reason} would help" in said and len(said) < 70
+    assert not any("still improving" in str(block) for block in training.brief(result))
+
+
+def test_whether_a_training_was_still_improving_follows_from_its_curve(
+    rnnctl: CommandLine, text: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "falling"
+    done = rnnctl("train", text, "--run", path, "--steps", 30, *SMALL, "--evaluate-every", 3,
+                  "--no-diagnose", "--threads", 1, "--precision", "fp32")  # fmt: skip
+    assert done.code == 0, done.err
+    kept = Run.open(path).read_result("train")
+    steps, values = zip(*((p["step"], p["value"]) for p in kept["curve"]), strict=True)
+    assert len(steps) == 10
+    assert kept["still_improving"] == still_falling(steps, values)
+    said = "still improving when the last step was taken: more --steps would help"
+    assert (said in " ".join(done.out.split())) == (kept["still_improving"] is not None)
+    assert collect.read_member(path).still_improving == (kept["still_improving"] is not None)

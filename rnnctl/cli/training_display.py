@@ -12,7 +12,7 @@ from rnnctl.reports.cells import display_name
 from rnnctl.reports.numbers import number, percent, seconds
 from rnnctl.training import events
 from rnnctl.training.events import Evaluated, Event, SlowStep, Started, Step, SteppedBack
-from rnnctl.wording import plural
+from rnnctl.wording import either, plural, with_unit
 
 SHOWN_LABELS = 8
 FIRST = "first step …"
@@ -174,13 +174,27 @@ def introduction(event: Started) -> str:
 
         why += f"vectors: {vectors_in_words(event.vectors)}\n"
     why += _fine_tuning(event.config.training)
+    length = "" if event.ended else _length(event.config.training)
     return (
         f"{read}{event.corpus}{_labels(event.labels)}\n"
         f"{plural(event.train_tokens, 'training token')}, vocabulary {event.vocab_size:,}{cut}\n"
         f"{why}{display_name(model.cell)}, {layers}, {plural(event.parameters, 'parameter')}; "
         f"{event.device}, {plural(event.threads, 'thread')}\n"
-        f"{event.dtype}; {begun}"
+        f"{event.dtype}; {begun}{length}"
     )
+
+
+def _length(training: TrainingConfig) -> str:
+    """When the training ends: the first of its limits. The best weights are measured after it."""
+    limits = []
+    if training.budget_s is not None:
+        limits.append(seconds(training.budget_s))
+    if training.epochs is not None:
+        limits.append(with_unit(number(training.epochs), "epochs"))
+    if training.steps is not None:
+        limits.append(plural(training.steps, "step"))
+    first = "at most " if len(limits) > 1 else ""
+    return f"; trains for {first}{either(limits)}" if limits else ""
 
 
 def _fine_tuning(training: TrainingConfig) -> str:

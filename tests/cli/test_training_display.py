@@ -6,7 +6,9 @@ import os
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,3 +132,22 @@ def test_a_display_in_a_terminal_ends_and_leaves_what_was_said(
     }[command]
     assert [text for text in wanted if text.encode() not in shown] == []
     assert b"line is said" not in shown and b"x" * 60 not in shown
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"budget_s": 75.0}, "; trains for 75 s"),
+        ({"steps": 300}, "; trains for 300 steps"),
+        ({"epochs": 4.0, "budget_s": 600.0}, "; trains for at most 10 min or 4 epochs"),
+        ({"budget_s": 75.0, "ended": True}, ": nothing is left to train"),
+    ],
+)
+def test_a_training_says_how_long_it_takes(limits: dict[str, Any], said: str) -> None:
+    settings = dict(limits)
+    ended = settings.pop("ended", False)
+    training = RunConfig().training.model_copy(
+        update={"budget_s": None, "steps": None, "epochs": None, **settings}
+    )
+    config = RunConfig().model_copy(update={"training": training})
+    assert introduction(replace(STARTED, config=config, ended=ended)).endswith(said)

@@ -232,7 +232,7 @@ class Words {
         "h3",
         {},
         `${run.title} `,
-        make("small", {text: run.name === run.title ? "" : run.name}),
+        make("small", {text: run.name.toUpperCase() === run.title ? "" : run.name}),
       ),
       said,
       list,

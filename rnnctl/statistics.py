@@ -277,15 +277,15 @@ def still_falling(steps: Sequence[float], values: Sequence[float]) -> float | No
     """By which share a loss fell over the last third of a training, if it was still falling.
 
     `values` at `steps` (K,), in order. The slope is the median over all pairs of points of the last
-    third (Theil 1950; Sen 1968), so that one outlier does not decide. None where there are fewer
-    than three points in it, where the last two of them hold no new minimum, or where the fall is
-    less than `NOTICEABLE` of the loss.
+    third (Theil 1950; Sen 1968), so that one outlier does not decide; of the last three points
+    where it holds fewer. None where there are no three, where the last two of them hold no new
+    minimum, or where the fall is less than `NOTICEABLE` of the loss.
     """
     known = [(s, v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
     if not known:
         return None
     last = known[-1][0]
-    late = [(s, v) for s, v in known if s >= (1 - LAST_PART) * last]
+    late = known[-max(3, sum(s >= (1 - LAST_PART) * last for s, _ in known)) :]
     if len(late) < 3 or min(v for _, v in late[-2:]) > min(v for _, v in known):
         return None
     slopes = [(v - w) / (s - t) for (t, w), (s, v) in combinations(late, 2) if s > t]

@@ -324,6 +324,13 @@ def test_a_loss_that_still_falls_is_known_by_the_last_third(
     assert found == (None if share is None else pytest.approx(share))
 
 
+def test_few_late_validations_are_joined_by_the_ones_before() -> None:
+    """A slow machine leaves validations out: the last one alone lies in the last third."""
+    steps, values = [9, 18, 27, 50, 61, 279], [0.692, 0.689, 0.691, 0.689, 0.693, 0.623]
+    falls = statistics.still_falling(steps, values)
+    assert falls == pytest.approx((0.689 - 0.623) / 229 * 93 / 0.689)
+
+
 def test_noise_alone_is_hardly_ever_a_falling_loss() -> None:
     """A loss that has arrived and moves by half a per cent between validations of one text."""
     draw = np.random.default_rng(3)

@@ -141,13 +141,14 @@ def page(
         for label in overall.labels
     )
     legend = (
-        f"<p>{text(_HOW[overall.method])} "
+        f"<p>{text(_HOW[overall.method])} {text(_ODDS)}</p><p>"
         '<span class="for" style="--size:1">Underlined<sub>+1.00</sub></span>: speaks for the '
         'answer; <span class="against" style="--size:1">dashed<sub>−1.00</sub></span>: speaks '
         "against it. Point at another word for its number.</p>"
     )
-    over = f'<h2>Words that decide, over all texts</h2><div class="overall">{words}</div>'
-    body = "\n".join([legend, *parts, over, as_html([Paragraph(_HOW_WORDS, kind="note")])])
+    how = as_html([Paragraph(_HOW_WORDS, kind="note")])
+    over = f'<h2>Words that decide, over all texts</h2>{how}<div class="overall">{words}</div>'
+    body = "\n".join([legend, *parts, over])
     data = {
         "texts": [
             {"text": whole, "probability": chance, **why.model_dump()}
@@ -159,12 +160,18 @@ def page(
 
 
 _HOW = {
-    "gradients": "Each word's share of the log-odds of the answer against the second most "
-    "probable label, by integrated gradients. The shares and what the model says of the blank "
-    "text add up to the log-odds.",
-    "occlusion": "What the log-odds of the answer against the second most probable label lose "
-    "when a word is left out. The rest is what words do together, and the blank text.",
+    "gradients": "The number of a word is what it adds to the log-odds of the answer against the "
+    "second most probable label. The words are faded in, all at once, from a blank text, and each "
+    "is given what it adds on the way (integrated gradients). All words and what the model says of "
+    "the blank text add up to the log-odds.",
+    "occlusion": "The number of a word is what the log-odds of the answer against the second most "
+    "probable label lose when this word is left out. The rest is what words do together, and what "
+    "the model says of a blank text.",
 }
+_ODDS = (
+    "Log-odds say how clear the answer is: at 0 both labels are equally probable, at +1 the answer "
+    "is 2.7 times as probable, at +2 7.4 times, at +3 20 times."
+)
 
 
 def _one(place: str, whole: str, chance: float, found: Explanation) -> str:
@@ -178,7 +185,7 @@ def _one(place: str, whole: str, chance: float, found: Explanation) -> str:
     body = "".join(made) if found.words else '<span class="unread">(no word)</span>'
     return (
         f'<article><h3><span class="place">{text(place)}</span> {text(found.label)} '
-        f'<span class="chance">{chance:.4f}</span></h3><p class="text">{body}</p>'
+        f'<span class="chance">probability {chance:.4f}</span></h3><p class="text">{body}</p>'
         f'<p class="note">{text(summary(found))}</p></article>'
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 
@@ -31,22 +32,37 @@ def text(value: str) -> str:
     return escape(visible(value))
 
 
+_COMMAND = re.compile(r"`([^`\n]+)`")
+_POWER = re.compile(r"·10\^(-?)(\d+)")
+
+
+def _inline(value: str) -> str:
+    """Running text for HTML: commands in backticks are code, the exponent of 2·10^-5 is raised."""
+    return _COMMAND.sub(r"<code>\1</code>", _raised(value))
+
+
+def _raised(value: str) -> str:
+    """`value` for HTML, with raised exponents."""
+    return _POWER.sub(lambda p: f"·10<sup>{'−' * bool(p[1])}{p[2]}</sup>", text(value))
+
+
 def _one(block: Block) -> str:
     match block:
         case Heading(title, level):
             return f"<h{level}>{text(title)}</h{level}>"
         case Paragraph(body, kind):
-            inner = f"<strong>{text(body)}</strong>" if kind == "strong" else text(body)
+            inner = f"<strong>{_inline(body)}</strong>" if kind == "strong" else _inline(body)
             return f'<p class="{kind}">{_LABELS.get(kind, "")}{inner}</p>'
         case Bullets(items):
-            return "<ul>" + "".join(f"<li>{text(item)}</li>" for item in items) + "</ul>"
+            return "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>"
         case KeyValues(pairs, caption):
-            inner = "".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in pairs)
+            inner = "".join(f"<dt>{_inline(k)}</dt><dd>{_inline(v)}</dd>" for k, v in pairs)
             return f"<dl>{inner}</dl>" + (f"<p class=note>{text(caption)}</p>" if caption else "")
         case Table():
             return table_html(block)
         case Chart(lines, caption):
-            return f"<pre>{text(chr(10).join(lines))}</pre><p class=note>{text(caption)}</p>"
+            drawn = f'<pre tabindex="0">{text(chr(10).join(lines))}</pre>'
+            return drawn + (f"<p class=note>{_inline(caption)}</p>" if caption else "")
         case Verbatim(body):
             return f"<pre>\n{text(body)}</pre>"  # the first line end after the tag does not count
 
@@ -69,6 +85,7 @@ def table_html(block: Table) -> str:
 def _row(cells: Sequence[str], aligned: Sequence[str]) -> str:
     first = f'<th scope="row"{aligned[0]}>{text(cells[0])}</th>'
     rest = "".join(
-        f"<td{style}>{text(cell)}</td>" for cell, style in zip(cells[1:], aligned[1:], strict=True)
+        f"<td{style}>{_raised(cell)}</td>"
+        for cell, style in zip(cells[1:], aligned[1:], strict=True)
     )
     return f"<tr>{first}{rest}</tr>"

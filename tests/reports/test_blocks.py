@@ -197,6 +197,17 @@ def test_text_of_users_cannot_turn_the_direction_of_writing(turning: str) -> Non
             assert f"\\u{ord(turning):04x}" in text.replace("\\\\", "\\")
 
 
+def test_pages_show_commands_as_code_and_raise_exponents() -> None:
+    html = as_html([
+        Paragraph("run `rnnctl info <a>`: 2·10^-15, 3·10^5 and 10^7", "hint"),
+        table(["x", "y"], [["`word`", "4·10^-9"]]),
+    ])  # fmt: skip
+    assert "<code>rnnctl info &lt;a&gt;</code>" in html
+    assert "2·10<sup>−15</sup>, 3·10<sup>5</sup> and 10^7" in html
+    assert "4·10<sup>−9</sup>" in html
+    assert "`word`" in html  # a cell may hold the text of a user
+
+
 def test_markdown_shows_entities_and_strokes_as_they_are() -> None:
     text = as_markdown([table(["a &lt;b&gt;", "~~x~~"], [["&copy;", "1"]])])
     assert re.search(r"(?<!\\)[&~]", text) is None

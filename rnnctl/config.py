@@ -243,6 +243,15 @@ class TokenizerConfig(Settings):
             levels=("word",),
         ),
     ] = "auto"
+    lowercase: Annotated[
+        bool,
+        Option(
+            TOKENS,
+            "Read the text in lower case, so that Good and good are one word.",
+            levels=("word",),
+            labelled=True,
+        ),
+    ] = False
     lead: bool = Field(
         False, description="read texts with a space before them: their first word is one as others"
     )

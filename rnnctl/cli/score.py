@@ -252,6 +252,8 @@ def score(
         cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
     )
     scorer = Scorer(loaded, ends=by_document(loaded), memory=memory)
+    if loaded.tokenizer.lowercase:
+        console.note("the model reads text in lower case: what capitals cost is not in its nats")
     opened = iter(()) if by_hand else inputs.opened(sources, command)
     if each == "file" and kind is None and not (state_in or state_out):
         opened, records = inputs.begun(opened, text_field)

@@ -59,6 +59,37 @@ def test_class_weights_from_a_file(rnnctl: Command, reviews: Path, tmp_path: Pat
     assert done.code == 0, done.err
 
 
+def test_in_lower_case_capitals_change_no_answer(
+    rnnctl: Command, reviews: Path, tmp_path: Path
+) -> None:
+    answers = {}
+    for option in ("--lowercase", "--no-lowercase"):
+        run = tmp_path / option
+        assert rnnctl("train", reviews, *SMALL, option, "--run", run).code == 0
+        done = rnnctl("classify", run, "--format", "json", stdin="was good day\nWas GOOD day\n")
+        assert done.code == 0, done.err
+        answers[option] = [json.loads(line) for line in done.out.splitlines()]
+    first, second = answers["--lowercase"]
+    assert first["probabilities"] == second["probabilities"] and second["unknown"] == 0
+    assert [one["unknown"] for one in answers["--no-lowercase"]] == [0, 2]
+    explained = rnnctl(
+        "classify",
+        tmp_path / "--lowercase",
+        "--explain",
+        "--format",
+        "json",
+        stdin="Was GOOD day\n",
+    )
+    assert "GOOD" in explained.out  # as the text writes it
+
+
+def test_lower_case_is_for_classifiers_of_words(rnnctl: Command, reviews: Path) -> None:
+    done = rnnctl("train", reviews, "--lowercase", "--level", "word")
+    assert done.code == 2 and "--lowercase" in done.err and "--task classify" in done.err
+    done = rnnctl("train", reviews, *SMALL, "--lowercase", "--level", "char")
+    assert done.code == 2 and "--lowercase" in done.err and "--level word" in done.err
+
+
 @pytest.mark.parametrize(
     ("content", "error", "hint"),
     [

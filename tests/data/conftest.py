@@ -39,6 +39,8 @@ def tokenizers() -> dict[str, Tokenizer]:
         "lead": TokenizerConfig(level="word", words="natural", lead=True),
         "whitespace": TokenizerConfig(level="word", words="whitespace"),
         "bpe": TokenizerConfig(level="bpe", vocab_size=300),
+        "lower": TokenizerConfig(level="word", words="natural", lead=True, lowercase=True),
+        "lower whitespace": TokenizerConfig(level="word", words="whitespace", lowercase=True),
     }
     return {name: train_tokenizer([SAMPLE], config) for name, config in kinds.items()}
 

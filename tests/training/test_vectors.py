@@ -74,7 +74,7 @@ def test_what_is_found_is_said(
     corpus = tmp_path / "Capital.csv"
     corpus.write_text(review_file.read_text().replace("two", "Two"))
     call = ("train", corpus, "--task", "classify", *STILL, "--no-diagnose", "--vectors", vectors)
-    done = rnnctl(*call, "--run", tmp_path / "run")
+    done = rnnctl(*call, "--no-lowercase", "--run", tmp_path / "run")
     vocabulary = list(embedding(tmp_path / "run"))
     known = rows_in(vectors)
     lowered = sum(t.strip() == "Two" for t in vocabulary)

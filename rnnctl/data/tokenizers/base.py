@@ -125,6 +125,8 @@ class Tokenizer(ABC):
 
     level: ClassVar[str]
     boundary_id: int = BOUNDARY_ID
+    lowercase: bool = False
+    """Whether words are read in lower case, so that their losses are those of such a text."""
 
     @property
     @abstractmethod

@@ -29,6 +29,7 @@ from rnnctl.data.tokenizers.words import (
     Spelling,
     WhitespaceWords,
     find_tokens,
+    lower_case,
     whitespace_tokens,
 )
 from rnnctl.errors import DataError, UsageError
@@ -91,10 +92,10 @@ def _restore_words(own: Mapping[str, Any], tokens: list[str], merges: object) ->
     words = own.get("words")
     if words not in ("natural", "whitespace"):
         raise RefusedError(f"its words {words!r:.40} are not known")
-    spelling = Spelling(*_spelling(own))
+    spelling, lower = Spelling(*_spelling(own)), own.get("lowercase") is True
     if words == "natural":
-        return NaturalWords(tokens[2:], spelling, lead=own.get("lead") is True)
-    return WhitespaceWords(tokens[2:], spelling)
+        return NaturalWords(tokens[2:], spelling, lead=own.get("lead") is True, lowercase=lower)
+    return WhitespaceWords(tokens[2:], spelling, lowercase=lower)
 
 
 WORD = Level(_train_words, _restore_words)
@@ -164,13 +165,15 @@ def _train_natural(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     counts = _count_natural(texts)
     if not counts:
         raise _no_text()
+    if config.lowercase:
+        counts = _in_lower_case(counts)
     # Words seen once become <unk>, so that the model learns what surrounds an unknown word; a
     # text of a few pages would have too few words left.
     min_count = config.min_count or (2 if counts.total() > _FEW_PAGES else 1)
     kept = _most_frequent(counts, min_count, (config.vocab_size or DEFAULT_WORD_VOCABULARY) - 2)
     blanks = {c for c in counts if c.isspace() and len(c) == 1}
     words = _ordered({*kept, *blanks} - {BOUNDARY, UNKNOWN}, counts)
-    return NaturalWords(words, _spell(counts), lead=config.lead)
+    return NaturalWords(words, _spell(counts), lead=config.lead, lowercase=config.lowercase)
 
 
 def _train_whitespace(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
@@ -179,13 +182,16 @@ def _train_whitespace(texts: Iterable[str], config: TokenizerConfig) -> Tokenize
         check_surrogates(text)
         counts.update(whitespace_tokens(text))
         _forget_rare(counts)
+    if config.lowercase:
+        counts = _in_lower_case(counts)
     for name in (BOUNDARY, UNKNOWN):
         counts.pop(name, None)
     if not counts:
         raise _no_text()
     limit = (config.vocab_size or MAX_VOCABULARY) - 2
     kept = _most_frequent(counts, config.min_count or 1, limit)
-    return WhitespaceWords(_ordered(kept, counts), _spell(counts))
+    words = _ordered(kept, counts)
+    return WhitespaceWords(words, _spell(counts), lowercase=config.lowercase)
 
 
 def _count_natural(texts: Iterable[str]) -> Counter[str]:
@@ -201,6 +207,13 @@ def _count_natural(texts: Iterable[str]) -> Counter[str]:
             _count_pieces(pieces, counts)
     _count_pieces(pieces, counts)
     return counts
+
+
+def _in_lower_case(counts: Counter[str]) -> Counter[str]:
+    joined: Counter[str] = Counter()
+    for token, times in counts.items():
+        joined[lower_case(token)] += times
+    return joined
 
 
 def _count_pieces(pieces: Counter[str], counts: Counter[str]) -> None:

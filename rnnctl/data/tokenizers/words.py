@@ -214,15 +214,30 @@ class PieceCache:
         return joined
 
 
+def lower_case(token: str) -> str:
+    """Each character by itself in lower case.
+
+    `str.lower` alone would write a Greek sigma at the end of a word in another way than the
+    Lowercase of `tokenizers` does.
+    """
+    return token.lower() if token.isascii() else "".join(map(str.lower, token))
+
+
 class WordTokenizer(Tokenizer):
-    """What the two word levels share: ``<eos>`` 0, ``<unk>`` 1, then `words` in the order given."""
+    """What the two word levels share: ``<eos>`` 0, ``<unk>`` 1, then `words` in the order given.
+
+    lowercase: a word is the token of its `lower_case`, and tokens joined are in lower case.
+    """
 
     level: ClassVar[str] = "word"
     protocol: ClassVar[str]
 
-    def __init__(self, words: Sequence[str], spelling: Spelling) -> None:
+    def __init__(
+        self, words: Sequence[str], spelling: Spelling, *, lowercase: bool = False
+    ) -> None:
         self.words = tuple(words)
         self.spelling = spelling
+        self.lowercase = lowercase
         self._ids = {word: i for i, word in enumerate(self.words, 2)}
 
     @property
@@ -251,7 +266,19 @@ class WordTokenizer(Tokenizer):
     def own(self) -> dict[str, Any]:
         """What Hugging Face's format has no place for."""
         spelling = {"chars": dict(self.spelling.chars), "ends": self.spelling.ends}
-        return own_block(self.level, words=self.protocol, spelling=spelling)
+        own = own_block(self.level, words=self.protocol, spelling=spelling)
+        return own | {"lowercase": True} if self.lowercase else own
+
+    def written(self, tokens: list[str]) -> list[str]:
+        """Tokens of a text as the vocabulary writes them."""
+        return [lower_case(token) for token in tokens] if self.lowercase else tokens
+
+    def normalizer(self, first: dict[str, Any] | None) -> dict[str, Any] | None:
+        """What is done to a text before it is cut: `first`, then lower case where it is wanted."""
+        if not self.lowercase:
+            return first
+        lower = {"type": "Lowercase"}
+        return lower if first is None else {"type": "Sequence", "normalizers": [first, lower]}
 
     def model(self) -> dict[str, Any]:
         """The model part of ``tokenizer.json``."""
@@ -268,8 +295,15 @@ class NaturalWords(WordTokenizer):
 
     protocol: ClassVar[str] = "natural"
 
-    def __init__(self, words: Sequence[str], spelling: Spelling, *, lead: bool = False) -> None:
-        super().__init__(words, spelling)
+    def __init__(
+        self,
+        words: Sequence[str],
+        spelling: Spelling,
+        *,
+        lead: bool = False,
+        lowercase: bool = False,
+    ) -> None:
+        super().__init__(words, spelling, lowercase=lowercase)
         self.lead = lead
         self._cache = PieceCache(self._encode_piece, self._charge_piece)
 
@@ -288,7 +322,7 @@ class NaturalWords(WordTokenizer):
         return self.spelling_of_more(self.led(text))
 
     def spelling_of_more(self, text: str) -> NDArray[np.float64]:
-        return self.charges_each(find_tokens(text))
+        return self.charges_each(self.written(find_tokens(text)))
 
     def led(self, text: str) -> str:
         return f" {text}" if self.lead and text else text
@@ -304,23 +338,23 @@ class NaturalWords(WordTokenizer):
         return text[: max(max(ends, default=0) - self.lead, 0)]
 
     def own(self) -> dict[str, Any]:
-        return {**super().own(), "lead": True} if self.lead else super().own()
+        return super().own() | {"lead": True} if self.lead else super().own()
 
     def to_dict(self) -> dict[str, Any]:
         space = {"type": "Prepend", "prepend": " "} if self.lead else None
         return layout(
             model=self.model(),
-            normalizer=space,
+            normalizer=self.normalizer(space),
             pre_tokenizer=split_by(TOKEN),
             decoder=fused(),
         )
 
     def _charge_piece(self, piece: str) -> tuple[int, float]:
-        return self.charges(find_tokens(piece))
+        return self.charges(self.written(find_tokens(piece)))
 
     def _encode_piece(self, piece: str) -> list[int]:
         get = self._ids.get
-        return [get(token, UNKNOWN_ID) for token in find_tokens(piece)]
+        return [get(token, UNKNOWN_ID) for token in self.written(find_tokens(piece))]
 
 
 class WhitespaceWords(WordTokenizer):
@@ -333,8 +367,10 @@ class WhitespaceWords(WordTokenizer):
 
     protocol: ClassVar[str] = "whitespace"
 
-    def __init__(self, words: Sequence[str], spelling: Spelling) -> None:
-        super().__init__(words, spelling)
+    def __init__(
+        self, words: Sequence[str], spelling: Spelling, *, lowercase: bool = False
+    ) -> None:
+        super().__init__(words, spelling, lowercase=lowercase)
         self._ids |= {BOUNDARY: BOUNDARY_ID, UNKNOWN: UNKNOWN_ID}
 
     def complete_prefix(self, text: str) -> int:
@@ -345,7 +381,7 @@ class WhitespaceWords(WordTokenizer):
 
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
         check_surrogates(text)
-        tokens = whitespace_tokens(text)
+        tokens = self.written(whitespace_tokens(text))
         get = self._ids.get
         ids = np.array([get(token, -1) for token in tokens], dtype=np.int32)
         outside = np.flatnonzero(ids < 0)
@@ -356,7 +392,7 @@ class WhitespaceWords(WordTokenizer):
         return ids, len(outside), math.fsum(charge(tokens[i]) for i in outside.tolist())
 
     def spelling_by_token(self, text: str) -> NDArray[np.float64]:
-        return self.charges_each(whitespace_tokens(text))
+        return self.charges_each(self.written(whitespace_tokens(text)))
 
     def spans(self, text: str, ids: Ids) -> NDArray[np.int64]:
         # What stands between the tokens is dropped, so it is looked for and counted as a piece.
@@ -380,7 +416,7 @@ class WhitespaceWords(WordTokenizer):
         line_ends = {"type": "Replace", "pattern": {"String": "\n"}, "content": f" {BOUNDARY} "}
         return layout(
             model=self.model(),
-            normalizer=line_ends,
+            normalizer=self.normalizer(line_ends),
             pre_tokenizer={"type": "WhitespaceSplit"},
             decoder=None,
         )

@@ -404,8 +404,8 @@ class TrainingConfig(Settings):
         Annotated[float, Field(ge=1)],
         Option(
             TRAINING,
-            "Divide the learning rate by X for each layer further from the output. 2.6 with "
-            "--pretrain or --from a language model.",
+            "Divide the learning rate by X for each layer further from the output. For a "
+            "classifier from a language model that has read very much text; 2.6 is usual.",
             labelled=True,
         ),
     ] = 1.0
@@ -414,7 +414,8 @@ class TrainingConfig(Settings):
         Option(
             TRAINING,
             "Train only the output layer at first, and add one more layer each time this share of "
-            "the training has passed. 0.05 with --pretrain or --from a language model.",
+            "the training has passed. For a classifier from a language model that has read very "
+            "much text.",
             labelled=True,
         ),
     ] = 0.0

@@ -139,16 +139,12 @@ BUNDLED_HORIZON = 50  # tokens that gates keep at first
 BUNDLED_RATE: Mapping[str, float] = {"lstm": 1.2e-2, "gru": 1.6e-2}
 
 
-# What a classifier from a language model learns by (Howard & Ruder 2018): rates that fall from
-# layer to layer, layers that begin to learn one by one, and a slanted triangle.
-FINE_TUNING: Mapping[str, Any] = {
-    "layer_factor": 2.6,
-    "unfreeze": 0.05,
-    "decay": "slanted",
-    "warmup": 0.1,
-}
 # The shape of both where `--pretrain` trains the language model: it reads forwards only, and its
-# output layer is the embedding, which a long vocabulary makes most of the work.
+# output layer is the embedding, which a long vocabulary makes most of the work. All layers of the
+# classifier then learn at one rate. The schedule of Howard & Ruder (2018) is for language models
+# that have read a hundred million words: after three minutes of one, 6 passes over 6,000 reviews
+# were 78.0 % right with it (`--layer-factor 2.6 --unfreeze 0.05 --decay slanted --warmup 0.1`), and
+# 83.8 % with one rate.
 PRETRAINED: Mapping[str, Any] = {
     "hidden_size": 256,
     "embedding_size": 128,
@@ -308,8 +304,6 @@ def _source_recipe(given: Mapping[str, Mapping[str, Any]], task: str) -> Setting
         model["bidirectional"] = False  # a classifier's second one would have nothing to take
         if not find_task(task).labelled:
             model["tied"] = source.model.tied
-        else:
-            found["training"] = dict(FINE_TUNING)
     return found
 
 
@@ -360,7 +354,7 @@ def _pretrain_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
             "--pretrain reads its corpus twice, which standard input does not allow",
             hint="write it to a file first",
         )
-    return {"model": dict(PRETRAINED), "training": dict(FINE_TUNING)}
+    return {"model": dict(PRETRAINED)}
 
 
 def language_model_first(config: RunConfig) -> RunConfig:

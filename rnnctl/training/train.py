@@ -15,6 +15,7 @@ from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import Interrupted, RnnctlError, word
 from rnnctl.nn import engines
 from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.reports.numbers import percent
 from rnnctl.results.base import Warning_
 from rnnctl.results.training import TrainResult
 from rnnctl.runs import Run
@@ -51,7 +52,7 @@ from rnnctl.training.prepare import (
     prepare,
     run_files,
 )
-from rnnctl.training.pretraining import is_wanted, pretrained
+from rnnctl.training.pretraining import is_wanted, pretrained, record_of
 from rnnctl.training.result import train_result
 from rnnctl.training.schedule import SCHEDULE_NAME, Replay, Schedule, read_schedule, write_schedule
 from rnnctl.training.state import TrainingState
@@ -313,6 +314,13 @@ class _Training:
             what = "validation" if self.validated else "training"
             text = advice(task, f"the best {what} loss {best:.3f}")
             kept.append(Warning_(code=NOT_BETTER, text=text))
+        first = record_of(self.prepared.config)
+        if first is not None and first.epochs < 1:
+            text = (
+                f"the language model had read {percent(first.epochs, 0)} of its text before the "
+                "classifier began, too little to help: give --pretrain more time, or leave it out"
+            )
+            kept.append(Warning_(code="short_pretraining", text=text))
         return tuple(kept)
 
 

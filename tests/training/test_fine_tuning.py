@@ -70,14 +70,13 @@ def test_what_is_closed_has_no_gradient_and_stays(
     run = tmp_path / "run"
     done = rnnctl(
         "train", review_file, "--task", "classify", "--from", model, "--steps", 10, "--unfreeze",
-        0.2, "--snapshots", "1", "--run", run, "--no-diagnose",
+        0.2, "--layer-factor", 2.6, "--decay", "slanted", "--snapshots", "1", "--run", run,
+        "--no-diagnose",
     )  # fmt: skip
     assert done.code == 0, done.err
     assert (
         "fine-tuning: each layer learns 2.6 times slower than the next, one more layer" in done.err
     )
-    training = Run.open(run).config.training
-    assert (training.layer_factor, training.decay, training.warmup) == (2.6, "slanted", 0.1)
     weights = [load(run, snapshot=one).model.state_dict() for one in Run.open(run).snapshots()]
     changed = {n for n, value in weights[0].items() if not torch.equal(value, weights[1][n])}
     assert changed == {"output.weight", "output.bias"}
@@ -85,18 +84,15 @@ def test_what_is_closed_has_no_gradient_and_stays(
                if n != "embedding.weight")  # fmt: skip
 
 
-def test_of_a_classifier_or_for_a_language_model_nothing_is_frozen(make_run: Any) -> None:
+def test_all_layers_learn_alike_unless_something_else_is_asked_for(make_run: Any) -> None:
     usual = TrainingConfig()
     for source, task in (
         (make_run("a b c", level="word", labels=("x", "y")), "classify"),
         (make_run("a b c", level="word"), "lm"),
+        (make_run("a b c", level="word"), "classify"),
     ):
         found = resolve({"training": {"start_from": str(source)}, "model": {"task": task}}).training
         assert (found.layer_factor, found.unfreeze, found.decay) == (1.0, 0.0, usual.decay)
-    given = {"training": {"start_from": str(source), "layer_factor": 1.0, "unfreeze": 0.0},
-             "model": {"task": "classify"}}  # fmt: skip
-    found = resolve(given).training
-    assert (found.layer_factor, found.unfreeze) == (1.0, 0.0)
 
 
 # -- --pretrain ------------------------------------------------------------------------------------
@@ -129,6 +125,24 @@ def test_one_command_trains_both_on_the_training_part(
     assert rnnctl("evaluate", first, review_file, "--quiet").code == 0
     assert rnnctl(*call, "--steps", 1, *SMALL).code == 1  # both are there
     assert rnnctl(*call, "--steps", 1, *SMALL, "--overwrite").code == 0
+
+
+@pytest.mark.parametrize(("epochs", "warned"), [(0.24, True), (1.5, False)])
+def test_a_language_model_that_read_too_little_is_warned_of(
+    rnnctl: Command, review_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    epochs: float, warned: bool,
+) -> None:  # fmt: skip
+    from rnnctl.results.training import PretrainedRecord
+    from rnnctl.training import train as training
+
+    record = PretrainedRecord(run="runs/x-lm", seconds=9.0, tokens=99, epochs=epochs)
+    monkeypatch.setattr(training, "record_of", lambda config: record)
+    call = ("train", review_file, "--task", "classify", *SMALL, "--steps", 2)
+    done = rnnctl(*call, "--run", tmp_path / "run")
+    assert done.code == 0, done.err
+    codes = [one["code"] for one in json.loads(done.out)["warnings"]]
+    assert ("short_pretraining" in codes) is warned
+    assert ("had read 24 % of its text" in done.out) is warned
 
 
 @pytest.mark.parametrize("when", ["language model", "classifier"])

@@ -67,7 +67,16 @@ TRAINING = {
         "--hidden-size",
         "96",
     ),
-    "classifier": ("--task", "classify", "--cell", "gru", "--hidden-size", "48"),
+    # REACH and GATES are not defined of a model that reads in both directions.
+    "classifier": (
+        "--task",
+        "classify",
+        "--cell",
+        "gru",
+        "--hidden-size",
+        "48",
+        "--no-bidirectional",
+    ),
     "independent": (
         "--documents",
         "line",

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -356,14 +356,18 @@ class _Opener:
 
     def _pick(self, table: Table, *, labelled: bool | None = None) -> Columns:
         asked = self.config.label_field
-        found = pick_columns(
-            table.columns,
-            table.sample,
-            self.config.text_field or self._trained_column(table, "text"),
-            self._trained_column(table, "label") if asked in (None, FIRST_WORD) else asked,
-            table.name,
-            labelled=self.labelled if labelled is None else labelled,
-        )
+        text = self.config.text_field or self._trained_column(table, "text")
+        label = self._trained_column(table, "label") if asked in (None, FIRST_WORD) else asked
+        wanted = self.labelled if labelled is None else labelled
+
+        def pick(records: Sequence[Mapping[str, Any]]) -> Columns:
+            return pick_columns(table.columns, records, text, label, table.name, labelled=wanted)
+
+        first = table.sample
+        try:
+            found = pick(first)
+        except DataError:  # of a table that is sorted by its labels the beginning does not tell
+            found = pick(table.spread_sample)
         by = self._column_to_sort_by(table)
         return replace(found, by=by, separator=self.config.label_separator)
 

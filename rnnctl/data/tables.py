@@ -35,6 +35,7 @@ from rnnctl.errors import DataError, RnnctlError
 
 SAMPLED_RECORDS = 1000
 _SAMPLED_CHARS = 1 << 20
+_CUT = 1000  # characters of a cell that say enough of what it holds
 _BLOCK = 1000
 _READER = 4  # raise when `records` comes to read anything differently
 
@@ -49,7 +50,14 @@ class Table(Protocol):
     def columns(self) -> tuple[str, ...]: ...
 
     @property
-    def sample(self) -> Sequence[Mapping[str, Any]]: ...
+    def sample(self) -> Sequence[Mapping[str, Any]]:
+        """The first rows."""
+        ...
+
+    @property
+    def spread_sample(self) -> Sequence[Mapping[str, Any]]:
+        """Rows from everywhere: a table may be sorted, and its beginning have one label only."""
+        ...
 
     @property
     def format(self) -> Format | None:
@@ -172,6 +180,21 @@ class TextTable:
                 break
         return found
 
+    @cached_property
+    def spread_sample(self) -> Sequence[Mapping[str, Any]]:
+        """Records at even distances, their cells cut, found by reading all of them."""
+        found: list[Mapping[str, Any]] = []
+        step = 1
+        for number, entry in enumerate(records.entries(self.file, self.format)):
+            if number % step or entry.cells is None:
+                continue
+            found.append({k: v[:_CUT] if isinstance(v, str) else v for k, v in entry.cells.items()})
+            # How many there are is not known before the end: keep every second one, twice as far
+            # apart from here on.
+            if len(found) > 2 * SAMPLED_RECORDS:
+                found, step = found[::2], 2 * step
+        return found
+
     @property
     def columns(self) -> tuple[str, ...]:
         if self.format.kind in ("json", "jsonl"):
@@ -266,7 +289,15 @@ class DatasetTable:
     @cached_property
     def sample(self) -> Sequence[Mapping[str, Any]]:
         """The first rows."""
-        columns = self.data[:SAMPLED_RECORDS]
+        return self._some(range(min(SAMPLED_RECORDS, len(self.data))))
+
+    @cached_property
+    def spread_sample(self) -> Sequence[Mapping[str, Any]]:
+        """Rows at even distances."""
+        return self._some(range(0, len(self.data), -(-len(self.data) // SAMPLED_RECORDS) or 1))
+
+    def _some(self, numbers: range) -> list[Mapping[str, Any]]:
+        columns = self.data[numbers]
         names = list(columns)
         return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

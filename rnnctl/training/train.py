@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import torch
 
 from rnnctl.config import RunConfig
@@ -71,6 +72,7 @@ _LAST = {
     True: "measuring the best weights, and a bag of words for comparison",
 }
 _PARTS = {"train": "training", "valid": "validation", "test": "test"}
+LITTLE_KNOWN = 0.1  # share of unknown tokens from which on single words tell little
 _LONG = 200_000  # tokens of a split from which on it is said that it is measured now
 
 
@@ -156,6 +158,22 @@ def _nothing_compiled(prepared: Prepared) -> str:
     )
 
 
+def _single_words(prepared: Prepared) -> str:
+    """What to say where a classifier of words reads single words, many of which it cannot know."""
+    if not isinstance(prepared.model, Classifier) or prepared.config.tokenizer.level != "word":
+        return ""
+    lengths = np.diff(prepared.store.split("train").offsets)
+    ids = np.asarray(prepared.store.split("train").ids[:1_000_000])
+    unknown = float(np.mean(ids == prepared.tokenizer.unknown_id))
+    # A word and the document's end.
+    if not len(lengths) or np.median(lengths) > 2 or unknown < LITTLE_KNOWN:
+        return ""
+    return (
+        "most texts are a single word, and many words occur only once: `--level char` reads them "
+        "letter by letter"
+    )
+
+
 class _Training:
     """One session of training a run that is locked: the state, what is planned, the warnings."""
 
@@ -175,6 +193,8 @@ class _Training:
             self._warn("other_precision", prepared.arithmetic.note)
         if problem := _nothing_compiled(prepared):
             self._warn("nothing_compiled", problem)
+        if letters := _single_words(prepared):
+            self._warn("single_words", letters)
         self.validated = len(prepared.store.split("valid").ids) > 0
         if not self.validated:
             self._warn("no_validation", NO_VALIDATION)

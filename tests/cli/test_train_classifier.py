@@ -209,3 +209,18 @@ def test_folds_that_cannot_be(rnnctl: Command, reviews: Path, tmp_path: Path) ->
         done = rnnctl("train", *arguments, *more, stdin="text,label\na,b\n")
         assert done.code != 0 and error in done.err and hint in done.err, done.err
         assert not (tmp_path / "root").exists()
+
+
+def test_a_model_of_words_for_single_words_hears_of_letters(
+    rnnctl: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "names.csv"
+    numbers = [k // 2 for k in range(30)] + list(range(30, 60))  # half of them come twice
+    rows = [f"{kind}{number}o,{kind}" for kind in ("ka", "mi") for number in numbers]
+    path.write_text("text,label\n" + "\n".join(rows) + "\n")
+    for level in ("word", "char"):
+        call = ("train", path, *SMALL, "--level", level, "--run", tmp_path / level)
+        done = rnnctl(*call, "--format", "json")
+        assert done.code == 0, done.err
+        codes = [one["code"] for one in json.loads(done.out)["warnings"]]
+        assert ("single_words" in codes) is (level == "word")

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rnnctl.config import CorpusConfig
+from rnnctl.data.corpus import open_corpus
 from rnnctl.data.text import open_text
 from rnnctl.errors import DataError, RnnctlError, UsageError
 
@@ -305,3 +307,15 @@ def test_one_field_is_not_both_text_and_label(read):
 def test_a_json_array_may_be_indented(read):
     array = ' \n  [\n{"text": "a", "label": 1}, {"text": "b", "label": 0}]'
     assert read(array, ".json") == [("a", "1"), ("b", "0")]
+
+
+def test_a_table_that_is_sorted_by_its_labels_is_read_beyond_its_beginning(tmp_path, cache):
+    rows = [f"{label}\t{label}{number}x" for label in ("aa", "bb", "cc") for number in range(1500)]
+    path = tmp_path / "sorted.tsv"
+    path.write_text("\n".join(rows) + "\n")
+    corpus = open_corpus(CorpusConfig(sources=(str(path),)), task="classify", cache=cache)
+    assert corpus.label_names == ("aa", "bb", "cc")
+    assert next(iter(corpus.documents("train"))).text.endswith("x")
+    with pytest.raises(DataError, match="which of them is the text"):
+        path.write_text("\n".join(f"{k % 7}a\t{k % 5}b" for k in range(4000)) + "\n")
+        open_corpus(CorpusConfig(sources=(str(path),)), task="classify", cache=cache)

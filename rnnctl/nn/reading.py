@@ -36,7 +36,8 @@ class Layout:
 
     order (B,): the texts by falling length; sizes: rows of each step; places (N,): for each row the
     token's place in the joined texts; turned (N,): the row of the same text counted from its end;
-    last (B,): the rows of the last tokens, in `order`.
+    last (B,): the rows of the last tokens, in `order`; before (N − B,): for each row behind the
+    first tokens the row of the token before.
     """
 
     def __init__(self, lengths: Indices) -> None:
@@ -51,6 +52,7 @@ class Layout:
         self.places = (np.cumsum(lengths) - lengths)[self.order][text] + time
         self.turned = firsts[falling[text] - 1 - time] + text
         self.last = firsts[falling - 1] + np.arange(len(falling))
+        self.before = firsts[time[len(falling) :] - 1] + text[len(falling) :]
 
 
 def can_read(recurrent: Recurrent) -> bool:
@@ -127,7 +129,8 @@ def read(
             suffix = f"_l{layer}" + "_reverse" * direction
             index = rows[layout.turned] if direction else rows
             first = tuple(part[len(finals)] for part in state)
-            hidden, carried = _read_layer(recurrent, suffix, vectors, index, layout, first, ready)
+            x = _from_below(recurrent, suffix, vectors, ready)
+            hidden, carried = _read_layer(recurrent, suffix, x, index, layout, first, ready)
             finals.append((hidden[layout.last], carried)[: len(first)])
             outputs.append(hidden[layout.turned] if direction else hidden)
         vectors = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
@@ -135,24 +138,31 @@ def read(
     return vectors, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
 
+def _from_below(recurrent: Recurrent, suffix: str, vectors: Tensor, ready: Ready) -> Tensor:
+    """vectors (M, E) -> what they add to the gates of a layer (M, gH)."""
+    weights = recurrent.weights(suffix)
+    near = 8 ** -(-len(vectors).bit_length() // 3)  # so many rows or up to an eighth
+    product: Callable[[Tensor], Tensor] = ready.get(
+        (suffix, near), lambda: packed(weights.w_ih, near, weights.b_ih)
+    )
+    return product(vectors)
+
+
 def _read_layer(
     recurrent: Recurrent,
     suffix: str,
-    vectors: Tensor,
+    x: Tensor,
     index: Indices,
     layout: Layout,
     first: Parts,
     ready: Ready,
 ) -> tuple[Tensor, Tensor]:
-    """vectors (M, E), index (N,) -> h (N, H), and the coordinate that is carried (B, H)."""
+    """x (M, gH), index (N,) -> h (N, H), and the coordinate that is carried (B, H)."""
     from rnnctl.nn.cpu.sequence import read_steps, reading_weights  # imports numba
     from rnnctl.nn.cpu.tiles import shape_for
 
     cell, weights = recurrent.cell, recurrent.weights(suffix)
     texts = len(first[0])
-    near = 8 ** -(-len(vectors).bit_length() // 3)  # so many rows or up to an eighth
-    from_below = ready.get((suffix, near), lambda: packed(weights.w_ih, near, weights.b_ih))
-    x = from_below(vectors)
     carried = first[-1].clone()
     shape = shape_for(torch.float32)
     if shape is None:
@@ -203,14 +213,20 @@ def read_inside(
     """
     found: list[dict[str, Tensor]] = []
     finals: list[Parts] = []
+    ready = recurrent.ready or Ready()
     for layer in range(recurrent.num_layers):
         ways: list[dict[str, Tensor]] = []
         for direction in range(recurrent.directions):
             index = rows[layout.turned] if direction else rows
             first = tuple(part[len(finals)] for part in state)
-            weights = recurrent.weights(f"_l{layer}" + "_reverse" * direction)
-            values, final = _inside(recurrent.cell, vectors, index, layout, weights, first, names)
-            finals.append(final)
+            suffix = f"_l{layer}" + "_reverse" * direction
+            x = _from_below(recurrent, suffix, vectors, ready)
+            h, carried = _read_layer(recurrent, suffix, x, index, layout, first, ready)
+            values = {"h": h}
+            if not set(names) <= {"h"}:
+                weights = recurrent.weights(suffix)
+                values |= _inside(recurrent.cell, x, index, layout, weights, first, h)
+            finals.append((h[layout.last], carried)[: len(first)])
             if direction:
                 values = {name: value[layout.turned] for name, value in values.items()}
             ways.append(values)
@@ -224,44 +240,43 @@ def read_inside(
 
 def _inside(
     cell: Cell,
-    vectors: Tensor,
+    x: Tensor,
     index: Indices,
     layout: Layout,
     weights: LayerWeights,
     first: Parts,
-    names: Collection[str],
-) -> tuple[dict[str, Tensor], Parts]:
-    """One layer of `read_inside`: its values by name (N, H), and its state after (B, H).
+    h: Tensor,
+) -> dict[str, Tensor]:
+    """What else is inside one layer whose h (N, H) is known, from x (M, gH): the other state and
+    the gates, (N, H) each by name.
 
-    One product and one compiled pass a step: the pass of training, which leaves the gates behind.
+    As every h is known, so is what each step's product is of: all products are one, and what is
+    left of a step is the compiled pass of training, which leaves the gates behind.
     """
     from rnnctl.nn.cpu.steps import kernels  # imports numba
 
     (texts, size), gates, total = first[0].shape, cell.gate_count, len(index)
-    x = packed(weights.w_ih, len(vectors), weights.b_ih)(vectors).numpy().reshape(-1, gates, size)
-    kept = any(name in names for name in cell.gate_names)
-    parts = np.empty((1, total if kept else texts, gates, size), np.float32)
+    x_parts = x.numpy().reshape(-1, gates, size)
+    before = torch.cat([first[0], h[layout.before]])
+    u = packed(weights.w_hh, total, weights.b_hh)(before).numpy().reshape(-1, gates, size)
+    parts = np.empty((1, total, gates, size), np.float32)
     spare, keep = np.empty((1, texts, size), np.float32), np.ones((2, texts), np.float32)
     # Before and after a step: what is carried beside the product, and h.
-    carried, h = np.empty((2, 2, texts, size), np.float32)
+    carried, stepped = np.empty((2, 2, texts, size), np.float32)
     carried[0] = first[-1].numpy()
-    after = [np.empty((total, size), np.float32) for _ in first]
-    product, step = _product(weights, texts), kernels(cell).forward
-    before, begin = first[0], 0
+    after, step = np.empty((total, size), np.float32), kernels(cell).forward
+    begin = 0
     for rows in layout.sizes:
         end = begin + rows
-        u = product(before[:rows]).reshape(rows, gates, size)
-        place = begin if kept else 0
-        step(0, x[index[begin:end]][None], u, carried, h, parts[:, place:], spare, keep)
-        after[-1][begin:end] = carried[1, :rows]
-        after[0][begin:end] = h[1, :rows]  # where h is what is carried, the same
+        now = x_parts[index[begin:end]][None]
+        step(0, now, u[begin:end], carried, stepped, parts[:, begin:], spare, keep)
+        after[begin:end] = carried[1, :rows]
         carried[0, :rows] = carried[1, :rows]
-        before, begin = torch.from_numpy(h[1]), end
-    values = {n: torch.from_numpy(one) for n, one in zip(cell.state_names, after, strict=True)}
-    final = tuple(value[layout.last] for value in values.values())
-    if kept:
-        values |= {n: torch.from_numpy(parts[0, :, g]) for g, n in enumerate(cell.gate_names)}
-    return values, final
+        begin = end
+    values = {name: torch.from_numpy(parts[0, :, g]) for g, name in enumerate(cell.gate_names)}
+    if len(cell.state_names) > 1:
+        values[cell.state_names[-1]] = torch.from_numpy(after)
+    return values
 
 
 def _product(weights: LayerWeights, texts: int) -> Callable[[Tensor], NDArray[np.float32]]:

@@ -54,10 +54,11 @@ class DivergenceError(RnnctlError):
 class NotFiniteError(RnnctlError):
     """A model's numbers overflow on a text: nothing can be said of it."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, hint: str | None = None) -> None:
         super().__init__(
             f"{where}: the model's numbers overflow, and are not finite",
-            hint="leave this text out, or train again with a lower --lr, a smaller --clip or "
+            hint=hint
+            or "leave this text out, or train again with a lower --lr, a smaller --clip or "
             "--nonlinearity tanh",
         )
 

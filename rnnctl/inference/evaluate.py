@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rnnctl.config import COLD_WINDOW, SourceKind
 from rnnctl.data.cache import cache_directory
+from rnnctl.data.ids import SplitIds
 from rnnctl.data.labels import naturally
 from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError, UsageError
@@ -55,6 +56,7 @@ from rnnctl.wording import plural
 LENGTH = "length"  # what `by` says for the number of words
 MOST_SLICES = 20  # values of a column
 TUNED_CACHE, TUNED_DYNAMIC = 20_000, 6_000  # tokens of the validation text
+CONFIRMED = 20_000  # and those on which the best of dynamic evaluation has to prove itself
 NONE = Memory()
 EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start
 
@@ -357,6 +359,18 @@ def options(memory: Memory) -> str:
     return " ".join(parts)
 
 
+def _first_tokens(split: SplitIds, most: int, *, running: bool) -> list[NDArray[np.int64]]:
+    """The documents from the first on, `most` tokens together; a running text is one."""
+    found: list[NDArray[np.int64]] = []
+    for number in range(1 if running else split.count):
+        left = most - sum(map(len, found))
+        if left <= 0:
+            break
+        ids = split.ids if running else split.document(number)
+        found.append(ids[:left].astype(np.int64))
+    return found
+
+
 def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
     """The settings of a cache, or of dynamic evaluation, that suit the validation text best.
 
@@ -375,14 +389,8 @@ def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
     if len(split.ids) == 0:
         raise DataError(f"{loaded.run.path} keeps no validation text", hint="train with a split")
     most = TUNED_CACHE if what == "cache" else TUNED_DYNAMIC
-    documents: list[NDArray[np.int64]] = []
-    size = 0
-    whole = [split.ids] if found.corpus.running else map(split.document, range(split.count))
-    for ids in whole:
-        if size >= most:
-            break
-        documents.append(ids[: most - size].astype(np.int64))
-        size += len(documents[-1])
+    documents = _first_tokens(split, most, running=found.corpus.running)
+    size = sum(map(len, documents))
     begin = time.perf_counter()
     boundary = loaded.tokenizer.boundary_id
     if what == "cache":
@@ -390,7 +398,9 @@ def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
     else:
         gradients = prepared(loaded, Memory(dynamic=Dynamic(1.0))).gradients
         assert gradients is not None
-        tried = tune_dynamic(loaded.model, documents, boundary, gradients)
+        longer = _first_tokens(split, CONFIRMED, running=found.corpus.running)
+        further = longer if sum(map(len, longer)) > size else []
+        tried = tune_dynamic(loaded.model, documents, further, boundary, gradients)
     plain, best, *others = tried
     spelling = spelling_per_token(split, split.offsets)
 

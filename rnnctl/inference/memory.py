@@ -33,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.errors import UsageError
+from rnnctl.errors import NotFiniteError, UsageError
 from rnnctl.nn import softmax
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.reading import can_read
@@ -209,7 +209,10 @@ class TextMemory:
     # -- scoring ---------------------------------------------------------------------------------
 
     def read(self, inputs: Ids, targets: Ids, state: State) -> tuple[Floats, State]:
-        """inputs, targets (T,) and a state (L, 1, H) -> nats (T,) and the state after."""
+        """inputs, targets (T,) and a state (L, 1, H) -> nats (T,) and the state after.
+
+        Raises: NotFiniteError where weights that go on learning have diverged.
+        """
         device = self._model.decoder.weight.device
         state = tuple(part.to(device) for part in state)
         found, begin = [], 0
@@ -221,7 +224,14 @@ class TextMemory:
             found.append(self._nats(features, targets[begin:end]))
             self._learn(inputs[begin:end], targets[begin:end], state)
             state, begin = after, end
-        return np.concatenate(found) if found else np.zeros(0), state
+        nats = np.concatenate(found) if found else np.zeros(0)
+        if self._dynamic is not None and not np.isfinite(nats).all():
+            raise NotFiniteError(
+                "dynamic evaluation",
+                hint="the weights learnt too fast: give a lower --dynamic or a higher "
+                "--dynamic-decay",
+            )
+        return nats, state
 
     def _nats(self, features: Tensor, targets: Ids) -> Floats:
         """Nats of each target (T,); the pairs go into the cache."""
@@ -473,18 +483,28 @@ def tune_cache(model: LanguageModel, documents: Sequence[Ids], boundary: int) ->
 
 
 def tune_dynamic(
-    model: LanguageModel, documents: Sequence[Ids], boundary: int, gradients: Gradients
+    model: LanguageModel,
+    documents: Sequence[Ids],
+    further: Sequence[Ids],
+    boundary: int,
+    gradients: Gradients,
 ) -> list[Tried]:
     """Of each rule rising rates until they no longer help, then decays; best first behind none.
 
-    With a decay a higher rate may be better: the next one is tried with each, too.
+    What is best on so short a text may diverge on a longer one: the first in the ranking that
+    `further` text does not contradict, by being better there than no learning, comes first.
     """
-    count = sum(len(ids) for ids in documents)
+
+    def nats(dynamic: Dynamic | None, texts: Sequence[Ids]) -> float:
+        memory = Memory(dynamic=dynamic, gradients=gradients)
+        try:
+            return float(text_nats(model, texts, boundary, memory).sum())
+        except NotFiniteError:
+            return math.inf
 
     def tried(dynamic: Dynamic | None) -> Tried:
         memory = Memory(dynamic=dynamic, gradients=gradients)
-        nats = float(text_nats(model, documents, boundary, memory).sum()) / count
-        return Tried(memory, nats if math.isfinite(nats) else math.inf)
+        return Tried(memory, nats(dynamic, documents) / sum(map(len, documents)))
 
     found: list[Tried] = []
     for rule in RULES:
@@ -495,10 +515,12 @@ def tune_dynamic(
                 break
         best = min(rising, key=lambda one: one.nats).memory.dynamic
         assert best is not None
-        rates = (best.rate, _round(best.rate * RATES[1] / RATES[0]))
-        decayed = [tried(Dynamic(r, d, rule=rule)) for r in rates for d in DECAYS[1:]]
-        found += [*rising, *decayed]
-    return [tried(None), *sorted(found, key=lambda one: one.nats)]
+        found += [*rising, *(tried(Dynamic(best.rate, d, rule=rule)) for d in DECAYS[1:])]
+    ranked = sorted(found, key=lambda one: one.nats)
+    plain = nats(None, further)
+    stable = (k for k, one in enumerate(ranked) if nats(one.memory.dynamic, further) < plain)
+    chosen = next(stable, 0) if len(further) else 0
+    return [tried(None), ranked[chosen], *ranked[:chosen], *ranked[chosen + 1 :]]
 
 
 def _round(value: float) -> float:

@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from rnnctl.diagnostics.subject import CachedModelSubject
+from rnnctl.errors import NotFiniteError
+from rnnctl.inference import memory as memory_module
 from rnnctl.inference.memory import (
     EPSILON,
     SEGMENT,
@@ -316,3 +318,30 @@ def test_what_cannot_be_is_said(
     done = rnnctl(command, make_run(TEXT, level="word"), *more, stdin="the cat")
     assert done.code == 2
     assert said in done.err
+
+
+def test_a_rate_that_diverges_on_a_longer_text_is_not_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The faster it learns the better on 10 tokens; beyond a rate of 1 not on 30 of them."""
+
+    def nats(model: Any, documents: Any, boundary: int, memory: Memory) -> Any:
+        rate = 0.0 if memory.dynamic is None else memory.dynamic.rate
+        size = sum(map(len, documents))
+        if size > 10 and rate > 1:
+            raise NotFiniteError("dynamic evaluation")
+        return np.array([size * (10 - rate)])
+
+    monkeypatch.setattr(memory_module, "text_nats", nats)
+    short, longer = [np.zeros(10, np.int64)], [np.zeros(30, np.int64)]
+    plain, best, *others = memory_module.tune_dynamic(None, short, longer, 0, None)
+    assert plain.memory.dynamic is None and best.memory.dynamic.rate == 1
+    assert max(one.memory.dynamic.rate for one in others) > 1
+    unconfirmed = memory_module.tune_dynamic(None, short, [], 0, None)[1]
+    assert unconfirmed.memory.dynamic.rate > 1
+
+
+def test_weights_that_diverge_are_named(model: tuple[Any, Any]) -> None:
+    net, ids = model
+    with pytest.raises(NotFiniteError, match="dynamic evaluation"):
+        memory_module.text_nats(net, [ids], 0, Memory(dynamic=Dynamic(1e30, rule="sgd")))

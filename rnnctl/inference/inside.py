@@ -99,7 +99,7 @@ class Inside:
         self._corpus = loaded.config.corpus
         self._engine = EngineChoice(loaded.model, WORTH_IT)
         gates, states = recurrent.cell.gate_count, len(recurrent.cell.state_names)
-        kept = recurrent.num_layers * (states + gates) + 3 * gates
+        kept = recurrent.num_layers * (states + gates) + 2 * gates
         kept += 2 * len(self.parts) * len(self.layers)
         self._most = max(64, NUMBERS // (kept * self.units))  # tokens at once
 

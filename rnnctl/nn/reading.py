@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,9 @@ from rnnctl.nn.cells import Cell, LayerWeights, Parts, State
 from rnnctl.nn.engines import fused_available
 from rnnctl.nn.products import can_pack, of_vector, packed
 from rnnctl.nn.recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from rnnctl.nn.cpu.sequence import ReadingWeights
 
 Indices = NDArray[np.int64]
 Result = TypeVar("Result")
@@ -36,8 +39,7 @@ class Layout:
 
     order (B,): the texts by falling length; sizes: rows of each step; places (N,): for each row the
     token's place in the joined texts; turned (N,): the row of the same text counted from its end;
-    last (B,): the rows of the last tokens, in `order`; before (N − B,): for each row behind the
-    first tokens the row of the token before.
+    last (B,): the rows of the last tokens, in `order`.
     """
 
     def __init__(self, lengths: Indices) -> None:
@@ -52,7 +54,6 @@ class Layout:
         self.places = (np.cumsum(lengths) - lengths)[self.order][text] + time
         self.turned = firsts[falling[text] - 1 - time] + text
         self.last = firsts[falling - 1] + np.arange(len(falling))
-        self.before = firsts[time[len(falling) :] - 1] + text[len(falling) :]
 
 
 def can_read(recurrent: Recurrent) -> bool:
@@ -61,6 +62,15 @@ def can_read(recurrent: Recurrent) -> bool:
     asked = recurrent.engine in ("auto", "fused")
     able = recurrent.cell.compilable is not None and weight.dtype == torch.float32
     return asked and able and can_pack(weight) and fused_available()
+
+
+def can_look(recurrent: Recurrent) -> bool:
+    """Whether `read_inside` works here: where `read` does, on a processor that has tiles."""
+    if not can_read(recurrent):
+        return False
+    from rnnctl.nn.cpu.tiles import shape_for  # imports numba
+
+    return shape_for(torch.float32) is not None
 
 
 def groups(recurrent: Recurrent, lengths: Indices) -> list[Indices]:
@@ -158,19 +168,29 @@ def _read_layer(
     ready: Ready,
 ) -> tuple[Tensor, Tensor]:
     """x (M, gH), index (N,) -> h (N, H), and the coordinate that is carried (B, H)."""
-    from rnnctl.nn.cpu.sequence import read_steps, reading_weights  # imports numba
+    from rnnctl.nn.cpu.sequence import read_steps  # imports numba
+
+    cell = recurrent.cell
+    carried = first[-1].clone()
+    made = _tiled(recurrent, suffix, len(first[0]), ready)
+    if made is None:
+        weights = recurrent.weights(suffix)
+        return _read_stepwise(cell, x, index, layout, weights, first[0], carried), carried
+    return read_steps(cell, x, index, np.array(layout.sizes), made, first[0], carried), carried
+
+
+def _tiled(recurrent: Recurrent, suffix: str, texts: int, ready: Ready) -> ReadingWeights | None:
+    """The recurrent weights as the compiled recurrence of so many texts takes them; None where this
+    processor has no tiles."""
+    from rnnctl.nn.cpu.sequence import reading_weights  # imports numba
     from rnnctl.nn.cpu.tiles import shape_for
 
-    cell, weights = recurrent.cell, recurrent.weights(suffix)
-    texts = len(first[0])
-    carried = first[-1].clone()
-    shape = shape_for(torch.float32)
-    if shape is None:
-        return _read_stepwise(cell, x, index, layout, weights, first[0], carried), carried
-    if texts == 1:
-        shape = shape.alone
-    made = ready.get((suffix, shape), lambda: reading_weights(shape, weights))
-    return read_steps(cell, x, index, np.array(layout.sizes), made, first[0], carried), carried
+    widest = shape_for(torch.float32)
+    if widest is None:
+        return None
+    shape = widest.alone if texts == 1 else widest
+    weights = recurrent.weights(suffix)
+    return ready.get((suffix, shape), lambda: reading_weights(shape, weights))
 
 
 def _read_stepwise(
@@ -221,12 +241,12 @@ def read_inside(
             first = tuple(part[len(finals)] for part in state)
             suffix = f"_l{layer}" + "_reverse" * direction
             x = _from_below(recurrent, suffix, vectors, ready)
-            h, carried = _read_layer(recurrent, suffix, x, index, layout, first, ready)
-            values = {"h": h}
-            if not set(names) <= {"h"}:
-                weights = recurrent.weights(suffix)
-                values |= _inside(recurrent.cell, x, index, layout, weights, first, h)
-            finals.append((h[layout.last], carried)[: len(first)])
+            if set(names) <= {"h"}:  # which plain reading has too, and writes less
+                h, carried = _read_layer(recurrent, suffix, x, index, layout, first, ready)
+                values, final = {"h": h}, (h[layout.last], carried)[: len(first)]
+            else:
+                values, final = _inside(recurrent, suffix, x, index, layout, first, ready)
+            finals.append(final)
             if direction:
                 values = {name: value[layout.turned] for name, value in values.items()}
             ways.append(values)
@@ -239,44 +259,27 @@ def read_inside(
 
 
 def _inside(
-    cell: Cell,
+    recurrent: Recurrent,
+    suffix: str,
     x: Tensor,
     index: Indices,
     layout: Layout,
-    weights: LayerWeights,
     first: Parts,
-    h: Tensor,
-) -> dict[str, Tensor]:
-    """What else is inside one layer whose h (N, H) is known, from x (M, gH): the other state and
-    the gates, (N, H) each by name.
-
-    As every h is known, so is what each step's product is of: all products are one, and what is
-    left of a step is the compiled pass of training, which leaves the gates behind.
+    ready: Ready,
+) -> tuple[dict[str, Tensor], Parts]:
+    """One layer of `read_inside` from x (M, gH): its states and gates by name (N, H), and its state
+    after (B, H).
     """
-    from rnnctl.nn.cpu.steps import kernels  # imports numba
+    from rnnctl.nn.cpu.sequence import look_steps  # imports numba
 
-    (texts, size), gates, total = first[0].shape, cell.gate_count, len(index)
-    x_parts = x.numpy().reshape(-1, gates, size)
-    before = torch.cat([first[0], h[layout.before]])
-    u = packed(weights.w_hh, total, weights.b_hh)(before).numpy().reshape(-1, gates, size)
-    parts = np.empty((1, total, gates, size), np.float32)
-    spare, keep = np.empty((1, texts, size), np.float32), np.ones((2, texts), np.float32)
-    # Before and after a step: what is carried beside the product, and h.
-    carried, stepped = np.empty((2, 2, texts, size), np.float32)
-    carried[0] = first[-1].numpy()
-    after, step = np.empty((total, size), np.float32), kernels(cell).forward
-    begin = 0
-    for rows in layout.sizes:
-        end = begin + rows
-        now = x_parts[index[begin:end]][None]
-        step(0, now, u[begin:end], carried, stepped, parts[:, begin:], spare, keep)
-        after[begin:end] = carried[1, :rows]
-        carried[0, :rows] = carried[1, :rows]
-        begin = end
-    values = {name: torch.from_numpy(parts[0, :, g]) for g, name in enumerate(cell.gate_names)}
-    if len(cell.state_names) > 1:
-        values[cell.state_names[-1]] = torch.from_numpy(after)
-    return values
+    cell = recurrent.cell
+    weights = _tiled(recurrent, suffix, len(first[0]), ready)
+    assert weights is not None  # see `can_look`
+    sizes = np.array(layout.sizes)
+    h, carried, gates = look_steps(cell, x, index, sizes, weights, first[0], first[-1])
+    states = dict(zip(cell.state_names, (h, carried), strict=False))
+    final = tuple(value[layout.last] for value in states.values())
+    return states | {name: gates[:, g] for g, name in enumerate(cell.gate_names)}, final
 
 
 def _product(weights: LayerWeights, texts: int) -> Callable[[Tensor], NDArray[np.float32]]:

@@ -144,6 +144,41 @@ def _read(
         begin += rows
 
 
+def _look(
+    sizes: Any,
+    x: Any,
+    index: Any,
+    w_hh: Any,
+    b_hh: Any,
+    initial: Any,
+    keep: Any,
+    carried: Any,
+    h: Any,
+    gates: Any,
+    extra: Any,
+) -> Any:
+    parts, texts = x.shape[1:], sizes[0]
+    used = parts[0] * parts[1]
+    u = np.empty((texts, b_hh.size), np.float32)
+    # `carried` begins with what each text had before its first token.
+    source, begin, before = address(initial), 0, 0
+    for t in range(sizes.shape[0]):
+        rows = sizes[t]
+        multiply(
+            *(source, h.strides[0], 4, address(w_hh), address(b_hh), 0),
+            *(address(u), u.strides[0], rows, w_hh.shape[0], w_hh.shape[1]),
+        )
+        source = address(h[begin:])
+        for row in range(rows):
+            token, u_row = begin + row, u[row, :used].reshape(parts)
+            forward_row(
+                *(x[index[token]], u_row, carried[before + row], carried[texts + token]),
+                *(h[token], gates[token], extra[row], keep[row]),
+            )
+        before = texts + begin
+        begin += rows
+
+
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _round(values: Any, row: Any) -> Any:
     for j in range(row.shape[0]):
@@ -170,6 +205,12 @@ def _passes(cell: Cell, shape: Shape) -> _Sequence:
         compile_passes(_forward, label, {**names, "forward_row": rows.forward}),
         compile_passes(_backward, label, {**names, "backward_row": rows.backward}),
     )
+
+
+@cache
+def _looking_pass(cell: Cell, shape: Shape) -> Any:
+    names = {"multiply": multiplier(shape), "forward_row": row_kernels(cell).forward}
+    return compile_bound(_look, f"{label_of(cell)}_{shape.label}", names)
 
 
 @cache
@@ -264,3 +305,28 @@ def read_steps(
         *(as_array(part) for part in (initial.contiguous(), carried, hidden)),
     )
     return hidden
+
+
+def look_steps(
+    cell: Cell,
+    x: Tensor,
+    index: Array,
+    sizes: Array,
+    weights: ReadingWeights,
+    initial: Tensor,
+    carried: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As `read_steps`, with everything kept: h (N, H), what is carried after each token (N, H), and
+    the gates (N, g, H). `carried` stays as it is.
+    """
+    texts, size = initial.shape
+    hidden = torch.empty(len(index), size)
+    every = torch.cat([carried, torch.empty(len(index), size)])
+    gates = torch.empty(len(index), cell.gate_count, size)
+    extra, keep = torch.empty(texts, size), torch.ones(texts)
+    _looking_pass(cell, weights.shape)(
+        *(sizes, as_array(x).reshape(len(x), cell.gate_count, size), index),
+        *(weights.panels, weights.bias),
+        *(as_array(part) for part in (initial.contiguous(), keep, every, hidden, gates, extra)),
+    )
+    return hidden, every[texts:], gates

@@ -78,6 +78,8 @@ def _still_improving(
     validated = any(one.result.split == "valid" for one in measured)
     if not validated or counters.stop_reason == "patience":
         return None
+    if curve and curve[-1].accuracy == 1:  # nothing is left that anybody would notice
+        return None
     return still_falling([one.step for one in curve], [one.value for one in curve])
 
 

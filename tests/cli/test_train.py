@@ -539,3 +539,14 @@ def test_whether_a_training_was_still_improving_follows_from_its_curve(
     said = "still improving when the last step was taken: more --steps would help"
     assert (said in " ".join(done.out.split())) == (kept["still_improving"] is not None)
     assert collect.read_member(path).still_improving == (kept["still_improving"] is not None)
+
+
+@pytest.mark.parametrize(("accuracy", "said"), [(0.99, True), (1.0, False)])
+def test_where_every_answer_is_right_nothing_more_is_to_be_gained(
+    accuracy: float, said: bool
+) -> None:
+    from rnnctl.compare import collect
+
+    points = [{"step": k, "value": 0.5**k, "accuracy": min(accuracy, 0.2 * k)} for k in range(12)]
+    train = {"curve": points, "stop_reason": "budget"}
+    assert collect._still_improving(train) is said

@@ -110,6 +110,7 @@ class _LeftOut:
 
     endings: Counter[str] = field(default_factory=Counter)
     about: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
     no_split: Counter[str] = field(default_factory=Counter)
 
@@ -124,6 +125,9 @@ class _LeftOut:
             said.append(f"{count} named after no split ({listed(list(self.no_split))})")
         if self.about:
             said.append(f"by their names about the corpus, not part of it: {listed(self.about)}")
+        if self.broken:
+            count = plural(len(self.broken), "broken link")
+            said.append(f"{count} ({listed(sorted(self.broken))})")
         if self.runs:
             said.append(f"{plural(len(self.runs), 'run')} of rnnctl: {listed(self.runs)}")
         if not said:
@@ -352,7 +356,7 @@ def _named(path: Path, folder: Path, name: str) -> _Found:
 def _below(folder: Path, left: _LeftOut) -> Iterator[Path]:
     """All files, also behind links; not what is hidden, and no runs of this program."""
     seen: set[tuple[int, int]] = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
+    for place, folders, files in os.walk(folder, onerror=_raised, followlinks=True):
         here = Path(place)
         stat = here.stat()
         if (stat.st_dev, stat.st_ino) in seen:  # a link that leads back
@@ -364,9 +368,18 @@ def _below(folder: Path, left: _LeftOut) -> Iterator[Path]:
             folders.clear()
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and name != "files.json" and (here / name).is_file():
-                yield here / name
+        for path in (here / name for name in files):
+            if path.name.startswith(".") or path.name == "files.json":
+                continue
+            if path.is_file():
+                yield path
+            elif path.is_symlink():
+                left.broken.append(path.name)
+
+
+def _raised(error: OSError) -> None:
+    """A folder that cannot be read is no empty one."""
+    raise error
 
 
 def _is_about(path: Path) -> bool:

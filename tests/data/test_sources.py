@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -108,6 +109,31 @@ def test_what_lies_beside_folders_of_splits_is_named(write, tmp_path):
     files, said = arranged(tmp_path / "set")
     assert files == {"test": ["b.txt"], "train": ["a.txt"]}
     assert said["left_out"].endswith("named after no split (d.txt, other)")
+
+
+def test_a_link_that_leads_nowhere_is_named_and_others_are_followed(write, tmp_path):
+    write("elsewhere.txt", "a text of its own")
+    write("book/one.txt", "text")
+    for name, target in (("two.txt", "../elsewhere.txt"), ("gone.txt", "nowhere.txt")):
+        (tmp_path / "book" / name).symlink_to(target)
+    files, said = arranged(tmp_path / "book")
+    assert files == {"all": ["one.txt", "two.txt"]}
+    assert said["left_out"] == "2 files used; left out: 1 broken link (gone.txt)"
+
+
+def test_a_folder_that_cannot_be_read_is_named(write, tmp_path, monkeypatch):
+    write("book/one.txt", "text")
+    write("book/shut/two.txt", "text")
+    scan = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("shut"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    with pytest.raises(DataError, match="shut: Permission denied"):
+        arranged(tmp_path / "book")
 
 
 def test_two_folders_for_one_split_are_refused(write, tmp_path):

@@ -115,6 +115,7 @@ DIAGNOSTICS: Final[dict[str, tuple[str, str]]] = {
 # schema id -> what turns that result into blocks
 REPORTS: Final[dict[str, tuple[str, str]]] = {
     "rnnctl.train/1": ("rnnctl.reports.training:training", "A training."),
+    "rnnctl.train-plan/1": ("rnnctl.reports.training:planned", "What would be trained."),
     "rnnctl.folds/1": ("rnnctl.reports.training:folds", "A training for each fold."),
     "rnnctl.info/1": ("rnnctl.reports.training:info", "What is in a run."),
     "rnnctl.runs/1": ("rnnctl.reports.training:runs", "A list of runs."),

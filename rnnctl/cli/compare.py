@@ -268,7 +268,7 @@ def _compare_runs(
 def _print_members(settings: Settings, root: Path, machine: Machine) -> None:
     from rnnctl.compare.duration import expected_seconds
     from rnnctl.compare.plan import planned
-    from rnnctl.reports.numbers import seconds
+    from rnnctl.reports.numbers import roughly
 
     for member in planned(settings, root, machine.workers):
         console.stdout_write(member.line(root) + "\n")
@@ -277,7 +277,7 @@ def _print_members(settings: Settings, root: Path, machine: Machine) -> None:
     console.note(
         "how long the whole comparison takes depends on the length of the text (--epochs)"
         if left is None
-        else f"the whole comparison takes about {seconds(left)}: trainings and diagnoses "
+        else f"the whole comparison takes about {roughly(left)}: trainings and diagnoses "
         f"{beside_each_other}, then speed and baselines"
     )
 

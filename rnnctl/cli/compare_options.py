@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 import typer
 
 from rnnctl import catalog
-from rnnctl.cli.options import option
+from rnnctl.cli.options import dry_run, option
 from rnnctl.cli.setting_options import of_setting
 from rnnctl.compare import plan
 from rnnctl.compare.plan import Planned, Settings, hidden_sizes
@@ -340,9 +340,7 @@ RunRoot = Annotated[
         show_default=False,
     ),
 ]
-DryRun = Annotated[
-    bool, option(WORK, "Only print the commands of all trainings, one per line.", "--dry-run")
-]
+DryRun = Annotated[bool, dry_run(WORK, "Prints one command per line.")]
 Measure = Annotated[
     bool,
     option(

@@ -121,6 +121,14 @@ LabelOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def dry_run(panel: str, form: str = "") -> Any:
+    """What `Annotated` takes for `--dry-run` of a command that trains; `form`: what is printed."""
+    text = "Only print what would be trained and about how long it takes; train nothing."
+    return option(panel, f"{text} {form}".strip(), "--dry-run")
+
+
 RunArgument = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="The folder of a trained run.", show_default=False),

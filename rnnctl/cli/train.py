@@ -14,7 +14,7 @@ import typer
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli.idle import Idle, given, idle, missing
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, option
+from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, dry_run, option
 from rnnctl.cli.progress import follow, is_live
 from rnnctl.cli.setting_options import Given, settings_given, takes_settings
 from rnnctl.errors import CorruptRunError, RunError, UsageError, word
@@ -66,6 +66,7 @@ ConfigFile = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, option(RUN, "Replace the run at --run if it exists.", "--overwrite")]
+DryRun = Annotated[bool, dry_run(RUN)]
 Diagnose = Annotated[
     bool,
     option(
@@ -113,6 +114,18 @@ Folds = Annotated[
         "with --folds, which continues by itself where its runs were stopped",
         "name the folder of the folds with --run",
     ),
+    Idle(
+        "dry_run",
+        given("resume"),
+        "with --resume, which continues a training that is known",
+        "leave out --resume",
+    ),
+    Idle(
+        "diagnose",
+        given("dry_run"),
+        "with --dry-run, which trains nothing that could be measured",
+        "leave out --dry-run",
+    ),
 )
 @takes_settings
 def train(
@@ -122,6 +135,7 @@ def train(
     resume: Resume = None,
     config: ConfigFile = None,
     overwrite: Overwrite = False,
+    dry_run: DryRun = False,
     diagnose: Diagnose = True,
     folds: Folds = None,
     format: FormatOption = "table",
@@ -135,7 +149,7 @@ def train(
     error, the result to standard output. Ctrl-C stops the training and keeps the best weights;
     `--resume RUN` continues exactly where it stopped.
     """
-    if _follows():
+    if _follows(dry_run=dry_run):
         return
     asked = settings_given({**given, "sources": sources})
     _check_sources(sources or ())
@@ -144,6 +158,12 @@ def train(
     settings, path, options = _plan(asked, run, config, resume, overwrite, diagnose)
     from rnnctl.cli.training_display import Picture
     from rnnctl.training.train import train as work
+
+    if dry_run:
+        from rnnctl.training.dry_run import dry_run as plan
+
+        console.emit(follow(plan(settings, path, options, folds), Picture()).result, format, output)
+        return
 
     if folds is not None:
         from rnnctl.training.folds import train_folds
@@ -183,10 +203,15 @@ def _check_sources(sources: Sequence[str]) -> None:
     check_there([Path(s) for s in sources if s != "-" and not scheme(s)])
 
 
-def _follows() -> bool:
-    """Whether `torchrun` started this process to help another one; then that is done here."""
+def _follows(*, dry_run: bool) -> bool:
+    """Whether `torchrun` started this process to help another one; then that is done here.
+
+    In a dry run there is nothing to help with.
+    """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return False
+    if dry_run:
+        return os.environ.get("RANK", "0") != "0"
     from rnnctl.training.workers import follow_torchrun
 
     return follow_torchrun()

@@ -10,11 +10,11 @@ from rnnctl.cli.progress import Said, bar
 from rnnctl.config import TrainingConfig
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.numbers import number, percent, seconds
+from rnnctl.reports.training import labels_in_words, limits_in_words, vectors_in_words
 from rnnctl.training import events
 from rnnctl.training.events import Evaluated, Event, SlowStep, Started, Step, SteppedBack
-from rnnctl.wording import either, plural, with_unit
+from rnnctl.wording import plural
 
-SHOWN_LABELS = 8
 FIRST = "first step …"
 KEPT = 0.95  # of a step's weight in the shown loss, at every further step
 
@@ -170,31 +170,16 @@ def introduction(event: Started) -> str:
     read = "".join(f"{console.from_here(note)}\n" for note in event.notes)
     why = f"{event.why_this_size}\n" if event.why_this_size else ""
     if event.vectors is not None:
-        from rnnctl.reports.training import vectors_in_words
-
         why += f"vectors: {vectors_in_words(event.vectors)}\n"
     why += _fine_tuning(event.config.training)
-    length = "" if event.ended else _length(event.config.training)
+    length = "" if event.ended else f"; trains for {limits_in_words(event.config.training)}"
     return (
-        f"{read}{event.corpus}{_labels(event.labels)}\n"
+        f"{read}{event.corpus}{labels_in_words(event.labels)}\n"
         f"{plural(event.train_tokens, 'training token')}, vocabulary {event.vocab_size:,}{cut}\n"
         f"{why}{display_name(model.cell)}, {layers}, {plural(event.parameters, 'parameter')}; "
         f"{event.device}, {plural(event.threads, 'thread')}\n"
         f"{event.dtype}; {begun}{length}"
     )
-
-
-def _length(training: TrainingConfig) -> str:
-    """When the training ends: the first of its limits. The best weights are measured after it."""
-    limits = []
-    if training.budget_s is not None:
-        limits.append(seconds(training.budget_s))
-    if training.epochs is not None:
-        limits.append(with_unit(number(training.epochs), "epochs"))
-    if training.steps is not None:
-        limits.append(plural(training.steps, "step"))
-    first = "at most " if len(limits) > 1 else ""
-    return f"; trains for {first}{either(limits)}" if limits else ""
 
 
 def _fine_tuning(training: TrainingConfig) -> str:
@@ -205,15 +190,6 @@ def _fine_tuning(training: TrainingConfig) -> str:
     if training.unfreeze:
         parts.append(f"one more layer every {percent(training.unfreeze, 0)} of the training")
     return f"fine-tuning: {', '.join(parts)}\n" if parts else ""
-
-
-def _labels(names: tuple[str, ...]) -> str:
-    """What a classifier is to tell apart: the first place to see a wrong column."""
-    if not names:
-        return ""
-    more = f" and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
-    shown = ", ".join(name[:24] for name in names[:SHOWN_LABELS])
-    return f", {plural(len(names), 'label')}: {shown}{more}"
 
 
 def filled(parts: list[str], width: int) -> list[str]:

@@ -42,8 +42,8 @@ DOCUMENT = 150
 
 
 def expected_seconds(settings: Settings, root: Path, machine: Machine) -> float | None:
-    """Seconds until the report, of what is not done yet, as roughly as they are known; None where
-    the text decides on it.
+    """Seconds until the report, of what is not done yet, which are rough; None where the
+    text decides on it.
 
     Raises UsageError where a budget is to be turned into steps and its trials are missing.
     """
@@ -61,8 +61,7 @@ def expected_seconds(settings: Settings, root: Path, machine: Machine) -> float 
     diagnoses = [one for one in members(plan) if one.is_diagnosed]
     left = sum(not Job(one, "diagnose").is_done(root) for one in diagnoses)
     alone = MEASURE_S * work_ahead(plan)["measure"]
-    whole = (sum(trained) + DIAGNOSE_S * left) / max(1, machine.workers) + alone
-    return 60.0 * round(whole / 60) if whole >= 90 else 10.0 * max(1, round(whole / 10))
+    return (sum(trained) + DIAGNOSE_S * left) / max(1, machine.workers) + alone
 
 
 def _known(planned: Sequence[Planned], root: Path) -> dict[tuple[str, str], float]:

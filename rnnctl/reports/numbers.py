@@ -76,6 +76,14 @@ def seconds(value: float | None) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
+def roughly(value: float) -> str:
+    """A duration of which no more than its size is known: ``20 s``, ``3 min``, ``4 h 10 min``."""
+    if value < 90:
+        return seconds(10.0 * max(1, round(value / 10)))
+    step = 60 if value < 7200 else 600
+    return seconds(float(step * round(value / step)))
+
+
 def interval(low: float | None, high: float | None, digits: int = 3) -> str:
     """``[31, 47]``; empty when neither end is known, ``?`` for one that is not."""
     if low is None and high is None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rnnctl.config import TrainingConfig
 from rnnctl.errors import word
 from rnnctl.reports import inference
 from rnnctl.reports.as_table import as_table
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostics import headline_blocks
-from rnnctl.reports.numbers import NOTHING, fixed, horizon, number, percent, seconds
+from rnnctl.reports.numbers import NOTHING, fixed, horizon, number, percent, roughly, seconds
 from rnnctl.results.base import LanguageModelLoss, Result
 from rnnctl.results.diagnostics import HeadlineRecord
 from rnnctl.results.training import (
@@ -20,11 +21,13 @@ from rnnctl.results.training import (
     PretrainedRecord,
     RunsResult,
     SplitResult,
+    TrainingPlan,
     TrainResult,
     VectorsRecord,
 )
-from rnnctl.wording import plural, with_unit
+from rnnctl.wording import either, plural, with_unit
 
+SHOWN_LABELS = 8
 PROTOCOLS = {
     "streaming": "streaming: the state is carried over the whole text",
     "cold": "cold: windows of {window} tokens, each from a zero state",
@@ -43,6 +46,82 @@ def training(result: TrainResult) -> Iterator[Block]:
         yield Paragraph(_improving(result), "note")
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
+
+
+def planned(result: TrainingPlan) -> Iterator[Block]:
+    """What would be trained, and about how long it would take."""
+    noun = "classifier" if result.labels else "language model"
+    yield Heading(f"What would be trained: {display_name(result.cell)} {noun}", 1)
+    yield KeyValues(tuple(_planned(result)))
+    if result.why_this_size:
+        yield Paragraph(result.why_this_size, "note")
+    for text in result.notes:
+        yield Paragraph(text, "note")
+    for warning in result.warnings:
+        yield Paragraph(warning.text, "warning")
+
+
+def labels_in_words(names: tuple[str, ...]) -> str:
+    """What a classifier is to tell apart: the first place to see a wrong column."""
+    if not names:
+        return ""
+    more = f" and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
+    shown = ", ".join(name[:24] for name in names[:SHOWN_LABELS])
+    return f", {plural(len(names), 'label')}: {shown}{more}"
+
+
+def limits_in_words(training: TrainingConfig | TrainingPlan) -> str:
+    """When a training ends, by the first of its limits: ``at most 600 s or 4 epochs``."""
+    limits = []
+    if training.budget_s is not None:
+        limits.append(seconds(training.budget_s))
+    if training.epochs is not None:
+        limits.append(with_unit(number(training.epochs), "epochs"))
+    if training.steps is not None:
+        limits.append(plural(training.steps, "step"))
+    return f"{'at most ' if len(limits) > 1 else ''}{either(limits)}"
+
+
+def _planned(result: TrainingPlan) -> Iterator[tuple[str, str]]:
+    layers = f"{plural(result.num_layers, 'layer')} of {result.hidden_size}"
+    yield "corpus", f"{result.corpus}{labels_in_words(result.labels)}"
+    documents = result.train_documents
+    of = "" if documents is None else f" in {plural(documents, 'document')}"
+    cut = f", {percent(result.cut_share)} of the documents cut" if result.cut_share else ""
+    yield "training text", f"{plural(result.train_tokens, 'token')}{of}{cut}"
+    yield (
+        "model",
+        f"{layers}, {plural(result.parameters, 'parameter')} ({result.recurrent_parameters:,} "
+        f"recurrent), {result.level} vocabulary of {result.vocab_size:,}",
+    )
+    where = result.environment
+    yield (
+        "engine",
+        f"{where.engine} on {where.device}, {plural(where.threads or 1, 'thread')}, {where.dtype}",
+    )
+    yield "learning rate", f"{result.lr:g}, batches of {result.batch_size}"
+    early = f", or {plural(result.patience or 0, 'validation')} without progress"
+    each = " each" if result.folds > 1 else ""
+    yield "training", f"{limits_in_words(result)}{each}{early if result.patience else ''}"
+    steps = plural(result.expected_steps, "step")
+    yield (
+        "steps",
+        f"about {steps}, {with_unit(number(result.expected_epochs), 'epochs')}{each}, at "
+        f"{number(result.tokens_per_s, 2)} tokens/s",
+    )
+    yield "time", _expected_time(result)
+    if result.run:
+        yield "run", result.run
+
+
+def _expected_time(result: TrainingPlan) -> str:
+    parts = [f"about {roughly(result.expected_s)}"]
+    if result.folds > 1:
+        parts.append(f"for {plural(result.folds, 'fold')}")
+    if result.pretrain_s is not None:
+        each = " each" if result.folds > 1 else ""
+        parts.append(f"with {seconds(result.pretrain_s)}{each} for the language model")
+    return f"{' '.join(parts)}, and then the measurements of the best weights"
 
 
 MORE = {

@@ -110,6 +110,42 @@ class TrainResult(Result):
     next_command: str = ""
 
 
+class TrainingPlan(Result):
+    """What a training would be (``train --dry-run``), with nothing trained."""
+
+    schema_id: Literal["rnnctl.train-plan/1"] = "rnnctl.train-plan/1"
+    run: str = Field(description="where it would be saved; empty: in a new folder in runs/")
+    task: str
+    level: str
+    cell: str
+    hidden_size: int
+    num_layers: int
+    parameters: int
+    recurrent_parameters: int
+    why_this_size: str = Field("", description="where the size was chosen for the budget")
+    vocab_size: int
+    corpus: str = Field(description="what was read, in words")
+    labels: tuple[str, ...] = ()
+    train_documents: int | None = Field(description="None of running text")
+    train_tokens: int
+    cut_share: float = 0.0
+    lr: float
+    batch_size: int
+    steps: int | None = Field(description="limit that was set; None: no limit of steps")
+    epochs: float | None = Field(description="limit that was set")
+    budget_s: float | None = Field(description="limit that was set, in seconds")
+    patience: int | None = Field(
+        description="validations without progress after which it ends before its limits"
+    )
+    pretrain_s: float | None = Field(None, description="seconds for the language model before it")
+    folds: int = Field(1, description="trainings, each on another part of the corpus")
+    tokens_per_s: float = Field(description="in a few trial steps, whose weights are thrown away")
+    expected_steps: int = Field(description="of one training, rough unless steps are its limit")
+    expected_epochs: float
+    expected_s: float = Field(description="seconds of all trainings until their limits, rough")
+    notes: tuple[str, ...] = Field((), description="how the corpus was read")
+
+
 class SnapshotLine(Record):
     """Weights that were kept on the way of a training."""
 

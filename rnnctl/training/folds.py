@@ -22,6 +22,23 @@ def fold_path(root: Path, number: int) -> Path:
     return root / f"fold-{number}"
 
 
+def with_fold(config: RunConfig, number: int, folds: int) -> RunConfig:
+    """The settings of a fold, counted from 1."""
+    corpus = config.corpus.model_copy(update={"fold": f"{number}/{folds}"})
+    return config.model_copy(update={"corpus": corpus})
+
+
+def check_folds(config: RunConfig) -> None:
+    """UsageError for what cannot be trained in folds."""
+    if not find_task(config.model.task).labelled:
+        raise UsageError("--folds is for classifiers", hint="say --task classify")
+    if "-" in config.corpus.sources:
+        raise UsageError(
+            "--folds reads its corpus several times, which standard input does not allow",
+            hint="write it to a file first",
+        )
+
+
 def train_folds(
     config: RunConfig, root: Path, folds: int, options: Options
 ) -> Iterator[Event | FoldsResult]:
@@ -30,18 +47,11 @@ def train_folds(
     A fold whose run is finished is not trained again, and one that was stopped goes on, so that
     the same call continues what was interrupted. Raises what `train` raises.
     """
-    if not find_task(config.model.task).labelled:
-        raise UsageError("--folds is for classifiers", hint="say --task classify")
-    if "-" in config.corpus.sources:
-        raise UsageError(
-            "--folds reads its corpus several times, which standard input does not allow",
-            hint="write it to a file first",
-        )
+    check_folds(config)
     results: list[TrainResult] = []
     for number in range(1, folds + 1):
         path = fold_path(root, number)
-        corpus = config.corpus.model_copy(update={"fold": f"{number}/{folds}"})
-        own = config.model_copy(update={"corpus": corpus})
+        own = with_fold(config, number, folds)
         run = None if options.overwrite or not (path / "current.json").is_file() else Run.open(path)
         if run is not None:
             own = _same(run, own)

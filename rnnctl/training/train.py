@@ -112,17 +112,7 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
         # Before the corpus is read, which may take minutes.
         check_free(path, overwrite=options.overwrite)
     old = Run.open(path) if options.resume else None
-    prepared = yield from prepare(
-        config,
-        run=old,
-        stdin=options.stdin,
-        given=options.given,
-        size_is_open=options.size_is_open,
-        beside=options.beside,
-    )
-    counts_tokens = not prepared.task.counts_documents
-    epoch = prepared.task.units_per_epoch if counts_tokens else None
-    check_reached(prepared.config.training, epoch)
+    prepared = yield from begin(config, options, old)
     run = old or Run.create(
         path,
         prepared.config,
@@ -143,6 +133,47 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
         if options.headline is not None:
             result = _with_headline(run, result, options.headline)
         yield Finished(result)
+
+
+def begin(
+    config: RunConfig, options: Options, run: Run | None = None
+) -> Generator[Preparing, None, Prepared]:
+    """Everything up to the first step; `run`: the one that is resumed. Writes nothing.
+
+    Raises what `prepare` does, and UsageError for snapshots that the training does not reach.
+    """
+    prepared = yield from prepare(
+        config,
+        run=run,
+        stdin=options.stdin,
+        given=options.given,
+        size_is_open=options.size_is_open,
+        beside=options.beside,
+    )
+    counts_tokens = not prepared.task.counts_documents
+    epoch = prepared.task.units_per_epoch if counts_tokens else None
+    check_reached(prepared.config.training, epoch)
+    return prepared
+
+
+def warnings_before(prepared: Prepared, options: Options) -> list[Warning_]:
+    """What there is to warn of before the first step."""
+    said = {
+        "other_precision": prepared.arithmetic.note,
+        "nothing_compiled": _nothing_compiled(prepared),
+        "single_words": _single_words(prepared),
+        "no_validation": "" if _is_validated(prepared) else NO_VALIDATION,
+        "more_workers_than_cores": crowded(
+            prepared.config.training.workers, prepared.threads, prepared.arithmetic.device
+        ),
+    }
+    found = [Warning_(code=code, text=text) for code, text in said.items() if text]
+    return [*options.notes, *prepared.corpus.warnings, *found]
+
+
+def _is_validated(prepared: Prepared) -> bool:
+    """Whether any text is left for validation."""
+    return len(prepared.store.split("valid").ids) > 0
 
 
 def _nothing_compiled(prepared: Prepared) -> str:
@@ -188,18 +219,8 @@ class _Training:
         self.keeper = Keeper(run, settings)
         replay = None if options.reschedule else read_schedule(run)
         self.plan = Schedule(settings, task.units_per_epoch, task.counts_documents, replay)
-        self.warnings = [*options.notes, *prepared.corpus.warnings]
-        if prepared.arithmetic.note:
-            self._warn("other_precision", prepared.arithmetic.note)
-        if problem := _nothing_compiled(prepared):
-            self._warn("nothing_compiled", problem)
-        if letters := _single_words(prepared):
-            self._warn("single_words", letters)
-        self.validated = len(prepared.store.split("valid").ids) > 0
-        if not self.validated:
-            self._warn("no_validation", NO_VALIDATION)
-        if crowd := crowded(settings.workers, prepared.threads, prepared.arithmetic.device):
-            self._warn("more_workers_than_cores", crowd)
+        self.warnings = warnings_before(prepared, options)
+        self.validated = _is_validated(prepared)
 
     def _warn(self, code: str, text: str) -> None:
         self.warnings.append(Warning_(code=code, text=text))

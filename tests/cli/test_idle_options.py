@@ -134,6 +134,8 @@ IDLE: dict[str, list[tuple[tuple[Any, ...], dict[str, tuple[Any, ...]]]]] = {
         (("FILE", "--run", "NEW", "--resume", "auto"), {"overwrite": ()}),
         (("FILE",), {"overwrite": ()}),
         (("FILE", "--folds", 3, "--run", "NEW"), {"resume": ("auto",)}),
+        (("FILE", "--resume", "RUN"), {"dry_run": ()}),
+        (("FILE", "--dry-run"), {"diagnose": ("--no-diagnose",)}),
     ],
     "compare": [
         (("FILE", "--no-recall"), {"recall_lags": (9,), "recall_seeds": (2,)}),
@@ -212,7 +214,12 @@ def test_an_option_that_would_do_nothing_is_refused(
     places = {"RUN": make_run(TEXT), "FILE": tmp_path / "file.txt", "NEW": tmp_path / "new.txt"}
     name = option_names(command)[parameter]
     given = [places.get(one, one) for one in options[parameter]]
-    if given and str(given[0]) in ("--no-first", "--end", "--no-recall"):  # one of two flags
+    if given and str(given[0]) in (
+        "--no-first",
+        "--end",
+        "--no-recall",
+        "--no-diagnose",
+    ):  # one of two flags
         name = str(given.pop())
     plain = [places.get(one, one) for one in arguments]
     outcome = rnnctl(command, *plain, *([name] if name else []), *given, stdin="a\n")

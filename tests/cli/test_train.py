@@ -17,7 +17,7 @@ import torch
 from rnnctl import integrity
 from rnnctl.compare import collect
 from rnnctl.reports import training
-from rnnctl.results.training import TrainResult
+from rnnctl.results.training import TrainingPlan, TrainResult
 from rnnctl.runs import Run
 from rnnctl.statistics import still_falling
 from rnnctl.tasks.loading import load, read_weights
@@ -550,3 +550,40 @@ def test_where_every_answer_is_right_nothing_more_is_to_be_gained(
     points = [{"step": k, "value": 0.5**k, "accuracy": min(accuracy, 0.2 * k)} for k in range(12)]
     train = {"curve": points, "stop_reason": "budget"}
     assert collect._still_improving(train) is said
+
+
+def test_a_dry_run_says_what_would_be_trained_and_leaves_nothing(
+    rnnctl: CommandLine, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, films = tmp_path / "here", tmp_path / "films.csv"
+    here.mkdir()
+    rows = [f"{w} film number {k},{w}" for k in range(100) for w in ("good", "bad")]
+    films.write_text("text,label\n" + "\n".join(rows))
+    monkeypatch.chdir(here)
+    planned = rnnctl("train", text, "--steps", 12, "--dry-run", *SMALL)
+    assert planned.code == 0
+    for said in ("LSTM language model", "1 layer of 12", "about 12 steps", "about 10 s"):
+        assert said in planned.out
+    outcome = rnnctl(
+        "train", films, "--task", "classify", "--folds", 3, "--epochs", 2, "--run", here / "r",
+        "--dry-run", "--format", "json", *SMALL[:-2],
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    plan = TrainingPlan.model_validate_json(outcome.out)
+    assert plan.labels == ("bad", "good") and plan.folds == 3 and plan.train_documents
+    assert plan.expected_steps == 2 * -(-plan.train_documents // 4)
+    assert list(here.iterdir()) == []
+
+
+def test_a_dry_run_names_the_size_that_the_training_takes(
+    rnnctl: CommandLine, text: Path, tmp_path: Path
+) -> None:
+    planned = rnnctl("train", text, "--budget", "2s", "--dry-run", "--format", "json")
+    plan = TrainingPlan.model_validate_json(planned.out)
+    assert f"{plan.hidden_size} units" in plan.why_this_size and plan.expected_s <= 2.1
+    run = tmp_path / "r"
+    assert rnnctl("train", text, "--budget", "2s", "--run", run, "--no-diagnose").code == 0
+    config = Run.open(run).config
+    assert (config.model.hidden_size, config.training.lr) == (plan.hidden_size, plan.lr)
+    taken = rnnctl("train", text, "--budget", "2s", "--run", run, "--dry-run")
+    assert taken.code == 1 and "exists already" in taken.err and taken.out == ""

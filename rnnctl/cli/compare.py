@@ -267,11 +267,13 @@ def _compare_runs(
 
 def _print_members(settings: Settings, root: Path, machine: Machine) -> None:
     from rnnctl.compare.duration import expected_seconds
-    from rnnctl.compare.plan import planned
+    from rnnctl.compare.plan import needs_trials, planned, trials_in_words
     from rnnctl.reports.numbers import roughly
 
     for member in planned(settings, root, machine.workers):
         console.stdout_write(member.line(root) + "\n")
+    if needs_trials(settings, root):
+        console.note(trials_in_words(settings))
     left = expected_seconds(settings, root, machine)
     beside_each_other = f"{machine.workers} at a time" if machine.workers > 1 else "one by one"
     console.note(

@@ -14,13 +14,17 @@ from pathlib import Path
 from rnnctl.compare.experiment import Machine, work_ahead
 from rnnctl.compare.grid import Job
 from rnnctl.compare.plan import (
+    TRIAL_S,
     Planned,
     Settings,
     budget_seconds,
     has_result,
     members,
+    needs_trials,
     resolved,
+    trials,
     tuning,
+    with_share,
 )
 from rnnctl.nn.cells import find_cell
 from rnnctl.runs import Run
@@ -45,9 +49,14 @@ def expected_seconds(settings: Settings, root: Path, machine: Machine) -> float 
     """Seconds until the report, of what is not done yet, which are rough; None where the
     text decides on it.
 
-    Raises UsageError where a budget is to be turned into steps and its trials are missing.
     """
-    plan = resolved(settings, root, machine.workers)
+    before = 0.0
+    if needs_trials(settings, root):
+        # Whatever the trials find, all trainings on the text share the budget.
+        plan = with_share(settings, machine.workers)
+        before = (BEGIN_S + TRIAL_S) * len(trials(settings)) / max(1, machine.workers)
+    else:
+        plan = resolved(settings, root, machine.workers)
     planned = members(plan) + (tuning(plan) if plan.rates == "grid" else [])
     known = _known(planned, root)
     trained: list[float] = []
@@ -61,7 +70,7 @@ def expected_seconds(settings: Settings, root: Path, machine: Machine) -> float 
     diagnoses = [one for one in members(plan) if one.is_diagnosed]
     left = sum(not Job(one, "diagnose").is_done(root) for one in diagnoses)
     alone = MEASURE_S * work_ahead(plan)["measure"]
-    return (sum(trained) + DIAGNOSE_S * left) / max(1, machine.workers) + alone
+    return before + (sum(trained) + DIAGNOSE_S * left) / max(1, machine.workers) + alone
 
 
 def _known(planned: Sequence[Planned], root: Path) -> dict[tuple[str, str], float]:

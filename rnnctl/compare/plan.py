@@ -28,9 +28,11 @@ from rnnctl import integrity
 from rnnctl.config import TaskName
 from rnnctl.errors import RunError, UsageError
 from rnnctl.nn.cells import find_cell
+from rnnctl.reports.numbers import seconds
 from rnnctl.runs import Run
 from rnnctl.tasks.base import find_task
 from rnnctl.tasks.recipes import default_rate, recall_rate
+from rnnctl.wording import plural
 
 # The hidden size with which a cell has a given number of recurrent parameters.
 
@@ -412,10 +414,32 @@ def needs_steps(settings: Settings) -> bool:
     return settings.limit[0] == "--budget" and settings.match != "time"
 
 
-def with_share(settings: Settings) -> Settings:
-    """`settings` with each member's share of the budget: members run one after another."""
+def needs_trials(settings: Settings, root: Path) -> bool:
+    """Whether the number of steps is not known before trials under `root` have finished."""
+    return needs_steps(settings) and not all(
+        has_result(root / one.name, "train") for one in trials(settings)
+    )
+
+
+def trials_in_words(settings: Settings) -> str:
+    """What follows on the trials of a plan, whose number of steps is not known before them."""
+    names = ", ".join(name for name, _, _ in rows(settings))
+    search = f"{plural(len(GRID), 'learning rate')} are tried for each row, and " * (
+        settings.rates == "grid"
+    )
+    others = sum(one.stage != "text" for one in members(settings))
+    beside = f"; {plural(others, 'smaller training')} beside them" if others else ""
+    return (
+        f"these {plural(len(trials(settings)), 'trial')} find out, when the comparison runs, how "
+        f"many steps fit into {seconds(budget_seconds(settings))}; then {search}every row ({names})"
+        f" is trained {plural(settings.seeds, 'time')}, always with that number of steps{beside}"
+    )
+
+
+def with_share(settings: Settings, workers: int = 1) -> Settings:
+    """`settings` with each member's share of the budget, `workers` members at a time."""
     count = len(list(rows(settings))) * settings.seeds
-    share = max(1.0, budget_seconds(settings) / count)
+    share = max(1.0, budget_seconds(settings) * workers / count)
     return settings.model_copy(update={"limit": ("--budget", f"{share:.0f}s")})
 
 
@@ -427,8 +451,11 @@ def budget_seconds(settings: Settings) -> float:
 def planned(settings: Settings, root: Path, workers: int) -> list[Planned]:
     """The members that would be trained next, for `--dry-run`.
 
-    Where rates are searched, the search comes first and the members follow once it is done.
+    Where steps are found by trials, the trials come first; where rates are searched, the search
+    comes next; the members that are reported follow once both are done.
     """
+    if needs_trials(settings, root):
+        return trials(settings)
     settings = resolved(settings, root, workers)
     if settings.rates == "shipped":
         return members(settings)

@@ -38,7 +38,6 @@ WRONG = [
     (["--plot", "x.gif"], "not .svg, .png or .pdf", "chart.svg"),
     (["--chart", "forest"], "--chart has no effect without --plot", ""),
     (["--match", "parametrs"], "parametrs", "parameters"),
-    (["--budget", "10m", "--dry-run"], "did not finish", "--steps"),
     (["--train", "--levle word"], "--levle", "--level"),
     (["--train", "--batch-size 0", "--dry-run"], "batch", ""),
     (["--train", "--seed 3", "--dry-run"], "--train: --seed is set by compare", "--seeds"),
@@ -178,6 +177,23 @@ def test_a_dry_run_prints_commands_only_and_leaves_nothing(  # type: ignore[no-u
         r"(one by one|\d+ at a time), then speed and baselines\n",
         outcome.err,
     )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_with_a_budget_says_that_trials_find_the_steps(  # type: ignore[no-untyped-def]
+    rnnctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call = ("compare", "a.txt", "--budget", "10m", "--inits", "good", "--seeds", "2", "--dry-run")
+    outcome = rnnctl(*call)
+    assert outcome.code == 0
+    lines = outcome.out.splitlines()
+    assert len(lines) == 3 and all("--budget 6s" in line and "/trial-" in line for line in lines)
+    assert "how many steps fit into 10 min" in outcome.err
+    assert "(rnn good, lstm good, gru good) is trained 2 times" in outcome.err
+    assert re.search(r"takes about 1[3-9] min", outcome.err), "the budget, and what is beside it"
+    searched = rnnctl(*call, "--rates", "grid")
+    assert searched.code == 0 and "4 learning rates are tried for each row" in searched.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from rnnctl.data.labels import NoLabelsError
 from rnnctl.errors import DataError, UsageError
 
 FIRST_WORD: Final = "first-word"  # as a label field: the first word of each line, whatever it is
@@ -220,7 +221,7 @@ def _find_text(found: Sequence[_Values], columns: Sequence[str], name: str) -> s
 
 def _find_label(found: Sequence[_Values], columns: Sequence[str], name: str) -> str:
     if not found:
-        raise DataError(
+        raise NoLabelsError(
             f"{name} has texts and no labels, and a classifier needs them",
             hint="add a column `label`, or train a language model with --task lm",
         )

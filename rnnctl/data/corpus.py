@@ -33,6 +33,7 @@ from rnnctl.data.columns import FIRST_WORD, Columns, find_column, looks_labelled
 from rnnctl.data.documents import SPLITS, Document, Reading
 from rnnctl.data.labels import (
     SEVERAL,
+    NoLabelsError,
     in_order,
     labels_of,
     nearest,
@@ -848,7 +849,7 @@ def _no_labels(file: TextFile) -> DataError:
     """
     first = few_first_words([text for text in beginning(file) if text.strip()])
     if not first:
-        return DataError(
+        return NoLabelsError(
             f"{file.name} has no labels, and a classifier needs them",
             hint='use a table (.csv, .tsv, .jsonl, .parquet) with a label field, lines "label '
             'text", or a folder with one folder of files per label',

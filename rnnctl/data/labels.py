@@ -46,6 +46,10 @@ class NoLabelError(DataError):
     """A record whose label field is empty."""
 
 
+class NoLabelsError(DataError):
+    """A corpus that holds nothing that could be labels. The hint is for who trains on it."""
+
+
 def label_text(value: object, where: str, field: str, separator: str | None = None) -> str:
     """A label as text; several, of a list or between separators, as `written_together` writes them.
 

@@ -15,6 +15,7 @@ from rnnctl.config import CorpusConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import SPLITS, Document
+from rnnctl.data.labels import NoLabelsError
 from rnnctl.data.text import utf8_length
 from rnnctl.errors import DataError, RnnctlError, UsageError, word
 from rnnctl.inference.training_text import corpus_facts, heldout_size, trained
@@ -96,16 +97,21 @@ def choose(
         if own is not None:
             return _of_own(own, part)
     undivided = settings.model_copy(update={"split": "100/0/0"})
-    corpus = open_corpus(
-        undivided,
-        task=task,
-        cache=cache_directory(),
-        stdin=stdin,
-        trained=trained(loaded),
-        labels=loaded.labels,
-        other_labels=other_labels,
-        by=by,
-    )
+    try:
+        corpus = open_corpus(
+            undivided,
+            task=task,
+            cache=cache_directory(),
+            stdin=stdin,
+            trained=trained(loaded),
+            labels=loaded.labels,
+            other_labels=other_labels,
+            by=by,
+        )
+    except NoLabelsError as problem:
+        run = word(loaded.run.path)
+        hint = f"add a column `label`, or let `rnnctl classify {run}` label these texts"
+        raise NoLabelsError(problem.message, hint=hint) from problem
     found = _held_out(corpus)
     if part is None:
         part = found[0] if found else "all"

@@ -7,6 +7,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -446,3 +447,23 @@ def test_a_run_without_a_calibration_is_read_as_before(
     run.put_file("calibration.json", b'{"temperature": 0}')
     broken = rnnctl("classify", run.path, stdin="good")
     assert broken.code == 1 and "holds no calibration" in broken.err
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "text\n" + "".join(f"the film number {k}\n" for k in range(30))),
+        ("b.jsonl", "".join(f'{{"text": "film {k}"}}\n' for k in range(30))),
+        ("c.txt", "".join(f"film{k} was a film\n" for k in range(30))),
+    ],
+)
+def test_texts_without_labels_cannot_be_evaluated_but_classified(
+    rnnctl: Any, make_run: Any, tmp_path: Path, name: str, content: str
+) -> None:
+    """The options that `train` has for them are none of this command."""
+    run = make_run("the film number 1", labels=("bad", "good"))
+    (tmp_path / name).write_text(content)
+    outcome = rnnctl("evaluate", run, tmp_path / name)
+    assert outcome.code == 1 and outcome.out == "" and "no labels" in outcome.err
+    assert "--task" not in outcome.err
+    assert f"hint: add a column `label`, or let `rnnctl classify {run}`" in outcome.err

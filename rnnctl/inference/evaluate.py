@@ -393,15 +393,16 @@ def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
     size = sum(map(len, documents))
     begin = time.perf_counter()
     boundary = loaded.tokenizer.boundary_id
+    confirmed = 0
     if what == "cache":
-        tried = tune_cache(loaded.model, documents, boundary)
+        ranked = tune_cache(loaded.model, documents, boundary)
     else:
         gradients = prepared(loaded, Memory(dynamic=Dynamic(1.0))).gradients
         assert gradients is not None
         longer = _first_tokens(split, CONFIRMED, running=found.corpus.running)
-        further = longer if sum(map(len, longer)) > size else []
-        tried = tune_dynamic(loaded.model, documents, further, boundary, gradients)
-    plain, best, *others = tried
+        confirmed = sum(map(len, longer)) if sum(map(len, longer)) > size else 0
+        further = longer if confirmed else []
+        ranked = tune_dynamic(loaded.model, documents, further, boundary, gradients)
     spelling = spelling_per_token(split, split.offsets)
 
     def point(one: Tried) -> TunePoint:
@@ -413,17 +414,18 @@ def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
             perplexity=math.exp(nats) if nats < 700 else None,
         )
 
-    finite = [one for one in others if math.isfinite(one.nats)]
+    finite = [one for one in ranked.others if math.isfinite(one.nats)]
     return TuneResult(
         environment=environment(loaded),
         run=str(loaded.run.path),
         what=what,
         text=found.words or "the validation text",
         tokens=size,
-        before=point(plain),
-        best=point(best),
+        confirmed_tokens=confirmed,
+        before=point(ranked.plain),
+        best=None if ranked.best is None else point(ranked.best),
         others=tuple(point(one) for one in finite[:9]),
-        tried=1 + len(others),
+        tried=len(ranked.others) + (ranked.best is not None),
         timing={"total_s": round(time.perf_counter() - begin, 3)},
     )
 

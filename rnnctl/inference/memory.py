@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
@@ -408,6 +408,26 @@ class Tried:
     nats: float
 
 
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The model alone, the best setting that helps (None where none does), and the others in order."""
+
+    plain: Tried
+    best: Tried | None
+    others: tuple[Tried, ...]
+
+
+def ranking(
+    plain: Tried, tried: Iterable[Tried], helps: Callable[[Tried], bool] = lambda one: True
+) -> Ranking:
+    """`tried` by their loss; the best is the first that is better than `plain`, and `helps`."""
+    others = sorted(tried, key=lambda one: one.nats)
+    better = (k for k, one in enumerate(others) if one.nats < plain.nats and helps(one))
+    chosen = next(better, None)
+    best = None if chosen is None else others.pop(chosen)
+    return Ranking(plain, best, tuple(others))
+
+
 SIZES = (100, 500, 2000)
 ALIKE = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)  # θ times the mean square length of what is compared
 WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
@@ -436,8 +456,8 @@ def text_nats(
     return np.array(sums)
 
 
-def tune_cache(model: LanguageModel, documents: Sequence[Ids], boundary: int) -> list[Tried]:
-    """All settings of the grid, best first; the first of all is no cache (weight 0).
+def tune_cache(model: LanguageModel, documents: Sequence[Ids], boundary: int) -> Ranking:
+    """All settings of the grid, against no cache (weight 0).
 
     Everything is read once: only what is made of the products h_t·h_i differs between settings.
     """
@@ -479,7 +499,7 @@ def tune_cache(model: LanguageModel, documents: Sequence[Ids], boundary: int) ->
         Tried(Memory(cache=Cache(size, theta, share)), total / count)
         for (size, theta, share), total in sums.items()
     ]
-    return [Tried(Memory(), plain / count), *sorted(tried, key=lambda one: one.nats)]
+    return ranking(Tried(Memory(), plain / count), tried)
 
 
 def tune_dynamic(
@@ -488,11 +508,11 @@ def tune_dynamic(
     further: Sequence[Ids],
     boundary: int,
     gradients: Gradients,
-) -> list[Tried]:
-    """Of each rule rising rates until they no longer help, then decays; best first behind none.
+) -> Ranking:
+    """Of each rule rising rates until they no longer help, then decays, against no learning.
 
-    What is best on so short a text may diverge on a longer one: the first in the ranking that
-    `further` text does not contradict, by being better there than no learning, comes first.
+    What is best on so short a text may diverge on a longer one: the best is the first that is
+    better than no learning on the `further` text too, if there is any.
     """
 
     def nats(dynamic: Dynamic | None, texts: Sequence[Ids]) -> float:
@@ -516,11 +536,10 @@ def tune_dynamic(
         best = min(rising, key=lambda one: one.nats).memory.dynamic
         assert best is not None
         found += [*rising, *(tried(Dynamic(best.rate, d, rule=rule)) for d in DECAYS[1:])]
-    ranked = sorted(found, key=lambda one: one.nats)
+    if not further:
+        return ranking(tried(None), found)
     plain = nats(None, further)
-    stable = (k for k, one in enumerate(ranked) if nats(one.memory.dynamic, further) < plain)
-    chosen = next(stable, 0) if len(further) else 0
-    return [tried(None), ranked[chosen], *ranked[:chosen], *ranked[chosen + 1 :]]
+    return ranking(tried(None), found, lambda one: nats(one.memory.dynamic, further) < plain)
 
 
 def _round(value: float) -> float:

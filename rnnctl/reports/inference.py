@@ -115,26 +115,36 @@ def tuned(result: TuneResult) -> list[Block]:
     """What was found, and how to use it."""
     rows = [
         (one.settings, fixed(one.loss_nats, 4), number(one.perplexity, 5))
-        for one in (result.before, result.best, *result.others)
+        for one in (result.before, *filter(None, [result.best]), *result.others)
     ]
     name = "Cache" if result.what == "cache" else "Dynamic evaluation"
     made: list[Block] = [
         Heading(f"{name} for {result.run}, chosen on {result.text}", level=1),
         table(("setting", "nats per token", "perplexity"), rows, align="lrr",
-              strong_rows=[1]),
+              strong_rows=[] if result.best is None else [1]),
         Paragraph(
             f"{plural(result.tokens, 'token')} of validation text, "
             f"{plural(result.tried, 'setting')} tried", "note",
         ),
     ]  # fmt: skip
-    if result.best.loss_nats >= result.before.loss_nats:
-        made.append(
-            Paragraph("No setting that was tried is better than the model alone.", "warning")
-        )
+    if result.best is None:
+        made.append(Paragraph(_nothing_helps(result), "warning"))
         return made
     use = f"`rnnctl evaluate {result.run} {result.best.options}`"
     made.append(Paragraph(f"{use} uses it; so do `score` and `generate`", "hint"))
     return made
+
+
+def _nothing_helps(result: TuneResult) -> str:
+    """Why no setting is named."""
+    better = [one for one in result.others if one.loss_nats < result.before.loss_nats]
+    if not better:
+        return "No setting that was tried is better than the model alone."
+    longer = plural(result.confirmed_tokens, "token")
+    return (
+        "No setting helps: on a longer part of the validation text, the first "
+        f"{longer}, none of those that are better here is better than the model alone."
+    )
 
 
 def evaluated(result: EvaluateResult) -> list[Block]:

@@ -190,8 +190,11 @@ class TuneResult(Result):
     what: Literal["cache", "dynamic"]
     text: str = Field(description="what was read, in words")
     tokens: int
+    confirmed_tokens: int = Field(
+        0, description="of a longer text, on which the best has to help too; 0: there was none"
+    )
     before: TunePoint = Field(description="the model alone")
-    best: TunePoint
+    best: TunePoint | None = Field(description="None: no setting is better than the model alone")
     others: tuple[TunePoint, ...] = Field((), description="the next best, at most nine")
     tried: int
 

@@ -16,6 +16,7 @@ import torch
 
 from rnnctl.diagnostics.subject import CachedModelSubject
 from rnnctl.errors import NotFiniteError
+from rnnctl.inference import evaluate as evaluate_module
 from rnnctl.inference import memory as memory_module
 from rnnctl.inference.memory import (
     EPSILON,
@@ -216,11 +217,13 @@ def test_the_model_itself_is_left_as_it_was(model: tuple[Any, Any]) -> None:
 
 def test_what_is_tuned_is_what_is_measured(model: tuple[Any, Any]) -> None:
     net, ids = model
-    plain, best, *others = tune_cache(net, [ids[:50], ids[50:]], 0)
-    for one in (plain, best, others[0], others[-1]):
+    found = tune_cache(net, [ids[:50], ids[50:]], 0)
+    for one in filter(None, (found.plain, found.best, found.others[0], found.others[-1])):
         sums = [nats(net, part, one.memory).sum() for part in (ids[:50], ids[50:])]
         assert one.nats == pytest.approx(sum(sums) / len(ids), rel=1e-5)
-    assert best.nats == min(one.nats for one in (best, *others))
+    best = min(one.nats for one in (*found.others, *filter(None, [found.best])))
+    assert (found.best is not None) == (best < found.plain.nats)
+    assert found.best is None or found.best.nats == best
 
 
 @pytest.fixture(scope="module")
@@ -296,9 +299,10 @@ def test_settings_are_chosen_on_the_validation_text(
     assert done.code == 0, done.err
     assert "setting" in done.out
     found = json.loads(rnnctl("evaluate", trained_run, f"--tune-{what}", "--format", "json").out)
-    assert found["best"]["loss_nats"] <= found["others"][0]["loss_nats"]
     assert found["before"]["settings"] == "nothing"
-    assert found["best"]["options"].startswith(f"--{what} ")
+    every = [found["best"] or found["before"], *found["others"]]
+    assert min(one["loss_nats"] for one in every) == every[0]["loss_nats"]
+    assert found["others"][0]["options"].startswith(f"--{what} ")
 
 
 @pytest.mark.parametrize(
@@ -334,11 +338,35 @@ def test_a_rate_that_diverges_on_a_longer_text_is_not_chosen(
 
     monkeypatch.setattr(memory_module, "text_nats", nats)
     short, longer = [np.zeros(10, np.int64)], [np.zeros(30, np.int64)]
-    plain, best, *others = memory_module.tune_dynamic(None, short, longer, 0, None)
-    assert plain.memory.dynamic is None and best.memory.dynamic.rate == 1
-    assert max(one.memory.dynamic.rate for one in others) > 1
-    unconfirmed = memory_module.tune_dynamic(None, short, [], 0, None)[1]
+    found = memory_module.tune_dynamic(None, short, longer, 0, None)
+    assert found.plain.memory.dynamic is None and found.best.memory.dynamic.rate == 1
+    assert max(one.memory.dynamic.rate for one in found.others) > 1
+    unconfirmed = memory_module.tune_dynamic(None, short, [], 0, None).best
     assert unconfirmed.memory.dynamic.rate > 1
+
+
+@pytest.mark.parametrize("what", ["cache", "dynamic"])
+def test_where_no_setting_helps_none_is_named(
+    what: str, rnnctl: Call, trained_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a cache, none is better on what it is tuned on; of dynamic evaluation, on more of it."""
+
+    def worse(own: Any, found: Any, share: float) -> Any:
+        return own + share
+
+    def nats(model: Any, documents: Any, boundary: int, memory: Memory) -> Any:
+        size = sum(map(len, documents))
+        sign = 1 if size > 50 else -1
+        return np.array([size * (10 + sign * (memory.dynamic is not None))])
+
+    monkeypatch.setattr(memory_module, "mixture", worse)
+    monkeypatch.setattr(memory_module, "text_nats", nats)
+    monkeypatch.setattr(evaluate_module, "TUNED_DYNAMIC", 50)
+    done = rnnctl("evaluate", trained_run, f"--tune-{what}")
+    assert done.code == 0 and "No setting" in done.out and "uses it" not in done.out
+    assert ("on a longer part of the validation text" in done.out) == (what == "dynamic")
+    found = json.loads(rnnctl("evaluate", trained_run, f"--tune-{what}", "--format", "json").out)
+    assert found["best"] is None and len(found["others"]) == 9
 
 
 def test_weights_that_diverge_are_named(model: tuple[Any, Any]) -> None:

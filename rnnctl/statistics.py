@@ -298,6 +298,21 @@ def still_falling(steps: Sequence[float], values: Sequence[float]) -> float | No
     return share if share >= NOTICEABLE else None
 
 
+def still_improving(
+    points: Sequence[tuple[float, float | None, float | None]], stop_reason: str
+) -> float | None:
+    """By which share the validation loss was still falling when a training ended; None if not.
+
+    `points`: step, loss and accuracy of each validation, in order, None for what is not known.
+    Nothing more is to be gained where the last answers were all right, nor where the training ended
+    because its validations did not get better (`stop_reason` "patience").
+    """
+    known = [(step, value) for step, value, _ in points if value is not None]
+    if stop_reason == "patience" or not known or points[-1][2] == 1:
+        return None
+    return still_falling(*zip(*known, strict=True))
+
+
 def t_interval(values: Sequence[float], *, log: bool = False) -> Interval:
     """Student's interval of the mean over seeds; of the geometric mean with `log` (values > 0).
 

@@ -338,3 +338,19 @@ def test_noise_alone_is_hardly_ever_a_falling_loss() -> None:
     steps = list(range(10, 110, 10))
     falling = [statistics.still_falling(steps, list(run)) for run in runs]
     assert sum(one is not None for one in falling) <= 5
+
+
+def test_a_training_improves_until_its_validations_or_its_answers_say_otherwise() -> None:
+    """Where every answer is right, or no validation got better, nothing more is to be gained."""
+
+    def curve(best: float) -> list[tuple[float, float | None, float | None]]:
+        return [(k, 0.5**k, min(best, 0.2 * k)) for k in range(12)]
+
+    falling = statistics.still_falling(range(12), [0.5**k for k in range(12)])
+    assert falling is not None
+    assert statistics.still_improving(curve(0.99), "budget") == falling
+    assert statistics.still_improving(curve(1.0), "budget") is None
+    assert statistics.still_improving(curve(0.99), "patience") is None
+    assert statistics.still_improving([], "steps") is None
+    gaps = [(1.0, None, None), *((k, 0.5**k, None) for k in range(2, 12))]
+    assert statistics.still_improving(gaps, "steps") is not None

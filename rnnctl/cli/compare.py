@@ -183,15 +183,15 @@ def _questions(asked: dict[str, Any]) -> Asked | None:
 
 
 def _encoding(asked: dict[str, Any]) -> str:
-    """The encoding of the corpus: of the first run, or the one that --train gives."""
+    """The encoding of the corpus: of the first run, or of the members that are planned."""
     from rnnctl.compare import collect
+    from rnnctl.compare.plan import members
     from rnnctl.runs import Run
 
     runs = _runs(asked["what"] or [])
     if runs is not None:
         return Run.open(collect.find_members(runs)[0]).config.corpus.encoding
-    words = " ".join(options.read_settings(asked).options).replace("=", " ").split()
-    return words[words.index("--encoding") + 1] if "--encoding" in words else "utf-8"
+    return options.config_on_text(members(options.read_settings(asked))).corpus.encoding
 
 
 def _result(asked: dict[str, Any], questions: Asked | None) -> Comparison | None:

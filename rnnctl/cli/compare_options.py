@@ -20,6 +20,7 @@ from rnnctl.machine import available_cores
 
 if TYPE_CHECKING:
     from rnnctl.compare.experiment import Machine
+    from rnnctl.config import RunConfig
 
 USUAL: Final = Settings()
 USUAL_CELLS, USUAL_INITS = ",".join(USUAL.cells), ",".join(USUAL.inits)
@@ -181,22 +182,26 @@ def machine(settings: Settings, jobs: int | None) -> Machine:
     return Machine(workers, threads, available)
 
 
+def config_on_text(planned: Sequence[Planned]) -> RunConfig:
+    """The settings of the first member on the text, which has its corpus in common with the others.
+
+    Raises what `rnnctl train` would for settings that are not possible.
+    """
+    from rnnctl.cli.app import load_command
+    from rnnctl.cli.setting_options import settings_given
+    from rnnctl.tasks.recipes import resolve
+
+    first = next(one for one in planned if one.stage != "recall")
+    context = load_command("train").make_context("train", list(first.arguments))
+    return resolve(settings_given(context.params))
+
+
 def check_members(planned: Sequence[Planned], *, corpus: bool) -> None:
     """Find out before anything trains whether the members' options are possible.
 
     With `corpus` their corpus is opened too. Raises what `rnnctl train` would.
     """
-    from rnnctl.cli.app import load_command
-    from rnnctl.cli.setting_options import settings_given
-
-    first = next((one for one in planned if one.stage != "recall"), None)
-    if first is None:
-        return
-    context = load_command("train").make_context("train", list(first.arguments))
-    given = settings_given(context.params)
-    from rnnctl.tasks.recipes import resolve
-
-    config = resolve(given)
+    config = config_on_text(planned)
     if corpus:
         from rnnctl.data.cache import cache_directory
         from rnnctl.data.corpus import open_corpus

@@ -25,7 +25,7 @@ from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Failure, Member, SpeedRecord
 from rnnctl.results.inference import PairsRecord
 from rnnctl.runs import Run, find_runs
-from rnnctl.statistics import still_falling
+from rnnctl.statistics import still_improving
 from rnnctl.tasks.base import find_task
 
 Json = dict[str, Any]
@@ -167,11 +167,10 @@ def _train_seconds(train: Json) -> float | None:
 
 def _still_improving(train: Json) -> bool:
     """By the validations, so that it is known of runs of every age."""
-    points = [one for one in train.get("curve") or () if one.get("value") is not None]
-    falling = still_falling([one["step"] for one in points], [one["value"] for one in points])
-    # Where every answer is right, nothing is left that anybody would notice.
-    perfect = bool(points) and points[-1].get("accuracy") == 1
-    return falling is not None and not perfect and train.get("stop_reason") != "patience"
+    if not any(split.get("split") == "valid" for split in train.get("splits") or ()):
+        return False  # then the curve is of the training text
+    points = [(p["step"], p.get("value"), p.get("accuracy")) for p in train.get("curve") or ()]
+    return still_improving(points, str(train.get("stop_reason"))) is not None
 
 
 def _reported_split(train: Json) -> str:

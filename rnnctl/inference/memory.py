@@ -410,7 +410,7 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """The model alone, the best setting that helps (None where none does), and the others in order."""
+    """The model alone, the best setting that helps (None: none does), and the others in order."""
 
     plain: Tried
     best: Tried | None

@@ -18,7 +18,15 @@ from torch.nn.functional import linear
 from rnnctl.errors import UsageError
 from rnnctl.nn import softmax
 from rnnctl.nn.initialisation import initialise_embedding
-from rnnctl.nn.reading import WORTH_A_THREAD, Layout, can_look, can_read, each, read, read_inside
+from rnnctl.nn.reading import (
+    WORTH_A_THREAD,
+    Layout,
+    can_read,
+    can_read_inside,
+    each,
+    read,
+    read_inside,
+)
 from rnnctl.nn.recurrent import Recurrent, State, TokenDropout, VariationalDropout
 
 POOLS = ("last", "mean", "max", "meanmax")
@@ -141,7 +149,7 @@ class _Reader(nn.Module):
         that reads in both directions the second half of the units has read what comes behind.
         """
         recurrent = self.recurrent
-        if not can_look(recurrent):
+        if not can_read_inside(recurrent):
             return self._trace(ids, lengths, names, state)
         layout, vectors, rows, state = self._laid_out(ids, lengths, state)
         found, after = read_inside(recurrent, vectors, rows, layout, state, names)

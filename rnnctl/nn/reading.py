@@ -64,7 +64,7 @@ def can_read(recurrent: Recurrent) -> bool:
     return asked and able and can_pack(weight) and fused_available()
 
 
-def can_look(recurrent: Recurrent) -> bool:
+def can_read_inside(recurrent: Recurrent) -> bool:
     """Whether `read_inside` works here: where `read` does, on a processor that has tiles."""
     if not can_read(recurrent):
         return False
@@ -274,7 +274,7 @@ def _inside(
 
     cell = recurrent.cell
     weights = _tiled(recurrent, suffix, len(first[0]), ready)
-    assert weights is not None  # see `can_look`
+    assert weights is not None  # see `can_read_inside`
     sizes = np.array(layout.sizes)
     h, carried, gates = look_steps(cell, x, index, sizes, weights, first[0], first[-1])
     states = dict(zip(cell.state_names, (h, carried), strict=False))

@@ -12,7 +12,7 @@ from rnnctl.errors import word
 from rnnctl.nn.engines import fused_available, threading_layer
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.training import CurvePoint, TrainResult
-from rnnctl.statistics import still_falling
+from rnnctl.statistics import still_improving
 from rnnctl.tasks.base import find_task
 from rnnctl.tasks.evaluation import MeasuredSplit
 from rnnctl.tasks.loading import parameter_count
@@ -33,6 +33,7 @@ def train_result(
     units = counters.documents if prepared.task.counts_documents else counters.tokens
     use = find_task(config.model.task).command
     curve = _curve(counters)
+    validated = any(one.result.split == "valid" for one in measured)
     return TrainResult(
         environment=environment(prepared),
         seed=config.training.seed,
@@ -66,21 +67,13 @@ def train_result(
         splits=tuple(m.result for m in measured),
         documents=tuple(m.sums for m in measured if m.sums is not None),
         curve=curve,
-        still_improving=_still_improving(curve, counters, measured),
+        # Without validation text the curve is of the training text, and nobody knows.
+        still_improving=still_improving(
+            [(one.step, one.value, one.accuracy) for one in curve if validated],
+            counters.stop_reason,
+        ),
         next_command=f"rnnctl {use} {word(path)}",
     )
-
-
-def _still_improving(
-    curve: Sequence[CurvePoint], counters: Counters, measured: Sequence[MeasuredSplit]
-) -> float | None:
-    """By how much the validation loss was still falling; without validation nobody knows."""
-    validated = any(one.result.split == "valid" for one in measured)
-    if not validated or counters.stop_reason == "patience":
-        return None
-    if curve and curve[-1].accuracy == 1:  # nothing is left that anybody would notice
-        return None
-    return still_falling([one.step for one in curve], [one.value for one in curve])
 
 
 def _curve(counters: Counters) -> tuple[CurvePoint, ...]:

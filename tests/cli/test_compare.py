@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rnnctl.cli import compare_options
 from rnnctl.cli.compare_display import Clock
 from rnnctl.cli.progress import Display
 from rnnctl.compare import experiment, grid
@@ -303,3 +304,14 @@ def test_options_of_training_are_refused_for_runs(rnnctl, make_run, option) -> N
     run = make_run("the cat sat on the mat")
     outcome = rnnctl("compare", run, run, *option)
     assert outcome.code == 2 and f"{option[0]} has no effect on runs" in outcome.err
+
+
+def test_pairs_are_read_in_the_encoding_that_the_members_are_planned_with() -> None:
+    def encoding(*words: str) -> str:
+        planned = planned_members(Settings(sources=("a.txt",), options=words))
+        return compare_options.config_on_text(planned).corpus.encoding
+
+    assert encoding() == "utf-8"
+    assert encoding("--encoding=cp1252") == "cp1252"
+    assert encoding("--encoding", "utf-8", "--encoding", "cp1252") == "cp1252"
+    assert encoding("--text-field", "--encoding") == "utf-8"

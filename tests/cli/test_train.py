@@ -541,17 +541,6 @@ def test_whether_a_training_was_still_improving_follows_from_its_curve(
     assert collect.read_member(path).still_improving == (kept["still_improving"] is not None)
 
 
-@pytest.mark.parametrize(("accuracy", "said"), [(0.99, True), (1.0, False)])
-def test_where_every_answer_is_right_nothing_more_is_to_be_gained(
-    accuracy: float, said: bool
-) -> None:
-    from rnnctl.compare import collect
-
-    points = [{"step": k, "value": 0.5**k, "accuracy": min(accuracy, 0.2 * k)} for k in range(12)]
-    train = {"curve": points, "stop_reason": "budget"}
-    assert collect._still_improving(train) is said
-
-
 def test_a_dry_run_says_what_would_be_trained_and_leaves_nothing(
     rnnctl: CommandLine, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -301,7 +301,7 @@ def facts() -> dict[str, str]:
 
 # -- memory --------------------------------------------------------------------------------------
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8
 _KEPT_BYTES = 1 << 30  # bytes; temporaries below this size stay in the heap
 _TOP_PAD = 64 << 20
 _FLOOR = 1 << 30  # bytes; a process that holds less is left alone
@@ -325,6 +325,7 @@ def keep_memory() -> bool:
         (_M_MMAP_THRESHOLD, _KEPT_BYTES),
         (_M_TRIM_THRESHOLD, _KEPT_BYTES),
         (_M_TOP_PAD, _TOP_PAD),
+        (_M_ARENA_MAX, 1),  # what one thread has freed serves the others too
     )
     return all(_libc().mallopt(name, value) == 1 for name, value in settings)
 

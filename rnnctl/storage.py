@@ -118,16 +118,23 @@ class Unfinished:
             if flush:
                 self._file.flush()
 
-    def become(self, path: Path) -> None:
-        """It is whole: give it its name, instead of what is called so now."""
+    def become(self, path: Path, *, again: bool = False) -> None:
+        """It is whole: give it its name, instead of what is called so now.
+
+        `again`: it can be made again, so it is flushed to the disk only where it replaces something
+        (a power cut must leave one of the two). Waiting for the disk takes as long as all the rest
+        of a large file.
+        """
         with storing(path, self._hint):
             self._file.flush()
-            point("fsync", self._name)
-            os.fsync(self._file.fileno())
+            if not again or path.exists():
+                point("fsync", self._name)
+                os.fsync(self._file.fileno())
             self._file.close()  # Windows renames no open file
             point("rename", path)
             self._name.replace(path)
-            sync_directory(path.parent)
+            if not again:
+                sync_directory(path.parent)
 
 
 def write_new(path: Path, data: bytes) -> None:

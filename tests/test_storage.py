@@ -169,3 +169,17 @@ def test_files_are_made_whole_in_one_place(root: Path) -> None:
         if isinstance(node, ast.Attribute) and node.attr == "fsync"
     }
     assert callers == {"storage.py"}
+
+
+def test_what_can_be_made_again_waits_for_the_disk_only_where_it_replaces_something(
+    tmp_path: Path,
+) -> None:
+    path, seen = tmp_path / "states.npz", list[str]()
+    for content in (b"first", b"second"):
+        seen.append(":")
+        noted = storage.faults(lambda point, _: seen.append(point))
+        with noted, storage.unfinished(path) as new:
+            new.write(content)
+            new.become(path, again=True)
+        assert path.read_bytes() == content
+    assert " ".join(seen) == ": write rename : write fsync rename"

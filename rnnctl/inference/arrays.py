@@ -1,9 +1,9 @@
 """Arrays that grow row by row into one file: ``.npz``, ``.safetensors`` or parquet.
 
-A file of arrays begins with their shapes, which nobody knows before the last row. So the rows of
-each array go to a file of their own first, beside the one that is wanted, and are copied together
-at the end, each removed when it has been; parquet is written in groups of rows as they come. Memory
-holds some megabytes, whatever is written.
+A file of arrays begins with their shapes, which nobody knows before the last row. So the rows wait
+until then: the first ones in memory, and where they become too many, each array in a file of its
+own beside the one that is wanted, which is removed when it has been copied. Parquet is written in
+groups of rows as they come. Memory holds tens of megabytes, whatever is written.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ Item = int | str
 
 _COPIED = 1 << 22  # bytes at once
 _GROUP = 1 << 22  # numbers in a group of rows of parquet
+_HELD = 1 << 26  # bytes of rows that wait in memory
 _SAFE_TYPES = {"float32": "F32", "int32": "I32", "int64": "I64", "uint8": "U8"}
 ELSEWHERE = "free some space, or write to another place with -o"
 
@@ -80,7 +81,7 @@ def writer(path: Path, format: Format, facts: Facts) -> Iterator[Writer]:
                 yield parts
                 write = _write_npz if format == "npz" else _write_safetensors
                 write(_Stream(new), parts, facts)
-        new.become(path)
+        new.become(path, again=True)
 
 
 class _Stream(io.RawIOBase):
@@ -124,12 +125,13 @@ class _Items:
 
 
 class _Array:
-    """One array in a file of its own: raw rows."""
+    """The rows of one array: the first ones in a file of its own, the others in memory."""
 
     def __init__(self, path: Path, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         self.dtype, self.rows = dtype, 0
         self._path, self._of_row = path, shape
-        self._file = path.open("wb")
+        self._held: list[NDArray[Any]] = []
+        self._in_file = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -141,25 +143,38 @@ class _Array:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def append(self, values: NDArray[Any]) -> None:
-        self._file.write(np.ascontiguousarray(values).data)
+        """More rows, which nobody may change afterwards."""
+        self._held.append(np.ascontiguousarray(values))
         self.rows += len(values)
 
-    def chunks(self) -> Iterator[bytes]:
+    def store(self) -> None:
+        """What is held goes to the file."""
+        with self._path.open("ab") as file:
+            for values in self._held:
+                file.write(values.data)
+        self._held.clear()
+        self._in_file = True
+
+    def chunks(self) -> Iterator[Any]:
         """Its bytes, which are gone when they have been read."""
-        self._file.close()
-        with self._path.open("rb") as file:
-            while data := file.read(_COPIED):
-                yield data
-        self._path.unlink()
+        if self._in_file:
+            with self._path.open("rb") as file:
+                while data := file.read(_COPIED):
+                    yield data
+            self._path.unlink()
+        for values in self._held:
+            yield values.data.cast("B") if values.size else b""
+        self._held.clear()
 
 
 class _Parts:
-    """Rows in raw files, one for each array, until all of them are known."""
+    """The rows of all arrays, until the last one is known."""
 
     def __init__(self, folder: Path, facts: Facts) -> None:
         self.arrays: dict[str, _Array] = {}
         self.longest = 1  # name of a text, characters
         self._folder, self._facts, self._items = folder, facts, _Items()
+        self._held = 0  # bytes in memory
 
     def item(self, name: Item) -> int:
         number = self._items.next(name)
@@ -179,11 +194,15 @@ class _Parts:
             self._append(name, values)
 
     def _append(self, name: str, values: NDArray[Any]) -> None:
-        with storage.storing(self._folder, ELSEWHERE):
-            if name not in self.arrays:
-                path = self._folder / name
-                self.arrays[name] = _Array(path, values.dtype, values.shape[1:])
-            self.arrays[name].append(values)
+        if name not in self.arrays:
+            self.arrays[name] = _Array(self._folder / name, values.dtype, values.shape[1:])
+        self.arrays[name].append(values)
+        self._held += values.nbytes
+        if self._held > _HELD:
+            with storage.storing(self._folder, ELSEWHERE):
+                for array in self.arrays.values():
+                    array.store()
+            self._held = 0
 
 
 def _write_npz(out: _Stream, parts: _Parts, facts: Facts) -> None:

@@ -28,16 +28,17 @@ from rnnctl.machine import keep_memory
 from rnnctl.nn.cells import State
 from rnnctl.nn.engines import EngineChoice
 from rnnctl.nn.models import Classifier
-from rnnctl.nn.reading import can_read, each
+from rnnctl.nn.reading import can_read, can_read_inside, each
 from rnnctl.tasks.loading import Loaded
 from rnnctl.wording import either
 
 Pool = Literal["mean", "last", "max"]
 Values = dict[str, NDArray[np.float32]]
 
-NUMBERS = 1 << 24  # that a thread holds at once: 64 MB
+NUMBERS = 5 << 22  # that a thread holds at once: 80 MB
+FEW = 256  # tokens that a thread reads at once where it reads text after text
 CHUNK = 1024  # tokens of one text that go through the model at once
-WORTH_IT = 8192  # tokens from which on the compiled passes pay: without them a step is slow
+WORTH_IT = 4096  # tokens from which on the compiled passes pay: without them a step is slow
 
 
 class Read(NamedTuple):
@@ -99,8 +100,10 @@ class Inside:
         self._corpus = loaded.config.corpus
         self._engine = EngineChoice(loaded.model, WORTH_IT)
         gates, states = recurrent.cell.gate_count, len(recurrent.cell.state_names)
-        kept = recurrent.num_layers * (states + gates) + 2 * gates
-        kept += 2 * len(self.parts) * len(self.layers)
+        # Numbers for each unit and token: what is read before it is handed on, in rows of their
+        # own and then in the texts' order, and what a layer gets from below.
+        read = 1 if set(self.parts) <= {"h"} else states + gates
+        kept = len(self.layers) * (read + len(self.parts)) + 2 * gates
         self._most = max(64, NUMBERS // (kept * self.units))  # tokens at once
 
     @property
@@ -111,9 +114,11 @@ class Inside:
     def texts(self, texts: Iterable[str]) -> Iterator[Stretch]:
         """The stretches of each text, from an empty state, text after text."""
         waiting: list[Read] = []
-        most = self._most * torch.get_num_threads()
         for text in texts:
             read = self._whole(text)
+            # PyTorch's own kernels read one text after the other: many at once only take memory.
+            some = self._most if can_read_inside(self._model.recurrent) else min(FEW, self._most)
+            most = some * torch.get_num_threads()
             if waiting and sum(len(one.ids) for one in waiting) + len(read.ids) > most:
                 yield from self._side_by_side(waiting)
                 waiting = []
@@ -150,8 +155,8 @@ class Inside:
             for some in _cut(read, min(CHUNK, self._most)):
                 self._engine.note(len(some.ids))
                 lengths = np.array([len(some.ids)], dtype=np.int64)
-                found, state = self._model.inside(some.ids, lengths, self.parts, state)
-                yield Stretch(some, self._chosen(found), last=False)
+                values, state = self._read(some.ids, lengths, state)
+                yield Stretch(some, values, last=False)
         none = np.empty((0, len(self.layers), self.units), np.float32)
         nothing = Read(np.empty(0, np.int32), np.empty((0, 4), np.int64), np.empty(0, bool))
         yield Stretch(nothing, dict.fromkeys(self.parts, none), last=True)
@@ -170,7 +175,7 @@ class Inside:
 
         def work(some: NDArray[np.int64]) -> Values:
             ids = np.concatenate([reads[index].ids for index in some])
-            return self._chosen(self._model.inside(ids, sizes[some], self.parts)[0])
+            return self._read(ids, sizes[some])[0]
 
         for some, values in zip(parts, each(work, parts), strict=True):
             ends = np.cumsum(sizes[some])
@@ -179,13 +184,13 @@ class Inside:
                 own = {name: value[begin:end] for name, value in values.items()}
                 yield Stretch(reads[index], own, last=True)
 
-    def _chosen(self, found: list[dict[str, torch.Tensor]]) -> Values:
-        """The wanted layers of each part as one array (T, L, H)."""
-        chosen = [found[number - 1] for number in self.layers]
-        return {
-            name: torch.stack([one[name] for one in chosen], 1).float().cpu().numpy()
-            for name in self.parts
-        }
+    def _read(
+        self, ids: NDArray[np.int32], lengths: NDArray[np.int64], state: State | None = None
+    ) -> tuple[Values, State]:
+        """Texts joined, ids (T,) and lengths (B,) -> the parts (T, L, H), and the state after."""
+        layers = [number - 1 for number in self.layers]
+        found, state = self._model.inside(ids, lengths, self.parts, layers, state)
+        return {name: value.float().cpu().numpy() for name, value in found.items()}, state
 
     def _start(self) -> Read:
         """The document's start, which stands before the text."""

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from rnnctl.nn.cells import Cell, LayerWeights, Parts
 
 if TYPE_CHECKING:
     from rnnctl.nn.models import Classifier, LanguageModel
+    from rnnctl.nn.recurrent import Recurrent
 
 Layer = Callable[
     [Cell, Tensor, Parts, LayerWeights, Tensor | None, torch.dtype], tuple[Tensor, Parts]
@@ -231,6 +233,7 @@ def _kernel(
 # -- a quick start first, speed later ------------------------------------------------------------
 
 WORTH_IT = 3e10  # products of a token with a weight: about as long as the import takes
+_WAITING: WeakSet[Recurrent] = WeakSet()  # models that read with PyTorch's own kernels for now
 
 
 class EngineChoice:
@@ -245,17 +248,17 @@ class EngineChoice:
 
     def __init__(self, model: LanguageModel | Classifier, worth: int | None = None) -> None:
         self._recurrent = model.recurrent
-        self._waits = self._recurrent.engine == "auto"
         self._weights = sum(weight.numel() for weight in self._recurrent.parameters())
         self._worth = worth
         self._done = 0.0
-        if self._waits:
+        if self._recurrent.engine == "auto":
             self._recurrent.engine = "torch"
+            _WAITING.add(self._recurrent)
 
     def note(self, tokens: float) -> None:
         """Say that so many more tokens are about to be read."""
         self._done += tokens * self._weights
         worth = WORTH_IT if self._worth is None else self._worth * self._weights
-        if self._waits and self._done > worth:
+        if self._done > worth and self._recurrent in _WAITING:
             self._recurrent.engine = "auto"
-            self._waits = False
+            _WAITING.discard(self._recurrent)

@@ -6,7 +6,7 @@ Axes: T time, B batch, E embedding, H hidden, D directions, F features, V vocabu
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NotRequired, TypedDict, Unpack
 
 import numpy as np
@@ -140,28 +140,31 @@ class _Reader(nn.Module):
         ids: NDArray[np.integer],
         lengths: NDArray[np.int64],
         names: Collection[str],
+        layers: Sequence[int],
         state: State | None = None,
-    ) -> tuple[list[dict[str, Tensor]], State]:
+    ) -> tuple[dict[str, Tensor], State]:
         """What is inside along texts joined, ids (N,) and lengths (B,), from `state` on.
 
-        -> of each layer the states and gates among `names` (those of `Recurrent.trace`), (N, DH)
-        each, after the token was read; and the state after each text. In `eval` mode. Of a model
-        that reads in both directions the second half of the units has read what comes behind.
+        -> the states and gates among `names` (those of `Recurrent.trace`) of `layers` (L, from 0),
+        (N, L, DH) each, after the token was read; and the state after each text. In `eval` mode. Of
+        a model that reads in both directions the second half of the units has read what comes
+        behind.
         """
         recurrent = self.recurrent
         if not can_read_inside(recurrent):
-            return self._trace(ids, lengths, names, state)
+            found, after = self._trace(ids, lengths, names, state)
+            chosen = [found[layer] for layer in layers]
+            return {name: torch.stack([one[name] for one in chosen], 1) for name in names}, after
         layout, vectors, rows, state = self._laid_out(ids, lengths, state)
-        found, after = read_inside(recurrent, vectors, rows, layout, state, names)
+        found, after = read_inside(recurrent, vectors, rows, layout, state, names, layers)
         places = torch.from_numpy(layout.places)
-        joined = [
-            {
-                name: torch.empty_like(value).index_copy_(0, places, value)
-                for name, value in one.items()
-            }
-            for one in found
-        ]
-        return joined, tuple(part[:, np.argsort(layout.order)] for part in after)
+        made, width = {}, recurrent.hidden_size * recurrent.directions
+        for name in names:
+            values = torch.empty(len(ids), len(layers), width)
+            for at, layer in enumerate(layers):
+                values[:, at].index_copy_(0, places, found[layer].pop(name))
+            made[name] = values
+        return made, tuple(part[:, np.argsort(layout.order)] for part in after)
 
     def _trace(
         self,

@@ -227,9 +227,11 @@ def read_inside(
     layout: Layout,
     state: State,
     names: Collection[str],
+    layers: Collection[int],
 ) -> tuple[list[dict[str, Tensor]], State]:
-    """As `read`, with what is inside kept: of each layer the states and gates among `names`,
-    (N, DH) each, in the rows of the layout; the second half of two directions was read backwards.
+    """As `read`, with what is inside kept: of each layer, if it is one of `layers` (from 0), the
+    states and gates among `names`, (N, DH) each, in the rows of the layout; the second half of two
+    directions was read backwards.
     """
     found: list[dict[str, Tensor]] = []
     finals: list[Parts] = []
@@ -241,7 +243,8 @@ def read_inside(
             first = tuple(part[len(finals)] for part in state)
             suffix = f"_l{layer}" + "_reverse" * direction
             x = _from_below(recurrent, suffix, vectors, ready)
-            if set(names) <= {"h"}:  # which plain reading has too, and writes less
+            # Plain reading has h too, and writes less.
+            if layer not in layers or set(names) <= {"h"}:
                 h, carried = _read_layer(recurrent, suffix, x, index, layout, first, ready)
                 values, final = {"h": h}, (h[layout.last], carried)[: len(first)]
             else:
@@ -254,7 +257,8 @@ def read_inside(
         if len(ways) > 1:
             both = {name: torch.cat([way[name] for way in ways], -1) for name in both}
         vectors, rows = both["h"], np.arange(len(rows))
-        found.append({name: value for name, value in both.items() if name in names})
+        wanted = names if layer in layers else ()
+        found.append({name: value for name, value in both.items() if name in wanted})
     return found, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
 

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnctl.data.tokenizers import Tokenizer
+from rnnctl.inference import arrays
 from rnnctl.inference import inside as module
 from rnnctl.inference.inside import Inside, find_places
 from rnnctl.tasks.loading import load
@@ -47,6 +48,8 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Pieces of some tokens, as they would be of a long text or a large model."""
     monkeypatch.setattr(module, "NUMBERS", 64 * 500)
     monkeypatch.setattr(module, "CHUNK", 10)
+    monkeypatch.setattr(module, "FEW", 20)
+    monkeypatch.setattr(arrays, "_HELD", 5000)  # the rest goes through files
     monkeypatch.setattr(module, "WORTH_IT", 60)
     yield
 
@@ -293,15 +296,16 @@ def test_the_compiled_passes_say_what_the_trace_says(cell: str, make_run: MakeRu
     ids = rng.integers(0, model.vocab_size, lengths.sum())
     names = (*model.recurrent.cell.state_names, *model.recurrent.cell.gate_names)
     state = tuple(torch.rand_like(part) for part in model.recurrent.initial_state(4))
-    found, after = model.inside(ids, lengths, names, state)
     wanted, last = model._trace(ids, lengths, names, state)
-    for one, other in zip(found, wanted, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            torch.testing.assert_close(one[name], other[name], atol=1e-4, rtol=1e-4)
+    for layers in ([0], [1], [0, 1]):
+        found, after = model.inside(ids, lengths, names, layers, state)
+        assert found.keys() == set(names)
+        for name, values in found.items():
+            other = torch.stack([wanted[layer][name] for layer in layers], 1)
+            torch.testing.assert_close(values, other, atol=1e-4, rtol=1e-4)
     for one_part, other_part in zip(after, last, strict=True):
         torch.testing.assert_close(one_part, other_part, atol=1e-4, rtol=1e-4)
-    assert math.isfinite(float(found[0]["h"].sum()))
+    assert math.isfinite(float(found["h"].sum()))
 
 
 def test_long_texts_come_in_stretches(one_run: Path) -> None:

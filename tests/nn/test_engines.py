@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn import engines, products
+from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.recurrent import Recurrent, State
 from tests.conftest import FUSED
 
@@ -281,3 +282,22 @@ def test_numba_stays_out_until_the_fused_engine_runs() -> None:
         "sys.exit('numba' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_reads_a_model_second_goes_over_to_the_fast_engine_too() -> None:
+    model = LanguageModel(
+        vocab_size=5, embedding_size=2, cell="gru", hidden_size=2, num_layers=1, engine="auto"
+    )
+    first, second = engines.EngineChoice(model, 100), engines.EngineChoice(model, 100)
+    first.note(99)
+    assert model.recurrent.engine == "torch"
+    second.note(101)
+    assert model.recurrent.engine == "auto"
+
+
+def test_an_engine_that_was_asked_for_is_left_alone() -> None:
+    model = LanguageModel(
+        vocab_size=5, embedding_size=2, cell="gru", hidden_size=2, num_layers=1, engine="closed"
+    )
+    engines.EngineChoice(model, 100).note(101)
+    assert model.recurrent.engine == "closed"

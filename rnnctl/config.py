@@ -202,6 +202,11 @@ class CorpusConfig(Settings):
     read_for: TaskName | None = Field(
         None, description="the task whose documents and splits the texts are, if not the own one"
     )
+    unlabelled: Literal["error", "leave_out"] = Field(
+        "error",
+        description="rows of a table without a label; leave_out: only a language model that is "
+        "trained before the classifier reads them",
+    )
     fold: Annotated[str, Field(pattern=r"^[1-9]\d{0,3}/[1-9]\d{0,3}$")] | None = Field(
         None, description="3/10: test on the third of ten parts"
     )
@@ -512,7 +517,8 @@ class TrainingConfig(Settings):
         Option(
             RUN,
             "First train a language model on the training texts for this time (saved as the run "
-            "DIR-lm) and start from its weights. --budget limits only the classifier.",
+            "DIR-lm) and start from its weights. It also reads the rows of a table that have no "
+            "label. --budget limits only the classifier.",
             name="--pretrain",
             default="no language model",
             labelled=True,

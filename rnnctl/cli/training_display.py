@@ -43,7 +43,7 @@ class Picture:
             case Step():
                 self._step(event)
             case Started():
-                self.started, self.doing = event, FIRST
+                self._begin(event)
                 for warning in event.warnings:
                     yield Said(warning.text, "warning")
                 yield Said(introduction(event), "news")
@@ -69,6 +69,13 @@ class Picture:
                     "improvement",
                     "warning",
                 )
+
+    def _begin(self, event: Started) -> None:
+        """Start anew: of a language model before a classifier nothing is left."""
+        self.started, self.doing = event, FIRST
+        self.step, self.evaluated, self.progress = None, None, 0.0
+        self.loss = self._weight = 0.0
+        self.sample, self.shares = "", None
 
     def _step(self, event: Step) -> None:
         if self.step is None:

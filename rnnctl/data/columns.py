@@ -24,13 +24,15 @@ class Columns:
     """The names of the columns of text and label; label None: none, or none is wanted.
 
     by: a column whose values documents are to be sorted by, None for none. separator: what stands
-    between the labels of a text, None where it has one.
+    between the labels of a text, None where it has one. unlabelled: whether records may lack a
+    label.
     """
 
     text: str
     label: str | None = None
     by: str | None = None
     separator: str | None = None
+    unlabelled: bool = False
 
 
 def _words(text: str) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from rnnctl.data.columns import FIRST_WORD, Columns, find_column, looks_labelled
 from rnnctl.data.documents import SPLITS, Document, Reading
 from rnnctl.data.labels import (
     SEVERAL,
+    NoLabelError,
     NoLabelsError,
     in_order,
     labels_of,
@@ -49,6 +50,7 @@ from rnnctl.data.readers import SchemeReader, file_readers, scheme
 from rnnctl.data.recognition import few_first_words
 from rnnctl.data.sources import Files, Source, arrange, in_label_folders, listed
 from rnnctl.data.splitting import (
+    Digests,
     Indices,
     RunningText,
     Shares,
@@ -172,6 +174,8 @@ class _Opener:
         self.labelled: bool = catalog.load("task", self.task).labelled
         self.texts_alone = self.labelled and not catalog.load("task", task).labelled
         self.unlabelled: list[Collection] = []  # texts without labels beside the labelled ones
+        # Only where a language model is trained on them is a row without a label no mistake.
+        self.may_lack_labels = self.labelled and config.unlabelled == "leave_out"
         self.cache = cache
         self.stdin = stdin
         self.shares = parse_split(config.split)
@@ -338,10 +342,13 @@ class _Opener:
                 if own is None:
                     self._warn("no_labels", f"{table.name} has no labels and was left out")
                     continue
-                rows = table.rows(own)
+                rows = self._rows(table, own)
+                if self.texts_alone and trained_on(split):
+                    self.unlabelled += [rows.unlabelled] if rows.unlabelled_lines else []
                 given.setdefault(split, []).append(rows)
                 described.append(_described(table, own, rows, labelled=self.labelled))
         self._say_tables(described, given, first[0], columns)
+        self._say_unlabelled(given)
         format = first[0].format
         self.reading = Reading(
             format.kind if format else "file",
@@ -354,6 +361,41 @@ class _Opener:
             place=list(first[0].columns).index(columns.text),
         )
         return self._documents({n: combine(group) for n, group in self._unified(given).items()})
+
+    def _rows(self, table: Table, columns: Columns) -> Rows:
+        """The records of a table. NoLabelError says what to do with one that lacks its label."""
+        try:
+            return table.rows(columns)
+        except NoLabelError as problem:
+            if self.known_labels:
+                raise
+            hint = f"{problem.hint}, or train on such texts too: --pretrain 20m reads them first"
+            raise NoLabelError(problem.message, hint=hint) from None
+
+    def _say_unlabelled(self, given: Mapping[str, Sequence[Collection]]) -> None:
+        """How many rows have no label. DataError where no row that is trained on has one."""
+        rows = [
+            (trained_on(name), one)
+            for name, group in given.items()
+            for one in group
+            if isinstance(one, Rows)
+        ]
+        where = [line for _, one in rows for line in one.unlabelled_lines]
+        if not where:
+            return
+        if not any(len(one.digests) for trained, one in rows if trained):
+            raise NoLabelsError(
+                f"{listed(self.config.sources)}: no row has a label, and a classifier needs them",
+                hint="check --label-field, or train a language model with --task lm",
+            )
+        read = sum(len(one.unlabelled_lines) for trained, one in rows if trained)
+        uses = {
+            "for the language model only": read,
+            "of validation and test left out": len(where) - read,
+        }
+        said = ", ".join(f"{number:,} {use}" for use, number in uses.items() if number)
+        count = plural(len(where), "row")
+        self.notes.append(f"{count} without a label ({_lines(where, len(where))}): {said}")
 
     def _pick(self, table: Table, *, labelled: bool | None = None) -> Columns:
         asked = self.config.label_field
@@ -370,7 +412,9 @@ class _Opener:
         except DataError:  # of a table that is sorted by its labels the beginning does not tell
             found = pick(table.spread_sample)
         by = self._column_to_sort_by(table)
-        return replace(found, by=by, separator=self.config.label_separator)
+        return replace(
+            found, by=by, separator=self.config.label_separator, unlabelled=self.may_lack_labels
+        )
 
     def _column_to_sort_by(self, table: Table) -> str | None:
         if self.by is None:
@@ -411,14 +455,14 @@ class _Opener:
         text, label = _same_column(table, first, columns.text), None
         if columns.label is not None:
             label = _same_column(table, first, columns.label)
-        trained = split in ("all", "train")
+        trained = trained_on(split)
         if self.labelled and label is None and trained:
             return self._pick(table)
         if self.labelled and not trained and (label is None or not _has_labels(table, label)):
             return None
         text = text or self._pick(table, labelled=False).text
         by = self._column_to_sort_by(table)
-        return Columns(text, label, by, self.config.label_separator)
+        return Columns(text, label, by, self.config.label_separator, self.may_lack_labels)
 
     def _say_tables(
         self,
@@ -474,7 +518,11 @@ class _Opener:
         if self.texts_alone:
             training = files.get("all", files.get("train", []))
             beside = [file for file in training if file.name not in within]
-            self.unlabelled += [TextUnits(beside, "file")] if beside else []
+            if beside:
+                texts = TextUnits(beside, "file")
+                self.unlabelled.append(texts)
+                count = plural(len(texts.digests), "text")
+                self.notes.append(f"{count} without a label: for the language model")
         self.warnings += () if self.unlabelled else left_out
         self.reading = Reading("text", "file", self.config.encoding)
         self._say_texts(files)
@@ -708,23 +756,34 @@ class _Texts:
 def _texts_alone(corpus: Corpus, unlabelled: Sequence[Collection]) -> Corpus:
     """The same splits as texts for a language model, and what has no label to train on as well."""
     content = [corpus.fingerprint, "texts", *map(_content, unlabelled)]
-    more = tuple(everything(one) for one in unlabelled)
+    # What is to be judged by is read by nobody before, with or without its label.
+    judged = [
+        part.digests
+        for name, part in corpus.parts.items()
+        if name != "train" and isinstance(part, Selection)
+    ]
+    more = tuple(_others(one, np.concatenate(judged)) for one in unlabelled)
     parts = {
         name: _Texts((part, *more) if name == "train" else (part,))
         for name, part in corpus.parts.items()
     }
-    notes = corpus.notes
-    if more:
-        count = plural(sum(len(one.digests) for one in unlabelled), "text")
-        notes = (*notes, f"{count} without a label: for the language model")
     return replace(
         corpus,
         parts=parts,
         fingerprint=integrity.digest(json.dumps(content).encode()),
         label_names=(),
         label_sets=(),
-        notes=notes,
     )
+
+
+def _others(collection: Collection, digests: Digests) -> Selection:
+    """The documents whose texts are none of these."""
+    return Selection(collection, np.flatnonzero(~np.isin(collection.digests, digests)))
+
+
+def trained_on(split: str) -> bool:
+    """Whether a split as it was given is trained on, or what is trained on is chosen from it."""
+    return split in ("all", "train")
 
 
 def _is_pipe(source: str) -> bool:

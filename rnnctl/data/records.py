@@ -330,7 +330,8 @@ Row = dict[str, Any]  # text: str, label: str, line: int
 
 
 def rows(file: TextFile, format: Format, columns: Columns) -> Iterator[Row]:
-    """``{"text", "label", "line"}`` of every record; "" for no label, or that of no text.
+    """``{"text", "label", "line"}`` of every record; "" for no label, or that of no text, or
+    where records may lack one.
 
     And ``"by"``, where a column is asked for.
 
@@ -348,7 +349,7 @@ def rows(file: TextFile, format: Format, columns: Columns) -> Iterator[Row]:
                     entry.cells.get(columns.label), where, columns.label, columns.separator
                 )
             except NoLabelError:
-                if text.strip():
+                if text.strip() and not columns.unlabelled:
                     raise
         row = {"text": text, "label": label, "line": entry.line}
         if columns.by is not None:

@@ -5,6 +5,7 @@ Everything here works without a network; only ``hub:`` corpora (`rnnctl.data.hub
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import os
@@ -26,7 +27,7 @@ from rnnctl.data.cache import files_below, kept_folder, storage_errors
 from rnnctl.data.collections import in_blocks
 from rnnctl.data.columns import Columns
 from rnnctl.data.documents import Document
-from rnnctl.data.labels import SEVERAL, in_order, label_text
+from rnnctl.data.labels import SEVERAL, NoLabelError, in_order, label_text
 from rnnctl.data.readers import FileReader
 from rnnctl.data.recognition import Format, recognise
 from rnnctl.data.splitting import Digests, Indices, digest
@@ -83,6 +84,8 @@ def import_datasets() -> Any:
 class Rows:
     """The rows of a data set that have text. `blank_lines` are the lines of those without.
 
+    Where rows may lack a label, those that do are left out, and are in `unlabelled`.
+
     Raises: DataError for a text that is none, or a missing label.
     """
 
@@ -94,9 +97,14 @@ class Rows:
         self._name = name
         self._names = getattr(data.features.get(columns.label), "names", None)
         kept, digests, codes, blank = array("q"), array("Q"), array("i"), array("q")
+        without, without_digests, without_lines = array("q"), array("Q"), array("q")
         numbers: dict[str, int] = {}
         for row, (text, label, place, _) in enumerate(self._blocks(range(0, len(data), _BLOCK))):
-            if text.strip():
+            if text.strip() and columns.label and not label:
+                without.append(row)
+                without_digests.append(digest(text))
+                without_lines.append(place)
+            elif text.strip():
                 kept.append(row)
                 digests.append(digest(text))
                 codes.append(numbers.setdefault(label, len(numbers)))
@@ -111,6 +119,17 @@ class Rows:
             order = {label: i for i, label in enumerate(self.label_names)}
             new = np.array([order[label] for label in numbers], dtype=np.int32)
             self.strata = new[np.array(codes, dtype=np.int64)] if len(codes) else np.empty(0, "i4")
+        self._without = np.frombuffer(without, np.int64)
+        self._without_digests: Digests = np.frombuffer(without_digests, np.uint64)
+        self.unlabelled_lines: Sequence[int] = without_lines
+
+    @property
+    def unlabelled(self) -> Rows:
+        """The rows that have text and no label."""
+        found = copy.copy(self)
+        found._kept, found.digests = self._without, self._without_digests
+        found.label_names, found.strata = (), None
+        return found
 
     def read(self, indices: Indices) -> Iterator[Document]:
         """The documents of these numbers, in this order."""
@@ -122,7 +141,7 @@ class Rows:
                 block = list(self._blocks([loaded * _BLOCK]))
             text, label, line, by = block[row % _BLOCK]
             where = f"{self._name}:{line}"
-            yield Document(text, label if self._columns.label else None, where, by)
+            yield Document(text, label or None, where, by)
 
     def _blocks(self, starts: Sequence[int]) -> Iterator[tuple[str, str, int, str | None]]:
         """Text, label, line and value to sort by of the rows of the blocks at `starts`."""
@@ -151,7 +170,12 @@ class Rows:
             else:
                 return str(self._names[value])
         where, c = f"{self._name}:{line}", self._columns
-        return label_text(value, where, str(c.label), c.separator)
+        try:
+            return label_text(value, where, str(c.label), c.separator)
+        except NoLabelError:
+            if c.unlabelled:
+                return ""
+            raise
 
 
 @dataclass(frozen=True)
@@ -205,13 +229,13 @@ class TextTable:
         """See `Table`. A copy is kept under the content of the file and how it was read."""
         format = asdict(self.format)
         # Left out where they say nothing, so that copies of older versions are still found.
-        newer = ("by", "separator")
-        named = {k: v for k, v in asdict(columns).items() if v is not None or k not in newer}
+        newer = ("by", "separator", "unlabelled")
+        named = {k: v for k, v in asdict(columns).items() if v or k not in newer}
         what = [self.file.sha256, format, named, self.file.name, _READER]
         make = partial(_convert, file=self.file, format=self.format, columns=columns)
         data = _converted(self.cache, what, make)
         label, by = ("label" if columns.label else None), ("by" if columns.by else None)
-        kept = Columns("text", label, by)
+        kept = Columns("text", label, by, unlabelled=columns.unlabelled)
         return Rows(data, kept, self.name, "line")
 
 

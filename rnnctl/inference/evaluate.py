@@ -89,6 +89,7 @@ def evaluate(
     Raises DataError, UsageError, RunError.
     """
     keep_memory()
+    own = _is_of(loaded, sources)
     settings = loaded.config.corpus.model_copy(
         update={
             "sources": tuple(sources),
@@ -97,7 +98,8 @@ def evaluate(
             "encoding": encoding or loaded.config.corpus.encoding,
             "read_as": read_as or loaded.config.corpus.read_as,
             "new_labels": new_labels,
-            "read_for": loaded.config.corpus.read_for if _is_of(loaded, sources) else None,
+            "read_for": loaded.config.corpus.read_for if own else None,
+            "unlabelled": loaded.config.corpus.unlabelled if own else "error",
         }
     )
     column = None if by == LENGTH else by

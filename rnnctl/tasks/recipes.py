@@ -354,7 +354,7 @@ def _pretrain_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
             "--pretrain reads its corpus twice, which standard input does not allow",
             hint="write it to a file first",
         )
-    return {"model": dict(PRETRAINED)}
+    return {"model": dict(PRETRAINED), "corpus": {"unlabelled": "leave_out"}}
 
 
 def language_model_first(config: RunConfig) -> RunConfig:

@@ -11,6 +11,7 @@ from rnnctl.config import RunConfig
 from rnnctl.results.training import TrainingPlan
 from rnnctl.runs.run import check_free
 from rnnctl.tasks.loading import parameter_count
+from rnnctl.tasks.recipes import language_model_first
 from rnnctl.tasks.sizes import BESIDE_STEPS
 from rnnctl.training import events
 from rnnctl.training.folds import check_folds, with_fold
@@ -59,7 +60,11 @@ def dry_run(
     if path is not None:
         _check_free(config, path, options, folds)
     one = config if folds is None else with_fold(config, 1, folds)
-    prepared = yield from begin(one, options)
+    tokenizer = None
+    if is_wanted(one):  # the classifier takes the tokens of its language model
+        first = yield from begin(language_model_first(one), Options(stdin=options.stdin))
+        tokenizer = first.tokenizer
+    prepared = yield from begin(one, options, tokenizer=tokenizer)
     yield events.Preparing("timing a few steps, which are not kept")
     yield Planned(_plan(prepared, path, options, folds or 1))
 

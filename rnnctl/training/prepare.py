@@ -80,8 +80,10 @@ def prepare(
     given: Mapping[str, Mapping[str, Any]] | None = None,
     size_is_open: bool = False,
     beside: Path | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Generator[Preparing, None, Prepared]:
-    """Open the corpus and make the model; with `run` its tokenizer is used instead of a new one.
+    """Open the corpus and make the model; with `run` its tokenizer is used instead of a new one,
+    and so is a `tokenizer`.
 
     `given`: settings that somebody asked for, which must not be idle. `size_is_open`: take the
     hidden size that the budget buys on this machine. `beside`: the folder of a run that is
@@ -108,7 +110,7 @@ def prepare(
         known = run or source
         if known is not None:
             tokenizer = Tokenizer.load(known.tokenizer_path)
-        else:
+        elif tokenizer is None:
             tokenizer = make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
         store = build_store(
             corpus,

@@ -136,9 +136,13 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
 
 
 def begin(
-    config: RunConfig, options: Options, run: Run | None = None
+    config: RunConfig,
+    options: Options,
+    run: Run | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Generator[Preparing, None, Prepared]:
-    """Everything up to the first step; `run`: the one that is resumed. Writes nothing.
+    """Everything up to the first step; `run`: the one that is resumed; `tokenizer`: one that is
+    known. Writes nothing.
 
     Raises what `prepare` does, and UsageError for snapshots that the training does not reach.
     """
@@ -149,6 +153,7 @@ def begin(
         given=options.given,
         size_is_open=options.size_is_open,
         beside=options.beside,
+        tokenizer=tokenizer,
     )
     counts_tokens = not prepared.task.counts_documents
     epoch = prepared.task.units_per_epoch if counts_tokens else None

@@ -56,6 +56,15 @@ def test_the_last_validation_stands_at_the_end_of_the_training() -> None:
     assert picture().progress == 1.0 and picture().left_s == 0.0
 
 
+def test_a_classifier_shows_nothing_of_the_language_model_before_it() -> None:
+    made = picture()
+    list(made.take(STARTED))
+    assert made.numbers() == ["first step …"] and made.lines(80) == ["first step …"]
+    step = events.Step(1, 0.0, 0.1, 0.69, 0.1, False, 64, 0.1, 1.0)
+    list(made.take(step))
+    assert made.loss == pytest.approx(0.69) and "valid" not in made.status()
+
+
 def test_the_loss_shown_weighs_the_first_step_no_more_than_the_others() -> None:
     made = Picture()
     for step, loss in enumerate((3.0, 1.0, 1.0), 1):

@@ -191,6 +191,88 @@ def test_texts_without_labels_are_for_the_language_model(rnnctl: Command, tmp_pa
     assert load(tmp_path / "run").labels == ("neg", "pos")
 
 
+def labelled_and_not(draw: Any, count: int) -> list[tuple[str, str | None]]:
+    """Texts with a label, and as many with a rare word and none."""
+    made: list[tuple[str, str | None]] = []
+    for number in range(count):
+        words = " ".join(draw.choice(["one", "two", "three", "four"], 12))
+        label = ("pos", "neg")[number % 2]
+        made += [(f"{words} {label} {number}", label), (f"{words} rare rare {number}", None)]
+    return made
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_rows_without_a_label_are_for_the_language_model(
+    rnnctl: Command, tmp_path: Path, kind: str
+) -> None:
+    rows, path = labelled_and_not(np.random.default_rng(0), 40), tmp_path / f"texts.{kind}"
+    write_table(path, rows)
+    call = ("train", path, "--task", "classify", "--run", tmp_path / "run")
+    refused = rnnctl(*call, "--steps", 2)
+    assert refused.code == 1 and "the label field 'label' is empty" in refused.err
+    assert "--pretrain" in refused.err.partition("hint: ")[2]
+    done = rnnctl(*call, "--pretrain", "1s", "--steps", 2, "--no-diagnose", "--batch-size", 4)
+    assert done.code == 0, done.err
+    assert "40 rows without a label (line" in done.err and "for the language model only" in done.err
+    classifier, first = load(tmp_path / "run"), load(tmp_path / "run-lm")
+    assert any("rare" in token for token in classifier.tokenizer.to_dict()["model"]["vocab"])
+    assert classifier.labels == ("neg", "pos")
+    for split in ("valid", "test"):  # the classifier alone says what is held out
+        kept = [d.text for d in first.run.heldout(split)]
+        assert kept == [d.text for d in classifier.run.heldout(split)] and kept
+        assert not any("rare" in text for text in kept)
+    sums = {name: Run.open(tmp_path / name).read_result("train") for name in ("run", "run-lm")}
+    assert sums["run-lm"]["train_tokens"] > 1.8 * sums["run"]["train_tokens"]
+    again = rnnctl("evaluate", tmp_path / "run", path, "--format", "json", "--quiet")
+    assert again.code == 0, again.err
+    other = tmp_path / f"other.{kind}"
+    write_table(other, rows[:6])
+    refused = rnnctl("evaluate", tmp_path / "run", other)
+    assert refused.code == 1 and "is empty" in refused.err and "--pretrain" not in refused.err
+
+
+def write_table(path: Path, rows: list[tuple[str, str | None]]) -> None:
+    """As csv, tsv, JSON lines or parquet, by the ending."""
+    if path.suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        texts, labels = zip(*rows, strict=True)
+        table = pyarrow.table({"text": texts, "label": labels})
+        pyarrow.parquet.write_table(table, path)
+    elif path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"text": t, "label": one}) + "\n" for t, one in rows))
+    else:
+        sign = {".csv": ",", ".tsv": "\t"}[path.suffix]
+        path.write_text(
+            f"text{sign}label\n" + "".join(f"{t}{sign}{one or ''}\n" for t, one in rows)
+        )
+
+
+def test_what_is_judged_is_not_read_before_without_its_label(
+    rnnctl: Command, tmp_path: Path
+) -> None:
+    """Nor are unlabelled rows of the test table, and a table without any label is refused."""
+    rows = labelled_and_not(np.random.default_rng(1), 30)
+    labelled = [row for row in rows if row[1] is not None]
+    (tmp_path / "texts").mkdir()
+    unlabelled = [(labelled[0][0], None), ("only only here", None)]
+    write_table(tmp_path / "texts" / "test.csv", [*labelled[:10], ("never never seen", None)])
+    write_table(tmp_path / "texts" / "train.csv", [*labelled[10:], *unlabelled])
+    call = ("train", tmp_path / "texts", "--task", "classify", "--pretrain", "1s", "--steps", 2,
+            "--no-diagnose", "--batch-size", 4, "--run", tmp_path / "run")  # fmt: skip
+    done = rnnctl(*call)
+    assert done.code == 0, done.err
+    said = "3 rows without a label (lines 22, 23, 12): 2 for the language model only"
+    assert f"{said}, 1 of validation and test left out" in " ".join(done.err.split())
+    words = load(tmp_path / "run").tokenizer.to_dict()["model"]["vocab"]
+    assert any("only" in word for word in words) and not any("never" in word for word in words)
+    write_table(tmp_path / "none.csv", [(text, None) for text, _ in rows])
+    refused = rnnctl("train", tmp_path / "none.csv", "--label-field", "label", *call[2:8],
+                     "--run", tmp_path / "none")  # fmt: skip
+    assert refused.code == 1 and "no row has a label" in refused.err
+
+
 def test_folds_have_a_language_model_each(
     rnnctl: Command, review_file: Path, tmp_path: Path
 ) -> None:

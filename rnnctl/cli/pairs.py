@@ -126,12 +126,14 @@ def pairs(
 
     what: What = "critical" if critical else "sentence"
     loaded = f.load_run(run, device, threads)
-    found, problems = read_pairs(
+    found, problems, notes = read_pairs(
         inputs.opened(sources, command),
         Chosen(good, bad, context, by),
         encoding=f.encoding_of(loaded, encoding),
         kind=read_as,
     )
+    for note in notes:
+        console.note(console.from_here(note))
     scorer = Scorer(loaded, ends=by_document(loaded))
     losses, name = None, ""
     if baseline:

@@ -45,7 +45,7 @@ def read(sources: Iterable[Source], encoding: str) -> Asked:
     from rnnctl.inference.pairs import digest_of, read_pairs
 
     codec = check_encoding(encoding)
-    found, problems = read_pairs(sources, encoding=Encoding(codec, guessed=codec != "utf-8"))
+    found, problems, _ = read_pairs(sources, encoding=Encoding(codec, guessed=codec != "utf-8"))
     if not found:
         why = "".join(f": {one.source}:{one.line}: {one.error}" for one in problems[:1])
         raise DataError(

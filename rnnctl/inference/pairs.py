@@ -38,6 +38,7 @@ from rnnctl.results.base import Estimate
 from rnnctl.results.inference import PairGroup, PairProblem, PairsResult
 from rnnctl.statistics import wilson
 from rnnctl.tasks.loading import Loaded, environment
+from rnnctl.wording import plural
 
 What = Literal["sentence", "critical"]
 Losses = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -131,8 +132,8 @@ def read_pairs(
     *,
     encoding: Encoding = UTF_8,
     kind: SourceKind | None = None,
-) -> tuple[list[Pair], list[PairProblem]]:
-    """The pairs of all sources, and what is wrong with those that are none.
+) -> tuple[list[Pair], list[PairProblem], list[str]]:
+    """The pairs of all sources, what is wrong with those that are none, and how each was read.
 
     kind: how they are written; None: as their content looks.
 
@@ -141,20 +142,26 @@ def read_pairs(
     """
     pairs: list[Pair] = []
     problems: list[PairProblem] = []
+    ways: dict[str, list[str]] = {}
     for source in sources:
-        layout, found = _opened(source, chosen, encoding, kind)
+        layout, found, way = _opened(source, chosen, encoding, kind)
+        ways.setdefault(way, []).append(source.name)
         for entry in found:
             one = _pair(source.name, entry, layout)
             if isinstance(one, Pair):
                 pairs.append(one)
             else:
                 problems.append(PairProblem(source=source.name, line=entry.line, error=one))
-    return pairs, problems
+    notes = [
+        f"{names[0] if len(names) == 1 else plural(len(names), 'file')}: {way}"
+        for way, names in ways.items()
+    ]
+    return pairs, problems, notes
 
 
 def _opened(
     source: Source, chosen: Chosen, encoding: Encoding, kind: SourceKind | None
-) -> tuple[Layout, Iterator[Entry]]:
+) -> tuple[Layout, Iterator[Entry], str]:
     cache, name, suffix = cache_directory(), source.name, source.suffix
     text = BytesIO(b"".join(read_text(source.stream, name, encoding)))
     file = spool_stream(text, name=name, codec="utf-8", cache=cache)
@@ -179,7 +186,11 @@ def _opened(
         # of several records: one that lacks a field must not decide for the others
         some = (e.cells for e in islice(entries(file, table.format), LOOKED_AT) if e.cells)
         columns = tuple(dict.fromkeys(name for cells in some for name in cells))
-    return find_layout(columns, chosen, name), entries(file, table.format)
+    layout = find_layout(columns, chosen, name)
+    way = f"{table.format}; right = {layout.good}, wrong = {layout.bad}"
+    if layout.context:
+        way += f", context = {layout.context}"
+    return layout, entries(file, table.format), way
 
 
 def find_layout(columns: Sequence[str], chosen: Chosen, name: str) -> Layout:

@@ -264,6 +264,17 @@ def test_a_broken_line_is_a_problem_too(run: Path, rnnctl: CommandLine) -> None:
     assert done.code == 1 and ":2: not JSON" in done.err and "1 record was no pair" in done.out
 
 
+def test_how_each_file_was_read_is_said(run: Path, tmp_path: Path, rnnctl: CommandLine) -> None:
+    """Two columns of any names are pairs: a header that is not known would count as one."""
+    (tmp_path / "a.csv").write_text("foo,bar\nOne.,Two.\n")
+    done = rnnctl("pairs", run, tmp_path / "a.csv")
+    assert "a.csv: csv, comma, no header; right = 1, wrong = 2" in done.err
+    for name in ("b", "c"):
+        (tmp_path / f"{name}.jsonl").write_text(as_jsonl(PAIRS))
+    done = rnnctl("pairs", run, *(tmp_path / f"{name}.jsonl" for name in "bc"))
+    assert done.err.startswith("2 files: JSON lines; right = sentence_good, wrong = sentence_bad")
+
+
 @pytest.mark.parametrize(
     ("arguments", "text", "code", "message"),
     [

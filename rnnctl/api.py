@@ -113,12 +113,12 @@ class Model:
     ) -> tuple[ClassifiedText, ...]:
         """The label of each text, with the probabilities of all labels.
 
-        `explain`: say what each word contributed, by "gradients" or "occlusion". Raises RunError
-        for a language model.
+        `explain`: say what each word contributed, by "gradients" or "occlusion"; where a text may
+        have several labels, to each that it is given. Raises RunError for a language model.
         """
         listed = _listed(texts)
         predictions = self._predictor.predict(listed)
-        reasons: list[Explanation | None] = [None] * len(listed)
+        reasons: list[tuple[Explanation, ...]] = [()] * len(listed)
         if explain is not None:
             from rnnctl.inference.explain import Explainer
 
@@ -132,7 +132,8 @@ class Model:
                 probabilities=dict(zip(self.labels, found.probabilities, strict=True)),
                 unknown=found.unknown,
                 cut=found.cut,
-                explanation=why,
+                explanation=why[0] if why and found.given is None else None,
+                explanations=why if found.given is not None else (),
             )
             for found, why in zip(predictions, reasons, strict=True)
         )

@@ -23,7 +23,8 @@ from rnnctl.errors import word
 
 if TYPE_CHECKING:
     from rnnctl.inference.classify import Answer, Prediction
-    from rnnctl.results.inference import ExplainedWords, Explanation, ExplanationMethod
+    from rnnctl.reports.explained import ExplainedText
+    from rnnctl.results.inference import ExplainedWords, ExplanationMethod
     from rnnctl.tasks.loading import Loaded
 
 MOST_ON_A_PAGE = 1_000  # texts
@@ -74,7 +75,9 @@ def classify(
     In a terminal, without a FILE, you type texts and get an answer to each.
 
     With --explain, each answer is followed by the contribution of each word; together they add up
-    to the log-odds. In JSON this is the field `explanation`.
+    to the log-odds. In JSON this is the field `explanation`. If a text may have several labels,
+    each label that it is given is explained, or the most probable one if it is given none; JSON
+    has the list `explanations`.
     """
     as_page = explain is not None and format == "html" and not words_overall
     kind = f.source_kind(read_as, input_format, jsonl)
@@ -136,16 +139,21 @@ class _Reasons:
         self._loaded = loaded
         self._method = method
         self._words = WordsOverall()
-        self._texts: list[tuple[str, str, float, Explanation]] = []
+        self._texts: list[ExplainedText] = []
 
     def add(self, answer: Answer) -> None:
         """One answer more."""
-        if answer.why is None or answer.prediction is None:
+        from rnnctl.reports.explained import ExplainedText
+
+        found = answer.prediction
+        if not answer.why or found is None:
             return
         self._words.add(answer.why)
         if len(self._texts) < MOST_ON_A_PAGE:
-            place, chance = answer.record.where, answer.prediction.probability
-            self._texts.append((place, answer.record.text, chance, answer.why))
+            chances = dict(zip(self._loaded.labels, found.probabilities, strict=True))
+            reasons = tuple((chances[why.label], why) for why in answer.why)
+            place, text = answer.record.where, answer.record.text
+            self._texts.append(ExplainedText(place, text, reasons, given=found.given != ()))
 
     def overall(self) -> ExplainedWords:
         """The words over all texts."""
@@ -158,6 +166,7 @@ class _Reasons:
             method=self._method,
             texts=self._words.texts,
             labels=self._loaded.labels,
+            several_labels=self._loaded.calibration.several,
             words=self._words.strongest(self._loaded.labels),
         )
 
@@ -228,11 +237,12 @@ class _Writer:
         file = f"\t{inputs.one_line(record.file)}" if record.file else ""
         label, probability = _said(answer.prediction, self._labels, 6)
         line = f"{inputs.one_line(label)}\t{probability}{file}"
-        if answer.why is None:
+        if not answer.why:
             return line
         from rnnctl.reports.explained import lines
 
-        return f"{line}\n{lines(answer.why, width=self._width, color=self._color)}".rstrip("\n")
+        each = [lines(why, width=self._width, color=self._color) for why in answer.why]
+        return f"{line}\n{''.join(each)}".rstrip("\n")
 
     def _as_json(self, answer: Answer) -> str:
         return self._answered.as_json(answer.record, answer.fields(self._labels))
@@ -242,7 +252,7 @@ class _Writer:
         from rnnctl.reports.explained import named
 
         place, found = answer.record.file or str(answer.record.line), answer.prediction
-        why = [named(answer.why) if answer.why else ""] if self._reasons is not None else []
+        why = [named(answer.why)] if self._reasons is not None else []
         if found is None:
             return table_row((place, "", answer.record.error, *why))
         return table_row((place, *_said(found, self._labels, 4), *why))

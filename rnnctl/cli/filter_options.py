@@ -93,8 +93,9 @@ Explain = Annotated[
     option(
         WHY,
         "Say what each word contributed to the log-odds of the answer against the second "
-        "most probable label. METHOD is gradients (integrated gradients, the default) or occlusion "
-        "(leaving the word out).",
+        "most probable label; where a text may have several labels, to each label that it is "
+        "given, against its absence. METHOD is gradients (integrated gradients, the default) or "
+        "occlusion (leaving the word out).",
         metavar="[METHOD]",
         show_default=False,
     ),

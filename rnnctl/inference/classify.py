@@ -151,11 +151,12 @@ class Predictor:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A record and its prediction; None where the record holds an error. why: where it is asked."""
+    """A record and its prediction; None where the record holds an error. why: where it is asked,
+    an explanation, or one of each label that is explained where a text may have several."""
 
     record: Record
     prediction: Prediction | None
-    why: Explanation | None = None
+    why: tuple[Explanation, ...] = ()
 
     def fields(self, labels: Sequence[str]) -> dict[str, Any]:
         """What is added to the record in JSON."""
@@ -174,13 +175,19 @@ class Answer:
             "unknown": self.prediction.unknown,
             "cut": self.prediction.cut,
         }
-        if self.why is None:
+        if not self.why:
             return answer
-        why = self.why.model_dump(exclude={"label"})
-        for one in (why, *why["words"]):
-            rounded = {name: round(value, 6) for name, value in one.items() if type(value) is float}
-            one.update(rounded)
-        return {**answer, "explanation": why}
+        if self.prediction.given is not None:
+            return {**answer, "explanations": [_rounded(one, {"against"}) for one in self.why]}
+        return {**answer, "explanation": _rounded(self.why[0], {"label"})}
+
+
+def _rounded(why: Explanation, left_out: set[str]) -> dict[str, Any]:
+    """An explanation in JSON, without the fields that the answer says anyhow."""
+    found = why.model_dump(exclude=left_out)
+    for one in (found, *found["words"]):
+        one.update({k: round(value, 6) for k, value in one.items() if type(value) is float})
+    return found
 
 
 def answers(

@@ -1,9 +1,9 @@
 """Why this label: what each word of a text contributes to the log-odds of the answer.
 
 The log-odds are those of the label that the model answers against the one that it finds second
-most probable, ln(p₁ / p₂); where a text may have several labels, those of the most probable one
-against its absence, ln(p / (1 − p)). A word is what stands between whitespace, and has the sum of
-its tokens.
+most probable, ln(p₁ / p₂); where a text may have several labels, those of each label that it is
+given, or else of the most probable one, against its absence, ln(p / (1 − p)). A word is what stands
+between whitespace, and has the sum of its tokens.
 
 * ``gradients``: integrated gradients (Sundararajan, Taly & Yan, "Axiomatic attribution for deep
   networks", 2017). Every word's vector is faded in from zero together, and the derivative of the
@@ -91,13 +91,23 @@ class Explainer:
         self._corpus = loaded.config.corpus
         self._temperature = loaded.calibration.temperature
 
-    def explain(self, text: str, prediction: Prediction) -> Explanation:
-        """Why the label of `prediction`, which is that of `text`, is the answer."""
+    def explain(self, text: str, prediction: Prediction) -> tuple[Explanation, ...]:
+        """Why the label of `prediction`, which is that of `text`, is the answer.
+
+        Where a text may have several labels: of each that it is given; where it is given none, of
+        the most probable one.
+        """
         ranked = np.argsort(-np.array(prediction.probabilities), kind="stable").tolist()
-        best, second = ranked[0], None if self._several else ranked[1]
+        if not self._several:
+            return (self._explained(text, (ranked[0], ranked[1])),)
+        given = [self._labels.index(name) for name in prediction.given or ()]
+        return tuple(self._explained(text, (label, None)) for label in given or ranked[:1])
+
+    def _explained(self, text: str, pair: Pair) -> Explanation:
+        best, second = pair
         ids, places, owner = self._read(text)
         work = self._gradients if self.method == "gradients" else self._occlusion
-        log_odds, shares = work(ids, owner, len(places), (best, second))
+        log_odds, shares = work(ids, owner, len(places), pair)
         words = tuple(
             ExplainedWord(word=text[start:end], share=float(share), start=start, end=end)
             for (start, end), share in zip(places, shares, strict=True)
@@ -267,22 +277,24 @@ class WordsOverall:
     """What words pull to each label, summed over texts.
 
     A word that speaks for the answer pulls to it, and away from the second most probable label;
-    words are told apart without their case and without marks at their edges.
+    words are told apart without their case and without marks at their edges. Where a text may have
+    several labels, a word pulls to each that is explained, and away from none.
     """
 
     def __init__(self) -> None:
         self.texts = 0
         self._pulls: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
 
-    def add(self, found: Explanation) -> None:
-        """One text more."""
+    def add(self, explanations: Sequence[Explanation]) -> None:
+        """One text more, with its explanations."""
         self.texts += 1
-        for word in found.words:
-            name = _EDGES.sub("", word.word).casefold()
-            if name:
-                self._pulls[found.label, name].append(word.share)
-                if found.against != ABSENT:
-                    self._pulls[found.against, name].append(-word.share)
+        for found in explanations:
+            for word in found.words:
+                name = _EDGES.sub("", word.word).casefold()
+                if name:
+                    self._pulls[found.label, name].append(word.share)
+                    if found.against != ABSENT:
+                        self._pulls[found.against, name].append(-word.share)
 
     def strongest(self, labels: Sequence[str]) -> tuple[WordPull, ...]:
         """The words with the largest sums, of each label in turn."""

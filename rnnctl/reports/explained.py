@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from rnnctl.reports.as_html import as_html, text
 from rnnctl.reports.blocks import Block, Heading, Paragraph, Table, table, visible
@@ -34,10 +35,18 @@ def strongest(found: Explanation) -> list[ExplainedWord]:
     return sorted(found.words, key=lambda one: -abs(one.share))
 
 
-def named(found: Explanation) -> str:
-    """The strongest words in a few words: ``terrible +2.31, great −1.52``."""
+def named(explanations: Sequence[Explanation]) -> str:
+    """The strongest words in a few words: ``terrible +2.31, great −1.52``.
+
+    With the label before them where a text may have several.
+    """
+    return "; ".join(map(_named, explanations))
+
+
+def _named(found: Explanation) -> str:
     some = strongest(found)[:MOST_NAMED]
-    return ", ".join(f"{visible(one.word)} {share(one.share)}" for one in some)
+    words = ", ".join(f"{visible(one.word)} {share(one.share)}" for one in some)
+    return words if found.against else f"{visible(found.label)}: {words}"
 
 
 def summary(found: Explanation) -> str:
@@ -96,14 +105,18 @@ def blocks(result: Result) -> list[Block]:
     assert isinstance(result, ExplainedWords)
     made: list[Block] = [Heading(f"Words that decide, in {plural(result.texts, 'text')}", level=1)]
     made += _pulls(result.labels, result.words)
-    made.append(Paragraph(_HOW_WORDS, kind="note"))
+    made.append(Paragraph(_how_words(result), kind="note"))
     return made
 
 
-_HOW_WORDS = (
-    "pull: the word's shares of the log-odds of a label, summed over the texts whose answer or "
-    "second most probable label it is; mean: of one occurrence"
-)
+def _how_words(result: ExplainedWords) -> str:
+    texts = "whose answer or second most probable label it is"
+    if result.several_labels:
+        texts = "that are given it, or that are given none and have it as their most probable one"
+    return (
+        "pull: the word's shares of the log-odds of a label, summed over the texts "
+        f"{texts}; mean: of one occurrence"
+    )
 
 
 def _pulls(labels: Sequence[str], words: Sequence[WordPull]) -> Iterator[Block]:
@@ -121,18 +134,24 @@ def _pull_table(words: Sequence[WordPull]) -> Table:
 # -- a page --------------------------------------------------------------------------------------
 
 
+class ExplainedText(NamedTuple):
+    """A text of a page: where it stands, its explanations with the probability of each label, and
+    whether it is given these labels: one that is given none is explained by the most probable."""
+
+    place: str
+    text: str
+    reasons: tuple[tuple[float, Explanation], ...]
+    given: bool = True
+
+
 def page(
-    title: str,
-    found: Sequence[tuple[str, str, float, Explanation]],
-    overall: ExplainedWords,
-    *,
-    left_out: int = 0,
+    title: str, found: Sequence[ExplainedText], overall: ExplainedWords, *, left_out: int = 0
 ) -> str:
-    """A page of texts: (place, text, probability of the answer, explanation) each.
+    """A page of texts.
 
     overall: the words over all texts; left_out: how many texts more there were.
     """
-    parts = [_one(*one) for one in found]
+    parts = [_one(one) for one in found]
     if left_out:
         more = f"{plural(left_out, 'text')} more {'is' if left_out == 1 else 'are'} not shown."
         parts.append(as_html([Paragraph(more, kind="note")]))
@@ -140,41 +159,55 @@ def page(
         f'<div class="words">{as_html(list(_pulls([label], overall.words)))}</div>'
         for label in overall.labels
     )
+    several = overall.several_labels
+    how_read = _HOW[overall.method].format(_AGAINST_WHAT[several])
     legend = (
-        f"<p>{text(_HOW[overall.method])} {text(_ODDS)}</p><p>"
+        f"<p>{text(how_read)} {text(_ODDS[several])}</p><p>"
         '<span class="for" style="--size:1">Underlined<sub>+1.00</sub></span>: speaks for the '
-        'answer; <span class="against" style="--size:1">dashed<sub>−1.00</sub></span>: speaks '
+        f'{"label" if several else "answer"}; <span class="against" style="--size:1">dashed'
+        "<sub>−1.00</sub></span>: speaks "
         "against it. Point at another word for its number.</p>"
     )
-    how = as_html([Paragraph(_HOW_WORDS, kind="note")])
+    how = as_html([Paragraph(_how_words(overall), kind="note")])
     over = f'<h2>Words that decide, over all texts</h2>{how}<div class="overall">{words}</div>'
     body = "\n".join([legend, *parts, over])
     data = {
         "texts": [
-            {"text": whole, "probability": chance, **why.model_dump()}
-            for _, whole, chance, why in found
+            {"text": one.text, "probability": chance, **why.model_dump()}
+            for one in found
+            for chance, why in one.reasons
         ],
         "words": [one.model_dump() for one in overall.words],
     }
     return document(title, body, data, version=overall.environment.rnnctl)
 
 
-_HOW = {
-    "gradients": "The number of a word is what it adds to the log-odds of the answer against the "
-    "second most probable label. The words are faded in, all at once, from a blank text, and each "
-    "is given what it adds on the way (integrated gradients). All words and what the model says of "
-    "the blank text add up to the log-odds.",
-    "occlusion": "The number of a word is what the log-odds of the answer against the second most "
-    "probable label lose when this word is left out. The rest is what words do together, and what "
-    "the model says of a blank text.",
+_AGAINST_WHAT = {
+    False: "the answer against the second most probable label",
+    True: "the label against its absence",
 }
-_ODDS = (
-    "Log-odds say how clear the answer is: at 0 both labels are equally probable, at +1 the answer "
-    "is 2.7 times as probable, at +2 7.4 times, at +3 20 times."
-)
+_HOW = {
+    "gradients": "The number of a word is what it adds to the log-odds of {}. The words are faded "
+    "in, all at once, from a blank text, and each is given what it adds on the way (integrated "
+    "gradients). All words and what the model says of the blank text add up to the log-odds.",
+    "occlusion": "The number of a word is what the log-odds of {} lose when this word is left out. "
+    "The rest is what words do together, and what the model says of a blank text.",
+}
+_ODDS = {
+    False: "Log-odds say how clear the answer is: at 0 both labels are equally probable, at +1 the "
+    "answer is 2.7 times as probable, at +2 7.4 times, at +3 20 times.",
+    True: "Log-odds say how clear a label is: at 0 it is as probable as its absence, at +1 2.7 "
+    "times as probable, at +2 7.4 times, at +3 20 times. A text is explained by each label that it "
+    "is given, or by the most probable one if it is given none.",
+}
 
 
-def _one(place: str, whole: str, chance: float, found: Explanation) -> str:
+def _one(one: ExplainedText) -> str:
+    return f"<article>{''.join(_reason(one, *reason) for reason in one.reasons)}</article>"
+
+
+def _reason(about: ExplainedText, chance: float, found: Explanation) -> str:
+    whole = about.text
     most = max((abs(one.share) for one in found.words), default=0.0) or 1.0
     made, at = [], 0
     for one in found.words:
@@ -183,10 +216,11 @@ def _one(place: str, whole: str, chance: float, found: Explanation) -> str:
         at = one.end
     made.append(f'<span class="unread">{text(whole[at:])}</span>' if whole[at:].strip() else "")
     body = "".join(made) if found.words else '<span class="unread">(no word)</span>'
+    below = "" if about.given else ", not given"
     return (
-        f'<article><h3><span class="place">{text(place)}</span> {text(found.label)} '
-        f'<span class="chance">probability {chance:.4f}</span></h3><p class="text">{body}</p>'
-        f'<p class="note">{text(summary(found))}</p></article>'
+        f'<h3><span class="place">{text(about.place)}</span> {text(found.label)} '
+        f'<span class="chance">probability {chance:.4f}{below}</span></h3><p class="text">{body}'
+        f'</p><p class="note">{text(summary(found))}</p>'
     )
 
 

@@ -63,7 +63,7 @@ ABSENT = ""  # what a label is held against where a text may have several: its a
 class Explanation(Record):
     """Why one label and not the second most probable one: the log-odds, as a sum over words.
 
-    Where a text may have several labels: why the most probable one, and not its absence.
+    Where a text may have several labels: why this one, and not its absence.
     """
 
     method: ExplanationMethod
@@ -90,6 +90,11 @@ class ClassifiedText(Record):
     unknown: int = Field(description="tokens that the model does not know")
     cut: bool = Field(description="whether the text was longer than --max-tokens")
     explanation: Explanation | None = Field(None, description="where it was asked for")
+    explanations: tuple[Explanation, ...] = Field(
+        (),
+        description="in its place where a text may have several labels: of each that it is given, "
+        "or of the most probable one where it is given none",
+    )
 
 
 class WordPull(Record):
@@ -110,6 +115,7 @@ class ExplainedWords(Result):
     method: ExplanationMethod
     texts: int
     labels: tuple[str, ...]
+    several_labels: bool = Field(False, description="whether a text may have several")
     words: tuple[WordPull, ...] = Field(description="strongest first, of each label in turn")
 
 

@@ -273,22 +273,40 @@ def test_rare_labels_are_given_with_balanced_weights(rnnctl: Command, tmp_path: 
 
 
 @pytest.mark.parametrize("method", ["gradients", "occlusion"])
-def test_why_a_label_is_given(rnnctl: Command, trained: Path, method: str) -> None:
-    text = "a text 3 of sun and sea"
-    done = rnnctl("classify", trained / "run", "--explain", method, "--format", "json", stdin=text)
+def test_why_each_label_is_given(
+    rnnctl: Command, trained: Path, tmp_path: Path, method: str
+) -> None:
+    """Of a text without any, why the most probable one is or is not."""
+    texts = "a text 3 of sun and sea\na text of nothing\n"
+    call = ("classify", trained / "run", "--explain", method)
+    done = rnnctl(*call, "--format", "json", "--html", tmp_path / "page.html", stdin=texts)
     assert done.code == 0, done.err
-    answer = json.loads(done.out)
-    why = answer["explanation"]
-    chance = max(answer["probabilities"].values())
-    assert 1 / (1 + np.exp(-why["log_odds"])) == pytest.approx(chance, abs=1e-5)
-    assert sum(one["share"] for one in why["words"]) + why["rest"] == pytest.approx(
-        why["log_odds"], abs=1e-3
-    )
-    assert why["against"] == ""
-    strongest = max(why["words"], key=lambda one: one["share"])["word"]
-    assert strongest == max(answer["probabilities"], key=answer["probabilities"].get)
-    table = rnnctl("classify", trained / "run", "--explain", method, stdin=text).out
-    assert f"log-odds of {strongest} +" in table
+    both, neither = map(json.loads, done.out.splitlines())
+    assert both["predictions"] == ["sea", "sun"] and neither["predictions"] == []
+    assert [why["label"] for why in both["explanations"]] == ["sea", "sun"]
+    assert len(neither["explanations"]) == 1 and "explanation" not in both
+    for answer in (both, neither):
+        for why in answer["explanations"]:
+            chance = answer["probabilities"][why["label"]]
+            assert 1 / (1 + np.exp(-why["log_odds"])) == pytest.approx(chance, abs=1e-5)
+            assert sum(one["share"] for one in why["words"]) + why["rest"] == pytest.approx(
+                why["log_odds"], abs=1e-3
+            )
+    for why in both["explanations"]:
+        assert max(why["words"], key=lambda one: one["share"])["word"] == why["label"]
+    table = rnnctl(*call, stdin=texts).out
+    assert "log-odds of sea +" in table and "log-odds of sun +" in table
+    assert "(none)" in table and "\n\n" not in table
+    page = (tmp_path / "page.html").read_text()
+    assert page.count("<article>") == 2 and page.count('<p class="text">') == 3
+    assert page.count("not given</span>") == 1 and "against its absence" in page
+    cells = rnnctl(*call, "--format", "markdown", stdin=texts).out
+    assert "sea: sea +" in cells and "; sun: sun +" in cells
+    import rnnctl as library
+
+    (found,) = library.load(trained / "run").classify("sun and sea", explain=method)
+    assert found.explanation is None
+    assert [why.label for why in found.explanations] == ["sea", "sun"]
     overall = rnnctl("classify", trained / "run", "--explain", method, "--words-overall",
                      trained / "t.csv", "--format", "json")  # fmt: skip
     assert overall.code == 0, overall.err

@@ -35,7 +35,8 @@ def explained(
 ) -> tuple[Explanation, Prediction]:
     predictor = Predictor(loaded)
     (prediction,) = predictor.predict([text])
-    return Explainer(loaded, predictor, method).explain(text, prediction), prediction  # type: ignore[arg-type]
+    (found,) = Explainer(loaded, predictor, method).explain(text, prediction)  # type: ignore[arg-type]
+    return found, prediction
 
 
 def log_odds(loaded: Loaded, prediction: Prediction) -> float:
@@ -244,7 +245,7 @@ def test_at_most_thirty_words_of_each_label_are_kept() -> None:
          "words": words}
     )  # fmt: skip
     overall = WordsOverall()
-    overall.add(why)
+    overall.add([why])
     found = overall.strongest(["a", "b"])
     assert [one.word for one in found][:2] == ["w39", "w38"]
     assert len(found) == 30  # nothing pulls to b

@@ -40,7 +40,7 @@ def named(explanations: Sequence[Explanation]) -> str:
 
     With the label before them where a text may have several.
     """
-    return "; ".join(map(_named, explanations))
+    return "; ".join(_named(one) for one in explanations if one.words)
 
 
 def _named(found: Explanation) -> str:

@@ -302,6 +302,8 @@ def test_why_each_label_is_given(
     assert page.count("not given</span>") == 1 and "against its absence" in page
     cells = rnnctl(*call, "--format", "markdown", stdin=texts).out
     assert "sea: sea +" in cells and "; sun: sun +" in cells
+    blank = rnnctl(*call, "--format", "markdown", stdin="\n").out
+    assert blank.rstrip("\n").endswith("|  |")
     import rnnctl as library
 
     (found,) = library.load(trained / "run").classify("sun and sea", explain=method)

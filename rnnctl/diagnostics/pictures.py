@@ -46,8 +46,8 @@ LONG = (160, 900)
 """Of a text that is asked for."""
 LONGER = 4000
 """Characters that units are measured on."""
-MOST_BYTES = 600_000
-"""Of all states and gates on a page, a byte each, and of where units are active, a bit each."""
+MOST_BYTES = 1_000_000
+"""Of all states and gates on a page, and of where units are active, a bit each."""
 AT_ONCE = 1 << 24
 """Numbers of a gradient that exist at once, 8 bytes each."""
 MOST_STAGES = 12

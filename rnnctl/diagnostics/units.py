@@ -170,8 +170,9 @@ def observe(
     keep, one half those that know most of anything, the others those that last longest. Both texts
     are read from an empty state.
     """
-    here = states(_trace(model, shown))
-    longer = _trace(model, ids)
+    seen, before = _trace(model, shown)
+    here = states(seen)
+    longer, _ = _trace(model, ids)
     name = "c" if "c" in longer.layers[0].values else "h"
     there = states(longer)
     values = there[name]
@@ -203,6 +204,7 @@ def observe(
         state=name,
         units=tuple(units),
         values={key: _rows(array[:, kept].T) for key, array in here.items()},
+        before={key: _rows(array[None, kept])[0] for key, array in before.items()},
         means={key: round(float(array.mean()), 4) for key, array in there.items()},
         active=base64.b64encode(np.packbits(active, axis=1).tobytes()).decode("ascii"),
         ends=tuple(ends.tolist()),
@@ -210,19 +212,26 @@ def observe(
 
 
 @torch.no_grad()
-def _trace(model: LanguageModel | Classifier, ids: Ids) -> Trace:
+def _trace(model: LanguageModel | Classifier, ids: Ids) -> tuple[Trace, dict[str, Floats]]:
     """In the weights' own precision, from an empty state; of a language model after the document's
-    start, which a classifier does not read.
+    start, which a classifier does not read. And the states (U,) by name before the first token.
     """
+    names = model.recurrent.cell.state_names
     if isinstance(model, Classifier):
-        return model.recurrent.trace(model.embed(torch.from_numpy(ids)[:, None]))
+        trace = model.recurrent.trace(model.embed(torch.from_numpy(ids)[:, None]))
+        return trace, {name: np.zeros_like(states(trace)[name][0]) for name in names}
     inputs = torch.from_numpy(np.concatenate([[BOUNDARY_ID], ids]))[:, None]
-    start = model.recurrent.trace(model.embed(inputs[:1])).state(0)
-    return model.recurrent.trace(model.embed(inputs[1:]), start)
+    start = model.recurrent.trace(model.embed(inputs[:1]))
+    before = {name: array[0] for name, array in states(start).items() if name in names}
+    return model.recurrent.trace(model.embed(inputs[1:]), start.state(0)), before
 
 
 def _rows(array: Floats) -> tuple[tuple[float, ...], ...]:
-    return tuple(map(tuple, np.round(array, 4).tolist()))
+    return tuple(map(tuple, np.round(array, 5).tolist()))
+
+
+NUMBER = 2
+"""Bytes of a number on a page: with one, a cell state could not be computed from its gates."""
 
 
 def quota(
@@ -230,9 +239,10 @@ def quota(
 ) -> list[int]:
     """How many units to keep of runs with (units, arrays) so that all of them fit into that much.
 
-    A unit takes a byte for each array and token, and a bit for each token of the longer text.
+    A unit takes a number for each array and token, and a bit for each token of the longer text.
     """
     room = bytes_in_all / len(sizes)
     return [
-        max(8, min(units, int(room / (tokens * arrays + longer / 8)))) for units, arrays in sizes
+        max(8, min(units, int(room / (NUMBER * tokens * arrays + longer / 8))))
+        for units, arrays in sizes
     ]

@@ -31,6 +31,16 @@ function unpacked({bytes, size, low, high}) {
   return made;
 }
 
+/** The numbers of a state or gate, unit after unit: see `_array` of pictures.py. */
+function ofUnits(array) {
+  const values = unpacked(array);
+  const {scales} = array;
+  if (!scales) return values;
+  const steps = values.length / scales.length;
+  for (let k = 0; k < values.length; k += 1) values[k] *= scales[Math.floor(k / steps)];
+  return values;
+}
+
 /** The bytes that base64 stands for. */
 function bits(text) {
   const read = atob(text);
@@ -456,8 +466,30 @@ function choice(box, labels, chosen) {
 }
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const signed = (value) => (value < 0 ? `(−${Math.abs(value).toFixed(2)})` : value.toFixed(2));
-const plain = (value) => (value < 0 ? "−" : "") + Math.abs(value).toFixed(2);
+/** A number with so many decimals, and never "−0.00". */
+function plain(value, digits = 2) {
+  const size = Math.abs(value).toFixed(digits);
+  return (value < 0 && Number(size) ? "−" : "") + size;
+}
+
+/** The same within a product or a difference. */
+function signed(value, digits = 2) {
+  const written = plain(value, digits);
+  return written.startsWith("−") ? `(${written})` : written;
+}
+
+/** How to write `compute(...parts)` = `result` so that whoever computes it gets the result:
+ * {digits, sign}. Two decimals or three, and "≈" where rounding shows at three as well.
+ */
+function written(parts, compute, result) {
+  const misses = (digits, units) => {
+    const [last, ...shown] = [result, ...parts].map((value) => Number(value.toFixed(digits)));
+    return Math.abs(compute(...shown) - last) > (units + 1e-6) * 10 ** -digits;
+  };
+  if (!misses(2, 0.5)) return {digits: 2, sign: "="};
+  return {digits: 3, sign: misses(3, 1) ? "≈" : "="};
+}
+
 const visible = (token) => token.replace(/ /g, "␣").replace(/\\n|\n/g, "⏎");
 
 // -- inside a unit ----------------------------------------------------------------------------------
@@ -477,7 +509,7 @@ class Units {
       .filter((run) => run.units)
       .map((run) => ({
         ...run,
-        arrays: run.units.arrays.map((array) => lazily({...array}, "values", () => unpacked(array))),
+        arrays: run.units.arrays.map((array) => lazily({...array}, "values", () => ofUnits(array))),
         bits: bits(run.units.active),
       }));
     this.place = Math.min(focus, words.length - 1);
@@ -1001,27 +1033,27 @@ class Units {
       `${about} value lasts ${lasts.toFixed(0)} tokens. `,
     ];
     const equation = this.find("equation");
-    const before = this.token > 0;
+    const before = (name) =>
+      this.token ? at(name, this.token - 1) : (this.run.units.before[name]?.[this.unit] ?? 0);
     if (at("forget") !== undefined && at("c") !== undefined) {
       const [f, i, g, o, c, h] = ["forget", "input", "candidate", "output", "c", "h"].map((name) =>
         at(name),
       );
-      const old = before ? at("c", this.token - 1) : (c - i * g) / Math.max(f, 0.01);
+      const old = before("c");
       parts.push(this.verbs(f, i * g, o));
       equation.textContent =
-        `c = f · c₋₁ + i · g = ${plain(f)} · ${signed(old)} + ${plain(i)} · ${signed(g)} = ${plain(c)}` +
-        `   and   h = o · tanh(c) = ${plain(o)} · ${signed(Math.tanh(c))} = ${plain(h)}`;
+        `c = f · c₋₁ + i · g = ${this.sum([f, old, i, g], c)}` +
+        `   and   h = o · tanh(c) = ${this.sum([o, Math.tanh(c)], h)}`;
     } else if (at("keep") !== undefined) {
       const [z, n, h] = ["keep", "candidate", "h"].map((name) => at(name));
-      const old = before ? at("h", this.token - 1) : (h - (1 - z) * n) / Math.max(z, 0.01);
       parts.push(this.verbs(z, (1 - z) * n, 1));
-      equation.textContent = `h = z · h₋₁ + (1 − z) · n = ${plain(z)} · ${signed(old)} + ${plain(1 - z)} · ${signed(n)} = ${plain(h)}`;
+      equation.textContent = `h = z · h₋₁ + (1 − z) · n = ${this.sum([z, before("h"), 1 - z, n], h)}`;
     } else {
       if (this.run.step)
         parts.push("It has no gates: its value is replaced at every token.");
-      const old = before ? `, where it was ${plain(at("h", this.token - 1))} before` : "";
       const step = {tanh: "tanh(W x + U h₋₁ + b) = ", relu: "max(0, W x + U h₋₁ + b) = "};
-      equation.textContent = `h = ${step[this.run.step] ?? ""}${plain(at("h"))}${old}`;
+      equation.textContent =
+        `h = ${step[this.run.step] ?? ""}${plain(at("h"))}, where it was ${plain(before("h"))} before`;
     }
     const gate = this.keeps();
     if (gate) {
@@ -1034,6 +1066,15 @@ class Units {
       );
     }
     this.find("said").replaceChildren(...parts);
+  }
+
+  /** "0.98 · 1.81 + 0.03 · (−1.00) = 1.74": the sum of products of two, and what it is. */
+  sum(factors, result) {
+    const pairs = (of) => of.flatMap((value, k) => (k % 2 ? [] : [[value, of[k + 1]]]));
+    const compute = (...of) => pairs(of).reduce((total, [a, b]) => total + a * b, 0);
+    const {digits, sign} = written(factors, compute, result);
+    const products = pairs(factors).map(([a, b]) => `${plain(a, digits)} · ${signed(b, digits)}`);
+    return `${products.join(" + ")} ${sign} ${plain(result, digits)}`;
   }
 
   verbs(kept, added, shown) {

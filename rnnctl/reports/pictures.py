@@ -130,6 +130,7 @@ def _units(seen: Units) -> dict[str, object]:
         "list": [[one.layer, one.unit, one.lasts, one.knows, one.side, one.limit]
                  for one in seen.units],
         "arrays": [_array(name, seen.values[name]) for name in shown(seen)],
+        "before": seen.before,
         "active": seen.active,
         "ends": seen.ends,
     }  # fmt: skip
@@ -142,12 +143,18 @@ def shown(units: Units) -> list[str]:
 
 
 def _array(name: str, values: Sequence[Sequence[float]]) -> dict[str, object]:
+    """A state or gate (K, T) of all units. Of what has a sign, each unit's numbers are divided by
+    its largest one, in `scales` (K,): a unit that counts far up makes no other one coarser.
+    """
     signed = name in ("h", "c", "candidate")
-    most = max((max(map(abs, row), default=0.0) for row in values), default=1.0) or 1.0
-    low, high = (-most, most) if signed else (0.0, 1.0)
+    array = np.asarray(values, dtype=np.float64)
     label, role = (STATES | ROLES).get(name, (name, ""))
-    return {"name": name, "label": label, "role": role, "signed": signed,
-            **packed(values, low, high)}  # fmt: skip
+    made = {"name": name, "label": label, "role": role, "signed": signed}
+    if not signed:
+        return made | packed(array, 0.0, 1.0, size=2)
+    scales = np.abs(array).max(axis=1, initial=0.0)
+    scales[scales == 0] = 1.0
+    return made | {"scales": scales.tolist()} | packed(array / scales[:, None], -1.0, 1.0, size=2)
 
 
 def _stage(stage: Stage) -> dict[str, object]:

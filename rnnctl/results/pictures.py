@@ -72,6 +72,9 @@ class Units(Record):
     values: dict[str, tuple[tuple[float, ...], ...]] = Field(
         description="(K, T) by name: each state and gate after the token was read"
     )
+    before: dict[str, tuple[float, ...]] = Field(
+        default_factory=dict, description="(K,) by name: each state before the first token"
+    )
     means: dict[str, float] = Field(description="over all units and the longer text")
     active: str = Field(
         description="base64 of K rows of bits, filled up to whole bytes: active after each token "

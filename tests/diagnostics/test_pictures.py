@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import re
@@ -616,7 +617,7 @@ def test_units_are_sorted_by_their_gate_and_found_by_their_number(
         for _ in range(len(names)):
             tab.keyboard.press("ArrowUp")
         (top,) = [k for k, name in enumerate(names) if told.inner_text().startswith(name)]
-        assert gate[top, t] >= gate[:, t].max() - 1 / 255  # a byte each
+        assert gate[top, t] >= gate[:, t].max() - 1e-4
     last = run.units.units[-1]
     field = tab.locator("#units-number")
     field.fill(f"{last.layer}.{last.unit}")
@@ -680,10 +681,108 @@ def test_a_picture_begins_where_something_happens_and_says_why(
     tab.close()
 
 
+@pytest.fixture(scope="module")
+def wide(make_run: Callable[..., Path]) -> Pictures:
+    """Cells whose states are large, and whose gates shut."""
+    text = TEXT * 3 + "abcdefghijklmnopqrstuvwxyz"
+    cells = ("lstm", "gru", "rnn")
+    made = [load(make_run(text, cell=cell, num_layers=2, scale=4.0)) for cell in cells]
+    return seen.pictures(made, TEXT)
+
+
+def held(pictures: Pictures) -> list[dict[str, Any]]:
+    """The runs as the page's script reads them: each state and gate (K, T) as `at`."""
+    page = diagnosis(None, pictures)
+    found = re.search(r'id="pictures">(.*?)</script>', page, re.DOTALL)
+    assert found is not None
+    runs: list[dict[str, Any]] = json.loads(found.group(1))["runs"]
+    for run in runs:
+        at = run["units"]["at"] = {}
+        for array in run["units"]["arrays"]:
+            assert array["size"] == 2
+            whole = np.frombuffer(base64.b64decode(array["bytes"]), dtype="<u2")
+            step = (array["high"] - array["low"]) / 65535
+            rows = (array["low"] + step * whole).reshape(-1, len(run["tokens"]))
+            at[array["name"]] = rows * np.array(array.get("scales", [1.0]))[:, None]
+    return runs
+
+
+def test_the_equations_hold_with_the_numbers_of_the_page(wide: Pictures) -> None:
+    """For every unit and token, to less than the digits that are shown."""
+    for run in held(wide):
+        at, before = run["units"]["at"], run["units"]["before"]
+
+        def old(name: str, at: Any = at, before: Any = before) -> Any:
+            return np.concatenate([np.array(before[name])[:, None], at[name][:, :-1]], axis=1)
+
+        if "c" in at:
+            assert np.abs(at["c"]).max() > 2
+            cell = at["forget"] * old("c") + at["input"] * at["candidate"]
+            assert at["c"] == pytest.approx(cell, abs=1e-3)
+            assert at["h"] == pytest.approx(at["output"] * np.tanh(at["c"]), abs=1e-3)
+        elif "keep" in at:
+            state = at["keep"] * old("h") + (1 - at["keep"]) * at["candidate"]
+            assert at["h"] == pytest.approx(state, abs=1e-3)
+        else:
+            (of_run,) = [one for one in wide.runs if one.cell == "rnn"]
+            assert of_run.units is not None
+            assert at["h"] == pytest.approx(np.array(of_run.units.values["h"]), abs=1e-4)
+
+
+PRODUCT = r"(\d\.\d+) · \(?(−?\d+\.\d+)\)?"
+
+
+def test_who_computes_an_equation_gets_what_it_says(
+    open_page: Callable[..., Any], wide: Pictures, tmp_path: Path
+) -> None:
+    """With the digits that are shown, at all tokens of some units; ≈ where it is their rounding."""
+    file = tmp_path / "page.html"
+    file.write_text(diagnosis(None, wide), encoding="utf-8")
+    tab, said, _ = open_page(file, viewport={"width": 700, "height": 900})
+    for name in ("LSTM", "GRU"):
+        tab.locator("#units-run button", has_text=name).press("Enter")
+        shown = tab.evaluate(
+            "() => { const map = document.getElementById('units-map'), found = [];"
+            " const press = (key) => map.dispatchEvent(new KeyboardEvent('keydown', {key}));"
+            " for (let unit = 0; unit < 4; unit += 1) { press('Home');"
+            f"  for (let t = 0; t < {len(wide.runs[0].tokens)}; t += 1) {{"
+            "   found.push(document.getElementById('units-equation').textContent);"
+            "   press('ArrowRight'); } press('ArrowDown'); } return found; }"
+        )
+        sums = [part for line in shown for part in line.split("   and   ")]
+        assert len(set(sums)) > 50
+        exact = 0
+        for line in sums:
+            *_, last = re.split(" [=≈] ", line)
+            digits = len(last.partition(".")[2])
+            pairs = [
+                [float(x.replace("−", "-")) for x in pair] for pair in re.findall(PRODUCT, line)
+            ]
+            assert len(pairs) == (1 if "tanh" in line else 2)
+            miss = abs(sum(a * b for a, b in pairs) - float(last.replace("−", "-")))
+            rounding = 0.5 * 10**-digits * (1 + sum(abs(a) + abs(b) for a, b in pairs))
+            exact += "≈" not in line
+            assert miss <= (rounding + 3e-4 if "≈" in line else 10**-digits) + 1e-9, line
+        assert exact > 0.8 * len(sums)
+    assert said == []
+    tab.close()
+
+
+def test_a_page_of_many_units_stays_small(make_run: Callable[..., Path]) -> None:
+    text = TEXT * 3 + "abcdefghijklmnopqrstuvwxyz"
+    many = seen.pictures([load(make_run(text, cell="lstm", hidden_size=600))], TEXT * 20)
+    assert many.runs[0].units is not None and many.runs[0].units.of == 600
+    # A comparison's page has the libraries for its charts as well, 0.9 MB, and its own numbers.
+    assert len(diagnosis(None, many)) < 1_900_000
+
+
 def test_kept_units_fit_into_a_page() -> None:
     """States and gates, and where units are active in the longer text."""
     for sizes in ([(600, 6)], [(600, 2), (600, 6), (2000, 4)], [(4, 6)]):
         counts = units.quota(sizes, 900, 4000, seen.MOST_BYTES)
-        bytes_ = sum(n * (900 * arrays + 500) for n, (_, arrays) in zip(counts, sizes, strict=True))
+        bytes_ = sum(
+            n * (units.NUMBER * 900 * arrays + 500)
+            for n, (_, arrays) in zip(counts, sizes, strict=True)
+        )
         assert bytes_ <= seen.MOST_BYTES
         assert all(8 <= n <= most or n == 8 for n, (most, _) in zip(counts, sizes, strict=True))

@@ -170,7 +170,8 @@ def _exists(value: Estimate | None) -> TypeGuard[Estimate]:
     return value is not None and (value.estimate is not None or value.status == "censored")
 
 
-COUNTS_PERCENT = 1.0  # of perplexity; the memory horizon has the same threshold
+COUNTS_PERCENT = 10.0  # of perplexity
+HARDLY_PERCENT = 1.0  # the memory horizon has the same threshold
 
 
 def _answer_first_last(record: Measurement) -> str:
@@ -180,26 +181,13 @@ def _answer_first_last(record: Measurement) -> str:
     low, high = rise.ci95
     size = f"{fixed(rise.estimate, 1)} % [{fixed(low, 1)}, {fixed(high, 1)}]"
     if low is not None and low > 0:
-        # Beyond chance, but by less than what the memory horizon counts as nothing.
-        how = "yes" if rise.estimate >= COUNTS_PERCENT else "hardly"
-        return _recalled(record) or f"{how}: perplexity +{size} without it"
+        # Beyond chance, but perhaps by less than what the memory horizon counts as nothing.
+        how = "a little" if rise.estimate >= HARDLY_PERCENT else "hardly"
+        how = "yes" if rise.estimate >= COUNTS_PERCENT else how
+        return f"{how}: perplexity +{size} without it"
     if high is not None and high < 0:
         return f"no: another first sentence even helps, {size}"
     return f"not measurably: {size}"
-
-
-def _recalled(record: Measurement) -> str:
-    """How many words of the first sentence return right in the last; empty if no more than else."""
-    right, otherwise = (record.scalars.get(name) for name in ("right", "right_otherwise"))
-    if right is None or otherwise is None or right.estimate is None or otherwise.estimate is None:
-        return ""
-    # Intervals apart is stricter than a test of the difference: this sentence makes a claim.
-    if (right.ci95[0] or 0.0) <= (otherwise.ci95[1] or 0.0):
-        return ""
-    return (
-        f"yes: {fixed(100 * right.estimate, 0)} % of its words recalled, "
-        f"{fixed(100 * otherwise.estimate, 0)} % without it"
-    )
 
 
 def _answer_effect(record: Measurement) -> str:

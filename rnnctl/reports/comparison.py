@@ -45,13 +45,13 @@ EXPLORATORY: tuple[Column, ...] = (
     ("gradient_half_life", "gradient half-life (tokens)", numbers.DISTANCE_DIGITS),
     ("reach_1pct", "gradient at 1 % (tokens)", numbers.DISTANCE_DIGITS),
     ("early_gain_50", "early gain (% ppl)", -2),
-    ("first_last", "FIRST→LAST (% ppl)", -1),
     ("effect_half", "EFFECT half (words)", numbers.DISTANCE_DIGITS),
     ("retention_start", "first sentence", 3),
     ("first_over_last", "first / last fifth", 3),
     ("hold_half", "HOLD half (words)", numbers.DISTANCE_DIGITS),
     ("tau_p50", "gates' τ (tokens)", numbers.DISTANCE_DIGITS),
 )
+FIRST_LAST: Column = ("first_last", "FIRST→LAST (%)", 2)
 SPEED: tuple[Column, ...] = (
     ("train_tokens_per_s", "training (tokens/s)", 3),
     ("generate_ms_per_token", "generation (ms/token)", 3),
@@ -95,27 +95,35 @@ LINES = 24  # of the short report, at 80 columns
 def brief(result: Result) -> list[Block]:
     """The comparison in at most 24 lines of 80 columns: the headline first and last.
 
-    A line for each row and for each claim; of rows and warnings as many as there is room for.
+    A line for each row and for each claim; of rows and warnings as many as there is room for, and
+    what FIRST→LAST means.
     """
     assert isinstance(result, Comparison)
     if len(result.members) == 1:
         return blocks(result)
     known = warnings(result)
     rows = sorted(result.rows, key=lambda row: -_furthest(row))
-    said = len(known)
+    said, explained = len(known), True
     while True:
         shown = [row for row in result.rows if row in rows]
-        made = _brief(result, shown, known[:said], len(known) - said)
+        made = _brief(result, shown, known[:said], len(known) - said, explained=explained)
         if as_table(made).count("\n") <= LINES or (said == 0 and len(rows) <= 3):
             return made
         if said:
             said -= 1
+        elif explained:
+            explained = False
         else:
             rows.pop()
 
 
-def _brief(result: Comparison, rows: Sequence[Row], said: Sequence[str], left: int) -> list[Block]:
-    """The short report with these rows and warnings, and `left` more that are only counted."""
+def _brief(
+    result: Comparison, rows: Sequence[Row], said: Sequence[str], left: int, *, explained: bool
+) -> list[Block]:
+    """The short report with these rows and warnings, and `left` more that are only counted.
+
+    `explained`: whether it says what FIRST→LAST is.
+    """
     headline = _headline(result)
     hidden = [f"{plural(len(result.rows) - len(rows), 'more row')}"] * (
         len(rows) < len(result.rows)
@@ -125,7 +133,7 @@ def _brief(result: Comparison, rows: Sequence[Row], said: Sequence[str], left: i
     return [
         Heading(f"{title(result)}, {_seeds(result)}", 1),
         Paragraph(headline, "strong"),
-        _with_legend(main_table(result, rows), rows),
+        _with_legend(main_table(result, rows), rows, explained=explained),
         *_answers(result),
         *(Paragraph(text, "warning") for text in said),
         Paragraph(f"{headline} {closing}", "strong"),
@@ -141,15 +149,18 @@ def in_short(result: Comparison) -> list[Block]:
 
 def _answers(result: Comparison) -> list[Block]:
     """A line for each claim: the question and its answer."""
-    answers = tuple((one.question or one.claim, _answer(one)) for one in result.verdicts)
+    seeds = max((len(row.seeds) for row in result.rows if row.kind == "trained"), default=0)
+    answers = tuple((one.question or one.claim, _answer(one, seeds)) for one in result.verdicts)
     return [KeyValues(answers)] if answers else []
 
 
-def _answer(verdict: Verdict) -> str:
-    """The verdict, and the number of the finding that decides."""
+def _answer(verdict: Verdict, seeds: int) -> str:
+    """The verdict, why it is open where `seeds` is one, and the number that decides."""
     found = deciding(verdict)
-    short = "" if found is None else found.short
-    return f"{verdict.outcome}: {short}" if short else verdict.outcome
+    if found is None or not found.short:
+        return verdict.outcome
+    single = seeds == 1 and verdict.outcome == "not tested" and "--seeds" in verdict.command
+    return f"{verdict.outcome}{', one seed' if single else ''}: {found.short}"
 
 
 def _headline(result: Comparison) -> str:
@@ -228,9 +239,15 @@ def _names(rows: Sequence[Row]) -> str:
     return f"cell and weights before training: {said}" if said else ""
 
 
-def _with_legend(shown: Table, rows: Sequence[Row]) -> Table:
+BEGINNING = "FIRST→LAST: perplexity of the last sentence without the first, rise in %"
+
+
+def _with_legend(shown: Table, rows: Sequence[Row], *, explained: bool = True) -> Table:
     """The table with what its rows' names mean below it; a report with `facts` says it there."""
-    return replace(shown, caption=_names(rows))
+    said = [_names(rows)]
+    if explained and any("first_last" in row.numbers for row in rows):
+        said.append(BEGINNING)
+    return replace(shown, caption="; ".join(filter(None, said)))
 
 
 def _verdicts(result: Comparison) -> list[Block]:
@@ -253,11 +270,12 @@ def untested(result: Comparison) -> list[str]:
 
 
 def main_table(result: Comparison, rows: Sequence[Row] | None = None) -> Table:
-    """Quality and the memory horizon of every row, or of these."""
+    """Quality, the memory horizon and what the beginning counts, of every row or of these."""
     unit = result.distance_unit
     columns = (
         *MAIN[result.quality],
         ("horizon", f"memory horizon ({unit})", numbers.DISTANCE_DIGITS),
+        FIRST_LAST,
     )
     return number_table(result.rows if rows is None else rows, columns)
 
@@ -504,7 +522,9 @@ TERMS = (
 def terms(result: Comparison) -> list[Block]:
     """The terms of this report, as the glossary explains them."""
     used = {key for row in result.rows for key in row.numbers}
-    headings = {key: heading for key, heading, _ in (*chain(*MAIN.values()), *EXPLORATORY)}
+    headings = {
+        key: heading for key, heading, _ in (*chain(*MAIN.values()), FIRST_LAST, *EXPLORATORY)
+    }
     headings["horizon"] = "memory horizon"
     names = [re.sub(r" \(.*\)$", "", headings[key]) for key in TERMS if key in used]
     names += ["P(first > second)", "corrected p"] if result.contrasts else []

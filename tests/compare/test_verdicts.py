@@ -537,6 +537,12 @@ def test_the_short_report_fits_on_a_screen(grid: Grid, seeds: int) -> None:
         assert (said in names) == any(f" {word}" in row.name for row in result.rows)
 
 
+def test_one_training_of_each_cell_is_said_to_be_too_few(grid: Grid) -> None:
+    shown = as_table(brief(compare(grid(1))))
+    assert "not tested, one seed: " in shown
+    assert "one seed: " not in as_table(brief(compare(grid(2))))
+
+
 def test_the_short_report_keeps_what_is_wrong_in_sight(grid: Grid) -> None:
     """Warnings have room, or are counted; rows give way last."""
     warnings = tuple(Warning_(code="X", text=f"warning number {k} " + "x " * 30) for k in range(9))

@@ -158,7 +158,8 @@ def test_a_diagnosis_of_an_older_version_can_be_added_to() -> None:
 @pytest.mark.parametrize(
     ("rise", "interval", "answer"),
     [
-        (4.0, (3.0, 5.0), "yes: perplexity +4.0 % [3.0, 5.0] without it"),
+        (66.2, (60.7, 72.0), "yes: perplexity +66.2 % [60.7, 72.0] without it"),
+        (4.0, (3.0, 5.0), "a little: perplexity +4.0 % [3.0, 5.0] without it"),
         (0.02, (0.01, 0.03), "hardly: perplexity +0.0 % [0.0, 0.0] without it"),
         (2.0, (-1.0, 5.0), "not measurably: 2.0 % [-1.0, 5.0]"),
         (-2.0, (-3.0, -1.0), "no: another first sentence even helps, -2.0 % [-3.0, -1.0]"),

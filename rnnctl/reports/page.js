@@ -499,6 +499,11 @@ const GATE = 34; // height of a gate in a trace
 const STATE = 84; // and of a state
 const MAP_LEFT = 58; // of the map: room for the numbers of the units
 const MAP_BELOW = 34; // and for the words
+const SHUTS = 0.1; // a gate that falls by more than this shuts
+
+/** What happens to what a unit held, of which this share is kept. */
+const fate = (kept) =>
+  kept > 0.9 ? "kept" : kept < 0.1 ? "erased" : kept < 0.5 ? "mostly erased" : "partly kept";
 
 /** The section "Inside a unit". */
 class Units {
@@ -539,25 +544,51 @@ class Units {
     this.open();
   }
 
-  /** Begin where most happens to the first unit of the map, and say what. */
+  /** Begin where most is erased, over all units of the map, and say what is to be seen there:
+   * the largest product of what a unit held and of how far its gate falls. Without gates: where a
+   * unit's value changes most.
+   */
   open() {
     const gate = this.keeps();
-    const {name, label} = gate ?? this.run.arrays[0];
-    const size = (t) => Math.abs(this.value(name, this.unit, t) - this.value(name, this.unit, t - 1));
-    let most = 0;
-    for (let t = 1; t < this.steps; t += 1) {
-      // Not within the first word: from an empty state every value jumps.
-      if (this.run.owner[t] && (!most || size(t) > size(most))) most = t;
+    const state = this.run.arrays.find(({name}) => name === this.run.units.state);
+    let most = 0,
+      found = null;
+    for (let unit = 0; unit < this.count; unit += 1) {
+      for (let t = 1; t < this.steps; t += 1) {
+        // Not within the first word: from an empty state every value jumps.
+        if (!this.run.owner[t]) continue;
+        const at = unit * this.steps + t;
+        const old = state.values[at - 1];
+        const fall = gate ? gate.values[at - 1] - gate.values[at] : 0;
+        const size = gate
+          ? fall > SHUTS ? fall * Math.abs(old) : 0
+          : Math.abs(state.values[at] - old);
+        if (size > most) [most, found] = [size, [unit, t]];
+      }
     }
-    if (!most) return;
-    this.place = this.run.owner[most];
-    this.token = most;
+    const said = this.find("opened");
+    if (!found) {
+      if (gate)
+        said.textContent =
+          `No ${gate.label} of the ${this.run.title} shuts in this text: none falls by more than ` +
+          `${SHUTS} from one token to the next.`;
+      return;
+    }
+    [this.unit, this.token] = found;
+    this.place = this.run.owner[this.token];
     this.spread();
     this.draw();
-    const [from, to] = [most - 1, most].map((t) => this.value(name, this.unit, t));
-    this.find("opened").textContent =
-      `It opens at “${visible(this.run.tokens[most])}” in “${brief(this.words[this.place][1])}”: there the ` +
-      `${label} of ${this.name(this.unit)} ${to > from ? "rises" : "falls"} most, from ${plain(from)} to ${plain(to)}.`;
+    const two = (name) => [this.token - 1, this.token].map((t) => this.value(name, this.unit, t));
+    const whose = `of ${this.name(this.unit)} of the ${this.run.title}`;
+    const [from, to] = two((gate ?? state).name);
+    const [held] = two(state.name);
+    said.textContent =
+      `It opens at ${this.where()}. ` +
+      (gate
+        ? `There the ${gate.label} ${whose} falls from ${plain(from)} to ${plain(to)}: what the unit ` +
+          `held, ${state.name} = ${plain(held)}, is ${fate(to)}. Nowhere else in this map is more erased ` +
+          "at once."
+        : `There the ${state.label} ${whose} changes most, from ${plain(from)} to ${plain(to)}.`);
   }
 
   /** Look at another run. */
@@ -581,7 +612,9 @@ class Units {
       make("option", {value: "number", text: "their number"}),
     );
     if ([...order.options].some((option) => option.value === kept)) order.value = kept;
+    const gates = ["forget", "keep"];
     const shown = this.array?.name;
+    const alike = !shown || gates.includes(shown) ? gates : [shown];
     this.press = choice(
       this.find("array"),
       this.run.arrays.map((array) => array.label),
@@ -596,7 +629,7 @@ class Units {
     this.press(
       Math.max(
         0,
-        this.run.arrays.findIndex((array) => array.name === shown),
+        this.run.arrays.findIndex((array) => alike.includes(array.name)),
       ),
     );
   }
@@ -889,6 +922,14 @@ class Units {
     return `${this.run.units.list.some(([other]) => other !== 1) ? `layer ${layer}, ` : ""}unit ${number}`;
   }
 
+  /** The chosen token: "“had”", or of a piece "“␣ha” in “had”". */
+  where() {
+    const token = this.run.tokens[this.token];
+    const word = this.words[this.run.owner[this.token]][1];
+    const whole = token.replace(/\\n/g, " ").trim() === word;
+    return whole ? `“${brief(word)}”` : `“${visible(token)}” in “${brief(word)}”`;
+  }
+
   /** The tokens that fit beside each other around the chosen one. */
   window() {
     const room = Math.max(120, this.trace.clientWidth - LABELS - 4);
@@ -1029,7 +1070,7 @@ class Units {
     const about = known.length ? `It knows ${known.join(" and ")}, and its` : "Its";
     const parts = [
       make("b", {text: `${this.name(this.unit)} of the ${this.run.title}`}),
-      ` at “${visible(this.run.tokens[this.token])}” (in ${brief(this.words[this.run.owner[this.token]][1])}). `,
+      ` at ${this.where()}. `,
       `${about} value lasts ${lasts.toFixed(0)} tokens. `,
     ];
     const equation = this.find("equation");
@@ -1078,11 +1119,9 @@ class Units {
   }
 
   verbs(kept, added, shown) {
-    const did =
-      kept > 0.9 ? "kept" : kept < 0.1 ? "erased" : kept < 0.5 ? "mostly erased" : "partly kept";
     const wrote = Math.abs(added) > 0.25 ? `, ${plain(added)} was written` : ", little was written";
     const seen = shown === 1 ? "" : shown > 0.5 ? ", and it is shown" : ", and it is hidden";
-    return `What it held was ${did} (${percent(kept)})${wrote}${seen}.`;
+    return `What it held was ${fate(kept)} (${percent(kept)})${wrote}${seen}.`;
   }
 
   // -- other places --------------------------------------------------------------------------------

@@ -646,7 +646,7 @@ def test_units_are_sorted_by_their_gate_and_found_by_their_number(
 def test_a_picture_begins_where_something_happens_and_says_why(
     runs: dict[str, Path], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """The word that needs the first sentence most, by reading without it; and a gate's jump."""
+    """The word that needs the first sentence most, by reading without it."""
     (run,) = opened(runs, "lstm")
     text = f"{FIRST}{SECOND * 3}Ann came, and Bob met Ann."
     found = seen.pictures([run], text)
@@ -667,16 +667,69 @@ def test_a_picture_begins_where_something_happens_and_says_why(
     page.write_text(diagnosis(None, found), encoding="utf-8")
     tab, said, _ = open_page(page)
     assert found.why_focus in " ".join(tab.locator("#words").inner_text().split())
-    units_seen = found.runs[0].units
-    assert units_seen is not None
-    order = sorted(range(len(units_seen.units)), key=lambda k: -units_seen.units[k].lasts)
-    gate = np.array(units_seen.values["forget"])[order[0]]
-    inside = np.array(found.runs[0].owner)[1:] > 0
-    jumps = np.where(inside, np.abs(np.diff(gate)), -1)
-    at = int(jumps.argmax()) + 1
+    assert said == []
+    tab.close()
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+@pytest.mark.parametrize("level", ["char", "word"])
+def test_a_map_opens_where_most_is_erased(
+    open_page: Callable[..., Any], make_run: Callable[..., Path], tmp_path: Path, cell: str,
+    level: str,
+) -> None:  # fmt: skip
+    """Of all units and tokens, by what the unit held and how far its gate falls."""
+    text = TEXT * 3 + "abcdefghijklmnopqrstuvwxyz"
+    path = make_run(text, cell=cell, level=level, num_layers=2, scale=4.0)
+    pictures = seen.pictures([load(path)], TEXT)
+    (run,) = pictures.runs
+    assert run.units is not None
+    at = {name: np.array(rows) for name, rows in run.units.values.items()}
+    gate = at.get("forget", at.get("keep"))
+    held = at[run.units.state]
+    if gate is None:
+        sizes = np.abs(np.diff(held))
+    else:
+        fall = -np.diff(gate)
+        sizes = np.where(fall > 0.1, fall * np.abs(held[:, :-1]), 0)
+    sizes[:, np.array(run.owner)[1:] == 0] = 0
+    unit, t = np.unravel_index(int(sizes.argmax()), sizes.shape)
+
+    def two(rows: Any) -> list[str]:
+        return [f"{rows[unit, k]:.2f}".replace("-", "−") for k in (t, t + 1)]
+
+    file = tmp_path / "page.html"
+    file.write_text(diagnosis(None, pictures), encoding="utf-8")
+    tab, said, _ = open_page(file)
     opened_at = tab.locator("#units-opened").inner_text()
-    assert f"from {gate[at - 1]:.2f} to {gate[at]:.2f}" in opened_at
-    assert f"“{found.words[found.runs[0].owner[at]].text}”" in opened_at
+    number = f"layer {run.units.units[unit].layer}, unit {run.units.units[unit].unit} of the"
+    assert number in opened_at
+    assert number.removesuffix(" the") in tab.locator("#units-said").inner_text()
+    word = pictures.words[run.owner[t + 1]].text
+    whole = run.tokens[t + 1].replace("\\n", " ").strip() == word
+    assert f"{'It opens at' if whole else ' in'} “{word}”. There" in opened_at
+    assert "from {} to {}".format(*two(held if gate is None else gate)) in opened_at
+    pressed = tab.locator("#units-array [aria-pressed=true]").inner_text()
+    if gate is None:
+        assert "changes most" in opened_at
+    else:
+        assert f"= {two(held)[0]}, is " in opened_at
+        kept = float(gate[unit, t + 1])
+        assert ("is erased" in opened_at) == (kept < 0.1)
+        assert pressed.startswith(("✓ forget gate", "forget gate", "✓ keep gate", "keep gate"))
+    assert said == []
+    tab.close()
+
+
+def test_a_page_says_that_no_gate_shuts(
+    open_page: Callable[..., Any], make_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    pictures = seen.pictures([load(make_run(TEXT, cell="lstm", scale=0.01))], TEXT)
+    file = tmp_path / "page.html"
+    file.write_text(diagnosis(None, pictures), encoding="utf-8")
+    tab, said, _ = open_page(file)
+    assert "No forget gate f of the LSTM shuts in this text" in (
+        tab.locator("#units-opened").inner_text()
+    )
     assert said == []
     tab.close()
 

@@ -36,7 +36,7 @@ _COMMAND = re.compile(r"`([^`\n]+)`")
 _POWER = re.compile(r"·10\^(-?)(\d+)")
 
 
-def _inline(value: str) -> str:
+def inline(value: str) -> str:
     """Running text for HTML: commands in backticks are code, the exponent of 2·10^-5 is raised."""
     return _COMMAND.sub(r"<code>\1</code>", _raised(value))
 
@@ -51,18 +51,18 @@ def _one(block: Block) -> str:
         case Heading(title, level):
             return f"<h{level}>{text(title)}</h{level}>"
         case Paragraph(body, kind):
-            inner = f"<strong>{_inline(body)}</strong>" if kind == "strong" else _inline(body)
+            inner = f"<strong>{inline(body)}</strong>" if kind == "strong" else inline(body)
             return f'<p class="{kind}">{_LABELS.get(kind, "")}{inner}</p>'
         case Bullets(items):
-            return "<ul>" + "".join(f"<li>{_inline(item)}</li>" for item in items) + "</ul>"
+            return "<ul>" + "".join(f"<li>{inline(item)}</li>" for item in items) + "</ul>"
         case KeyValues(pairs, caption):
-            inner = "".join(f"<dt>{_inline(k)}</dt><dd>{_inline(v)}</dd>" for k, v in pairs)
+            inner = "".join(f"<dt>{inline(k)}</dt><dd>{inline(v)}</dd>" for k, v in pairs)
             return f"<dl>{inner}</dl>" + (f"<p class=note>{text(caption)}</p>" if caption else "")
         case Table():
             return table_html(block)
         case Chart(lines, caption):
             drawn = f'<pre tabindex="0">{text(chr(10).join(lines))}</pre>'
-            return drawn + (f"<p class=note>{_inline(caption)}</p>" if caption else "")
+            return drawn + (f"<p class=note>{inline(caption)}</p>" if caption else "")
         case Verbatim(body):
             return f"<pre>\n{text(body)}</pre>"  # the first line end after the tag does not count
 

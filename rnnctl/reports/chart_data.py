@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from rnnctl.errors import word
 from rnnctl.reports import numbers
 from rnnctl.reports.blocks import Table, table
 from rnnctl.results.base import Curve
-from rnnctl.results.comparison import BenchRow, Comparison, PairRow, Row, SeedSummary
+from rnnctl.results.comparison import (
+    BenchRow,
+    Comparison,
+    Member,
+    PairRow,
+    Row,
+    SeedSummary,
+)
 from rnnctl.results.diagnostics import DiagnosticsResult, ReachRecord
 from rnnctl.wording import plural
 
@@ -70,14 +79,60 @@ NAMES = (
 
 def charts(result: Comparison) -> list[ChartData]:
     """Every chart that there is data for, in the order of `NAMES`; one for each bench task."""
+    styles = _styles(result)
     made: dict[str, list[ChartData | None]] = {
-        **{name: [curves(list(result.rows), name, _styles(result))] for name in CURVES},
+        **{name: [curves(list(result.rows), name, styles, _without_curve(result, name))]
+           for name in CURVES},
         "recall": [*_recall(result)],
         "pairs": [_pairs(result)],
         "speed": [_speed(result)],
         "forest": [_forest(result)],
-    }
+    }  # fmt: skip
     return [chart for name in NAMES for chart in made[name] if chart is not None]
+
+
+MOST_COMMANDS = 3  # in a caption
+
+
+def _without_curve(result: Comparison, name: str) -> str:
+    """Of a chart of what `rnnctl diagnose` measures, which runs it leaves out; else ""."""
+    chart = CURVES[name]
+    if name not in DIAGNOSED:
+        return ""
+    meant = [one for one in result.members if chart.untrained or not one.untrained]
+    return _left_out(result, meant, lambda one: chart.curve in one.curves)
+
+
+def _left_out(result: Comparison, members: Sequence[Member], has: Callable[[Member], bool]) -> str:
+    """Sentences that name the runs that lack a measurement, and the commands that make it."""
+    # Runs on bench tasks have charts of their own, unless there are no others.
+    members = [one for one in members if not one.bench] or list(members)
+    missing = [one for one in members if not has(one)]
+    said = []
+    if never := [one for one in missing if one.diagnosed is None]:
+        commands = [f"`rnnctl diagnose {word(one.path)}`" for one in never[:MOST_COMMANDS]]
+        more = len(never) - len(commands)
+        commands += [plural(more, "more run")] * (more > 0)
+        said.append(f" Not measured for {_rows_of(result, never)}: {', '.join(commands)}.")
+    if without := [one for one in missing if one.diagnosed is not None]:
+        said.append(f" The diagnosis of {_rows_of(result, without)} has no values for it.")
+    return "".join(said)
+
+
+def _rows_of(result: Comparison, members: Sequence[Member]) -> str:
+    """The rows that these runs belong to, as the comparison calls them."""
+
+    def name(member: Member) -> str:
+        of = ("cell", "init", "hidden_size", "recurrent_parameters", "parameters")
+        alike = [
+            row.name
+            for row in result.rows
+            if row.kind == ("untrained" if member.untrained else "trained")
+            and all(getattr(row, key) == getattr(member, key) for key in of)
+        ]
+        return alike[0] if len(alike) == 1 else Path(member.path).name
+
+    return ", ".join(dict.fromkeys(map(name, members)))
 
 
 def _styles(result: Comparison) -> dict[str, tuple[str, str]]:
@@ -311,6 +366,7 @@ def _forest(result: Comparison) -> ChartData | None:
             " A triangle that points to the right is a lower bound: the horizon lies beyond the "
             "longest distance measured."
         )
+    caption += _left_out(result, result.members, lambda one: "horizon" in one.values)
     return ChartData("forest", "interval", "Memory horizon over seeds", caption,
                      Axis(f"memory horizon ({result.distance_unit})", log=True), Axis(""),
                      tuple(row.name for row in shown), tuple(values), text,
@@ -384,6 +440,10 @@ CURVES: dict[str, CurveChart] = {
 }  # fmt: skip
 
 
+DIAGNOSED = ("context", "effect", "gradient", "hold")
+"""Of these charts, those whose curves `rnnctl diagnose` measures."""
+
+
 def diagnosis_charts(result: DiagnosticsResult) -> list[ChartData]:
     """The curves of one run against distance, as far as they were measured."""
     made = (
@@ -414,8 +474,10 @@ def _of_diagnosis(
     return curves(rows, name, styles)
 
 
-def curves(rows: list[Row], name: str, styles: dict[str, tuple[str, str]]) -> ChartData | None:
-    """The chart `name` of `CURVES`, None where no row has such a curve."""
+def curves(
+    rows: list[Row], name: str, styles: dict[str, tuple[str, str]], more: str = ""
+) -> ChartData | None:
+    """The chart `name` of `CURVES`, None where no row has such a curve; `more` ends its caption."""
     chart = CURVES[name]
     rows = [row for row in rows if _is_drawn(row, chart)]
     values = [datum for row in rows for datum in _points(row.name, row.curves[chart.curve], chart)]
@@ -424,6 +486,7 @@ def curves(rows: list[Row], name: str, styles: dict[str, tuple[str, str]]) -> Ch
     units = {"x": rows[0].curves[chart.curve].x_unit, "y": rows[0].curves[chart.curve].y_unit}
     beyond = any("beyond" in value for value in values)
     caption = f"{chart.caption} {BEYOND}" if beyond else chart.caption
+    caption += more
     x = Axis(chart.x.format(**units), chart.log_x)
     y = Axis(chart.y.format(**units), chart.floor is not None)
     names = tuple(dict.fromkeys(str(value["row"]) for value in values))

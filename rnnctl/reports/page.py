@@ -17,7 +17,7 @@ from rnnctl.reports import Page, blocks_of
 from rnnctl.reports import comparison as terms
 from rnnctl.reports import diagnostics as diagnosed
 from rnnctl.reports import pictures as seen
-from rnnctl.reports.as_html import as_html, table_html, text
+from rnnctl.reports.as_html import as_html, inline, table_html, text
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading
 from rnnctl.reports.chart_data import ChartData, charts
 from rnnctl.reports.charts import specification
@@ -159,7 +159,7 @@ def _figure(data: ChartData) -> str:
         f'<figure id="figure-{data.name}"><h3>{text(data.title)}</h3>'
         f'<div class="chart" id="chart-{data.name}" role="img" '
         f'aria-label="{text(data.title)}: {text(data.caption)} The numbers follow as a table.">'
-        f"</div><figcaption>{text(data.caption)}</figcaption>"
+        f"</div><figcaption>{inline(data.caption)}</figcaption>"
         f"<details><summary>The same as a table</summary>{table_html(data.text)}</details></figure>"
     )
 

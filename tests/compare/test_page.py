@@ -71,6 +71,29 @@ def _values(result: Comparison, name: str) -> list[dict[str, Any]]:
     return [dict(value) for data in charts(result) if data.name == name for value in data.values]
 
 
+def test_a_chart_names_the_runs_that_it_leaves_out(grid: Grid, tmp_path: Path) -> None:
+    """With the command that measures them; runs on a bench task have charts of their own."""
+    others = [one for one in grid(1, 1) if (one.cell, one.init) != ("rnn", "good") or one.bench]
+    (lost,) = [one for one in grid(1, 0) if (one.cell, one.init) == ("rnn", "good")]
+    kept = {"learning": lost.curves["learning"]}
+    lost = lost.model_copy(update={"path": "my runs/rnn", "curves": kept, "values": {
+        key: value for key, value in lost.values.items() if key != "horizon"
+    }})  # fmt: skip
+    result = compare([*others, lost])
+    said = "Not measured for rnn good: `rnnctl diagnose 'my runs/rnn'`."
+    for data in charts(result):
+        assert (said in data.caption) == (data.name in ("context", "effect", "gradient", "forest"))
+        assert "Not measured" not in data.caption.replace(said, "")
+    coded = said.replace("`rnn", "<code>rnn").replace("`", "</code>")
+    assert unescape(page(result)).count(f"{coded}</figcaption>") == 4
+    assert not any("Not measured" in data.caption for data in charts(compare(grid(1, 1))))
+    five = [one.model_copy(update={"curves": {}}) for one in grid(5, 0) if one.cell == "rnn"]
+    made = charts(compare([*grid(5, 0)[2:3], *five]))
+    (context,) = [data for data in made if data.name == "context"]
+    commands = [f"`rnnctl diagnose {one.path}`" for one in five[:3]]
+    assert f": {', '.join(commands)}, {len(five) - 3} more runs." in context.caption
+
+
 def test_the_title_names_the_corpus_and_not_its_folder(comparison: Comparison) -> None:
     far = comparison.model_copy(update={"corpus": "/home/a/corpora/books.txt"})
     assert title(far) == "RNN, LSTM and GRU on books.txt"

@@ -103,6 +103,7 @@ def read_member(path: Path) -> Member:
         tokens_seen=train.get("tokens"),
         train_seconds=_train_seconds(train),
         still_improving=_still_improving(train),
+        no_better_than_counting=_no_better_than_counting(diagnosis),
         untrained=run.config.training.lr <= UNTRAINED_LR,
         values=_values(train, diagnosis) | ({"pairs": pairs.total.accuracy} if pairs else {}),
         curves=_curves(train, diagnosis) | ({"attractors": attractors} if attractors else {}),
@@ -171,6 +172,12 @@ def _still_improving(train: Json) -> bool:
         return False  # then the curve is of the training text
     points = [(p["step"], p.get("value"), p.get("accuracy")) for p in train.get("curve") or ()]
     return still_improving(points, str(train.get("stop_reason"))) is not None
+
+
+def _no_better_than_counting(diagnosis: Json) -> bool:
+    found = (diagnosis.get("use") or {}).get("scalars") or {}
+    own, n_gram = ((found.get(name) or {}).get("estimate") for name in ("loss", "reference_loss"))
+    return own is not None and n_gram is not None and own >= n_gram
 
 
 def _reported_split(train: Json) -> str:

@@ -37,6 +37,7 @@ from rnnctl.compare.plan import (
     tuning,
 )
 from rnnctl.compare.verdicts.evidence import Commands
+from rnnctl.config import RunConfig, option
 from rnnctl.errors import RunError, UsageError
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.comparison import Comparison, Failure
@@ -218,21 +219,31 @@ def commands_of(settings: Settings, root: Path) -> Commands:
 
 
 def commands_for_runs(paths: Sequence[Path]) -> Commands:
-    """The commands that test with training what these runs alone cannot show."""
-    run = Run.open(paths[0])
-    model, training = run.config.model, run.config.training
+    """The commands that test with training what these runs alone cannot show.
+
+    On the text as it was read for the first of them, with the sizes of all of them and as many
+    steps as the longest took.
+    """
+    runs_there = [Run.open(path) for path in paths]
+    run = runs_there[0]
+    model = run.config.model
     level = run.config.tokenizer.level
     usual = find_task(model.task).level
     options: tuple[str, ...] = ("--level", level) if level != usual else ()
+    options += tuple(_reading(run.config))
     options += ("--horizon", str(model.horizon)) if model.init == "chrono" else ()
+    sizes = {one.config.model.cell: one.config.model.hidden_size for one in reversed(runs_there)}
+    same = len(set(sizes.values())) == 1
+    steps = max((one.present_result("train") or {}).get("steps") or 0 for one in runs_there)
     settings = Settings(
         sources=tuple(str(one) for one in run.config.corpus.sources),
         task=model.task,
         inits=(model.init,),
-        sizes=(("", model.hidden_size),),
+        match="hidden" if same else "steps",
+        sizes=(("", model.hidden_size),) if same else tuple(sizes.items()),
         embedding_size=model.embedding_size or model.hidden_size,
         layers=model.num_layers,
-        limit=("--steps", str(training.steps or 600)),
+        limit=("--steps", str(steps or 600)),
         options=options,
     )
 
@@ -241,6 +252,19 @@ def commands_for_runs(paths: Sequence[Path]) -> Commands:
 
     runs = " ".join(shlex.quote(str(path)) for path in paths)
     return Commands(train, lambda: f"rnnctl compare {runs} --measure")
+
+
+def _reading(made_with: RunConfig) -> Iterator[str]:
+    """The options of `train` that say how a run's text was read, where they are not the usual."""
+    for section in (made_with.corpus, made_with.tokenizer):
+        for name, field in type(section).model_fields.items():
+            value, known = getattr(section, name), option(name, field)
+            if known is None or name == "level" or value in (None, field.default):
+                continue
+            if isinstance(value, bool):
+                yield known.name if value else f"--no-{known.name.removeprefix('--')}"
+            else:
+                yield from (known.name, str(value))
 
 
 def plan_of(root: Path) -> Settings | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rnnctl import machine
 from rnnctl.compare import pairs as minimal
@@ -69,7 +69,13 @@ def compare(
     return Comparison(
         environment=Environment(**machine.facts()),
         corpus_fingerprint=text[0].fingerprint or None,
-        warnings=(*warnings, *_ambiguous(rows), *mixed, *_half_trained(groups)),
+        warnings=(
+            *warnings,
+            *_ambiguous(rows),
+            *mixed,
+            *_worse_than_counting(groups),
+            *_half_trained(groups),
+        ),
         task=text[0].task,
         corpus=text[0].corpus,
         quality="accuracy" if evidence.quality == "accuracy" else "bits_per_byte",
@@ -137,18 +143,33 @@ def _ambiguous(rows: Sequence[Row]) -> list[Warning_]:
 
 def _half_trained(groups: Groups) -> list[Warning_]:
     """Rows whose trainings were still improving at their end: claims about the cells may change."""
-    found = []
-    for name, alike in groups.items():
-        count = sum(member.still_improving for member in alike if not member.untrained)
-        if count:
-            found.append(name if count == len(alike) else f"{name} ({count} of {len(alike)})")
+    found = _named(groups, lambda member: member.still_improving)
     if not found:
         return []
     text = (
-        f"still improving when the training ended: {', '.join(found)}; with a longer --budget the "
-        "cells may compare differently"
+        f"still improving when the training ended: {found}; with a longer --budget the cells may "
+        "compare differently"
     )
     return [Warning_(code="STILL_IMPROVING", text=text)]
+
+
+def _worse_than_counting(groups: Groups) -> list[Warning_]:
+    """Rows that an n-gram beats: what such a model remembers says little of its cell."""
+    found = _named(groups, lambda member: member.no_better_than_counting)
+    if not found:
+        return []
+    text = f"no better than counting (an n-gram has a lower loss): {found}; train longer"
+    return [Warning_(code="NO_BETTER_THAN_COUNTING", text=text)]
+
+
+def _named(groups: Groups, holds: Callable[[Member], bool]) -> str:
+    """The rows with trained members of which something holds, and of how many of them."""
+    found = []
+    for name, alike in groups.items():
+        count = sum(holds(member) for member in alike if not member.untrained)
+        if count:
+            found.append(name if count == len(alike) else f"{name} ({count} of {len(alike)})")
+    return ", ".join(found)
 
 
 def _mixed_tokens(members: Sequence[Member]) -> list[Warning_]:

@@ -121,6 +121,9 @@ class Member(Record):
     still_improving: bool = Field(
         False, description="its validation loss was still falling noticeably when it ended"
     )
+    no_better_than_counting: bool = Field(
+        False, description="an n-gram of its training text has a lower loss where it was diagnosed"
+    )
     untrained: bool = False
     values: dict[str, Estimate] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)

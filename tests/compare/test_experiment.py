@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import select
+import shlex
 import subprocess
 import sys
 import time
@@ -22,13 +23,38 @@ pytestmark = pytest.mark.usefixtures("any_content")
 
 
 def _trained(path: Path, **content: Any) -> None:
+    _record(Run.create(path, RunConfig()), **content)
+
+
+def _record(run: Run, **content: Any) -> None:
     class Plain:
         def model_dump(self, mode: str) -> dict[str, Any]:
             return content
 
-    run = Run.create(path, RunConfig())
     run.write_result("train", Plain())  # type: ignore[arg-type]
     run.commit(finished=True)
+
+
+def test_the_command_that_tests_more_reads_the_text_as_the_runs_did(tmp_path: Path) -> None:
+    """Otherwise it would be another experiment: other documents, sizes, or numbers of steps."""
+    for cell, size, steps in (("rnn", 30, 187), ("lstm", 20, 223)):
+        made = RunConfig()
+        corpus = {"sources": ("a.txt",), "documents": "paragraph", "split": "80/10/10"}
+        made = made.model_copy(update={
+            "corpus": made.corpus.model_copy(update=corpus),
+            "tokenizer": made.tokenizer.model_copy(update={"level": "word", "vocab_size": 900}),
+            "model": made.model.model_copy(update={"cell": cell, "hidden_size": size}),
+        })  # fmt: skip
+        run = Run.create(tmp_path / cell, made)
+        _record(run, steps=steps)
+    command = experiment.commands_for_runs([tmp_path / "rnn", tmp_path / "lstm"]).train(5)
+    words = shlex.split(command)
+    assert words[words.index("--train") + 1] == (
+        "--level word --documents paragraph --split 80/10/10 --vocab-size 900"
+    )
+    for wanted in ("--match steps", "--steps 223", "--seeds 5"):
+        assert wanted in command
+    assert set(words[words.index("--hidden-size") + 1].split(",")) == {"rnn=30", "lstm=20"}
 
 
 def test_a_run_root_belongs_to_one_plan(tmp_path: Path) -> None:

@@ -567,3 +567,13 @@ def test_half_trained_members_are_a_caveat(grid: Grid) -> None:
     (said,) = [one for one in compare(changed).warnings if one.code == "STILL_IMPROVING"]
     rows = [row.name for row in compare(members).rows if row.cell == "gru"]
     assert f"training ended: lstm good (1 of 3), {', '.join(rows)}; with a longer" in said.text
+
+
+def test_members_that_an_n_gram_beats_are_a_caveat(grid: Grid) -> None:
+    members = grid(2)
+    assert not [one for one in compare(members).warnings if "COUNTING" in one.code]
+    changed = [
+        one.model_copy(update={"no_better_than_counting": one.cell == "rnn"}) for one in members
+    ]
+    (said,) = [one for one in compare(changed).warnings if "COUNTING" in one.code]
+    assert "no better than counting (an n-gram has a lower loss): rnn good" in said.text

@@ -32,7 +32,7 @@ from rnnctl.errors import DataError, NotFiniteError, UsageError
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
 from rnnctl.reports.cells import display_name
-from rnnctl.reports.pictures import factor
+from rnnctl.reports.pictures import times
 from rnnctl.results.base import Warning_
 from rnnctl.results.pictures import Influence, Pictures, SeenRun, SeenWord, Stage
 from rnnctl.tasks.loading import Loaded, build_model, environment, load
@@ -612,7 +612,7 @@ def _focus(
         name = cell if run.name.upper() == cell else f"{cell} ({run.name})"
         return focus, (
             f"It opens at “{words[focus].text}”: without the first sentence, this word would be "
-            f"{factor(float(gains.max()))[1:]} times less likely for the {name}. No other word "
+            f"{times(float(gains.max()))} times less likely for the {name}. No other word "
             "that far from the first sentence depends on it more."
         )
 

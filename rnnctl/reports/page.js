@@ -98,12 +98,19 @@ addEventListener("afterprint", () =>
 const FAINTEST = 1.05; // a factor below it is written ×1
 const STRONGEST = 8; // the factor that gets the full shade
 
-/** "×2.3": so many times likelier; "÷2.3": less likely. */
-function factor(nats) {
+const MOST_TIMES = 1000; // what is beyond it is only said to be so
+
+/** A factor of at least 1: "2.3", "720", "over 1,000"; `sign` stands before the number. */
+function times(nats, sign = "") {
   const size = Math.exp(Math.abs(nats));
-  if (size < FAINTEST) return "×1";
-  const digits = size < 10 ? size.toFixed(1) : Number(size.toPrecision(2)).toLocaleString("en");
-  return (nats > 0 ? "×" : "÷") + digits;
+  if (size >= MOST_TIMES) return `over ${sign}${MOST_TIMES.toLocaleString("en")}`;
+  return sign + (size < 9.95 ? size.toFixed(1) : Number(size.toPrecision(2)).toLocaleString("en"));
+}
+
+/** "×2.3": so many times likelier; "÷2.3": less likely; "over ×1,000". */
+function factor(nats) {
+  if (Math.exp(Math.abs(nats)) < FAINTEST) return "×1";
+  return times(nats, nats > 0 ? "×" : "÷");
 }
 
 function percent(share) {
@@ -151,7 +158,7 @@ const WAYS = {
     spoken: (nats) =>
       Math.exp(Math.abs(nats)) < FAINTEST
         ? "makes no difference"
-        : `makes it ${Math.exp(Math.abs(nats)).toFixed(1)} times ${nats > 0 ? "likelier" : "less likely"}`,
+        : `makes it ${times(nats)} times ${nats > 0 ? "likelier" : "less likely"}`,
   },
   share: {
     label: (share) => percent(share),
@@ -331,16 +338,22 @@ class Words {
     );
   }
 
-  /** What the numbers are, with those of the word that moved the prediction most in each run. */
+  /** What the numbers are, with those of the furthest word that counts in each run: the words next
+   * to the chosen one move its prediction most, and need no memory. Where none counts, with those
+   * of the word that moved it most.
+   */
   equation() {
     const j = this.chosen;
     return this.runs.flatMap((run) => {
       const values = Array.from({length: j}, (_, i) => this.moved(run, j, i));
-      const i = values.reduce(
+      if (!j) return [];
+      const far = this.furthest(run, j, WAYS[this.how]);
+      const strongest = values.reduce(
         (best, value, k) => (Math.abs(value) > Math.abs(values[best]) ? k : best),
         0,
       );
-      if (!j) return [];
+      const i = far < j ? far : strongest;
+      const back = this.whole ? `${j - i} from the end` : `${j - i} back`;
       const word = brief(this.words[j]?.[1] ?? run.answer),
         logChance = run.logChance[this.whole ? 0 : j];
       const other = brief(this.words[i][1]),
@@ -348,10 +361,18 @@ class Words {
       const line =
         this.how === "share"
           ? `: ‖∂ ln p(${word}) / ∂ ${other}‖ is ${percent(values[i])} of the sum over all earlier words`
-          : `: ln p(${word}) − ln p(${word} without ${other}) = ${plain(logChance)} − ` +
-            `${signed(logChance - values[i])} = ${plain(values[i])}, which is ${factor(values[i])}`;
-      return [make("span", {class: "line"}, name, line)];
+          : `: ln p(${word}) − ln p(${word} without ${other}) = ` +
+            `${this.difference(logChance, logChance - values[i])}, which is ${factor(values[i])}`;
+      return [make("span", {class: "line"}, name, `${line} (${other}: ${back})`)];
     });
+  }
+
+  /** "−2.34 − (−4.10) = 1.76" */
+  difference(whole, without) {
+    const {digits, sign} = written([whole, without], (a, b) => a - b, whole - without);
+    return (
+      `${plain(whole, digits)} − ${signed(without, digits)} ${sign} ` + plain(whole - without, digits)
+    );
   }
 
   fill({said, options}, run, way) {
@@ -1426,8 +1447,10 @@ class Gradient {
       .filter(([, logs]) => lag < logs.length && lag > 1)
       .map(([name, logs]) => {
         const each = 10 ** (logs[lag] / (lag - 1));
-        const power = raised(lag - 1);
-        return `that of ${name} by ${each.toFixed(2)}${power} = ${this.share(10 ** logs[lag])}`;
+        const result = this.share(10 ** logs[lag]);
+        const holds = (digits) => this.share(Number(each.toFixed(digits)) ** (lag - 1)) === result;
+        const digits = [2, 3, 4].find(holds);
+        return `that of ${name} by ${each.toFixed(digits ?? 4)}${raised(lag - 1)} ${digits ? "=" : "≈"} ${result}`;
       });
     const product = said.length
       ? `; the steps from 1 to ${lag} tokens back multiply the gradient: ${said.join(", ")}`
@@ -1454,8 +1477,10 @@ class Gradient {
   }
 
   share(value) {
-    if (value >= 10) return `${Number(value.toPrecision(2)).toLocaleString("en")} times as large`;
-    if (value >= 0.0005) return `${(100 * value).toPrecision(2).replace(/\.0$/, "")} %`;
+    const brief = (size) => Number(size.toPrecision(2)).toLocaleString("en");
+    if (value >= 9.5e5) return "at least a million times as large"; // nothing larger is kept
+    if (value >= 10) return `${brief(value)} times as large`;
+    if (value >= 0.0005) return `${brief(100 * value)} %`;
     if (value <= 1e-12) return "nothing";
     const [digit, power] = (100 * value).toExponential(0).split("e");
     return `${digit} × 10${raised(Number(power))} %`;

@@ -60,13 +60,27 @@ def _brief(word: str) -> str:
     return word if len(word) <= LONG else word[: LONG - 1] + "…"
 
 
+MOST_TIMES = 1000
+"""What is beyond it is only said to be so: the exact number is of no use."""
+
+
+def times(nats: float, sign: str = "") -> str:
+    """The factor of a change of `nats`, at least 1, with `sign` before the number.
+
+    >>> times(0.83), times(-6.3), times(13.5, "×")
+    ('2.3', '540', 'over ×1,000')
+    """
+    size = math.exp(min(abs(nats), WIDEST))
+    if size >= MOST_TIMES:
+        return f"over {sign}{MOST_TIMES:,}"
+    return sign + (f"{size:.1f}" if size < 9.95 else f"{float(f'{size:.1e}'):,.0f}")
+
+
 def factor(nats: float) -> str:
     """How many times likelier (``×2.3``) or less likely (``÷2.3``) a change of `nats` makes it."""
-    size = math.exp(min(abs(nats), WIDEST))
-    if size < 1.05:
+    if abs(nats) < math.log(1.05):
         return "×1"
-    digits = f"{size:.1f}" if size < 10 else f"{float(f'{size:.1e}'):,.0f}"
-    return f"{'×' if nats > 0 else '÷'}{digits}"
+    return times(nats, "×" if nats > 0 else "÷")
 
 
 def blocks(result: Result) -> list[Block]:

@@ -554,8 +554,41 @@ def test_why_speaks_of_the_chosen_point_of_training(
                 assert f"{size:.2f}" in line
             for state in stage.norms:
                 left = arrived(run, stage, state)
-                assert f"that of {state} by {left[2]:.2f}¹" in line
+                written = re.search(rf"that of {state} by ([\d.]+)¹ [=≈]", line)
+                assert written is not None
+                assert float(written[1]) == pytest.approx(left[2], abs=0.0051)
     tab.close()
+
+
+def test_large_numbers_are_written_for_people(
+    open_page: Callable[..., Any], shown: Pictures, tmp_path: Path
+) -> None:
+    """And the equation is that of the earliest word that counts, not of the strongest one."""
+    run = shown.runs[0]
+    steps = len(run.gradient[-1].norms["h"])
+    rows = [[0.0] * j for j in range(len(shown.words))]
+    for j in range(3, len(rows)):
+        rows[j][1], rows[j][2], rows[j][j - 1] = 0.01, 0.06, -13.5
+    moved = run.influence.model_copy(update={"left_out": tuple(map(tuple, rows))})
+    for size, said_of_gradient in ((1.3, "130 %"), (52.0, "52 times"), (1e12, "a million times")):
+        norms = {"h": (*[size] * (steps - 4), *[1.0] * 4)}
+        stage = run.gradient[-1].model_copy(update={"norms": norms})
+        one = run.model_copy(update={"gradient": (stage,), "influence": moved})
+        pictures = shown.model_copy(update={"runs": (one,), "focus": 8})
+        file = tmp_path / "page.html"
+        file.write_text(diagnosis(None, pictures), "utf-8")
+        tab, said, _ = open_page(file)
+        assert said_of_gradient in tab.locator("#gradient-said").inner_text()
+        body = tab.locator("main").inner_text()
+        assert not re.search(r"\de[+-]\d", body)
+        assert "over ÷1,000" in tab.locator("#words-runs").inner_text()
+        label = tab.locator("#words .word").nth(7).get_attribute("aria-label")
+        assert label.endswith("makes it over 1,000 times less likely")
+        equation = tab.locator("#words-equation").inner_text()
+        assert f"without {shown.words[2].text})" in equation
+        assert f"which is ×1.1 ({shown.words[2].text}: 6 back)" in equation
+        assert said == []
+        tab.close()
 
 
 def test_a_mean_gate_is_that_of_the_trained_weights_on_the_text(

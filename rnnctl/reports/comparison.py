@@ -141,10 +141,14 @@ def _brief(
 
 
 def in_short(result: Comparison) -> list[Block]:
-    """The headline and the answer to each question, as the short report has them."""
+    """The headline, what the rows' names mean and the answer to each question, as the short report
+    has them; of a single run the names alone.
+    """
+    said = _names(result.rows)
+    names = [Paragraph(said, "note")] if said else []
     if len(result.members) == 1:
-        return []
-    return [Paragraph(_headline(result), "strong"), *_answers(result)]
+        return [*names]
+    return [Paragraph(_headline(result), "strong"), *names, *_answers(result)]
 
 
 def _answers(result: Comparison) -> list[Block]:
@@ -205,8 +209,8 @@ def title(result: Comparison) -> str:
     return f"{listed} on {result.corpus.rpartition('/')[2] or result.corpus}"
 
 
-def facts(result: Comparison) -> list[Block]:
-    """What was held equal, and how to read the numbers."""
+def facts(result: Comparison, *, names: bool = True) -> list[Block]:
+    """What was held equal, and how to read the numbers; with `names`, what the rows' mean."""
     trained = [row for row in result.rows if row.kind == "trained"]
     seeds = sorted({len(row.seeds) for row in trained})
     most = max(seeds, default=0)
@@ -219,7 +223,7 @@ def facts(result: Comparison) -> list[Block]:
             "seeds",
             " to ".join(str(n) for n in dict.fromkeys((seeds[0], seeds[-1]))) if seeds else "0",
         ),
-        ("rows", _names(trained)),
+        ("rows", _names(trained) if names else ""),
         ("numbers", single if most == 1 else several),
     ]
     return [KeyValues(tuple((name, value) for name, value in pairs if value))]

@@ -96,7 +96,7 @@ def page(result: Comparison, pictures: Pictures | None = None) -> str:
     specs = {data.name: specification(data, page=True) for data in drawn}
     parts = [
         as_html(terms.in_short(result)),
-        as_html([*terms.problems(result), *terms.facts(result)]),
+        as_html([*terms.problems(result), *terms.facts(result, names=False)]),
         "<h2>Verdicts</h2>",
         *(_verdict(verdict) for verdict in result.verdicts),
         as_html([Heading(QUALITY), terms.main_table(result)]),

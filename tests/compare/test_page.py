@@ -360,9 +360,11 @@ def test_the_page_begins_with_what_the_terminal_says(
     (answers,) = in_terminal
     headline = brief(comparison)[1]
     assert isinstance(headline, Paragraph)
-    places = [said.index(headline.text)]
+    legend = "cell and weights before training: torch is PyTorch's own; good is made to keep"
+    assert unescape(html).count(legend) == 1
+    places = [said.index(headline.text), said.index(legend)]
     places += [said.index(" ".join(f"{name} {value}".split())) for name, value in answers.pairs]
-    assert places == sorted(places) and len(places) == 8
+    assert places == sorted(places) and len(places) == 9
 
 
 def test_a_run_of_each_cell_stands_for_the_comparison(grid: Grid) -> None:

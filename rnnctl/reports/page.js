@@ -353,7 +353,9 @@ class Words {
         0,
       );
       const i = far < j ? far : strongest;
-      const back = this.whole ? `${j - i} from the end` : `${j - i} back`;
+      const place = this.whole
+        ? `the first word that counts, ${j - i} words from the end`
+        : `the furthest word that counts, ${j - i} back`;
       const word = brief(this.words[j]?.[1] ?? run.answer),
         logChance = run.logChance[this.whole ? 0 : j];
       const other = brief(this.words[i][1]),
@@ -363,7 +365,7 @@ class Words {
           ? `: ‖∂ ln p(${word}) / ∂ ${other}‖ is ${percent(values[i])} of the sum over all earlier words`
           : `: ln p(${word}) − ln p(${word} without ${other}) = ` +
             `${this.difference(logChance, logChance - values[i])}, which is ${factor(values[i])}`;
-      return [make("span", {class: "line"}, name, `${line} (${other}: ${back})`)];
+      return [make("span", {class: "line"}, name, `${line}${far < j ? `; “${other}” is ${place}` : ""}`)];
     });
   }
 
@@ -634,13 +636,14 @@ class Units {
     );
     if ([...order.options].some((option) => option.value === kept)) order.value = kept;
     const gates = ["forget", "keep"];
-    const shown = this.array?.name;
-    const alike = !shown || gates.includes(shown) ? gates : [shown];
+    const alike = !this.wanted || gates.includes(this.wanted) ? gates : [this.wanted];
     this.press = choice(
       this.find("array"),
       this.run.arrays.map((array) => array.label),
       (i) => {
         this.array = this.run.arrays[i];
+        // A plain RNN has only one to choose.
+        if (this.run.arrays.length > 1) this.wanted = this.array.name;
         this.draw();
       },
     );
@@ -1092,7 +1095,7 @@ class Units {
     const parts = [
       make("b", {text: `${this.name(this.unit)} of the ${this.run.title}`}),
       ` at ${this.where()}. `,
-      `${about} value lasts ${lasts.toFixed(0)} tokens. `,
+      `${about} value lasts ${lasts.toFixed(0)} token${lasts.toFixed(0) === "1" ? "" : "s"}. `,
     ];
     const equation = this.find("equation");
     const before = (name) =>

@@ -521,6 +521,8 @@ def test_units_and_the_gradient_answer_to_keys(
     assert "h = z" in tab.locator("#units-equation").inner_text()
     tab.locator("#units-run button", has_text="RNN").press("Enter")
     assert "no gates" in told.inner_text()
+    tab.locator("#units-run button", has_text="LSTM").press("Enter")
+    assert "forget gate" in tab.locator("#units-array [aria-pressed=true]").inner_text()
     tab.locator("#gradient-lag").focus()
     first = tab.locator("#gradient-said").inner_text()
     tab.keyboard.press("ArrowRight")
@@ -586,7 +588,7 @@ def test_large_numbers_are_written_for_people(
         assert label.endswith("makes it over 1,000 times less likely")
         equation = tab.locator("#words-equation").inner_text()
         assert f"without {shown.words[2].text})" in equation
-        assert f"which is ×1.1 ({shown.words[2].text}: 6 back)" in equation
+        assert f"×1.1; “{shown.words[2].text}” is the furthest word that counts, 6 back" in equation
         assert said == []
         tab.close()
 

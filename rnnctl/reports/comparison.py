@@ -25,6 +25,7 @@ from rnnctl.reports.blocks import (
 from rnnctl.reports.chart_data import bench_tasks, bench_title, phenomena, phenomena_table
 from rnnctl.results.base import Curve, Result
 from rnnctl.results.comparison import (
+    BUSY,
     BenchRow,
     Comparison,
     FindingRecord,
@@ -265,10 +266,12 @@ def _verdicts(result: Comparison) -> list[Block]:
 
 def untested(result: Comparison) -> list[str]:
     """The commands that would test what is not tested, each with how many claims it is for."""
-    commands = Counter(one.command for one in result.verdicts if one.outcome == "not tested")
+    open_ = [one for one in result.verdicts if one.outcome == "not tested"]
+    commands = Counter(one.command for one in open_)
+    busy = {one.command for one in open_ if (found := deciding(one)) and found.short == BUSY}
     return [
         f"{plural(count, 'claim is', 'claims are')} not tested; `{command}` tests "
-        f"{'it' if count == 1 else 'them'}"
+        f"{'it' if count == 1 else 'them'}{' while nothing else runs' if command in busy else ''}"
         for command, count in commands.items()
     ]
 

@@ -19,6 +19,8 @@ from rnnctl.results.inference import PairsRecord
 # As it is called today, also in what an older rnnctl wrote.
 TaskName = Annotated[str, AfterValidator(partial(catalog.today, "task"))]
 
+BUSY = "the machine was busy"
+"""`FindingRecord.short` of speeds that were measured beside other work."""
 Outcome = Literal["shown", "contradicted", "inconclusive", "not tested"]
 """Inconclusive: enough seeds, and no interval decides. Not tested: too few seeds, or no data."""
 RowKind = Literal["trained", "untrained", "baseline"]

@@ -14,7 +14,7 @@ from rnnctl.compare.summary import estimates, summarise
 from rnnctl.compare.verdicts.evidence import Evidence, Finding, below
 from rnnctl.reports import render
 from rnnctl.reports.as_table import as_table
-from rnnctl.reports.comparison import LINES, brief
+from rnnctl.reports.comparison import LINES, brief, untested
 from rnnctl.results.base import Estimate, Warning_
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Member, Row, Verdict
 
@@ -205,14 +205,14 @@ def test_equal_quality_is_called_unequal_in_at_most_five_per_cent_of_grids(grid:
 
 
 def test_all_clear_sources_must_agree() -> None:
-    shown, contradicted, open_, untested = (
+    shown, contradicted, open_, not_tested = (
         Finding(outcome, "") for outcome in ("shown", "contradicted", "inconclusive", "not tested")
     )
-    assert rules.combine([shown, open_, untested]) == "shown"
+    assert rules.combine([shown, open_, not_tested]) == "shown"
     assert rules.combine([contradicted, contradicted]) == "contradicted"
     assert rules.combine([shown, contradicted]) == "inconclusive"
-    assert rules.combine([open_, untested]) == "inconclusive"
-    assert rules.combine([untested]) == rules.combine([]) == "not tested"
+    assert rules.combine([open_, not_tested]) == "inconclusive"
+    assert rules.combine([not_tested]) == rules.combine([]) == "not tested"
 
 
 def test_bounds_decide_by_the_whole_interval() -> None:
@@ -493,6 +493,8 @@ def test_no_speed_is_judged_on_a_busy_machine(
     assert verdict.outcome == "not tested"
     assert said in verdict.findings[0].sentence
     assert verdict.command.endswith("--measure")
+    (hint,) = [text for text in untested(compare(members)) if "--measure" in text]
+    assert hint.endswith("tests it while nothing else runs")
 
 
 def test_hardly_faster_is_not_called_faster(grid: Grid) -> None:

@@ -23,7 +23,7 @@ from rnnctl.compare.verdicts.evidence import (
 )
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Estimate
-from rnnctl.results.comparison import Member, SpeedRecord
+from rnnctl.results.comparison import BUSY, Member, SpeedRecord
 from rnnctl.statistics import difference_of_means, t_interval
 
 
@@ -104,7 +104,7 @@ def faster(evidence: Evidence, *, least: float) -> list[Finding]:
         text = f"the machine was busy while speeds were measured ({busy}): measure again when "
         text += "nothing else runs"
         measure = evidence.commands.measure()
-        return [Finding(NOT_TESTED, text, {}, measure, short="the machine was busy")]
+        return [Finding(NOT_TESTED, text, {}, measure, short=BUSY)]
     own, other = gru.speed, lstm.speed
     twin = own.hidden_size != other.hidden_size
     train = own.same_size_train_tokens_per_s if twin else own.train_tokens_per_s

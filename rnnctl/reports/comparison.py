@@ -125,7 +125,7 @@ def _brief(
 
     `explained`: whether it says what FIRST→LAST is.
     """
-    headline = _headline(result)
+    headline, beginning = _headline(result), _beginning(result)
     hidden = [f"{plural(len(result.rows) - len(rows), 'more row')}"] * (
         len(rows) < len(result.rows)
     )
@@ -133,8 +133,8 @@ def _brief(
     closing = f"{' and '.join(hidden) or 'Everything that was measured'}: --verbose"
     return [
         Heading(f"{title(result)}, {_seeds(result)}", 1),
-        Paragraph(headline, "strong"),
-        _with_legend(main_table(result, rows), rows, explained=explained),
+        Paragraph(f"{headline} {beginning}".strip(), "strong"),
+        _with_legend(main_table(result, rows), rows, explained=explained and not beginning),
         *_answers(result),
         *(Paragraph(text, "warning") for text in said),
         Paragraph(f"{headline} {closing}", "strong"),
@@ -149,7 +149,8 @@ def in_short(result: Comparison) -> list[Block]:
     names = [Paragraph(said, "note")] if said else []
     if len(result.members) == 1:
         return [*names]
-    return [Paragraph(_headline(result), "strong"), *names, *_answers(result)]
+    headline = f"{_headline(result)} {_beginning(result)}".strip()
+    return [Paragraph(headline, "strong"), *names, *_answers(result)]
 
 
 def _answers(result: Comparison) -> list[Block]:
@@ -168,12 +169,32 @@ def _answer(verdict: Verdict, seeds: int) -> str:
     return f"{verdict.outcome}{', one seed' if single else ''}: {found.short}"
 
 
-def _headline(result: Comparison) -> str:
-    """How far back each cell looks: the furthest of its rows."""
+def _furthest_rows(result: Comparison) -> dict[str, Row]:
+    """Of each cell the row that looks furthest back, the furthest first."""
     best: dict[str, Row] = {}
     for row in sorted(result.rows, key=_furthest, reverse=True):
         if row.cell is not None and row.kind == "trained" and _furthest(row) > 0:
             best.setdefault(row.cell, row)
+    return best
+
+
+def _beginning(result: Comparison) -> str:
+    """What tells cells apart whose horizons lie beyond what was measured; else ""."""
+    best = _furthest_rows(result)
+    beyond = [row for row in best.values() if row.numbers["horizon"].censored]
+    rises = [row.numbers["first_last"] for row in best.values() if "first_last" in row.numbers]
+    if len(beyond) < 2 or len(rises) < len(best):
+        return ""
+    each = ", ".join(
+        f"{cells.display_name(cell)} {numbers.number(rise.estimate, 2)} %"
+        for cell, rise in zip(best, rises, strict=True)
+    )
+    return f"Perplexity of the last sentence without the first: {each} higher."
+
+
+def _headline(result: Comparison) -> str:
+    """How far back each cell looks: the furthest of its rows."""
+    best = _furthest_rows(result)
     if not best:
         return "The memory of these models was not measured."
     digits = numbers.DISTANCE_DIGITS

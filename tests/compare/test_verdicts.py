@@ -581,3 +581,22 @@ def test_members_that_an_n_gram_beats_are_a_caveat(grid: Grid) -> None:
     trained = [row for row in compare(members).rows if row.kind == "trained"]
     rows = [row.name for row in trained if row.cell == "rnn"]
     assert f"(an n-gram has a lower loss): {', '.join(rows)}; train longer" in said.text
+
+
+def test_what_tells_cells_apart_whose_horizons_are_bounds(grid: Grid) -> None:
+    """Two horizons "> 111" look alike, and the beginning may count eight times as much in one."""
+    rise = {"lstm": 66.0, "gru": 7.8, "rnn": 1.1}
+    members = [
+        one.model_copy(update={"values": one.values | {
+            "first_last": Estimate(estimate=rise[one.cell], unit="% perplexity"),
+            "horizon": Estimate(estimate=None, status="censored", censored_at=111.0, unit="words"),
+        }})
+        if not one.bench else one
+        for one in grid(1)
+    ]  # fmt: skip
+    lines = as_table(brief(compare(members))).splitlines()
+    said = " ".join(" ".join(lines[1:4]).split())
+    assert "Perplexity of the last sentence without the first: " in said
+    assert all(f"{name} {size} %" in said for name, size in
+               (("LSTM", "66"), ("GRU", "7.8"), ("RNN", "1.1")))  # fmt: skip
+    assert len(lines) <= LINES

@@ -1316,7 +1316,7 @@ class Gradient {
     this.most = Math.max(4, Math.min(far, Math.max(20, reached + 1), 160));
     const stage = this.find("stage");
     stage.max = this.count - 1;
-    stage.value = this.count - 1;
+    stage.value = 0; // before training: there the cells differ as the lecture says
     stage.addEventListener("input", () => this.draw());
     const lag = this.find("lag");
     lag.max = this.most;

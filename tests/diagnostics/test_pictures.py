@@ -527,9 +527,10 @@ def test_units_and_the_gradient_answer_to_keys(
     first = tab.locator("#gradient-said").inner_text()
     tab.keyboard.press("ArrowRight")
     assert tab.locator("#gradient-said").inner_text() != first
+    assert "before training" in tab.locator("#gradient-title-of").inner_text()
+    tab.locator("#gradient-stage").press("End")
     assert "after training" in tab.locator("#gradient-title-of").inner_text()
     tab.locator("#gradient-stage").press("Home")
-    assert "before training" in tab.locator("#gradient-title-of").inner_text()
     assert tab.locator("#gradient-chart .line").count() >= 4
     assert "before training" in tab.locator("#gradient-when").inner_text()
     for link in tab.locator(".why a").evaluate_all("links => links.map(one => one.hash)"):

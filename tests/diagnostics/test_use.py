@@ -196,6 +196,7 @@ def test_resampling_units_are_pieces_of_the_text() -> None:
         assert np.array_equal(np.concatenate(pieces), np.concatenate(sample.ids))
 
 
+@pytest.mark.slow
 def test_a_few_long_documents_do_not_testify() -> None:
     """Three of 60: how a fourth would do, nobody can tell by resampling them."""
     model = WindowModel(90, 24)

@@ -118,22 +118,22 @@ class Unfinished:
             if flush:
                 self._file.flush()
 
-    def become(self, path: Path, *, again: bool = False) -> None:
+    def become(self, path: Path, *, durable: bool = True) -> None:
         """It is whole: give it its name, instead of what is called so now.
 
-        `again`: it can be made again, so it is flushed to the disk only where it replaces something
-        (a power cut must leave one of the two). Waiting for the disk takes as long as all the rest
-        of a large file.
+        `durable`: wait until it is on the disk. Not so, for what can be made again, it is flushed
+        only where it replaces something (a power cut must leave one of the two): waiting for the
+        disk takes as long as all the rest of a large file.
         """
         with storing(path, self._hint):
             self._file.flush()
-            if not again or path.exists():
+            if durable or path.exists():
                 point("fsync", self._name)
                 os.fsync(self._file.fileno())
             self._file.close()  # Windows renames no open file
             point("rename", path)
             self._name.replace(path)
-            if not again:
+            if durable:
                 sync_directory(path.parent)
 
 

@@ -180,6 +180,6 @@ def test_what_can_be_made_again_waits_for_the_disk_only_where_it_replaces_someth
         noted = storage.faults(lambda point, _: seen.append(point))
         with noted, storage.unfinished(path) as new:
             new.write(content)
-            new.become(path, again=True)
+            new.become(path, durable=False)
         assert path.read_bytes() == content
     assert " ".join(seen) == ": write rename : write fsync rename"

@@ -33,6 +33,7 @@ Item = int | str
 _COPIED = 1 << 22  # bytes at once
 _GROUP = 1 << 22  # numbers in a group of rows of parquet
 _HELD = 1 << 26  # bytes of rows that wait in memory
+_OBJECT = 256  # bytes that an array takes beside its numbers: most, where texts have one row each
 _SAFE_TYPES = {"float32": "F32", "int32": "I32", "int64": "I64", "uint8": "U8"}
 ELSEWHERE = "free some space, or write to another place with -o"
 
@@ -81,7 +82,7 @@ def writer(path: Path, format: Format, facts: Facts) -> Iterator[Writer]:
                 yield parts
                 write = _write_npz if format == "npz" else _write_safetensors
                 write(_Stream(new), parts, facts)
-        new.become(path, again=True)
+        new.become(path, durable=False)  # it can be made again
 
 
 class _Stream(io.RawIOBase):
@@ -197,7 +198,7 @@ class _Parts:
         if name not in self.arrays:
             self.arrays[name] = _Array(self._folder / name, values.dtype, values.shape[1:])
         self.arrays[name].append(values)
-        self._held += values.nbytes
+        self._held += values.nbytes + _OBJECT
         if self._held > _HELD:
             with storage.storing(self._folder, ELSEWHERE):
                 for array in self.arrays.values():

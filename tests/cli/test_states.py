@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -328,3 +329,20 @@ def test_the_lines_of_the_guide_run(
     exec(compile(lines, "guide.md", "exec"), made)
     assert made["top"].shape == (len(made["tokens"]), 12)
     assert len(made["table"]) == 8
+
+
+def test_rows_of_many_short_texts_wait_in_little_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An array of some numbers takes more memory than these: it counts too."""
+    monkeypatch.setattr(arrays, "_HELD", 1 << 20)
+    path, count = tmp_path / "s.npz", 20_000
+    tracemalloc.start()
+    with arrays.writer(path, "npz", arrays.Facts((1,))) as out:
+        for number in range(count):
+            place = out.item(number)
+            out.rows(place, {"h": np.full((1, 1, 2), number, np.float32)})
+        highest = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert highest < 3 << 20, highest
+    assert np.load(path)["h"][:, 0, 0].tolist() == list(range(count))

@@ -32,7 +32,7 @@ SLOW_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class DryRunFinished:
     """The end of a dry run."""
 
     result: TrainingPlan
@@ -49,8 +49,8 @@ class Pace:
 
 def dry_run(
     config: RunConfig, path: Path | None, options: Options, folds: int | None = None
-) -> Iterator[events.Event | Planned]:
-    """Do everything up to the first step, time a few steps, and end with `Planned`.
+) -> Iterator[events.Event | DryRunFinished]:
+    """Do everything up to the first step, time a few steps, and end with `DryRunFinished`.
 
     Writes no run: the weights of the trial steps are thrown away. `path`: where the run would be
     saved, if somebody named a place. Raises what `train` raises before its first step.
@@ -66,7 +66,7 @@ def dry_run(
         tokenizer = first.tokenizer
     prepared = yield from begin(one, options, tokenizer=tokenizer)
     yield events.Preparing("timing a few steps, which are not kept")
-    yield Planned(_plan(prepared, path, options, folds or 1))
+    yield DryRunFinished(_plan(prepared, path, options, folds or 1))
 
 
 def _check_free(config: RunConfig, path: Path, options: Options, folds: int | None) -> None:

@@ -31,8 +31,9 @@ R bootstrap resamples of documents.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ FloatArray = NDArray[np.float64]
 WARM_UP = 32
 """Tokens read before the largest lag, so that the state is no longer the zero state."""
 CHUNK = 32
-"""Windows traced at once: a trace keeps every gate of every step."""
+"""Windows traced at once."""
 FEWEST_DOCUMENTS = 8
 SHORTEST = 8
 """Lags below which there is nothing to fit."""
@@ -94,14 +95,51 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class Unit:
+    """What a block's coordinates (C of them) are measured in: their standard deviations.
+
+    sums, squares: (N, C) of each window's states, over its `steps` tokens. typical, total: (K+1, C)
+    the share of the squared norm that a coordinate has, k steps back: the mean of the windows'
+    shares, and the share of their sum.
+    """
+
+    steps: int
+    sums: FloatArray
+    squares: FloatArray
+    typical: FloatArray
+    total: FloatArray
+
+    def shifts(self, alive: NDArray[np.bool_], weights: FloatArray) -> tuple[FloatArray, ...]:
+        """(R, K) what other texts' standard deviations add to ln Γ and to the rms's logarithm.
+
+        `alive` (N,) windows count, each as often as `weights` (R, their number) says. Of first
+        order: ln ‖s ∘ g‖ changes by half of Σ share · ln of the change of s².
+        """
+        sums, squares = self.sums[alive], self.squares[alive]
+
+        def variances(often: FloatArray) -> FloatArray:
+            count = self.steps * often.sum(axis=-1, keepdims=True)
+            found: FloatArray = often @ squares / count - np.square(often @ sums / count)
+            return np.maximum(found, 0)
+
+        here, there = variances(np.ones(len(sums))), variances(weights)
+        known = (here > 0) & (there > 0)
+        change = np.log(np.where(known, there, 1) / np.where(known, here, 1)) / 2
+        shares = (self.typical, self.total)
+        return tuple(change @ (share[1:] - share[1]).T for share in shares)
+
+
+@dataclass(frozen=True)
 class GradientNorms:
     """Norms of the gradient of one-step losses, by block of the state.
 
-    blocks: name -> (K+1, N), row k being k steps back; groups: (N,) document of each window.
+    blocks: name -> (K+1, N), row k being k steps back; groups: (N,) document of each window;
+    units: name -> what the block's coordinates are measured in, empty where as they are.
     """
 
     blocks: Mapping[str, FloatArray]
     groups: NDArray[np.int64]
+    units: Mapping[str, Unit] = field(default_factory=dict)
 
 
 def measure(subject: TracedModel, sample: Sample, settings: Settings) -> ReachRecord:
@@ -109,7 +147,8 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> ReachRe
 
     Language models: the loss of the token after each window. Classifiers (``sample.labels``): the
     loss of the label at the document's last token, read from that state alone. Lags reach to
-    ``settings.reach_lags`` or as far as `FEWEST_DOCUMENTS` documents with a tenth of all tokens go.
+    ``settings.reach_lags`` or as far as documents go that hold a tenth of all tokens, or half of
+    them for a classifier, of whose documents each is asked once.
     """
     sample = as_documents(sample, settings.reach_lags)
     windows = cut_windows(
@@ -136,21 +175,30 @@ def gradient_norms(
 ) -> GradientNorms:
     """Norms of the gradients of each window's last loss, for 0 to `lags` steps back.
 
-    `scaled` multiplies by the states' standard deviations (over the first `CHUNK` windows).
+    `scaled` multiplies by the states' standard deviations, over all windows.
     """
+    # A trace keeps every gate of every step, so all at once would not fit into memory: they are
+    # read twice, first for the unit of measurement that all share.
+    chunks = [slice(first, first + CHUNK) for first in range(0, windows.ids.shape[1], CHUNK)]
+    moments = _Moments()
+    if scaled:
+        for chunk in chunks:
+            moments.add(subject.trace(windows.ids[:, chunk]))
+    scales = moments.deviations()
     parts: list[dict[str, FloatArray]] = []
-    scales: Mapping[str, Tensor] | None = None
-    for first in range(0, windows.ids.shape[1], CHUNK):
-        chosen = slice(first, first + CHUNK)
-        trace = subject.trace(windows.ids[:, chosen])
-        if scales is None:  # once: the same unit of measurement for all windows
-            scales = standard_deviations(trace) if scaled else {}
+    shares: dict[str, list[tuple[FloatArray, FloatArray]]] = defaultdict(list)
+    for chunk in chunks:
+        trace = subject.trace(windows.ids[:, chunk])
         # The loss of the last step alone: see `one_step_of` for what a sum would hide.
         gradient = torch.zeros_like(trace.outputs)
-        gradient[-1] = subject.readout_gradient(trace.outputs[-1], windows.targets[chosen])
-        parts.append(lag_norms(trace, gradient, lags, scales))
+        gradient[-1] = subject.readout_gradient(trace.outputs[-1], windows.targets[chunk])
+        squares = _lag_squares(trace, gradient, lags, scales)
+        parts.append({name: _norms(part) for name, part in squares.items()})
+        for name in squares if scaled else ():
+            shares[name].append(_shares(squares[name]))
     blocks = {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
-    return GradientNorms(blocks, windows.groups)
+    units = {name: moments.unit(name, found) for name, found in shares.items()}
+    return GradientNorms(blocks, windows.groups, units)
 
 
 def one_step_of(output_gradients: Tensor) -> int:
@@ -169,9 +217,17 @@ def lag_norms(
 ) -> dict[str, FloatArray]:
     """(lags+1, B) norms per block ("h", "c", "l0.h", …, "input") of the gradient at each lag.
 
-    `output_gradients` (T, B, H) is non-zero at one step only; a block that `scales` (as
-    `standard_deviations` returns them) does not name is taken as it is.
+    `output_gradients` (T, B, H) is non-zero at one step only; a block that `scales` ("h" and "c"
+    (L, 1, 1, H), "input" (1, 1, E)) does not name is taken as it is.
     """
+    squares = _lag_squares(trace, output_gradients, lags, scales)
+    return {name: _norms(part) for name, part in squares.items()}
+
+
+def _lag_squares(
+    trace: TraceLike, output_gradients: Tensor, lags: int, scales: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The squares whose sum is the squared norm: (layers of the block, lags+1, B, coordinates)."""
     step = one_step_of(output_gradients)
     gradients = trace.state_gradients(output_gradients)
     rows = slice(step - lags, step + 1)
@@ -180,15 +236,30 @@ def lag_norms(
         states = _through_states(trace, output_gradients[step], step, lags, tuple(states))
     blocks: dict[str, Tensor] = {}
     for name, gradient in states.items():
-        taken = _scale(gradient, scales, name)
-        by_layer = taken.square().sum(dim=-1)  # (L, lags+1, B)
-        blocks[name] = by_layer.sum(dim=0)
-        if len(by_layer) > 1:
-            blocks |= {f"l{layer}.{name}": part for layer, part in enumerate(by_layer)}
+        blocks[name] = _scale(gradient, scales, name).square()
+        if len(gradient) > 1:
+            blocks |= {f"l{k}.{name}": part[None] for k, part in enumerate(blocks[name])}
     # What a change of the token's embedding would do: the way that learning an early word takes.
-    blocks["input"] = _scale(gradients["inputs"][rows], scales, "input").square().sum(dim=-1)
+    blocks["input"] = _scale(gradients["inputs"][rows], scales, "input").square()[None]
     # Rows run forwards in time; lags run backwards.
-    return {name: part.flip(0).sqrt().numpy(force=True) for name, part in blocks.items()}
+    return {name: part.flip(1) for name, part in blocks.items()}
+
+
+def _norms(squares: Tensor) -> FloatArray:
+    """(lags+1, B) of squares (L, lags+1, B, H)."""
+    norms: FloatArray = squares.sum(dim=(0, 3)).sqrt().numpy(force=True)
+    return norms
+
+
+def _shares(squares: Tensor) -> tuple[FloatArray, FloatArray]:
+    """Of squares (L, lags+1, B, H), sums over the windows, as (lags+1, L · H).
+
+    First of each window's shares of its squared norm (0 where that is 0), then of the squares.
+    """
+    by_window = squares.double().permute(1, 2, 0, 3).flatten(2)
+    whole = by_window.sum(dim=2, keepdim=True)
+    shares = torch.where(whole > 0, by_window / whole, 0.0)
+    return shares.sum(dim=1).numpy(force=True), by_window.sum(dim=1).numpy(force=True)
 
 
 def _through_states(
@@ -215,14 +286,54 @@ def _scale(gradient: Tensor, scales: Mapping[str, Tensor], name: str) -> Tensor:
     return gradient * scales[name] if name in scales else gradient
 
 
-def standard_deviations(trace: TraceLike) -> dict[str, Tensor]:
-    """Of every coordinate over time and batch: "h", "c" (L, 1, 1, H) and "input" (E,)."""
-    found = {"input": trace.layers[0].inputs.std(dim=(0, 1))}
-    for name in ("h", "c"):
-        if name in trace.layers[0].values:
-            stacked = torch.stack([layer.values[name] for layer in trace.layers])  # (L, T, B, H)
-            found[name] = stacked.std(dim=(1, 2), keepdim=True)
-    return found
+class _Moments:
+    """Sums of the states of texts that are traced one after the other, by text."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.dtype = torch.float32
+        self.sums: dict[str, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+
+    def add(self, trace: TraceLike) -> None:
+        self.steps, self.dtype = len(trace.outputs), trace.outputs.dtype
+        values = {"input": trace.layers[0].inputs[None]}
+        for name in ("h", "c"):
+            if name in trace.layers[0].values:
+                values[name] = torch.stack([layer.values[name] for layer in trace.layers])
+        for name, value in values.items():  # (L, T, B, H)
+            wide = value.double()
+            self.sums[name].append((wide.sum(dim=1), wide.square().sum(dim=1)))
+
+    def of(self, name: str) -> tuple[Tensor, Tensor]:
+        """The sums and the sums of squares over time: (L, N, H)."""
+        sums, squares = zip(*self.sums[name], strict=True)
+        return torch.cat(sums, dim=1), torch.cat(squares, dim=1)
+
+    def deviations(self) -> dict[str, Tensor]:
+        """Of every coordinate over time and texts: "h", "c" (L, 1, 1, H) and "input" (1, 1, E)."""
+        found = {}
+        for name in self.sums:
+            sums, squares = self.of(name)
+            count = self.steps * sums.shape[1]
+            mean = sums.sum(dim=1) / count
+            variance = (squares.sum(dim=1) / count - mean.square()).clamp(min=0)
+            shape = (1, 1, -1) if name == "input" else (len(sums), 1, 1, -1)
+            found[name] = variance.sqrt().to(self.dtype).reshape(shape)
+        return found
+
+    def unit(self, block: str, shares: Sequence[tuple[FloatArray, FloatArray]]) -> Unit:
+        """The unit of a block ("h", "l0.h", …), from `_shares` of all chunks."""
+        layer, _, name = block.rpartition(".")
+        chosen = slice(int(layer[1:]), int(layer[1:]) + 1) if layer else slice(None)
+        sums, squares = (
+            part[chosen].permute(1, 0, 2).flatten(1).numpy(force=True) for part in self.of(name)
+        )
+        typical, total = (sum(parts) for parts in zip(*shares, strict=True))
+        typical, total = (
+            part / np.maximum(part.sum(axis=1, keepdims=True), FLOOR**2)
+            for part in (np.asarray(typical), np.asarray(total))
+        )
+        return Unit(self.steps, sums, squares, typical, total)
 
 
 def cut_windows(sample: Sample, *, lags: int, count: int, seed: int) -> Windows | None:
@@ -233,7 +344,9 @@ def cut_windows(sample: Sample, *, lags: int, count: int, seed: int) -> Windows 
     """
     labelled = sample.labels is not None
     sample = as_documents(sample, lags)
-    length = _window_length(sample.lengths - (0 if labelled else 1), lags + 1 + WARM_UP)
+    # A label gives one window a document: what a tenth of the tokens is in would be a few of them.
+    share = 0.5 if labelled else REPRESENTATIVE
+    length = _window_length(sample.lengths - (0 if labelled else 1), lags + 1 + WARM_UP, share)
     if length < SHORTEST:
         return None
     fitting = np.flatnonzero(sample.lengths >= length + (0 if labelled else 1))
@@ -261,14 +374,17 @@ def as_documents(sample: Sample, lags: int) -> Sample:
     return sample.blocks(min(4 * lags, max(1, sample.tokens // FEWEST_DOCUMENTS)))
 
 
-def _window_length(available: NDArray[np.int64], wanted: int) -> int:
-    """`wanted`, or what `FEWEST_DOCUMENTS` have (all, if fewer) that hold enough of the tokens."""
+def _window_length(available: NDArray[np.int64], wanted: int, share: float) -> int:
+    """`wanted`, or as long as documents are that hold this `share` of all tokens.
+
+    At least `FEWEST_DOCUMENTS` are that long (all, if there are fewer).
+    """
     if not len(available):
         return 0
     # Long windows show far lags, but a few long documents must not speak for all of the text.
     longest = np.sort(available)[::-1]
     held = np.cumsum(longest)
-    last = max(FEWEST_DOCUMENTS - 1, int(np.searchsorted(held, REPRESENTATIVE * held[-1])))
+    last = max(FEWEST_DOCUMENTS - 1, int(np.searchsorted(held, share * held[-1])))
     return min(wanted, int(longest[min(last, len(longest) - 1)]))
 
 
@@ -289,7 +405,8 @@ class LagCurve:
     """ln Γ at lags 1…K: `estimate` (K,), `replicates` (R, K); the same of the rms.
 
     `log_ratios` (K, N) of the single windows, `groups` (N,) the document of each, numbered from 0,
-    `weights` (R, D) how often each document stands in each resample.
+    `weights` (R, D) how often each document stands in each resample, `shifts` (R, K) what its unit
+    of measurement adds to ln Γ.
     """
 
     estimate: FloatArray
@@ -299,6 +416,7 @@ class LagCurve:
     log_ratios: FloatArray
     groups: NDArray[np.int64]
     weights: FloatArray
+    shifts: FloatArray
 
     @property
     def documents(self) -> int:
@@ -311,10 +429,17 @@ class LagCurve:
         return int(self.log_ratios.shape[1])
 
 
-def lag_curve(norms: FloatArray, groups: NDArray[np.int64], weights_of: int, seed: int) -> LagCurve:
+def lag_curve(
+    norms: FloatArray,
+    groups: NDArray[np.int64],
+    weights_of: int,
+    seed: int,
+    unit: Unit | None = None,
+) -> LagCurve:
     """Average (K, N) norms from lag 1 on; windows without any gradient at lag 1 are left out.
 
-    `weights_of` is the number of bootstrap resamples. Raises ValueError if no window is left.
+    `weights_of` is the number of bootstrap resamples, in which the `unit` of measurement is another
+    one, too. Raises ValueError if no window is left.
     """
     alive = norms[0] > 0
     if not alive.any():
@@ -336,7 +461,11 @@ def lag_curve(norms: FloatArray, groups: NDArray[np.int64], weights_of: int, see
     shown, drawn = (
         np.log(np.maximum(part, FLOOR**2)) / 2 for part in (rms.estimate, rms.replicates)
     )
-    return LagCurve(mean.estimate, mean.replicates, shown, drawn, ratios, documents, weights)
+    shifts: tuple[FloatArray, ...] = (np.zeros_like(mean.replicates), np.zeros_like(drawn))
+    if unit is not None:
+        shifts = unit.shifts(alive, weights[:, documents])
+    typical, total = mean.replicates + shifts[0], drawn + shifts[1]
+    return LagCurve(mean.estimate, typical, shown, total, ratios, documents, weights, shifts[0])
 
 
 def documents_of(groups: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -390,7 +519,7 @@ def record(norms: GradientNorms, *, main: str, resamples: int = 1000, seed: int 
     for name, rows in norms.blocks.items():
         # Row 0 is the step of the loss itself; relative to lag 1 there must be something at lag 1.
         if (rows[1] > 0).any():
-            curve = lag_curve(rows[1:], norms.groups, resamples, seed)
+            curve = lag_curve(rows[1:], norms.groups, resamples, seed, norms.units.get(name))
             blocks[name] = block_record(curve)
     if main not in blocks:
         note = "no gradient reaches even the step before: the loss does not depend on the state"
@@ -480,14 +609,38 @@ def lag_estimate(curve: LagCurve, level: float) -> Estimate:
 
 def _median_estimate(curve: LagCurve) -> Estimate:
     """The median over windows of the steps beyond lag 1 after which a window's gradient is half."""
-    lives = np.array([lag_where(window, 0.5) - 1 for window in curve.log_ratios.T])
-    # The weighted median, so that documents drawn twice count twice; infinite lives sort last.
-    order = np.argsort(lives, kind="stable")
-    found = [
-        float(lives[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
-        for weights in (np.ones(len(lives)), *curve.weights[:, curve.groups])
+    lives = _half_lives(curve.log_ratios.T)
+    even = np.ones(len(lives))
+    # The same unit of measurement is in all windows, so another one moves all of them.
+    replicates = [
+        _weighted_median(_half_lives(curve.log_ratios.T + shift) if shift.any() else lives, weights)
+        for shift, weights in zip(curve.shifts, curve.weights[:, curve.groups], strict=True)
     ]
-    return _steps(curve, found[0], np.array(found[1:]), 0.5)
+    return _steps(curve, _weighted_median(lives, even), np.array(replicates), 0.5)
+
+
+def _half_lives(log_curves: FloatArray) -> FloatArray:
+    """(N,) steps beyond lag 1 after which rows (N, K) are half: `lag_where` − 1, of all at once."""
+    above = log_curves - math.log(0.5)
+    sums = np.concatenate([np.zeros((len(above), 1)), np.cumsum(above, axis=1)], axis=1)
+    # The falling fit stays above the level for as long as the sum grows; its last value there is
+    # the least mean of what ends there, and the next one the largest mean of what begins there.
+    last = np.argmax(sums, axis=1)
+    ends = np.arange(sums.shape[1])
+    away = ends - last[:, None]
+    means = (sums - sums[np.arange(len(sums)), last][:, None]) / np.where(away == 0, 1, away)
+    before = np.min(means, axis=1, where=away < 0, initial=math.inf)
+    behind = np.max(means, axis=1, where=away > 0, initial=-math.inf)
+    with np.errstate(invalid="ignore"):
+        lives = last - 1 + before / (before - behind)
+    lives = np.where(last == 0, 0.0, lives)
+    return np.where(last == sums.shape[1] - 1, math.inf, lives)
+
+
+def _weighted_median(values: FloatArray, weights: FloatArray) -> float:
+    """Of (N,) values, of which infinite ones sort last."""
+    order = np.argsort(values, kind="stable")
+    return float(values[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
 
 
 def _steps(curve: LagCurve, found: float, replicates: FloatArray, level: float) -> Estimate:

@@ -104,10 +104,10 @@ def new_documents(model: str, number: int, count: int) -> list[Any]:
     if model == "classifier":
         from reviews import pair  # type: ignore[import-not-found]
 
-        found = []
-        for k in range(first, first + count // 2):
-            found += [Document(one.text, one.label) for one in pair(k)[1]]
-        return found
+        # One of each pair: both are the same but for a sentence, and documents are resampled as
+        # if none knew of another.
+        chosen = [pair(k)[1][k % 2] for k in range(first, first + count)]
+        return [Document(one.text, one.label) for one in chosen]
     if model == "independent":
         draw = np.random.default_rng(first)
         return [

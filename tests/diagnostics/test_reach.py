@@ -172,6 +172,79 @@ def test_documents_and_not_windows_make_the_interval() -> None:
     np.testing.assert_allclose(once.replicates, often.replicates)
 
 
+@pytest.mark.parametrize("block", ["h", "c", "l1.c", "input"])
+def test_another_unit_of_measurement_moves_a_curve_as_it_is_said_to(block: str) -> None:
+    """Against gradients that are really measured in the standard deviations of other texts."""
+    exact = ExactModel(language_model(layers=2).double())
+    sample = random_text(12, 60)
+    windows = reach.cut_windows(sample, lags=20, count=12, seed=0)
+    assert windows is not None
+    norms = reach.gradient_norms(exact, windows, lags=20)
+    weights = 1 + 0.02 * np.random.default_rng(1).standard_normal((1, 12))
+    alive = np.ones(12, dtype=bool)
+    typical, total = norms.units[block].shifts(alive, weights)
+
+    trace = exact.trace(windows.ids)
+    states = {"input": trace.layers[0].inputs[None]} | {
+        name: torch.stack([layer.values[name] for layer in trace.layers]) for name in "hc"
+    }
+    often = torch.from_numpy(weights[0])[:, None] / weights.sum() / len(windows.ids)
+    scales = {}
+    for name, values in states.items():  # (L, T, B, H)
+        mean = (values * often).sum(dim=(1, 2), keepdim=True)
+        variance = ((values - mean).square() * often).sum(dim=(1, 2), keepdim=True)
+        scales[name] = variance.sqrt() if name != "input" else variance.sqrt()[0]
+    gradient = torch.zeros_like(trace.outputs)
+    gradient[-1] = exact.readout_gradient(trace.outputs[-1], windows.targets)
+    there = reach.lag_norms(trace, gradient, 20, scales)[block][1:]
+    here = norms.blocks[block][1:]
+
+    def curves(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        squares = np.square(rows).sum(axis=1)
+        return np.log(rows / rows[0]).mean(axis=1), np.log(squares / squares[0]) / 2
+
+    for said, after, before in zip((typical, total), curves(there), curves(here), strict=True):
+        assert np.abs(after - before).max() > 1e-4
+        np.testing.assert_allclose(said[0], after - before, atol=0.03 * np.abs(said).max())
+
+
+def test_the_unit_of_measurement_is_in_the_interval() -> None:
+    """What a unit's deviation is decides how much of the gradient is its, and few texts know it."""
+    slow_and_fast = LinearModel(
+        torch.tensor([[[0.97, 0.0], [0.0, 0.5]]]), readout=torch.tensor([[0.1, 1.0]])
+    )
+    widths = {}
+    for scaled in (False, True):
+        windows = reach.cut_windows(random_text(12, 60), lags=20, count=12, seed=0)
+        assert windows is not None
+        norms = reach.gradient_norms(slow_and_fast, windows, lags=20, scaled=scaled)
+        curve = reach.lag_curve(norms.blocks["h"][1:], norms.groups, 400, 0, norms.units.get("h"))
+        widths[scaled] = curve.replicates[:, 2].std()
+    assert widths[False] < 1e-9 and 0.001 < widths[True] < 0.1
+
+
+def test_the_half_life_of_many_curves_at_once_is_that_of_each() -> None:
+    curves = np.random.default_rng(0).normal(-0.05, 0.3, (300, 40)).cumsum(axis=1)
+    level, low = np.zeros((2, 40)), np.full((2, 40), -1.0)
+    curves = np.concatenate([curves, level, low])
+    one_by_one = [reach.lag_where(row, 0.5) - 1 for row in curves]
+    assert 0 < np.isinf(one_by_one).sum() < 250
+    np.testing.assert_allclose(reach._half_lives(curves), one_by_one)
+
+
+def test_a_label_is_asked_for_at_the_end_of_half_of_the_text() -> None:
+    """Where each document gives one window, a tenth of the text would be a handful of them."""
+    lengths = np.random.default_rng(0).integers(45, 140, 120)
+    ids = tuple(np.arange(n) % 24 for n in lengths)
+    windows = reach.cut_windows(
+        Sample(ids=ids, labels=np.arange(120) % 2), lags=128, count=64, seed=0
+    )
+    assert windows is not None
+    held = lengths[lengths >= len(windows.ids)]
+    assert len(windows.groups) == len(held) > 40
+    assert held.sum() == pytest.approx(lengths.sum() / 2, rel=0.05)
+
+
 def test_quantile_bands_hold_the_median_between_them() -> None:
     found = reach.measure(ExactModel(language_model()), random_text(9, 90), SETTINGS)
     low, middle, high = (found.blocks["c"].bands[name].y for name in ("p10", "p50", "p90"))

@@ -313,6 +313,11 @@ def still_improving(
     return still_falling(*zip(*known, strict=True))
 
 
+def no_better_than_counting(loss: float | None, n_gram: float | None) -> bool:
+    """Whether a model's loss is no lower than an n-gram's on the same text; False if not known."""
+    return loss is not None and n_gram is not None and loss >= n_gram
+
+
 def t_interval(values: Sequence[float], *, log: bool = False) -> Interval:
     """Student's interval of the mean over seeds; of the geometric mean with `log` (values > 0).
 

@@ -354,3 +354,13 @@ def test_a_training_improves_until_its_validations_or_its_answers_say_otherwise(
     assert statistics.still_improving([], "steps") is None
     gaps = [(1.0, None, None), *((k, 0.5**k, None) for k in range(2, 12))]
     assert statistics.still_improving(gaps, "steps") is not None
+
+
+@pytest.mark.parametrize(
+    ("loss", "n_gram", "expected"),
+    [(1.0, 0.9, True), (0.9, 0.9, True), (0.8, 0.9, False), (None, 0.9, False), (1.0, None, False)],
+)
+def test_a_model_is_better_than_counting_only_below_the_loss_of_an_n_gram(
+    loss: float | None, n_gram: float | None, expected: bool
+) -> None:
+    assert statistics.no_better_than_counting(loss, n_gram) is expected

@@ -25,7 +25,7 @@ from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Failure, Member, SpeedRecord
 from rnnctl.results.inference import PairsRecord
 from rnnctl.runs import Run, find_runs
-from rnnctl.statistics import still_improving
+from rnnctl.statistics import no_better_than_counting, still_improving
 from rnnctl.tasks.base import find_task
 
 Json = dict[str, Any]
@@ -76,6 +76,8 @@ def read_member(path: Path) -> Member:
     cell = find_cell(model.cell)
     shape = (embedding, model.hidden_size, model.num_layers, directions)
     spec, diagnosed = _bench(run), _diagnosed(diagnosis)
+    scalars = (diagnosis.get("use") or {}).get("scalars") or {}
+    loss, n_gram = ((scalars.get(s) or {}).get("estimate") for s in ("loss", "reference_loss"))
     pairs: PairsRecord | None = _record(run, "pairs", PairsRecord)
     attractors = by_attractors(pairs.attractors) if pairs is not None else None
     return Member(
@@ -103,7 +105,7 @@ def read_member(path: Path) -> Member:
         tokens_seen=train.get("tokens"),
         train_seconds=_train_seconds(train),
         still_improving=_still_improving(train),
-        no_better_than_counting=_no_better_than_counting(diagnosis),
+        no_better_than_counting=no_better_than_counting(loss, n_gram),
         untrained=run.config.training.lr <= UNTRAINED_LR,
         values=_values(train, diagnosis) | ({"pairs": pairs.total.accuracy} if pairs else {}),
         curves=_curves(train, diagnosis) | ({"attractors": attractors} if attractors else {}),
@@ -172,12 +174,6 @@ def _still_improving(train: Json) -> bool:
         return False  # then the curve is of the training text
     points = [(p["step"], p.get("value"), p.get("accuracy")) for p in train.get("curve") or ()]
     return still_improving(points, str(train.get("stop_reason"))) is not None
-
-
-def _no_better_than_counting(diagnosis: Json) -> bool:
-    found = (diagnosis.get("use") or {}).get("scalars") or {}
-    own, n_gram = ((found.get(name) or {}).get("estimate") for name in ("loss", "reference_loss"))
-    return own is not None and n_gram is not None and own >= n_gram
 
 
 def _reported_split(train: Json) -> str:

@@ -28,6 +28,7 @@ from rnnctl.results.diagnostics import (
     ReachRecord,
     UseRecord,
 )
+from rnnctl.statistics import no_better_than_counting
 from rnnctl.wording import with_unit
 
 if TYPE_CHECKING:
@@ -232,8 +233,8 @@ def _how_good(quality: Mapping[str, Estimate]) -> str:
         said = f"loss {number(loss)} nats per token"
         if loss is None or n_gram is None:
             return said
-        better = "yes" if loss < n_gram else "no better than counting"
-        return f"{better}: {said}, n-gram {number(n_gram)}"
+        good = "no better than counting" if no_better_than_counting(loss, n_gram) else "yes"
+        return f"{good}: {said}, n-gram {number(n_gram)}"
     if values.get("bits_per_byte") is not None:
         return f"{number(values['bits_per_byte'])} bits per byte on validation text"
     return ""

@@ -28,8 +28,10 @@ lags, R replicates.
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from itertools import combinations
 
 import numpy as np
@@ -353,15 +355,21 @@ def _windows(
     # Words that stand closer would be each other's noise, in a text that is no longer natural.
     spacing = max(SPACING, 4 * width)
     copies: list[list[int]] = []  # the spans that stand in each column
+    free: list[int] = []  # columns of this document, the first one on top
+    taken: deque[tuple[int, int]] = deque()  # where a span begins, and its column
     latest = -1
-    for k, (start, _) in enumerate(spans):
+    for k, (start, _) in enumerate(spans.tolist()):
         if document[k] != latest:
-            latest, here = int(document[k]), len(copies)
-        free = (c for c in range(here, len(copies)) if start - spans[copies[c][-1], 0] >= spacing)
-        column = next(free, len(copies))
+            latest = int(document[k])
+            free.clear()
+            taken.clear()
+        while taken and start - taken[0][0] >= spacing:
+            heappush(free, taken.popleft()[1])
+        column = heappop(free) if free else len(copies)
         if column == len(copies):
             copies.append([])
         copies[column].append(k)
+        taken.append((start, column))
     texts, ends = [], np.empty(len(spans), dtype=np.int64)
     for members in copies:
         ids = units.ids[int(document[members[0]])]

@@ -50,15 +50,12 @@ from rnnctl.diagnostics.subject import (
     read_until,
 )
 from rnnctl.results.base import Curve, Estimate, Status
-from rnnctl.results.diagnostics import SIGN_CHANGES, EffectRecord, Sampling
+from rnnctl.results.diagnostics import NEAR_WORDS, SIGN_CHANGES, EffectRecord, Sampling
 
 # -- from single swaps to the curves B(d) and R(d) -----------------------------------------------
 
 Floats = NDArray[np.float64]
 Ids = NDArray[np.int64]
-# Nearer than four words a language model avoids the word it has just said, and R would be relative
-# to that.
-NEAR_WORDS = (4, 8)
 PAIRS = 64
 SHORTEST = 10  # words: no curve below this longest distance
 READ_AT = (10, 30, 100)  # words, for the panel

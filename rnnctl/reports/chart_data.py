@@ -21,7 +21,7 @@ from rnnctl.results.comparison import (
     Row,
     SeedSummary,
 )
-from rnnctl.results.diagnostics import DiagnosticsResult, ReachRecord
+from rnnctl.results.diagnostics import NEAR_WORDS, DiagnosticsResult, ReachRecord
 from rnnctl.wording import plural
 
 # What a chart is made of: numbers, titles, and the table that says the same.
@@ -386,8 +386,8 @@ class CurveChart:
     """A curve as a chart. In the axes' titles {x} and {y} stand for the curve's units.
 
     `log_x`: the distance is logarithmic; `floor`: so is y, and this is the smallest value drawn;
-    `between`: what lies beyond is drawn there. `untrained`: an untrained network's curve means
-    something.
+    `between`: what lies beyond is drawn there. `from_near`: only as of `from_near`. `untrained`: an
+    untrained network's curve means something.
     """
 
     curve: str
@@ -399,10 +399,12 @@ class CurveChart:
     floor: float | None = None
     limits: tuple[Limit, ...] = ()
     between: tuple[float, float] = (-math.inf, math.inf)
+    from_near: bool = False
     untrained: bool = True
 
 
 BEYOND = "An arrow at the edge: there the curve goes on beyond the frame; the table has its values."
+NEARER = f" Nearer than {NEAR_WORDS[0]} {{x}} nothing is drawn; the table has those values."
 BAND = "band: 95 % t-interval over seeds, from three seeds on"
 CURVES: dict[str, CurveChart] = {
     "learning": CurveChart(
@@ -421,6 +423,7 @@ CURVES: dict[str, CurveChart] = {
         "Push of a word or sentence on the answer, by how far back it stands; 1 is its push when "
         "near.",
         y="push, relative to near", limits=(Limit("y", 0.5, "half"),), between=(-0.5, 2.0),
+        from_near=True,
     ),
     "attractors": CurveChart(
         "attractors", "Minimal pairs by attractors",
@@ -480,12 +483,14 @@ def curves(
     """The chart `name` of `CURVES`, None where no row has such a curve; `more` ends its caption."""
     chart = CURVES[name]
     rows = [row for row in rows if _is_drawn(row, chart)]
-    values = [datum for row in rows for datum in _points(row.name, row.curves[chart.curve], chart)]
+    values = [datum for row in rows for datum in _points(row.name, _drawn(row, chart), chart)]
     if not values:
         return None
     units = {"x": rows[0].curves[chart.curve].x_unit, "y": rows[0].curves[chart.curve].y_unit}
     beyond = any("beyond" in value for value in values)
     caption = f"{chart.caption} {BEYOND}" if beyond else chart.caption
+    if any(_drawn(row, chart).x != row.curves[chart.curve].x for row in rows):
+        caption += NEARER.format(**units)
     caption += more
     x = Axis(chart.x.format(**units), chart.log_x)
     y = Axis(chart.y.format(**units), chart.floor is not None)
@@ -498,6 +503,29 @@ def _is_drawn(row: Row, chart: CurveChart) -> bool:
     curve = row.curves.get(chart.curve)
     meant = chart.untrained or row.kind != "untrained"
     return meant and curve is not None and len(curve.x) > 1
+
+
+def _drawn(row: Row, chart: CurveChart) -> Curve:
+    curve = row.curves[chart.curve]
+    return from_near(curve) if chart.from_near else curve
+
+
+def from_near(curve: Curve) -> Curve:
+    """What EFFECT is by distance, from the first one on that belongs to near evidence.
+
+    Of a language model: what is nearer may be many times larger, and would squeeze all else. A
+    classifier's curve begins at 0, and is relative to that.
+    """
+    if not curve.x or curve.x[0] <= 0:
+        return curve
+    # Steps are whole tokens: what is called 4 words may be 3.6.
+    kept = [k for k, x in enumerate(curve.x) if round(x) >= NEAR_WORDS[0]]
+    if not kept:
+        return curve
+    columns = ("x", "y", "lo", "hi", "n")
+    cut = {name: tuple(getattr(curve, name)[k] for k in kept if getattr(curve, name))
+           for name in columns}  # fmt: skip
+    return curve.model_copy(update=cut)
 
 
 def _points(name: str, curve: Curve, chart: CurveChart) -> list[Datum]:

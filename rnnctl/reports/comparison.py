@@ -22,7 +22,13 @@ from rnnctl.reports.blocks import (
     Table,
     table,
 )
-from rnnctl.reports.chart_data import bench_tasks, bench_title, phenomena, phenomena_table
+from rnnctl.reports.chart_data import (
+    bench_tasks,
+    bench_title,
+    from_near,
+    phenomena,
+    phenomena_table,
+)
 from rnnctl.results.base import Curve, Result
 from rnnctl.results.comparison import (
     BUSY,
@@ -477,7 +483,7 @@ def _curves(result: Comparison) -> list[Block]:
     width = max((len(row.name) for row in rows), default=0)
     for key, title, floor in CURVES:
         found = [
-            (row.name, row.curves[key])
+            (row.name, from_near(row.curves[key]) if key == "effect" else row.curves[key])
             for row in rows
             if key in row.curves and len(row.curves[key].x) > 1
         ]

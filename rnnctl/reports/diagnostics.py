@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from rnnctl.reports.as_table import as_table
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.cells import display_name
+from rnnctl.reports.chart_data import from_near
 from rnnctl.reports.numbers import (
     SPARKS,
     estimate,
@@ -424,7 +425,8 @@ def _drawn(
         top = max(top, 0.01)
         yield "USE", curve, 1.0, 0.001, top, f"excess, █ {number(top, 2)} {curve.y_unit} (log)"
     if result.effect is not None and "r" in result.effect.curves:
-        yield "EFFECT", result.effect.curves["r"], 1.0, 0.0, 1.0, "what still counts, █ all of it"
+        curve = from_near(result.effect.curves["r"])
+        yield "EFFECT", curve, 1.0, 0.0, 1.0, "what still counts, █ as much as near"
     if result.hold is not None and "state" in result.hold.curves:
         bits = math.log2(result.hold.choices)
         yield (

@@ -20,6 +20,10 @@ NONE_MEASURABLE = "none measurable: no context length has an excess whose interv
 SIGN_CHANGES = "the effect changes its sign within the nearest words"
 """In the note of an EFFECT that has no half-distance for that reason."""
 
+NEAR_WORDS = (4, 8)
+"""Of a language model, EFFECT is relative to its mean over these distances, in words. Nearer than
+four words it avoids the word that it has just said, and R would be relative to that."""
+
 DiagnosticName = Literal["use", "first_last", "effect", "hold", "reach", "gates", "position"]
 
 

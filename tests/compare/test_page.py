@@ -160,14 +160,14 @@ def test_a_ratio_to_a_small_effect_does_not_squash_the_others(grid: Grid) -> Non
     """Its number stays in the table; the drawing ends at the edge."""
     wild, *others = grid(3, 0)
     curve = wild.curves["effect"]
-    curve = curve.model_copy(update={"y": (-406.0, *curve.y[1:-1], 88.0)})
+    curve = curve.model_copy(update={"y": (*curve.y[:2], -406.0, *curve.y[3:-1], 88.0)})
     wild = wild.model_copy(update={"curves": {**wild.curves, "effect": curve}})
     result = compare([wild, *others])
     found = next(data for data in charts(result) if data.name == "effect")
     drawn = [value[name] for value in found.values for name in ("y", "low", "high")]
     assert min(drawn) == -0.5 and max(drawn) == 2.0
     beyond = [(value["x"], value["beyond"]) for value in found.values if "beyond" in value]
-    assert beyond == [(curve.x[0], "below"), (curve.x[-1], "above")]
+    assert beyond == [(curve.x[2], "below"), (curve.x[-1], "above")]
     assert "beyond the frame" in found.caption
     marks = json.dumps(specification(found, page=True)["layer"])
     assert marks.count('"arrow"') == 2 and '"angle": 180' in marks
@@ -180,6 +180,32 @@ def test_a_ratio_to_a_small_effect_does_not_squash_the_others(grid: Grid) -> Non
     row = next(line for line in sparks if wild.init in line and wild.cell in line)
     spark = row.split()[2]
     assert spark[0] == "▁" and spark[1] > spark[3]
+
+
+def test_an_effect_is_drawn_from_near_on(grid: Grid) -> None:
+    """One word back it may be 17 times that of 4 to 8 words, to which it is relative."""
+    members = []
+    for member in grid(3, 0):
+        curve = member.curves["effect"]
+        curve = curve.model_copy(update={"y": (17.0, 6.0, *curve.y[2:])})
+        members.append(member.model_copy(update={"curves": {**member.curves, "effect": curve}}))
+    result = compare(members)
+    found = next(data for data in charts(result) if data.name == "effect")
+    assert min(value["x"] for value in found.values) == 4  # type: ignore[type-var]
+    assert all("beyond" not in value for value in found.values)
+    assert found.caption.endswith(
+        "Nearer than 4 words nothing is drawn; the table has those values."
+    )
+    assert found.text.rows[0][:2] == ("1", "17")
+    text = render(result, "table", 80)
+    spark = text[text.index("how much early evidence") :].splitlines()[1]
+    assert "17" not in spark and ", 4 to 128 words" in spark
+    # A classifier's is relative to evidence at the very end.
+    whole = Curve(x_unit="words", y_unit="ratio", x=(0.0, 1.0, 2.0, 8.0), y=(1.0, 0.9, 0.7, 0.2))
+    members = [one.model_copy(update={"curves": {"effect": whole}}) for one in grid(3, 0)]
+    found = next(data for data in charts(compare(members)) if data.name == "effect")
+    assert min(value["x"] for value in found.values) == 1  # type: ignore[type-var]
+    assert "Nearer" not in found.caption
 
 
 def test_a_curve_of_many_points_has_few_markers(grid: Grid) -> None:

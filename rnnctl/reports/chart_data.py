@@ -95,8 +95,10 @@ MOST_COMMANDS = 3  # in a caption
 
 
 def _without_curve(result: Comparison, name: str) -> str:
-    """Of a chart of what `rnnctl diagnose` measures, which runs it leaves out; else ""."""
+    """Of a chart of what is measured after training, which runs it leaves out; else ""."""
     chart = CURVES[name]
+    if name == "attractors":
+        return _without_pairs(result, lambda one: chart.curve in one.curves)
     if name not in DIAGNOSED:
         return ""
     meant = [one for one in result.members if chart.untrained or not one.untrained]
@@ -240,6 +242,12 @@ def phenomena_table(pairs: Sequence[PairRow], shown: Sequence[str], caption: str
     return table(("phenomenon", "pairs", *names), cells, caption=caption)
 
 
+def _without_pairs(result: Comparison, has: Callable[[Member], bool]) -> str:
+    missing = [one for one in result.members if not one.bench and not has(one)]
+    names = _rows_of(result, missing)
+    return f" Not measured for {names}: `rnnctl compare RUN… --pairs FILE`." if missing else ""
+
+
 def _pairs(result: Comparison) -> ChartData | None:
     """Right minimal pairs of every row; by phenomenon in the table."""
     values: list[Datum] = []
@@ -267,6 +275,7 @@ def _pairs(result: Comparison) -> ChartData | None:
         "Share of pairs whose right sentence is likelier: each seed, their mean and its 95 % "
         "t-interval. A tie counts half."
     )
+    caption += _without_pairs(result, lambda one: one.pairs is not None)
     return ChartData("pairs", "interval", "Minimal pairs", caption,
                      Axis("share of right pairs", domain=(0.0, 1.0)), Axis(""), names,
                      tuple(values), text, _styles(result),
@@ -301,6 +310,9 @@ def _speed(result: Comparison) -> ChartData | None:
         "Measured in turns on this machine; the verdict says if it was busy. Further right is "
         f"faster, {better} is better. Intervals of quality from three seeds on."
     )
+    missing = [row.name for row in result.rows if row.kind == "trained" and row.name not in names]
+    if missing:
+        caption += f" Not measured for {', '.join(missing)}: `rnnctl compare RUN… --measure`."
     return ChartData("speed", "scatter", "Speed against quality", caption,
                      Axis("training, tokens per second"), Axis(result.quality.replace("_", " ")),
                      names, tuple(values), text, _styles(result))  # fmt: skip

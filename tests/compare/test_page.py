@@ -94,6 +94,28 @@ def test_a_chart_names_the_runs_that_it_leaves_out(grid: Grid, tmp_path: Path) -
     assert f": {', '.join(commands)}, {len(five) - 3} more runs." in context.caption
 
 
+def test_speed_and_pairs_name_the_runs_that_they_leave_out(grid: Grid) -> None:
+    """No run diagnoses them: `compare` measures each for all runs at once."""
+    members = [
+        one.model_copy(update={"pairs": None, "speed": None}) if one.cell == "gru" else one
+        for one in grid(2, 0, pairs=("agreement",))
+    ]
+    curves = {"attractors"}
+    members = [
+        one if one.pairs else one.model_copy(update={
+            "curves": {key: curve for key, curve in one.curves.items() if key not in curves}})
+        for one in members
+    ]  # fmt: skip
+    left = {data.name: data for data in charts(compare(members))}
+    for name, option in (("speed", "--measure"), ("pairs", "--pairs FILE"),
+                         ("attractors", "--pairs FILE")):  # fmt: skip
+        said = f" Not measured for gru torch, gru good: `rnnctl compare RUN… {option}`."
+        assert left[name].caption.endswith(said)
+        assert not any("gru" in row for row in left[name].rows)
+    full = charts(compare(grid(2, 0, pairs=("agreement",))))
+    assert not any("Not measured" in data.caption for data in full)
+
+
 def test_the_title_names_the_corpus_and_not_its_folder(comparison: Comparison) -> None:
     far = comparison.model_copy(update={"corpus": "/home/a/corpora/books.txt"})
     assert title(far) == "RNN, LSTM and GRU on books.txt"

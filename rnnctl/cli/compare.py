@@ -72,7 +72,7 @@ def _names_runs(values: Values) -> bool:
     Idle(
         "measure label",
         lambda values: not _names_runs(values),
-        "without runs: new trainings are always measured, and named after cell and weights",
+        "without runs: new trainings are always measured, and named after cell and initialisation",
         "name the runs to compare",
     ),
     Idle(

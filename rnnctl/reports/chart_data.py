@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rnnctl.errors import word
 from rnnctl.reports import numbers
@@ -26,6 +26,7 @@ from rnnctl.wording import plural
 
 # What a chart is made of: numbers, titles, and the table that says the same.
 
+_T = TypeVar("_T")
 Value = str | float | int | None
 Datum = dict[str, Value]
 
@@ -534,10 +535,12 @@ def from_near(curve: Curve) -> Curve:
     kept = [k for k, x in enumerate(curve.x) if round(x) >= NEAR_WORDS[0]]
     if not kept:
         return curve
-    columns = ("x", "y", "lo", "hi", "n")
-    cut = {name: tuple(getattr(curve, name)[k] for k in kept if getattr(curve, name))
-           for name in columns}  # fmt: skip
-    return curve.model_copy(update=cut)
+
+    def cut(values: Sequence[_T]) -> tuple[_T, ...]:
+        return tuple(values[k] for k in kept) if values else ()
+
+    return Curve(x_unit=curve.x_unit, y_unit=curve.y_unit, x=cut(curve.x), y=cut(curve.y),
+                 lo=cut(curve.lo), hi=cut(curve.hi), n=cut(curve.n))  # fmt: skip
 
 
 def _points(name: str, curve: Curve, chart: CurveChart) -> list[Datum]:

@@ -258,9 +258,9 @@ def facts(result: Comparison, *, names: bool = True) -> list[Block]:
 
 
 INITS = {
-    "torch": "torch is PyTorch's own",
-    "good": "good is made to keep (orthogonal, gates open)",
-    "chrono": "chrono has gates that keep for a chosen number of tokens",
+    "torch": "torch begins with PyTorch's own weights",
+    "good": "good begins with orthogonal weights and open gates",
+    "chrono": "chrono begins with gates that keep for a chosen number of tokens",
 }
 
 
@@ -268,7 +268,7 @@ def _names(rows: Sequence[Row]) -> str:
     """What the second word of names such as ``lstm good`` says; "" where no row is called so."""
     used = {row.init for row in rows if row.name.startswith(f"{row.cell} {row.init}")}
     said = "; ".join(text for init, text in INITS.items() if init in used)
-    return f"cell and weights before training: {said}" if said else ""
+    return f"cell and initialisation: {said}" if said else ""
 
 
 BEGINNING = "FIRST→LAST: perplexity of the last sentence without the first, rise in %"

@@ -36,10 +36,6 @@ LINES, COLUMNS = 24, 80  # of the short report, on a terminal of the usual size
 EXPLAINED = "What it means: rnnctl explain horizon. "
 EVERYTHING = "verything that was measured: --verbose"
 MOST = {"warning": 150, "fact": 140, "sentence": 230}  # characters of each in it
-SPELLING = (
-    "the losses on this text do not include the spelling of unknown words, but the loss on the "
-    "validation text does"
-)
 
 
 def blocks(result: Result) -> list[Block]:
@@ -97,7 +93,7 @@ def _brief(
     result: DiagnosticsResult, warnings: Sequence[str], left: int, *, note: bool
 ) -> list[Block]:
     """The short report with these warnings, and `left` more that are only counted; with a `note`
-    on gates and horizon where these differ by a lot, or without it.
+    on gates and horizon where these differ by a lot and one on unknown words, or without them.
     """
     head = result.headline
     facts = (("model", _model(result.model)), ("text", _text(result)))
@@ -116,8 +112,8 @@ def _brief(
     cached = _with_cache(head)
     made += [Paragraph(cached, "strong")] if cached else []
     made.append(KeyValues(tuple(_answers(result))))
-    apart = _beside_the_gates(result) if note else ""
-    made += [Paragraph(apart, "note")] if apart else []
+    notes = (_beside_the_gates(result), _without_spelling(result)) if note else ()
+    made += [Paragraph(text, "note") for text in notes if text]
     made += [Paragraph(text, "warning") for text in warnings]
     made.append(Paragraph(closing, "strong"))
     return made
@@ -292,9 +288,8 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
             said = record is not None and value.note == record.note  # a warning says it already
             if value.estimate is None and value.status != "censored" and value.note and not said:
                 yield Paragraph(f"{row.names.get(name, name)}: {value.note}", "note")
-    shown = {name for row in result.panel for name in row.numbers}
-    if "loss_here" in shown and result.data.unknown_rate > 0:
-        yield Paragraph(SPELLING, "note")
+    if spelling := _without_spelling(result):
+        yield Paragraph(spelling, "note")
     if result.use is not None and result.use.status == "ok" and result.use.reference:
         yield Paragraph(f"n-gram: {result.use.reference}", "note")
     yield from (Paragraph(text, "note") for text in (*_of_probe(result), *_of_units(result)))
@@ -356,6 +351,19 @@ def _beside_the_gates(result: DiagnosticsResult) -> str:
         "the gates suggest far less than the memory horizon, and both can be true: a few units "
         "keep longer than the others, and the recurrent weights carry text too; the horizon is "
         "measured, the time of the gates is not"
+    )
+
+
+def _without_spelling(result: DiagnosticsResult) -> str:
+    """Why the loss is lower than that of a training; "" where no token is unknown."""
+    shown = {name for row in result.panel for name in row.numbers}
+    rate = result.data.unknown_rate
+    if "loss_here" not in shown or rate <= 0:
+        return ""
+    share = f"{number(100 * rate, 2)} % of the tokens"
+    return (
+        f"the loss on this text is without the spelling of unknown words ({share}); "
+        "`rnnctl train`, `info` and `evaluate` count the spelling"
     )
 
 

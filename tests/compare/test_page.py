@@ -408,7 +408,7 @@ def test_the_page_begins_with_what_the_terminal_says(
     (answers,) = in_terminal
     headline = brief(comparison)[1]
     assert isinstance(headline, Paragraph)
-    legend = "cell and weights before training: torch is PyTorch's own; good is made to keep"
+    legend = "cell and initialisation: torch begins with PyTorch's own weights; good begins with"
     assert unescape(html).count(legend) == 1
     places = [said.index(headline.text), said.index(legend)]
     places += [said.index(" ".join(f"{name} {value}".split())) for name, value in answers.pairs]

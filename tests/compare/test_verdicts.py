@@ -534,8 +534,11 @@ def test_the_short_report_fits_on_a_screen(grid: Grid, seeds: int) -> None:
     decided = [one for one in result.verdicts if one.outcome != "not tested"]
     assert all(one.findings[0].short for one in decided)
     names = " ".join(" ".join(lines).split())
-    assert "cell and weights before training: " in names
-    for word, said in (("good", "good is made to keep"), ("chrono", "chrono has gates")):
+    assert "cell and initialisation: " in names
+    for word, said in (
+        ("good", "good begins with orthogonal"),
+        ("chrono", "chrono begins with gates"),
+    ):
         assert (said in names) == any(f" {word}" in row.name for row in result.rows)
 
 

@@ -70,7 +70,7 @@ class Predictor:
         self.labels = loaded.labels
         self._calibration = loaded.calibration
         self._model = loaded.model
-        self._engine = EngineChoice(loaded.model)
+        self.engine = EngineChoice(loaded.model)
         loaded.model.recurrent.keep_ready()
         self._tokenizer = loaded.tokenizer
         self._corpus = loaded.config.corpus
@@ -121,7 +121,7 @@ class Predictor:
     def logits(self, documents: list[Ids]) -> NDArray[np.float64]:
         """Of texts as ids, the boundary at the end of each: (N, C)."""
         lengths = np.array([len(ids) for ids in documents], dtype=np.int64)
-        self._engine.note(int(lengths.sum()))
+        self.engine.note(int(lengths.sum()))
         side_by_side = can_read(self._model.recurrent)
         return (self._read if side_by_side else self._padded)(documents, lengths)
 

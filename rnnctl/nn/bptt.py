@@ -154,6 +154,8 @@ class ClosedFormLayer(torch.autograd.Function):
         dinputs = None  # nobody asks for them where the inputs are not learnt
         if ctx.needs_input_grad[2]:
             dinputs = transposed(weights.w_ih, len(flat))(flat).view_as(inputs)
+        if not any(ctx.needs_input_grad[-len(weights) :]):  # nor those of weights that are held
+            return (None, None, dinputs, None, *dinitial, *[None] * len(weights))
         # After the loop, as one product over all steps and streams: (gH, TB) x (TB, E).
         dw_ih = weight_gradient(flat, inputs.flatten(0, 1))
         dw_hh = weight_gradient(flat_u, before[0].flatten(0, 1).to(inputs.dtype))

@@ -6,7 +6,8 @@ Axes: T time, B batch, E embedding, H hidden, D directions, F features, V vocabu
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NotRequired, TypedDict, Unpack
 
 import numpy as np
@@ -403,3 +404,16 @@ class Classifier(_Reader):
         """readout (B, R) -> logits (B, C)."""
         logits: Tensor = self.output(self.output_dropout(readout))
         return logits
+
+
+@contextmanager
+def weights_held(model: nn.Module) -> Iterator[None]:
+    """Derivatives by the inputs alone: those of the weights are not computed within this."""
+    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    for weight in learning:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in learning:
+            weight.requires_grad_(True)

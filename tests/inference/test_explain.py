@@ -101,6 +101,48 @@ def test_a_share_is_the_integral_of_its_definition(make_run: MakeRun, level: str
     np.testing.assert_allclose([one.share for one in found.words], expected, atol=1e-3)
 
 
+def test_a_sentence_takes_few_points(make_run: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A maximum over time makes the derivative jump hundreds of times on the way: digits that
+    nobody reads are not worth a thousand points."""
+    run = make_run(
+        TEXT, level="word", labels=("bad", "good"), cell="lstm", pool="meanmax", scale=0.5,
+        hidden_size=128, bidirectional=True,
+    )  # fmt: skip
+    asked: list[int] = []
+    at = Explainer._at
+
+    def counted(self: Explainer, vectors: Any, points: Any, pair: Any) -> Any:
+        asked.append(len(points))
+        return at(self, vectors, points, pair)
+
+    monkeypatch.setattr(Explainer, "_at", counted)
+    found, _ = explained(load(run), ONE)
+    assert sum(asked) < 1000
+    sizes = sum(abs(one.share) for one in found.words)
+    few = {one.word: one.share for one in found.words}
+    monkeypatch.setattr("rnnctl.inference.explain.RELATIVE", 1e-5)
+    monkeypatch.setattr("rnnctl.inference.explain._MOST_PARTS", 400)
+    exact, _ = explained(load(run), ONE)
+    for one in exact.words:
+        assert few[one.word] == pytest.approx(one.share, abs=2e-3 * sizes)
+
+
+def test_many_texts_are_explained_by_the_fastest_engine(make_run: MakeRun) -> None:
+    """What is read to explain counts, as what is read to classify does."""
+    pytest.importorskip("numba")
+    loaded = load(make_run(TEXT, level="word", labels=("bad", "good"), hidden_size=128))
+    predictor = Predictor(loaded)
+    explainer = Explainer(loaded, predictor, "gradients")
+    (prediction,) = predictor.predict([ONE])
+    recurrent = loaded.model.recurrent
+    assert recurrent.engine == "torch"
+    for _ in range(200):
+        explainer.explain(ONE, prediction)
+        if recurrent.engine == "auto":
+            return
+    pytest.fail("still PyTorch's own kernels")
+
+
 @pytest.mark.parametrize("level", LEVELS)
 def test_occlusion_compares_with_the_text_without_the_word(make_run: MakeRun, level: str) -> None:
     """For words behind a space the text without it can be written down."""

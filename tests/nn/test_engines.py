@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from rnnctl.errors import MissingExtraError, UsageError
 from rnnctl.nn import engines, products
-from rnnctl.nn.models import LanguageModel
+from rnnctl.nn.models import LanguageModel, weights_held
 from rnnctl.nn.recurrent import Recurrent, State
 from tests.conftest import FUSED
 
@@ -129,6 +130,27 @@ def test_fused_is_torch_nn_in_float32(cell: str, nonlinearity: str, case: dict[s
     pytest.importorskip("numba")
     # sums over a handful of numbers may cancel; 1e-6 at real sizes is tested below
     assert max(compare(cell, nonlinearity, "fused", case, torch.float32)) < 2e-5
+
+
+@pytest.mark.parametrize("engine", ["closed", FUSED])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_held_weights_have_no_gradients(cell: str, engine: str) -> None:
+    """And those of the inputs are the same."""
+    torch.manual_seed(0)
+    inputs = torch.randn(9, 4, 8, requires_grad=True)
+    model = Recurrent(cell, 8, 16, 2, engine=engine)
+    found = []
+    for held in (False, True):
+        with weights_held(model) if held else nullcontext():
+            outputs, _ = model(inputs)
+            outputs.square().sum().backward()
+        assert inputs.grad is not None
+        found.append(inputs.grad)
+        inputs.grad = None
+        assert all((weight.grad is None) == held for weight in model.parameters())
+        assert all(weight.requires_grad for weight in model.parameters())
+        model.zero_grad()
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 @pytest.mark.usefixtures("processor")

@@ -144,6 +144,8 @@ class FusedLayer(torch.autograd.Function):
             if len(cell.state_names) == 1
             else (dh_first, dcarried_first)
         )
+        if not any(ctx.needs_input_grad[-len(weights) :]):  # nobody asks for those of the weights
+            return (None, None, dinputs, None, *dinitial, *[None] * len(weights))
         dx = kept.gates.flatten(0, 1).flatten(1)  # (TB, gH)
         before = kept.hidden[:-1]
         if ctx.starts is not None:

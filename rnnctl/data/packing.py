@@ -36,8 +36,6 @@ _TAR_BLOCK = 512
 _SMALL = 512  # reads up to this size are filled: they are headers, not content
 _SHEETS = {".xlsx", ".xls", ".ods"}
 
-UNPACKING_ERRORS = (EOFError, zlib.error, lzma.LZMAError, OSError)
-
 
 class _Readable(Protocol):
     def read(self, size: int = -1, /) -> bytes: ...
@@ -110,7 +108,8 @@ def unpacked(stream: BinaryIO | Reads, kind: str | None) -> BinaryIO:
     if kind == "xz":
         return lzma.LZMAFile(stream)  # type: ignore[return-value,arg-type]
     if kind == "zstandard":
-        return _Zstandard(stream)  # type: ignore[return-value]
+        found: BinaryIO = _zstd().ZstdFile(stream)
+        return found
     return stream  # type: ignore[return-value]
 
 
@@ -123,45 +122,9 @@ def _zstd() -> Any:
     return zstd
 
 
-class _Zstandard:
-    """A zstandard stream of any number of frames. What can be unpacked is not held back."""
-
-    def __init__(self, stream: BinaryIO | Reads) -> None:
-        self._zstd, self._stream = _zstd(), stream
-        self._frame = self._zstd.ZstdDecompressor()
-        self._begun = False  # whether something of this frame was read
-
-    def read1(self, size: int = -1) -> bytes:
-        """At least a byte and at most `size`; nothing at the end.
-
-        Raises: EOFError for a stream that is cut off, OSError for a damaged one.
-        """
-        while True:
-            data = b""
-            if self._frame.eof:
-                data, self._begun = self._frame.unused_data, False
-                self._frame = self._zstd.ZstdDecompressor()
-            if self._frame.needs_input and not data:
-                data = self._stream.read(CHUNK)
-                if not data and self._begun:
-                    raise EOFError("it ends before its end is marked")
-                if not data:
-                    return b""
-            self._begun = True
-            try:
-                found: bytes = self._frame.decompress(data, size)
-            except self._zstd.ZstdError as error:
-                raise OSError(str(error)) from error
-            if found:
-                return found
-
-    def read(self, size: int = -1) -> bytes:
-        """`size` bytes, fewer only at the end; all for a negative size."""
-        parts, left = list[bytes](), size
-        while left and (data := self.read1(left)):
-            parts.append(data)
-            left -= len(data) if size >= 0 else 0
-        return b"".join(parts)
+def _unpacking_errors(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    """What a damaged packed file raises. A function, so that zstd is imported only where one is."""
+    return EOFError, zlib.error, lzma.LZMAError, OSError, _zstd().ZstdError, *more
 
 
 class Unpacked:
@@ -176,7 +139,7 @@ class Unpacked:
         """What can be unpacked of what is there. Raises: DataError for a damaged stream."""
         try:
             data: bytes = self._read(size)
-        except UNPACKING_ERRORS as error:
+        except _unpacking_errors() as error:
             raise damaged(self._name, error) from error
         return data
 
@@ -185,7 +148,7 @@ def read_unpacked(stream: BinaryIO | Reads, size: int, name: str) -> bytes:
     """Up to `size` bytes. Raises: DataError for a damaged file."""
     try:
         return stream.read(size)
-    except UNPACKING_ERRORS as error:
+    except _unpacking_errors() as error:
         raise damaged(name, error) from error
 
 
@@ -219,14 +182,14 @@ def _beginning(packed: bytes, kind: str) -> bytes:
     """What the first bytes of a compressed stream unpack to, at most a block."""
     try:
         if kind == "zstandard":
-            return _Zstandard(io.BytesIO(packed)).read1(_TAR_BLOCK)
+            return bytes(_zstd().ZstdFile(io.BytesIO(packed)).read1(_TAR_BLOCK))
         made: dict[str, Callable[[], Any]] = {
             "gzip": lambda: zlib.decompressobj(31),
             "bzip2": bz2.BZ2Decompressor,
             "xz": lzma.LZMADecompressor,
         }
         found: bytes = made[kind]().decompress(packed, _TAR_BLOCK)
-    except (*UNPACKING_ERRORS, ValueError):  # damaged: whoever reads it says so
+    except _unpacking_errors(ValueError):  # damaged: whoever reads it says so
         return b""
     return found
 
@@ -263,7 +226,7 @@ def unpack_archive(path: Path, folder: Path, name: str) -> None:
                 while data := content.read(CHUNK):
                     with storage_errors(place):
                         target.write(data)
-    except (*UNPACKING_ERRORS, tarfile.TarError, zipfile.BadZipFile, RuntimeError) as error:
+    except _unpacking_errors(tarfile.TarError, zipfile.BadZipFile, RuntimeError) as error:
         raise damaged(name, error) from error
 
 

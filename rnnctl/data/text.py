@@ -107,15 +107,16 @@ class TextFile:
             raise self.changed()
 
     def _decode(self, file: BinaryIO, left: int, size: int) -> Iterator[str]:
-        held = b""
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        held = ""
         while left:
             data = file.read(min(size, left))
             if not data:
                 raise self.changed()
             left -= len(data)
-            held += data
-            cut = len(held) if not left else held.rfind(b"\n") + 1 or _whole_characters(held)
-            yield held[:cut].decode("utf-8")
+            held += decoder.decode(data, not left)
+            cut = len(held) if not left else held.rfind("\n") + 1 or len(held)
+            yield held[:cut]
             held = held[cut:]
 
     def changed(self) -> DataError:
@@ -138,16 +139,6 @@ def _sha256(file: BinaryIO, left: int) -> str:
         sha.update(data)
         left -= len(data)
     return sha.hexdigest()
-
-
-def _whole_characters(data: bytes) -> int:
-    """Length of `data` without a character that is cut off at its end."""
-    for back in range(1, min(4, len(data)) + 1):
-        byte = data[-back]
-        if byte & 0xC0 != 0x80:
-            width = 1 if byte < 0x80 else 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return len(data) - back if width > back else len(data)
-    return len(data)
 
 
 def check_encoding(encoding: str) -> str:

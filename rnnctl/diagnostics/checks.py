@@ -28,14 +28,8 @@ AGREE = 2.0  # a factor that two ways to measure one distance may differ by
 
 def cross_checks(measured: Measured) -> tuple[CrossCheck, ...]:
     """Pairs of numbers that should agree."""
-    return tuple(check for check in _checks(measured) if check is not None)
-
-
-def _checks(measured: Measured) -> Iterator[CrossCheck | None]:
-    yield _use_within_hold(measured)
-    yield _starts_agree(measured)
-    yield _growth_agrees(measured)
-    yield _positions_agree(measured)
+    checks = (_use_within_hold, _starts_agree, _growth_agrees, _positions_agree)
+    return tuple(found for check in checks if (found := check(measured)) is not None)
 
 
 def _use_within_hold(measured: Measured) -> CrossCheck | None:
@@ -155,7 +149,7 @@ def _warn(
     yield from _warn_of_curves(model, measured)
     if head.status == "censored":
         yield "CENSORED", "the horizon lies beyond the longest distance measured"
-    if _starts_agree(measured) is not None and _cold(measured):
+    if _cold(measured):
         yield (
             "COLD_START",
             "after a zero state the loss takes longer to recover than after a foreign text: "

@@ -170,6 +170,24 @@ def with_ends(
     return Estimate(estimate=value, ci95=ends, n=n, unit=unit, note=note)
 
 
+def derived(
+    means: statistics.Bootstrapped,
+    of: Callable[[Floats], float],
+    *,
+    n: int,
+    unit: str,
+    largest: float = math.inf,
+) -> Estimate:
+    """What `of` makes of a curve (K,), with the interval of what it makes of each replicate."""
+    replicates = np.array([of(row) for row in means.replicates])
+    return estimate(of(means.estimate), replicates, n=n, unit=unit, largest=largest)
+
+
+def first(means: statistics.Bootstrapped, *, n: int, unit: str) -> Estimate:
+    """The first point of a curve, or the one mean that there is."""
+    return estimate(float(means.estimate[0]), means.replicates[:, 0], n=n, unit=unit)
+
+
 def at_distance(
     x: Floats, means: statistics.Bootstrapped, distance: float, *, n: int, unit: str, short: str
 ) -> Estimate:
@@ -179,9 +197,9 @@ def at_distance(
     """
     if distance > x[-1] * 1.05:
         return missing("insufficient_data", short, unit=unit)
-    replicates = np.array([statistics.interpolated(x, row, distance) for row in means.replicates])
-    value = float(statistics.interpolated(x, means.estimate, distance))
-    return estimate(value, replicates, n=n, unit=unit)
+    return derived(
+        means, lambda row: float(statistics.interpolated(x, row, distance)), n=n, unit=unit
+    )
 
 
 def share(hits: ArrayLike, totals: ArrayLike) -> Estimate:

@@ -39,7 +39,7 @@ from torch import Tensor
 from rnnctl import statistics
 from rnnctl.data.batches import pad_documents
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample, spread_over, with_room
+from rnnctl.diagnostics.sample import Sample, spread_over, spread_over_texts, with_room
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.spelling import Words, brings_space, find_words, usual_tokens, usual_words
 from rnnctl.diagnostics.subject import (
@@ -224,12 +224,11 @@ def _summaries(
     # Nearer than the near window nothing is said: there the model holds back the word on purpose.
     start = int(np.flatnonzero(near)[0])
 
-    replicates = np.array([_half(x[start:], row[start:], near) for row in r.replicates])
-    value = _half(x[start:], r.estimate[start:], near)
+    def half(row: Floats) -> float:
+        return _half(x[start:], row[start:], near)
+
     largest = float(x[-1] - (x[near].mean() if near.sum() > 1 else x[0]))
-    found = {
-        "half_distance": curves.estimate(value, replicates, n=n, unit=sample.unit, largest=largest)
-    }
+    found = {"half_distance": curves.derived(r, half, n=n, unit=sample.unit, largest=largest)}
     for name, distance in {**{f"retention_{d}": float(d) for d in READ_AT}, **also}.items():
         short = f"texts shorter than {distance:g} {sample.unit}"
         found[name] = curves.at_distance(x, r, distance, n=n, unit="ratio", short=short)
@@ -239,9 +238,7 @@ def _summaries(
     def area(fit: Floats) -> float:
         return float(np.clip(statistics.interpolated(x, fit, grid), 0, 1).mean())
 
-    found["retention_auc"] = curves.estimate(
-        area(r.estimate), np.array([area(row) for row in r.replicates]), n=n, unit="ratio"
-    )
+    found["retention_auc"] = curves.derived(r, area, n=n, unit="ratio")
     return found
 
 
@@ -319,7 +316,8 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
     # so many tokens in all: the word, those that follow it, and the one that is predicted
     least = int(steps[points <= NEAR_WORDS[1]][-1]) + 2
     first = PREFIX if units.running else 0
-    text, place = _places(np.maximum(0, units.lengths - least - first + 1), settings.swaps, draw)
+    counts = np.maximum(0, units.lengths - least - first + 1)
+    text, place = spread_over_texts(counts, settings.swaps, draw)
     place += first
     pair = draw.integers(0, len(pairs), len(text))
     deltas = np.empty((len(text), len(steps)))
@@ -331,14 +329,6 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
         )
     x = np.asarray(steps * sample.units_per_token, dtype=np.float64)
     return Swaps(x, deltas, text, pair, units.resampling_unit)
-
-
-def _places(counts: Ids, wanted: int, draw: np.random.Generator) -> tuple[Ids, Ids]:
-    """`wanted` places of texts with so many of them (D,): the text, and which one: (N,) each."""
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    chosen = spread_over(np.ones(int(starts[-1])), wanted, draw)
-    text = np.searchsorted(starts, chosen, side="right") - 1
-    return text, chosen - starts[text]
 
 
 def word_pairs(sample: Sample, draw: np.random.Generator) -> Ids:

@@ -220,12 +220,7 @@ def _record(
                 n=n,
                 unit="% perplexity",
             ),
-            "rise_per_sentence": curves.estimate(
-                float(per_sentence.estimate[0]),
-                per_sentence.replicates[:, 0],
-                n=n,
-                unit="nats per sentence",
-            ),
+            "rise_per_sentence": curves.first(per_sentence, n=n, unit="nats per sentence"),
             "worse": curves.share(rise > 0, ones),
             "distance": curves.estimate(
                 sample.distance(between),

@@ -883,7 +883,7 @@ def summaries(
     x: Floats, means: statistics.Bootstrapped, count: int, n: int, sample: Sample
 ) -> dict[str, Estimate]:
     """bits_0, bits_100, bits_last, hold_half, hold_auc. `n`: texts behind the intervals."""
-    at_once = curves.estimate(float(means.estimate[0]), means.replicates[:, 0], n=n, unit="bits")
+    at_once = curves.first(means, n=n, unit="bits")
     short = f"lags were measured up to {x[-1]:.0f} {sample.unit} only"
     found = {
         "bits_0": at_once,
@@ -903,9 +903,7 @@ def summaries(
     def area(fit: Floats) -> float:
         return float(statistics.interpolated(x, fit, grid).mean()) / math.log2(count)
 
-    found["hold_auc"] = curves.estimate(
-        area(means.estimate), np.array([area(row) for row in means.replicates]), n=n, unit="ratio"
-    )
+    found["hold_auc"] = curves.derived(means, area, n=n, unit="ratio")
     return found
 
 
@@ -998,9 +996,7 @@ def _tending(
         np.minimum(most, means.replicates + shift + draw * doubt / 2),
     )
     tends = {
-        "bits_0": curves.estimate(
-            float(moved.estimate[0]), moved.replicates[:, 0], n=n, unit="bits"
-        ),
+        "bits_0": curves.first(moved, n=n, unit="bits"),
         "hold_half": _half(x, moved, n, sample),
     }
     return {

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves
@@ -119,12 +120,10 @@ def _piece(stream: Ids, length: int, draw: np.random.Generator) -> Ids:
 def _margins(logits: Floats, truth: Ids) -> Floats:
     """The true label's logit minus the log-sum-exp of the others: (N,)."""
     rows = np.arange(len(truth))
-    own = logits[rows, truth]
     others = logits.copy()
     # The log-sum-exp of the others and not the strongest alone: with many labels that one changes.
     others[rows, truth] = -np.inf
-    peak = others.max(1)
-    margins: Floats = own - peak - np.log(np.exp(others - peak[:, None]).sum(1))
+    margins: Floats = logits[rows, truth] - logsumexp(others, axis=1)
     return margins
 
 
@@ -231,9 +230,7 @@ def _early_value(
                     values, every, givers[name], resamples=settings.resamples, seed=settings.seed
                 )
             mean = statistics.ratio_of_means(values, np.ones_like(values), weights)
-            found[f"{prefix}{name}_{measure_name}"] = curves.estimate(
-                float(mean.estimate[0]), mean.replicates[:, 0], n=len(truth), unit=unit
-            )
+            found[f"{prefix}{name}_{measure_name}"] = curves.first(mean, n=len(truth), unit=unit)
     return found
 
 

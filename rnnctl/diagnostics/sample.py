@@ -147,6 +147,18 @@ def spread_over(weights: ArrayLike, count: int, draw: np.random.Generator) -> Id
     return found
 
 
+def spread_over_texts(lengths: Ids, count: int, draw: np.random.Generator) -> tuple[Ids, Ids]:
+    """`count` places, each as likely as any other: the text (N,) and the place in it (N,).
+
+    `lengths` (D,): how many places each text has. One is drawn from each of `count` equally long
+    stretches: by plain chance some would have none and others several.
+    """
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    chosen = spread_over(np.ones(int(starts[-1])), count, draw)
+    text = np.searchsorted(starts, chosen, side="right") - 1
+    return text, chosen - starts[text]
+
+
 def from_texts(
     texts: Sequence[str],
     encode: Callable[[str], Ids],

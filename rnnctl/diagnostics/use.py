@@ -49,7 +49,7 @@ from torch import Tensor
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.sample import Sample, spread_over_texts
 from rnnctl.diagnostics.settings import Arm, Settings
 from rnnctl.diagnostics.subject import LanguageSubject, State, merge, read_pieces, select
 from rnnctl.results.base import Estimate
@@ -175,19 +175,9 @@ class Plan:
         return float(ends.sum() / lengths.sum())
 
     def resets(self, draw: np.random.Generator, count: int) -> Resets:
-        """`count` tokens of the text, each as likely as any other and spread evenly over it.
-
-        One is drawn from each of `count` equally long stretches, so that no place in documents of
-        equal lengths is preferred.
-        """
-        starts = np.concatenate([[0], np.cumsum(self.lengths)])
-        total = int(starts[-1])
-        count = min(count, total)
-        # Stratified: by plain chance some stretches of the text would have no reset and others
-        # several.
-        places = ((np.arange(count) + draw.random(count)) * (total / count)).astype(np.int64)
-        document = np.searchsorted(starts, places, side="right") - 1
-        position = places - starts[document]
+        """`count` tokens of the text, or all, each as likely as any other and spread evenly."""
+        count = min(count, int(self.lengths.sum()))
+        document, position = spread_over_texts(self.lengths, count, draw)
         unit = document if self.block is None else position // self.block
         return Resets(document, position, unit)
 

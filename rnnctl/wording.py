@@ -23,6 +23,17 @@ def either(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
+def first_few(names: Sequence[str], most: int = 5) -> str:
+    """``a, b and 7 more``: at most so many of them, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def as_sentence(text: str) -> str:
+    """With a capital letter and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}."
+
+
 def diagnostic(name: str) -> str:
     """What readers see of a diagnostic's name: ``USE``, ``FIRST→LAST``."""
     return name.upper().replace("_", "→")

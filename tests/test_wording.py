@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rnnctl.wording import plural, with_unit
+from rnnctl.wording import first_few, plural, with_unit
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,11 @@ def test_a_count_and_what_is_counted(count: int, words: tuple[str, ...], text: s
 )
 def test_a_number_and_its_unit(shown: str, unit: str, text: str) -> None:
     assert with_unit(shown, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [([], ""), (["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")],
+)
+def test_a_long_list_is_cut_short(names: list[str], text: str) -> None:
+    assert first_few(names, 2) == text

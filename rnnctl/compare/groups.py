@@ -9,6 +9,7 @@ from rnnctl.config import RunConfig, Settings, option_of
 from rnnctl.errors import UsageError
 from rnnctl.results.base import Warning_
 from rnnctl.results.comparison import DiagnosedOn, Member
+from rnnctl.wording import first_few
 
 INIT_ORDER = {"torch": 0, "good": 1, "chrono": 2}
 Groups = dict[str, list[Member]]
@@ -144,7 +145,6 @@ CLOSE_SIZE = 0.05
 """So far may the recurrent parameters of two cells lie apart that are called equal in size."""
 CLOSE_TIME = 0.1
 CLOSE_DISTANCE = 0.1
-MOST_NAMED = 5
 
 _OF_THE_CELL = {"hidden-size", "lr", "nonlinearity"}
 """What a fair comparison gives each cell for itself; of sizes see `_matched`."""
@@ -166,8 +166,7 @@ def trained_apart(
     apart = [name for name in names if name not in ignored and a.get(name) != b.get(name)]
     if not any_size and not _matched(first, second):
         apart.append("hidden-size")
-    more = f" and {len(apart) - MOST_NAMED} more" if len(apart) > MOST_NAMED else ""
-    return f"trained differently: {', '.join(apart[:MOST_NAMED])}{more}" if apart else ""
+    return f"trained differently: {first_few(apart)}" if apart else ""
 
 
 def _matched(first: Sequence[Member], second: Sequence[Member]) -> bool:
@@ -224,7 +223,9 @@ def diagnosed_apart(members: Sequence[Member]) -> list[Warning_]:
     known = [member for member in members if member.diagnosed is not None]
     if not any(_differ(known[0], other) for other in known[1:]):
         return []
-    each = "; ".join(f"{_names(alike)} on {way}" for way, alike in ways.items())
+    each = "; ".join(
+        f"{first_few([one.path for one in alike], 3)} on {way}" for way, alike in ways.items()
+    )
     text = f"the memory of the runs was not measured in the same way: {each}"
     return [Warning_(code="MEASURED_APART", text=text)]
 
@@ -244,9 +245,3 @@ def _way(how: DiagnosedOn) -> str:
     text = f"text {how.text[:8] or 'unknown'}, preset {how.preset or 'unknown'}"
     seed = f", seed {how.seed}" if how.seed else ""
     return text + seed + (f", up to {how.longest:.3g} {how.unit}" if how.longest else "")
-
-
-def _names(members: Sequence[Member]) -> str:
-    more = len(members) - 3
-    named = ", ".join(member.path for member in members[:3])
-    return f"{named} and {more} more" if more > 0 else named

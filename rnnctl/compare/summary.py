@@ -245,11 +245,7 @@ def _interpolated(curves: Sequence[Curve]) -> tuple[list[float], list[Curve]]:
     """The curves at common distances, linearly, inside the range that all of them cover."""
     import numpy as np
 
-    known = [
-        [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if y is not None]
-        for curve in curves
-    ]  # fmt: skip
-    known = [points for points in known if points]
+    known = [curve.points for curve in curves if curve.points]
     low = max((points[0][0] for points in known), default=0.0)
     high = min((points[-1][0] for points in known), default=-1.0)
     fewest = min(known, key=len, default=[])

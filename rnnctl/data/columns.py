@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from rnnctl.data.labels import NoLabelsError
 from rnnctl.errors import DataError, UsageError
+from rnnctl.wording import first_few
 
 FIRST_WORD: Final = "first-word"  # as a label field: the first word of each line, whatever it is
 
@@ -249,5 +250,4 @@ def _usual(found: Sequence[_Values], names: Sequence[str]) -> str | None:
 
 
 def _listed(columns: Sequence[str]) -> str:
-    shown = ", ".join(repr(column)[:60] for column in columns[:12])
-    return shown + (f" and {len(columns) - 12} more" if len(columns) > 12 else "")
+    return first_few([repr(column)[:60] for column in columns], 12)

@@ -48,7 +48,7 @@ from rnnctl.data.labels import (
 from rnnctl.data.packing import Reads, archive_kind, compression, copy_stream
 from rnnctl.data.readers import SchemeReader, file_readers, scheme
 from rnnctl.data.recognition import few_first_words
-from rnnctl.data.sources import Files, Source, arrange, in_label_folders, listed
+from rnnctl.data.sources import Files, Source, arrange, in_label_folders
 from rnnctl.data.splitting import (
     Digests,
     Indices,
@@ -64,7 +64,7 @@ from rnnctl.data.tables import Rows, Table, records_table, text_table
 from rnnctl.data.text import TextFile, beginning, check_encoding, open_text, spool_stream
 from rnnctl.errors import DataError, UsageError, word
 from rnnctl.results.base import Warning_
-from rnnctl.wording import plural
+from rnnctl.wording import first_few, plural
 
 _MANY_LABELS = 20
 _SHOWN_LABELS = 12
@@ -385,7 +385,8 @@ class _Opener:
             return
         if not any(len(one.digests) for trained, one in rows if trained):
             raise NoLabelsError(
-                f"{listed(self.config.sources)}: no row has a label, and a classifier needs them",
+                f"{first_few(self.config.sources)}: no row has a label, and a classifier needs "
+                "them",
                 hint="check --label-field, or train a language model with --task lm",
             )
         read = sum(len(one.unlabelled_lines) for trained, one in rows if trained)
@@ -445,7 +446,7 @@ class _Opener:
         if found is None and len(table.columns) > 1:
             raise DataError(
                 f"{table.name} has no column {name!r:.80}, on which the run was trained; it has "
-                f"{listed(table.columns)}",
+                f"{first_few(table.columns)}",
                 hint=f"name the column, or give its number: --{which}-field NAME",
             )
         return found
@@ -865,9 +866,7 @@ def _new_labels(what: str, who: str, new: Sequence[str], known: Sequence[str]) -
 
 
 def _shown(labels: Sequence[str]) -> str:
-    names = ", ".join(f"{name!r:.60}" for name in labels[:_SHOWN_LABELS])
-    more = len(labels) - _SHOWN_LABELS
-    return names + (f" and {more} more" if more > 0 else "")
+    return first_few([f"{name!r:.60}" for name in labels], _SHOWN_LABELS)
 
 
 def _content(collection: Collection) -> str:
@@ -913,11 +912,9 @@ def _no_labels(file: TextFile) -> DataError:
             hint='use a table (.csv, .tsv, .jsonl, .parquet) with a label field, lines "label '
             'text", or a folder with one folder of files per label',
         )
-    words = [repr(word) for word in first[:4]]
-    more = f" and {len(first) - 4} more" if len(first) > 4 else ""
+    words = first_few([repr(word) for word in first], 4)
     return DataError(
-        f"{file.name}: its lines begin with few different words, {', '.join(words)}{more}: "
-        "are they labels?",
+        f"{file.name}: its lines begin with few different words, {words}: are they labels?",
         hint=f"if so, add `--label-field {FIRST_WORD}`; if not, a classifier cannot be trained "
         "on this text, because it has no labels",
     )
@@ -956,7 +953,7 @@ def _missing_labels(parts: Mapping[str, Selection], other: str) -> Iterator[Warn
     """If a split lacks labels that are learnt."""
     lacked = set(parts["train"].labels) - set(parts[other].labels)
     if lacked:
-        which = listed([f"{name!r:.60}" for name in in_order(lacked)])
+        which = first_few([f"{name!r:.60}" for name in in_order(lacked)])
         text = f"train has {plural(len(lacked), 'label')} that {other} lacks: {which}"
         yield Warning_(code=f"{other}_lacks_labels", text=text)
 

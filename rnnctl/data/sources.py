@@ -23,7 +23,7 @@ from rnnctl.data.recognition import TABLE_SUFFIXES
 from rnnctl.data.text import check_text, is_utf8
 from rnnctl.errors import DataError
 from rnnctl.results.base import Warning_
-from rnnctl.wording import plural
+from rnnctl.wording import first_few, plural
 
 _TEXTS = {".txt", ".text", ".md", ".rst", ".tex", ""}
 # Files about a corpus, by the whole name: a chapter may be called "Notice" or "License to kill".
@@ -37,7 +37,6 @@ _SPLIT_WORDS = {
 _SPLITS = {word: split for split, words in _SPLIT_WORDS.items() for word in words.split()}
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}")
 _SHARD = re.compile(r"([-_]?(part|shard|fold)?[-_]?\d+)?(-of-\d+)?$")
-_LISTED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +118,17 @@ class _LeftOut:
         said = []
         if self.endings:
             count = plural(self.endings.total(), "file")
-            said.append(f"{count} with unknown endings ({listed(sorted(self.endings))})")
+            said.append(f"{count} with unknown endings ({first_few(sorted(self.endings))})")
         if self.no_split:
             count = plural(self.no_split.total(), "file")
-            said.append(f"{count} named after no split ({listed(list(self.no_split))})")
+            said.append(f"{count} named after no split ({first_few(list(self.no_split))})")
         if self.about:
-            said.append(f"by their names about the corpus, not part of it: {listed(self.about)}")
+            said.append(f"by their names about the corpus, not part of it: {first_few(self.about)}")
         if self.broken:
             count = plural(len(self.broken), "broken link")
-            said.append(f"{count} ({listed(sorted(self.broken))})")
+            said.append(f"{count} ({first_few(sorted(self.broken))})")
         if self.runs:
-            said.append(f"{plural(len(self.runs), 'run')} of rnnctl: {listed(self.runs)}")
+            said.append(f"{plural(len(self.runs), 'run')} of rnnctl: {first_few(self.runs)}")
         if not said:
             return ()
         text = f"{plural(used, 'file')} used; left out: {'; '.join(said)}"
@@ -265,7 +264,7 @@ def _said_splits(found: Sequence[_Found], layout: Files) -> tuple[Warning_, ...]
         return ()
     telling = [(one.telling or (one.names[0], "train")) for one in (*loose, *unnamed)]
     each = dict.fromkeys(f"{name} is {split}" for name, split in telling)
-    text = f"splits were recognised by name: {listed(list(each))}"
+    text = f"splits were recognised by name: {first_few(list(each))}"
     return (Warning_(code="splits_by_name", text=text),)
 
 
@@ -300,12 +299,6 @@ def _check_one_kind(files: Sequence[Source]) -> None:
             f"({tables[0].path.name})",
             hint="name the files you mean",
         )
-
-
-def listed(names: Sequence[str]) -> str:
-    """The first few, and how many more."""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
 
 
 # -- what folders and archives hold ----------------------------------------------------------
@@ -418,10 +411,10 @@ def _once(given: Arrangement) -> Arrangement:
         layout[split].append(file)
     said = list(given.warnings)
     if twice:
-        text = f"named more than once, but read only once: {listed(list(dict.fromkeys(twice)))}"
+        text = f"named more than once, but read only once: {first_few(list(dict.fromkeys(twice)))}"
         said.append(Warning_(code="given_twice", text=text))
     if both:
-        text = f"the same file is used for two splits: {listed(both)}"
+        text = f"the same file is used for two splits: {first_few(both)}"
         said.append(Warning_(code="split_twice", text=text))
     return Arrangement(layout, tuple(said))
 
@@ -446,7 +439,7 @@ def in_label_folders(
     left = {file.name for file in (*beside, *without)}
     folders = dict.fromkeys(f"{Path(file.name).parent}/" for file in without)
     names = [*folders, *(file.name for file in beside)]
-    text = f"left out, because they are not in the folder of a label: {listed(names)}"
+    text = f"left out, because they are not in the folder of a label: {first_few(names)}"
     warnings = (Warning_(code="no_label_folder", text=text),) if left else ()
     return {file.name for file in files} - left, warnings
 

@@ -44,7 +44,7 @@ def _use_within_hold(measured: Measured) -> CrossCheck | None:
     if held is None:  # kept by an older version; `diagnose RUN hold` measures it
         return CrossCheck(name=name, passed=None, text="HOLD was measured by an older version")
     beyond = held.status == "censored"
-    last = (held.censored_at if beyond else held.estimate) or 0.0
+    last = held.number_or_bound or 0.0
     # a probe of 16 words sees the last traces of a text later than the loss does
     passed = beyond or use.estimate <= AGREE**2 * max(1.0, last)
     unit = held.unit
@@ -113,8 +113,8 @@ def _positions_agree(measured: Measured) -> CrossCheck | None:
 
 
 def _at(curve: Curve, x: float) -> float:
-    known = [(a, b) for a, b in zip(curve.x, curve.y, strict=True) if b is not None]
-    return float(statistics.interpolated([a for a, _ in known], [b for _, b in known], x))
+    xs, ys = zip(*curve.points, strict=True)
+    return float(statistics.interpolated(xs, ys, x))
 
 
 def warnings(model: ModelRecord, measured: Measured, head: HeadlineRecord) -> tuple[Warning_, ...]:
@@ -191,10 +191,10 @@ def _warn_of_curves(model: ModelRecord, measured: Measured) -> Iterator[tuple[st
 def _resets(reach: ReachRecord, gates: GatesRecord | None) -> str:
     """Why the half-life of the mean logarithm does not describe a typical stretch of text."""
     mean, median = reach.scalars["half_life"], reach.scalars["half_life_median"]
-    kept = median.estimate if median.estimate is not None else median.censored_at
     text = (
         f"the gradient's half-life of {distance(mean.estimate, 'tokens')} is a mean of "
-        f"logarithms; the median stretch of text keeps half for {distance(kept, 'tokens')}"
+        "logarithms; the median stretch of text keeps half for "
+        f"{distance(median.number_or_bound, 'tokens')}"
     )
     share = reach.scalars["reset_share"].estimate or 0.0
     if share >= FEW_RESETS:

@@ -167,7 +167,7 @@ def _answer_use(record: Measurement) -> str:
 
 def _exists(value: Estimate | None) -> TypeGuard[Estimate]:
     """Whether there is a number, or at least a bound."""
-    return value is not None and (value.estimate is not None or value.status == "censored")
+    return value is not None and value.is_known
 
 
 COUNTS_PERCENT = 10.0  # of perplexity
@@ -239,7 +239,7 @@ def _answer_reach(record: Measurement) -> str:
     if not _exists(half) or not _exists(last):
         return ""
     arrives = last.status == "censored" or (last.estimate or 0.0) >= VANISHING_LAG
-    shown = [estimate(_bare(value), with_unit=True) for value in (half, last)]
+    shown = [estimate(value.without_interval(), with_unit=True) for value in (half, last)]
     return f"{'yes' if arrives else 'no'}: half left at {shown[0]}, 1 % at {shown[1]}"
 
 
@@ -247,8 +247,8 @@ def _answer_gates(record: Measurement) -> str:
     median, slow = record.scalars.get("tau_p50"), record.scalars.get("tau_p90")
     if not _exists(median) or not _exists(slow):
         return ""
-    slowest = estimate(_bare(slow), with_unit=True)
-    return f"median unit keeps {estimate(_bare(median))}, slowest tenth {slowest}"
+    slowest = estimate(slow.without_interval(), with_unit=True)
+    return f"median unit keeps {estimate(median.without_interval())}, slowest tenth {slowest}"
 
 
 def _answer_position(record: Measurement) -> str:
@@ -262,11 +262,6 @@ def _answer_position(record: Measurement) -> str:
     low, high = ratio.ci95
     decided = (low is not None and low > 1) or (high is not None and high < 1)
     return f"{'yes' if decided else 'not clearly'}: first / last fifth {estimate(ratio, 2)}"
-
-
-def _bare(value: Estimate) -> Estimate:
-    """Without its interval."""
-    return value.model_copy(update={"ci95": (None, None)})
 
 
 USE = Diagnostic(

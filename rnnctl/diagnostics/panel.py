@@ -29,7 +29,7 @@ from rnnctl.results.diagnostics import (
     UseRecord,
 )
 from rnnctl.statistics import no_better_than_counting
-from rnnctl.wording import with_unit
+from rnnctl.wording import as_sentence, with_unit
 
 if TYPE_CHECKING:
     from rnnctl.diagnostics.measurements import Diagnostic
@@ -287,7 +287,7 @@ def verdict(head: HeadlineRecord, measured: Measured, paragraph_words: float | N
     `paragraph_words`: their usual length, in the headline's unit; None where there are none.
     """
     parts = list(_parts(head, measured))
-    said = [_sentence("; ".join(parts))] if parts else []
+    said = [as_sentence("; ".join(parts))] if parts else []
     if paragraph_words is not None and paragraph_words >= 1:
         said += _beginning(head, measured, paragraph_words)
     return " ".join(said)
@@ -358,7 +358,7 @@ def _beginning(head: HeadlineRecord, measured: Measured, words: float) -> Iterat
     if measured.first_last is not None and measured.first_last.status == "ok":
         yield f"{usual}: {_last_sentence(measured.first_last.scalars['rise_percent'])}."
         return
-    if head.estimate is None and head.status != "censored":
+    if not head.is_known:
         return
     low, high = head.ci95
     low = (head.censored_at if head.status == "censored" else 0.0) if low is None else low
@@ -414,7 +414,3 @@ def _heard(usual: str, start: Estimate | None, what: str) -> Iterator[str]:
     else:
         said = f"{what} still counts at its end; how much is within the error"
     yield f"{usual}: {said}."
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."

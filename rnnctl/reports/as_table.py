@@ -28,6 +28,8 @@ from rnnctl.reports.blocks import (
 )
 from rnnctl.results.base import Result
 
+SCREEN_LINES, SCREEN_COLUMNS = 24, 80
+"""Of a terminal of the usual size: a short report fits there."""
 _GAP = 2  # columns between two columns of a table
 _NAME = 16  # names of rows up to this width are not wrapped
 _LONG = 24  # a longer word in a column of text, such as a path, may be cut
@@ -76,6 +78,11 @@ def as_table(
     if not (blocks and isinstance(blocks[-1], Verbatim)):
         text = text.rstrip("\n") + "\n"
     return ascii_only(text) if ascii else text
+
+
+def fits_screen(blocks: Sequence[Block]) -> bool:
+    """Whether a terminal of the usual size shows them whole."""
+    return as_table(blocks, width=SCREEN_COLUMNS).count("\n") <= SCREEN_LINES
 
 
 def _trimmed(written: str) -> str:

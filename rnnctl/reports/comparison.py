@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 
 from rnnctl.reports import cells, glossary, numbers
-from rnnctl.reports.as_table import as_table
+from rnnctl.reports.as_table import fits_screen
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -96,9 +96,6 @@ def blocks(result: Result) -> list[Block]:
     return made
 
 
-LINES = 24  # of the short report, at 80 columns
-
-
 def brief(result: Result) -> list[Block]:
     """The comparison in at most 24 lines of 80 columns: the headline first and last.
 
@@ -114,7 +111,7 @@ def brief(result: Result) -> list[Block]:
     while True:
         shown = [row for row in result.rows if row in rows]
         made = _brief(result, shown, known[:said], len(known) - said, explained=explained)
-        if as_table(made).count("\n") <= LINES or (said == 0 and len(rows) <= 3):
+        if fits_screen(made) or (said == 0 and len(rows) <= 3):
             return made
         if said:
             said -= 1
@@ -206,9 +203,7 @@ def _headline(result: Comparison) -> str:
     digits = numbers.DISTANCE_DIGITS
     each = [
         f"{cells.display_name(cell)} "
-        + numbers.over_seeds(
-            row.numbers["horizon"].model_copy(update={"ci95": (None, None)}), digits
-        )
+        + numbers.over_seeds(row.numbers["horizon"].without_interval(), digits)
         for cell, row in best.items()
     ]
     return f"Memory horizon in {result.distance_unit}: {', '.join(each)}."
@@ -219,7 +214,7 @@ def _furthest(row: Row) -> float:
     value = row.numbers.get("horizon")
     if value is None:
         return 0.0
-    return (value.censored_at if value.status == "censored" else value.estimate) or 0.0
+    return value.number_or_bound or 0.0
 
 
 def _seeds(result: Comparison) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from rnnctl.reports.as_table import as_table
+from rnnctl.reports.as_table import SCREEN_COLUMNS, fits_screen
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.chart_data import from_near
@@ -29,10 +29,9 @@ from rnnctl.results.diagnostics import (
     SelftestResult,
 )
 from rnnctl.statistics import interpolated
-from rnnctl.wording import diagnostic, plural, with_unit
+from rnnctl.wording import as_sentence, diagnostic, plural, with_unit
 
 NO_UNIT = ("ratio", "share")
-LINES, COLUMNS = 24, 80  # of the short report, on a terminal of the usual size
 EXPLAINED = "What it means: rnnctl explain horizon. "
 EVERYTHING = "verything that was measured: --verbose"
 MOST = {"warning": 150, "fact": 140, "sentence": 230}  # characters of each in it
@@ -84,7 +83,7 @@ def brief(result: Result) -> list[Block]:
     made: list[Block] = []
     for shown, note in (*((n, True) for n in range(len(said), -1, -1)), (0, False)):
         made = _brief(result, said[:shown], len(said) - shown, note=note)
-        if as_table(made, width=COLUMNS).count("\n") <= LINES:
+        if fits_screen(made):
             break
     return made
 
@@ -105,9 +104,8 @@ def _brief(
     closing = more + EVERYTHING
     if head.status != "not_applicable":
         first = f"Memory horizon: {horizon(head)}"
-        sentence = f"{head.sentence[:1].upper()}{head.sentence[1:]}."
         made.append(Paragraph(first, "strong"))
-        made.append(Paragraph(_shortened(sentence, MOST["sentence"]), "plain"))
+        made.append(Paragraph(_shortened(as_sentence(head.sentence), MOST["sentence"]), "plain"))
         closing = f"{first}. {EXPLAINED}{closing}"
     cached = _with_cache(head)
     made += [Paragraph(cached, "strong")] if cached else []
@@ -121,7 +119,9 @@ def _brief(
 
 def _fact(text: str) -> str:
     """Shortened, unless a path is in it that is longer than a line: that is never cut."""
-    return text if max(map(len, text.split())) > COLUMNS - 7 else _shortened(text, MOST["fact"])
+    return (
+        text if max(map(len, text.split())) > SCREEN_COLUMNS - 7 else _shortened(text, MOST["fact"])
+    )
 
 
 def _title(result: DiagnosticsResult) -> str:
@@ -142,7 +142,7 @@ def _with_cache(head: HeadlineRecord) -> str:
     if found is None:
         return ""
     size = found.note.partition(" tokens")[0]
-    if found.estimate is None and found.status != "censored":
+    if not found.is_known:
         return f"{size[:1].upper()}{size[1:]} tokens: not measured"
     return f"{size[:1].upper()}{size[1:]} tokens: as if {horizon(found)}"
 
@@ -163,7 +163,7 @@ def _text(result: DiagnosticsResult) -> str:
 def _first_number(row: PanelRow) -> str:
     """What a row without an answer says: its first number, or that there is none."""
     name, value = next(iter(row.numbers.items()))
-    if value.estimate is None and value.status != "censored":
+    if not value.is_known:
         return f"not measured: {estimate(value)}"
     return f"{row.names.get(name, name)}: {estimate(value, with_unit=True)}"
 
@@ -208,11 +208,11 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
     """The one number, what it means, and what stands beside it."""
     rough = ", rough" if head.rough else ""
     yield Paragraph(f"Memory horizon: {horizon(head)}{rough}", "strong")
-    yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
+    yield Paragraph(as_sentence(head.sentence), "plain")
     if head.estimate is not None and head.ci95[0] is not None and head.ci95[1] is None:
         yield Paragraph("? in an interval: it ends beyond the longest distance measured", "note")
     for name, beside in head.beside.items():
-        if beside.estimate is None and beside.status != "censored":
+        if not beside.is_known:
             continue
         if name == "with_cache":
             text = _with_cache(head)
@@ -261,14 +261,12 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
             yield name, "not defined", ""
             continue
         unit = _short_unit(value.unit)
-        bare = estimate(value.model_copy(update={"ci95": (None, None)}))
+        bare = estimate(value.without_interval())
         ends = interval(*value.ci95, usual_digits(value)) if value.estimate is not None else ""
         if unit in ("%", "bits") and value.estimate is not None and None not in value.ci95:
             bare, (low, high) = fixed(value.estimate, 2), value.ci95
             ends = f"[{fixed(low, 2)}, {fixed(high, 2)}]"
-        exists = value.estimate is not None or value.status == "censored"
-        shown = with_unit(bare, unit) if exists else bare
-        yield name, shown, ends
+        yield name, with_unit(bare, unit) if value.is_known else bare, ends
 
 
 def _short_unit(unit: str) -> str:
@@ -286,7 +284,7 @@ def _asides(result: DiagnosticsResult) -> Iterator[Block]:
         record = records.get(row.name)
         for name, value in row.numbers.items():
             said = record is not None and value.note == record.note  # a warning says it already
-            if value.estimate is None and value.status != "censored" and value.note and not said:
+            if not value.is_known and value.note and not said:
                 yield Paragraph(f"{row.names.get(name, name)}: {value.note}", "note")
     if spelling := _without_spelling(result):
         yield Paragraph(spelling, "note")
@@ -342,7 +340,7 @@ def _beside_the_gates(result: DiagnosticsResult) -> str:
     slow = None if result.gates is None else result.gates.scalars.get("tau_p90")
     head, data = result.headline, result.data
     per_token = data.words_per_token if data.distance_unit == "words" else data.chars_per_token
-    reached = head.estimate if head.estimate is not None else head.censored_at
+    reached = head.number_or_bound
     if slow is None or slow.estimate is None or reached is None or per_token <= 0:
         return ""
     if reached / per_token < FAR_BEYOND * slow.estimate:
@@ -428,9 +426,8 @@ def _drawn(
     per_token = result.data.words_per_token if unit == "words" else result.data.chars_per_token
     if result.use is not None and "foreign" in result.use.curves:
         curve = result.use.curves["foreign"]
-        seen = zip(curve.x, curve.y, strict=True)  # the axis is logarithmic: 0 is not on it
-        top = max((y for x, y in seen if y is not None and x > 0), default=1.0)
-        top = max(top, 0.01)
+        # The axis is logarithmic: 0 is not on it.
+        top = max(0.01, max((y for x, y in curve.points if x > 0), default=1.0))
         yield "USE", curve, 1.0, 0.001, top, f"excess, █ {number(top, 2)} {curve.y_unit} (log)"
     if result.effect is not None and "r" in result.effect.curves:
         curve = from_near(result.effect.curves["r"])
@@ -481,10 +478,11 @@ def _axis(result: DiagnosticsResult) -> str:
 
 def _at(curve: Curve, x: float) -> float | None:
     """The curve at x, interpolated in log(1 + x); None outside of it."""
-    known = [(a, b) for a, b in zip(curve.x, curve.y, strict=True) if b is not None]
+    known = curve.points
     if not known or x > known[-1][0] * 1.001 or x < known[0][0] * 0.999:
         return None
-    return float(interpolated([a for a, _ in known], [b for _, b in known], x))
+    xs, ys = zip(*known, strict=True)
+    return float(interpolated(xs, ys, x))
 
 
 def _bar(value: float | None, low: float, high: float) -> str:

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rnnctl.reports import numbers
-from rnnctl.reports.as_table import as_table
+from rnnctl.reports.as_table import SCREEN_LINES, fits_screen
 from rnnctl.reports.blocks import Block, Chart, Heading, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.chart_data import Axis, ChartData, Datum
-from rnnctl.reports.diagnostics import COLUMNS, LINES
 from rnnctl.results.base import Estimate, Result
 from rnnctl.results.diagnostics import SnapshotCourse, SnapshotPoint, SnapshotsResult
 from rnnctl.wording import plural, with_unit
@@ -65,9 +64,9 @@ def brief(result: Result) -> list[Block]:
     """
     assert isinstance(result, SnapshotsResult)
     made = _brief(result, 0)
-    for room in range(LINES, 0, -1):
+    for room in range(SCREEN_LINES, 0, -1):
         made = _brief(result, room)
-        if as_table(made, width=COLUMNS).count("\n") <= LINES:
+        if fits_screen(made):
             break
     return made
 
@@ -77,7 +76,7 @@ def _brief(result: SnapshotsResult, room: int) -> list[Block]:
     names = _names(result)
     several = len(result.courses) > 1
     told = [_headline(course, cell=several) for course in result.courses]
-    most = max(1, min(len(told), LINES // 3, room))
+    most = max(1, min(len(told), SCREEN_LINES // 3, room))
     more = len(told) - most
     lines = [*told[:most], *([f"and {plural(more, 'run')} more"] if more else [])]
     made: list[Block] = [_title(result), *(Paragraph(one, "strong") for one in lines)]
@@ -165,10 +164,7 @@ def _cell(name: str, value: Estimate | None) -> str:
     decimals = SHOWN[name].decimals
     if decimals is not None and value.estimate is not None:
         return numbers.fixed(value.estimate, decimals)
-    if value.estimate is None and value.status != "censored":
-        return numbers.NOTHING
-    bare = value.model_copy(update={"ci95": (None, None)})
-    return numbers.estimate(bare)
+    return numbers.estimate(value.without_interval()) if value.is_known else numbers.NOTHING
 
 
 def _bars(courses: Sequence[SnapshotCourse], names: Sequence[str]) -> Iterator[str]:
@@ -192,9 +188,7 @@ def _bars(courses: Sequence[SnapshotCourse], names: Sequence[str]) -> Iterator[s
 def _value(point: SnapshotPoint, name: str) -> float | None:
     """A number; of one that lies beyond what was measured, where that ends."""
     found = point.numbers.get(name)
-    if found is None:
-        return None
-    return found.estimate if found.estimate is not None else found.censored_at
+    return None if found is None else found.number_or_bound
 
 
 def snapshot_charts(result: SnapshotsResult) -> list[ChartData]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from rnnctl.config import TrainingConfig
 from rnnctl.errors import word
 from rnnctl.reports import inference
-from rnnctl.reports.as_table import as_table
+from rnnctl.reports.as_table import fits_screen
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostics import headline_blocks
@@ -25,7 +25,7 @@ from rnnctl.results.training import (
     TrainResult,
     VectorsRecord,
 )
-from rnnctl.wording import either, plural, with_unit
+from rnnctl.wording import as_sentence, either, first_few, plural, with_unit
 
 SHOWN_LABELS = 8
 PROTOCOLS = {
@@ -65,9 +65,8 @@ def labels_in_words(names: tuple[str, ...]) -> str:
     """What a classifier is to tell apart: the first place to see a wrong column."""
     if not names:
         return ""
-    more = f" and {len(names) - SHOWN_LABELS} more" if len(names) > SHOWN_LABELS else ""
-    shown = ", ".join(name[:24] for name in names[:SHOWN_LABELS])
-    return f", {plural(len(names), 'label')}: {shown}{more}"
+    shown = first_few([name[:24] for name in names], SHOWN_LABELS)
+    return f", {plural(len(names), 'label')}: {shown}"
 
 
 def limits_in_words(training: TrainingConfig | TrainingPlan) -> str:
@@ -138,9 +137,6 @@ def _improving(result: TrainResult) -> str:
     return f"still improving when {ended}"
 
 
-LINES = 24  # of the short report, at 80 columns
-
-
 def brief(result: Result) -> list[Block]:
     """A training in at most 24 lines of 80 columns: the headline first and last.
 
@@ -151,7 +147,7 @@ def brief(result: Result) -> list[Block]:
     made: list[Block] = []
     for sentence, shown in ((True, len(said)), *((False, n) for n in range(len(said), -1, -1))):
         made = list(_brief(result, said[:shown], len(said) - shown, sentence=sentence))
-        if as_table(made).count("\n") <= LINES:
+        if fits_screen(made):
             break
     return made
 
@@ -180,7 +176,7 @@ def _brief(
     if result.chance:
         yield Paragraph(_chance(result.chance), "note")
     if head is not None and sentence:
-        yield Paragraph(f"{head.sentence[:1].upper()}{head.sentence[1:]}.", "plain")
+        yield Paragraph(as_sentence(head.sentence), "plain")
     if result.still_improving is not None:
         yield Paragraph(_improving(result), "note")
     for text in warnings:

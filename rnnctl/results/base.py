@@ -7,7 +7,7 @@ None and its status says why.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -37,6 +37,20 @@ class Estimate(Record):
     censored_at: float | None = None
     note: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a number, or at least a bound."""
+        return self.estimate is not None or self.status == "censored"
+
+    @property
+    def number_or_bound(self) -> float | None:
+        """The number; of one that is censored, what it lies at or beyond."""
+        return self.estimate if self.estimate is not None else self.censored_at
+
+    def without_interval(self) -> Self:
+        """The number alone, as it stands in a sentence."""
+        return self.model_copy(update={"ci95": (None, None)})
+
 
 class Curve(Record):
     """A measured function of distance, one entry per point; None where nothing was measured."""
@@ -48,6 +62,11 @@ class Curve(Record):
     lo: tuple[float | None, ...] = ()
     hi: tuple[float | None, ...] = ()
     n: tuple[int, ...] = ()
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """x and y of the points at which something was measured."""
+        return [(x, y) for x, y in zip(self.x, self.y, strict=True) if y is not None]
 
 
 class Warning_(Record):  # noqa: N801 - `Warning` is a built-in name

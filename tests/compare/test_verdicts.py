@@ -13,8 +13,8 @@ from rnnctl.compare.report import compare
 from rnnctl.compare.summary import estimates, summarise
 from rnnctl.compare.verdicts.evidence import Evidence, Finding, below
 from rnnctl.reports import render
-from rnnctl.reports.as_table import as_table
-from rnnctl.reports.comparison import LINES, brief, untested
+from rnnctl.reports.as_table import SCREEN_LINES, as_table
+from rnnctl.reports.comparison import brief, untested
 from rnnctl.results.base import Estimate, Warning_
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Member, Row, Verdict
 
@@ -521,7 +521,7 @@ def test_the_short_report_fits_on_a_screen(grid: Grid, seeds: int) -> None:
     """The headline first and last, a line for each row, and for each claim a verdict."""
     result = compare(grid(seeds))
     lines = as_table(brief(result)).splitlines()
-    assert len(lines) <= LINES and max(map(len, lines)) <= 80
+    assert len(lines) <= SCREEN_LINES and max(map(len, lines)) <= 80
     headline = lines[1]
     assert headline.startswith("Memory horizon in words: ")
     assert any(line.startswith(headline[:60]) for line in lines[-3:])
@@ -553,7 +553,7 @@ def test_the_short_report_keeps_what_is_wrong_in_sight(grid: Grid) -> None:
     warnings = tuple(Warning_(code="X", text=f"warning number {k} " + "x " * 30) for k in range(9))
     result = compare(grid(3)).model_copy(update={"warnings": warnings})
     text = as_table(brief(result))
-    assert text.count("\n") <= LINES
+    assert text.count("\n") <= SCREEN_LINES
     shown = sum(f"warning number {k} " in text for k in range(9))
     assert f"{9 - shown} more warnings" in " ".join(text.split())
 
@@ -602,4 +602,4 @@ def test_what_tells_cells_apart_whose_horizons_are_bounds(grid: Grid) -> None:
     assert "Perplexity of the last sentence without the first: " in said
     assert all(f"{name} {size} %" in said for name, size in
                (("LSTM", "66"), ("GRU", "7.8"), ("RNN", "1.1")))  # fmt: skip
-    assert len(lines) <= LINES
+    assert len(lines) <= SCREEN_LINES

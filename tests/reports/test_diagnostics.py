@@ -10,7 +10,7 @@ import pytest
 from rnnctl.diagnostics.measurements import EFFECT, HOLD, POSITION, REACH, USE
 from rnnctl.errors import UsageError
 from rnnctl.reports import diagnostics
-from rnnctl.reports.as_table import as_table
+from rnnctl.reports.as_table import as_table, fits_screen
 from rnnctl.reports.charts import save_plot
 from rnnctl.results.base import Curve, Environment, Estimate, Warning_
 from rnnctl.results.diagnostics import (
@@ -162,7 +162,7 @@ def test_gates_that_keep_less_than_the_horizon_are_explained(
     found = found.model_copy(update={"headline": head, "data": data})
     for blocks in (diagnostics.brief(found), diagnostics.blocks(found)):
         assert ("both can be true" in " ".join(as_table(blocks).split())) == said
-    assert as_table(diagnostics.brief(found)).count("\n") <= diagnostics.LINES
+    assert fits_screen(diagnostics.brief(found))
 
 
 @pytest.mark.parametrize("ending", ["svg", "png", "pdf"])

@@ -73,7 +73,7 @@ def _longest(evidence: Evidence, key: str, row: Row) -> str:
 
 
 def _size(value: Estimate) -> float:
-    known = value.censored_at if value.status == "censored" else value.estimate
+    known = value.number_or_bound
     return -1.0 if known is None else known
 
 

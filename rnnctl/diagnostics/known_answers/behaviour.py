@@ -149,8 +149,8 @@ SOURCE = f"task:copy-lag:lag={LAG},symbols=20,q=0.9,train=60000,valid=0,test=0"
 
 def points(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """x and y of a curve, points without a value left out."""
-    known = [(x, y) for x, y in zip(curve.x, curve.y, strict=True) if y is not None]
-    return np.array([x for x, _ in known]), np.array([y for _, y in known])
+    x, y = np.array(curve.points, dtype=np.float64).reshape(-1, 2).T
+    return x, y
 
 
 def leaky() -> Iterator[Check]:

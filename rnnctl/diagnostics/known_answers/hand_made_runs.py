@@ -599,9 +599,7 @@ def check_latch(diagnose: Diagnose) -> Iterator[Check]:
     """
     found = measured(latch(), diagnose, "use", "first_last")
     horizon = scalar(found.use, "n_eff_foreign")
-    far = None
-    if horizon is not None:
-        far = horizon.censored_at if horizon.estimate is None else horizon.estimate
+    far = None if horizon is None else horizon.number_or_bound
     yield holds("USE, horizon", "over 60 words", f"{far}", (far or 0.0) > LATCH_LENGTHS[0])
     truth = 20 * math.tanh(math.tanh(2)) * 7 / 8 / 4
     yield covers("FIRST→LAST, nats a token", truth, scalar(found.first_last, "rise"))

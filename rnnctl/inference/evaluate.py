@@ -364,12 +364,13 @@ def options(memory: Memory) -> str:
 def _first_tokens(split: SplitIds, most: int, *, running: bool) -> list[NDArray[np.int64]]:
     """The documents from the first on, `most` tokens together; a running text is one."""
     found: list[NDArray[np.int64]] = []
+    left = most
     for number in range(1 if running else split.count):
-        left = most - sum(map(len, found))
         if left <= 0:
             break
         ids = split.ids if running else split.document(number)
         found.append(ids[:left].astype(np.int64))
+        left -= len(found[-1])
     return found
 
 

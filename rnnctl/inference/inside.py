@@ -69,9 +69,9 @@ class Inside:
     """Reads texts with a run's model, for the `parts` and `layers` that are wanted.
 
     `parts`: names among h, c and the cell's gates; None: all of them. `layers`: numbers from 1, the
-    lowest; None: all. `whole`: texts are looked at as wholes, pooled. Raises RunError for a model
-    that reads in both directions and is not to be pooled, UsageError for a part or a layer that
-    there is not.
+    lowest; None: all. `whole`: texts are looked at as wholes, pooled, and nobody asks where their
+    tokens stand. Raises RunError for a model that reads in both directions and is not to be pooled,
+    UsageError for a part or a layer that there is not.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Inside:
                 "tokens train a run with --no-bidirectional",
             )
         keep_memory()
+        self._whole_only = whole
         self.tokenizer: Tokenizer = loaded.tokenizer
         self.parts = _parts(parts, (*recurrent.cell.state_names, *recurrent.cell.gate_names))
         self.layers = _layers(layers, recurrent.num_layers)
@@ -113,19 +114,21 @@ class Inside:
 
     def texts(self, texts: Iterable[str]) -> Iterator[Stretch]:
         """The stretches of each text, from an empty state, text after text."""
+        # PyTorch's own kernels read one text after the other: many at once only take memory.
+        some = self._most if can_read_inside(self._model.recurrent) else min(FEW, self._most)
+        most = some * torch.get_num_threads()
         waiting: list[Read] = []
+        tokens = 0  # that wait
         for text in texts:
             read = self._whole(text)
-            # PyTorch's own kernels read one text after the other: many at once only take memory.
-            some = self._most if can_read_inside(self._model.recurrent) else min(FEW, self._most)
-            most = some * torch.get_num_threads()
-            if waiting and sum(len(one.ids) for one in waiting) + len(read.ids) > most:
+            if waiting and tokens + len(read.ids) > most:
                 yield from self._side_by_side(waiting)
-                waiting = []
+                waiting, tokens = [], 0
             if len(read.ids) > self._most and not self.both_ways:
                 yield from self._handed_on([read])
             else:
                 waiting.append(read)
+                tokens += len(read.ids)
         yield from self._side_by_side(waiting)
 
     def stream(self, chunks: Iterable[bytes]) -> Iterator[Stretch]:
@@ -200,7 +203,10 @@ class Inside:
     def _whole(self, text: str) -> Read:
         """A text as the model reads it, with the document's start or end."""
         ids = self.tokenizer.encode(text)
-        places = find_places(self.tokenizer, text, ids)
+        if self._whole_only:  # a pooled row stands nowhere in particular
+            places = np.zeros((len(ids), 4), np.int64)
+        else:
+            places = find_places(self.tokenizer, text, ids)
         read = Read(ids, places, np.ones(len(ids), bool))
         if not self.ends:
             start = self._start()

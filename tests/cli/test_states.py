@@ -316,6 +316,25 @@ def test_long_texts_come_in_stretches(one_run: Path) -> None:
     assert sum(sizes) == 3 * len(TEXT) + 1
 
 
+def test_what_waits_is_counted_once(one_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of short texts wait together: adding up all of them for each took longest."""
+    asked = 0
+
+    class Ids(np.ndarray[Any, Any]):
+        def __len__(self) -> int:
+            nonlocal asked
+            asked += 1
+            return super().__len__()
+
+    inside = Inside(load(one_run), ["h"], whole=True)
+    monkeypatch.setattr(inside, "_most", 1 << 20)
+    whole = inside._whole
+    monkeypatch.setattr(inside, "_whole", lambda text: whole(text)._replace(
+        ids=whole(text).ids.view(Ids)))  # fmt: skip
+    assert len(list(inside.texts(["to", "be", "or"] * 100))) == 300
+    assert asked < 20 * 300
+
+
 def test_the_lines_of_the_guide_run(
     one_run: Path, tmp_path: Path, rnnctl: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,9 +4,11 @@ The text is shaded by how strongly each token is kept until the text ends, as th
 it: for an LSTM the input gate at that token times all forget gates after it, for a GRU (1 − keep)
 times all keep gates after it, averaged over the top layer's units. Below the text, a row of digits
 for that (9: half of it or more; each digit less: half as much) and one per gate (0: shut, below
-0.1; 9: open, 0.9 and above). Colour only repeats the digits. Several runs stand under each other at
-the same characters, so their tokens need not be the same. Then one word, at which the gate that
-keeps changes most: its gates, and how much the state changes while it is read.
+0.1; 9: open, 0.9 and above). The gates are those of one unit, in which most is erased at once: the
+product of what it held and of how far its gate falls. That is the unit that a page opens at; the
+mean over units is about the same at every token. Colour only repeats the digits. Several runs stand
+under each other at the same characters, so their tokens need not be the same. Then the word at
+which that happens, and how much the states change while it is read.
 
 Why digits: a terminal without colour, a file and a reader who sees colours differently get the
 same picture.
@@ -18,7 +20,7 @@ import codecs
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from textwrap import wrap
 from typing import Any
 
@@ -36,9 +38,11 @@ from rnnctl.tasks.loading import Loaded
 
 FloatArray = NDArray[np.float64]
 KEPT = (
-    "how much of this token the gates keep until the end (9: at least half; each digit less "
-    "is half as much; 0: less than 1/512)"
+    "how much of this token the gates keep until the end, mean over units (9: at least half; each "
+    "digit less is half as much; 0: less than 1/512)"
 )
+SHUTS = 0.1
+"""A gate that falls by more than this shuts, as on a page."""
 SHADES = (
     "#2b2b2b", "#3a2f4a", "#4a3468", "#5b3a86", "#7340a0", "#8f47a8", "#ab52a5", "#c66299",
     "#dd7a88", "#f0a07a",
@@ -48,11 +52,27 @@ NO_GATES = "a plain RNN has no gates: every step rewrites the whole state"
 
 
 @dataclass(frozen=True)
+class Erased:
+    """Where most is erased at once: the unit, as it is called, and the token; how far the gate that
+    keeps falls there, and what the unit held before.
+    """
+
+    unit: str
+    token: int
+    gate: str
+    before: float
+    after: float
+    state: str
+    held: float
+
+
+@dataclass(frozen=True)
 class GateView:
     """One run's gates over a text.
 
-    pieces: what each token writes; rows: gate -> (N,) values in [0, 1], "kept" first; empty where
-    the cell has no gates. states: h (and c) of the top layer after each token, (N, H).
+    pieces: what each token writes; rows: (N,) values in [0, 1] by name, "kept" first, then the
+    gates of one unit; empty where the cell has no gates. means: of each gate over all tokens and
+    the top layer's units. states: h (and c) of the top layer after each token, (N, H).
     """
 
     name: str
@@ -60,6 +80,8 @@ class GateView:
     pieces: tuple[str, ...]
     rows: dict[str, FloatArray]
     states: dict[str, FloatArray]
+    means: dict[str, float] = field(default_factory=dict)
+    erased: Erased | None = None
 
     @property
     def text(self) -> str:
@@ -69,14 +91,18 @@ class GateView:
     @property
     def words(self) -> list[tuple[str, range]]:
         """Each word with the tokens that end in it, the space before it among them."""
-        ends = np.cumsum([len(piece) for piece in self.pieces])
-        found, first = [], 0
-        for word in re.finditer(r"[\s⏎]*[^\s⏎]+", self.text):
-            last = int(np.searchsorted(ends, word.end(), side="right"))
-            if last > first:
-                found.append((word[0].strip(" ⏎"), range(first, last)))
-            first = max(first, last)
-        return found
+        return _words(self.pieces)
+
+
+def _words(pieces: Sequence[str]) -> list[tuple[str, range]]:
+    ends = np.cumsum([len(piece) for piece in pieces])
+    found, first = [], 0
+    for word in re.finditer(r"[\s⏎]*[^\s⏎]+", "".join(pieces)):
+        last = int(np.searchsorted(ends, word.end(), side="right"))
+        if last > first:
+            found.append((word[0].strip(" ⏎"), range(first, last)))
+        first = max(first, last)
+    return found
 
 
 def picture(runs: Sequence[Loaded], text: str, *, width: int = 80, color: bool = True) -> str:
@@ -95,7 +121,9 @@ def picture(runs: Sequence[Loaded], text: str, *, width: int = 80, color: bool =
         ids, token_bytes = loaded.tokenizer.encode(text), loaded.tokenizer.token_bytes
         if len(ids) == 0:
             raise UsageError("there is no text to show", hint="give it after --show")
-        views.append(look(ExactModel(loaded.model), ids, token_bytes, name=loaded.run.path.name))
+        start = None if loaded.labels else loaded.tokenizer.boundary_id
+        model, called = ExactModel(loaded.model), loaded.run.path.name
+        views.append(look(model, ids, token_bytes, name=called, start=start))
     canvas = Console(width=width, force_terminal=color, no_color=not color, highlight=False)
     with canvas.capture() as written:
         for line in render(views, width=width, color=color):
@@ -109,20 +137,38 @@ def look(
     token_bytes: Callable[[int], bytes],
     *,
     name: str,
+    start: int | None = None,
 ) -> GateView:
-    """Read token `ids`; `token_bytes` says what each writes, `name` is what the reader calls it."""
+    """Read token `ids`, after `start` if there is one, which is not shown; `token_bytes` says what
+    each writes, `name` is what the reader calls it.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     pieces = tuple(_visible(decoder.decode(token_bytes(int(token)))) for token in ids)
-    rows: dict[str, FloatArray] = {}
-    states: dict[str, FloatArray] = {}
-    if subject.cell is not None and pieces:
-        trace = subject.trace(torch.tensor([[int(token)] for token in ids]))
-        values = trace.layers[-1].values
-        if subject.cell.has_gates:
-            rows = _rows(subject.cell, values)
-        for state in reversed(subject.cell.state_names):  # of an LSTM c first
-            states[state] = values[state][:, 0].double().numpy(force=True)
-    return GateView(name, subject.cell, pieces, rows, states)
+    if subject.cell is None or not pieces:
+        return GateView(name, subject.cell, pieces, {}, {})
+    before = [] if start is None else [start]
+    trace = subject.trace(torch.tensor([[int(token)] for token in (*before, *ids)]))
+    layers = [
+        {key: one[len(before) :, 0].double() for key, one in layer.values.items()}
+        for layer in trace.layers
+    ]
+    cell, top = subject.cell, layers[-1]
+    states = {key: top[key].numpy(force=True) for key in reversed(cell.state_names)}  # c first
+    if not cell.has_gates:
+        return GateView(name, cell, pieces, {}, states)
+    rows = {"kept": _kept(cell, top)}
+    layer, unit, token = _most_erased(cell, layers, pieces)
+    for gate in cell.shown_gates:
+        rows[gate] = layers[layer][gate][:, unit].numpy(force=True)
+    keeps, state = cell.shown_gates[0], cell.state_names[-1]
+    called = f"unit {unit + 1}" + (f" of layer {layer + 1}" if len(layers) > 1 else "")
+    earlier = max(0, token - 1)
+    erased = Erased(
+        called, token, keeps, float(rows[keeps][earlier]), float(rows[keeps][token]),
+        state, float(layers[layer][state][earlier, unit]),
+    )  # fmt: skip
+    means = {gate: float(top[gate].mean()) for gate in cell.shown_gates}
+    return GateView(name, cell, pieces, rows, states, means, erased)
 
 
 def _visible(text: str) -> str:
@@ -131,16 +177,35 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() and cell_len(c) else signs.get(c, "�") for c in text)
 
 
-def _rows(cell: Cell, values: Mapping[str, torch.Tensor]) -> dict[str, FloatArray]:
-    keep = values[cell.shown_gates[0]][:, 0]  # (T, H)
-    written = cell.written(values)[:, 0]
+def _kept(cell: Cell, values: Mapping[str, torch.Tensor]) -> FloatArray:
+    """(N,) the share of what each token wrote that the gates keep until the end."""
+    keep = values[cell.shown_gates[0]]  # (N, H)
     # Of the gates after each token: cumprod runs forwards, and what is wanted is the product from
     # behind.
     later = torch.cat([keep[1:], torch.ones_like(keep[:1])]).flip(0).cumprod(0).flip(0)
-    rows = {"kept": (written * later).mean(1).numpy(force=True)}
-    for gate in cell.shown_gates:
-        rows[gate] = values[gate][:, 0].mean(1).numpy(force=True)
-    return rows
+    return np.asarray((cell.written(values) * later).mean(1).numpy(force=True))
+
+
+def _most_erased(
+    cell: Cell, layers: Sequence[Mapping[str, torch.Tensor]], pieces: Sequence[str]
+) -> tuple[int, int, int]:
+    """Layer, unit and token of the largest product of what a unit held and how far its gate falls,
+    behind the first word: from an empty state every value jumps.
+    """
+    words = _words(pieces)
+    first = min(words[0][1].stop if words else 1, len(pieces) - 1)
+    keep, state = cell.shown_gates[0], cell.state_names[-1]
+    found: list[tuple[bool, float, tuple[int, int, int]]] = []
+    for number, values in enumerate(layers):
+        falls = values[keep][:-1] - values[keep][1:]  # (N - 1, H)
+        sizes = falls.clamp(min=0) * values[state][:-1].abs()
+        for some in (sizes[max(0, first - 1) :] * (falls[max(0, first - 1) :] > SHUTS), sizes):
+            if some.numel():
+                at, unit = divmod(int(some.argmax()), some.shape[1])
+                token = at + 1 + len(sizes) - len(some)
+                found.append((some is not sizes, float(some.max()), (number, unit, token)))
+    shut = [one for one in found if one[0] and one[1] > 0]
+    return max(shut or found, key=lambda one: one[1])[2] if found else (0, 0, 0)
 
 
 def render(views: Sequence[GateView], *, width: int = 80, color: bool = True) -> list[Text]:
@@ -159,40 +224,33 @@ def render(views: Sequence[GateView], *, width: int = 80, color: bool = True) ->
 
 
 def _moment(views: Sequence[GateView], width: int) -> list[str]:
-    """What gates and state of every run do at one word: where the first run with gates keeps
-    suddenly more or less, or else where the state of the first run changes most.
+    """The word at which most is erased in the first run with gates, or else where the state of the
+    first run changes most; and how much all states change there.
     """
-    first = next((view for view in views if view.rows), views[0] if views else None)
+    first = next((view for view in views if view.erased), views[0] if views else None)
     if first is None or len(first.words) < 2:
         return []
-    words = first.words
-    if first.rows and first.cell is not None:
-        gate = first.cell.shown_gates[0]
-        means = [_mean(first, gate, tokens) for _, tokens in words]
-        at = 1 + int(np.abs(np.diff(means)).argmax())
-        way = "rises" if means[at] > means[at - 1] else "falls"
-        ends = f"from {means[at - 1]:.2f} to {means[at]:.2f}"
-        why = f"the {gate} gate of {first.name} {way} most, {ends}"
+    words, erased = first.words, first.erased
+    if erased is not None:
+        at = next((k for k, (_, tokens) in enumerate(words) if erased.token in tokens), 1)
+        why = (
+            f"the {erased.gate} gate of {erased.unit} of {first.name} falls from "
+            f"{erased.before:.2f} to {erased.after:.2f}; it held {erased.state} = {erased.held:.2f}"
+        )
     else:
         sizes = [_change(first, "h", tokens) for _, tokens in words[1:]]
         at, why = 1 + int(np.argmax(sizes)), f"the state of {first.name} changes most"
-    told = [f"at “{words[at][0]}”, where {why}:"]
+    changes = []
     for view in views:
-        if len(view.words) != len(words):
+        if len(view.words) != len(words) or not view.words[at][1].start:
             continue  # its tokens write another text
-        tokens = view.words[at][1]
-        gates = [f"{row} {_mean(view, row, tokens):.2f}" for row in view.rows if row != "kept"]
-        changes = [f"{name} by {100 * _change(view, name, tokens):.0f} %" for name in view.states]
-        told.append(
-            f"  {view.name}: {', '.join(gates) or 'no gates'}; its state changes: "
-            f"{', '.join(changes)}"
-        )
+        shares = [
+            f"{name} {100 * _change(view, name, view.words[at][1]):.0f} %" for name in view.states
+        ]
+        changes.append(f"{view.name} {', '.join(shares)}")
+    told = [f"at “{words[at][0]}”: {why}"]
+    told += [f"  change of the state while it is read: {'; '.join(changes)}"] * bool(changes)
     return [*(line for one in told for line in wrap(one, width, subsequent_indent="    ")), ""]
-
-
-def _mean(view: GateView, row: str, tokens: range) -> float:
-    """A gate's mean over the tokens of a word."""
-    return float(view.rows[row][tokens.start : tokens.stop].mean())
 
 
 def _change(view: GateView, name: str, tokens: range) -> float:
@@ -298,16 +356,20 @@ def _meaning(gate: str, views: Sequence[GateView]) -> str:
 
 
 def _legend(views: Sequence[GateView], width: int) -> list[str]:
-    """One entry per row that was shown, with each run's mean; then what the digits are."""
+    """One entry per row that was shown, with each run's mean; then what the digits are of."""
     rows = dict.fromkeys(row for view in views for row in view.rows)
     entries = []
     for row in rows:
-        means = [f"{view.name} {view.rows[row].mean():.2f}" for view in views if row in view.rows]
-        mean = "" if row == "kept" else f" (mean: {', '.join(means)})"
+        means = [f"{view.name} {view.means[row]:.2f}" for view in views if row in view.means]
+        mean = f" (mean over all units: {', '.join(means)})" if means else ""
         meaning = KEPT if row == "kept" else _meaning(row, views)
         entries.append(f"{row}: {meaning}{mean}" if meaning else f"{row}{mean}")
     entries += [f"{view.name}: {NO_GATES}" for view in views if not view.rows]
     if rows:
-        entries.append("gates: 0 = below 0.1 … 9 = 0.9 and above, mean over the top layer's units")
+        units = ", ".join(f"{view.name} {view.erased.unit}" for view in views if view.erased)
+        entries.append(
+            f"gates: 0 = below 0.1 … 9 = 0.9 and above, of the unit in which most is erased at "
+            f"once: {units}"
+        )
         entries.append("this shows the gates alone, not what recurrent weights carry")
     return [line for entry in entries for line in wrap(entry, width, subsequent_indent="  ")]

@@ -125,8 +125,10 @@ def test_an_empty_text_gives_no_picture() -> None:
     assert not any("kept" in line for line in plain([view("lstm", "")]))
 
 
-def test_a_word_is_shown_with_its_gates_and_the_change_of_the_state() -> None:
-    """The word at which the forget gate jumps; numbers from a trace of the text."""
+def test_the_unit_is_shown_in_which_most_is_erased_at_once() -> None:
+    """By hand from a trace: the largest product of c before and of how far the forget gate falls,
+    behind the first word; and how much the states change while that word is read.
+    """
     text = "Ann met Bob in\nthe rain"
     views = [view("rnn", text, "r"), view("lstm", text, "l"), view("gru", text, "g")]
     torch.manual_seed(9)
@@ -134,20 +136,45 @@ def test_a_word_is_shown_with_its_gates_and_the_change_of_the_state() -> None:
         LanguageModel(vocab_size=256, embedding_size=6, cell="lstm", hidden_size=5, num_layers=1)
     )
     values = model.trace(torch.tensor([[c] for c in text.encode()])).layers[0].values
-    ends = [3, 7, 11, 14, 18, 23]  # behind the last letter of each word
-    starts = [0, *ends[:-1]]
-    means = [float(values["forget"][a:b, 0].mean()) for a, b in zip(starts, ends, strict=True)]
-    at = 1 + int(np.abs(np.diff(means)).argmax())
+    forget, state = values["forget"][:, 0], values["c"][:, 0]
+    most, unit, token = max(
+        (float((forget[t - 1, k] - forget[t, k]) * state[t - 1, k].abs()), k, t)
+        for t in range(3, len(text))
+        for k in range(5)
+    )
+    assert most > 0
     lines = plain(views)
     (first,) = [k for k, line in enumerate(lines) if line.startswith("at “")]
-    assert f"at “{text.split()[at]}”, where the forget gate of l " in lines[first]
-    told = " ".join(" ".join(lines[first : first + 7]).split())
-    assert f"from {means[at - 1]:.2f} to {means[at]:.2f}: r: no gates; its state" in told
-    state = values["c"][:, 0]
-    before, after = state[starts[at] - 1], state[ends[at] - 1]
+    ends = [3, 7, 11, 14, 18, 23]  # behind the last letter of each word
+    word = next(k for k, end in enumerate(ends) if token < end)
+    told = " ".join(" ".join(lines[first : first + 6]).split())
+    fall = f"from {forget[token - 1, unit]:.2f} to {forget[token, unit]:.2f}"
+    assert told.startswith(
+        f"at “{text.split()[word]}”: the forget gate of unit {unit + 1} of l falls {fall}; it held "
+        f"c = {state[token - 1, unit]:.2f}"
+    )
+    before, after = state[ends[word - 1] - 1], state[ends[word] - 1]
     change = float((after - before).norm() / before.norm())
-    assert f"l: forget {means[at]:.2f}, input" in told
-    assert f"state changes: c by {100 * change:.0f} %, h by" in told
-    assert "g: keep " in told
+    assert f"; l c {100 * change:.0f} %, h " in told
+    assert "change of the state while it is read: r h " in told and "; g h " in told
+    (shown,) = [line for line in lines if line.startswith("  forget ")]
+    digits = "".join(str(int(10 * value)) for value in forget[:, unit])
+    assert shown.split()[1] == digits
+    assert f"l unit {unit + 1}, g unit " in " ".join(" ".join(lines).split())
     assert not any(line.startswith("at “") for line in plain([view("lstm", "one")]))
     assert any("state of r changes most" in line for line in plain([view("rnn", text, "r")]))
+
+
+def test_a_text_is_read_after_the_documents_start() -> None:
+    """As the page reads it, and as it was trained: not from a state that no document begins in."""
+    torch.manual_seed(9)
+    model = ExactModel(
+        LanguageModel(vocab_size=256, embedding_size=6, cell="gru", hidden_size=5, num_layers=2)
+    )
+    bare = show.look(model, [7, 8, 9], lambda token: b"ab ", name="r")
+    after = show.look(model, [8, 9], lambda token: b"ab ", name="r", start=7)
+    assert bare.pieces[1:] == after.pieces
+    for name in ("h",):
+        np.testing.assert_allclose(bare.states[name][1:], after.states[name])
+    np.testing.assert_allclose(bare.rows["kept"][1:], after.rows["kept"])
+    assert after.erased is not None and after.erased.unit.split(" of ")[1] in ("layer 1", "layer 2")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TextIO, cast
+from typing import IO, TYPE_CHECKING, TextIO, TypeGuard, cast
 
 from rnnctl import storage
 from rnnctl.errors import StorageError
@@ -68,6 +68,11 @@ def stderr_write(text: str) -> None:
         stderr = _Forgiving()
         stderr.write(text)
         stderr.flush()
+
+
+def is_file(output: Path | None) -> TypeGuard[Path]:
+    """Whether `-o` names a place to write to; without it, or as ``-``, it is standard output."""
+    return output is not None and str(output) != "-"
 
 
 def stdout_is_terminal() -> bool:
@@ -153,7 +158,7 @@ def emit(
     """
     from rnnctl.reports import render
 
-    to_screen = output is None or str(output) == "-"
+    to_screen = not is_file(output)
     text = render(
         result,
         format,
@@ -167,15 +172,15 @@ def emit(
 
 def write(text: str, output: Path | None) -> None:
     """Write data to standard output, or whole or not at all to a file."""
-    if output is None or str(output) == "-":
-        stdout_write(text, flush=True)
-    else:
+    if is_file(output):
         write_file(output, text)
+    else:
+        stdout_write(text, flush=True)
 
 
 def check_output(output: Path | None, option: str = "-o") -> None:
     """StorageError, before any work is done, for a place where no file can be written."""
-    if output is None or str(output) == "-":
+    if not is_file(output):
         return
     if output.exists() and not output.is_file() and not output.is_dir():
         return  # /dev/stdout, a named pipe: nothing is made beside it

@@ -289,7 +289,7 @@ def output(path: Path | None) -> Iterator[Write]:
     Each call is flushed. The file gets its name at the end; before, and after a failure, what
     stood there is untouched.
     """
-    if path is None or str(path) == "-":
+    if not console.is_file(path):
         yield lambda text: console.stdout_write(text, flush=True)
         return
     final = console.behind_link(path)

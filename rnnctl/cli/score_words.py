@@ -125,7 +125,7 @@ def score_words(
     output: Path | None,
 ) -> int:
     """Write the rows of all texts; 1 where a text could not be scored."""
-    if format == "parquet" and (output is None or str(output) == "-"):
+    if format == "parquet" and not console.is_file(output):
         raise UsageError(
             "parquet is binary and is not written to standard output", hint="name a file: -o FILE"
         )

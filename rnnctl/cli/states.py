@@ -158,7 +158,7 @@ def states(
 
 def _destination(output: Path | None, format: Format | None) -> tuple[Path, Format]:
     """Where to write, and as what. UsageError where that is not clear."""
-    if output is None or str(output) == "-":
+    if not console.is_file(output):
         raise UsageError(
             "arrays are binary and are not written to standard output",
             hint="name a file: -o states.npz, states.safetensors or states.parquet",

@@ -78,7 +78,7 @@ def read_member(path: Path) -> Member:
     spec, diagnosed = _bench(run), _diagnosed(diagnosis)
     scalars = (diagnosis.get("use") or {}).get("scalars") or {}
     loss, n_gram = ((scalars.get(s) or {}).get("estimate") for s in ("loss", "reference_loss"))
-    pairs: PairsRecord | None = _record(run, "pairs", PairsRecord)
+    pairs: PairsRecord | None = kept_record(run, "pairs", PairsRecord)
     attractors = by_attractors(pairs.attractors) if pairs is not None else None
     return Member(
         path=str(path),
@@ -111,8 +111,8 @@ def read_member(path: Path) -> Member:
         curves=_curves(train, diagnosis) | ({"attractors": attractors} if attractors else {}),
         explodes=_explodes(diagnosis),
         diagnosed=diagnosed,
-        speed=_record(run, "speed", SpeedRecord),
-        exchange=_record(run, "exchange", ExchangeRecord),
+        speed=kept_record(run, "speed", SpeedRecord),
+        exchange=kept_record(run, "exchange", ExchangeRecord),
         pairs=pairs,
     )
 
@@ -273,7 +273,8 @@ def _item(train: Json) -> str:
 _CURVES = {"use": ("use", "foreign"), "effect": ("effect", "r"), "hold": ("hold", "state")}
 
 
-def _record(run: Run, name: str, kind: type[Any]) -> Any:
+def kept_record(run: Run, name: str, kind: type[Any]) -> Any:
+    """What a run keeps as ``results/NAME.json``; None where it keeps none. RunError if damaged."""
     if name not in run.results():
         return None
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rnnctl import machine
 from rnnctl.compare import pairs, speed
-from rnnctl.compare.collect import read_member
+from rnnctl.compare.collect import kept_record, read_member
 from rnnctl.compare.plan import has_result
 from rnnctl.compare.verdicts.gru import busy_in_words
 from rnnctl.data.corpus import sample_places
@@ -80,14 +80,9 @@ def _measured_together(paths: Sequence[Path]) -> bool:
     """Whether the speeds of these runs come from one session, in turns, with nothing beside."""
     if not all(has_result(path, "speed") for path in paths):
         return False
-    found = [SpeedRecord.model_validate(_speed(path)) for path in paths]
+    found = [kept_record(Run.open(path), "speed", SpeedRecord) for path in paths]
     sessions = {one.session for one in found}
     return len(sessions) <= 1 and "" not in sessions and not any(map(busy_in_words, found))
-
-
-def _speed(path: Path) -> dict[str, object]:
-    kept = Run.open(path).read_result("speed")
-    return {name: value for name, value in kept.items() if name in SpeedRecord.model_fields}
 
 
 def _by_kind(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:

@@ -14,6 +14,7 @@ layers differs only through the output layer's input.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import shlex
@@ -41,26 +42,15 @@ REFERENCE = "lstm"
 
 
 def matched_hidden_size(cell: str, parameters: int, input_size: int, layers: int = 1) -> int:
-    """The hidden size whose recurrent parameters come nearest to `parameters`; at least 1.
+    """The hidden size whose recurrent parameters come nearest to `parameters`; at least 1."""
 
-    The count rises with H, so the answer is one of the two whole numbers around the real root.
-    """
-    count = find_cell(cell).parameters
-    high = 1
-    while count(input_size, high, layers) < parameters:
-        high *= 2
-    low = high // 2
-    # By bisection: the root of the quadratic would need each cell's formula solved for H.
-    while high - low > 1:
-        middle = (low + high) // 2
-        if count(input_size, middle, layers) < parameters:
-            low = middle
-        else:
-            high = middle
-    return min(
-        (size for size in (low, high) if size >= 1),
-        key=lambda size: abs(count(input_size, size, layers) - parameters),
-    )
+    def count(size: int) -> int:
+        return find_cell(cell).parameters(input_size, size, layers)
+
+    # By bisection: the root of the quadratic would need each cell's formula solved for H. A cell of
+    # H units has more than H parameters, so that the search ends there.
+    enough = 1 + bisect.bisect_left(range(1, parameters + 1), parameters, key=count)
+    return min((max(1, enough - 1), enough), key=lambda size: abs(count(size) - parameters))
 
 
 def deviation(count: int, reference: int) -> float:
@@ -69,7 +59,6 @@ def deviation(count: int, reference: int) -> float:
 
 
 Match = Literal["parameters", "time", "steps", "hidden"]
-MATCHES: tuple[Match, ...] = ("parameters", "time", "steps", "hidden")
 Stage = Literal["tune", "trial", "text", "untrained", "recall"]
 GRID = (2e-3, 4e-3, 8e-3, 1.6e-2)
 """The learning rates that `--rates grid` tries for every cell."""
@@ -185,29 +174,34 @@ def hidden_sizes(settings: Settings) -> dict[str, int]:
     for cell in (*settings.cells, *given):
         if cell:
             find_cell(cell)
-    reference = given.get("", given.get(REFERENCE, 128))
+    reference, width = _reference_size(settings), settings.embedding_size
     if settings.match in ("steps", "hidden"):
         by_cell = given if settings.match == "steps" else {}
         return {cell: by_cell.get(cell, reference) for cell in settings.cells}
-    width = settings.embedding_size
-    budget = find_cell(REFERENCE).parameters(width, reference, settings.layers)
+    budget = _parameters(settings, REFERENCE, reference)
     return {
         cell: matched_hidden_size(cell, budget, width, settings.layers) for cell in settings.cells
     }
 
 
+def _reference_size(settings: Settings) -> int:
+    """The hidden size that was given for all cells, or for the reference."""
+    given = dict(settings.sizes)
+    return given.get("", given.get(REFERENCE, 128))
+
+
+def _parameters(settings: Settings, cell: str, hidden_size: int) -> int:
+    """Recurrent parameters of a cell of that size in this comparison."""
+    return find_cell(cell).parameters(settings.embedding_size, hidden_size, settings.layers)
+
+
 def deviations(settings: Settings) -> dict[str, float]:
     """Recurrent parameters of each cell over those of the reference LSTM, minus 1."""
-    sizes = hidden_sizes(settings)
-    given = dict(settings.sizes)
-    count = {
-        cell: find_cell(cell).parameters(settings.embedding_size, size, settings.layers)
-        for cell, size in sizes.items()
+    reference = _parameters(settings, REFERENCE, _reference_size(settings))
+    return {
+        cell: deviation(_parameters(settings, cell, size), reference)
+        for cell, size in hidden_sizes(settings).items()
     }
-    reference = find_cell(REFERENCE).parameters(
-        settings.embedding_size, given.get("", given.get(REFERENCE, 128)), settings.layers
-    )
-    return {cell: deviation(value, reference) for cell, value in count.items()}
 
 
 def members(settings: Settings, chosen: dict[str, float] | None = None) -> list[Planned]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rnnctl import machine
 from rnnctl.compare import pairs as minimal
@@ -73,8 +73,7 @@ def compare(
             *warnings,
             *_ambiguous(rows),
             *mixed,
-            *_worse_than_counting(groups),
-            *_half_trained(groups),
+            *_early_models(groups),
         ),
         task=text[0].task,
         corpus=text[0].corpus,
@@ -141,25 +140,18 @@ def _ambiguous(rows: Sequence[Row]) -> list[Warning_]:
     ]
 
 
-def _half_trained(groups: Groups) -> list[Warning_]:
-    """Rows whose trainings were still improving at their end: claims about the cells may change."""
-    found = _named(groups, lambda member: member.still_improving)
-    if not found:
-        return []
-    text = (
-        f"still improving when the training ended: {found}; with a longer --budget the cells may "
-        "compare differently"
-    )
-    return [Warning_(code="STILL_IMPROVING", text=text)]
-
-
-def _worse_than_counting(groups: Groups) -> list[Warning_]:
-    """Rows that an n-gram beats: what such a model remembers says little of its cell."""
-    found = _named(groups, lambda member: member.no_better_than_counting)
-    if not found:
-        return []
-    text = f"no better than counting (an n-gram has a lower loss): {found}; train longer"
-    return [Warning_(code="NO_BETTER_THAN_COUNTING", text=text)]
+def _early_models(groups: Groups) -> Iterator[Warning_]:
+    """Rows whose training should have been longer before anything is said of their cells."""
+    # What a model remembers that an n-gram beats says little of its cell.
+    if found := _named(groups, lambda member: member.no_better_than_counting):
+        text = f"no better than counting (an n-gram has a lower loss): {found}; train longer"
+        yield Warning_(code="NO_BETTER_THAN_COUNTING", text=text)
+    if found := _named(groups, lambda member: member.still_improving):
+        text = (
+            f"still improving when the training ended: {found}; with a longer --budget the cells "
+            "may compare differently"
+        )
+        yield Warning_(code="STILL_IMPROVING", text=text)
 
 
 def _named(groups: Groups, holds: Callable[[Member], bool]) -> str:

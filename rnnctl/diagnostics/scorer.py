@@ -39,7 +39,7 @@ from rnnctl.diagnostics.diagnose import as_result, timed
 from rnnctl.diagnostics.material import Text, beginning_of
 from rnnctl.diagnostics.sample import UNSPACED, Ids, Sample, from_texts
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
-from rnnctl.diagnostics.subject import LanguageSubject, State
+from rnnctl.diagnostics.subject import LanguageSubject, State, numbered
 from rnnctl.errors import DataError, ScorerError, UsageError
 from rnnctl.inference.answer import PROTOCOL, VERSION
 from rnnctl.results.base import Environment
@@ -472,15 +472,8 @@ class ScorerSubject:
         columns = ids.cpu().numpy().T
         for parent, column in zip(state[0][0, :, 0].tolist(), columns, strict=True):
             self._nodes.append(_Node(parent, column.copy()))
-        numbers = torch.arange(first, first + count)
-        features = torch.stack(
-            [
-                numbers.expand(steps, count),
-                torch.arange(1, steps + 1)[:, None].expand(steps, count),
-            ],
-            dim=-1,
-        )
-        return features, (numbers.reshape(1, count, 1),)
+        features, numbers = numbered(first, steps, count)
+        return features, (numbers,)
 
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:
         """See `LanguageSubject`."""

@@ -101,6 +101,17 @@ def merge(states: Sequence[State]) -> State:
     return tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
 
 
+def numbered(first: int, steps: int, batch: int) -> tuple[Tensor, Tensor]:
+    """What tells contexts apart that a subject keeps by number, from `first` on.
+
+    Of each of T steps the number and how many tokens of it were read: (T, B, 2). And the numbers
+    as a part of the state: (1, B, 1).
+    """
+    numbers = torch.arange(first, first + batch)
+    read = torch.arange(1, steps + 1)[:, None].expand(steps, batch)
+    return torch.stack([numbers.expand(steps, batch), read], dim=-1), numbers.reshape(1, batch, 1)
+
+
 def read_until(
     subject: LanguageSubject,
     ids: Tensor,
@@ -243,7 +254,7 @@ class CachedModelSubject(LanguageModelSubject):
         """See `LanguageSubject`."""
         features, after = super().advance(ids, state[:-1])
         steps, count = ids.shape
-        numbers = torch.arange(self._next, self._next + count)
+        where, numbers = numbered(self._next, steps, count)
         for column, parent in enumerate(state[-1][0, :, 0].tolist()):
             read = parent, ids[:, column].clone(), features[:, column].clone()
             self._read[self._next] = read
@@ -252,17 +263,7 @@ class CachedModelSubject(LanguageModelSubject):
         while self._held > HELD:  # of resets that have been measured long ago
             oldest = min(number for number in self._read if number)
             self._held -= len(self._read.pop(oldest)[1])
-        where = torch.stack(
-            [
-                numbers.expand(steps, count),
-                torch.arange(1, steps + 1)[:, None].expand(steps, count),
-            ],
-            dim=-1,
-        )
-        return torch.cat([features.double(), where], dim=-1), (
-            *after,
-            numbers.reshape(1, count, 1),
-        )
+        return torch.cat([features.double(), where], dim=-1), (*after, numbers)
 
     @torch.no_grad()
     def losses(self, features: Tensor, targets: Tensor) -> Tensor:

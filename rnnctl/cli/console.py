@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -241,8 +242,31 @@ def _say(kind: str, text: str, *, before: str = "", bare: bool = False) -> None:
     if label and wants_color(sys.stderr):
         label = f"{STYLES[kind]}{label}\x1b[0m"
     stderr = _Forgiving()
-    stderr.write(f"{before}{label}{printable(text)}\n")
+    shown = printable(text)
+    if stderr.isatty():
+        columns = max(40, shutil.get_terminal_size((80, 24)).columns)
+        shown = folded(shown, columns, 0 if bare else len(f"{kind}: "))
+    stderr.write(f"{before}{label}{shown}\n")
     stderr.flush()
+
+
+def folded(text: str, columns: int, taken: int = 0) -> str:
+    """The text in lines of at most `columns`, cut between words; the first begins behind `taken`.
+
+    A command in backticks is never cut: a person copies it. One that is longer than a line begins
+    a line, and the terminal breaks it.
+    """
+    lines = []
+    for whole in text.split("\n"):
+        line = ""
+        for part in re.findall(r" *(?:`[^`]*`|[^ ])+| +$", whole):
+            if line.strip() and taken + len(line) + len(part) > columns:
+                lines.append(line)
+                line, part, taken = "", part.lstrip(" "), 0
+            line += part
+        lines.append(line)
+        taken = 0
+    return "\n".join(lines)
 
 
 def printable(text: str) -> str:

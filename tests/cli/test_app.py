@@ -16,6 +16,7 @@ import pytest
 import typer
 
 from rnnctl import __version__, catalog
+from rnnctl.cli import console
 from rnnctl.errors import DataError, Interrupted
 
 HEAVY = ("torch", "datasets", "tokenizers", "altair", "numpy", "scipy", "sklearn", "numba")
@@ -307,3 +308,31 @@ def test_a_name_that_is_no_unicode_is_refused_before_anything_is_made(
     done = rnnctl(command, "bad\udcff.txt")
     assert done.code == 2
     assert done.err.startswith("error: bad\\udcff.txt is not valid UTF-8\n\nhint: ")
+
+
+def test_messages_break_between_words_in_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A command in backticks stays whole, so that it can be copied; a log has one line each."""
+    text = "4 claims are not shown; `rnnctl compare --seeds 4 --train '--level char' -v` tests them"
+    console.hint(text)
+    assert capsys.readouterr().err == f"hint: {text}\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("shutil.get_terminal_size", lambda fallback: os.terminal_size((80, 24)))
+    monkeypatch.setenv("NO_COLOR", "1")
+    console.hint(text)
+    first = text.partition(" `")[0]
+    assert capsys.readouterr().err == f"hint: {first}\n{text.removeprefix(first).strip()}\n"
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_folded_lines_lose_nothing(columns: int) -> None:
+    text = (
+        "  begins, `a command` of two words;\n\nan unclosed ` tick, " + "x" * 99 + " and more. " * 9
+    )
+    folded = console.folded(text, columns, 6)
+    assert "".join(folded.split()) == "".join(text.split())
+    assert folded.startswith("  begins, `a command`")
+    lines = folded.split("\n")
+    assert all(len(line) <= columns or line.strip() == "x" * 99 for line in lines)
+    assert len(lines[0]) <= columns - 6

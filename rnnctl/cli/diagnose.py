@@ -429,9 +429,5 @@ def _show(
             return
         if any(run.config.model.bidirectional for run in runs):
             return  # there is no picture in text of gates that know the future
-    color = output is None and console.wants_color(sys.stdout)
-    drawn = show.picture(runs, text, width=console.stdout_width(), color=color)
-    if output is None:
-        console.stdout_write(drawn, flush=True)
-    else:
-        console.write_file(output, drawn)
+    color = not console.is_file(output) and console.wants_color(sys.stdout)
+    console.write(show.picture(runs, text, width=console.stdout_width(), color=color), output)

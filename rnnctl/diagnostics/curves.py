@@ -54,26 +54,6 @@ class Sums:
     seed: int = 0
     resamples: int = statistics.RESAMPLES
 
-    @classmethod
-    def empty(cls, units: int, points: int, *, seed: int, resamples: int) -> Sums:
-        """Nothing counted yet."""
-        return cls(np.zeros((units, points)), np.zeros((units, points)), seed, resamples)
-
-    def add(self, units: NDArray[np.int64], point: int, values: Floats) -> None:
-        """Count `values` (N,) of units (N,) at the distance number `point`."""
-        np.add.at(self.sums[:, point], units, values)
-        np.add.at(self.counts[:, point], units, 1.0)
-
-    def gathered(self, groups: NDArray[np.int64]) -> Sums:
-        """The same counts at fewer distances: column k goes to column groups[k], (K,)."""
-        wider = Sums.empty(
-            len(self.sums), int(groups.max()) + 1, seed=self.seed, resamples=self.resamples
-        )
-        for column, group in enumerate(groups):
-            wider.sums[:, group] += self.sums[:, column]
-            wider.counts[:, group] += self.counts[:, column]
-        return wider
-
     @cached_property
     def weights(self) -> Floats:
         """The resamples (R, U), the same for every curve of equal seed and units."""

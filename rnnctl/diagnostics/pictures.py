@@ -29,6 +29,7 @@ from rnnctl.diagnostics import units
 from rnnctl.diagnostics.material import Text, heldout
 from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.errors import DataError, NotFiniteError, UsageError
+from rnnctl.inference.inside import find_places
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
 from rnnctl.reports.cells import display_name
@@ -321,10 +322,8 @@ def _seen(run: Loaded, name: str, words: Sequence[SeenWord], longer: str, most: 
 def _encoded(tokenizer: Tokenizer, text: str) -> tuple[Ids, Ids]:
     """The ids of a text (S,), and the character behind each of them (S,)."""
     ids = tokenizer.encode(text)
-    ends = tokenizer.spans(text, ids)[:, 1]
-    sizes = np.cumsum([len(char.encode("utf-8")) for char in text])
-    characters = np.searchsorted(sizes, ends, side="left") + 1
-    return ids.astype(np.int64), np.minimum(characters, len(text)).astype(np.int64)
+    ends = find_places(tokenizer, text, ids)[:, 1]
+    return ids.astype(np.int64), np.maximum(ends, 1)
 
 
 # -- the gradient on its way back -----------------------------------------------------------------

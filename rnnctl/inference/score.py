@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rnnctl.data.text import utf8_length
 from rnnctl.data.tokenizers import MalformedTextError, Tokenizer
 from rnnctl.data.tokenizers.base import with_end
 from rnnctl.errors import DataError, NotFiniteError, RunError, StorageError
@@ -145,7 +146,7 @@ class Scorer:
         ids, unknown, spelling = self.tokenizer.encode_charged(text)
         if self.ends:
             ids = with_end(ids, self.tokenizer.boundary_id)
-        size = len(text) if text.isascii() else len(text.encode("utf-8"))
+        size = utf8_length(text)
         return ids, Tally(spelling, len(ids), len(text), size, unknown, spelling)
 
     def _sums(self, documents: Sequence[Ids]) -> NDArray[np.float64]:

@@ -377,6 +377,15 @@ def test_show_lays_runs_side_by_side(
     assert max(map(len, outcome.out.splitlines())) <= 80
 
 
+def test_a_picture_goes_to_standard_output_where_a_dash_asks_for_that(
+    rnnctl: CommandLine, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = rnnctl("diagnose", run, "--show", "a river", "-o", "-")
+    assert outcome.out == rnnctl("diagnose", run, "--show", "a river").out
+    assert not Path("-").exists()
+
+
 def test_the_published_schema_is_the_record() -> None:
     schema = DiagnosticsResult.model_json_schema(mode="serialization")
     file = resources.files("rnnctl.results") / "diagnostics.schema.json"

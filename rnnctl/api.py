@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from rnnctl import catalog
 from rnnctl.cli.setting_options import setting_names, settings_given
+from rnnctl.config import is_vectors_word
 from rnnctl.errors import UsageError
 from rnnctl.inference.classify import Predictor
 from rnnctl.inference.generate import Wish
@@ -297,7 +298,8 @@ def _as_option(name: str, value: Any) -> Any:
         return None
     if name in ("budget", "checkpoint_every", "evaluate_every", "pretrain"):
         return str(value)
-    return Path(value) if name in ("start_from", "vectors") else value
+    is_path = name == "start_from" or (name == "vectors" and not is_vectors_word(value))
+    return Path(value) if is_path else value
 
 
 def _joined(inside: Inside, rows: Sequence[Stretch]) -> States:

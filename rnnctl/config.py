@@ -26,6 +26,15 @@ from rnnctl.wording import either
 
 CONFIG_SCHEMA = 1
 
+# What --vectors takes beside a file: vectors learnt from the training text, and random ones.
+CORPUS_VECTORS, NO_VECTORS = "corpus", "none"
+
+
+def is_vectors_word(value: object) -> bool:
+    """Whether a value of --vectors is one of its words, and not the name of a file."""
+    return str(value) in (CORPUS_VECTORS, NO_VECTORS)
+
+
 COLD_WINDOW = 64  # tokens of a window of the cold protocol, unless something else is said
 
 # The panels of `rnnctl train --help`.
@@ -317,17 +326,16 @@ class ModelConfig(Settings):
         str | None,
         Option(
             MODEL,
-            "Start from the word vectors in this text file (format of GloVe, fastText and "
-            "word2vec; may be compressed). Their length sets the embedding size.",
-            metavar="FILE",
-            default="random vectors",
+            "Word vectors to start from: learnt from the training text (corpus), those in a "
+            "text file (format of GloVe, fastText and word2vec; may be compressed), whose length "
+            "sets the embedding size, or random ones (none).",
+            metavar="corpus|FILE|none",
+            default="lm: none; classify: corpus",
             levels=("word",),
         ),
     ] = None
-    freeze_vectors: Annotated[
-        bool, Option(MODEL, "Do not train the vectors read with --vectors.")
-    ] = False
-    vectors_sha256: str | None = Field(None, description="of the file, once it was read")
+    freeze_vectors: Annotated[bool, Option(MODEL, "Do not train the vectors of --vectors.")] = False
+    vectors_sha256: str | None = Field(None, description="of the vectors' file, once it was read")
     dropout_input: Annotated[
         Fraction, Option(MODEL, "Dropout at the input of the recurrent layers.")
     ] = 0.0

@@ -179,7 +179,7 @@ def settings_given(values: Mapping[str, Any]) -> Given:
 
 
 def _put(into: dict[str, Any], name: str, option: str, value: Any) -> None:
-    if name in ("start_from", "vectors"):
+    if name == "start_from" or (name == "vectors" and not config.is_vectors_word(value)):
         into[name] = str(Path(value).absolute())
     elif name == "class_weights":
         into[name] = _class_weights(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rnnctl.config import TrainingConfig
+from rnnctl.config import CORPUS_VECTORS, TrainingConfig
 from rnnctl.errors import word
 from rnnctl.reports import inference
 from rnnctl.reports.as_table import fits_screen
@@ -289,12 +289,15 @@ def _pretrained(first: PretrainedRecord) -> str:
 
 
 def vectors_in_words(vectors: VectorsRecord) -> str:
-    """How many tokens a file had vectors for."""
+    """Where they come from, and how many tokens of a file had some."""
+    what_then = "kept as they are" if vectors.frozen else "trained further"
+    if vectors.file == CORPUS_VECTORS:
+        return f"learnt from the training text; {what_then}"
     lowered = f" ({vectors.lowered:,} in lower case)" if vectors.lowered else ""
     return (
         f"{vectors.found:,} of {plural(vectors.tokens, 'token')} found in "
         f"{Path(vectors.file).name}{lowered}, {percent(vectors.covered)} of the training text; "
-        f"{'kept as they are' if vectors.frozen else 'trained further'}"
+        f"{what_then}"
     )
 
 

@@ -43,13 +43,13 @@ class CurvePoint(Record):
 
 
 class VectorsRecord(Record):
-    """Word vectors from a file that a training began with."""
+    """Word vectors that a training began with."""
 
-    file: str
+    file: str = Field(description="or corpus, where they were learnt from the training text")
     sha256: str
     size: int = Field(description="numbers in a vector")
     tokens: int = Field(description="in the vocabulary")
-    found: int = Field(description="of them in the file")
+    found: int = Field(description="of them with a vector of their own")
     lowered: int = Field(0, description="of the found ones in lower case only")
     covered: float = Field(description="share of the training text that found tokens are")
     frozen: bool = Field(False, description="not changed by the training")

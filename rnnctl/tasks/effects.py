@@ -74,8 +74,8 @@ CONDITIONS: Mapping[tuple[str, str], Condition] = {
     ),
     ("model", "freeze_vectors"): Condition(
         lambda config: config.model.vectors is not None,
-        "is for vectors from a file, and no file is given",
-        "leave it out, or name the file with --vectors",
+        "is for a training that begins with word vectors",
+        "leave it out, or add --vectors",
     ),
     ("model", "dropout_between"): Condition(
         lambda config: config.model.num_layers > 1,

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import ValidationError
 
 from rnnctl.config import (
+    CORPUS_VECTORS,
+    NO_VECTORS,
     SECTIONS,
     ModelConfig,
     RunConfig,
@@ -170,6 +172,7 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
         if given.get("training", {}).get("pretrain_s") not in (None, base.training.pretrain_s):
             _merge(settings, {**_pretrain_recipe(given), "training": {"start_from": None}})
         _merge(settings, given)
+        _choose_vectors(settings, given)
         if any(given.get("training", {}).get(name) is not None for name in LIMITS):
             _forget_other_limits(settings["training"], given["training"])
     try:
@@ -205,6 +208,9 @@ def _from_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
     if level == "word":
         _merge(settings, _vectors_recipe(given))
     _merge(settings, given)
+    if kind.labelled and level == "word" and not known:
+        settings["model"].setdefault("vectors", CORPUS_VECTORS)
+    _choose_vectors(settings, given)
     training = settings["training"]
     if training.get("class_weights") is not None and "patience" not in given.get("training", {}):
         training["patience"] = WEIGHTED_PATIENCE
@@ -307,15 +313,28 @@ def _source_recipe(given: Mapping[str, Mapping[str, Any]], task: str) -> Setting
     return found
 
 
+def _choose_vectors(settings: Settings, given: Mapping[str, Mapping[str, Any]]) -> None:
+    """No vectors where none are asked for, or where other weights are taken and vectors are not."""
+    wanted = given.get("model", {}).get("vectors")
+    training = given.get("training", {})
+    others = training.get("start_from") is not None or training.get("pretrain_s") is not None
+    if wanted == NO_VECTORS or (wanted is None and others):
+        settings["model"]["vectors"] = None
+        settings["model"]["vectors_sha256"] = None
+
+
 def _vectors_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
-    """What vectors from a file (``--vectors``) ask for: an embedding of their size.
+    """What word vectors (``--vectors``) ask for: an embedding of their size.
 
     DataError for a file that holds none; UsageError for another size.
     """
     model = given.get("model", {})
     path = model.get("vectors")
-    if path is None:
+    if path is None or path == NO_VECTORS:
         return {}
+    if path == CORPUS_VECTORS:
+        free = {"tied": False} if model.get("freeze_vectors") else {}
+        return {"model": {"vectors_sha256": None, **free}}
     from rnnctl.data.vectors import vector_size  # imports numpy, which `--help` does without
 
     size = vector_size(Path(path))
@@ -344,7 +363,7 @@ def _pretrain_recipe(given: Mapping[str, Mapping[str, Any]]) -> Settings:
         "--vectors": given.get("model", {}).get("vectors"),
     }
     for option, value in others.items():
-        if value is not None:
+        if value not in (None, NO_VECTORS):
             raise UsageError(
                 f"--pretrain and {option} both set the initial weights",
                 hint="leave one of them out",

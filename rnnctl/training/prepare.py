@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rnnctl import integrity, machine
-from rnnctl.config import RunConfig
+from rnnctl.config import CORPUS_VECTORS, RunConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
@@ -52,7 +52,7 @@ class Prepared:
     """All parts of a training, before its first step.
 
     `taken`: weights that `--from` gave. `why_this_size`: a sentence, where it was chosen here.
-    `vectors`: those of a file, where there is one, and `kept_vectors` what the run keeps of them.
+    `vectors`: word vectors that it begins with, and `kept_vectors` what the run keeps of them.
     """
 
     config: RunConfig
@@ -153,7 +153,11 @@ def prepare(
     if config.model.vectors is not None and run is not None:
         vectors = go_on_with_vectors(run, model)
     elif config.model.vectors is not None:
-        yield Preparing(f"looking up the vectors of the vocabulary in {config.model.vectors}")
+        yield Preparing(
+            "learning word vectors from the training text"
+            if config.model.vectors == CORPUS_VECTORS
+            else f"looking up the vectors of the vocabulary in {config.model.vectors}"
+        )
         begun_with = begin_with_vectors(
             config, model, tokenizer, store.split("train"), beside=beside
         )

@@ -1,4 +1,4 @@
-"""Begin a training with word vectors from a file (``--vectors``).
+"""Begin a training with word vectors (``--vectors``): of a file, or learnt from its own text.
 
 The run keeps the rows that were taken (VECTORS_NAME), so that it can be resumed, and repeated with
 ``--config``, where the file is no longer at hand.
@@ -15,7 +15,9 @@ import safetensors
 import safetensors.torch
 import torch
 
-from rnnctl.config import RunConfig
+from rnnctl import integrity
+from rnnctl.config import CORPUS_VECTORS, RunConfig
+from rnnctl.data.cooccurrence import learn_vectors
 from rnnctl.data.ids import SplitIds
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
@@ -48,20 +50,25 @@ def begin_with_vectors(
     *,
     beside: Path | None = None,
 ) -> Begun:
-    """Put the file's rows into the embedding of a new `model`; freeze them where that is asked for.
+    """Put the rows into the embedding of a new `model`; freeze them where that is asked for.
 
-    Rows are taken as they are; tokens without one get random vectors of their mean and spread, from
-    PyTorch's generator. A tied model multiplies its embedding: there the layers' inputs are the
-    rows. beside: the folder of a run that is repeated, whose rows are taken if the file is gone.
+    Rows of a file are taken as they are, those of the `train` texts have the deviation that random
+    vectors have; tokens without one get random vectors of their mean and spread, from PyTorch's
+    generator. A tied model multiplies its embedding: there the layers' inputs are the rows. beside:
+    the folder of a run that is repeated, whose rows are taken if the file is gone.
 
     Raises DataError for a file that cannot be used, UsageError where its size is not the model's.
     """
-    path, size = Path(str(config.model.vectors)), config.model.embedding_size
-    found = _kept_in(beside, config, tokenizer) if not path.exists() else None
-    if found is None:
-        found = find_vectors(path, words_of(tokenizer))
+    size = model.embedding.weight.shape[1]
+    of_corpus = config.model.vectors == CORPUS_VECTORS
+    path = Path(str(config.model.vectors))
+    if of_corpus:
+        found = _of_texts(model, train, size)
+    else:
+        kept = None if path.exists() else _kept_in(beside, config, tokenizer)
+        found = kept or find_vectors(path, words_of(tokenizer))
     known = config.model.vectors_sha256
-    if known not in (None, found.sha256):
+    if known not in (None, found.sha256) and not of_corpus:
         raise DataError(
             f"{path} is not the file that the repeated training began with: its content changed",
             hint="restore the old file, or give the new one another name and name it with "
@@ -106,6 +113,14 @@ def go_on_with_vectors(run: Run, model: LanguageModel | Classifier) -> VectorsRe
             raise CorruptRunError(f"{run.path}: {VECTORS_NAME} is of another vocabulary")
         model.freeze_rows(np.flatnonzero(found.found))
     return record
+
+
+def _of_texts(model: LanguageModel | Classifier, train: SplitIds, size: int) -> Vectors:
+    rows, found = learn_vectors(train, model.vocab_size, size)
+    # At first a tied embedding is small, and its inputs are what they are of other models.
+    deviation = float(model.embedding.weight.detach().std()) * model.input_scale
+    rows *= np.float32(deviation)
+    return Vectors(rows, found, 0, integrity.digest(rows.tobytes()))
 
 
 def words_of(tokenizer: Tokenizer) -> list[str]:

@@ -167,6 +167,61 @@ def test_folds_and_vectors(
     assert Run.open(tmp_path / "folds" / "fold-2").config.model.vectors_sha256
 
 
+@pytest.mark.parametrize("kind", ["classify", "lm", "tied"])
+def test_a_model_begins_with_what_its_own_text_says_of_its_words(
+    rnnctl: Command, review_file: Path, text_file: Path, tmp_path: Path, kind: str
+) -> None:
+    """The default of classifiers: no label is needed for it, and none is looked at."""
+    more = [review_file, *CLASSIFY] if kind == "classify" else [text_file, *OPTIONS]
+    more += ["--tied" if kind == "tied" else "--no-tied"] if kind != "classify" else []
+    sizes = ("--hidden-size", 6, "--embedding-size", 6)
+    vectors = () if kind == "classify" else ("--vectors", "corpus")
+    done = rnnctl("train", *more, *sizes, *STILL, *vectors, "--run", tmp_path / "run")
+    assert done.code == 0, done.err
+    run = Run.open(tmp_path / "run")
+    record = json.loads(done.out)["vectors"]
+    assert (record["file"], run.config.model.vectors) == ("corpus", "corpus")
+    assert record["sha256"] == run.config.model.vectors_sha256
+    kept = safetensors.torch.load_file(run.file("vectors.safetensors"))
+    begun = np.stack(list(embedding(tmp_path / "run").values()))
+    np.testing.assert_allclose(begun[kept["places"]], kept["rows"], rtol=1e-5, atol=1e-7)
+    random = rnnctl("train", *more, *sizes, *STILL, "--vectors", "none", "--run", tmp_path / "none")
+    assert random.code == 0 and json.loads(random.out)["vectors"] is None
+    usual = np.stack(list(embedding(tmp_path / "none").values()))
+    assert begun.std() == pytest.approx(usual.std(), rel=0.25)  # the layers see as large inputs
+    assert "learnt from the training text" in rnnctl("info", tmp_path / "run").out
+
+
+def test_vectors_of_the_text_are_kept_repeated_and_left_out(
+    rnnctl: Command, review_file: Path, make_run: Any, tmp_path: Path
+) -> None:
+    call = ("train", review_file, *CLASSIFY)
+    assert rnnctl(*call, "--steps", 8, "--run", tmp_path / "whole").code == 0
+    assert rnnctl(*call, "--steps", 4, "--run", tmp_path / "half").code == 0
+    done = rnnctl("train", "--resume", tmp_path / "half", "--steps", 8, "--quiet", "--no-diagnose")
+    assert done.code == 0, done.err
+    record = Run.open(tmp_path / "half").read_result("train")["vectors"]
+    assert record == Run.open(tmp_path / "whole").read_result("train")["vectors"]
+    again = rnnctl("train", "--config", tmp_path / "whole", "--run", tmp_path / "again", "--quiet",
+                   "--no-diagnose")  # fmt: skip
+    assert again.code == 0, again.err
+    one, two = (
+        safetensors.torch.load_file(tmp_path / name / "model.safetensors")
+        for name in ("whole", "again")
+    )
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    other = make_run("a b one two", level="word")
+    for name, more in (("from", ("--from", other)), ("none", ("--vectors", "none"))):
+        run = tmp_path / name
+        assert rnnctl("train", review_file, "--task", "classify", "--quiet", "--no-diagnose",
+                      *STILL, *more, "--run", run).code == 0  # fmt: skip
+        assert Run.open(run).config.model.vectors is None
+    changed = rnnctl("train", "--config", tmp_path / "whole", "--from", other, "--run",
+                     tmp_path / "changed", "--quiet", "--no-diagnose")  # fmt: skip
+    assert changed.code == 0, changed.err
+    assert Run.open(tmp_path / "changed").config.model.vectors is None
+
+
 def test_what_cannot_be(
     rnnctl: Command, review_file: Path, text_file: Path, vectors: Path, make_run: Any,
     tmp_path: Path,
@@ -179,7 +234,14 @@ def test_what_cannot_be(
          "--embedding-size 50: the vectors of", "the file determines it"),
         ((text_file, "--vectors", vectors), 2, "--vectors is for --level word", "--level word"),
         ((text_file, "--level", "bpe", "--vectors", vectors), 2, "is for --level word", "leave"),
-        ((text_file, *OPTIONS, "--freeze-vectors"), 2, "no file is given", "--vectors"),
+        ((text_file, *OPTIONS, "--freeze-vectors"), 2, "begins with word vectors", "--vectors"),
+        ((review_file, *CLASSIFY, "--vectors", "none", "--freeze-vectors"), 2,
+         "begins with word vectors", "leave it out"),
+        ((text_file, "--vectors", "corpus"), 2, "--vectors is for --level word", "--level word"),
+        ((review_file, *CLASSIFY, "--vectors", "corpus", "--from", other), 2,
+         "both set the initial word vectors", "leave one"),
+        ((review_file, *CLASSIFY, "--vectors", "corpus", "--pretrain", "1s"), 2,
+         "both set the initial weights", "leave one"),
         ((text_file, *OPTIONS, "--tied", "--freeze-vectors", "--vectors", vectors), 2,
          "tied to the embedding", "--no-tied"),
         ((review_file, *CLASSIFY, "--vectors", vectors, "--from", other), 2,

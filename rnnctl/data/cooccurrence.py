@@ -1,0 +1,105 @@
+"""Word vectors from the texts that a model is about to learn from.
+
+Words that stand in the same company get similar vectors (Levy & Goldberg 2014, "Neural word
+embedding as implicit matrix factorization"; Levy, Goldberg & Dagan 2015 for the details): how often
+two words stand within WINDOW tokens of each other, near pairs counting more; of that the positive
+pointwise mutual information; and of this matrix the leading singular vectors. A classifier that
+begins with them knows from its first step that awful is like terrible, which of a rare word a few
+labelled texts do not say.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rnnctl.data.ids import SplitIds
+from rnnctl.data.tokenizers.base import BOUNDARY_ID
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+WINDOW = 5
+"""Tokens on either side; one that stands k away counts 1/k."""
+SMOOTHING = 0.75
+"""Exponent of the neighbours' frequencies, which keeps rare ones from looking telling."""
+MOST_TOKENS = 10_000_000
+"""Tokens that are counted: of a larger text, documents spread evenly over it."""
+_AT_ONCE = 1_000_000
+_PASSES = 3
+"""Power iterations of the randomised decomposition (Halko, Martinsson & Tropp 2011)."""
+
+Floats = NDArray[np.float32]
+
+
+def learn_vectors(texts: SplitIds, vocab_size: int, size: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """(V, E) vectors of mean square 1 and (V,) which tokens have one; zeros for the others.
+
+    The same texts give the same vectors. Where the texts have fewer than `size` directions the
+    last numbers of all vectors are 0.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    information = _positive_information(_neighbours(texts, vocab_size))
+    rows = np.zeros((vocab_size, size), np.float32)
+    directions = min(size, vocab_size - 1)
+    if information.nnz and directions:
+        left, values, _ = randomized_svd(
+            information, n_components=directions, n_iter=_PASSES, random_state=0
+        )
+        rows[:, :directions] = left * np.sqrt(values)
+    found = np.diff(information.indptr) > 0
+    rows[~found] = 0  # but for rounding they are
+    if found.any():
+        rows /= np.sqrt(np.mean(np.square(rows[found], dtype=np.float64)))
+    return rows, found
+
+
+def _neighbours(texts: SplitIds, vocab_size: int) -> csr_array[Any]:
+    """(V, V) how often a token (row) has another (column) beside it, in the same document."""
+    from scipy.sparse import coo_array, csr_array
+
+    every = max(1, -(-texts.tokens // MOST_TOKENS))
+    counts: Any = csr_array((vocab_size, vocab_size), dtype=np.float32)
+    for ids, document in _pieces(texts, every):
+        for away in range(1, WINDOW + 1):
+            one, other = ids[:-away], ids[away:]
+            together = document[:-away] == document[away:]
+            together &= (one != BOUNDARY_ID) & (other != BOUNDARY_ID)
+            one, other = one[together], other[together]
+            weights = np.full(len(one), 1 / away, np.float32)
+            counts = counts + coo_array((weights, (one, other)), shape=counts.shape).tocsr()
+    both: csr_array[Any] = counts + counts.T.tocsr()
+    return both
+
+
+def _pieces(texts: SplitIds, every: int) -> Any:
+    """About `_AT_ONCE` tokens at a time, of each `every`-th document, and the document of each."""
+    documents = np.arange(0, len(texts.offsets) - 1, every)
+    ids, numbers, held = [], [], 0
+    for number in documents.tolist():
+        begin, end = texts.offsets[number], texts.offsets[number + 1]
+        ids.append(np.asarray(texts.ids[begin:end], dtype=np.int32))
+        numbers.append(np.full(end - begin, number, dtype=np.int32))
+        held += end - begin
+        if held >= _AT_ONCE or number == documents[-1]:
+            yield np.concatenate(ids), np.concatenate(numbers)
+            ids, numbers, held = [], [], 0
+
+
+def _positive_information(counts: csr_array[Any]) -> csr_array[Any]:
+    """max(0, ln of how much more often than by chance a token has another beside it): (V, V)."""
+    from scipy.sparse import csr_array
+
+    pairs = counts.tocoo()
+    of_token = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    beside = of_token**SMOOTHING
+    by_chance = of_token[pairs.row] * (beside[pairs.col] / max(beside.sum(), 1e-300))
+    information = np.log(pairs.data / by_chance)
+    kept = information > 0
+    return csr_array(
+        (information[kept].astype(np.float32), (pairs.row[kept], pairs.col[kept])),
+        shape=counts.shape,
+    )

@@ -291,6 +291,8 @@ def _pretrained(first: PretrainedRecord) -> str:
 def vectors_in_words(vectors: VectorsRecord) -> str:
     """Where they come from, and how many tokens of a file had some."""
     what_then = "kept as they are" if vectors.frozen else "trained further"
+    if vectors.file == CORPUS_VECTORS and not vectors.found:
+        return "random: no two words stand side by side in the training text"
     if vectors.file == CORPUS_VECTORS:
         return f"learnt from the training text; {what_then}"
     lowered = f" ({vectors.lowered:,} in lower case)" if vectors.lowered else ""

@@ -80,10 +80,11 @@ def begin_with_vectors(
             f"--embedding-size {size}: the vectors of {path} have {has} each",
             hint="leave out --embedding-size: it is that of the file",
         )
-    draws = torch.randn(found.rows.shape, dtype=torch.float64)
-    with torch.no_grad():
+    if found.found.any():  # else no two words stand side by side, and all stay random
+        draws = torch.randn(found.rows.shape, dtype=torch.float64)
         rows = torch.from_numpy(found.filled(draws.numpy()))
-        model.embedding.weight.copy_(rows / model.input_scale)
+        with torch.no_grad():
+            model.embedding.weight.copy_(rows / model.input_scale)
     if config.model.freeze_vectors:
         model.freeze_rows(np.flatnonzero(found.found))
     counts = np.bincount(np.asarray(train.ids), minlength=len(found.found))

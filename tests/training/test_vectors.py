@@ -192,6 +192,17 @@ def test_a_model_begins_with_what_its_own_text_says_of_its_words(
     assert "learnt from the training text" in rnnctl("info", tmp_path / "run").out
 
 
+def test_words_without_company_begin_at_random(rnnctl: Command, tmp_path: Path) -> None:
+    names = tmp_path / "names.csv"
+    names.write_text("text,label\n" + "".join(f"{n},{n}\n" for n in ["yes", "no"] * 40))
+    call = ("train", names, *CLASSIFY, *STILL, "--documents", "line")
+    done = rnnctl(*call[:-2], "--run", tmp_path / "run")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["vectors"]["found"] == 0
+    assert "no two words stand side by side" in rnnctl("info", tmp_path / "run").out
+    assert np.stack(list(embedding(tmp_path / "run").values())).std() > 0.1
+
+
 def test_vectors_of_the_text_are_kept_repeated_and_left_out(
     rnnctl: Command, review_file: Path, make_run: Any, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from rnnctl.errors import CorruptRunError, RunError
+from rnnctl.errors import CorruptRunError, RunError, word
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -34,7 +34,6 @@ MAX_VALUES = 4_000_000
 MAX_CONTAINERS = 1_000_000
 _SEAL = re.compile(rb',\n  "checksum": "([0-9a-f]{64})"\n}\n\Z')
 _SEAL_BYTES = len(',\n  "checksum": ""\n}\n') + 64
-RESUME_HINT = "`rnnctl train --resume RUN` continues from the last good checkpoint, if there is one"
 _HINT = "`rnnctl runs --verify` checks all files of a run"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")
 
@@ -68,20 +67,26 @@ def key(what: Any) -> str:
     return digest(json.dumps(what).encode())[:32]
 
 
-def check_file(path: Path, wanted: str, size: object) -> Path:
-    """`path` if it is there with that size and checksum. CorruptRunError otherwise."""
+def check_file(path: Path, wanted: str, size: object, run: Path) -> Path:
+    """`path`, a file of `run`, if it is there with that size and checksum. CorruptRunError
+    otherwise.
+    """
+    hint = (
+        f"`rnnctl train --resume {word(run)}` continues from the last good checkpoint, if there is "
+        "one"
+    )
     if not path.is_file():
-        raise CorruptRunError(f"{path} is missing", hint=RESUME_HINT)
+        raise CorruptRunError(f"{path} is missing", hint=hint)
     try:
         actual, found = path.stat().st_size, digest_of_file(path)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
     if actual != size:
         raise CorruptRunError(
-            f"{path} is cut off or altered: {actual:,} bytes instead of {size}", hint=RESUME_HINT
+            f"{path} is cut off or altered: {actual:,} bytes instead of {size}", hint=hint
         )
     if found != wanted:
-        raise CorruptRunError(f"{path} is altered: its checksum does not fit", hint=RESUME_HINT)
+        raise CorruptRunError(f"{path} is altered: its checksum does not fit", hint=hint)
     return path
 
 

@@ -299,7 +299,7 @@ def diagnose(
         read = None if text is None else read_text(loaded, text, stdin, columns)
         own = measure(
             loaded,
-            names=[name.lower() for name in names or ()],
+            names=names or (),
             preset=preset,
             text=read,
             seed=seed,

@@ -25,7 +25,11 @@ def info(
     """
     from rnnctl.runs import Run
 
-    console.emit(describe(Run.open(run)), format, output)
+    found = Run.open(run)
+    console.emit(describe(found), format, output)
+    places = [*found.current.files, *(f"checkpoints/{name}" for name in found.current.checkpoints)]
+    if missing := [place for place in places if not (run / place).exists()]:
+        console.warn(f"missing in {run}: {', '.join(missing)}")
 
 
 def describe(run: Run) -> InfoResult:

@@ -12,6 +12,7 @@ from rnnctl import statistics
 from rnnctl.diagnostics.effect import rises
 from rnnctl.diagnostics.panel import Measured, distance
 from rnnctl.diagnostics.reach import mean_misleads
+from rnnctl.reports.numbers import percent
 from rnnctl.results.base import Curve, Warning_
 from rnnctl.results.diagnostics import (
     CrossCheck,
@@ -198,7 +199,9 @@ def _resets(reach: ReachRecord, gates: GatesRecord | None) -> str:
     )
     share = reach.scalars["reset_share"].estimate or 0.0
     if share >= FEW_RESETS:
-        text += f"; in {share:.0%} of the stretches a reset ends the gradient within one step"
+        text += (
+            f"; in {percent(share, 0)} of the stretches a reset ends the gradient within one step"
+        )
     between = None if gates is None else gates.scalars.get("reset_interval")
     if share >= FEW_RESETS and between is not None and between.estimate is not None:
         text += f"; a unit is reset every {distance(between.estimate, 'tokens')} on average"

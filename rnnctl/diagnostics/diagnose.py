@@ -26,11 +26,12 @@ from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.selftest import remembered
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.subject import CachedModelSubject
-from rnnctl.errors import DataError, RunError, UsageError
+from rnnctl.errors import DataError, RunError, UsageError, word
 from rnnctl.inference.memory import Cache
 from rnnctl.inference.training_text import by_document
 from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier, LanguageModel
+from rnnctl.reports.numbers import percent
 from rnnctl.results.base import Estimate, Warning_
 from rnnctl.results.diagnostics import (
     DataRecord,
@@ -156,7 +157,7 @@ def headline(loaded: Loaded, *, seconds: float = 20) -> HeadlineRecord:
     ).headline
     if share >= 1:
         return found
-    rough = f"measured on {share:.0%} of the sample that `rnnctl diagnose` takes"
+    rough = f"measured on {percent(share, 0)} of the sample that `rnnctl diagnose` takes"
     return found.model_copy(update={"rough": rough})
 
 
@@ -203,12 +204,15 @@ def _chosen(names: Sequence[str] | None, loaded: Loaded) -> tuple[str, ...]:
     if not names:
         kind = CLASSIFIER if loaded.labels else LANGUAGE
         return tuple(name for name in known if kind in _diagnostic(name).of)
-    wanted = [name.replace("-", "_") for name in names]
+    wanted = [name.lower().replace("-", "_") for name in names]
     unknown = [name for name in wanted if name not in known]
     if unknown:
-        raise UsageError(
-            f"there is no measurement {unknown[0]!r}", hint="there are: " + ", ".join(known)
-        )
+        paths = [given for given in names if given.lower().replace("-", "_") in unknown]
+        hint = "there are: " + ", ".join(known)
+        if all(Path(path).is_dir() for path in paths):
+            runs = " ".join(word(path) for path in (loaded.run.path, *paths))
+            hint = f"it measures one run at a time; `rnnctl compare {runs}` compares several"
+        raise UsageError(f"there is no measurement {paths[0]!r}", hint=hint)
     return tuple(name for name in known if name in wanted)
 
 

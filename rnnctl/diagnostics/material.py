@@ -36,6 +36,7 @@ from rnnctl.errors import DataError
 from rnnctl.inference.judged_text import choose
 from rnnctl.inference.training_text import NOT_KNOWN, by_document, training_store
 from rnnctl.nn.models import Classifier
+from rnnctl.reports.numbers import percent
 from rnnctl.results.base import Warning_
 from rnnctl.tasks.loading import Loaded
 from rnnctl.wording import plural
@@ -371,8 +372,8 @@ class Material:
         if sample.unknown / sample.tokens > STRANGE:
             self._warn(
                 "FOREIGN_TEXT",
-                f"{sample.unknown / sample.tokens:.0%} of the tokens are unknown to the run's "
-                "vocabulary: the text is probably in another language than the training text",
+                f"{percent(sample.unknown / sample.tokens, 0)} of the tokens are unknown to the "
+                "run's vocabulary: the text is probably in another language than the training text",
             )
         return sample
 
@@ -485,7 +486,7 @@ class Material:
         if known < 1 - STRANGE:
             self._warn(
                 "UNKNOWN_ITEMS",
-                f"{1 - known:.0%} of the words in {self.items} are unknown to the run's "
+                f"{percent(1 - known, 0)} of the words in {self.items} are unknown to the run's "
                 "vocabulary: much of that evidence looks the same to this model",
             )
 

@@ -160,6 +160,8 @@ def _answer_use(record: Measurement) -> str:
     if not _exists(found):
         return ""
     if found.estimate == 0:
+        if not found.ci95[1]:
+            return "not measurably"
         most = with_unit(number(found.ci95[1], DISTANCE_DIGITS), found.unit)
         return f"not measurably: at most {most}"
     return f"{stretch(found)}: {estimate(found, with_unit=True)}"

@@ -95,6 +95,7 @@ class GateView:
 
 
 def _words(pieces: Sequence[str]) -> list[tuple[str, range]]:
+    """Words with their tokens; of a text without spaces each token is one."""
     ends = np.cumsum([len(piece) for piece in pieces])
     found, first = [], 0
     for word in re.finditer(r"[\s⏎]*[^\s⏎]+", "".join(pieces)):
@@ -102,6 +103,8 @@ def _words(pieces: Sequence[str]) -> list[tuple[str, range]]:
         if last > first:
             found.append((word[0].strip(" ⏎"), range(first, last)))
         first = max(first, last)
+    if len(found) < 2:
+        return [(piece, range(k, k + 1)) for k, piece in enumerate(pieces) if piece.strip(" ⏎")]
     return found
 
 

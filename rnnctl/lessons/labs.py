@@ -229,11 +229,11 @@ def _gradient_picture(curves: Mapping[str, np.ndarray[Any, Any]]) -> list[str]:
 
 
 def _power(value: float) -> str:
-    """``0.25``, ``48``, ``5·10^-15``."""
+    """``0.25``, ``48``, ``5·10^-15``; 9.6e-5 is ``1·10^-4``."""
     if value == 0 or 1e-3 <= abs(value) < 1e4:
         return number(value, 2)
-    exponent = math.floor(math.log10(abs(value)))
-    return f"{value / 10.0**exponent:.0f}·10^{exponent}"
+    digit, exponent = f"{value:.0e}".split("e")
+    return f"{digit}·10^{int(exponent)}"
 
 
 def _ratio(value: float) -> Estimate:

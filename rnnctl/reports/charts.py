@@ -154,6 +154,8 @@ def _scale(axis: Axis) -> Any:
     return alt.Scale(zero=False, padding=8)
 
 
+FINER = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+"""Leading digits of ticks where an axis spans so little that fewer give no scale."""
 SMALL = "datum.value < 0.001 ? format(datum.value, '~e') : format(datum.value, '~g')"
 
 
@@ -176,8 +178,12 @@ def _ticks(data: ChartData, name: str, leading: Sequence[int]) -> Spec:
     if not axis.log:  # 200k instead of 200,000 leaves room on a phone
         return {"tickCount": 5, **({"format": "~s"} if max(known, default=0) >= 1000 else {})}
     lowest, highest = (math.floor(math.log10(edge(known))) for edge in (min, max))
-    ticks = [digit * 10.0**power for power in range(lowest, highest + 2) for digit in leading]
-    inside = [tick for tick in ticks if min(known) * 0.999 <= tick <= max(known) * 1.001]
+    inside: list[float] = []
+    for digits in (leading, FINER):
+        ticks = [digit * 10.0**power for power in range(lowest, highest + 2) for digit in digits]
+        inside = [tick for tick in ticks if min(known) * 0.999 <= tick <= max(known) * 1.001]
+        if len(inside) > 2:
+            break
     return {"values": inside or known[:1], "labelExpr": SMALL}
 
 

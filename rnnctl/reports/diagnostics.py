@@ -16,6 +16,7 @@ from rnnctl.reports.numbers import (
     horizon,
     interval,
     number,
+    percent,
     sparkline,
     usual_digits,
 )
@@ -323,7 +324,8 @@ def _of_units(result: DiagnosticsResult) -> Iterator[str]:
     if result.gates is None or len(result.gates.modes) != 2:
         return
     said = [
-        f"{mode.share:.0%} near " + ("no end" if mode.tau is None else f"{number(mode.tau)} tokens")
+        f"{percent(mode.share, 0)} near "
+        + ("no end" if mode.tau is None else f"{number(mode.tau)} tokens")
         for mode in result.gates.modes
     ]
     yield f"GATES: the units fall into two groups by time constant: {', '.join(said)}"

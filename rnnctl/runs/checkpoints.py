@@ -65,7 +65,7 @@ def check_checkpoint(folder: Path, name: str, digest: str) -> dict[str, Path]:
         path = integrity.inside(home / integrity.safe_name(file, manifest), folder)
         if not isinstance(entry, dict):
             raise CorruptRunError(f"{manifest} holds no checksum of {file}")
-        integrity.check_file(path, str(entry.get("sha256")), entry.get("size"))
+        integrity.check_file(path, str(entry.get("sha256")), entry.get("size"), folder)
         found[file] = path
     return found
 

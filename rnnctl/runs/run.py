@@ -101,7 +101,7 @@ class Run:
         entry = current.files.get(CONFIG_NAME)
         if entry is None:
             raise CorruptRunError(f"{path / CURRENT_NAME} does not list {CONFIG_NAME}")
-        file = integrity.check_file(path / CONFIG_NAME, entry.sha256, entry.size)
+        file = integrity.check_file(path / CONFIG_NAME, entry.sha256, entry.size, path)
         return cls(path, read_config(file), current)
 
     def refresh(self) -> None:
@@ -120,7 +120,7 @@ class Run:
         if entry is None:
             raise RunError(f"{self.path} has no {name}")
         path = integrity.inside(self.path / integrity.safe_name(name, self.path), self.path)
-        return integrity.check_file(path, entry.sha256, entry.size)
+        return integrity.check_file(path, entry.sha256, entry.size, self.path)
 
     def facts(self, name: str) -> dict[str, Any]:
         """What a verified JSON file of the run says; {} where it has no such file."""

@@ -320,8 +320,9 @@ def check_enough(config: RunConfig, tokens: int) -> None:
     """DataError unless every parallel stream has at least two tokens to read."""
     streams = config.training.batch_size
     if tokens < 2 * streams:
+        most = max(1, tokens // 2)
         raise DataError(
             f"the training text has {plural(tokens, 'token')}, too few for "
             f"{plural(streams, 'parallel stream')}",
-            hint=f"use more text, or --batch-size {max(1, tokens // 2)} or less",
+            hint=f"use more text, or --batch-size {most}{' or less' * (most > 1)}",
         )

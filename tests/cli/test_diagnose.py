@@ -350,6 +350,7 @@ def test_the_length_that_use_asks_for_is_enough(
         (("nowhere",), 1, "nowhere"),
         (("{run}",), 1, "--text"),
         (("{run}", "memory", "--text", "{text}"), 2, "use, first_last, effect"),
+        (("{run}", "{run}"), 2, "one run at a time; `rnnctl compare {run} {run}` compares several"),
         (("{run}", "--preset", "fast"), 2, "quick"),
         (("{run}", "--text", "missing.txt"), 1, "missing.txt"),
         (("{run}", "--show", ""), 2, "--show is empty"),
@@ -364,7 +365,7 @@ def test_wrong_calls(
     filled = [a.replace("{run}", str(run)).replace("{text}", str(text)) for a in arguments]
     outcome = rnnctl("diagnose", *filled)
     assert outcome.code == code, outcome.err
-    assert outcome.out == "" and words in outcome.err
+    assert outcome.out == "" and words.replace("{run}", str(run)) in outcome.err
 
 
 def test_show_lays_runs_side_by_side(

@@ -123,7 +123,8 @@ def test_paragraphs_hold_the_answer_once_at_their_start() -> None:
 
 
 def test_powers_of_ten() -> None:
-    values = {0.0: "0", 0.25: "0.25", 4.8e-15: "5·10^-15", 48.0: "48", 4.3e5: "4·10^5"}
+    values = {0.0: "0", 0.25: "0.25", 4.8e-15: "5·10^-15", 48.0: "48", 4.3e5: "4·10^5",
+              9.6e-5: "1·10^-4"}  # fmt: skip
     assert {value: labs._power(value) for value in values} == values
 
 

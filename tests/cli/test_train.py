@@ -27,6 +27,7 @@ from rnnctl.training.schedule import Counters
 from rnnctl.training.state import counters_from
 
 CommandLine = Callable[..., Any]
+MakeRun = Callable[..., Path]
 SMALL = ("--hidden-size", 12, "--embedding-size", 8, "--batch-size", 4, "--bptt", 16)
 LABELLED = (*SMALL[:-2], "--evaluate-every", 6, "--no-diagnose", "--threads", 1)
 QUICK = (*SMALL, "--evaluate-every", 6, "--no-diagnose", "--threads", 1, "--precision", "fp32")
@@ -576,3 +577,23 @@ def test_a_dry_run_names_the_size_that_the_training_takes(
     assert (config.model.hidden_size, config.training.lr) == (plan.hidden_size, plan.lr)
     taken = rnnctl("train", text, "--budget", "2s", "--run", run, "--dry-run")
     assert taken.code == 1 and "exists already" in taken.err and taken.out == ""
+
+
+def test_what_a_run_lacks_is_said_with_the_command_that_mends_it(
+    make_run: MakeRun, rnnctl: CommandLine, tmp_path: Path
+) -> None:
+    run = make_run("to be or not to be, that is the question. " * 9).rename(tmp_path / "my run")
+    assert "missing" not in rnnctl("info", run).err
+    (run / "tokenizer.json").unlink()
+    assert rnnctl("info", run).err == f"warning: missing in {run}: tokenizer.json\n"
+    outcome = rnnctl("diagnose", run)
+    assert outcome.code == 1 and f"`rnnctl train --resume '{run}'` continues" in outcome.err
+
+
+def test_a_text_that_is_too_short_names_a_size_that_there_is(
+    rnnctl: CommandLine, tmp_path: Path
+) -> None:
+    for text, said in (("hi", "--batch-size 1\n"), ("hello you", "--batch-size 4 or less\n")):
+        (tmp_path / "t.txt").write_text(text)
+        outcome = rnnctl("train", tmp_path / "t.txt", "--split", "100/0/0", "--run", tmp_path / "r")
+        assert outcome.err.endswith(said), outcome.err

@@ -162,6 +162,17 @@ def test_lower_bounds_are_drawn_and_written_as_such(grid: Grid, tmp_path: Path) 
     assert "lower bound" not in plain.caption
 
 
+def test_an_axis_has_ticks_enough_to_be_read(grid: Grid) -> None:
+    """Horizons of 11 to 22 words had one: 20."""
+    near = [
+        one.model_copy(update={"values": {**one.values, "horizon": Estimate(
+            estimate=11.0 + 11 * k, unit="words")}}) for k, one in enumerate(grid(1, 0)[:2])
+    ]  # fmt: skip
+    found = next(data for data in charts(compare(near)) if data.name == "forest")
+    spec = json.dumps(specification(found, page=True))
+    assert '"values": [12.0, 15.0, 20.0]' in spec
+
+
 def test_bands_are_drawn_from_three_seeds_on(grid: Grid) -> None:
     for seeds, drawn in ((2, False), (3, True)):
         found = _values(compare(grid(seeds, 0)), "learning")

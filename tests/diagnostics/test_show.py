@@ -161,7 +161,7 @@ def test_the_unit_is_shown_in_which_most_is_erased_at_once() -> None:
     digits = "".join(str(int(10 * value)) for value in forget[:, unit])
     assert shown.split()[1] == digits
     assert f"l unit {unit + 1}, g unit " in " ".join(" ".join(lines).split())
-    assert not any(line.startswith("at “") for line in plain([view("lstm", "one")]))
+    assert not any(line.startswith("at “") for line in plain([view("lstm", "o")]))
     assert any("state of r changes most" in line for line in plain([view("rnn", text, "r")]))
 
 
@@ -178,3 +178,20 @@ def test_a_text_is_read_after_the_documents_start() -> None:
         np.testing.assert_allclose(bare.states[name][1:], after.states[name])
     np.testing.assert_allclose(bare.rows["kept"][1:], after.rows["kept"])
     assert after.erased is not None and after.erased.unit.split(" of ")[1] in ("layer 1", "layer 2")
+
+
+def test_of_a_text_without_spaces_each_token_is_looked_at() -> None:
+    """All of it is one word: the last token is not the only one where something may be erased."""
+    torch.manual_seed(3)
+    model = ExactModel(
+        LanguageModel(vocab_size=20, embedding_size=6, cell="lstm", hidden_size=5, num_layers=1)
+    )
+    ids = [4, 11, 7, 2, 9, 15, 3, 8]
+    found = show.look(model, ids, lambda token: chr(0x4E00 + token).encode(), name="r")
+    values = model.trace(torch.tensor([[one] for one in ids])).layers[0].values
+    forget, state = values["forget"][:, 0], values["c"][:, 0]
+    sizes = (forget[:-1] - forget[1:]).clamp(min=0) * state[:-1].abs()
+    assert found.erased is not None
+    assert found.erased.token == 1 + int(sizes.max(1).values.argmax())
+    lines = plain([found])
+    assert any(line.startswith(f"at “{found.pieces[found.erased.token]}”: ") for line in lines)

@@ -133,7 +133,7 @@ def test_what_a_probe_had_and_two_groups_of_units_are_said() -> None:
     text = " ".join(shown(result(hold=hold, gates=gates), 200).split())
     assert "linear probe of 512 examples reads, 2 for each of the 256 numbers" in text
     assert "half of the bits would last 6.5 words" in text
-    assert "two groups by time constant: 50% near 0.434 tokens, 50% near no end" in text
+    assert "two groups by time constant: 50 % near 0.434 tokens, 50 % near no end" in text
 
 
 @pytest.mark.parametrize(
@@ -209,6 +209,8 @@ def test_answers_are_a_verdict_in_words_and_a_number() -> None:
     for value, answer in use.items():
         one = words(value).model_copy(update={"ci95": (None, 3.0)} if not value else {})
         assert USE.answer(UseRecord(scalars={"n_eff_foreign": one})) == answer
+    nothing = words(0.0).model_copy(update={"ci95": (None, None)})
+    assert USE.answer(UseRecord(scalars={"n_eff_foreign": nothing})) == "not measurably"
     record = UseRecord(scalars={"n_eff_foreign": beyond})
     assert USE.answer(record) == "as far as was measured: > 128 words"
     letters = UseRecord(scalars={"n_eff_foreign": words(41, "chars")})

@@ -87,6 +87,7 @@ class _Reader(nn.Module):
         initialise_embedding(self.embedding.weight, tied=tied, std=embedding_std)
         # As a decoder's weights tied embeddings must be small (std 1/sqrt(E)), as inputs about 1.
         self.input_scale = math.sqrt(embedding_size) if tied else 1.0
+        self.input_std = 1.0 if tied else embedding_std  # of what the layers see at first
         self.token_dropout = TokenDropout(dropout_embedding, vocab_size)
         self.input_dropout = VariationalDropout(dropout_input)
         self.recurrent = Recurrent(cell, embedding_size, hidden_size, num_layers, **layers)

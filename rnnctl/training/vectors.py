@@ -98,8 +98,9 @@ def begin_with_vectors(
         covered=float(counts[found.found].sum() / max(1, counts.sum())),
         frozen=config.model.freeze_vectors,
     )
-    changed = config.model.model_copy(update={"vectors_sha256": found.sha256})
-    config = config.model_copy(update={"model": changed})
+    if not of_corpus:  # the settings are those of any corpus, of whose text these vectors are
+        changed = config.model.model_copy(update={"vectors_sha256": found.sha256})
+        config = config.model_copy(update={"model": changed})
     return Begun(config, record, _packed(found, record, tokenizer))
 
 
@@ -118,9 +119,7 @@ def go_on_with_vectors(run: Run, model: LanguageModel | Classifier) -> VectorsRe
 
 def _of_texts(model: LanguageModel | Classifier, train: SplitIds, size: int) -> Vectors:
     rows, found = learn_vectors(train, model.vocab_size, size)
-    # At first a tied embedding is small, and its inputs are what they are of other models.
-    deviation = float(model.embedding.weight.detach().std()) * model.input_scale
-    rows *= np.float32(deviation)
+    rows *= np.float32(model.input_std)
     return Vectors(rows, found, 0, integrity.digest(rows.tobytes()))
 
 

@@ -38,6 +38,7 @@ from rnnctl.storage import Unfinished, remove_leftovers, unfinished
 
 SAMPLE = 1 << 16
 MAX_LINE = 64 << 20
+_FIRST_LINES, _FIRST_CHARS = 2000, 1 << 18
 _SCAN_WORTH_KEEPING = 8 << 20
 _SETTLED_NS = 3_000_000_000
 _MAGIC = {
@@ -457,10 +458,11 @@ def _filled(stream: BinaryIO | Reads, name: str) -> bytes:
     return b"".join(parts)
 
 
-def beginning(file: TextFile, size: int = 1 << 18, most: int = 2000) -> list[str]:
-    """The first lines of a text, one at least: at most `most`, and `size` characters."""
+def beginning(file: TextFile) -> list[str]:
+    """The first lines of a text that say what it is: one at least, and not too many."""
     found: list[str] = []
-    for _, text in itertools.islice(lines(file), most):
+    size = _FIRST_CHARS
+    for _, text in itertools.islice(lines(file), _FIRST_LINES):
         size -= len(text) + 1
         if found and size < 0:
             break

@@ -55,14 +55,14 @@ def exchanged(
     return h, c
 
 
-def language_pairs(documents: Sequence[Ids], *, lag: int = LAG, seed: int = 0) -> Pairs | None:
+def language_pairs(documents: Sequence[Ids], *, lag: int = LAG) -> Pairs | None:
     """Windows of prefix + lag + WINDOW tokens from different places; None if there are too few.
 
     `documents` are ids, boundary included; windows lie inside documents.
     """
     after = lag + WINDOW
     prefix = _prefix(documents, after)
-    windows = _windows(documents, prefix + after, seed)
+    windows = _windows(documents, prefix + after)
     if prefix < 1 or len(windows) < 2:
         return None
     half = len(windows) // 2
@@ -75,14 +75,14 @@ def _prefix(documents: Sequence[Ids], after: int) -> int:
     return min(PREFIX, (lengths[len(lengths) // 2] if lengths else 0) - after)
 
 
-def _windows(documents: Sequence[Ids], size: int, seed: int) -> list[Ids]:
+def _windows(documents: Sequence[Ids], size: int) -> list[Ids]:
     """Windows that do not overlap, in random order, at most two for each pair."""
     found = [
         document[start : start + size]
         for document in documents
         for start in range(0, len(document) - size + 1, size)
     ]
-    order = np.random.default_rng(seed).permutation(len(found))
+    order = np.random.default_rng(0).permutation(len(found))
     return [found[k] for k in order[: 2 * PAIRS]]
 
 
@@ -102,7 +102,7 @@ def exchange_language(model: LanguageModel, pairs: Pairs, *, lag: int = LAG) -> 
 
 
 def classifier_pairs(
-    documents: Sequence[Ids], labels: Sequence[int], *, lag: int | None = None, seed: int = 0
+    documents: Sequence[Ids], labels: Sequence[int], *, lag: int | None = None
 ) -> tuple[Pairs, Ids, Ids] | None:
     """Pairs of texts of different labels with the labels of both; None if there are too few.
 
@@ -112,7 +112,7 @@ def classifier_pairs(
     lengths = sorted(len(document) for document in documents)
     size = min(2 * PREFIX, lengths[len(lengths) // 2]) if lengths else 0
     usable = [k for k, document in enumerate(documents) if len(document) >= size]
-    order = np.random.default_rng(seed).permutation(len(usable))
+    order = np.random.default_rng(0).permutation(len(usable))
     half = len(order) // 2
     chosen = [
         (usable[i], usable[j])

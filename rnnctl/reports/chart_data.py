@@ -230,6 +230,16 @@ def phenomena(pairs: Sequence[PairRow]) -> dict[str, list[PairRow]]:
     return found
 
 
+def pairs_table(pairs: Sequence[PairRow], caption: str = "") -> Table:
+    """How many of all pairs each row has right."""
+    shares = [
+        (row.name, numbers.number(row.pairs, 12), numbers.over_seeds(row.accuracy, 3))
+        for row in pairs
+        if not row.phenomenon
+    ]
+    return table(("", "pairs", "right"), shares, caption=caption)
+
+
 def phenomena_table(pairs: Sequence[PairRow], shown: Sequence[str], caption: str = "") -> Table:
     """Phenomena against rows of the comparison."""
     names = list(dict.fromkeys(row.name for row in pairs))
@@ -262,16 +272,9 @@ def _pairs(result: Comparison) -> ChartData | None:
     if not values:
         return None
     names = tuple(dict.fromkeys(row.name for row in every))
-    text = table(
-        ("", "pairs", "right"),
-        [
-            (row.name, numbers.number(row.pairs, 12), numbers.over_seeds(row.accuracy, 3))
-            for row in every
-        ],
-    )
     by_phenomenon = list(phenomena(result.pairs))
-    if len(by_phenomenon) > 1:
-        text = phenomena_table(result.pairs, by_phenomenon)
+    several = len(by_phenomenon) > 1
+    text = phenomena_table(result.pairs, by_phenomenon) if several else pairs_table(every)
     caption = (
         "Share of pairs whose right sentence is likelier: each seed, their mean and its 95 % "
         "t-interval. A tie counts half."

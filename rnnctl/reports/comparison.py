@@ -26,6 +26,7 @@ from rnnctl.reports.chart_data import (
     bench_tasks,
     bench_title,
     from_near,
+    pairs_table,
     phenomena,
     phenomena_table,
 )
@@ -363,19 +364,11 @@ def _pairs(result: Comparison) -> list[Block]:
     """Minimal pairs: all of them together, then by phenomenon."""
     if not result.pairs:
         return []
-    every = [row for row in result.pairs if not row.phenomenon]
     caption = (
         "Share of pairs whose right sentence the model finds likelier; a tie counts half, and "
         "guessing reaches 0.5."
     )
-    shares = [
-        (row.name, numbers.number(row.pairs, 12), numbers.over_seeds(row.accuracy, 3))
-        for row in every
-    ]
-    made: list[Block] = [
-        Heading("Minimal pairs"),
-        table(("", "pairs", "right"), shares, caption=caption),
-    ]
+    made: list[Block] = [Heading("Minimal pairs"), pairs_table(result.pairs, caption)]
     by_phenomenon = phenomena(result.pairs)
     if len(by_phenomenon) < 2:
         return made

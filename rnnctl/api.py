@@ -256,7 +256,7 @@ def train(
     """
     from rnnctl.cli.train import run_folder
     from rnnctl.diagnostics.while_training import headline
-    from rnnctl.tasks.recipes import leaves_size_open, resolve
+    from rnnctl.tasks.recipes import leaves_level_open, leaves_size_open, resolve
     from rnnctl.training.events import Finished
     from rnnctl.training.train import Options
     from rnnctl.training.train import train as work
@@ -264,7 +264,10 @@ def train(
     given = settings_given(_options(corpus, settings))
     config = resolve(given)
     options = Options(
-        overwrite=overwrite, given=given, size_is_open=leaves_size_open(given, config)
+        overwrite=overwrite,
+        given=given,
+        size_is_open=leaves_size_open(given, config),
+        level_is_open=leaves_level_open(given, config),
     )
     if diagnose:
         options = replace(options, headline=headline)

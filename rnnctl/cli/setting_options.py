@@ -103,7 +103,9 @@ def default_in_words(section: str, name: str, field: FieldInfo, known: Option) -
     from rnnctl.tasks.base import OWN_TASKS
 
     by_task = {
-        kind.name: kind.level if name == "level" else _by_level(kind, section, name, field, known)
+        kind.name: kind.in_words.get(name, kind.level)
+        if name == "level"
+        else _by_level(kind, section, name, field, known)
         for kind in OWN_TASKS
         if known.labelled in (None, kind.labelled)
     }
@@ -118,8 +120,8 @@ def _by_level(kind: TaskKind, section: str, name: str, field: FieldInfo, known: 
     for level, recipe in kind.recipes.items():
         if not known.levels or level in known.levels:
             value = recipe.get(section, {}).get(name, field.default)
-            unsaid = kind.in_words.get(name, known.default)
-            said = unsaid if value is None else config.value_in_words(name, value)
+            written = known.default if value is None else config.value_in_words(name, value)
+            said = kind.in_words.get(name, written)
             levels.setdefault(said, []).append(level)
     if len(levels) == 1:
         return next(iter(levels))

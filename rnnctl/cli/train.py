@@ -226,7 +226,7 @@ def _plan(
     diagnose: bool,
 ) -> tuple[RunConfig, Path | None, Options]:
     """Settings, folder (None where none was named) and options from what was called for."""
-    from rnnctl.tasks.recipes import leaves_size_open, resolve
+    from rnnctl.tasks.recipes import leaves_level_open, leaves_size_open, resolve
     from rnnctl.training.resume import resumed
     from rnnctl.training.train import Options
 
@@ -250,7 +250,11 @@ def _plan(
         return settings, path, options
     if config is None:
         settings = resolve(given)
-        options = replace(options, size_is_open=leaves_size_open(given, settings))
+        options = replace(
+            options,
+            size_is_open=leaves_size_open(given, settings),
+            level_is_open=leaves_level_open(given, settings),
+        )
     else:
         settings, options = _repeated(config, given, options)
     return settings, path, options

@@ -137,32 +137,42 @@ def _improving(result: TrainResult) -> str:
     return f"still improving when {ended}"
 
 
+NOT_BETTER = "not_better"  # how the codes of warnings begin that say so of a simple model
+DETAILS = {"time", "clipped"}  # facts that the short report can do without
+
+
 def brief(result: Result) -> list[Block]:
     """A training in at most 24 lines of 80 columns: the headline first and last.
 
-    As many warnings as there is room for; `info` has all numbers.
+    As many warnings as there is room for; `info` has all. That a simple model does as well is
+    always said: details of the training make room for it.
     """
     assert isinstance(result, TrainResult)
-    said = [warning.text for warning in result.warnings]
+    # The last of them says what to try.
+    first = [one.text for one in result.warnings if one.code.startswith(NOT_BETTER)][::-1]
+    said = first + [w.text for w in result.warnings if not w.code.startswith(NOT_BETTER)]
+    room = [(n, False, False) for n in range(len(said), len(first) - 1, -1)]
+    if first:
+        room += [(n, False, True) for n in range(len(first), 0, -1)]
     made: list[Block] = []
-    for sentence, shown in ((True, len(said)), *((False, n) for n in range(len(said), -1, -1))):
-        made = list(_brief(result, said[:shown], len(said) - shown, sentence=sentence))
+    for shown, sentence, tight in ((len(said), True, False), *room):
+        made = list(_brief(result, said[:shown], len(said) - shown, sentence, tight))
         if fits_screen(made):
             break
     return made
 
 
 def _brief(
-    result: TrainResult, warnings: Sequence[str], left: int, *, sentence: bool
+    result: TrainResult, warnings: Sequence[str], left: int, sentence: bool, tight: bool
 ) -> Iterator[Block]:
     """The short report with these warnings, `left` more that are only counted, and with what the
-    memory horizon means or without it.
+    memory horizon means or without it. tight: without details.
     """
     head = None if result.diagnosis is None else HeadlineRecord.model_validate(result.diagnosis)
     headline = _headline(result, head)
     yield Heading(f"{display_name(result.cell)} trained: {result.run}", 1)
     yield Paragraph(headline, "strong")
-    yield KeyValues(tuple(_facts(result)))
+    yield KeyValues(tuple(fact for fact in _facts(result) if not (tight and fact[0] in DETAILS)))
     if any(split.losses for split in result.splits):
         first = [s.model_copy(update={"losses": s.losses[:1]}) for s in result.splits]
         yield _loss_table(tuple(first))
@@ -172,12 +182,13 @@ def _brief(
         yield _class_table(classified)
         last = classified[-1].classification
         assert last is not None
-        yield KeyValues(tuple(inference.beside_simple_models(last)))
+        # The model's own accuracy stands in the table.
+        yield KeyValues(tuple(inference.beside_simple_models(last))[int(tight) :])
     if result.chance:
         yield Paragraph(_chance(result.chance), "note")
     if head is not None and sentence:
         yield Paragraph(as_sentence(head.sentence), "plain")
-    if result.still_improving is not None:
+    if result.still_improving is not None and not tight:
         yield Paragraph(_improving(result), "note")
     for text in warnings:
         yield Paragraph(text, "warning")
@@ -407,6 +418,8 @@ def info(result: InfoResult) -> Iterator[Block]:
         yield Heading("result", 2)
         yield KeyValues(tuple(_facts(result.training)))
         yield from _quality(result.training)
+        for warning in result.training.warnings:
+            yield Paragraph(warning.text, "warning")
         yield Heading("made with", 2)
         environment = result.training.environment.model_dump()
         yield KeyValues(tuple((k, str(v)) for k, v in environment.items() if v is not None))

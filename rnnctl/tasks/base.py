@@ -273,6 +273,8 @@ CLASSIFY = TaskKind(
     in_words={
         "budget_s": "600s",
         "epochs": "4 to 60, fewer for a larger corpus",
+        "patience": "4, or more for a small corpus",
+        "level": "word, or char if most texts are a single word",
         "dropout_embedding": "0.1, or 0.3 for long documents",
     },
 )

@@ -495,7 +495,7 @@ def remarks(found: Classification, what: str, advice: Sequence[str]) -> Iterator
     low, high = found.accuracy_ci95
     bag = found.bag_of_words
     if bag is not None and bag.micro_f1 is not None and found.micro_f1 is not None:
-        if bag.micro_f1 >= found.micro_f1:
+        if bag.micro_f1 >= found.micro_f1 and found.micro_f1 < 1:
             yield Warning_(
                 code="not_better_than_bag_of_words",
                 text=f"a bag of words, which knows no order, reaches a micro-F1 of "
@@ -503,13 +503,15 @@ def remarks(found: Classification, what: str, advice: Sequence[str]) -> Iterator
                 + try_,
             )
         return
-    beaten = bag is not None and bag.accuracy >= found.accuracy
+    # Where every answer is right there is nothing to be better at.
+    beaten = bag is not None and bag.accuracy >= found.accuracy and found.accuracy < 1
     try_first = "" if beaten else try_
     if found.majority is not None and low <= found.majority:
+        surely = "measurably " if found.accuracy > found.majority else ""
         yield Warning_(
             code="not_better_than_majority",
             text=f"the model is right on {100 * found.accuracy:.1f} % [{100 * low:.1f}, "
-            f"{100 * high:.1f}] of {what}, which is not more than always answering "
+            f"{100 * high:.1f}] of {what}, which is not {surely}more than always answering "
             f"{found.majority_label!r:.60} would be ({100 * found.majority:.1f} %)" + try_first,
         )
     if bag is not None and beaten:

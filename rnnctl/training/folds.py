@@ -13,6 +13,7 @@ from rnnctl.results.training import FoldMeasure, FoldsResult, TrainResult
 from rnnctl.runs import Run
 from rnnctl.statistics import over_folds
 from rnnctl.tasks.base import find_task
+from rnnctl.tasks.recipes import by_letters
 from rnnctl.training.events import Event, Finished, Preparing
 from rnnctl.training.train import REPORT_NAME, Options, train
 
@@ -54,7 +55,7 @@ def train_folds(
         own = with_fold(config, number, folds)
         run = None if options.overwrite or not (path / "current.json").is_file() else Run.open(path)
         if run is not None:
-            own = _same(run, own)
+            own = _same(run, own, options)
         if run is not None and run.current.finished:
             results.append(_read(run))
             continue
@@ -67,8 +68,13 @@ def train_folds(
     yield folds_result(root, results)
 
 
-def _same(run: Run, config: RunConfig) -> RunConfig:
+def _same(run: Run, config: RunConfig, options: Options) -> RunConfig:
     """The settings of a fold's run. RunError where they are others than those asked for."""
+    if options.level_is_open and run.config.tokenizer.level == "char":
+        config = by_letters(config, options.given)
+    if "patience" not in options.given.get("training", {}) and config.training.epochs is None:
+        patience = {"patience": run.config.training.patience}
+        config = config.model_copy(update={"training": config.training.model_copy(update=patience)})
     asked, known = (_without_the_settled(one, config) for one in (config, run.config))
     if asked != known:
         raise RunError(

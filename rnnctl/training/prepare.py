@@ -37,13 +37,18 @@ from rnnctl.tasks.base import Task, find_task
 from rnnctl.tasks.effects import check_unused
 from rnnctl.tasks.language_model import check_enough, start_from_frequencies
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
-from rnnctl.tasks.recipes import settle
+from rnnctl.tasks.recipes import by_letters, settle
 from rnnctl.tasks.sizes import choose_size
 from rnnctl.training.events import Preparing
 from rnnctl.training.vectors import VECTORS_NAME, begin_with_vectors, go_on_with_vectors
 from rnnctl.wording import plural
 
 COMPUTED_NAME = "computed.json"  # what the numbers of the run are computed with
+LITTLE_KNOWN = 0.1  # share of unknown tokens from which on single words tell little
+BY_LETTERS = (
+    "most texts are a single word, and many words occur only once: they are read letter by letter; "
+    "--level word reads them whole"
+)
 COMPILING = "compiling the inner loops for this processor (only once per machine)"
 
 
@@ -79,6 +84,7 @@ def prepare(
     stdin: BinaryIO | None = None,
     given: Mapping[str, Mapping[str, Any]] | None = None,
     size_is_open: bool = False,
+    level_is_open: bool = False,
     beside: Path | None = None,
     tokenizer: Tokenizer | None = None,
 ) -> Generator[Preparing, None, Prepared]:
@@ -86,7 +92,8 @@ def prepare(
     and so is a `tokenizer`.
 
     `given`: settings that somebody asked for, which must not be idle. `size_is_open`: take the
-    hidden size that the budget buys on this machine. `beside`: the folder of a run that is
+    hidden size that the budget buys on this machine. `level_is_open`: read letters where the texts
+    are single words. `beside`: the folder of a run that is
     repeated.
 
     Raises DataError for a corpus that cannot be read or is too small, UsageError for a device that
@@ -112,17 +119,16 @@ def prepare(
             tokenizer = Tokenizer.load(known.tokenizer_path)
         elif tokenizer is None:
             tokenizer = make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
-        store = build_store(
-            corpus,
-            tokenizer,
-            cache=cache_directory(),
-            max_tokens=config.corpus.max_tokens,
-            keep=config.corpus.keep,
-        )
+        store = _stored(corpus, tokenizer, config)
+        if level_is_open and known is None and reads_single_words(store, tokenizer):
+            config = by_letters(config, given or {})
+            corpus = replace(corpus, notes=(*corpus.notes, BY_LETTERS))
+            tokenizer = make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
+            store = _stored(corpus, tokenizer, config)
         for _ in warm_up.wait():
             yield Preparing(COMPILING)
 
-    config = settle(config, np.diff(store.split("train").offsets))
+    config = settle(config, np.diff(store.split("train").offsets), given)
     why_this_size = ""
     if size_is_open:
         # Before anything of such a batch size is measured, which might take all memory.
@@ -179,6 +185,27 @@ def prepare(
         vectors,
         kept_vectors,
     )
+
+
+def _stored(corpus: Corpus, tokenizer: Tokenizer, config: RunConfig) -> Store:
+    """The ids of the corpus, each document cut as the settings say."""
+    return build_store(
+        corpus,
+        tokenizer,
+        cache=cache_directory(),
+        max_tokens=config.corpus.max_tokens,
+        keep=config.corpus.keep,
+    )
+
+
+def reads_single_words(store: Store, tokenizer: Tokenizer) -> bool:
+    """Whether most texts are a single word, and many of these words are unknown."""
+    train = store.split("train")
+    lengths = np.diff(train.offsets)
+    # A word and the document's end.
+    if not len(lengths) or np.median(lengths) > 2:
+        return False
+    return float(np.mean(np.asarray(train.ids[:1_000_000]) == tokenizer.unknown_id)) >= LITTLE_KNOWN
 
 
 def _open(

@@ -16,6 +16,7 @@ from rnnctl import integrity
 from rnnctl.config import TrainingConfig
 from rnnctl.errors import CorruptRunError
 from rnnctl.runs import Run
+from rnnctl.tasks.recipes import VALIDATIONS_PER_EPOCH
 
 LOWEST_RATE = 0.01  # share of the peak at the first and last step, so that no step is wasted
 SLANTED_RATIO = 32  # of the peak to the first and last rate of a slanted triangle
@@ -175,7 +176,7 @@ class Schedule:
             ):
                 return False
         wanted = self.settings.epochs or 1.0
-        total = max(EVALUATIONS, math.ceil(2 * wanted))
+        total = max(EVALUATIONS, math.ceil(VALIDATIONS_PER_EPOCH * wanted))
         return int(progress * total) > int(counters.evaluated_progress * total)
 
     def _evaluation_interval(self, counters: Counters) -> float:

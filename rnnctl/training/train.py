@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
 import torch
 
 from rnnctl.config import RunConfig
@@ -51,6 +50,7 @@ from rnnctl.training.prepare import (
     Prepared,
     computed_bytes,
     prepare,
+    reads_single_words,
     run_files,
 )
 from rnnctl.training.pretraining import is_wanted, pretrained, record_of
@@ -72,7 +72,6 @@ _LAST = {
     True: "measuring the best weights, and a bag of words for comparison",
 }
 _PARTS = {"train": "training", "valid": "validation", "test": "test"}
-LITTLE_KNOWN = 0.1  # share of unknown tokens from which on single words tell little
 _LONG = 200_000  # tokens of a split from which on it is said that it is measured now
 
 
@@ -90,6 +89,7 @@ class Options:
     replay: Replay | None = None
     reschedule: bool = False  # a resumed run no longer follows the schedule that it repeats
     size_is_open: bool = False  # take the hidden size that the budget buys on this machine
+    level_is_open: bool = False  # read letters where a classifier's texts are single words
     beside: Path | None = None  # the folder of the run that is repeated
     stdin: BinaryIO | None = None
     given: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -152,6 +152,7 @@ def begin(
         stdin=options.stdin,
         given=options.given,
         size_is_open=options.size_is_open,
+        level_is_open=options.level_is_open,
         beside=options.beside,
         tokenizer=tokenizer,
     )
@@ -198,11 +199,7 @@ def _single_words(prepared: Prepared) -> str:
     """What to say where a classifier of words reads single words, many of which it cannot know."""
     if not isinstance(prepared.model, Classifier) or prepared.config.tokenizer.level != "word":
         return ""
-    lengths = np.diff(prepared.store.split("train").offsets)
-    ids = np.asarray(prepared.store.split("train").ids[:1_000_000])
-    unknown = float(np.mean(ids == prepared.tokenizer.unknown_id))
-    # A word and the document's end.
-    if not len(lengths) or np.median(lengths) > 2 or unknown < LITTLE_KNOWN:
+    if not reads_single_words(prepared.store, prepared.tokenizer):
         return ""
     return (
         "most texts are a single word, and many words occur only once: `--level char` reads them "

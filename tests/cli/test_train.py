@@ -17,6 +17,8 @@ import torch
 from rnnctl import integrity
 from rnnctl.compare import collect
 from rnnctl.reports import training
+from rnnctl.reports.as_table import as_table, fits_screen
+from rnnctl.results.base import Warning_
 from rnnctl.results.training import TrainingPlan, TrainResult
 from rnnctl.runs import Run
 from rnnctl.statistics import still_falling
@@ -524,6 +526,32 @@ def test_a_training_that_was_still_improving_says_what_would_help(run: Path, rea
         (said,) = [text for text in notes if text.startswith("still improving when the ")]
         assert f"--{reason} would help" in said and len(said) < 70
     assert not any("still improving" in str(block) for block in training.brief(result))
+
+
+def test_that_a_simple_model_does_as_well_is_never_only_counted(
+    rnnctl: CommandLine, tmp_path: Path
+) -> None:
+    """Neither in the short report, whatever else there is to warn of, nor by `info`."""
+    lines = [f"{'good' if n % 3 else 'bad'}\ttext {n % 7} of nothing" for n in range(90)]
+    (tmp_path / "t.tsv").write_text("label\ttext\n" + "\n".join(lines) + "\n")
+    run = tmp_path / "run"
+    outcome = rnnctl("train", tmp_path / "t.tsv", "--task", "classify", "--steps", 2, "--run", run,
+                     "--hidden-size", 8, "--embedding-size", 8, "--quiet",
+                     "--split", "60/20/20")  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    result = TrainResult.model_validate(Run.open(run).read_result("train"))
+    said = [one.text for one in result.warnings if one.code.startswith("not_better_than")]
+    assert said
+    other = Warning_(code="other", text="something else " * 30)
+    many = result.model_copy(
+        update={"warnings": (other, *result.warnings), "still_improving": 0.05}
+    )
+    blocks = training.brief(many)
+    short = as_table(blocks)
+    assert " ".join(said[-1].split()) in " ".join(short.split())
+    assert "more warning" in " ".join(short.split()) and fits_screen(blocks)
+    shown = rnnctl("info", run).out
+    assert all(" ".join(text.split()) in " ".join(shown.split()) for text in said)
 
 
 def test_whether_a_training_was_still_improving_follows_from_its_curve(

@@ -17,6 +17,7 @@ from rnnctl.data.splitting import assign_folds
 from rnnctl.runs import Run
 from rnnctl.statistics import over_folds
 from rnnctl.tasks.classification import label_weights
+from rnnctl.tasks.recipes import resolve, settle
 
 Command = Callable[..., object]
 SMALL = [
@@ -224,3 +225,39 @@ def test_a_model_of_words_for_single_words_hears_of_letters(
         assert done.code == 0, done.err
         codes = [one["code"] for one in json.loads(done.out)["warnings"]]
         assert ("single_words" in codes) is (level == "word")
+    for more, found in (((), "char"), (("--min-count", 1), "word")):
+        run = tmp_path / f"open{len(more)}"
+        call = [one for one in ("train", path, *SMALL, *more, "--run", run) if one != "--quiet"]
+        done = rnnctl(*call)
+        assert done.code == 0, done.err
+        assert Run.open(run).config.tokenizer.level == found
+        assert ("they are read letter by letter" in done.err) is (found == "char")
+        used = rnnctl("classify", run, stdin="ka99o\n")
+        assert used.code == 0 and used.out[:3] in ("ka\t", "mi\t")
+
+
+def test_folds_of_single_words_are_read_letter_by_letter_too(
+    rnnctl: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "names.csv"
+    rows = [f"{kind}{number}o,{kind}" for kind in ("ka", "mi") for number in range(30)]
+    path.write_text("text,label\n" + "\n".join(rows) + "\n")
+    call = ("train", path, *SMALL, "--folds", 2, "--run", tmp_path / "two", "--format", "json")
+    done = rnnctl(*call)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["documents"] == 60
+    for one in ("fold-1", "fold-2"):
+        config = Run.open(tmp_path / "two" / one).config
+        assert config.tokenizer.level == "char" and config.corpus.max_tokens == 2000
+    assert rnnctl(*call).out == done.out  # nothing is trained again
+
+
+def test_a_small_corpus_gets_more_patience_than_a_large_one() -> None:
+    """A fifth of its validations, where nobody gave another."""
+    given = {"corpus": {"sources": ("x.csv",)}, "model": {"task": "classify"}}
+    config = resolve(given)
+    small, large = (settle(config, np.full(n, 20)).training for n in (400, 50_000))
+    assert (small.epochs, small.patience) == (60, 24)
+    assert (large.epochs, large.patience) == (4, 4)
+    asked = {**given, "training": {"patience": 3}}
+    assert settle(resolve(asked), np.full(400, 20), asked).training.patience == 3

@@ -133,6 +133,11 @@ def test_what_is_no_better_than_simple_models_is_said_to_be_so() -> None:
     assert "--pool" not in first.text
     good = judged([0, 1] * 10, [0, 1] * 10)
     assert not list(remarks(good.classification(), "the test documents", []))
+    perfect = Judged(good.logits, good.truth, NAMES, bag=good.truth, bag_trained_on=9)
+    assert not list(remarks(perfect.classification(), "the test documents", ["more"]))
+    rare = judged([0] * 60 + [1], [0] * 60 + [1]).classification()
+    (said,) = remarks(rare, "the test documents", [])
+    assert "not measurably more than always" in said.text
 
 
 def test_a_bag_of_words_is_asked_once_for_the_same_texts(

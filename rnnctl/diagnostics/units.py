@@ -105,19 +105,21 @@ def information(state: Ids, known: Ids) -> tuple[Floats, float]:
     shows (r − 1)(s − 1) / 2N nats by chance.
     """
     steps, units = state.shape
-    own = np.bincount(known) / steps
-    entropy = float(-(own[own > 0] * np.log2(own[own > 0])).sum())
-    found = np.zeros(units)
     columns = int(known.max()) + 1
-    for unit in range(units):
-        table = np.bincount(state[:, unit] * columns + known, minlength=CLASSES * columns)
-        joint = table.reshape(-1, columns) / steps
-        rows, sums = joint.sum(1, keepdims=True), joint.sum(0, keepdims=True)
-        inside = joint > 0
-        bits = (joint[inside] * np.log2(joint[inside] / (rows @ sums)[inside])).sum()
-        freedom = ((rows > 0).sum() - 1) * ((sums > 0).sum() - 1)
-        found[unit] = max(0.0, bits - freedom / (2 * steps * np.log(2)))
-    return found, entropy
+    place = (np.arange(units) * CLASSES + state) * columns + known[:, None]
+    counted = np.bincount(place.ravel(), minlength=units * CLASSES * columns)
+    joint = counted.reshape(units, CLASSES, columns) / steps
+    rows, sums = joint.sum(2), joint.sum(1)
+    bits = _entropy(rows, 1) + _entropy(sums, 1) - _entropy(joint, (1, 2))
+    freedom = ((rows > 0).sum(1) - 1) * ((sums > 0).sum(1) - 1)
+    entropy = float(_entropy(np.bincount(known) / steps, 0))
+    return np.maximum(0.0, bits - freedom / (2 * steps * np.log(2))), entropy
+
+
+def _entropy(shares: Floats, axis: int | tuple[int, ...]) -> Floats:
+    """Bits of distributions that stand along `axis`."""
+    logs = np.log2(shares, out=np.zeros_like(shares), where=shares > 0)
+    return np.asarray(-(shares * logs).sum(axis=axis))
 
 
 def known(values: Floats, of: Mapping[str, Floats]) -> dict[str, Floats]:
@@ -172,9 +174,8 @@ def observe(
     """
     seen, before = _trace(model, shown)
     here = states(seen)
-    longer, _ = _trace(model, ids)
-    name = "c" if "c" in longer.layers[0].values else "h"
-    there = states(longer)
+    there = _along(model, ids)
+    name = "c" if "c" in there else "h"
     values = there[name]
     shares = known(values, properties(text, ends))
     lasts = lasting(values)
@@ -187,7 +188,7 @@ def observe(
     way = side(values)
     limits = np.quantile(values * way, ACTIVE, axis=0)
     active = (values * way > limits).T[kept]  # (K, S)
-    hidden = values.shape[1] // len(longer.layers)
+    hidden = model.recurrent.hidden_size
     units = [
         Unit(
             layer=int(unit // hidden) + 1,
@@ -224,6 +225,20 @@ def _trace(model: LanguageModel | Classifier, ids: Ids) -> tuple[Trace, dict[str
     start = model.recurrent.trace(model.embed(inputs[:1]))
     before = {name: array[0] for name, array in states(start).items() if name in names}
     return model.recurrent.trace(model.embed(inputs[1:]), start.state(0)), before
+
+
+@torch.no_grad()
+def _along(model: LanguageModel | Classifier, ids: Ids) -> dict[str, Floats]:
+    """As `states` of `_trace`, (T, U), read by the compiled passes where there are such."""
+    cell = model.recurrent.cell
+    start = [] if isinstance(model, Classifier) else [BOUNDARY_ID]
+    read, layers = np.array([*start, *ids]), range(model.recurrent.num_layers)
+    names = (*cell.state_names, *cell.gate_names)
+    found, _ = model.inside(read, np.array([len(read)]), names, layers)
+    return {
+        name: values[len(start) :].flatten(1).double().numpy(force=True)
+        for name, values in found.items()
+    }
 
 
 def _rows(array: Floats) -> tuple[tuple[float, ...], ...]:

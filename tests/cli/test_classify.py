@@ -211,15 +211,8 @@ def start(*arguments: object) -> subprocess.Popen[bytes]:
     )
 
 
-def test_a_line_is_answered_while_the_pipe_stays_open(run: Path) -> None:
-    with start("classify", run) as process:
-        assert process.stdin is not None and process.stdout is not None
-        for text in (b"good\n", b"bad\n", b"1\n2\n"):
-            process.stdin.write(text)
-            for _ in range(text.count(b"\n")):
-                assert process.stdout.readline().count(b"\t") == 1  # would wait for ever
-        process.stdin.close()
-        assert process.wait(60) == 0
+def _plain() -> Callable[[bytes], bytes]:
+    return lambda data: data
 
 
 def _gzip() -> Callable[[bytes], bytes]:
@@ -234,8 +227,8 @@ def _zstandard() -> Callable[[bytes], bytes]:
     return lambda data: packer.compress(data, packer.FLUSH_BLOCK)
 
 
-@pytest.mark.parametrize("packing", [_gzip, _zstandard])
-def test_a_packed_pipe_that_stays_open_is_answered_line_by_line(
+@pytest.mark.parametrize("packing", [_plain, _gzip, _zstandard])
+def test_a_line_is_answered_while_the_pipe_stays_open(
     packing: Callable[[], Callable[[bytes], bytes]], run: Path
 ) -> None:
     """As of `tail -f log | zstd | ssh …`: what has come is answered, however little it is."""
@@ -247,7 +240,8 @@ def test_a_packed_pipe_that_stays_open_is_answered_line_by_line(
             for _ in range(text.count(b"\n")):
                 assert process.stdout.readline().count(b"\t") == 1  # would wait for ever
         process.stdin.close()
-        process.wait(60)  # the stream was never ended, which is said
+        code = process.wait(60)
+    assert code == 0 or packing is not _plain  # a packed stream was never ended, which is said
 
 
 def test_a_reader_that_goes_away_ends_it_quietly(run: Path) -> None:

@@ -104,13 +104,24 @@ def test_an_exploding_gradient_counts_as_the_claim_says(grid: Grid) -> None:
     assert two.outcome == "not tested" and "explodes" in two.findings[0].sentence
 
 
-def test_h_carrying_everything_refutes_the_cell_state(grid: Grid) -> None:
+@pytest.mark.parametrize(
+    ("shares", "outcome", "why"),
+    [
+        ((0.1, 0.9), "contradicted", ""),
+        ((0.3, 0.1), "inconclusive", "c alone has less than 0.5 of it"),
+    ],
+)
+def test_the_cell_state_carries_it_only_where_c_alone_has_most_of_the_effect(
+    grid: Grid, shares: tuple[float, float], outcome: str, why: str
+) -> None:
     members = []
     for member in grid(recall_seeds=0):
-        c, h = (Estimate(estimate=value + member.seed / 100) for value in (0.1, 0.9))
+        c, h = (Estimate(estimate=value + member.seed / 1000) for value in shares)
         swapped = ExchangeRecord(measure="loss", lag=8, c=c, h=h, full=Estimate(estimate=0.5))
         members.append(member.model_copy(update={"exchange": swapped if member.exchange else None}))
-    assert _said(members)["cell-state"].outcome == "contradicted"
+    verdict = _said(members)["cell-state"]
+    assert verdict.outcome == outcome
+    assert why in verdict.findings[0].sentence
 
 
 @pytest.mark.parametrize(
@@ -446,17 +457,6 @@ def test_an_lstm_that_recalls_a_little_more_solves_nothing(grid: Grid) -> None:
     verdict = _said(members)["gates-solve"]
     assert verdict.outcome == "inconclusive"
     assert "less than half way from chance" in verdict.findings[0].sentence
-
-
-def test_a_small_part_of_the_effect_is_not_what_carries_it(grid: Grid) -> None:
-    members = []
-    for member in grid(recall_seeds=0):
-        c, h = (Estimate(estimate=value + member.seed / 1000) for value in (0.3, 0.1))
-        swapped = ExchangeRecord(measure="loss", lag=8, c=c, h=h, full=Estimate(estimate=0.5))
-        members.append(member.model_copy(update={"exchange": swapped if member.exchange else None}))
-    verdict = _said(members)["cell-state"]
-    assert verdict.outcome == "inconclusive"
-    assert "c alone has less than 0.5 of it" in verdict.findings[0].sentence
 
 
 def _single(member: Member, horizon: float) -> Member:

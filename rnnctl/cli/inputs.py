@@ -181,7 +181,7 @@ def _streamed(
     with reading(name):
         head = stream.peek()
         kind = compression(head)
-        archive = archive_kind(stream, kind, name)
+        archive = archive_kind(stream, kind)
     if archive:
         with tempfile.TemporaryDirectory(prefix="rnnctl-") as folder:
             path = Path(folder) / "archive"

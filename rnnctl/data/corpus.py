@@ -262,7 +262,7 @@ class _Opener:
 
     def _spooled(self, stream: Reads, name: str) -> Files:
         kind = compression(stream.peek(10))
-        if archive_kind(stream, kind, name):
+        if archive_kind(stream, kind):
             with storage_errors(self.cache):
                 (self.cache / "archives").mkdir(parents=True, exist_ok=True)
                 folder = tempfile.mkdtemp(dir=self.cache / "archives", prefix="piped-")

@@ -160,7 +160,7 @@ def damaged(name: str, error: BaseException) -> DataError:
 # -- archives --------------------------------------------------------------------------------
 
 
-def archive_kind(stream: Reads, kind: str | None, name: str) -> str | None:
+def archive_kind(stream: Reads, kind: str | None) -> str | None:
     """ "zip", "tar", or None for a stream that is no archive; `kind` is its compression."""
     if kind is None:
         head = stream.peek()
@@ -202,7 +202,7 @@ def is_archive(path: Path) -> bool:
     """Whether the file at `path` is a zip or tape archive, compressed or not. Raises: OSError."""
     with path.open("rb") as file:
         stream = Reads(file)
-        return archive_kind(stream, compression(stream.peek(_TAR_BLOCK)), str(path)) is not None
+        return archive_kind(stream, compression(stream.peek(_TAR_BLOCK))) is not None
 
 
 def unpack_archive(path: Path, folder: Path, name: str) -> None:

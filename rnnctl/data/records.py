@@ -193,7 +193,7 @@ class _JsonParser:
                 yield self._failed("nested too deeply")
                 break
             except ValueError as error:
-                if len(self._text) - at > MAX_RECORD or _is_broken(self._text, at, error):
+                if len(self._text) - at > MAX_RECORD or _is_broken(self._text, error):
                     yield self._failed(_reason(error))
                 break
             if end == len(self._text) and not isinstance(value, dict | list | str):
@@ -225,7 +225,7 @@ class _JsonParser:
         yield _object(1, value, json.dumps(value, ensure_ascii=False) if "\n" in source else source)
 
 
-def _is_broken(text: str, at: int, error: ValueError) -> bool:
+def _is_broken(text: str, error: ValueError) -> bool:
     """Whether the JSON is wrong before its end, so that more of it would not help."""
     return (
         isinstance(error, json.JSONDecodeError)

@@ -156,7 +156,7 @@ def _lines(file: _Hashed, path: Path) -> Iterator[bytes]:
     name = str(path)
     check_suffix(path, head, name)
     kind = compression(head)
-    if archive_kind(stream, kind, name) is not None:
+    if archive_kind(stream, kind) is not None:
         raise DataError(f"{path} is an archive of files", hint="unpack it and name one of them")
     content: BinaryIO | Reads = stream if kind is None else unpacked(stream, kind)
     held = b""

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from rnnctl import catalog
-from rnnctl.diagnostics import checks, panel, use
+from rnnctl.diagnostics import checks, effect, panel, use
 from rnnctl.diagnostics.material import Material, Text, heldout
 from rnnctl.diagnostics.measurements import CLASSIFIER, LANGUAGE, Diagnostic
 from rnnctl.diagnostics.panel import verdict
@@ -194,7 +194,9 @@ def _affordable(loaded: Loaded, seconds: float) -> tuple[Settings, float]:
         share = 1.0 if share > 1 / 1.75 else share
         return replace(quick, resets=max(48, round(share * wanted))), share
     recurrent = 2.0 * sum(p.numel() for p in model.recurrent.parameters())
-    pairs = budget / (2 * 22 * quick.filler_words * recurrent) / 2
+    # A pair is read in both arms, at every distance, in two kinds of filler.
+    texts = 2 * len(effect.distances(quick.filler_words)) * 2
+    pairs = budget / (texts * quick.filler_words * recurrent)
     share = min(1.0, pairs / quick.evidence)
     return replace(quick, evidence=max(12, round(share * quick.evidence))), share
 

@@ -65,7 +65,7 @@ def train_folds(
                 results.append(event.result)
             else:
                 yield event
-    yield folds_result(root, results)
+    yield folds_result(results)
 
 
 def _same(run: Run, config: RunConfig, options: Options) -> RunConfig:
@@ -104,7 +104,7 @@ def _read(run: Run) -> TrainResult:
     )
 
 
-def folds_result(root: Path, results: list[TrainResult]) -> FoldsResult:
+def folds_result(results: list[TrainResult]) -> FoldsResult:
     """Means over the folds, with intervals."""
     tested = [_tested(result) for result in results]
     numbers: dict[str, list[float]] = {

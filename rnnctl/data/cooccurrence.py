@@ -64,13 +64,15 @@ def _neighbours(texts: SplitIds, vocab_size: int) -> csr_array[Any]:
     every = max(1, -(-texts.tokens // MOST_TOKENS))
     counts: Any = csr_array((vocab_size, vocab_size), dtype=np.float32)
     for ids, document in _pieces(texts, every):
+        pairs = []
         for away in range(1, WINDOW + 1):
             one, other = ids[:-away], ids[away:]
             together = document[:-away] == document[away:]
             together &= (one != BOUNDARY_ID) & (other != BOUNDARY_ID)
-            one, other = one[together], other[together]
-            weights = np.full(len(one), 1 / away, np.float32)
-            counts = counts + coo_array((weights, (one, other)), shape=counts.shape).tocsr()
+            weights = np.full(np.count_nonzero(together), 1 / away, np.float32)
+            pairs.append((weights, one[together], other[together]))
+        weights, one, other = (np.concatenate(part) for part in zip(*pairs, strict=True))
+        counts = counts + coo_array((weights, (one, other)), shape=counts.shape).tocsr()
     both: csr_array[Any] = counts + counts.T.tocsr()
     return both
 

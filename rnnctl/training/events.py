@@ -148,7 +148,8 @@ LoopEvent = (
 class Started:
     """Everything is ready; the first step comes next (or, resumed, the step after `step`).
 
-    `ended`: the training is at its end already; it is only measured again.
+    `ended`: the training is at its end already; it is only measured again. `resumed`: without a
+    `step`, it was stopped before its first checkpoint.
     """
 
     run: Path
@@ -161,6 +162,7 @@ class Started:
     dtype: str
     threads: int
     step: int = 0
+    resumed: bool = False
     ended: bool = False
     trivial_nats: float = 0.0
     cut_share: float = 0.0

@@ -265,6 +265,7 @@ class _Training:
             dtype=prepared.arithmetic.dtype,
             threads=prepared.threads,
             step=self.state.counters.step,
+            resumed=self.options.resume,
             ended=bool(self.state.counters.stop_reason),
             trivial_nats=prepared.task.trivial_nats,
             cut_share=prepared.store.cut_share,

@@ -18,9 +18,18 @@ def with_unit(shown: str, unit: str) -> str:
 
 def either(names: Sequence[str]) -> str:
     """``a``, ``a or b``, ``a, b or c``."""
+    return _joined(names, "or")
+
+
+def together(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return _joined(names, "and")
+
+
+def _joined(names: Sequence[str], last: str) -> str:
     if len(names) < 2:
         return "".join(names)
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def first_few(names: Sequence[str], most: int = 5) -> str:

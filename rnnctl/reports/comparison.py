@@ -40,7 +40,7 @@ from rnnctl.results.comparison import (
     Row,
     Verdict,
 )
-from rnnctl.wording import plural
+from rnnctl.wording import plural, together
 
 Column = tuple[str, str, int]
 """Key of a number, heading, significant digits (less than 0: so many decimals)."""
@@ -229,8 +229,7 @@ def _seeds(result: Comparison) -> str:
 def title(result: Comparison) -> str:
     """``RNN, LSTM and GRU on tinyshakespeare``."""
     names = list(dict.fromkeys(cells.display_name(row.cell) for row in result.rows if row.cell))
-    listed = ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + "".join(names[-1:])
-    return f"{listed} on {result.corpus.rpartition('/')[2] or result.corpus}"
+    return f"{together(names)} on {result.corpus.rpartition('/')[2] or result.corpus}"
 
 
 def facts(result: Comparison, *, names: bool = True) -> list[Block]:

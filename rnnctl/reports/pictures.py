@@ -20,6 +20,7 @@ from rnnctl.reports.blocks import Block, Heading, Table, table, visible
 from rnnctl.reports.cells import display_name, listed
 from rnnctl.results.base import Result
 from rnnctl.results.pictures import Pictures, SeenRun, Stage, Units
+from rnnctl.wording import together
 
 GREY = "#808080"
 WIDEST = 20.0
@@ -48,11 +49,12 @@ LAGS = (1, 2, 5, 10, 20, 50, 100, 200)
 def title(pictures: Pictures) -> str:
     """``What lstm and gru do with a text``."""
     names = [run.name for run in pictures.runs]
-    return f"What {_listed(names)} {'does' if len(names) == 1 else 'do'} with a text"
+    return f"What {together(names)} {'does' if len(names) == 1 else 'do'} with a text"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
+def _called(run: SeenRun) -> str:
+    """A run in a table, with its cell."""
+    return f"{run.name} ({display_name(run.cell)})"
 
 
 def _brief(word: str) -> str:
@@ -309,7 +311,7 @@ def _telling(pictures: Pictures) -> Table:
                 best[0],
                 f"{100 * best[1]:.0f} %",
             )
-            rows.append((f"{run.name} ({display_name(run.cell)})", *cells))
+            rows.append((_called(run), *cells))
     caption = (
         f"Measured on {len(pictures.longer):,} characters. A unit lasts until the autocorrelation "
         "of its state has fallen below 1/e. What it knows of a property is their mutual "
@@ -383,7 +385,7 @@ def _arrives(pictures: Pictures) -> Table:
             for state in stage.norms:
                 left = arrived(run, stage, state)
                 cells = [_share(left[lag]) if lag < len(left) else "-" for lag in lags]
-                rows.append((f"{run.name} ({display_name(run.cell)})", stage.title, state, *cells))
+                rows.append((_called(run), stage.title, state, *cells))
     heads = ("run", "weights", "state", *(f"{lag} back" for lag in lags))
     return table(heads, rows, align="lll" + "r" * len(lags),
                  caption="What is left of the gradient, relative to one token back.")  # fmt: skip
@@ -405,7 +407,7 @@ def _strongest(pictures: Pictures) -> Table:
                 factor(change[i]),
                 f"{100 * share[i]:.1f} %",
             )
-            rows.append((f"{run.name} ({display_name(run.cell)})", *cells))
+            rows.append((_called(run), *cells))
     answer = pictures.runs[0].answer
     chosen = _brief(pictures.words[at].text) if answer is None else "the answer"
     caption = (

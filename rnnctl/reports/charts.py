@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 GREY = "#808080"
 DASHES: dict[str, list[int]] = {"good": [1, 0], "torch": [5, 4], "chrono": [2, 2]}
+DASHES_AGAIN: list[list[int]] = [[9, 3], [1, 4], [9, 3, 1, 3]]
+SHAPES_AGAIN = ("triangle-left", "wedge", "stroke")
+"""Of further rows of one cell and initialisation."""
 NO_CELL_DASH = [1, 3]
 NO_CELL_SHAPE = "triangle-right"
 HEIGHT = 280
@@ -105,7 +108,10 @@ def _dash(data: ChartData) -> alt.StrokeDash:
 
     styles = [data.styles.get(row, ("", "")) for row in data.rows]
     one_init = len({init for _, init in styles if init}) == 1
-    dashes = [_dash_of(cell, init, by_cell=one_init) for cell, init in styles]
+    dashes = [
+        DASHES_AGAIN[(k - 1) % len(DASHES_AGAIN)] if k else _dash_of(cell, init, by_cell=one_init)
+        for (cell, init), k in zip(styles, _again(data), strict=True)
+    ]
     scale = alt.Scale(domain=list(data.rows), range=dashes)
     return alt.StrokeDash("row:N", scale=scale, title=None, legend=_legend(data))
 
@@ -121,9 +127,22 @@ def _dash_of(cell: str, init: str, *, by_cell: bool) -> list[int]:
 def _shape(data: ChartData) -> alt.Shape:
     import altair as alt
 
-    shapes = [_shape_of(*data.styles.get(row, ("", ""))) for row in data.rows]
+    shapes = [
+        SHAPES_AGAIN[(k - 1) % len(SHAPES_AGAIN)]
+        if k
+        else _shape_of(*data.styles.get(row, ("", "")))
+        for row, k in zip(data.rows, _again(data), strict=True)
+    ]
     scale = alt.Scale(domain=list(data.rows), range=shapes)
     return alt.Shape("row:N", scale=scale, title=None, legend=_legend(data))
+
+
+def _again(data: ChartData) -> list[int]:
+    """Of each row how many rows before it are of the same cell and initialisation: they differ in
+    something else, such as their size, and must be told apart.
+    """
+    styles = [data.styles.get(row, ("", "")) for row in data.rows]
+    return [styles[:k].count(one) if listed(one[0]) else 0 for k, one in enumerate(styles)]
 
 
 def _shape_of(cell: str, init: str) -> str:
@@ -184,7 +203,27 @@ def _ticks(data: ChartData, name: str, leading: Sequence[int]) -> Spec:
         inside = [tick for tick in ticks if min(known) * 0.999 <= tick <= max(known) * 1.001]
         if len(inside) > 2:
             break
+    else:
+        inside = _even(min(known), max(known)) or inside
     return {"values": inside or known[:1], "labelExpr": SMALL}
+
+
+def _even(low: float, high: float) -> list[float]:
+    """At least three ticks at equal steps of 1, 2 or 5 between two numbers; [] where these are one.
+
+    >>> _even(1.31, 1.79)
+    [1.4, 1.5, 1.6, 1.7]
+    """
+    if high <= low * 1.01:
+        return []
+    unit = 10.0 ** math.floor(math.log10(high - low))
+    made: list[float] = []
+    for step in (unit, unit / 2, unit / 5, unit / 10):
+        digits = max(0, 1 - math.floor(math.log10(step)))
+        made = [round(k * step, digits) for k in range(math.ceil(low / step), int(high / step) + 1)]
+        if len(made) > 2:
+            break
+    return made
 
 
 def _tooltip(data: ChartData) -> list[Any]:

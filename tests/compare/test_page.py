@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,23 @@ def test_an_axis_has_ticks_enough_to_be_read(grid: Grid) -> None:
     found = next(data for data in charts(compare(near)) if data.name == "forest")
     spec = json.dumps(specification(found, page=True))
     assert '"values": [12.0, 15.0, 20.0]' in spec
+    values = [{"row": found.rows[0], "x": 1.5, "lo": 1.31, "hi": 1.79}]
+    spec = json.dumps(specification(replace(found, values=tuple(values)), page=True))
+    assert '"values": [1.4, 1.5, 1.6, 1.7]' in spec
+
+
+def test_rows_of_one_cell_and_initialisation_are_told_apart(grid: Grid) -> None:
+    """Two sizes of a plain RNN had the same colour, dash and shape."""
+    one = next(one for one in grid(1, 0) if (one.cell, one.init) == ("rnn", "good"))
+    twice = [one, one.model_copy(update={"path": "runs/large", "hidden_size": 512})]
+    found = next(data for data in charts(compare(twice)) if data.name == "learning")
+    assert len(found.rows) == 2
+    spec = specification(found, page=True)
+    (points,) = [layer["encoding"] for layer in spec["layer"] if "shape" in layer["encoding"]]
+    (lines,) = [layer["encoding"] for layer in spec["layer"] if "strokeDash" in layer["encoding"]]
+    first, second = points["shape"]["scale"]["range"]
+    assert first != second
+    assert lines["strokeDash"]["scale"]["range"][0] != lines["strokeDash"]["scale"]["range"][1]
 
 
 def test_bands_are_drawn_from_three_seeds_on(grid: Grid) -> None:

@@ -73,7 +73,13 @@ def label_text(value: object, where: str, field: str, separator: str | None = No
         return label
     if isinstance(value, str) and value:
         raise NoLabelError(f"{where}: the label field {field!r} is blank", hint=_NO_LABEL)
-    if value in (None, "", []) or (isinstance(value, float) and math.isnan(value)):
+    if value == []:
+        raise NoLabelError(
+            f"{where}: the list of labels in the field {field!r} is empty",
+            hint="if a text may have no label, add --label-separator ,; else label that record, or "
+            "remove it",
+        )
+    if value in (None, "") or (isinstance(value, float) and math.isnan(value)):
         raise NoLabelError(f"{where}: the label field {field!r} is empty", hint=_NO_LABEL)
     if isinstance(value, list) and all(isinstance(one, str | int) for one in value):
         return written_together(label_text(one, where, field) for one in value)

@@ -244,6 +244,8 @@ def folds(result: FoldsResult) -> Iterator[Block]:
         "note",
     )
     yield KeyValues((("runs", f"{result.runs[0]} to {Path(result.runs[-1]).name}"),))
+    for warning in result.warnings:
+        yield Paragraph(warning.text, "warning")
 
 
 def _facts(result: TrainResult) -> Iterator[tuple[str, str]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rnnctl.config import RunConfig
 from rnnctl.errors import RunError, UsageError, word
-from rnnctl.results.base import Classification
+from rnnctl.results.base import Classification, Warning_
 from rnnctl.results.training import FoldMeasure, FoldsResult, TrainResult
 from rnnctl.runs import Run
 from rnnctl.statistics import over_folds
 from rnnctl.tasks.base import find_task
+from rnnctl.tasks.classification import advice
 from rnnctl.tasks.recipes import by_letters
 from rnnctl.training.events import Event, Finished, Preparing
 from rnnctl.training.train import REPORT_NAME, Options, train
@@ -118,13 +120,15 @@ def folds_result(results: list[TrainResult]) -> FoldsResult:
     if all(one.majority is not None for one in tested):
         numbers["majority"] = [one.majority for one in tested if one.majority is not None]
     first = results[0]
+    measures = tuple(_measure(name, values) for name, values in numbers.items())
     return FoldsResult(
+        warnings=tuple(_remarks(measures, first)),
         environment=first.environment,
         seed=first.seed,
         corpus=first.corpus,
         runs=tuple(result.run for result in results),
         documents=sum(one.n for one in tested),
-        measures=tuple(_measure(name, values) for name, values in numbers.items()),
+        measures=measures,
         classes=tested[0].labels,
         timing={"training_s": sum(result.timing.get("training_s", 0.0) for result in results)},
         next_command=f"rnnctl classify {word(first.run)}",
@@ -138,7 +142,22 @@ def _tested(result: TrainResult) -> Classification:
     return found[0]
 
 
+def _remarks(measures: Sequence[FoldMeasure], first: TrainResult) -> Iterator[Warning_]:
+    """What to say where a simpler model is as good in the mean over folds."""
+    mean = {one.name: one.mean for one in measures}
+    bag, own = mean.get("bag_of_words"), mean["accuracy"]
+    if bag is not None and bag >= own and own < 1:
+        config = Run.open(first.run).config
+        yield Warning_(
+            code="not_better_than_bag_of_words",
+            text=f"a bag of words, which knows no order, is right on {100 * bag:.1f} % of the "
+            f"documents in the mean over folds, the model on {100 * own:.1f} %: "
+            f"try {', or '.join(advice(config, _tested(first)))}",
+        )
+
+
 def _measure(name: str, values: list[float]) -> FoldMeasure:
     found = over_folds(values)
-    ends = None if len(values) < 2 else (found.lo, found.hi)
+    most = math.inf if name == "loss_nats" else 1.0  # the others are shares
+    ends = None if len(values) < 2 else (max(0.0, found.lo), min(most, found.hi))
     return FoldMeasure(name=name, mean=found.estimate, ci95=ends, values=tuple(values))

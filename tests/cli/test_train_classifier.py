@@ -236,6 +236,18 @@ def test_a_model_of_words_for_single_words_hears_of_letters(
         assert used.code == 0 and used.out[:3] in ("ka\t", "mi\t")
 
 
+def test_folds_say_that_a_bag_of_words_does_as_well(
+    rnnctl: Command, reviews: Path, tmp_path: Path
+) -> None:
+    call = ("train", reviews, *SMALL, "--folds", 3, "--run", tmp_path / "three")
+    table, found = rnnctl(*call), json.loads(rnnctl(*call, "--format", "json").out)
+    (said,) = found["warnings"]
+    assert said["code"] == "not_better_than_bag_of_words" and "try " in said["text"]
+    assert " ".join(said["text"].split()) in " ".join(table.out.split())
+    shares = [one["ci95"] for one in found["measures"] if one["name"] != "loss_nats"]
+    assert all(0 <= low <= high <= 1 for low, high in shares)
+
+
 def test_folds_of_single_words_are_read_letter_by_letter_too(
     rnnctl: Command, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ Command = Callable[..., object]
 SMALL = [
     "--task", "classify", "--steps", 80, "--hidden-size", 8, "--embedding-size", 8, "--quiet",
     "--no-diagnose", "--lr", 0.02, "--dropout", 0, "--dropout-embedding", 0, "--split", "60/20/20",
+    "--vectors", "none",
 ]  # fmt: skip
 TOPICS = ("sun", "sea", "city")
 
@@ -68,6 +69,19 @@ def test_each_way_to_write_them_is_read(tmp_path: Path, form: str) -> None:
     if form != "joined":
         wanted = [one for one in wanted if one[1]]
     assert found == wanted
+
+
+def test_an_empty_list_of_labels_is_read_where_a_text_may_have_none(
+    rnnctl: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "t.jsonl"
+    lines = [json.dumps({"text": text, "label": topics}) for text, topics in rows()]
+    path.write_text("\n".join(lines) + "\n")
+    call = ("train", path, *SMALL, "--steps", 2, "--run", tmp_path / "run")
+    done = rnnctl(*call)
+    assert done.code == 1 and "the list of labels in the field 'label' is empty" in done.err
+    assert "--label-separator ," in done.err
+    assert rnnctl(*call, "--label-separator", ",").code == 0
 
 
 def test_they_are_trained_judged_and_used(rnnctl: Command, tmp_path: Path) -> None:

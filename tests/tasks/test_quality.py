@@ -108,6 +108,23 @@ def test_a_calibration_comes_back_as_it_was_kept() -> None:
             Calibration.from_facts({"temperature": wrong})
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_model_that_is_always_right_on_few_documents_is_made_no_surer_than_they_show(
+    several: bool,
+) -> None:
+    """One mistake in sixty on new text must not cost more than all right answers gain."""
+    truth = np.arange(60) % 2
+    logits = np.where(truth[:, None] == [0, 1], 3.0, -3.0)
+    logits[:20] /= 3
+    known = np.stack([truth == 0, truth == 1], 1) if several else truth
+    few, many = (
+        Calibration.fit(np.tile(logits, (n, 1)), np.concatenate([known] * n)) for n in (1, 500)
+    )
+    assert 0.3 < few.temperature <= 1.0
+    assert many.temperature < few.temperature
+    assert few.probabilities(logits)[-1].max() < 0.9999
+
+
 def test_mistakes_are_shown_with_the_texts_of_which_the_model_was_surest() -> None:
     truth, predicted = [0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 0, 0]
     made = judged(truth, predicted)

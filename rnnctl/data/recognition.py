@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from rnnctl.config import SourceKind
 from rnnctl.data.columns import find_column, is_number, names_a_text, usual_names
@@ -119,33 +119,30 @@ def _json_kind(
 
 def _is_array(sample: Sequence[str], *, whole: bool) -> bool:
     text = "\n".join(sample).lstrip()
-    if not whole or len(text) > 1 << 16:
-        return re.match(r"\[\s*\{\s*\"", text) is not None
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+    found = _loaded(text) if whole and len(text) <= 1 << 16 else None
+    if found is None:  # too long to be read for this, or cut off or malformed somewhere
         return re.match(r"\[\s*\{\s*\"", text) is not None
     return isinstance(found, list) and all(isinstance(one, dict | str) for one in found)
 
 
 def _holds_a_list(text: str) -> bool:
     """Whether an object is no record but holds one list of them: {"data": [{…}, …]}."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
+    found = _loaded(text)
     values = found.values() if isinstance(found, dict) else ()
     lists = [one for one in values if isinstance(one, list)]
     return len(lists) == 1 and bool(lists[0]) and all(isinstance(one, dict) for one in lists[0])
 
 
 def _is_object(text: str) -> bool:
-    if not text.lstrip().startswith("{"):
-        return False
+    return text.lstrip().startswith("{") and isinstance(_loaded(text), dict)
+
+
+def _loaded(text: str) -> Any:
+    """What a text holds as JSON; None where it is none."""
     try:
-        return isinstance(json.loads(text), dict)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return False
+        return None
 
 
 # -- lines that begin with a label -----------------------------------------------------------

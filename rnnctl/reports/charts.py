@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 GREY = "#808080"
 DASHES: dict[str, list[int]] = {"good": [1, 0], "torch": [5, 4], "chrono": [2, 2]}
 DASHES_AGAIN: list[list[int]] = [[9, 3], [1, 4], [9, 3, 1, 3]]
-SHAPES_AGAIN = ("triangle-left", "wedge", "stroke")
+SHAPES_AGAIN = ["triangle-left", "wedge", "stroke"]
 """Of further rows of one cell and initialisation."""
 NO_CELL_DASH = [1, 3]
 NO_CELL_SHAPE = "triangle-right"

@@ -76,7 +76,7 @@ class Clock:
         left = self.text(time.monotonic())
         shares = {job.title: share for job, (_, share) in self.running.items()}
         return [f"{bar(self.share)}  {left}{part}"] + [
-            f"{bar(share or 0.0)}  {'' if share is None else f'{share:.0%}':>4}  {title}"
+            f"{bar(share or 0.0)}  {'' if share is None else f'{100 * share:.0f} %':>5}  {title}"
             for title, share in shares.items()
         ]
 

@@ -277,7 +277,9 @@ def _tell_progress(size: int) -> Callable[[int], None]:
         nonlocal last
         if time.monotonic() - last >= WAIT_S:
             last = time.monotonic()
-            console.note(f"reading the prompt: {done / max(1, size):.0%} of {size / 1e6:.1f} MB")
+            console.note(
+                f"reading the prompt: {100 * done / max(1, size):.0f} % of {size / 1e6:.1f} MB"
+            )
 
     return tell
 

@@ -7,11 +7,14 @@ written.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +28,38 @@ HINT = "free some space, or choose another folder for the cache with RNNCTL_CACH
 
 
 def cache_directory() -> Path:
-    """``RNNCTL_CACHE``, or the platform's directory for a user's caches. Not created here."""
+    """``RNNCTL_CACHE``, or the platform's directory for a user's caches.
+
+    Where nothing can be written to the latter it is a folder of this process, gone when it ends.
+    """
     chosen = os.environ.get("RNNCTL_CACHE")
-    if chosen:
-        return _at_home(chosen)
+    return _at_home(chosen) if chosen else _usable(_usual())
+
+
+@lru_cache
+def _usable(usual: Path) -> Path:
+    try:
+        usual.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=usual):
+            return usual
+    except OSError:
+        instead = tempfile.mkdtemp(prefix="rnnctl-cache-")
+    atexit.register(shutil.rmtree, instead, ignore_errors=True)
+    return Path(instead)
+
+
+def cache_is_lost() -> str:
+    """A sentence where the cache is kept for this process only; else empty."""
+    usual = _usual()
+    if os.environ.get("RNNCTL_CACHE") or cache_directory() == usual:
+        return ""
+    return (
+        f"using a cache for this command only, since {usual} cannot be written to "
+        "(RNNCTL_CACHE names another folder)"
+    )
+
+
+def _usual() -> Path:
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA", "~/AppData/Local"))
     elif sys.platform == "darwin":

@@ -654,7 +654,9 @@ def _steps(curve: LagCurve, found: float, replicates: FloatArray, level: float) 
         unit="tokens",
         status="ok" if math.isfinite(found) else "censored",
         censored_at=None if math.isfinite(found) and math.isfinite(high) else limit,
-        note="" if math.isfinite(found) else f"not below {level:.0%} within {limit:.0f} tokens",
+        note=""
+        if math.isfinite(found)
+        else f"not below {100 * level:.0f} % within {limit:.0f} tokens",
     )
 
 

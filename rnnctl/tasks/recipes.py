@@ -121,8 +121,8 @@ CLASSIFIER_STEPS = 1200
 LONG_DOCUMENT = 50  # tokens
 LEFT_OUT, LEFT_OUT_OF_LONG = 0.1, 0.3
 # A small corpus is read many times, and the loss of its few validation documents jumps. With 4 of
-# 120 validations the training of four corpora of 360 to 500 documents ended too early: with 24
-# their validation loss, two seeds each, fell from 0.158 to 0.081 nats in the mean.
+# 120 validations the trainings of three corpora of 360 to 500 documents ended too early: with 24
+# their validation loss, two seeds each, fell from about 0.17 to 0.11 nats in the mean.
 PATIENCE_SHARE = 0.2
 VALIDATIONS_PER_EPOCH = 2  # where epochs limit a training of many
 # With class weights a few documents of rare labels are much of the validation loss, which jumps.

@@ -17,7 +17,7 @@ import torch
 
 from rnnctl import integrity, machine
 from rnnctl.config import CORPUS_VECTORS, RunConfig
-from rnnctl.data.cache import cache_directory
+from rnnctl.data.cache import cache_directory, cache_is_lost
 from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import Document
 from rnnctl.data.store import Store, build_store
@@ -99,6 +99,8 @@ def prepare(
     Raises DataError for a corpus that cannot be read or is too small, UsageError for a device that
     is not there, RunError where `run` was trained on another corpus.
     """
+    if lost := cache_is_lost():
+        yield Preparing(lost)
     yield Preparing("reading the corpus")
     keep_memory()
     threads = set_threads(threads_of(config))

@@ -16,6 +16,7 @@ import pytest
 from rnnctl import catalog
 from rnnctl.cli import paths
 from rnnctl.cli.app import load_command
+from rnnctl.data import cache
 from rnnctl.runs import Run, find_runs, summarize
 
 CommandLine = Callable[..., Any]
@@ -54,6 +55,27 @@ def test_the_home_folder_is_meant_by_a_tilde_wherever_it_stands(
     (here.parent / "home" / "more.txt").write_text(TEXT)
     assert rnnctl("score", "~/run", "~/more.txt", "-o", "~/scores.txt").code == 0
     assert (here.parent / "home" / "scores.txt").is_file()
+
+
+def test_a_training_needs_no_cache_that_stays(
+    rnnctl: CommandLine, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "file").write_text("")
+    for name in ("RNNCTL_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(here / "file" / "home"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    cache._usable.cache_clear()
+    begun = rnnctl("train", "text.txt", *(one for one in SMALL if one != "--quiet"), "--run", "run")
+    assert begun.code == 0, begun.err
+    assert "using a cache for this command only, since" in begun.err.replace("\n", " ")
+    instead = cache.cache_directory()
+    assert instead.is_dir() and not instead.is_relative_to(here)
+    assert rnnctl("score", "run", "text.txt").code == 0
+    monkeypatch.setenv("RNNCTL_CACHE", str(here / "file" / "chosen"))  # who chooses one wants it
+    refused = rnnctl("train", "text.txt", *SMALL, "--run", "other")
+    assert refused.code == 1 and "choose another folder" in refused.err, refused.err
+    cache._usable.cache_clear()
 
 
 def test_a_name_that_begins_with_a_tilde_is_a_name(rnnctl: CommandLine, here: Path) -> None:

@@ -259,7 +259,7 @@ def test_the_live_display_fits_a_terminal_of_80_columns() -> None:
     lines = clock.lines(80)
     assert max(map(len, lines)) <= 80
     assert "1 of 54, about " in lines[0] and lines[0].endswith(" left")
-    assert lines[2].endswith("94%  text-gru-good-h59-lr0.02-s1")
+    assert lines[2].endswith("94 %  text-gru-good-h59-lr0.02-s1")
 
 
 def test_progress_only_rises_and_is_full_at_the_end_alone(capsys: object) -> None:

@@ -26,6 +26,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 
+# Commands of the tests write as those of users do, through a buffer.
+os.environ.pop("PYTHONUNBUFFERED", None)
+
 # And before torch is: RNNCTL_CPU caps what the libraries use, in the commands' processes as here.
 machine.cap_libraries()
 set_up_threads()  # as the command line does, before anything imports PyTorch

@@ -34,9 +34,10 @@ def main(argv: list[str] | None = None) -> int:
         code = _pipe_closed(problem, argv)
     except OSError as problem:
         code = _report(problem, argv)
-        _discard_stdout()
+        _discard(1)
     finally:
         sys.stdout = stdout  # typer wraps it when a pipe breaks
+        _let_go_of_messages()
     return code
 
 
@@ -50,7 +51,7 @@ def _flush(argv: list[str]) -> int:
     try:
         console.stdout_write("", flush=True)
     except StorageError as problem:
-        _discard_stdout()
+        _discard(1)
         return _report(problem, argv)
     return DONE
 
@@ -94,7 +95,7 @@ def _pipe_closed(problem: BrokenPipeError, argv: list[str]) -> int:
     """The reader of our output has gone: end quietly. Any other broken pipe is an error."""
     if not _reader_has_gone():
         return _report(problem, argv)
-    _discard_stdout()
+    _discard(1)
     return DONE
 
 
@@ -107,11 +108,22 @@ def _reader_has_gone() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
-def _discard_stdout() -> None:
+def _discard(descriptor: int) -> None:
     """Let what is left in the buffer go nowhere, or Python complains about it at exit."""
     devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 1)
+    os.dup2(devnull, descriptor)
     os.close(devnull)
+
+
+def _let_go_of_messages() -> None:
+    """Messages that nobody can read are no failure: else Python would exit with 120."""
+    own = sys.__stderr__
+    if own is None or sys.stderr is not own:
+        return
+    try:
+        own.flush()
+    except OSError:
+        _discard(2)
 
 
 def _set_up_process() -> None:

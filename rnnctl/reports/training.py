@@ -138,7 +138,7 @@ def _improving(result: TrainResult) -> str:
 
 
 NOT_BETTER = "not_better"  # how the codes of warnings begin that say so of a simple model
-DETAILS = {"time", "clipped"}  # facts that the short report can do without
+DETAILS = {"vectors", "time", "clipped"}  # facts that the short report can do without
 
 
 def brief(result: Result) -> list[Block]:

@@ -34,6 +34,17 @@ def expected(f: Tensor, w: Tensor, b: Tensor, targets: Tensor) -> tuple[Tensor, 
     return nats.detach(), list(torch.autograd.grad(3 * nats.sum(), (f, w, b)))
 
 
+def absolute_terms(f: Tensor, w: Tensor, b: Tensor, targets: Tensor) -> list[float]:
+    """For each gradient of `expected` the norm of the sums of its terms' absolute values."""
+    with torch.no_grad():
+        errors = linear(f, w, b).softmax(dim=1)
+        kept = targets >= 0
+        errors[kept, targets[kept]] -= 1
+        errors = 3 * (errors * kept[:, None]).abs()
+        parts = (errors @ w.abs(), errors.T @ f.abs(), errors.sum(dim=0))
+    return [float(part.norm()) for part in parts]
+
+
 def close(ours: Tensor, theirs: Tensor, tolerance: float) -> bool:
     ours, theirs = ours.detach().double(), theirs.detach().double()
     return float((ours - theirs).norm()) <= tolerance * max(1.0, float(theirs.norm()))
@@ -67,7 +78,9 @@ def test_losses_and_gradients(
     assert each.dtype == compiled.dtype == master
     assert close(each, nats, tolerance)
     assert close(compiled, nats, tolerance)
-    assert all(close(a, c, tolerance) for a, c in zip(ours, gradients, strict=True))
+    # A sum's rounding is as large as its terms are, also where these cancel to a small sum.
+    for a, c, terms in zip(ours, gradients, absolute_terms(*exact, targets), strict=True):
+        assert float((a.double() - c.double()).norm()) <= tolerance * max(1.0, terms)
 
 
 def test_without_numba_the_numbers_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ labelled texts do not say.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +28,9 @@ WINDOW = 5
 SMOOTHING = 0.75
 """Exponent of the neighbours' frequencies, which keeps rare ones from looking telling."""
 MOST_TOKENS = 10_000_000
-"""Tokens that are counted: of a larger text, documents spread evenly over it."""
+"""Tokens that are counted: of a larger text, stretches spread evenly over it."""
+_STRETCH = 10_000
+"""Tokens of the longest stretch: running text is one document, and cut into such."""
 _AT_ONCE = 1_000_000
 _PASSES = 3
 """Power iterations of the randomised decomposition (Halko, Martinsson & Tropp 2011)."""
@@ -77,16 +81,22 @@ def _neighbours(texts: SplitIds, vocab_size: int) -> csr_array[Any]:
     return both
 
 
-def _pieces(texts: SplitIds, every: int) -> Any:
-    """About `_AT_ONCE` tokens at a time, of each `every`-th document, and the document of each."""
-    documents = np.arange(0, len(texts.offsets) - 1, every)
+def _pieces(texts: SplitIds, every: int) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int32]]]:
+    """About `_AT_ONCE` tokens at a time, of each `every`-th stretch, and the stretch of each.
+
+    A stretch is a document, or a part of a long one.
+    """
+    spans = [
+        (first, min(first + _STRETCH, end))
+        for begin, end in pairwise(texts.offsets.tolist())
+        for first in range(begin, end, _STRETCH)
+    ][::every]
     ids, numbers, held = [], [], 0
-    for number in documents.tolist():
-        begin, end = texts.offsets[number], texts.offsets[number + 1]
+    for number, (begin, end) in enumerate(spans):
         ids.append(np.asarray(texts.ids[begin:end], dtype=np.int32))
         numbers.append(np.full(end - begin, number, dtype=np.int32))
         held += end - begin
-        if held >= _AT_ONCE or number == documents[-1]:
+        if held >= _AT_ONCE or number == len(spans) - 1:
             yield np.concatenate(ids), np.concatenate(numbers)
             ids, numbers, held = [], [], 0
 

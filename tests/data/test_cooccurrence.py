@@ -84,6 +84,20 @@ def test_of_a_large_text_documents_from_everywhere_are_counted(
     assert some[1, 2] in (12, 13) and some[3, 4] in (12, 13)
 
 
+def test_of_one_long_text_stretches_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Running text is a single document, which must not be read whole at once."""
+    running = split([[1, 2, 3, 4] * 300])
+    whole = cooccurrence._neighbours(running, 5).toarray()
+    monkeypatch.setattr(cooccurrence, "_STRETCH", 40)
+    monkeypatch.setattr(cooccurrence, "_AT_ONCE", 100)
+    assert max(len(ids) for ids, _ in cooccurrence._pieces(running, 1)) <= 120
+    parts = cooccurrence._neighbours(running, 5).toarray()
+    np.testing.assert_allclose(parts, whole, rtol=0.15)  # but for the pairs at the cuts
+    monkeypatch.setattr(cooccurrence, "MOST_TOKENS", 400)
+    some = cooccurrence._neighbours(running, 5).toarray()
+    np.testing.assert_allclose(3 * some, parts, rtol=0.01)
+
+
 def test_fewer_directions_than_numbers_leave_zeros() -> None:
     rows, found = cooccurrence.learn_vectors(split([[1, 2, 3, 0]] * 3), 4, 9)
     assert rows.shape == (4, 9) and not rows[:, 3:].any()

@@ -235,7 +235,6 @@ class Loop:
         elapsed = counters.elapsed_s
         counters.evaluation_due = False
         counters.evaluations += 1
-        counters.evaluated_step = counters.step
         counters.evaluation_s = elapsed - begun_s
         counters.evaluations_s += elapsed - begun_s
         counters.evaluated_at_s = elapsed

@@ -40,7 +40,12 @@ from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.recipes import by_letters, settle
 from rnnctl.tasks.sizes import choose_size
 from rnnctl.training.events import Preparing
-from rnnctl.training.vectors import VECTORS_NAME, begin_with_vectors, go_on_with_vectors
+from rnnctl.training.vectors import (
+    VECTORS_NAME,
+    begin_with_file,
+    begin_with_texts,
+    go_on_with_vectors,
+)
 from rnnctl.wording import plural
 
 COMPUTED_NAME = "computed.json"  # what the numbers of the run are computed with
@@ -93,8 +98,7 @@ def prepare(
 
     `given`: settings that somebody asked for, which must not be idle. `size_is_open`: take the
     hidden size that the budget buys on this machine. `level_is_open`: read letters where the texts
-    are single words. `beside`: the folder of a run that is
-    repeated.
+    are single words. `beside`: the folder of a run that is repeated.
 
     Raises DataError for a corpus that cannot be read or is too small, UsageError for a device that
     is not there, RunError where `run` was trained on another corpus.
@@ -161,15 +165,14 @@ def prepare(
     if config.model.vectors is not None and run is not None:
         vectors = go_on_with_vectors(run, model)
     elif config.model.vectors is not None:
-        yield Preparing(
-            "learning word vectors from the training text"
-            if config.model.vectors == CORPUS_VECTORS
-            else f"looking up the vectors of the vocabulary in {config.model.vectors}"
-        )
-        begun_with = begin_with_vectors(
-            config, model, tokenizer, store.split("train"), beside=beside
-        )
-        config, vectors, kept_vectors = begun_with.config, begun_with.record, begun_with.kept
+        train = store.split("train")
+        if config.model.vectors == CORPUS_VECTORS:
+            yield Preparing("learning word vectors from the training text")
+            start = begin_with_texts(config, model, tokenizer, train)
+        else:
+            yield Preparing(f"looking up the vectors of the vocabulary in {config.model.vectors}")
+            start = begin_with_file(config, model, tokenizer, train, beside=beside)
+        config, vectors, kept_vectors = start.config, start.record, start.kept
     work = find_task(config.model.task).load()
     task = work.begin(config, tokenizer, store, model, arithmetic)
     # Last, when it is certain that there are data for such sizes.

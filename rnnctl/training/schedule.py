@@ -55,7 +55,6 @@ class Counters:
     loss_tokens: int = 0
     evaluation_due: bool = False
     evaluations: int = 0
-    evaluated_step: int = 0
     evaluated_at_s: float = 0.0
     evaluated_progress: float = 0.0
     evaluation_s: float = 0.0  # that the last validation took

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 
 from rnnctl import integrity
-from rnnctl.config import CORPUS_VECTORS, RunConfig
+from rnnctl.config import RunConfig
 from rnnctl.data.cooccurrence import learn_vectors
 from rnnctl.data.ids import SplitIds
 from rnnctl.data.tokenizers import Tokenizer
@@ -42,7 +42,7 @@ class Begun:
     kept: bytes = b""
 
 
-def begin_with_vectors(
+def begin_with_file(
     config: RunConfig,
     model: LanguageModel | Classifier,
     tokenizer: Tokenizer,
@@ -50,37 +50,60 @@ def begin_with_vectors(
     *,
     beside: Path | None = None,
 ) -> Begun:
-    """Put the rows into the embedding of a new `model`; freeze them where that is asked for.
+    """Put the rows of a file into the embedding of a new `model`, as they are.
 
-    Rows of a file are taken as they are, those of the `train` texts have the deviation that random
-    vectors have; tokens without one get random vectors of their mean and spread, from PyTorch's
-    generator. A tied model multiplies its embedding: there the layers' inputs are the rows. beside:
-    the folder of a run that is repeated, whose rows are taken if the file is gone.
+    beside: the folder of a run that is repeated, whose rows are taken if the file is gone.
 
     Raises DataError for a file that cannot be used, UsageError where its size is not the model's.
     """
-    size = model.embedding.weight.shape[1]
-    of_corpus = config.model.vectors == CORPUS_VECTORS
     path = Path(str(config.model.vectors))
-    if of_corpus:
-        found = _of_texts(model, train, size)
-    else:
-        kept = None if path.exists() else _kept_in(beside, config, tokenizer)
-        found = kept or find_vectors(path, words_of(tokenizer))
-    known = config.model.vectors_sha256
-    if known not in (None, found.sha256) and not of_corpus:
+    kept = None if path.exists() else _kept_in(beside, config, tokenizer)
+    found = kept or find_vectors(path, words_of(tokenizer))
+    if config.model.vectors_sha256 not in (None, found.sha256):
         raise DataError(
             f"{path} is not the file that the repeated training began with: its content changed",
             hint="restore the old file, or give the new one another name and name it with "
             "--vectors",
         )
+    size = model.embedding.weight.shape[1]
     if found.rows.shape[1] != size:
         has = plural(found.rows.shape[1], "number")
         raise UsageError(
             f"--embedding-size {size}: the vectors of {path} have {has} each",
             hint="leave out --embedding-size: it is that of the file",
         )
+    changed = config.model.model_copy(update={"vectors_sha256": found.sha256})
+    return _begin(config.model_copy(update={"model": changed}), model, tokenizer, train, found)
+
+
+def begin_with_texts(
+    config: RunConfig, model: LanguageModel | Classifier, tokenizer: Tokenizer, train: SplitIds
+) -> Begun:
+    """Put rows that are learnt from the `train` texts into the embedding of a new `model`.
+
+    They have the deviation that random vectors have. The settings keep no hash of them: they are
+    those of any corpus, of whose text the vectors are.
+    """
+    rows, found = learn_vectors(train, model.vocab_size, model.embedding.weight.shape[1])
+    rows *= np.float32(model.input_std)
+    learnt = Vectors(rows, found, 0, integrity.digest(rows.tobytes()))
+    return _begin(config, model, tokenizer, train, learnt)
+
+
+def _begin(
+    config: RunConfig,
+    model: LanguageModel | Classifier,
+    tokenizer: Tokenizer,
+    train: SplitIds,
+    found: Vectors,
+) -> Begun:
+    """Fill the embedding with what was found, and freeze that where it is asked for.
+
+    Tokens without a row get random vectors of the rows' mean and spread, from PyTorch's generator.
+    A tied model multiplies its embedding: there the layers' inputs are the rows.
+    """
     if found.found.any():  # else no two words stand side by side, and all stay random
+        # float64, so that the draws are the same whatever the model is computed in.
         draws = torch.randn(found.rows.shape, dtype=torch.float64)
         rows = torch.from_numpy(found.filled(draws.numpy()))
         with torch.no_grad():
@@ -89,7 +112,7 @@ def begin_with_vectors(
         model.freeze_rows(np.flatnonzero(found.found))
     counts = np.bincount(np.asarray(train.ids), minlength=len(found.found))
     record = VectorsRecord(
-        file=str(path),
+        file=str(Path(str(config.model.vectors))),
         sha256=found.sha256,
         size=found.rows.shape[1],
         tokens=len(found.found),
@@ -98,9 +121,6 @@ def begin_with_vectors(
         covered=float(counts[found.found].sum() / max(1, counts.sum())),
         frozen=config.model.freeze_vectors,
     )
-    if not of_corpus:  # the settings are those of any corpus, of whose text these vectors are
-        changed = config.model.model_copy(update={"vectors_sha256": found.sha256})
-        config = config.model_copy(update={"model": changed})
     return Begun(config, record, _packed(found, record, tokenizer))
 
 
@@ -115,12 +135,6 @@ def go_on_with_vectors(run: Run, model: LanguageModel | Classifier) -> VectorsRe
             raise CorruptRunError(f"{run.path}: {VECTORS_NAME} is of another vocabulary")
         model.freeze_rows(np.flatnonzero(found.found))
     return record
-
-
-def _of_texts(model: LanguageModel | Classifier, train: SplitIds, size: int) -> Vectors:
-    rows, found = learn_vectors(train, model.vocab_size, size)
-    rows *= np.float32(model.input_std)
-    return Vectors(rows, found, 0, integrity.digest(rows.tobytes()))
 
 
 def words_of(tokenizer: Tokenizer) -> list[str]:

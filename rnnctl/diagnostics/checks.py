@@ -140,6 +140,12 @@ def _warn(
             "directly, without recurrence; REACH and HOLD measure only the way through recurrence, "
             "which is the only way with `--pool last`",
         )
+    if model.quality_missing:
+        yield (
+            "DAMAGED_RESULT",
+            f"what the training measured of the model's quality is not known: "
+            f"{model.quality_missing}",
+        )
     for name, record in measured.records().items():
         if record.status in ("undefined", "insufficient_data", "failed"):
             said = record.note.startswith(diagnostic(name))

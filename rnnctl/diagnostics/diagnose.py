@@ -26,7 +26,7 @@ from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.selftest import remembered
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.subject import CachedModelSubject
-from rnnctl.errors import DataError, RunError, UsageError, word
+from rnnctl.errors import CorruptRunError, DataError, RunError, UsageError, word
 from rnnctl.inference.memory import Cache
 from rnnctl.inference.training_text import by_document
 from rnnctl.nn.cells import find_cell
@@ -330,8 +330,9 @@ BLANK_LINES = re.compile(r"\n\s*\n")
 
 def model_record(loaded: Loaded) -> ModelRecord:
     """Which model it is and what it was trained under."""
-    config, trained = loaded.config, _training(loaded)
+    config = loaded.config
     model, settings = config.model, config.training
+    trained, damaged = _training(loaded)
     directions = 2 if model.bidirectional else 1
     cell = loaded.model.recurrent.cell
     per_layer = len(cell.state_names) * directions * model.hidden_size
@@ -357,6 +358,7 @@ def model_record(loaded: Loaded) -> ModelRecord:
             "state_policy": "carried" if _carried(loaded) else "reset_document",
             "seed": settings.seed,
             "quality": trained,
+            "quality_missing": damaged,
         }
     )
 
@@ -368,12 +370,18 @@ def _carried(loaded: Loaded) -> bool:
     return not (loaded.config.training.reset and by_document(loaded))
 
 
-def _training(loaded: Loaded) -> dict[str, float]:
-    """What training measured: of the validation text, and the loss on the training text."""
+def _training(loaded: Loaded) -> tuple[dict[str, float], str]:
+    """What training measured: of the validation text, and the loss on the training text.
+
+    And what is wrong with the file that should say it; "" where it is whole. A training that has
+    not ended has measured nothing yet, and has no such file.
+    """
     try:
         result = loaded.run.read_result("train")
+    except CorruptRunError as error:
+        return {}, str(error)
     except RunError:
-        return {}
+        return {}, ""
     found: dict[str, float] = {}
     for split in result.get("splits", ()):
         losses, labelled = split.get("losses") or [], split.get("classification")
@@ -387,7 +395,7 @@ def _training(loaded: Loaded) -> dict[str, float]:
     speed = result.get("timing", {}).get("tokens_per_s")
     if speed:
         found["training_tokens_per_s"] = float(speed)
-    return found
+    return found, ""
 
 
 def data_record(text: Text, sample: Sample) -> DataRecord:

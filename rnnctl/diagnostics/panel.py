@@ -208,6 +208,10 @@ def _quality(model: ModelRecord, measured: Measured) -> PanelRow:
         name: Estimate(estimate=value, unit=QUALITY.get(name, ("", ""))[1])
         for name, value in model.quality.items()
     }
+    if model.quality_missing:
+        name = "accuracy" if model.task == "classifier" else "loss_nats"
+        note = model.quality_missing
+        quality[name] = Estimate(estimate=None, status="failed", note=note)
     if measured.use is not None:
         for name, key in (("loss_here", "loss"), ("reference_loss", "reference_loss")):
             if key in measured.use.scalars:
@@ -237,7 +241,8 @@ def _how_good(quality: Mapping[str, Estimate]) -> str:
         return f"{good}: {said}, n-gram {number(n_gram)}"
     if values.get("bits_per_byte") is not None:
         return f"{number(values['bits_per_byte'])} bits per byte on validation text"
-    return ""
+    damaged = any(value.status == "failed" for value in quality.values())
+    return "not known: the result of its training is damaged" if damaged else ""
 
 
 # -- the verdict: a diagnosis in two or three sentences ------------------------------------------

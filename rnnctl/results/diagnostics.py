@@ -55,6 +55,7 @@ class ModelRecord(Record):
     quality: dict[str, float] = Field(
         default_factory=dict, description="what training measured on the validation text"
     )
+    quality_missing: str = Field("", description="why it is not known, if it was measured")
 
 
 class DataRecord(Record):

@@ -390,3 +390,20 @@ def test_documents_are_read_on_through_as_in_training(make_run: MakeRun, prose: 
     assert result.model.state_policy == "carried" and result.data.paragraph_length is not None
     pieces = Text([Document("one tw"), Document("o three")], True, "pieces")
     assert not (Material(loaded, pieces, 0).sample.ids[0] == boundary).any()
+
+
+@pytest.mark.parametrize("labels", [(), ("neg", "pos")])
+def test_a_damaged_result_of_the_training_is_said(
+    make_run: MakeRun, reviews: list[Document], labels: tuple[str, ...]
+) -> None:
+    path = make_run(" ".join(d.text for d in reviews), level="word", labels=labels)
+    (path / "results").mkdir(exist_ok=True)
+    (path / "results/train.json").write_text('{"name": "train", "res', encoding="utf-8")
+    text = Text(reviews, False, "reviews", reviews)
+    result = diagnose(load(path), ("reach",), text=text)
+    row = next(row for row in result.panel if row.name == "quality")
+    assert row.answer == "not known: the result of its training is damaged"
+    (number,) = row.numbers.values()
+    assert number.status == "failed" and "train.json is cut off or altered" in number.note
+    (warning,) = (one for one in result.warnings if one.code == "DAMAGED_RESULT")
+    assert "train.json is cut off or altered" in warning.text

@@ -41,7 +41,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.diagnostics.sample import REPRESENTATIVE, Sample
+from rnnctl.diagnostics.sample import REPRESENTATIVE, REPRESENTATIVE_ONCE, Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import ExactModel, TracedModel, TraceLike
 from rnnctl.nn.models import Classifier, LanguageModel
@@ -344,8 +344,7 @@ def cut_windows(sample: Sample, *, lags: int, count: int, seed: int) -> Windows 
     """
     labelled = sample.labels is not None
     sample = as_documents(sample, lags)
-    # A label gives one window a document: what a tenth of the tokens is in would be a few of them.
-    share = 0.5 if labelled else REPRESENTATIVE
+    share = REPRESENTATIVE_ONCE if labelled else REPRESENTATIVE
     length = _window_length(sample.lengths - (0 if labelled else 1), lags + 1 + WARM_UP, share)
     if length < SHORTEST:
         return None

@@ -108,6 +108,9 @@ class Sample:
 
 REPRESENTATIVE = 0.1
 """Share of all tokens: a length that fewer have room for is one of the long documents only."""
+REPRESENTATIVE_ONCE = 0.5
+"""The same where each document is asked once, at its end, as a classifier's is: behind a tenth of
+the tokens there may be a handful of documents, and so a handful of answers."""
 
 
 def with_room(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -83,6 +83,18 @@ def as_table(
 def fits_screen(blocks: Sequence[Block]) -> bool:
     """Whether a terminal of the usual size shows them whole."""
     return as_table(blocks, width=SCREEN_COLUMNS).count("\n") <= SCREEN_LINES
+
+
+def first_that_fits(reports: Iterable[Iterable[Block]]) -> list[Block]:
+    """A short report: of several, each shorter than the one before, the first that fits a terminal
+    of the usual size; the last where none does.
+    """
+    made: list[Block] = []
+    for report in reports:
+        made = list(report)
+        if fits_screen(made):
+            break
+    return made
 
 
 def _trimmed(written: str) -> str:

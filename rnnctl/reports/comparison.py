@@ -11,7 +11,7 @@ from functools import partial
 from itertools import chain
 
 from rnnctl.reports import cells, glossary, numbers
-from rnnctl.reports.as_table import fits_screen
+from rnnctl.reports.as_table import first_that_fits
 from rnnctl.reports.blocks import (
     Block,
     Bullets,
@@ -66,6 +66,7 @@ SPEED: tuple[Column, ...] = (
     ("train_seconds", "training time (s)", 3),
 )
 SPARKS = 20  # characters of a curve
+FEWEST_ROWS = 3  # that the short report shows, even where they do not fit
 CURVES = (
     ("learning", "validation loss or accuracy during training", None),
     ("use", "loss added when the model sees only this much context (log scale)", 1e-3),
@@ -106,20 +107,18 @@ def brief(result: Result) -> list[Block]:
     assert isinstance(result, Comparison)
     if len(result.members) == 1:
         return blocks(result)
-    known = warnings(result)
-    rows = sorted(result.rows, key=lambda row: -_furthest(row))
-    said, explained = len(known), True
-    while True:
-        shown = [row for row in result.rows if row in rows]
-        made = _brief(result, shown, known[:said], len(known) - said, explained=explained)
-        if fits_screen(made) or (said == 0 and len(rows) <= 3):
-            return made
-        if said:
-            said -= 1
-        elif explained:
-            explained = False
-        else:
-            rows.pop()
+    known, count = warnings(result), len(result.rows)
+    versions = [(count, said, True) for said in range(len(known), -1, -1)]
+    # Rows go last: what was measured counts for more than what is said about it.
+    versions += [(shown, 0, False) for shown in range(count, min(count, FEWEST_ROWS) - 1, -1)]
+    furthest = sorted(result.rows, key=_furthest, reverse=True)
+    return first_that_fits(
+        _brief(
+            result, [row for row in result.rows if row in furthest[:shown]], known[:said],
+            len(known) - said, explained=explained,
+        )
+        for shown, said, explained in versions
+    )  # fmt: skip
 
 
 def _brief(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from rnnctl.reports.as_table import SCREEN_COLUMNS, fits_screen
+from rnnctl.reports.as_table import SCREEN_COLUMNS, first_that_fits
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Paragraph, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.chart_data import from_near
@@ -81,12 +81,10 @@ def brief(result: Result) -> list[Block]:
     """
     assert isinstance(result, DiagnosticsResult)
     said = [_shortened(warning.text, MOST["warning"]) for warning in result.warnings]
-    made: list[Block] = []
-    for shown, note in (*((n, True) for n in range(len(said), -1, -1)), (0, False)):
-        made = _brief(result, said[:shown], len(said) - shown, note=note)
-        if fits_screen(made):
-            break
-    return made
+    versions = [*((n, True) for n in range(len(said), -1, -1)), (0, False)]
+    return first_that_fits(
+        _brief(result, said[:shown], len(said) - shown, note=note) for shown, note in versions
+    )
 
 
 def _brief(

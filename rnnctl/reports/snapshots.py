@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rnnctl.reports import numbers
-from rnnctl.reports.as_table import SCREEN_LINES, fits_screen
+from rnnctl.reports.as_table import SCREEN_LINES, first_that_fits
 from rnnctl.reports.blocks import Block, Chart, Heading, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.chart_data import Axis, ChartData, Datum
@@ -63,12 +63,7 @@ def brief(result: Result) -> list[Block]:
     Of one run a table, of several the bars: as much of them as there is room for.
     """
     assert isinstance(result, SnapshotsResult)
-    made = _brief(result, 0)
-    for room in range(SCREEN_LINES, 0, -1):
-        made = _brief(result, room)
-        if fits_screen(made):
-            break
-    return made
+    return first_that_fits(_brief(result, room) for room in range(SCREEN_LINES, 0, -1))
 
 
 def _brief(result: SnapshotsResult, room: int) -> list[Block]:

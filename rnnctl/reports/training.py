@@ -8,7 +8,7 @@ from pathlib import Path
 from rnnctl.config import CORPUS_VECTORS, TrainingConfig
 from rnnctl.errors import word
 from rnnctl.reports import inference
-from rnnctl.reports.as_table import fits_screen
+from rnnctl.reports.as_table import first_that_fits
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.diagnostics import headline_blocks
@@ -151,15 +151,14 @@ def brief(result: Result) -> list[Block]:
     # The last of them says what to try.
     first = [one.text for one in result.warnings if one.code.startswith(NOT_BETTER)][::-1]
     said = first + [w.text for w in result.warnings if not w.code.startswith(NOT_BETTER)]
-    room = [(n, False, False) for n in range(len(said), len(first) - 1, -1)]
+    room = [(len(said), True, False)]
+    room += [(n, False, False) for n in range(len(said), len(first) - 1, -1)]
     if first:
         room += [(n, False, True) for n in range(len(first), 0, -1)]
-    made: list[Block] = []
-    for shown, sentence, tight in ((len(said), True, False), *room):
-        made = list(_brief(result, said[:shown], len(said) - shown, sentence, tight))
-        if fits_screen(made):
-            break
-    return made
+    return first_that_fits(
+        _brief(result, said[:shown], len(said) - shown, sentence, tight)
+        for shown, sentence, tight in room
+    )
 
 
 def _brief(

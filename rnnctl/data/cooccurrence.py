@@ -6,19 +6,31 @@ two words stand within WINDOW tokens of each other, near pairs counting more; of
 pointwise mutual information; and of this matrix the leading singular vectors. A classifier that
 begins with them knows from its first step that awful is like terrible, which of a rare word a few
 labelled texts do not say.
+
+They depend on the texts alone, so they are kept in the cache: the members of a comparison, which
+differ in their cell and seed, begin with the same bits, and only the first of them waits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import version
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 from numpy.typing import NDArray
 
+from rnnctl import integrity
+from rnnctl.data.cache import write_cached
 from rnnctl.data.ids import SplitIds
+from rnnctl.data.store import Store
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
+from rnnctl.errors import StorageError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -35,10 +47,46 @@ _AT_ONCE = 1_000_000
 _PASSES = 3
 """Power iterations of the randomised decomposition (Halko, Martinsson & Tropp 2011)."""
 
+_LIBRARIES = ("numpy", "scipy", "scikit-learn")
+"""Whose version decides on the last bits of the decomposition."""
+
 Floats = NDArray[np.float32]
+Learnt = tuple[Floats, NDArray[np.bool_]]
+"""(V, E) the vectors, (V,) which tokens have one."""
 
 
-def learn_vectors(texts: SplitIds, vocab_size: int, size: int) -> tuple[Floats, NDArray[np.bool_]]:
+def kept_vectors(store: Store, vocab_size: int, size: int, *, cache: Path) -> Learnt:
+    """`learn_vectors` of the training texts in a store, found again where they were learnt before.
+
+    What is damaged, or was learnt from something else, is learnt anew. A cache that cannot be
+    written to costs the time of the next one, and is no error.
+    """
+    how = [WINDOW, SMOOTHING, MOST_TOKENS, _STRETCH, _AT_ONCE, _PASSES, *map(version, _LIBRARIES)]
+    key = integrity.key([store.fingerprint, vocab_size, size, *how])
+    path = cache / "vectors" / f"{key}.safetensors"
+    found = _recalled(path, key)
+    if found is None:
+        rows, has_one = found = learn_vectors(store.split("train"), vocab_size, size)
+        digest = integrity.digest(rows.tobytes(), has_one.tobytes())
+        data = safetensors.numpy.save({"rows": rows, "found": has_one}, {"of": key + digest})
+        with suppress(StorageError):
+            write_cached(path, data)
+    return found
+
+
+def _recalled(path: Path, key: str) -> Learnt | None:
+    """What is kept there under this key; None for nothing, or something else than was written."""
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            rows, found = file.get_tensor("rows"), file.get_tensor("found")
+            of = (file.metadata() or {}).get("of")
+    except (OSError, safetensors.SafetensorError):
+        return None
+    known = of == key + integrity.digest(rows.tobytes(), found.tobytes())
+    return (rows, found) if known else None
+
+
+def learn_vectors(texts: SplitIds, vocab_size: int, size: int) -> Learnt:
     """(V, E) vectors of mean square 1 and (V,) which tokens have one; zeros for the others.
 
     The same texts give the same vectors. Where the texts have fewer than `size` directions the

@@ -165,12 +165,12 @@ def prepare(
     if config.model.vectors is not None and run is not None:
         vectors = go_on_with_vectors(run, model)
     elif config.model.vectors is not None:
-        train = store.split("train")
         if config.model.vectors == CORPUS_VECTORS:
             yield Preparing("learning word vectors from the training text")
-            start = begin_with_texts(config, model, tokenizer, train)
+            start = begin_with_texts(config, model, tokenizer, store)
         else:
             yield Preparing(f"looking up the vectors of the vocabulary in {config.model.vectors}")
+            train = store.split("train")
             start = begin_with_file(config, model, tokenizer, train, beside=beside)
         config, vectors, kept_vectors = start.config, start.record, start.kept
     work = find_task(config.model.task).load()

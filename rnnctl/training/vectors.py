@@ -17,8 +17,10 @@ import torch
 
 from rnnctl import integrity
 from rnnctl.config import RunConfig
-from rnnctl.data.cooccurrence import learn_vectors
+from rnnctl.data.cache import cache_directory
+from rnnctl.data.cooccurrence import kept_vectors
 from rnnctl.data.ids import SplitIds
+from rnnctl.data.store import Store
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
 from rnnctl.data.vectors import Vectors, find_vectors
@@ -77,17 +79,18 @@ def begin_with_file(
 
 
 def begin_with_texts(
-    config: RunConfig, model: LanguageModel | Classifier, tokenizer: Tokenizer, train: SplitIds
+    config: RunConfig, model: LanguageModel | Classifier, tokenizer: Tokenizer, store: Store
 ) -> Begun:
-    """Put rows that are learnt from the `train` texts into the embedding of a new `model`.
+    """Put rows that are learnt from the training texts into the embedding of a new `model`.
 
     They have the deviation that random vectors have. The settings keep no hash of them: they are
     those of any corpus, of whose text the vectors are.
     """
-    rows, found = learn_vectors(train, model.vocab_size, model.embedding.weight.shape[1])
+    size = model.embedding.weight.shape[1]
+    rows, found = kept_vectors(store, model.vocab_size, size, cache=cache_directory())
     rows *= np.float32(model.input_std)
     learnt = Vectors(rows, found, 0, integrity.digest(rows.tobytes()))
-    return _begin(config, model, tokenizer, train, learnt)
+    return _begin(config, model, tokenizer, store.split("train"), learnt)
 
 
 def _begin(

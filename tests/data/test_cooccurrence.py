@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,3 +106,61 @@ def test_fewer_directions_than_numbers_leave_zeros() -> None:
     nothing, none = cooccurrence.learn_vectors(split([[1, 0], []]), 4, 9)
     assert not nothing.any() and not none.any()
     assert found.dtype == none.dtype == bool
+
+
+class Texts:
+    """A store, as far as `kept_vectors` asks it."""
+
+    def __init__(self, documents: list[list[int]], fingerprint: str = "some") -> None:
+        self.documents, self.fingerprint = documents, fingerprint
+
+    def split(self, name: str) -> SplitIds:
+        assert name == "train"
+        return split(self.documents)
+
+
+def test_vectors_are_learnt_once_for_one_text_and_size(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sizes: list[int] = []
+    learn = cooccurrence.learn_vectors
+
+    def counted(texts: SplitIds, vocab_size: int, size: int) -> cooccurrence.Learnt:
+        sizes.append(size)
+        return learn(texts, vocab_size, size)
+
+    def kept(size: int = 3, fingerprint: str = "some") -> cooccurrence.Learnt:
+        store: Any = Texts([[1, 2, 3, 0], [2, 1, 4, 0]], fingerprint)
+        return cooccurrence.kept_vectors(store, 5, size, cache=tmp_path)
+
+    monkeypatch.setattr(cooccurrence, "learn_vectors", counted)
+    first, again = kept(), kept()
+    assert sizes == [3]
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(first, again, strict=True))
+    kept(2)
+    kept(fingerprint="another")
+    assert sizes == [3, 2, 3]
+
+
+def test_kept_vectors_that_are_damaged_or_of_something_else_are_learnt_anew(
+    tmp_path: Path,
+) -> None:
+    store: Any = Texts([[1, 2, 3, 0], [2, 1, 4, 0]])
+    another: Any = Texts([[1, 3, 0]] * 2 + [[2, 4, 0]], "another")
+
+    def kept(of: Any = store) -> np.ndarray:
+        return cooccurrence.kept_vectors(of, 5, 3, cache=tmp_path)[0]
+
+    wanted = kept()
+    (path,) = (tmp_path / "vectors").iterdir()
+    whole = path.read_bytes()
+    assert not np.array_equal(kept(another), wanted)
+    (foreign,) = set((tmp_path / "vectors").iterdir()) - {path}
+    flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    for content in (b"", whole[:100], whole[:-1], flipped, b"no vectors", foreign.read_bytes()):
+        path.write_bytes(content)
+        np.testing.assert_array_equal(kept(), wanted)
+        assert path.read_bytes() == whole
+    path.unlink()
+    path.mkdir()
+    np.testing.assert_array_equal(kept(), wanted)  # nothing can be kept there, and nothing is lost

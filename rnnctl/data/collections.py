@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 import re
 from array import array
@@ -13,6 +14,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rnnctl import integrity
 from rnnctl.data.documents import Document
 from rnnctl.data.labels import in_order
 from rnnctl.data.splitting import Digests, Indices, digest
@@ -74,6 +76,13 @@ def in_blocks(indices: Indices) -> Iterator[Indices]:
 def everything(collection: Collection) -> Selection:
     """All of it."""
     return Selection(collection, np.arange(len(collection.digests), dtype=np.int64))
+
+
+def content_digest(collection: Collection) -> str:
+    """SHA-256 of what a collection holds: its texts and labels, in order."""
+    strata = b"" if collection.strata is None else collection.strata.data
+    names = json.dumps(collection.label_names).encode()
+    return integrity.digest_of([collection.digests.data, names, strata])
 
 
 def number_labels(

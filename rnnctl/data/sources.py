@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from rnnctl.data.cache import cache_directory, kept_folder
 from rnnctl.data.packing import SUFFIXES, is_archive, unpack_archive
 from rnnctl.data.readers import file_readers
 from rnnctl.data.recognition import TABLE_SUFFIXES
-from rnnctl.data.text import check_text, is_utf8
+from rnnctl.data.text import TextFile, check_text, is_utf8
 from rnnctl.errors import DataError
 from rnnctl.results.base import Warning_
 from rnnctl.wording import first_few, plural
@@ -43,13 +43,15 @@ _SHARD = re.compile(r"([-_]?(part|shard|fold)?[-_]?\d+)?(-of-\d+)?$")
 class Source:
     """A file, what to call it, and how its name ends: ".jsonl", ".txt", … (also of a.jsonl.gz).
 
-    folder: the one that was given, or stands for a split, where the file was found below it.
+    folder: the one that was given, or stands for a split, where the file was found below it. text:
+    what is known of a text that came through a pipe.
     """
 
     path: Path
     name: str
     suffix: str
     folder: Path | None = None
+    text: TextFile | None = None
 
     @property
     def is_table(self) -> bool:
@@ -133,6 +135,18 @@ class _LeftOut:
             return ()
         text = f"{plural(used, 'file')} used; left out: {'; '.join(said)}"
         return (Warning_(code="left_out", text=text),)
+
+
+def bundled(name: str = "paragraphs") -> Path:
+    """Where the corpus that comes with the package lies: "paragraphs" or "reviews".
+
+    Raises: DataError if the installation lacks it.
+    """
+    package = Path(__file__).parents[1]
+    for root in (package / "bundled", package.parent / "data"):
+        if (root / name).exists():
+            return root / name
+    raise DataError(f"the bundled corpus {name!r} is missing", hint="install rnnctl again")
 
 
 def source(path: Path, folder: Path | None = None) -> Source:
@@ -425,14 +439,11 @@ def _once(given: Arrangement) -> Arrangement:
 _NO_LABEL = re.compile(r"unsup(ervised)?|unlabell?ed", re.IGNORECASE)
 
 
-def in_label_folders(
-    layout: Mapping[str, Sequence[Source]],
-) -> tuple[set[str], tuple[Warning_, ...]]:
+def in_label_folders(files: Sequence[Source]) -> tuple[set[str], tuple[Warning_, ...]]:
     """The names of the files that lie in folders of labels, and what is said of the others.
 
     Where a folder has folders of files, those are the labels, and files beside them have none.
     """
-    files = [file for group in layout.values() for file in group]
     parents = {file.folder for file in files if not _is_direct(file)}
     beside = [file for file in files if _is_direct(file) and file.folder in parents]
     without = [file for file in files if _NO_LABEL.fullmatch(file.path.parent.name)]

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from rnnctl.data.bench_tasks import COLOURS, THINGS
-from rnnctl.data.corpus import bundled
+from rnnctl.data.sources import bundled
 from rnnctl.diagnostics.material import Material, heldout
 from rnnctl.diagnostics.reach import cut_windows, gradient_norms, lag_curve
 from rnnctl.diagnostics.subject import ExactModel

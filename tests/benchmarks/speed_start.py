@@ -21,7 +21,7 @@ from typing import Any
 
 from speed_harness import report
 
-from rnnctl.data.corpus import bundled
+from rnnctl.data.sources import bundled
 
 RNNCTL = [sys.executable, "-m", "rnnctl"]
 TEXT_BYTES = 60_000

@@ -24,7 +24,8 @@ from typing import Any
 from speed_harness import report
 
 from rnnctl.config import CorpusConfig, TokenizerConfig
-from rnnctl.data.corpus import Corpus, bundled, open_corpus
+from rnnctl.data.corpus import Corpus, open_corpus
+from rnnctl.data.sources import bundled
 from rnnctl.data.store import build_store
 from rnnctl.data.tokenizers import make_tokenizer
 

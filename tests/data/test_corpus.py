@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnnctl.config import CorpusConfig
-from rnnctl.data.corpus import Corpus, bundled, open_corpus
+from rnnctl.data.corpus import Corpus, open_corpus
 from rnnctl.data.documents import SPLITS
+from rnnctl.data.sources import bundled
 from rnnctl.errors import DataError, UsageError
 
 PARAGRAPHS = "".join(f"Paragraph {i}\nhas two lines.\n\n" for i in range(40))

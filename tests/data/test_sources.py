@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from rnnctl.config import CorpusConfig
-from rnnctl.data.corpus import bundled, open_corpus
+from rnnctl.data.corpus import open_corpus
 from rnnctl.data.documents import SPLITS
-from rnnctl.data.sources import arrange
+from rnnctl.data.sources import arrange, bundled
 from rnnctl.errors import DataError
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
@@ -17,8 +18,9 @@ from rnnctl.cli.options import (
     QuietOption,
     RunArgument,
     may_stand_alone,
+    option,
+    takes_groups,
 )
-from rnnctl.cli.setting_options import DeviceOption, ThreadsOption
 from rnnctl.errors import word
 
 if TYPE_CHECKING:
@@ -28,6 +30,46 @@ if TYPE_CHECKING:
     from rnnctl.tasks.loading import Loaded
 
 MOST_ON_A_PAGE = 1_000  # texts
+WHY: Final = "Explanation"
+
+Input = Annotated[
+    f.LineFormat, option(f.INPUT, "The same as --as; auto decides by the content.", "--input")
+]
+Documents = Annotated[
+    f.Unit | None,
+    option(
+        f.INPUT,
+        "For plain text: what counts as one text.",
+        show_default="a line, or a file if the run was trained on whole files",
+    ),
+]
+Explain = Annotated[
+    Literal["gradients", "occlusion"] | None,
+    option(
+        WHY,
+        "Say what each word contributed to the log-odds of the answer against the second "
+        "most probable label; where a text may have several labels, to each label that it is "
+        "given, against its absence. METHOD is gradients (integrated gradients, the default) or "
+        "occlusion (leaving the word out).",
+        metavar="[METHOD]",
+        show_default=False,
+    ),
+]
+WordsOverall = Annotated[
+    bool,
+    option(
+        WHY, "Print the 30 words that speak most for each label, over all texts.", "--words-overall"
+    ),
+]
+ExplainHtml = Annotated[
+    Path | None,
+    option(
+        WHY,
+        "Also write a page with the explained texts (at most 1,000) to this file.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
 
 
 @idle(
@@ -39,24 +81,20 @@ MOST_ON_A_PAGE = 1_000  # texts
     ),
 )
 @may_stand_alone("--explain", ("gradients", "occlusion"))
+@takes_groups
 def classify(
     run: RunArgument,
     files: f.Files = None,
-    read_as: f.ReadAs = None,
-    input_format: f.Input = "auto",
-    jsonl: f.Jsonl = False,
-    documents: f.ClassifiedDocuments = None,
-    text_field: f.TextField = None,
-    encoding: f.Encoding = None,
-    max_line: f.MaxLine = f.MAX_LINE,
-    fail_fast: f.FailFast = False,
-    explain: f.Explain = None,
-    words_overall: f.WordsOverall = False,
-    html: f.ExplainHtml = None,
+    *,
+    documents: Documents = None,
+    reads: f.Reading,
+    input_format: Input = "auto",
+    explain: Explain = None,
+    words_overall: WordsOverall = False,
+    html: ExplainHtml = None,
     format: FormatOption = "table",
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
+    machine: f.MachineOptions,
     quiet: QuietOption = False,
 ) -> None:
     """Give every input text a label.
@@ -80,25 +118,16 @@ def classify(
     has the list `explanations`.
     """
     as_page = explain is not None and format == "html" and not words_overall
-    kind = f.source_kind(read_as, input_format, jsonl)
-    sources = files or []
-    command = f"classify {word(run)}"
-    asked = (kind, documents, text_field, encoding, None if max_line == f.MAX_LINE else max_line)
-    by_hand = not sources and not fail_fast and all(one is None for one in asked)
+    kind = reads.kind(input_format)
+    sources, command = files or [], f"classify {word(run)}"
+    about_files = sources or kind or documents or reads != f.Reading()
+    by_hand = not about_files and inputs.at_a_terminal()
     inputs.check(sources, command, by_hand=by_hand)
-    by_hand = by_hand and inputs.at_a_terminal()
     from rnnctl.inference.classify import Predictor, answers
 
-    loaded = f.load_run(run, device, threads)
+    loaded = machine.load(run)
     predictor = Predictor(loaded)
-    wanted = f.wanted(
-        loaded,
-        kind=kind,
-        text_field=text_field,
-        unit=documents,
-        max_line=max_line,
-        encoding=encoding,
-    )
+    wanted = reads.wanted(loaded, kind, documents)
     answered = Answered("file" if wanted.unit == "file" else "line")
     explainer, reasons = None, None
     if explain is not None:
@@ -112,7 +141,7 @@ def classify(
         if silent:
             write = _nowhere
         lines_as = "table" if silent else format
-        writer = _Writer(write, lines_as, predictor.labels, answered, fail_fast, reasons)
+        writer = _Writer(write, lines_as, predictor.labels, answered, reads.fail_fast, reasons)
         typed = [(inputs.STDIN, inputs.typed("its label"))] if by_hand else None
         for name, windows in typed or inputs.windows(inputs.opened(sources, command), wanted):
             for window in answers(predictor, windows, explainer):

@@ -26,6 +26,7 @@ from rnnctl.cli.options import (
     completed,
     labels,
     option,
+    takes_groups,
 )
 from rnnctl.cli.setting_options import SeedOption, ThreadsOption
 from rnnctl.errors import UsageError, word
@@ -210,11 +211,13 @@ VerboseOption = Annotated[
         "without --text",
         "add --text CORPUS",
     ),
-    f.MEMORY_IDLE[0],
+    f.CACHE_IDLE,
 )
+@takes_groups
 def diagnose(
     run: OptionalRunArgument = None,
     names: NamesArgument = None,
+    *,
     preset: PresetOption = "quick",
     text: TextOption = None,
     text_field: TextFieldOption = None,
@@ -223,9 +226,7 @@ def diagnose(
     items: ItemsOption = None,
     beyond: BeyondOption = None,
     show: ShowOption = None,
-    cache: f.CacheOption = 0,
-    cache_theta: f.CacheTheta = f.THETA,
-    cache_weight: f.CacheWeight = f.WEIGHT,
+    remembers: f.CacheOptions,
     scorer: ScorerOption = None,
     scorer_timeout: ScorerTimeoutOption = TIMEOUT_S,
     documents: DocumentsOption = None,
@@ -308,11 +309,9 @@ def diagnose(
             tell=_tell,
         )
         result = _called(own, called)
-        if cache:
-            from rnnctl.inference.memory import Cache
-
+        if (cache := remembers.settings) is not None:
             console.note("measuring USE with a cache …")
-            result = with_cache(loaded, result, Cache(cache, cache_theta, cache_weight), read)
+            result = with_cache(loaded, result, cache, read)
         try:
             if format == "html":
                 seen = beside.pictures_or_warning(partial(pictures, [loaded], read))

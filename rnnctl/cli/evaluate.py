@@ -9,8 +9,14 @@ import typer
 from rnnctl.cli import beside, console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.idle import Idle, given, idle, missing
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, RunArgument, option
-from rnnctl.cli.setting_options import DeviceOption, ThreadsOption
+from rnnctl.cli.options import (
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    RunArgument,
+    option,
+    takes_groups,
+)
 from rnnctl.config import COLD_WINDOW, SourceKind
 from rnnctl.errors import UsageError, word
 
@@ -126,9 +132,11 @@ TuneDynamic = Annotated[
     ),
     *f.MEMORY_IDLE,
 )
+@takes_groups
 def evaluate(
     run: RunArgument,
     corpus: Corpus = None,
+    *,
     part: Part = None,
     window: Window = COLD_WINDOW,
     text_field: TextField = None,
@@ -137,19 +145,12 @@ def evaluate(
     encoding: Encoding = None,
     new_labels: NewLabels = "error",
     by: By = None,
-    cache: f.CacheOption = 0,
-    cache_theta: f.CacheTheta = f.THETA,
-    cache_weight: f.CacheWeight = f.WEIGHT,
-    dynamic: f.DynamicOption = 0.0,
-    dynamic_decay: f.DynamicDecay = f.DECAY,
-    dynamic_segment: f.DynamicSegment = f.SEGMENT,
-    dynamic_rule: f.DynamicRule = "rms",
+    remembers: f.MemoryOptions,
     tune_cache: TuneCache = False,
     tune_dynamic: TuneDynamic = False,
     format: FormatOption = "table",
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
+    machine: f.MachineOptions,
     quiet: QuietOption = False,
 ) -> None:
     """Measure a run on a corpus.
@@ -164,10 +165,8 @@ def evaluate(
 
     sources = corpus or []
     stdin = inputs.stdin(f"evaluate {word(run)} -") if "-" in sources else None
-    memory = f.memory_of(
-        cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
-    )
-    loaded = f.load_run(run, device, threads)
+    memory = remembers.memory
+    loaded = machine.load(run)
     if tune_cache or tune_dynamic:
         from rnnctl.inference.evaluate import tune
 

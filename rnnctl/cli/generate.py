@@ -15,7 +15,6 @@ import typer
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
-from rnnctl.cli.filter_options import StateIn
 from rnnctl.cli.idle import Idle, given, idle
 from rnnctl.cli.options import (
     OUTPUT,
@@ -25,8 +24,9 @@ from rnnctl.cli.options import (
     QuietOption,
     RunArgument,
     option,
+    takes_groups,
 )
-from rnnctl.cli.setting_options import DeviceOption, SeedOption, ThreadsOption
+from rnnctl.cli.setting_options import SeedOption
 from rnnctl.errors import DataError, UsageError, word
 from rnnctl.wording import plural
 
@@ -144,9 +144,11 @@ Copied = Annotated[
     f.rows_only(given("lines")),
     *f.MEMORY_IDLE,
 )
+@takes_groups
 def generate(
     run: RunArgument,
     prompt: Prompt = None,
+    *,
     length: Length = 500,
     count: Count = 1,
     stop: Stop = None,
@@ -158,19 +160,12 @@ def generate(
     min_p: MinP = 0.0,
     repetition_penalty: RepetitionPenalty = 1.0,
     seed: SeedOption = 0,
-    cache: f.CacheOption = 0,
-    cache_theta: f.CacheTheta = f.THETA,
-    cache_weight: f.CacheWeight = f.WEIGHT,
-    dynamic: f.DynamicOption = 0.0,
-    dynamic_decay: f.DynamicDecay = f.DECAY,
-    dynamic_segment: f.DynamicSegment = f.SEGMENT,
-    dynamic_rule: f.DynamicRule = "rms",
-    state_in: StateIn = None,
+    remembers: f.MemoryOptions,
+    state_in: f.StateIn = None,
     copied: Copied = False,
     format: FormatOption = "table",
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
+    machine: f.MachineOptions,
     quiet: QuietOption = False,
 ) -> None:
     """Continue a text, one token at a time.
@@ -187,11 +182,8 @@ def generate(
     from rnnctl.inference.generate import Wish
     from rnnctl.inference.session import Session
 
-    memory = f.memory_of(
-        cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
-    )
     looked = copied or (format != "table" and not lines)
-    session = Session(f.load_run(run, device, threads), copied=looked, memory=memory)
+    session = Session(machine.load(run), copied=looked, memory=remembers.memory)
     _check_stops(session, stop or ())
     end = session.by_document if end is None else end
     wish = Wish(length, tuple(stop or ()), end, seed, sampling)

@@ -62,9 +62,9 @@ class Input:
 def check(files: Sequence[Path], command: str, *, by_hand: bool = False) -> None:
     """Find missing files, and that there is nothing to read, before a model is loaded.
 
-    by_hand: where no file is named, a person may type in a terminal (see `typed`).
+    by_hand: a person types the texts (see `typed`), so that nothing need be there yet.
     """
-    if not files and not (by_hand and at_a_terminal()):
+    if not files and not by_hand:
         stdin(command)
     for path in files:
         if str(path) == "-":

@@ -6,9 +6,12 @@ their `rich_help_panel`. Nothing here takes long to import: every command's help
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar, get_type_hints
 
 import typer
 
@@ -20,6 +23,7 @@ OUTPUT: Final = "Output"
 Format = str  # a name that the catalog lists
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_Code = TypeVar("_Code", int, None)
 
 
 def option(panel: str, help: str, *names: str, **more: Any) -> Any:
@@ -28,6 +32,41 @@ def option(panel: str, help: str, *names: str, **more: Any) -> Any:
     `names`: how it is written; without any, as its parameter. `more`: as typer has it.
     """
     return typer.Option(*names, help=help, rich_help_panel=panel, **more)
+
+
+def takes_groups(command: Callable[..., _Code]) -> Callable[..., _Code]:
+    """Lets options that several commands share be declared, and handed on, together.
+
+    A group is a dataclass whose fields are annotated as options are. A parameter of such a type
+    stands for all of its fields: the command line has these, and the command is given the group.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    kinds = {one.name: one.annotation for one in signature.parameters.values()}
+    kinds = {name: kind for name, kind in kinds.items() if is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for one in signature.parameters.values():
+        parameters += group_parameters(one.annotation) if one.name in kinds else [one]
+
+    @wraps(command)
+    def called(**values: Any) -> _Code:
+        for name, kind in kinds.items():
+            values[name] = kind(*(values.pop(field.name) for field in fields(kind)))
+        return command(**values)
+
+    # What typer reads, instead of the command's own.
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {one.name: one.annotation for one in parameters}
+    return called
+
+
+def group_parameters(kind: Any) -> list[inspect.Parameter]:
+    """The options of a group, as parameters of a command."""
+    hints = get_type_hints(kind, include_extras=True)
+    only = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(one.name, only, default=one.default, annotation=hints[one.name])
+        for one in fields(kind)
+    ]
 
 
 def listed(kind: str) -> Callable[[str | None], str | None]:

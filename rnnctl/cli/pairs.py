@@ -11,8 +11,15 @@ import typer
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.answered import Problems
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, RunArgument, option
-from rnnctl.cli.setting_options import DeviceOption, SeedOption, ThreadsOption
+from rnnctl.cli.options import (
+    FormatOption,
+    OutputOption,
+    QuietOption,
+    RunArgument,
+    option,
+    takes_groups,
+)
+from rnnctl.cli.setting_options import SeedOption
 from rnnctl.errors import DataError, UsageError, word
 
 if TYPE_CHECKING:
@@ -89,9 +96,11 @@ Each = Annotated[
 ]
 
 
+@takes_groups
 def pairs(
     run: RunArgument,
     files: Files = None,
+    *,
     critical: Critical = False,
     good: Good = None,
     bad: Bad = None,
@@ -100,12 +109,11 @@ def pairs(
     baseline: Baseline = False,
     each: Each = None,
     read_as: f.ReadAs = None,
-    encoding: f.Encoding = None,
+    encoding: f.EncodingOption = None,
     format: FormatOption = "table",
     output: OutputOption = None,
     seed: SeedOption = 0,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
+    machine: f.MachineOptions,
     quiet: QuietOption = False,
 ) -> int:
     """Ask which of two sentences a model finds likelier (minimal pairs).
@@ -125,7 +133,7 @@ def pairs(
     from rnnctl.inference.training_text import by_document
 
     what: What = "critical" if critical else "sentence"
-    loaded = f.load_run(run, device, threads)
+    loaded = machine.load(run)
     found, problems, notes = read_pairs(
         inputs.opened(sources, command),
         Chosen(good, bad, context, by),

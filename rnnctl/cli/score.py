@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli import score_words as w
 from rnnctl.cli.answered import Answered
 from rnnctl.cli.idle import Idle, given, idle, missing
-from rnnctl.cli.options import Format, OutputOption, QuietOption, RunArgument
-from rnnctl.cli.setting_options import DeviceOption, ThreadsOption
+from rnnctl.cli.options import (
+    Format,
+    OutputOption,
+    QuietOption,
+    RunArgument,
+    option,
+    takes_groups,
+)
 from rnnctl.errors import word
 from rnnctl.wording import plural
 
@@ -25,6 +31,23 @@ if TYPE_CHECKING:
 
     Source = tuple[str, Iterable[list[Record]]]
 
+
+PerToken = Annotated[
+    bool, option(f.INPUT, "Print the loss of every token, in nats.", "--per-token")
+]
+Answer = Annotated[
+    bool,
+    option(
+        f.INPUT,
+        "Act as a scorer: read contexts and targets on standard input, and answer with the "
+        "nats of each target. For `rnnctl diagnose --scorer` (see rnnctl help scorer).",
+        "--answer",
+    ),
+]
+StateOut = Annotated[
+    Path | None,
+    option(f.STATE, "Write the state after the last text to this file.", metavar="FILE"),
+]
 
 # How scores are written, one line for each text or token.
 
@@ -179,40 +202,22 @@ def _shown(value: float | None) -> str:
     ),
     *f.MEMORY_IDLE,
 )
+@takes_groups
 def score(
     run: RunArgument,
     files: f.Files = None,
-    lines: f.Lines = False,
-    documents: f.Documents = None,
-    per_token: f.PerToken = False,
-    read_as: f.ReadAs = None,
-    jsonl: f.Jsonl = False,
-    text_field: f.TextField = None,
-    encoding: f.Encoding = None,
-    max_line: f.MaxLine = f.MAX_LINE,
-    fail_fast: f.FailFast = False,
-    answer: f.Answer = False,
-    cache: f.CacheOption = 0,
-    cache_theta: f.CacheTheta = f.THETA,
-    cache_weight: f.CacheWeight = f.WEIGHT,
-    dynamic: f.DynamicOption = 0.0,
-    dynamic_decay: f.DynamicDecay = f.DECAY,
-    dynamic_segment: f.DynamicSegment = f.SEGMENT,
-    dynamic_rule: f.DynamicRule = "rms",
+    *,
+    reads: f.ReadingTexts,
+    per_token: PerToken = False,
+    answer: Answer = False,
+    remembers: f.MemoryOptions,
     state_in: f.StateIn = None,
-    state_out: f.StateOut = None,
+    state_out: StateOut = None,
     words: w.Words = False,
-    space: w.SpaceOption = "before",
-    first: w.FirstOption = True,
-    end: w.EndOption = None,
-    unit: w.UnitOption = "nats",
-    top: w.TopOption = 0,
-    id: w.IdOption = None,
-    regions: w.RegionsOption = None,
+    asked: w.Asked,
     format: w.RowFormat = "table",
     output: OutputOption = None,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
+    machine: f.MachineOptions,
     quiet: QuietOption = False,
 ) -> int:
     """Say how likely given text is: nats, bits per byte and character, perplexity.
@@ -235,37 +240,24 @@ def score(
     """
     sources, command = files or [], f"score {word(run)}"
     if answer:
-        return _answer(run, device, threads, output)
-    kind = f.source_kind(read_as, "auto", jsonl)
-    asked = w.Asked(space, first, end, unit, top, id, regions)
-    told = (kind, documents, text_field, encoding, state_in, state_out)
+        return _answer(run, machine, output)
     # Typing texts by hand is for a call without anything that is about files.
-    by_hand = not (sources or words or fail_fast or max_line != f.MAX_LINE)
-    by_hand = by_hand and all(one is None for one in told) and inputs.at_a_terminal()
+    about_files = sources or words or state_in or state_out
+    plain = replace(reads, lines=False) == f.ReadingTexts()
+    by_hand = plain and not about_files and inputs.at_a_terminal()
     inputs.check(sources, command, by_hand=by_hand)
-    each = "line" if by_hand else f.unit_of(lines, documents, kind, text_field)
     from rnnctl.inference.score import Scorer, TextReader, score_streams
     from rnnctl.inference.training_text import by_document
 
-    loaded = f.load_run(run, device, threads)
-    memory = f.memory_of(
-        cache, cache_theta, cache_weight, dynamic, dynamic_decay, dynamic_segment, dynamic_rule
-    )
-    scorer = Scorer(loaded, ends=by_document(loaded), memory=memory)
+    loaded = machine.load(run)
+    scorer = Scorer(loaded, ends=by_document(loaded), memory=remembers.memory)
     if loaded.tokenizer.lowercase:
         console.note("the model reads text in lower case: what capitals cost is not in its nats")
-    opened = iter(()) if by_hand else inputs.opened(sources, command)
-    if each == "file" and kind is None and not (state_in or state_out):
-        opened, records = inputs.begun(opened, text_field)
-        each = "line" if records else each
-    wanted = f.wanted(
-        loaded,
-        kind=kind,
-        text_field=text_field,
-        unit=each,
-        max_line=max_line,
-        encoding=encoding,
-    )
+    opened: Iterator[inputs.Input] = iter(())
+    each: f.Unit = "line"
+    if not by_hand:
+        opened, each = reads.opened(sources, command, may_guess=not (state_in or state_out))
+    wanted = reads.wanted(loaded, reads.kind(), each)
     if words:
         return w.score_words(scorer, opened, wanted, asked, format, output)
     rows: Rows = "tokens" if each == "file" else "tokens of texts" if per_token else "texts"
@@ -273,7 +265,7 @@ def score(
     if each != "file":
         typed = [(inputs.STDIN, inputs.typed("how likely it is"))] if by_hand else None
         read = typed or inputs.windows(opened, wanted)
-        _lines(scorer, read, printer, output, fail_fast=fail_fast)
+        _lines(scorer, read, printer, output, fail_fast=reads.fail_fast)
         return 0
     text_reader = TextReader(scorer, state_in, state_out)
     streams = inputs.texts(opened, wanted)
@@ -287,7 +279,7 @@ def score(
     return 0
 
 
-def _answer(run: Path, device: str, threads: int | None, out: Path | None) -> int:
+def _answer(run: Path, machine: f.MachineOptions, out: Path | None) -> int:
     """Questions from standard input, answers to standard output, until no more come."""
     from rnnctl.inference.answer import Answerer, batches, check_hello
     from rnnctl.inference.score import Scorer
@@ -296,7 +288,7 @@ def _answer(run: Path, device: str, threads: int | None, out: Path | None) -> in
     with inputs.output(out) as write, inputs.reading(inputs.STDIN):
         begun = next((line for line in stdin if line.strip()), b"")
         check_hello(begun)
-        answerer = Answerer(Scorer(f.load_run(run, device, threads)), run.resolve().name)
+        answerer = Answerer(Scorer(machine.load(run)), run.resolve().name)
         write(json.dumps(answerer.hello()) + "\n")
         failed = 0
         for some in batches(stdin):

@@ -50,70 +50,68 @@ Words = Annotated[
         "--words",
     ),
 ]
-SpaceOption = Annotated[
-    Literal["before", "after"],
-    option(
-        PANEL,
-        "Which word a space belongs to: the word that it stands before, or the word that it "
-        "stands after.",
-    ),
-]
-FirstOption = Annotated[
-    bool,
-    option(
-        PANEL,
-        "Also score the first word of a text, which the model predicts from an empty state.",
-        "--first/--no-first",
-    ),
-]
-EndOption = Annotated[
-    bool | None,
-    option(
-        PANEL,
-        "Also score the end of the text, in a row called <eos>.",
-        "--end/--no-end",
-        show_default="yes if the run was trained on documents",
-    ),
-]
-UnitOption = Annotated[Literal["nats", "bits"], option(PANEL, "Unit of losses and entropies.")]
-TopOption = Annotated[
-    int,
-    option(
-        PANEL, "Also list the N likeliest tokens at the beginning of each word.", min=0, max=1000
-    ),
-]
-IdOption = Annotated[
-    str | None,
-    option(
-        PANEL,
-        "Column that names the items.",
-        metavar="COLUMN",
-        show_default="id, item or a similar name; otherwise the line number",
-    ),
-]
-RegionsOption = Annotated[
-    str | None,
-    option(
-        PANEL,
-        "Print one row for each region instead of each word. The column holds the text with | "
-        "between regions, or the words of one region. It may be the column of the text.",
-        metavar="COLUMN",
-        show_default=False,
-    ),
-]
 
 
 @dataclass(frozen=True)
 class Asked:
     """The options of --words."""
 
-    space: Literal["before", "after"] = "before"
-    first: bool = True
-    end: bool | None = None
-    unit: Literal["nats", "bits"] = "nats"
-    top: int = 0
-    id: str | None = None
-    regions: str | None = None
+    space: Annotated[
+        Literal["before", "after"],
+        option(
+            PANEL,
+            "Which word a space belongs to: the word that it stands before, or the word that it "
+            "stands after.",
+        ),
+    ] = "before"
+    first: Annotated[
+        bool,
+        option(
+            PANEL,
+            "Also score the first word of a text, which the model predicts from an empty state.",
+            "--first/--no-first",
+        ),
+    ] = True
+    end: Annotated[
+        bool | None,
+        option(
+            PANEL,
+            "Also score the end of the text, in a row called <eos>.",
+            "--end/--no-end",
+            show_default="yes if the run was trained on documents",
+        ),
+    ] = None
+    unit: Annotated[Literal["nats", "bits"], option(PANEL, "Unit of losses and entropies.")] = (
+        "nats"
+    )
+    top: Annotated[
+        int,
+        option(
+            PANEL,
+            "Also list the N likeliest tokens at the beginning of each word.",
+            min=0,
+            max=1000,
+        ),
+    ] = 0
+    id: Annotated[
+        str | None,
+        option(
+            PANEL,
+            "Column that names the items.",
+            metavar="COLUMN",
+            show_default="id, item or a similar name; otherwise the line number",
+        ),
+    ] = None
+    regions: Annotated[
+        str | None,
+        option(
+            PANEL,
+            "Print one row for each region instead of each word. The column holds the text with | "
+            "between regions, or the words of one region. It may be the column of the text.",
+            metavar="COLUMN",
+            show_default=False,
+        ),
+    ] = None
 
 
 def score_words(

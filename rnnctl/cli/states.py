@@ -11,8 +11,7 @@ from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.answered import Problems
 from rnnctl.cli.idle import idle
-from rnnctl.cli.options import OUTPUT, QuietOption, RunArgument, option
-from rnnctl.cli.setting_options import DeviceOption, ThreadsOption
+from rnnctl.cli.options import OUTPUT, QuietOption, RunArgument, option, takes_groups
 from rnnctl.errors import DataError, NotFiniteError, UsageError, word
 from rnnctl.wording import plural
 
@@ -74,25 +73,19 @@ Output = Annotated[
 
 
 @idle(*f.LINES_IDLE)
+@takes_groups
 def states(
     run: RunArgument,
     files: f.Files = None,
+    *,
     output: Output = None,
     format: FormatOption = None,
     parts: Parts = None,
     layers: Layers = None,
     pool: PoolOption = None,
-    lines: f.Lines = False,
-    documents: f.Documents = None,
-    read_as: f.ReadAs = None,
-    jsonl: f.Jsonl = False,
-    text_field: f.TextField = None,
+    reads: f.ReadingTexts,
     id: IdOption = None,
-    encoding: f.Encoding = None,
-    max_line: f.MaxLine = f.MAX_LINE,
-    fail_fast: f.FailFast = False,
-    device: DeviceOption = "cpu",
-    threads: ThreadsOption = None,
+    machine: f.MachineOptions,
     quiet: QuietOption = False,
 ) -> int:
     """Write what is inside a model along a text, as arrays: states and gates of every layer.
@@ -111,27 +104,16 @@ def states(
     place, form = _destination(output, format)
     wanted_layers = _numbers(layers)
     wanted_parts = None if parts is None else [part.strip() for part in parts.split(",")]
-    kind = f.source_kind(read_as, "auto", jsonl)
     inputs.check(sources, command)
-    each = f.unit_of(lines, documents, kind, text_field)
     from rnnctl import __version__
     from rnnctl.inference.arrays import Facts, writer
     from rnnctl.inference.inside import Inside, Pooled
 
-    loaded = f.load_run(run, device, threads)
+    loaded = machine.load(run)
     inside = Inside(loaded, wanted_parts, wanted_layers, whole=pool is not None)
-    opened = inputs.opened(sources, command)
-    if each == "file" and kind is None and not inside.ends:
-        opened, records = inputs.begun(opened, text_field)
-        each = "line" if records else each
-    wanted = f.wanted(
-        loaded,
-        kind=kind,
-        text_field=text_field,
-        unit=None if inside.ends and documents is None else each,
-        max_line=max_line,
-        encoding=encoding,
-    )
+    opened, each = reads.opened(sources, command, may_guess=not inside.ends)
+    as_trained = inside.ends and reads.documents is None
+    wanted = reads.wanted(loaded, reads.kind(), None if as_trained else each)
     vocabulary: tuple[str, ...] = ()
     if pool is None:
         size = inside.tokenizer.vocab_size
@@ -149,7 +131,7 @@ def states(
         if whole:
             _stream(inside, opened, wanted, written)
         else:
-            _records(inside, opened, wanted, written, id, fail_fast=fail_fast)
+            _records(inside, opened, wanted, written, id, fail_fast=reads.fail_fast)
         if not written.texts:
             raise DataError("no text could be read", hint="see the messages above, or the input")
     written.report(inside, place)

@@ -27,7 +27,7 @@ from rnnctl.diagnostics.selftest import remembered
 from rnnctl.diagnostics.settings import PRESETS, Arm, Settings, for_spelled
 from rnnctl.diagnostics.subject import CachedModelSubject
 from rnnctl.errors import CorruptRunError, DataError, RunError, UsageError, word
-from rnnctl.inference.memory import Cache
+from rnnctl.inference.memory_settings import Cache
 from rnnctl.inference.training_text import by_document
 from rnnctl.nn.cells import find_cell
 from rnnctl.nn.models import Classifier, LanguageModel

@@ -27,7 +27,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from rnnctl.data.batches import pad_documents
-from rnnctl.inference.memory import Cache, cache_losses, mixture
+from rnnctl.inference.memory import cache_losses, mixture
+from rnnctl.inference.memory_settings import Cache
 from rnnctl.nn import softmax
 from rnnctl.nn.cells import Cell
 from rnnctl.nn.models import Classifier, LanguageModel

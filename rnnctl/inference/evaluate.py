@@ -20,14 +20,13 @@ from rnnctl.data.store import Store, build_store
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.judged_text import JudgedText, Part, choose, kept, training_corpus
 from rnnctl.inference.memory import (
-    Dynamic,
-    Memory,
     Tried,
     prepared,
     text_nats,
     tune_cache,
     tune_dynamic,
 )
+from rnnctl.inference.memory_settings import NOTHING, Dynamic, Memory
 from rnnctl.inference.training_text import corpus_facts
 from rnnctl.machine import Arithmetic, keep_memory
 from rnnctl.nn.models import Classifier, LanguageModel
@@ -57,7 +56,6 @@ LENGTH = "length"  # what `by` says for the number of words
 MOST_SLICES = 20  # values of a column
 TUNED_CACHE, TUNED_DYNAMIC = 20_000, 6_000  # tokens of the validation text
 CONFIRMED = 20_000  # and those on which the best of dynamic evaluation has to prove itself
-NONE = Memory()
 EXACT_TOKENS = 100_000  # running texts up to this length are read in one stream, from their start
 
 
@@ -73,7 +71,7 @@ def evaluate(
     read_as: SourceKind | None = None,
     new_labels: Literal["error", "drop"] = "error",
     by: str | None = None,
-    memory: Memory = NONE,
+    memory: Memory = NOTHING,
     stdin: BinaryIO | None = None,
     tell: Callable[[str], None] = lambda note: None,
 ) -> EvaluateResult:
@@ -170,7 +168,7 @@ class _Evaluation:
             part=found.words or found.part,
             cut_share=self._store.cut_share,
             by=self._by or "",
-            memory=said(self._memory),
+            memory=str(self._memory),
         )
         if isinstance(model, Classifier):
             return self._classified(model, result)
@@ -329,38 +327,6 @@ class _Evaluation:
         return sums_of(self._found.part, self._split, nats, truth, predicted)
 
 
-def said(memory: Memory) -> str:
-    """The memory in words; "" for none."""
-    parts = []
-    if memory.cache is not None:
-        one = memory.cache
-        size = plural(one.size, "token")
-        parts.append(f"cache of {size}, theta {one.theta:g}, weight {one.weight:g}")
-    if memory.dynamic is not None:
-        step = memory.dynamic
-        every = plural(step.segment, "token")
-        parts.append(
-            f"dynamic ({step.rule}) at rate {step.rate:g}, decay {step.decay:g}, every {every}"
-        )
-    return "; ".join(parts)
-
-
-def options(memory: Memory) -> str:
-    """The options that ask for it."""
-    parts = []
-    if memory.cache is not None:
-        one = memory.cache
-        parts.append(
-            f"--cache {one.size} --cache-theta {one.theta:g} --cache-weight {one.weight:g}"
-        )
-    if memory.dynamic is not None:
-        step = memory.dynamic
-        parts.append(f"--dynamic {step.rate:g}")
-        parts += [f"--dynamic-decay {step.decay:g}"] if step.decay else []
-        parts += [f"--dynamic-rule {step.rule}"] if step.rule != Dynamic(step.rate).rule else []
-    return " ".join(parts)
-
-
 def _first_tokens(split: SplitIds, most: int, *, running: bool) -> list[NDArray[np.int64]]:
     """The documents from the first on, `most` tokens together; a running text is one."""
     found: list[NDArray[np.int64]] = []
@@ -386,7 +352,7 @@ def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
             "a cache and dynamic evaluation are for language models, and this is a classifier",
             hint=f"leave out the option that tunes {what} settings",
         )
-    found = kept(loaded, "valid")
+    found = kept(loaded, "valid", "train without --no-keep-text: settings are tuned on that text")
     store = build_store(found.corpus, loaded.tokenizer, cache=cache_directory())
     split = store.split(found.split)
     if len(split.ids) == 0:
@@ -411,8 +377,8 @@ def tune(loaded: Loaded, what: Literal["cache", "dynamic"]) -> TuneResult:
     def point(one: Tried) -> TunePoint:
         nats = one.nats + spelling
         return TunePoint(
-            settings=said(one.memory) or "nothing",
-            options=options(one.memory),
+            settings=str(one.memory) or "nothing",
+            options=one.memory.options,
             loss_nats=nats,
             perplexity=math.exp(nats) if nats < 700 else None,
         )

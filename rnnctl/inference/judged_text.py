@@ -39,10 +39,10 @@ class JudgedText:
     warnings: tuple[Warning_, ...] = ()
 
 
-def kept(loaded: Loaded, part: Part | None) -> JudgedText:
-    """The held-out documents in the run. UsageError where it keeps none."""
+def kept(loaded: Loaded, part: Part | None, hint: str = "") -> JudgedText:
+    """The held-out documents in the run. UsageError, with that hint, where it keeps none."""
     run = loaded.run
-    hint = f"name a corpus: `rnnctl evaluate {word(run.path)} CORPUS`"
+    hint = hint or f"name a corpus: `rnnctl evaluate {word(run.path)} CORPUS`"
     if part in ("train", "all"):
         raise UsageError(f"{run.path} keeps only text that was held out: valid, test", hint=hint)
     names: tuple[Part, ...] = ("test", "valid") if part is None else (part,)

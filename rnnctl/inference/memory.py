@@ -24,9 +24,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import torch
@@ -34,58 +34,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.errors import NotFiniteError, UsageError
+from rnnctl.inference.memory_settings import Cache, Dynamic, Memory, Rule
 from rnnctl.nn import softmax
 from rnnctl.nn.models import LanguageModel
 from rnnctl.nn.reading import can_read
 from rnnctl.tasks.loading import Loaded
 
-SIZE, THETA, WEIGHT = 2000, 0.3, 0.1
-DECAY, SEGMENT = 0.0, 20
 EPSILON = 1.0
 """ε of the rule ``rms``, in gradients of the usual size: so far a weight that gets none may go."""
 GRADIENT_TOKENS, GRADIENT_STREAMS = 16_000, 16
 """Of the held-out text from which gradients' sizes are taken, and how many places at once."""
 QUERIES = 512  # positions that look into the cache at once
 
-Rule = Literal["rms", "sgd"]
-RULES: tuple[Rule, ...] = ("rms", "sgd")
 State = tuple[Tensor, ...]
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Cache:
-    """Size in tokens, θ (how much alike a place must be), λ (weight of the cache, 0 to 1)."""
-
-    size: int = SIZE
-    theta: float = THETA
-    weight: float = WEIGHT
-
-    def __post_init__(self) -> None:
-        if self.size < 1 or not 0 <= self.weight < 1 or not 0 <= self.theta < math.inf:
-            raise UsageError(
-                "a cache has at least 1 token, a weight of 0 to below 1 and a theta from 0 on",
-                hint="`rnnctl evaluate RUN --tune-cache` finds values",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Dynamic:
-    """Rate η, decay δ (share of the way back after each step), tokens of a segment, the rule."""
-
-    rate: float
-    decay: float = DECAY
-    segment: int = SEGMENT
-    rule: Rule = "rms"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.rate < math.inf or not 0 <= self.decay <= 1 or self.segment < 1:
-            raise UsageError(
-                "dynamic evaluation has a rate above 0, a decay of 0 to 1 and a segment of at "
-                "least 1 token",
-                hint="`rnnctl evaluate RUN --tune-dynamic` finds values",
-            )
 
 
 class Gradients:
@@ -111,7 +74,7 @@ class Gradients:
         """Those on the beginning of some documents, in segments of the usual length."""
         text = np.concatenate([np.append(np.int64(boundary), ids) for ids in documents])
         text = text[: GRADIENT_TOKENS + 1]
-        streams = max(1, min(GRADIENT_STREAMS, (len(text) - 1) // SEGMENT))
+        streams = max(1, min(GRADIENT_STREAMS, (len(text) - 1) // Dynamic.segment))
         length = (len(text) - 1) // streams
         device = model.decoder.weight.device
         inputs, targets = (
@@ -121,8 +84,8 @@ class Gradients:
         weights = list(model.parameters())
         squares = [torch.zeros_like(one) for one in weights]
         state = model.recurrent.initial_state(streams)
-        for begin in range(0, length, SEGMENT):
-            part = slice(begin, begin + SEGMENT)
+        for begin in range(0, length, Dynamic.segment):
+            part = slice(begin, begin + Dynamic.segment)
             ids = inputs[part].to(device)
             with torch.enable_grad():
                 loss, state = model.loss(ids, targets[part].to(device), state)
@@ -135,21 +98,6 @@ class Gradients:
             roots = [one.sqrt() for one in squares]
             usual = sum(float(one.double().sum()) for one in roots) / sum(map(Tensor.numel, roots))
             return cls([one / max(usual, 1e-30) for one in roots])
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What a model is given beside its weights and state; nothing by default.
-
-    `gradients`: what the rule ``rms`` of dynamic evaluation needs.
-    """
-
-    cache: Cache | None = None
-    dynamic: Dynamic | None = None
-    gradients: Gradients | None = field(default=None, compare=False, repr=False)
-
-    def __bool__(self) -> bool:
-        return self.cache is not None or self.dynamic is not None
 
 
 def prepared(loaded: Loaded, memory: Memory) -> Memory:
@@ -527,7 +475,7 @@ def tune_dynamic(
         return Tried(memory, nats(dynamic, documents) / sum(map(len, documents)))
 
     found: list[Tried] = []
-    for rule in RULES:
+    for rule in get_args(Rule):
         rising: list[Tried] = []
         for rate in map(_round, RATES):
             rising.append(tried(Dynamic(rate, rule=rule)))

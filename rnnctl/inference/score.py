@@ -22,7 +22,8 @@ from rnnctl.data.tokenizers import MalformedTextError, Tokenizer
 from rnnctl.data.tokenizers.base import with_end
 from rnnctl.errors import DataError, NotFiniteError, RunError, StorageError
 from rnnctl.inference import state as states
-from rnnctl.inference.memory import Memory, TextMemory, prepared
+from rnnctl.inference.memory import TextMemory, prepared
+from rnnctl.inference.memory_settings import NOTHING, Memory
 from rnnctl.inference.records import Record
 from rnnctl.inference.state import RECENT, TextState, beginning
 from rnnctl.machine import Arithmetic, keep_memory
@@ -36,7 +37,6 @@ from rnnctl.tasks.loading import Loaded, environment
 CHUNK = 1024  # tokens of one text that go through the model at once
 LONG_TEXT = 8192  # tokens; longer texts are read in chunks, by themselves
 CHUNK_BYTES = 1 << 16
-NONE = Memory()
 
 Ids = NDArray[np.int32]
 
@@ -102,7 +102,7 @@ class Scorer:
     beside its state; each text begins with an empty one.
     """
 
-    def __init__(self, loaded: Loaded, *, ends: bool = False, memory: Memory = NONE) -> None:
+    def __init__(self, loaded: Loaded, *, ends: bool = False, memory: Memory = NOTHING) -> None:
         if not isinstance(loaded.model, LanguageModel):
             raise RunError(
                 f"{loaded.run.path} is a classifier, not a language model",

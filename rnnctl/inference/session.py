@@ -11,9 +11,9 @@ from rnnctl.data.packing import Reads
 from rnnctl.inference import state as states
 from rnnctl.inference.generate import STREAMS, Continuation, Ending, Generator, Piece, Wish
 from rnnctl.inference.lines import UTF_8, Encoding
-from rnnctl.inference.memory import Memory
+from rnnctl.inference.memory_settings import NOTHING, Memory
 from rnnctl.inference.records import RecordReader, Wanted
-from rnnctl.inference.score import NONE, Scorer
+from rnnctl.inference.score import Scorer
 from rnnctl.inference.state import TextState
 from rnnctl.inference.training_text import NOT_KNOWN, CopyFinder, by_document
 from rnnctl.results.inference import GenerateResult, Sample
@@ -52,7 +52,7 @@ class LineContinuation:
 class Session:
     """A language model's run at work. Raises RunError if it is none."""
 
-    def __init__(self, loaded: Loaded, *, copied: bool, memory: Memory = NONE) -> None:
+    def __init__(self, loaded: Loaded, *, copied: bool, memory: Memory = NOTHING) -> None:
         self.loaded = loaded
         self._generator = Generator(Scorer(loaded, memory=memory))
         self._copies = CopyFinder(loaded) if copied else None

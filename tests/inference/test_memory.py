@@ -20,15 +20,12 @@ from rnnctl.inference import evaluate as evaluate_module
 from rnnctl.inference import memory as memory_module
 from rnnctl.inference.memory import (
     EPSILON,
-    SEGMENT,
-    Cache,
-    Dynamic,
     Gradients,
-    Memory,
     MemoryStepper,
     TextMemory,
     tune_cache,
 )
+from rnnctl.inference.memory_settings import Cache, Dynamic, Memory
 from rnnctl.tasks.loading import load
 
 TEXT = "the cat sat on the mat and the dog sat on the cat ; a rat ate the mat . " * 6
@@ -186,7 +183,10 @@ def test_gradients_have_the_size_that_they_have(model: tuple[Any, Any]) -> None:
     net, ids = model
     sizes = Gradients.of(net, [ids[:60]], 0).sizes
     text = np.append(0, ids[:60])
-    streams, length = 60 // SEGMENT, SEGMENT  # fewer tokens than streams have room for
+    streams, length = (
+        60 // Dynamic.segment,
+        Dynamic.segment,
+    )  # fewer tokens than streams have room for
     squares = [torch.zeros_like(one) for one in net.parameters()]
     read = torch.from_numpy(text[:-1].reshape(streams, length).T.copy())
     wanted = torch.from_numpy(text[1:].reshape(streams, length).T.copy())
@@ -311,6 +311,7 @@ def test_settings_are_chosen_on_the_validation_text(
         (("score", "--cache", 5, "--cache-weight", 1), "a weight of 0 to below 1"),
         (("evaluate", "--tune-cache", "FILE"), "CORPUS has no effect with --tune-cache"),
         (("evaluate", "--tune-cache"), "keeps no held-out text called valid"),
+        (("evaluate", "--tune-cache"), "hint: train without --no-keep-text"),
         (("score", "--dynamic", 0.1), "keeps no validation text"),
     ],
 )

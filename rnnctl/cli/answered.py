@@ -46,10 +46,13 @@ class Answered:
     blank: int = 0
     strange: int = 0
     warned: bool = False
+    first_error: str = ""
 
     def count(self, record: Record, *, tokens: int = 0, unknown: int = 0) -> None:
         """One record more; of how many tokens its text is, and how many of them are unknown."""
         self.records += 1
+        if record.error and not self.first_error:
+            self.first_error = f"{record.where}: {record.error}"
         self.unread += record.is_unread
         self.empty += bool(record.error) and not record.is_unread
         if not record.error:
@@ -97,7 +100,7 @@ class Answered:
         failed = self.unread + self.empty
         if failed and failed == self.records:
             raise DataError(
-                f"{self.problem}: nothing was answered",
+                f"{self.problem}: nothing was answered ({self.first_error})",
                 hint="the output has the error of each; --as, --text-field and --encoding set how "
                 "the input is read",
             )

@@ -87,7 +87,10 @@ def _line(summary: RunSummary) -> RunLine:
 
 
 def horizon_of(run: Run, result: dict[str, Any]) -> str:
-    """The memory horizon of the run's present weights: of `diagnose`, else of the training."""
+    """The memory horizon of the run's present weights: of `diagnose`, else of the training.
+
+    "" where none was found, whatever the reason: `rnnctl diagnose` has room to say it.
+    """
     from rnnctl.reports.numbers import horizon
     from rnnctl.results.base import Estimate
 
@@ -95,9 +98,10 @@ def horizon_of(run: Run, result: dict[str, Any]) -> str:
         found = (run.present_result("diagnose") or {}).get("headline") or result.get("diagnosis")
     except RunError:  # damaged, which --verify tells of
         return ""
-    if not found or found.get("status") == "not_applicable":
+    if not found:
         return ""
-    return horizon(Estimate(**{key: found[key] for key in Estimate.model_fields if key in found}))
+    value = Estimate(**{key: found[key] for key in Estimate.model_fields if key in found})
+    return horizon(value) if value.estimate is not None or value.status == "censored" else ""
 
 
 def best_number(result: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from rnnctl.diagnostics.effect import Evidence, batched_logits
 from rnnctl.diagnostics.sample import Sample, from_texts, split_sentences
 from rnnctl.diagnostics.subject import ClassifierModelSubject
 from rnnctl.diagnostics.use import Reference
-from rnnctl.errors import DataError
+from rnnctl.errors import DataError, word
 from rnnctl.inference.judged_text import choose
 from rnnctl.inference.training_text import NOT_KNOWN, by_document, training_store
 from rnnctl.nn.models import Classifier
@@ -71,7 +71,8 @@ def heldout(loaded: Loaded) -> Text:
     run = loaded.run
     valid, test = run.heldout("valid"), run.heldout("test")
     if not valid and not test:
-        raise DataError(f"{run.path} keeps no held-out text", hint="name a text: `--text FILE`")
+        hint = f"name a text: `rnnctl diagnose {word(run.path)} --text FILE`"
+        raise DataError(f"{run.path} keeps no held-out text", hint=hint)
     running = run.heldout_running("valid" if valid else "test")
     # Two splits of one text follow each other, and one long text has room for longer contexts.
     if running:

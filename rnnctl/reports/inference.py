@@ -432,6 +432,8 @@ def exported(result: ExportResult) -> list[Block]:
     ]
     if result.difference is not None:
         equal = f"equal to the run within {result.difference:.0e} of the largest output"
+        if result.quantised is not None:  # then what is written is another model than was checked
+            equal = f"before int8 {equal}"
         facts.append(("checked", f"{result.checked_with}: {equal}"))
     if result.quantised is not None:
         facts += _quantised(result.quantised)

@@ -469,6 +469,9 @@ def runs(result: RunsResult) -> Iterator[Block]:
     yield table(columns, rows, align=align)
     if finished:
         yield Paragraph("all of them finished", "note")
+    if any(line.cell and not line.horizon for line in result.runs):
+        why = "no memory horizon: `rnnctl diagnose RUN` measures it, or says why there is none"
+        yield Paragraph(f"{NOTHING} {why}", "note")
     damaged = tuple(f"{line.run}: {line.problem}" for line in result.runs if line.problem)
     if damaged or result.problems:
         yield Paragraph("some files are not as they were written", "warning")

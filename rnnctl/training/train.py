@@ -389,7 +389,8 @@ def _with_headline(
             exit_code=130 if isinstance(ending, KeyboardInterrupt) else int(str(ending.code)),
         ) from None
     except RnnctlError as error:
-        warning = Warning_(code="not_diagnosed", text=f"not diagnosed: {error.message}")
+        why = "; ".join(filter(None, (error.message, error.hint)))
+        warning = Warning_(code="not_diagnosed", text=f"not diagnosed: {why}")
         result = result.model_copy(update={"warnings": (*result.warnings, warning)})
     else:
         result = result.model_copy(update={"diagnosis": found})

@@ -249,8 +249,19 @@ def test_if_every_record_fails_so_does_the_command(
         lines = ["--lines"] if command == "score" and not options else []
         done = rnnctl(command, which, *options, *lines, stdin=data)
         assert done.code == 1
-        assert "nothing was answered" in done.err
+        assert "nothing was answered (line 1: " in done.err
         assert done.out.count("\n") == data.count(b"\n")
+
+
+def test_records_without_the_column_of_the_training_are_told_which_it_is(
+    rnnctl: Command, run: Path, tmp_path: Path
+) -> None:
+    run = trained(run, tmp_path, text="content")
+    done = rnnctl("classify", run, "--quiet", stdin=b'{"review": "a", "stars": 1}\n' * 3)
+    assert done.code == 1
+    error = done.err.splitlines()[0]
+    assert error.startswith("error: 3 of 3 lines hold no text: nothing was answered (line 1: no ")
+    assert "no field 'content', on which the run was trained" in error and "fields: review, stars" in error
 
 
 def test_a_language_model_scores_the_records_of_a_table(rnnctl: Command, model: Path) -> None:

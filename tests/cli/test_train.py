@@ -352,6 +352,21 @@ def test_runs_shows_how_far_an_unfinished_run_got(
     assert line["steps"] is None and not line["best"]
 
 
+@pytest.mark.parametrize(
+    ("measured", "shown"),
+    [
+        ({"status": "undefined", "estimate": None}, ""),
+        ({"status": "insufficient_data", "estimate": None}, ""),
+        ({"status": "censored", "estimate": None, "censored_at": 60}, "> 60 words"),
+        ({"status": "ok", "estimate": 12.0}, "12 words"),
+    ],
+)
+def test_runs_shows_a_horizon_or_nothing(run: Path, measured: dict[str, Any], shown: str) -> None:
+    from rnnctl.cli.runs import horizon_of
+
+    assert horizon_of(Run.open(run), {"diagnosis": {"unit": "words", **measured}}) == shown
+
+
 def test_runs_lists_and_verifies(rnnctl: CommandLine, run: Path, tmp_path: Path) -> None:
     outcome = rnnctl("runs", tmp_path, "--verify", "--format", "markdown")  # never wrapped
     assert outcome.code == 0 and "finished" in outcome.out and "bits/byte" in outcome.out

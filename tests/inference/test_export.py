@@ -175,6 +175,7 @@ def test_what_int8_costs_is_measured_on_the_held_out_text(
         assert found["measure"] == "nats per token"
     table = rnnctl("export", run, "--onnx", tmp_path / "b" / "m.onnx", "--int8").out
     assert f"int8 {found['measure']}" in table
+    assert "before int8 equal to the run within" in " ".join(table.split())
 
 
 def test_what_the_graph_computes_is_checked_before_it_is_written(

@@ -10,11 +10,11 @@ from rnnctl.results.training import RunLine, RunsResult
 NAMES = ("text-lstm-20261129-230706", "text-lstm-20261129-230706-2")
 
 
-def table(*states: str) -> str:
+def table(*states: str, horizon: str = "> 111 words") -> str:
     lines = tuple(
         RunLine(
             run=f"runs/{name}", state=state, cell="lstm", size="1x512", steps=12_345,
-            best="3.607 bits/byte", horizon="> 111 words",
+            best="3.607 bits/byte", horizon=horizon,
         )
         for name, state in zip(NAMES, states, strict=True)
     )  # fmt: skip
@@ -34,3 +34,9 @@ def test_a_finished_run_is_one_line() -> None:
 def test_a_run_that_is_not_finished_says_so() -> None:
     said = table("finished", "stopped")
     assert "stopped" in said and "state" in said and "all of them finished" not in said
+
+
+def test_a_dash_for_a_horizon_says_where_the_reason_is_found() -> None:
+    why = "no memory horizon: `rnnctl diagnose RUN` measures it, or says why there is none"
+    assert why in " ".join(table("finished", "finished", horizon="").split())
+    assert "no memory horizon" not in table("finished", "finished")

@@ -59,6 +59,7 @@ Ids = NDArray[np.int64]
 PAIRS = 64
 SHORTEST = 10  # words: no curve below this longest distance
 READ_AT = (10, 30, 100)  # words, for the panel
+FEWEST_HEAPS = 6  # a bootstrap of fewer units does not reach far enough; see `percentiles`
 READ_BEFORE = 256  # tokens that are read before a swapped word, at most
 FEWEST = 16  # swaps behind a distance
 FLOOR = 0.001  # nats: a smaller near effect of a language model is no effect
@@ -630,7 +631,11 @@ def _evidence_swaps(
     pairs = np.resize(draw.permutation(len(evidence.pairs)), settings.evidence)
     # A filler of its own for each pair, and the same one for both arms and all distances: what it
     # says cancels, and is averaged over.
-    fillers = [_filler(sentences, length, draw) for _ in pairs]
+    # Fillers of the same sentences are alike, so what is resampled are heaps without a sentence in
+    # common. All kinds of filler are cut into the same heaps: shuffled words are those sentences.
+    heaps = _heaps(sentences, length, np.random.default_rng((settings.seed, 41)))
+    heap = np.arange(len(pairs)) % len(heaps)
+    fillers = [_filler(heaps[k], length, draw) for k in heap]
     margins = [
         _evidence_margins(
             subject, evidence, [evidence.pairs[int(p)][arm] for p in pairs], fillers, steps
@@ -640,11 +645,21 @@ def _evidence_swaps(
     return Swaps(
         x=steps.astype(np.float64) * sample.units_per_token,
         deltas=0.5 * (margins[0] - margins[1]),
-        # Numbered on through all kinds of filler: each filler is one resampling unit.
-        texts=np.arange(len(pairs)) + number * len(pairs),
+        texts=heap,
         pairs=pairs,
-        sampling_unit="filler text (crossed with evidence pairs)",
+        sampling_unit="set of neutral sentences (crossed with evidence pairs)",
     )
+
+
+def _heaps(sentences: list[Ids], length: int, draw: np.random.Generator) -> list[list[Ids]]:
+    """The sentences in as many heaps as there is text for fillers that share none, but at least 6.
+
+    A heap has one sentence at least, so that fewer than `FEWEST_HEAPS` sentences make fewer heaps.
+    """
+    enough = sum(map(len, sentences)) // length
+    count = min(len(sentences), max(FEWEST_HEAPS, enough))
+    mixed = draw.permutation(len(sentences))
+    return [[sentences[int(k)] for k in mixed[start::count]] for start in range(count)]
 
 
 def _filler(sentences: list[Ids], length: int, draw: np.random.Generator) -> Ids:

@@ -79,7 +79,12 @@ class DataRecord(Record):
     )
 
 
-PLURALS = {"document": "documents", "stretch": "stretches", "filler text": "filler texts"}
+PLURALS = {
+    "document": "documents",
+    "stretch": "stretches",
+    "set of neutral sentences": "sets of neutral sentences",
+    "filler text": "filler texts",  # in results written before 2026-12
+}
 
 
 class Sampling(Record):

@@ -15,7 +15,7 @@ from rnnctl.diagnostics import effect, hold, position, spelling
 from rnnctl.diagnostics.effect import rises
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.results.base import Curve
+from rnnctl.results.base import Curve, Estimate
 
 Make = Callable[..., Any]
 
@@ -167,6 +167,36 @@ def test_filler_is_the_same_wherever_the_evidence_stands(
     assert found.fillers == ("one", "two")
     assert (texts == texts[:, :, :, :1]).all()
     assert found.pair == ("good", "bad")
+
+
+class Coloured(Window):
+    """Evidence counts more or less depending on which words of filler come after it."""
+
+    def logits(self, ids: Tensor, lengths: Tensor) -> Tensor:
+        known = torch.arange(len(ids))[:, None] < lengths
+        gain = ((ids % 7 - 3) / 200.0) * (ids >= 16) * known
+        after = gain.flip(0).cumsum(0).flip(0) - gain
+        margin = (self.value[ids] * known * after.exp()).sum(0)
+        return torch.stack([-margin / 2, margin / 2], 1)
+
+
+def test_intervals_know_that_other_texts_have_other_neutral_sentences(
+    labelled: Sample, planted: effect.Evidence
+) -> None:
+    found: list[Estimate] = []
+    for seed in range(40):
+        draw = np.random.default_rng(seed)
+        sentences = [np.repeat(draw.integers(16, 39, 1), 9) for _ in range(80)]
+        evidence = replace(planted, fillers={"own": sentences})
+        settings = Settings(seed=seed, evidence=40, resamples=200)
+        record = effect.measure_evidence(Coloured(0), labelled, settings, evidence)
+        found.append(record.scalars["retention_100"])
+    values = [one.estimate for one in found if one.estimate is not None]
+    assert len(values) == 40
+    truth = float(np.mean(values))
+    ends = [one.ci95 for one in found]
+    held = [low <= truth <= high for low, high in ends if low is not None and high is not None]
+    assert sum(held) >= 34  # of 40; where each filler was a unit of its own, far fewer
 
 
 def test_a_window_cuts_evidence_off(labelled: Sample, planted: effect.Evidence) -> None:

@@ -334,15 +334,13 @@ def task_documents(spec: str) -> dict[str, list[Document]]:
     """
     task = parse(spec)
     salt = zlib.crc32(task.name.encode())
-    return {
-        split: list(_documents(task, np.random.default_rng([task["seed"], part, salt]), split))
-        for part, split in enumerate(SPLITS)
-    }
-
-
-def _documents(task: BenchTask, rng: Rng, split: str) -> Iterator[Document]:
-    if task[split]:
-        yield from _KINDS[task.name].make(task, rng, task[split])
+    found: dict[str, list[Document]] = {}
+    for part, split in enumerate(SPLITS):
+        # A generator for each split, so that more documents of one leave the others as they are.
+        rng = np.random.default_rng([task["seed"], part, salt])
+        make = _KINDS[task.name].make
+        found[split] = list(make(task, rng, task[split])) if task[split] else []
+    return found
 
 
 def chance(spec: str) -> dict[str, float]:

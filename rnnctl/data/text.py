@@ -296,7 +296,7 @@ def open_text(path: Path, *, encoding: str, cache: Path, name: str | None = None
         raise DataError(f"{name}: {error.strerror}", hint="check the path") from error
     settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
     if settled and (found.path != path or found.end > _SCAN_WORTH_KEEPING):
-        _keep_scan(note, found)
+        remember(note, asdict(found) | {"path": str(found.path.resolve())})
     return found
 
 
@@ -314,11 +314,6 @@ def _known_scan(note: Path, name: str) -> TextFile | None:
     except (OSError, ValueError, TypeError, KeyError, AttributeError, DataError):
         return None
     return found
-
-
-def _keep_scan(note: Path, found: TextFile) -> None:
-    record = asdict(found) | {"path": str(found.path.resolve())}
-    remember(note, record)
 
 
 def _scan(file: BinaryIO, path: Path, name: str, codec: str, cache: Path) -> TextFile:

@@ -71,14 +71,13 @@ class ClassificationTask(Task):
         boundary_id: int,
         label_names: tuple[str, ...],
         rank: int = 0,
-        workers: int = 1,
     ) -> None:
         assert train.labels is not None
         self.label_names = label_names
         self.model = model
         self.arithmetic = arithmetic
         self.boundary_id = boundary_id
-        self.rank, self.workers = rank, workers
+        self.rank, self.workers = rank, settings.workers
         self.valid = valid
         self.calibrate = settings.calibrate
         self.weighted = settings.class_weights is not None
@@ -123,7 +122,6 @@ class ClassificationTask(Task):
             boundary_id=tokenizer.boundary_id,
             label_names=store.label_names,
             rank=rank,
-            workers=config.training.workers,
         )
 
     def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:
@@ -235,17 +233,12 @@ class ClassificationTask(Task):
         truth = split.labels.astype(np.int64) if split.truth is None else split.truth
         several = Calibration(several=split.truth is not None)
         judged = Judged(logits, truth, self.label_names, several)
-        return self._measured(judged, name, split, part)
-
-    def _measured(
-        self, judged: Judged, name: SplitName, split: SplitIds | None, part: str
-    ) -> MeasuredSplit:
         result = SplitResult(split=name, classification=judged.classification(), part=part)
         sums = None
-        if split is not None and name != "train" and split.count <= MOST_SUMS:
+        if name != "train" and split.count <= MOST_SUMS:
             answers = () if judged.several else (judged.truth, judged.predicted)
             sums = sums_of(name, split, judged.nats, *answers)
-        return MeasuredSplit(result, sums, judged.logits, judged.truth)
+        return MeasuredSplit(result, sums, logits, truth)
 
     def conclude(
         self, measured: Sequence[MeasuredSplit], config: RunConfig, corpus: Corpus
@@ -271,12 +264,12 @@ class ClassificationTask(Task):
             if name in held:
                 bag = None if bags is None else bags[held.index(name)]
                 new = with_bag(replace(new, documents=readers[held.index(name)]), bag)
-            again = self._measured(new, name, None, one.result.part)
+            result = one.result.model_copy(update={"classification": new.classification()})
             sums = one.sums
             if sums is not None:
                 losses = tuple(round(float(value), 6) for value in new.nats)
                 sums = sums.model_copy(update={"loss_nats": losses})
-            judged.append(replace(again, sums=sums))
+            judged.append(replace(one, result=result, sums=sums))
         files = {CALIBRATION_NAME: calibration.to_bytes()} if config.training.calibrate else {}
         return Conclusion(tuple(judged), files, tuple(_remarks(judged, config)))
 

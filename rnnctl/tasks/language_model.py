@@ -65,13 +65,12 @@ class LanguageModelTask(Task):
         boundary_id: int,
         by_document: bool,
         rank: int = 0,
-        workers: int = 1,
     ) -> None:
         self.model = model
         self.arithmetic = arithmetic
         self.boundary_id = boundary_id
         self.by_document = by_document
-        self.rank, self.workers = rank, workers
+        self.rank, self.workers = rank, settings.workers
         self.valid = valid
         self.batches = StreamBatches(
             train,
@@ -114,7 +113,6 @@ class LanguageModelTask(Task):
             boundary_id=tokenizer.boundary_id,
             by_document=not train.running and config.training.reset,
             rank=rank,
-            workers=config.training.workers,
         )
 
     def initial_carry(self, streams: int) -> tuple[torch.Tensor, ...]:

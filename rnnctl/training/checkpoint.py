@@ -12,7 +12,7 @@ from a snapshot: it draws no random number and changes no weight.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -107,23 +107,15 @@ def _best_of(run: Run, name: str | None) -> str | None:
     return str(best) if best in run.current.checkpoints else None
 
 
-def _values(path: Any) -> dict[str, Any]:
+def _values(path: Path) -> dict[str, Any]:
     return integrity.read_json(path, limit=integrity.MAX_RESULT)
 
 
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What `restore` found: the checkpoint's name and, if it is not the newest, why."""
+def restore(run: Run, state: TrainingState) -> str:
+    """Load the newest good checkpoint into `state`, if the run has one already.
 
-    name: str
-    warning: str = ""
-
-
-def restore(run: Run, state: TrainingState) -> Restored | None:
-    """Load the newest good checkpoint into `state`; None when the run has none yet.
-
-    The log is cut back to where that checkpoint was made. CorruptRunError when no checkpoint is
-    good; a damaged newest one falls back to the one before it.
+    The log is cut back to where that checkpoint was made. A damaged newest one falls back to the
+    one before it: then it is said, else "". CorruptRunError when no checkpoint is good.
     """
     names = [n for n in (run.current.newest, run.current.before) if n is not None]
     problems: list[str] = []
@@ -133,8 +125,7 @@ def restore(run: Run, state: TrainingState) -> Restored | None:
         except (RunError, KeyError, ValueError, TypeError, OverflowError) as error:
             problems.append(str(error))
             continue
-        warning = f"{problems[0]}; went back to checkpoint {name}" if problems else ""
-        return Restored(name, warning)
+        return f"{problems[0]}; went back to checkpoint {name}" if problems else ""
     if problems:
         raise CorruptRunError(
             f"no checkpoint of {run.path} is good: {'; '.join(problems)}",
@@ -142,7 +133,7 @@ def restore(run: Run, state: TrainingState) -> Restored | None:
         )
     run.commit(checkpoints=_not_after(run, 0), log_bytes=0, log_crc=0)
     run.log_file.rewind(LogPosition())
-    return None
+    return ""
 
 
 def _load(run: Run, name: str, state: TrainingState) -> None:

@@ -122,7 +122,7 @@ class Loop:
 
     def _step(self) -> Iterator[events.LoopEvent]:
         state, counters = self.state, self.state.counters
-        progress = self.plan.progress(counters, counters.elapsed_s)
+        progress = self.plan.progress(counters)
         lr = self.plan.rate(progress, counters)
         state.optimizer.lr = lr
         state.optimizer.open_layers(self.plan.layers(progress))
@@ -185,13 +185,10 @@ class Loop:
     def _decide(self) -> None:
         """After a step: is the training over, is a validation due?"""
         counters = self.state.counters
-        elapsed = counters.elapsed_s
-        progress = self.plan.progress(counters, elapsed)
-        if self.plan.over(counters, elapsed):
+        if self.plan.over(counters):
             counters.stop_reason = self.plan.reason(counters)
-        counters.evaluation_due = bool(counters.stop_reason) or self.plan.evaluation_due(
-            counters, progress, elapsed
-        )
+        over = bool(counters.stop_reason)
+        counters.evaluation_due = over or self.plan.evaluation_due(counters)
 
     def _step_back(
         self, loss: float, norm: float, lr: float, progress: float
@@ -239,7 +236,7 @@ class Loop:
         counters.evaluations_s += elapsed - begun_s
         counters.evaluated_at_s = elapsed
         over = bool(counters.stop_reason)  # even if the budget has a little left
-        counters.evaluated_progress = 1.0 if over else self.plan.progress(counters, elapsed)
+        counters.evaluated_progress = 1.0 if over else self.plan.progress(counters)
         train = counters.loss_sum / counters.loss_tokens if counters.loss_tokens else None
         counters.loss_sum, counters.loss_tokens = 0.0, 0
         # Without any validation text the loss of the training since the last time has to serve.
@@ -283,7 +280,7 @@ class Loop:
     def _advise(self, value: float, what: str) -> Iterator[events.Advice]:
         counters = self.state.counters
         # Early on every model is worse than a unigram, and to say so would help nobody.
-        late = self.plan.progress(counters, counters.elapsed_s) >= ADVICE_PROGRESS
+        late = self.plan.progress(counters) >= ADVICE_PROGRESS
         trivial = not beats_trivial(self.state.task, value)
         if counters.step >= ADVICE_STEPS and late and not counters.advised and trivial:
             counters.advised = True

@@ -125,12 +125,12 @@ def prepare(
             tokenizer = Tokenizer.load(known.tokenizer_path)
         elif tokenizer is None:
             tokenizer = make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
-        store = _stored(corpus, tokenizer, config)
+        store = stored(corpus, tokenizer, config)
         if level_is_open and known is None and reads_single_words(store, tokenizer):
             config = by_letters(config, given or {})
             corpus = replace(corpus, notes=(*corpus.notes, BY_LETTERS))
             tokenizer = make_tokenizer(corpus, config.tokenizer, cache=cache_directory())
-            store = _stored(corpus, tokenizer, config)
+            store = stored(corpus, tokenizer, config)
         for _ in warm_up.wait():
             yield Preparing(COMPILING)
 
@@ -192,7 +192,7 @@ def prepare(
     )
 
 
-def _stored(corpus: Corpus, tokenizer: Tokenizer, config: RunConfig) -> Store:
+def stored(corpus: Corpus, tokenizer: Tokenizer, config: RunConfig) -> Store:
     """The ids of the corpus, each document cut as the settings say."""
     return build_store(
         corpus,

@@ -82,14 +82,14 @@ class Schedule:
     counts_documents: bool = False
     replay: Replay | None = None
 
-    def progress(self, counters: Counters, elapsed_s: float) -> float:
+    def progress(self, counters: Counters) -> float:
         """Share of the training that is done before the coming step, in [0, 1]."""
         if self.replay is not None:
             done = counters.step >= len(self.replay.progress)
             return 1.0 if done else self.replay.progress[counters.step]
-        return min(1.0, max(self._shares(counters, elapsed_s).values()))
+        return min(1.0, max(self._shares(counters, counters.elapsed_s).values()))
 
-    def over(self, counters: Counters, elapsed_s: float) -> bool:
+    def over(self, counters: Counters) -> bool:
         """Whether the training has reached its end.
 
         A repeated one takes every step of the first, also one that began when its time was up: a
@@ -98,7 +98,8 @@ class Schedule:
         """
         if self.replay is not None:
             return counters.step >= len(self.replay.progress)
-        return self.progress(counters, elapsed_s + counters.step_s / 2) >= 1
+        shares = self._shares(counters, counters.elapsed_s + counters.step_s / 2)
+        return max(shares.values()) >= 1
 
     def _shares(self, counters: Counters, elapsed_s: float) -> dict[str, float]:
         """How much of each limit is used up."""
@@ -155,34 +156,28 @@ class Schedule:
             return None
         return 1 + math.floor(progress / self.settings.unfreeze + 1e-9)
 
-    def evaluation_due(self, counters: Counters, progress: float, elapsed_s: float) -> bool:
+    def evaluation_due(self, counters: Counters) -> bool:
         """Whether to validate now, after a step. The end of the training always does."""
         if self.replay is not None:
             return counters.step in self.replay.evaluations
+        since_s = counters.elapsed_s - counters.evaluated_at_s
         every, every_s = self.settings.evaluate_every, self.settings.evaluate_every_s
         if every is not None:
             return counters.step % every == 0
         if every_s is not None:
-            return elapsed_s - counters.evaluated_at_s >= every_s
+            return since_s >= every_s
         if self.settings.budget_s is not None and not self.settings.epochs:
-            return elapsed_s - counters.evaluated_at_s >= self._evaluation_interval(counters)
+            even = self.settings.budget_s / EVALUATIONS
+            # Validations may take only a small share of the budget, however slow they are.
+            return since_s >= max(even, counters.evaluation_s / EVALUATION_SHARE)
         if self.settings.budget_s is not None:
-            spent = counters.evaluations_s + counters.evaluation_s
+            spent = counters.evaluations_s + counters.evaluation_s  # this one included
             pause = counters.evaluation_s / PACE_EVALUATION_SHARE
-            if (
-                spent > EVALUATION_SHARE * self.settings.budget_s
-                or elapsed_s - counters.evaluated_at_s < pause
-            ):
+            if spent > EVALUATION_SHARE * self.settings.budget_s or since_s < pause:
                 return False
         wanted = self.settings.epochs or 1.0
         total = max(EVALUATIONS, math.ceil(VALIDATIONS_PER_EPOCH * wanted))
-        return int(progress * total) > int(counters.evaluated_progress * total)
-
-    def _evaluation_interval(self, counters: Counters) -> float:
-        """Seconds between validations of a budget run: they may take only a small share of it."""
-        assert self.settings.budget_s is not None
-        even = self.settings.budget_s / EVALUATIONS
-        return max(even, counters.evaluation_s / EVALUATION_SHARE)
+        return int(self.progress(counters) * total) > int(counters.evaluated_progress * total)
 
 
 def schedule_share(progress: float, warmup: float, decay: str) -> float:

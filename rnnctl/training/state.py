@@ -43,9 +43,15 @@ class TrainingState:
     @classmethod
     def begin(cls, task: Task, optimizer: AdamW, settings: TrainingConfig) -> TrainingState:
         """A state before the first step."""
-        state = cls(task, optimizer, Counters(), snapshot(task.model), settings.batch_size)
-        state.workers, state.average_share = settings.workers, settings.average
-        return state
+        return cls(
+            task,
+            optimizer,
+            Counters(),
+            best=snapshot(task.model),
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+            average_share=settings.average,
+        )
 
     @torch.no_grad()
     def update_average(self) -> None:

@@ -236,14 +236,13 @@ class _Training:
         computed = computed_bytes(self.prepared)
         if self.run.current.files.get(COMPUTED_NAME) != entry_of(computed):
             self.run.put_file(COMPUTED_NAME, computed)
-        restored = restore(self.run, self.state)
-        if restored is not None and restored.warning:
-            self._warn("damaged_checkpoint", restored.warning)
+        if damaged := restore(self.run, self.state):
+            self._warn("damaged_checkpoint", damaged)
         # A training that had reached its end goes on if the settings now ask for more.
         counters = self.state.counters
         changed = self.run.config.training.patience != self.prepared.config.training.patience
         ended_by_patience = counters.stop_reason == "patience" and not changed
-        if not ended_by_patience and not self.plan.over(counters, counters.elapsed_s):
+        if not ended_by_patience and not self.plan.over(counters):
             counters.stop_reason = ""
         if CALIBRATION_NAME in self.run.current.files:  # it is of the weights as they were
             self.run.put_file(CALIBRATION_NAME, None)

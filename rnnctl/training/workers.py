@@ -15,7 +15,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -35,16 +34,16 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from rnnctl.config import RunConfig
 from rnnctl.data.cache import cache_directory
 from rnnctl.data.corpus import open_corpus
-from rnnctl.data.store import Store, build_store, open_store
+from rnnctl.data.store import Store, open_store
 from rnnctl.data.tokenizers import Tokenizer
-from rnnctl.data.tokenizers.base import to_bytes
+from rnnctl.data.tokenizers.base import from_bytes, to_bytes
 from rnnctl.errors import RnnctlError, RunError
 from rnnctl.machine import available_cores, find_arithmetic, set_threads
 from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation, find_task
 from rnnctl.tasks.loading import build_model
 from rnnctl.training.loop import STOPPING, Alone, Loop, TrainingInterrupted
 from rnnctl.training.optimizer import make_optimizer
-from rnnctl.training.prepare import Prepared
+from rnnctl.training.prepare import Prepared, stored
 from rnnctl.training.schedule import Replay, Schedule
 from rnnctl.training.state import Tensors, TrainingState, snapshot, with_prefix
 from rnnctl.wording import plural
@@ -365,7 +364,7 @@ def follow(rank: int, size: int, store: Any) -> None:
         arithmetic = find_arithmetic(
             config.training.device, config.training.precision, insist=False
         )
-        tokenizer = _tokenizer(told["tokenizer"])
+        tokenizer = from_bytes(told["tokenizer"].encode())
         ids = _ids(config, tokenizer, Path(told["store"]), told["fingerprint"])
         torch.manual_seed(config.training.seed)
         model = build_model(
@@ -385,20 +384,12 @@ def follow(rank: int, size: int, store: Any) -> None:
         _take_part(config, task, together, replay)
 
 
-def _tokenizer(text: str) -> Tokenizer:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tokenizer.json"
-        path.write_text(text, encoding="utf-8")
-        return Tokenizer.load(path)
-
-
 def _ids(config: RunConfig, tokenizer: Tokenizer, path: Path, fingerprint: str) -> Store:
     """The leader's store if it is on this machine, or one made from the same text."""
     store = open_store(path)
     if store is None:
         corpus = open_corpus(config.corpus, task=config.model.task, cache=cache_directory())
-        limits = {"max_tokens": config.corpus.max_tokens, "keep": config.corpus.keep}
-        store = build_store(corpus, tokenizer, cache=cache_directory(), **limits)  # type: ignore[arg-type]
+        store = stored(corpus, tokenizer, config)
     if store.fingerprint != fingerprint:
         raise RunError(
             "the corpus on this machine differs from the one that the first process reads"

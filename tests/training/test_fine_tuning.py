@@ -39,7 +39,7 @@ def test_the_slanted_triangle_is_the_papers() -> None:
 
 def test_layers_begin_to_learn_one_by_one() -> None:
     plan = Schedule(TrainingConfig(steps=100, unfreeze=0.1), 1000)
-    seen = [plan.layers(plan.progress(Counters(step=step), 0.0)) for step in (0, 9, 10, 25, 99)]
+    seen = [plan.layers(plan.progress(Counters(step=step))) for step in (0, 9, 10, 25, 99)]
     assert seen == [1, 1, 2, 3, 10]
     assert Schedule(TrainingConfig(steps=100), 1000).layers(0.0) is None
 

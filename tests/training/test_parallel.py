@@ -86,7 +86,6 @@ def begun(workers: int, batch_size: int = 4) -> TrainingState:
         Arithmetic(torch.device("cpu"), False),
         boundary_id=0,
         by_document=False,
-        workers=workers,
     )
     return TrainingState.begin(task, make_optimizer(task.model, settings), settings)
 

@@ -290,23 +290,22 @@ def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
-def lone_surrogate(error: UnicodeEncodeError) -> DataError:
-    """The error for a text that holds one."""
-    code = ord(error.object[error.start])
-    return DataError(
-        f"character {error.start} is the lone surrogate U+{code:04X}, which is not text",
-        hint="remove it, or write the surrogate pair it belongs to",
-    )
+def encoded(text: str, codec: Literal["utf-8", "utf-32-le"]) -> bytes:
+    """The bytes of a text. Raises: DataError for a lone surrogate, which no encoding can write."""
+    try:
+        return text.encode(codec)
+    except UnicodeEncodeError as error:
+        code = ord(error.object[error.start])
+        raise DataError(
+            f"character {error.start} is the lone surrogate U+{code:04X}, which is not text",
+            hint="remove it, or write the surrogate pair it belongs to",
+        ) from None
 
 
 def check_surrogates(text: str) -> None:
     """Raises: DataError for a text with a lone surrogate."""
-    if text.isascii():
-        return
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise lone_surrogate(error) from None
+    if not text.isascii():
+        encoded(text, "utf-8")
 
 
 # -- tokenizer.json ------------------------------------------------------------------------------

@@ -20,10 +20,10 @@ from rnnctl.data.tokenizers.base import (
     Tokenizer,
     byte_alphabet,
     check_surrogates,
+    encoded,
     fused,
     joined_spans,
     layout,
-    lone_surrogate,
     own_block,
     split_by,
 )
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import tokenizers
 
 
-_CODE_POINTS = 0x110000
+CODE_POINTS = 0x110000
 
 
 class CharTokenizer(Tokenizer):
@@ -57,7 +57,7 @@ class CharTokenizer(Tokenizer):
 
     @cached_property
     def _table(self) -> Ids:
-        table = np.full(_CODE_POINTS, UNKNOWN_ID, dtype=np.int32)
+        table = np.full(CODE_POINTS, UNKNOWN_ID, dtype=np.int32)
         codes = np.array([ord(c) for c in self.characters], dtype=np.int64)
         table[codes] = np.arange(2, len(codes) + 2, dtype=np.int32)
         return table
@@ -67,7 +67,7 @@ class CharTokenizer(Tokenizer):
             codes: np.ndarray[Any, Any] = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
             ids = np.take(self._ascii, codes, mode="clip")
         else:
-            codes = np.frombuffer(_utf32(text), dtype="<u4")
+            codes = np.frombuffer(encoded(text, "utf-32-le"), dtype="<u4")
             ids = np.take(self._table, codes, mode="clip")
         unknown = np.flatnonzero(ids == UNKNOWN_ID)
         if not len(unknown):
@@ -117,7 +117,8 @@ class ByteTokenizer(Tokenizer):
         return 257
 
     def encode_charged(self, text: str) -> tuple[Ids, int, float]:
-        return np.frombuffer(utf8(text), dtype=np.uint8).astype(np.int32) + np.int32(1), 0, 0.0
+        read = np.frombuffer(encoded(text, "utf-8"), dtype=np.uint8)
+        return read.astype(np.int32) + np.int32(1), 0, 0.0
 
     def token_bytes(self, token_id: int) -> bytes:
         return b"\n" if token_id == self.boundary_id else bytes((token_id - 1,))
@@ -162,21 +163,6 @@ def byte_level() -> dict[str, Any]:
         "trim_offsets": True,
         "use_regex": False,
     }
-
-
-def utf8(text: str) -> bytes:
-    """`text` as UTF-8. Raises: DataError for a lone surrogate."""
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise lone_surrogate(error) from None
-
-
-def _utf32(text: str) -> bytes:
-    try:
-        return text.encode("utf-32-le")
-    except UnicodeEncodeError as error:
-        raise lone_surrogate(error) from None
 
 
 # -- byte pairs ----------------------------------------------------------------------------------

@@ -21,8 +21,14 @@ from rnnctl.data.tokenizers.base import (
     byte_alphabet,
     check_surrogates,
     checked_text,
+    encoded,
 )
-from rnnctl.data.tokenizers.characters import BpeTokenizer, ByteTokenizer, CharTokenizer
+from rnnctl.data.tokenizers.characters import (
+    CODE_POINTS,
+    BpeTokenizer,
+    ByteTokenizer,
+    CharTokenizer,
+)
 from rnnctl.data.tokenizers.words import (
     TOKEN,
     NaturalWords,
@@ -61,7 +67,15 @@ class Level:
 
 
 def _train_chars(texts: Iterable[str], config: TokenizerConfig, running: bool) -> Tokenizer:
-    return _train_characters(_whole_words(texts, config) if running else texts, config)
+    counts = np.zeros(CODE_POINTS, dtype=np.int64)
+    for text in texts:
+        part = np.bincount(np.frombuffer(encoded(text, "utf-32-le"), dtype="<u4"))
+        counts[: len(part)] += part
+    found = {chr(code): int(counts[code]) for code in np.flatnonzero(counts).tolist()}
+    if not found:
+        raise _no_text()
+    kept = _most_frequent(found, config.min_count or 1, (config.vocab_size or 0) - 2)
+    return CharTokenizer(sorted(kept), found)
 
 
 def _restore_chars(own: Mapping[str, Any], tokens: list[str], merges: object) -> Tokenizer:
@@ -105,8 +119,30 @@ WORD = Level(_train_words, _restore_words)
 
 
 def _train_pieces(texts: Iterable[str], config: TokenizerConfig, running: bool) -> Tokenizer:
-    texts = _whole_words(texts, config) if running else texts
-    return _train_bpe(texts, config.vocab_size or DEFAULT_BPE_VOCABULARY)
+    vocab_size = config.vocab_size or DEFAULT_BPE_VOCABULARY
+    if not 257 < vocab_size <= MAX_VOCABULARY:
+        raise UsageError(
+            f"--vocab-size {vocab_size} is not possible with --level bpe",
+            hint=f"use 258 (256 bytes, <eos>, one merge) to {MAX_VOCABULARY}",
+        )
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(TOKEN), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    alphabet = sorted(byte_alphabet().values())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 1, initial_alphabet=alphabet, show_progress=False
+    )
+    backend.train_from_iterator(_sample(_whole_words(texts, config) if running else texts), trainer)
+    model = json.loads(backend.to_str())["model"]
+    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    return BpeTokenizer(tokens, [(left, right) for left, right in model["merges"]])
 
 
 def _restore_pieces(own: Mapping[str, Any], tokens: list[str], merges: object) -> Tokenizer:
@@ -145,20 +181,6 @@ def _whole_words(texts: Iterable[str], config: TokenizerConfig) -> Iterator[str]
             yield held[:cut]
             held = held[cut:]
     yield held
-
-
-def _train_characters(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
-    counts = np.zeros(0x110000, dtype=np.int64)
-    for text in texts:
-        check_surrogates(text)
-        codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
-        part = np.bincount(codes)
-        counts[: len(part)] += part
-    found = {chr(code): int(counts[code]) for code in np.flatnonzero(counts).tolist()}
-    if not found:
-        raise _no_text()
-    kept = _most_frequent(found, config.min_count or 1, (config.vocab_size or 0) - 2)
-    return CharTokenizer(sorted(kept), found)
 
 
 def _train_natural(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
@@ -262,32 +284,6 @@ def _no_text() -> DataError:
     return DataError(
         "the training split holds no text", hint="use a larger corpus or another --split"
     )
-
-
-def _train_bpe(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    if not 257 < vocab_size <= MAX_VOCABULARY:
-        raise UsageError(
-            f"--vocab-size {vocab_size} is not possible with --level bpe",
-            hint=f"use 258 (256 bytes, <eos>, one merge) to {MAX_VOCABULARY}",
-        )
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(TOKEN), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    backend.decoder = decoders.ByteLevel()
-    alphabet = sorted(byte_alphabet().values())
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - 1, initial_alphabet=alphabet, show_progress=False
-    )
-    backend.train_from_iterator(_sample(texts), trainer)
-    model = json.loads(backend.to_str())["model"]
-    tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    return BpeTokenizer(tokens, [(left, right) for left, right in model["merges"]])
 
 
 def _sample(texts: Iterable[str]) -> Iterator[str]:

@@ -219,12 +219,14 @@ class DocumentBatches:
 
     def _make_plan(self) -> list[NDArray[np.int64]]:
         """Document numbers of every batch of this pass."""
+        # Of seed and pass alone, so that going to a place needs none of the draws before it.
         rng = np.random.default_rng([self._seed, self._pass])
         order = rng.permutation(self._split.count)
         pool = self._batch_size * _POOL
         plan: list[NDArray[np.int64]] = []
         for start in range(0, len(order), pool):
             part = order[start : start + pool]
+            # Stable, so that the seed alone decides the order of documents of one length.
             part = part[np.argsort(self._lengths[part], kind="stable")]
             plan += [part[k : k + self._batch_size] for k in range(0, len(part), self._batch_size)]
         return [plan[i] for i in rng.permutation(len(plan)).tolist()]

@@ -333,6 +333,8 @@ def task_documents(spec: str) -> dict[str, list[Document]]:
     running text of copy-lag. Raises UsageError for a specification that `parse` refuses.
     """
     task = parse(spec)
+    # Two tasks of the same seed are not to draw the same numbers. Python's own hash is another in
+    # each process.
     salt = zlib.crc32(task.name.encode())
     found: dict[str, list[Document]] = {}
     for part, split in enumerate(SPLITS):

@@ -101,6 +101,7 @@ def building(final: Path, sound: Callable[[Path], bool]) -> Iterator[Path]:
     remove_leftovers(folder)
     with temporary(final) as path:
         with storage_errors(folder):
+            # Texts may be private, and the folder of a cache may be open to others.
             path.mkdir(mode=0o700)
         yield path
         with storage_errors(final):
@@ -112,6 +113,8 @@ def _publish(building: Path, final: Path, sound: Callable[[Path], bool]) -> None
     try:
         building.rename(final)
     except OSError:
+        # A folder that is there cannot be renamed onto: another process was faster, or it is
+        # damaged.
         if sound(final):
             return
         with temporary(final) as damaged:

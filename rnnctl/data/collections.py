@@ -109,6 +109,7 @@ class TextUnits:
         """labels: one for each file."""
         self._files = tuple(files)
         self._labels = labels
+        # Four bytes for a place instead of eight, for each document has three of them.
         place = "I" if all(file.end < 1 << 32 for file in files) else "q"
         columns = array("i"), array(place), array(place), array(place)
         digests = array("Q")
@@ -136,6 +137,8 @@ class TextUnits:
             if number != current:
                 current, data = number, _mapped(file)
             text = _text(data[start:end], file)
+            # The splits rest on these digests: a file that changes meanwhile would leak between
+            # them.
             if digest(text) != expected:
                 raise file.changed()
             label = self._labels[number] if self._labels else None
@@ -150,6 +153,7 @@ class TextUnits:
 def _mapped(file: TextFile) -> bytes:
     try:
         with file.path.open("rb") as raw:
+            # Mapped and not read: a split picks its documents from all over the file.
             data = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:  # gone, or empty by now
         raise file.changed() from error
@@ -216,6 +220,7 @@ class Combined:
                 for part in parts
                 if part.strata is not None and len(part.strata)
             ]
+            # The empty one first, for where no part has documents there is nothing else to join.
             self.strata = np.concatenate([np.empty(0, dtype=np.int32), *renumbered])
 
     def read(self, indices: Indices) -> Iterator[Document]:

@@ -96,11 +96,16 @@ def learn_vectors(texts: SplitIds, vocab_size: int, size: int) -> Learnt:
 
     information = _positive_information(_neighbours(texts, vocab_size))
     rows = np.zeros((vocab_size, size), np.float32)
+    # There is no more: the boundary's row is empty.
     directions = min(size, vocab_size - 1)
     if information.nnz and directions:
+        # A seed of its own: the vectors follow from the texts alone, whatever the training's seed
+        # is.
         left, values, _ = randomized_svd(
             information, n_components=directions, n_iter=_PASSES, random_state=0
         )
+        # Half of the singular values' exponent: weighted so, the vectors are clearly better than
+        # with all of it (Levy, Goldberg & Dagan 2015).
         rows[:, :directions] = left * np.sqrt(values)
     found = np.diff(information.indptr) > 0
     rows[~found] = 0  # but for rounding they are
@@ -125,6 +130,7 @@ def _neighbours(texts: SplitIds, vocab_size: int) -> csr_array[Any]:
             pairs.append((weights, one[together], other[together]))
         weights, one, other = (np.concatenate(part) for part in zip(*pairs, strict=True))
         counts = counts + coo_array((weights, (one, other)), shape=counts.shape).tocsr()
+    # Each pair was counted once, from its first token: the other half is the same, turned over.
     both: csr_array[Any] = counts + counts.T.tocsr()
     return both
 
@@ -158,6 +164,8 @@ def _positive_information(counts: csr_array[Any]) -> csr_array[Any]:
     beside = of_token**SMOOTHING
     by_chance = of_token[pairs.row] * (beside[pairs.col] / max(beside.sum(), 1e-300))
     information = np.log(pairs.data / by_chance)
+    # Whether rare words shun each other cannot be counted in a small text, so only what is more
+    # frequent than by chance is believed; and the matrix stays sparse.
     kept = information > 0
     return csr_array(
         (information[kept].astype(np.float32), (pairs.row[kept], pairs.col[kept])),

@@ -113,6 +113,7 @@ def open_corpus(
         other_labels=other_labels,
         by=by,
     )
+    # It stands for a whole corpus, and nothing else is looked for.
     for source in config.sources:
         if scheme(source):
             return _of_scheme(asked, source)
@@ -162,6 +163,7 @@ def _of_files(asked: Request, opened: Opened) -> Corpus:
         )
     if asked.labelled:
         return _of_documents(asked, read_label_folders(asked, texts))
+    # Only now: tables are not cut, and their fingerprints say so.
     if asked.config.read_as == "lines" and asked.unit == "none":
         asked = replace(asked, unit="line")
     found = read_texts(asked, texts)

@@ -133,6 +133,7 @@ def _fold(
     seed = asked.config.split_seed
     parts = assign_folds(whole.digests, whole.strata, count, seed)
     test, rest = np.flatnonzero(parts == number - 1), np.flatnonzero(parts != number - 1)
+    # The fold itself is the test part.
     shares = asked.shares.without_test()
     train, valid, _ = assign(whole.digests[rest], whole.strata[rest], shares, seed)
     return rest[train], rest[valid], test
@@ -149,6 +150,7 @@ def _in_one_writing(
     Collections where texts have several labels are left as they are.
     """
     every = [n for group in given.values() for one in group for n in one.label_names]
+    # A set of labels has no number or case that could be compared.
     if any(SEVERAL in name for name in every):
         return given, []
     met = list(known)

@@ -50,6 +50,7 @@ class Reading:
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Reading:
         """From a JSON object; what it does not say, or says strangely, is left open."""
+        # The file may be that of an older version, which knew less, or edited by hand.
         usual = asdict(cls())
         known: dict[str, Any] = {}
         for name, value in usual.items():

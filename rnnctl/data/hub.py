@@ -22,6 +22,7 @@ _SPEC = re.compile(rf"hub:({_PART}(?:/{_PART})?)(?::([A-Za-z0-9][A-Za-z0-9_.-]{{
 def parse(spec: str) -> tuple[str, str | None]:
     """Name and split. Raises: UsageError unless it reads hub:NAME or hub:OWNER/NAME[:SPLIT]."""
     match = _SPEC.fullmatch(spec)
+    # The hub allows neither in a name, and in the cache "--" stands for a slash.
     if not match or ".." in spec or "--" in spec:
         raise UsageError(
             f"{spec!r:.120} is not hub:NAME[:SPLIT]",

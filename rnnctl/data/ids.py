@@ -42,6 +42,7 @@ class Ids:
         return found.astype(np.int32) if isinstance(found, np.ndarray) else int(found)
 
     def __iter__(self) -> Iterator[int]:
+        # In parts, for as Python's integers all of them may not fit into memory.
         for start in range(0, len(self), 1 << 20):
             yield from self._stored[start : start + (1 << 20)].tolist()
 

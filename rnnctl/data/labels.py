@@ -19,6 +19,7 @@ _UNFIT = {
     "Zp": "a paragraph separator",
 }
 _NAMES = {"\t": "a tab", "\n": "a line break", "\r": "a carriage return", "\x1b": "an escape"}
+# A number with something around it: 4, -1.5, 4 stars, grade 3.
 _NUMBERED = re.compile(r"([^\d+-]*)([+-]?\d+(?:[.,]\d+)?)(\D*)")
 _NO_LABEL = "label that record, or remove it"
 _TRUTH = {"true": "1", "false": "0"}
@@ -207,6 +208,7 @@ def unify(known: Sequence[str], found: Sequence[str]) -> dict[str, str]:
         if name not in known and len(meant) == 1 and forms.count(form) == 1:
             same[name] = meant[0]
     left = [name for name in found if name not in known and name not in same]
+    # Only where all labels are bits on both sides: beside 2 and 3 a 1 is no truth value.
     if left and not same and set(map(_bit, found)) <= {"0", "1"}:
         bits = {_bit(name): name for name in known}
         if set(bits) == {"0", "1"} and len(known) == 2:
@@ -261,6 +263,7 @@ def _form(name: str) -> str:
 
 
 def _is_number(text: str) -> bool:
+    # Of more digits a float holds not all: such labels are identifiers.
     return re.fullmatch(r"[+-]?\d{1,15}(\.\d{1,15})?", text) is not None
 
 

@@ -30,6 +30,8 @@ _COMPRESSED = {
     b"\xfd7zXZ\x00": "xz",
     b"\x28\xb5\x2f\xfd": "zstandard",
 }
+# After "BZh" and a digit stand six bytes of pi (a block) or of its square root (the end), so that a
+# text that begins with these letters is not taken for one.
 _BZIP2_BLOCKS = {b"1AY&SY", b"\x17rE8P\x90"}
 _ZIP = b"PK\x03\x04"
 _TAR_BLOCK = 512
@@ -184,6 +186,7 @@ def _beginning(packed: bytes, kind: str) -> bytes:
         if kind == "zstandard":
             return bytes(_zstd().ZstdFile(io.BytesIO(packed)).read1(_TAR_BLOCK))
         made: dict[str, Callable[[], Any]] = {
+            # 31: the largest window (15), and a gzip header around it (16).
             "gzip": lambda: zlib.decompressobj(31),
             "bzip2": bz2.BZ2Decompressor,
             "xz": lzma.LZMADecompressor,
@@ -195,6 +198,7 @@ def _beginning(packed: bytes, kind: str) -> bytes:
 
 
 def _is_tar(head: bytes) -> bool:
+    # The mark of POSIX and of GNU archives; those of before 1988 have none and are not known.
     return head[257:262] == b"ustar"
 
 
@@ -233,6 +237,7 @@ def unpack_archive(path: Path, folder: Path, name: str) -> None:
 def _zipped(path: Path, name: str) -> Iterator[tuple[str, BinaryIO]]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            # Bit 0 of a member says that it is encrypted.
             if member.flag_bits & 1:
                 raise DataError(f"{name} is protected by a password", hint="unpack it first")
             if not member.is_dir():
@@ -244,6 +249,7 @@ def _taped(path: Path) -> Iterator[tuple[str, BinaryIO]]:
     with path.open("rb") as file:
         stream = Reads(file)
         source = unpacked(stream, compression(stream.peek(_TAR_BLOCK)))
+        # As a stream: going back in a compressed file means to unpack it from its beginning.
         with tarfile.open(fileobj=source, mode="r|") as archive:
             for member in archive:
                 content = archive.extractfile(member) if member.isfile() else None

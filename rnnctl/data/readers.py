@@ -46,6 +46,7 @@ def file_readers() -> dict[str, FileReader]:
     return _by_ending(tuple(catalog.names("reader")))
 
 
+# By the names, so that a reader that is added later is not missed.
 @cache
 def _by_ending(names: tuple[str, ...]) -> dict[str, FileReader]:
     found = (catalog.load("reader", name) for name in names)

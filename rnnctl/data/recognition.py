@@ -110,6 +110,7 @@ def _json_kind(
         return "json"
     begun = filled[:_COMPARED_LINES]
     objects = sum(_is_object(text) for text in begun)
+    # Half of them will do: a file with broken lines is to be told so, not to be read as prose.
     if objects and objects * 2 >= len(begun):
         return "jsonl"
     if said != "json":
@@ -176,6 +177,7 @@ def _first_words(filled: Sequence[str]) -> Counter[str]:
 
 
 def _few(first: Counter[str]) -> bool:
+    # As labels do: they come again, five times in the mean.
     return 2 <= len(first) <= min(20, first.total() // 5)
 
 
@@ -218,6 +220,7 @@ def _unnamed_table(sample: Sequence[str], fields: Collection[str], *, whole: boo
         quoted = separator != "\t" or _quotes(sample)
         records = sampled_records(sample, separator, quoted=quoted, whole=whole)
         width = len(records[0]) if records else 0
+        # One record in fifty may be malformed: what is wrong with it is said when it is read.
         if width < 2 or sum(len(record) == width for record in records) * 50 < len(records) * 49:
             continue
         first = [cell.strip() for cell in records[0]]
@@ -252,6 +255,7 @@ def _separator(sample: Sequence[str], *, whole: bool) -> str:
         records = sampled_records(sample, separator, quoted=separator != "\t", whole=whole)
         width = len(records[0]) if records else 0
         share = sum(len(record) == width for record in records) / max(1, len(records))
+        # Of equals the comma, after which such files are called.
         return (share if width > 1 else 0.0), width, separator == ","
 
     return max(_SEPARATORS, key=fit)
@@ -284,6 +288,8 @@ def _quotes(sample: Sequence[str]) -> bool:
     Where every line is a record as it stands: only if each quote is where a writer of quoted cells
     puts it. Otherwise: if reading it as quoted makes records of one width.
     """
+    # A reader of quoted cells would take a stray quote for the beginning of a cell that ends at the
+    # next one, records away.
     width, whole, wrapped, stray = 0, True, False, False
     for text in sample:
         cells = text.split("\t")

@@ -83,6 +83,7 @@ def _labelled_line(number: int, text: str) -> Entry:
         return Entry(number, {"label": word, "text": "".join(more).strip()})
     label = text.split(maxsplit=1)[0]
     rest = text.strip()[len(label) :].strip()
+    # Some files put commas between several marked labels.
     several = [label.rstrip(",;|")]
     while rest.startswith(FASTTEXT):
         several.append(rest.split(maxsplit=1)[0].rstrip(",;|"))
@@ -229,6 +230,7 @@ def _is_broken(text: str, error: ValueError) -> bool:
     """Whether the JSON is wrong before its end, so that more of it would not help."""
     return (
         isinstance(error, json.JSONDecodeError)
+        # Near the end it may be a word or an escape such as \u00e9 that is cut off.
         and error.pos < len(text.rstrip()) - 16
         and (not error.msg.startswith("Unterminated string"))
     )
@@ -238,6 +240,7 @@ class _SeparatedParser:
     """Records of csv and tsv, whose quoted cells may hold line ends."""
 
     def __init__(self, format: Format) -> None:
+        # Python's own limit, of the whole process, is 128 KB.
         csv.field_size_limit(MAX_CELL)
         self._separator = format.separator
         self._quoted = format.quoted
@@ -292,6 +295,7 @@ class _SeparatedParser:
         """The first line that is held is no record; those after it may be."""
         (number, _), *others = self._held
         self._held = []
+        # What follows a damaged header is not taken for one.
         self._head_is_next = False
         yield Entry(number, None, f"not a well-formed table ({reason})", _QUOTES_HINT)
         yield from self.feed(others)

@@ -36,6 +36,7 @@ _SPLIT_WORDS = {
 }
 _SPLITS = {word: split for split, words in _SPLIT_WORDS.items() for word in words.split()}
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,9}")
+# The end of train-00001-of-00012, test_part2, valid3.
 _SHARD = re.compile(r"([-_]?(part|shard|fold)?[-_]?\d+)?(-of-\d+)?$")
 
 
@@ -330,6 +331,7 @@ def _found(path: Path, cache: Path, left: _LeftOut) -> Iterator[_Found]:
 def _unpacked(path: Path, cache: Path) -> Path:
     """The folder of the cache that holds what the archive does."""
     stat = path.stat()
+    # Not by its content, which would have to be read to the end before anything is known.
     what = [str(path.resolve()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
     make = partial(unpack_archive, path, name=str(path))
     return kept_folder(cache / "archives" / integrity.key(what), make)
@@ -376,6 +378,7 @@ def _below(folder: Path, left: _LeftOut) -> Iterator[Path]:
             continue
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for path in (here / name for name in files):
+            # The second is the cache's list of what an archive held, see `cache.kept_folder`.
             if path.name.startswith(".") or path.name == "files.json":
                 continue
             if path.is_file():
@@ -416,6 +419,7 @@ def _once(given: Arrangement) -> Arrangement:
     for split, file in ((split, file) for split, group in given.files.items() for file in group):
         stat = file.path.stat()
         before, same = first.setdefault((stat.st_dev, stat.st_ino), (split, file))
+        # By the path as well: a hard link with another name was made by somebody on purpose.
         again = same is not file and same.path.resolve() == file.path.resolve()
         if again and before == split:
             twice.append(file.name)

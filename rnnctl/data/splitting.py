@@ -118,6 +118,7 @@ def _assign_stratum(
         ranked = members[ranked]
     n = len(ranked)
     to_valid, to_test = (round(n * s) for s in (shares.train, shares.train + shares.valid))
+    # However small its share, a split that is wanted gets a document of each label that has three.
     if n >= 3:
         if shares.test:
             to_test = min(to_test, n - 1)
@@ -130,6 +131,7 @@ def _assign_stratum(
 
 
 def _not_within_equals(cut: int, ranked: Indices, keys: Digests) -> int:
+    # Equal texts have equal keys and so stand side by side: the border goes between two texts.
     while 0 < cut < len(ranked) and keys[ranked[cut]] == keys[ranked[cut - 1]]:
         cut += 1
     return cut
@@ -199,6 +201,7 @@ def _between(files: Sequence[TextFile], first: int, last: int) -> Iterator[FileS
 
 def byte_offset(file: TextFile, chars: int) -> int:
     """Where in the file its character number `chars` begins."""
+    # ASCII: every character is a byte.
     if file.chars == file.end - file.start:
         return file.start + chars
     if chars == file.chars:
@@ -207,6 +210,7 @@ def byte_offset(file: TextFile, chars: int) -> int:
     with file.path.open("rb") as raw:
         raw.seek(at)
         while data := raw.read(CHUNK):
+            # All bytes begin a character but those that read 10xxxxxx.
             begins = np.frombuffer(data, dtype=np.uint8) & 0xC0 != 0x80
             here = int(np.count_nonzero(begins))
             if here > left:

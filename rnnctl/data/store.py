@@ -66,7 +66,10 @@ class WordCounter:
         else:
             codes = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
         blank = np.take(_BLANK, codes, mode="clip")
+        # A word begins after each blank that no blank follows, and at the beginning unless a blank
+        # stands there.
         self.words += int(np.count_nonzero(blank[:-1] > blank[1:])) + (not blank[0])
+        # But not if it began in the part before.
         self.words -= self._inside and not text[0].isspace()
         self._inside = not text[-1].isspace()
 
@@ -127,6 +130,7 @@ class SplitWriter:
             kept = cut_ids(ids, self._max_tokens, self._keep)
             if len(kept) < len(ids):
                 text = self._tokenizer.cut(text, len(kept), self._keep)
+                # Words that were cut off are not charged for.
                 if unknown:
                     unknown, nats = self._tokenizer.spelling_nats(text)
                 self.cut += 1

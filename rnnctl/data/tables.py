@@ -146,6 +146,7 @@ class Rows:
     def _blocks(self, starts: Sequence[int]) -> Iterator[tuple[str, str, int, str | None]]:
         """Text, label, line and value to sort by of the rows of the blocks at `starts`."""
         c = self._columns
+        # A block at a time: `datasets` takes long to hand out single rows.
         for start in starts:
             block = self._data[start : start + _BLOCK]
             texts = block[c.text]
@@ -263,6 +264,7 @@ def text_table(
 
 def _convert(folder: Path, *, file: TextFile, format: Format, columns: Columns) -> None:
     datasets = import_datasets()
+    # Large: a column of plain strings ends at 2 GB.
     kinds = {"text": "large_string", "label": "large_string", "line": "int64"}
     if columns.by is not None:
         kinds["by"] = "large_string"

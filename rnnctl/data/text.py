@@ -38,8 +38,12 @@ from rnnctl.storage import Unfinished, remove_leftovers, unfinished
 
 SAMPLE = 1 << 16
 MAX_LINE = 64 << 20
+# What the kind of a source is decided on: lines and characters.
 _FIRST_LINES, _FIRST_CHARS = 2000, 1 << 18
+# Bytes. A smaller text is read again about as fast as a note of it.
 _SCAN_WORTH_KEEPING = 8 << 20
+# A file that was written a moment ago may change again without a change of its time, which some
+# file systems keep in steps of two seconds.
 _SETTLED_NS = 3_000_000_000
 _MAGIC = {
     b"PK\x03\x04": "a zip archive",
@@ -52,7 +56,9 @@ _MAGIC = {
     b"SQLite format 3": "a database",
     b"\xd0\xcf\x11\xe0": "a file of an office program (save it as text or CSV there)",
 }
+# Tabs, line ends, page breaks and the escape of coloured logs do occur in texts.
 _CONTROL = bytes(byte for byte in range(32) if byte not in b"\t\n\v\f\r\x1b") + b"\x7f"
+# Python has codecs that are no encodings of files: of host names and of string literals.
 _REFUSED_ENCODINGS = {"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"}
 
 
@@ -116,6 +122,8 @@ class TextFile:
                 raise self.changed()
             left -= len(data)
             held += decoder.decode(data, not left)
+            # To the last line end, so that a line comes in one part; one that is longer than a part
+            # does not.
             cut = len(held) if not left else held.rfind("\n") + 1 or len(held)
             yield held[:cut]
             held = held[cut:]
@@ -175,6 +183,7 @@ class Counter:
     def feed(self, data: bytes) -> None:
         """Raises: DataError naming byte and line."""
         try:
+            # With no half character held, ASCII need not be decoded to be counted.
             if data.isascii() and not self._decoder.getstate()[0]:
                 self.chars += len(data)
             else:
@@ -219,6 +228,8 @@ def check_known(sample: bytes, name: str) -> None:
 def check_text(sample: bytes, name: str) -> None:
     """Raises: DataError if the beginning of a file shows that it is no text in one-byte units."""
     check_known(sample, name)
+    # Text in one-byte units has next to no zeros. Of Latin text in UTF-16 every other byte is one,
+    # and so all at even places or all at odd ones.
     nulls = sample.count(0)
     if nulls * 10 <= len(sample) and (nulls * 200 <= len(sample) or is_utf8(sample)):
         _check_control(sample, name)
@@ -303,6 +314,7 @@ def open_text(path: Path, *, encoding: str, cache: Path, name: str | None = None
 def _note_name(path: Path, stat: os.stat_result, codec: str) -> str:
     # The time of any change (ctime) shows what was written under a time that was then put back.
     times = (stat.st_mtime_ns, stat.st_ctime_ns)
+    # The last number is to be raised when a scan comes to find anything else.
     return integrity.key([str(path.resolve()), stat.st_size, *times, stat.st_ino, codec, 3])
 
 
@@ -335,6 +347,7 @@ def marked_encoding(head: bytes, codec: str) -> str:
     """The codec that a byte order mark at the beginning names, or else `codec`."""
     if head.startswith(codecs.BOM_UTF8):
         return "utf-8"
+    # Before UTF-16, whose mark is the beginning of this one.
     if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
         return "utf-32"
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -434,6 +447,7 @@ def _transcode(
                 hint="without a byte order mark it is utf-16-le or utf-16-be (utf-32-le, …)",
             ) from None
         if ends is None:
+            # Python's UTF-16 and UTF-32 take their mark away, its UTF-8 leaves it as a character.
             converted = converted.removeprefix(codecs.BOM_UTF8)
             ends = LineEnds(converted[:SAMPLE])
         converted = ends.feed(converted, last=not data)

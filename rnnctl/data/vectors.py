@@ -30,6 +30,7 @@ from rnnctl.errors import DataError, word
 
 _CHUNK = 4 << 20
 _LONGEST_LINE = 1 << 20
+# The magic number that begins fastText's own model files.
 _FASTTEXT_MODEL = (793_712_314).to_bytes(4, "little")
 _FORM = "each line is a word and its numbers, with spaces between them"
 
@@ -94,6 +95,8 @@ def find_vectors(path: Path, words: Sequence[str]) -> Vectors:
                 rows = np.zeros((len(words), size), np.float32)
             if name not in exact and name not in lower:
                 continue
+            # Its own spelling beats the lower case, and of two rows for one word the first one
+            # counts.
             as_written = [p for p in exact.get(name, ()) if how[p] < 2]
             lowered = [p for p in lower.get(name, ()) if how[p] < 1]
             if as_written or lowered:
@@ -216,6 +219,7 @@ def _header(line: bytes) -> int:
     """E of a header ``400000 300``; 0 for a line that is none."""
     fields = line.split()
     if len(fields) == 2 and all(field.isdigit() for field in fields):
+        # Nine digits are more than any file has, and keep a forged header from asking for more.
         return int(fields[1][:9])
     return 0
 

@@ -183,6 +183,7 @@ def cold_nats(
     begins = np.arange(0, len(ids), window)
     for first in range(0, len(begins), at_once):
         some = begins[first : first + at_once]
+        # One more, which says where the last window ends, and whose own column is dropped below.
         some = np.append(some, some[-1] + window)
         state: tuple[Tensor, ...] | None = None
         for start in range(0, window, BATCH_TOKENS):
@@ -349,6 +350,7 @@ def loss_of(
     return LanguageModelLoss(
         protocol=protocol,
         loss_nats=mean,
+        # The exponential of 710 is more than a float can hold.
         perplexity=math.exp(mean) if mean < 700 else None,
         bits_per_char=total / math.log(2) / (chars * share) if chars else None,
         bits_per_byte=total / math.log(2) / (size * share) if size else None,

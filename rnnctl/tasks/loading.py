@@ -27,6 +27,7 @@ from rnnctl.runs import Run, Snapshot
 from rnnctl.tasks.base import find_task
 from rnnctl.tasks.quality import CALIBRATION_NAME, Calibration
 
+# The format allows 100 MB; the header of a model lists a few dozen tensors.
 _MAX_HEADER = 1 << 20
 CORPUS_NAME = "corpus.json"
 
@@ -183,6 +184,7 @@ def _matching(model: torch.nn.Module, weights: dict[str, Tensor], path: Path) ->
     for name, value in weights.items():
         if name in own and own[name].shape != value.shape:
             raise CorruptRunError(f"{path}: {name} has shape {tuple(value.shape)}")
+        # A single NaN would spread to every answer.
         if not bool(torch.isfinite(value).all()):
             raise CorruptRunError(f"{path}: {name} holds values that are not finite")
     return weights
@@ -236,6 +238,7 @@ def transfer(model: torch.nn.Module, source: Run) -> list[str]:
             hint="use the same --cell, --hidden-size, --embedding-size and --layers; "
             f"`rnnctl info {word(source.path)}` shows them",
         )
+    # What does not fit keeps its fresh weights.
     model.load_state_dict(fitting, strict=False)
     shared = {"decoder.weight"} if tied and was_tied and "embedding.weight" in fitting else set()
     return sorted({*fitting, *shared})

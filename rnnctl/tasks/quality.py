@@ -49,6 +49,7 @@ def calibration_error(
     if confidence.size == 0:
         return 0.0
     sure = confidence.astype(np.float64)
+    # Bins include their upper end, so that a confidence of 1 is in the last; 0 goes to the first.
     index = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
     gaps = np.bincount(index, weights=correct.astype(np.float64) - sure, minlength=bins)
     return float(np.abs(gaps).sum() / sure.size)
@@ -123,6 +124,8 @@ class Calibration:
             for share in (0.0, wrong)
         )
         found = min(careful, 0.0) if smallest < 0 else careful
+        # Four digits: more are not known from so few documents, and the last bits are each
+        # machine's own.
         fitted = cls(float(f"{np.exp(found):.4g}"), len(truth), several)
         if not several:
             return fitted
@@ -133,6 +136,7 @@ class Calibration:
     def probabilities(self, logits: Floats) -> Floats:
         """(D, C), each row adding up to 1 unless a text may have several labels."""
         if self.several:
+            # Beyond 709 the exponential overflows, and the chance is 0 or 1 long before.
             each: Floats = 1 / (1 + np.exp(-np.clip(logits / self.temperature, -700, 700)))
             return each
         chances: Floats = np.exp(log_softmax(logits / self.temperature))
@@ -170,6 +174,7 @@ def best_threshold(chances: Floats, truth: NDArray[np.bool_]) -> float:
     f1 = 2 * hits / (np.arange(1, len(truth) + 1) + truth.sum())
     last = np.append(ranked[1:] < ranked[:-1], True)  # equal probabilities are given together
     at = int(np.argmax(np.where(last, f1, -1.0)))
+    # Halfway to the next probability: at the very one the answer would hang on its rounding.
     below = ranked[at + 1] if at + 1 < len(ranked) else 0.0
     return float(f"{(ranked[at] + below) / 2:.6g}")
 
@@ -452,6 +457,7 @@ def bag_of_words(
     judged = integrity.digest_of(
         text.encode("utf-8", "surrogatepass") + b"\0" for group in texts for text in [*group, ""]
     )
+    # The number is to be raised when a bag of words comes to answer otherwise.
     name = integrity.key([2, corpus.fingerprint, list(names), bool(corpus.label_sets), judged])
     path = cache / "baselines" / f"{name}.json"
     found = _kept(path, [len(group) for group in texts])

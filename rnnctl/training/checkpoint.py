@@ -45,6 +45,7 @@ def save_checkpoint(run: Run, state: TrainingState) -> str:
     name = _free_name(f"{state.counters.step:06d}", current.checkpoints)
     known = dict(current.checkpoints)
     best = _save_best(run, state, known)
+    # On the disk before the checkpoint that says how far it goes.
     run.log_file.flush(sync=True)
     position = run.log_file.position
     values = state.values() | {"best": best, "log": [position.bytes, position.crc]}
@@ -54,6 +55,8 @@ def save_checkpoint(run: Run, state: TrainingState) -> str:
         VALUES_NAME: json.dumps(values).encode("ascii"),
     }
     known[name] = write_checkpoint(run.path, name, files)
+    # Two checkpoints with the best weights of each: where the newest is damaged there is one to go
+    # back to.
     kept = {name, current.newest, best, _best_of(run, current.newest), *filter(is_snapshot, known)}
     run.commit(
         checkpoints={n: digest for n, digest in known.items() if n in kept},
@@ -146,6 +149,7 @@ def _load(run: Run, name: str, state: TrainingState) -> None:
     size, crc = (int(number) for number in values["log"])
     if not (0 <= size <= run.current.log_bytes and 0 <= crc < 1 << 32):
         raise CorruptRunError(f"{files[VALUES_NAME]} names a place outside the log")
+    # Only when everything was read: a damaged file must leave the state as it was.
     state.load(weights, tensors, values)
     state.best = best_weights
     _go_back_to(run, name, _chosen(state, best), LogPosition(size, crc), state.counters.step)
@@ -181,6 +185,7 @@ def publish(run: Run, state: TrainingState) -> None:
     position = run.log_file.position
     run.commit(log_bytes=position.bytes, log_crc=position.crc)
     run.put_file(WEIGHTS_NAME, data)
+    # Last: until here the run is one that can be resumed.
     run.commit(finished=True)
 
 

@@ -193,6 +193,8 @@ Event = LoopEvent | Started | Preparing | Finished
 
 # -- what of them stands in log.jsonl ------------------------------------------------------------
 
+# What a repetition brings again. When a checkpoint is saved is up to the clock, and a sample line
+# is for who looks on.
 _NAMES: dict[type, str] = {
     Step: "step",
     Evaluated: "evaluated",
@@ -219,6 +221,7 @@ def log_record(event: object) -> dict[str, Any] | None:
 
 
 def _finite(value: Any) -> Any:
+    # JSON has no NaN; as text everybody can read it.
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

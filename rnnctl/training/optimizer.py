@@ -62,6 +62,8 @@ class AdamW:
         """Forget the gradients."""
         for group in self.groups:
             for parameter in group.parameters:
+                # Not zeros, with which weights that take no part would still decay and have
+                # moments.
                 parameter.grad = None
 
     @torch.no_grad()
@@ -73,6 +75,7 @@ class AdamW:
                 continue
             moments = [self._moments(p) for p in moved]
             steps = [m["step"] for m in moments]
+            # All parameters of a group in one call: of a small model the calls are most of a step.
             torch._foreach_add_(steps, 1)
             torch._fused_adamw_(
                 moved,

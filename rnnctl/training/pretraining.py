@@ -50,6 +50,7 @@ def pretrained(
     known = _known(place, first) if options.resume else None
     if known is None or not known.current.finished:
         yield Preparing(_said(config, place))
+        # What was given is about the classifier, and so is all that is decided on its way.
         own = replace(
             options,
             resume=known is not None,
@@ -71,6 +72,7 @@ def pretrained(
                 exit_code=stopped.exit_code,
             ) from None
         yield Preparing("the language model is trained; the classifier starts from its weights")
+    # Absolute, for the run may be resumed from another folder.
     training = config.training.model_copy(update={"start_from": str(place.absolute())})
     config = config.model_copy(update={"training": training})
     begun = TOKENIZER_NAME in Run.open(path).current.files

@@ -154,6 +154,7 @@ def words_of(tokenizer: Tokenizer) -> list[str]:
 
 
 def _packed(found: Vectors, record: VectorsRecord, tokenizer: Tokenizer) -> bytes:
+    # Only these: of a large vocabulary a file of vectors may know few.
     places = np.flatnonzero(found.found)
     tensors = {
         "places": torch.from_numpy(places.astype(np.int32)),

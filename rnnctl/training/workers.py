@@ -71,6 +71,7 @@ class Together:
     def reduce(self, model: nn.Module, loss: StepLoss) -> float:
         """Add up gradients and losses of all processes."""
         gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        # In one message: each takes its time, however short it is.
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         total = loss.total.detach().double().cpu()
         with watched():
@@ -90,6 +91,7 @@ class Together:
 
     def validate(self, task: Task, interrupted: Interrupted, most: int) -> Validation | None:
         """The first process validates, with all threads while the others wait."""
+        # One row of numbers can be sent to all; NaN stands for None.
         found = [0.0, *[math.nan] * 3]
         if self.leads:
             with threads(self.size if self.device.type == "cpu" else torch.get_num_threads()):
@@ -134,6 +136,7 @@ class Together:
 
     def tell(self, data: bytes) -> bytes:
         """The first process's bytes, in all of them."""
+        # The others must make room before the bytes come.
         size = int(self.agree([float(len(data))])[0])
         shared = torch.zeros(size, dtype=torch.uint8)
         if self.leads and data:

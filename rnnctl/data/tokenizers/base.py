@@ -100,6 +100,7 @@ class Encoder:
         return ids
 
     def _decode(self, data: bytes, *, final: bool) -> str:
+        # An error's place counts from the bytes that were held of the call before.
         held = len(self._decoder.getstate()[0])
         try:
             text = self._decoder.decode(data, final)
@@ -310,6 +311,8 @@ def check_surrogates(text: str) -> None:
 
 # -- tokenizer.json ------------------------------------------------------------------------------
 
+# A tokenizer.json may be a stranger's: these limits are looked at before it is parsed, and Python
+# takes some ten times the room of the file.
 FORMAT = 1
 MAX_BYTES = 32 << 20
 MAX_VALUES = 2_000_000

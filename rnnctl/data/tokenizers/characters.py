@@ -44,7 +44,9 @@ class CharTokenizer(Tokenizer):
     def __init__(self, characters: Sequence[str], counts: Mapping[str, int]) -> None:
         self.characters = tuple(characters)
         self.counts = dict(counts)
+        # No ends: how long a character is need not be said.
         self._spelling = Spelling(self.counts, 0)
+        # These 512 bytes stay in the processor's nearest cache, the 4 MB of the whole table do not.
         self._ascii = self._table[:128].copy()
 
     @property
@@ -213,6 +215,7 @@ class BpeTokenizer(Tokenizer):
         )
 
     def _encode_piece(self, piece: str) -> list[int]:
+        # Not when it is made: who only decodes need not wait for the import.
         if self._backend is None:
             import tokenizers
 

@@ -42,7 +42,9 @@ from rnnctl.errors import DataError, UsageError
 
 DEFAULT_BPE_VOCABULARY = 4096
 DEFAULT_WORD_VOCABULARY = 50_000
+# Tokens, of about thirty pages.
 _FEW_PAGES = 10_000
+# Different tokens, and pieces between spaces, that are counted at once.
 _MOST_TYPES = 4_000_000
 _MOST_PIECES = 400_000
 _BPE_SAMPLE = 64 << 20
@@ -135,6 +137,7 @@ def _train_pieces(texts: Iterable[str], config: TokenizerConfig, running: bool) 
         ]
     )
     backend.decoder = decoders.ByteLevel()
+    # All bytes from the beginning, so that any text can be written; and room for <eos>.
     alphabet = sorted(byte_alphabet().values())
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size - 1, initial_alphabet=alphabet, show_progress=False
@@ -165,6 +168,7 @@ def _recognise(texts: Iterator[str]) -> tuple[str, Iterator[str]]:
         if size > _RECOGNISED_WITHIN:
             break
     words = whitespace_tokens(" ".join(seen))
+    # The WikiText files hold one in 40 to 250 words; a text that speaks of it holds fewer.
     marked = words.count(UNKNOWN) * 2000 > len(words)
     return ("whitespace" if marked else "natural"), chain(seen, texts)
 
@@ -193,6 +197,7 @@ def _train_natural(texts: Iterable[str], config: TokenizerConfig) -> Tokenizer:
     # text of a few pages would have too few words left.
     min_count = config.min_count or (2 if counts.total() > _FEW_PAGES else 1)
     kept = _most_frequent(counts, min_count, (config.vocab_size or DEFAULT_WORD_VOCABULARY) - 2)
+    # However rare: without them joined tokens would not be the text again.
     blanks = {c for c in counts if c.isspace() and len(c) == 1}
     words = _ordered({*kept, *blanks} - {BOUNDARY, UNKNOWN}, counts)
     return NaturalWords(words, _spell(counts), lead=config.lead, lowercase=config.lowercase)
@@ -256,6 +261,7 @@ def _forget_rare(counts: Counter[str]) -> None:
 
 
 def _most_frequent(counts: dict[str, int], min_count: int, limit: int) -> set[str]:
+    # A limit of -2 is what no --vocab-size leaves after <eos> and <unk>: none.
     if limit == -1 or limit == 0:
         raise UsageError(
             "--vocab-size must leave room for one token besides <eos> and <unk>",
@@ -263,6 +269,7 @@ def _most_frequent(counts: dict[str, int], min_count: int, limit: int) -> set[st
         )
     kept = {token for token, n in counts.items() if n >= min_count}
     if 0 < limit < len(kept):
+        # Equally frequent ones by alphabet: the order of the texts is to decide nothing.
         kept = set(sorted(kept, key=lambda token: (-counts[token], token))[:limit])
     return kept
 

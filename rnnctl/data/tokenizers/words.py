@@ -64,6 +64,7 @@ _compiled = re.compile(TOKEN)
 find_tokens = _compiled.findall
 iter_tokens = _compiled.finditer
 
+# Characters that may wait for a space before they are matched one token after the other.
 _HOLD = 4096
 
 
@@ -160,6 +161,7 @@ class PieceCache:
     ) -> None:
         self._encode = encode
         self._charge = charge
+        # Instances are shared between threads, and what one learns another may be looking up.
         self._lock = threading.Lock()
         self._forget()
 

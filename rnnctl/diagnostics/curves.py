@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rnnctl import statistics
-from rnnctl.results.base import Curve, Estimate
-
-Floats = NDArray[np.float64]
+from rnnctl.diagnostics.sample import Floats
+from rnnctl.diagnostics.settings import QUICK, Settings
+from rnnctl.results.base import Curve, Estimate, Status
 
 
 def octave_bins(last: int, per_octave: int = 2) -> list[tuple[int, int]]:
@@ -45,24 +45,30 @@ def centre(low: int, high: int) -> float:
     return math.sqrt(low * high) if low else float(low + high) / 2
 
 
+def centres(bins: Sequence[tuple[int, int]]) -> Floats:
+    """The distances that stand for some bins: (K,)."""
+    return np.array([centre(low, high) for low, high in bins])
+
+
 @dataclass
 class Sums:
-    """What each unit contributes to the mean at each distance: (U, K) sums and counts."""
+    """What each unit contributes to the mean at each distance: (U, K) sums and counts, or (U,).
+
+    The mean is a ratio of sums, Σ sums / Σ counts, and not a mean of the units' own means: a
+    document then counts as much as it has targets, and one with few of them adds little noise.
+    """
 
     sums: Floats
     counts: Floats
-    seed: int = 0
-    resamples: int = statistics.RESAMPLES
-
-    @cached_property
-    def weights(self) -> Floats:
-        """The resamples (R, U), the same for every curve of equal seed and units."""
-        return _weights(len(self.sums), self.resamples, self.seed)
+    settings: Settings = QUICK
 
     @cached_property
     def means(self) -> statistics.Bootstrapped:
         """Mean at each distance with its interval: (K,) each, and replicates (R, K)."""
-        return statistics.ratio_of_means(self.sums, self.counts, self.weights)
+        # The same resamples for every curve of as many units: what one unit does to one curve it
+        # does to the others, so that sums and ratios of curves keep what they share.
+        weights = _weights(len(self.sums), self.settings.resamples, self.settings.seed)
+        return statistics.ratio_of_means(self.sums, self.counts, weights)
 
     @cached_property
     def n(self) -> NDArray[np.int64]:
@@ -116,12 +122,11 @@ def estimate(
     *,
     n: int,
     unit: str,
-    note: str = "",
     largest: float = math.inf,
 ) -> Estimate:
     """A scalar from its bootstrap replicates (R,) of `n` units; see `with_ends`."""
-    low, high = (float(end[0]) for end in statistics.percentiles(replicates[:, None], n))
-    return with_ends(value, low, high, n=n, unit=unit, note=note, largest=largest)
+    low, high = map(float, statistics.percentiles(replicates, n))
+    return with_ends(value, low, high, n=n, unit=unit, largest=largest)
 
 
 def with_ends(
@@ -131,7 +136,6 @@ def with_ends(
     *,
     n: int,
     unit: str,
-    note: str = "",
     largest: float = math.inf,
 ) -> Estimate:
     """A scalar and its interval.
@@ -143,11 +147,11 @@ def with_ends(
         low_end = ends[0] if ends[0] is not None else number(largest)
         return Estimate(
             estimate=None, ci95=(low_end, None), n=n, unit=unit, status="censored",
-            censored_at=number(largest), note=note,
+            censored_at=number(largest),
         )  # fmt: skip
     if math.isnan(value):
-        return Estimate(estimate=None, n=n, unit=unit, status="undefined", note=note)
-    return Estimate(estimate=value, ci95=ends, n=n, unit=unit, note=note)
+        return missing("undefined", "", unit=unit, n=n)
+    return Estimate(estimate=value, ci95=ends, n=n, unit=unit)
 
 
 def derived(
@@ -244,6 +248,6 @@ def falling(x: Floats, sums: Sums) -> FallingCurve:
     return FallingCurve(x[known], fit, *(statistics.isotonic(end, heavy) for end in (lo, hi)))
 
 
-def missing(status: str, note: str, *, unit: str = "") -> Estimate:
+def missing(status: Status, note: str, *, unit: str = "", n: int = 0) -> Estimate:
     """A scalar that does not exist, and why."""
-    return Estimate.model_validate({"estimate": None, "status": status, "note": note, "unit": unit})
+    return Estimate(estimate=None, status=status, note=note, unit=unit, n=n)

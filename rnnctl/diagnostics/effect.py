@@ -39,7 +39,7 @@ from torch import Tensor
 from rnnctl import statistics
 from rnnctl.data.batches import pad_documents
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample, spread_over, spread_over_texts, with_room
+from rnnctl.diagnostics.sample import Floats, Ids, Sample, spread_over, spread_over_texts, with_room
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.spelling import Words, brings_space, find_words, usual_tokens, usual_words
 from rnnctl.diagnostics.subject import (
@@ -49,13 +49,11 @@ from rnnctl.diagnostics.subject import (
     read_pieces,
     read_until,
 )
-from rnnctl.results.base import Curve, Estimate, Status
+from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import NEAR_WORDS, SIGN_CHANGES, EffectRecord, Sampling
 
 # -- from single swaps to the curves B(d) and R(d) -----------------------------------------------
 
-Floats = NDArray[np.float64]
-Ids = NDArray[np.int64]
 PAIRS = 64
 SHORTEST = 10  # words: no curve below this longest distance
 READ_AT = (10, 30, 100)  # words, for the panel
@@ -159,8 +157,8 @@ def summarise(
     units = len(np.unique(swaps.texts))
     n = [len(np.unique(swaps.texts[here])) for here in known.T]
     near_mean = statistics.ratio_of_means(nearby, np.ones(len(nearby)), weights)
-    near_value, near_replicates = float(near_mean.estimate[0]), near_mean.replicates[:, 0]
-    b_near = curves.estimate(near_value, near_replicates, n=units, unit="nats of log-odds")
+    near_value = float(near_mean.estimate[0])
+    b_near = curves.first(near_mean, n=units, unit="nats of log-odds")
     record = EffectRecord(
         sampling=Sampling(unit=swaps.sampling_unit, n=units, items=len(swaps.deltas)),
         scalars={"b_near": b_near},
@@ -168,7 +166,7 @@ def summarise(
     )
     low = b_near.ci95[0]
     # A ratio whose denominator may be 0 has no finite interval; better none than a number with one.
-    least = max(floor, 2 * float(np.std(near_replicates)))
+    least = max(floor, 2 * float(np.std(near_mean.replicates)))
     if (b.lo[near] > 0).any() and (b.hi[near] < 0).any():
         return _undefined(record, f"{SIGN_CHANGES}, so there is no ratio; {advice}")
     if low is None or low <= 0 or near_value < least:
@@ -205,12 +203,9 @@ def _too_small(near: float, b_near: Estimate) -> str:
 
 
 def _undefined(record: EffectRecord, note: str) -> EffectRecord:
-    status: Status = "undefined"
     names = ["half_distance", *(f"retention_{d}" for d in READ_AT), "retention_auc"]
-    scalars = {name: curves.missing(status, note) for name in names}
-    return record.model_copy(
-        update={"status": status, "note": note, "scalars": {**record.scalars, **scalars}}
-    )
+    scalars = {**record.scalars, **dict.fromkeys(names, curves.missing("undefined", note))}
+    return record.model_copy(update={"status": "undefined", "note": note, "scalars": scalars})
 
 
 def _summaries(
@@ -288,7 +283,7 @@ ADVICE = (
 
 def measure(subject: LanguageSubject, sample: Sample, settings: Settings) -> EffectRecord:
     """The signed counterfactual effect of one word of `sample`, by distance."""
-    if sample.spelled and sample.unit == "words":
+    if sample.spells:
         found = spelled_swaps(subject, sample, settings)
         items = "pairs of equally long words of the text, equally frequent"
     else:
@@ -393,10 +388,8 @@ SPELLED_PREFIX = 96  # tokens of running text before the swapped word
 
 def spelled_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> Swaps | str:
     """Swaps of spelled words; or a sentence that says why there are none."""
-    if sample.token_bytes is None:
-        return "the tokens have no text"
     draw = np.random.default_rng((settings.seed, 10))
-    table = [sample.token_bytes(i) for i in range(subject.vocab_size)]
+    table = sample.table(subject.vocab_size)
     fitted = fit_window(sample, SPELLED_PREFIX, settings.distance_words)
     if fitted is None:
         return too_short(sample)
@@ -483,13 +476,18 @@ def _spelled_deltas(
     _, state = read_pieces(subject, [item.before for item in items], begun)
     spellings = [_padded([pair[arm] for pair in pairs]) for arm in (0, 1)]
     lengths = np.array([len(pair[0]) for pair in pairs])
+    text, _ = pad_documents([item.after for item in items], subject.boundary_id)
+    after = torch.from_numpy(text)
+    looks = np.stack([item.looks for item in items])  # (N, K)
+    columns = np.tile(np.arange(len(items)), looks.shape[1])
     odds = []
-    for arm in (0, 1):
-        features, at_word = read_until(subject, spellings[arm], lengths, state)
-        found = _looks(subject, items, features, at_word)
-        chances = [
-            _spelled(subject, *found, spellings[word], lengths, len(items)) for word in (0, 1)
-        ]
+    for spelling in spellings:
+        at_word = read_until(subject, spelling, lengths, state)
+        # Distance by distance, each look of each item as a sequence of its own: (K·N, …).
+        there = read_until(
+            subject, after, looks.T.ravel(), at_word[1], columns=columns, features=at_word[0]
+        )
+        chances = [_spelled(subject, *there, asked, lengths, len(items)) for asked in spellings]
         odds.append(chances[0] - chances[1])
     inside = np.stack([item.inside for item in items])
     return np.where(inside, 0.5 * (odds[0] - odds[1]), np.nan)
@@ -499,18 +497,6 @@ def _padded(words: list[tuple[int, ...]]) -> Tensor:
     """Spellings as (M, N), the last token repeated."""
     longest = max(map(len, words))
     return torch.tensor([word + word[-1:] * (longest - len(word)) for word in words]).T
-
-
-def _looks(
-    subject: LanguageSubject, items: list[SpelledSwap], features: Tensor, state: State
-) -> tuple[Tensor, State]:
-    """Features (K·N, F) and states, distance by distance, at every look of every item."""
-    text, _ = pad_documents([item.after for item in items], subject.boundary_id)
-    looks = np.stack([item.looks for item in items])  # (N, K)
-    columns = np.tile(np.arange(len(items)), looks.shape[1])
-    return read_until(
-        subject, torch.from_numpy(text), looks.T.ravel(), state, columns=columns, features=features
-    )
 
 
 def _spelled(
@@ -581,21 +567,49 @@ def measure_evidence(
     fillers = {name: list(parts) for name, parts in evidence.fillers.items() if len(parts) >= 2}
     if not fillers:
         return _no_evidence("there are too few neutral sentences to fill up with")
-    length = filler_tokens(sample, settings)
+    # Longer than nine texts in ten the model was hardly ever trained on, and what it does there
+    # says nothing of its memory.
+    usual = float(np.quantile(sample.lengths, 0.9))
+    length = int(min(settings.filler_words / sample.units_per_token, usual))
     points = distances(int(length * sample.units_per_token))
     steps = np.array([min(length, round(d / sample.units_per_token)) for d in points])
     steps = np.unique(np.append(steps, length))
     if len(steps) < 4:
         return _no_evidence("the texts are too short to put evidence at a distance")
+    x = steps.astype(np.float64) * sample.units_per_token
     by_filler = {
-        name: _evidence_swaps(subject, evidence, parts, length, steps, sample, settings, k)
+        name: _evidence_swaps(subject, evidence, parts, steps, x, settings, k)
         for k, (name, parts) in enumerate(fillers.items())
     }
-    pair = (subject.labels[evidence.labels[0]], subject.labels[evidence.labels[1]])
-    record = _evidence_record(by_filler, steps, sample, settings)
+    swaps = list(by_filler.values())
+    joined = replace(
+        swaps[0],
+        deltas=np.concatenate([part.deltas for part in swaps]),
+        texts=np.concatenate([part.texts for part in swaps]),
+        pairs=np.concatenate([part.pairs for part in swaps]),
+    )
+    near = steps == 0
+    median = float(np.median(sample.lengths)) * sample.units_per_token
+    record = summarise(
+        joined,
+        near,
+        sample,
+        settings,
+        floor=EVIDENCE_FLOOR,
+        also={"retention_start": min(median, float(x[-1]))},
+        advice=EVIDENCE_ADVICE,
+    )
+    # What is neutral is a matter of judgement: where two kinds of filler disagree, the filler and
+    # not the model is seen.
+    single = {
+        f"r:{name}": summarise(part, near, sample, settings, floor=EVIDENCE_FLOOR).curves.get("r")
+        for name, part in by_filler.items()
+    }
+    shown = {name: curve for name, curve in single.items() if curve is not None}
     return record.model_copy(
         update={
-            "pair": pair,
+            "curves": {**record.curves, **shown},
+            "pair": (subject.labels[evidence.labels[0]], subject.labels[evidence.labels[1]]),
             "items": evidence.source,
             "near": "evidence at the very end",
             "fillers": tuple(by_filler),
@@ -607,26 +621,21 @@ def _no_evidence(note: str) -> EffectRecord:
     return EffectRecord(status="insufficient_data", note=note)
 
 
-def filler_tokens(sample: Sample, settings: Settings) -> int:
-    """How many tokens of filler: the preset's words, but no more than most texts have."""
-    wanted = settings.filler_words / sample.units_per_token
-    # Longer than nine texts in ten the model was hardly ever trained on, and what it does there
-    # says nothing of its memory.
-    usual = float(np.quantile(sample.lengths, 0.9)) if len(sample.ids) else 0.0
-    return int(min(wanted, usual))
-
-
 def _evidence_swaps(
     subject: ClassifierSubject,
     evidence: Evidence,
     sentences: list[Ids],
-    length: int,
     steps: Ids,
-    sample: Sample,
+    x: Floats,
     settings: Settings,
     number: int,
 ) -> Swaps:
-    """`settings.evidence` pairs, the same again where there are fewer, each in its own filler."""
+    """`settings.evidence` pairs, the same again where there are fewer, each in its own filler.
+
+    Evidence stands `steps` (K,) tokens, `x` (K,) words, before the end of filler number `number`,
+    which has as many tokens as the last of them says.
+    """
+    length = int(steps[-1])
     draw = np.random.default_rng((settings.seed, 40, number))
     pairs = np.resize(draw.permutation(len(evidence.pairs)), settings.evidence)
     # A filler of its own for each pair, and the same one for both arms and all distances: what it
@@ -643,7 +652,7 @@ def _evidence_swaps(
         for arm in (0, 1)
     ]
     return Swaps(
-        x=steps.astype(np.float64) * sample.units_per_token,
+        x=x,
         deltas=0.5 * (margins[0] - margins[1]),
         texts=heap,
         pairs=pairs,
@@ -706,28 +715,3 @@ def batched_logits(subject: ClassifierSubject, texts: Sequence[Ids]) -> Floats:
             out = np.zeros((len(texts), logits.shape[1]))
         out[members] = logits.double().cpu().numpy()
     return np.zeros((0, len(subject.labels))) if out is None else out
-
-
-def _evidence_record(
-    by_filler: dict[str, Swaps], steps: Ids, sample: Sample, settings: Settings
-) -> EffectRecord:
-    near = steps == 0
-    everything = list(by_filler.values())
-    joined = Swaps(
-        x=everything[0].x,
-        deltas=np.concatenate([swaps.deltas for swaps in everything]),
-        texts=np.concatenate([swaps.texts for swaps in everything]),
-        pairs=np.concatenate([swaps.pairs for swaps in everything]),
-        sampling_unit=everything[0].sampling_unit,
-    )
-    median = float(np.median(sample.lengths)) * sample.units_per_token
-    also = {"retention_start": min(median, float(joined.x[-1]))}
-    record = summarise(
-        joined, near, sample, settings, floor=EVIDENCE_FLOOR, also=also, advice=EVIDENCE_ADVICE
-    )
-    extra: dict[str, Curve] = {}
-    for name, swaps in by_filler.items():
-        single = summarise(swaps, near, sample, settings, floor=EVIDENCE_FLOOR)
-        if "r" in single.curves:
-            extra[f"r:{name}"] = single.curves["r"]
-    return record.model_copy(update={"curves": {**record.curves, **extra}})

@@ -24,10 +24,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rnnctl.diagnostics import curves
+from rnnctl.diagnostics.sample import Ids
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import ExchangeRecord
-from rnnctl.statistics import percentiles, ratio_of_means, resampling_weights
+from rnnctl.statistics import ratio_of_means, resampling_weights
 
 LAG = 4  # tokens
 WINDOW = 16  # tokens scored after the lag (language models)
@@ -35,7 +37,6 @@ PREFIX = 64  # tokens read before the exchange, at most
 PAIRS = 2048
 BATCH = 256
 ARMS = ("own", "c", "h", "both")
-Ids = NDArray[np.int64]
 
 
 class Pairs(NamedTuple):
@@ -61,18 +62,14 @@ def language_pairs(documents: Sequence[Ids], *, lag: int = LAG) -> Pairs | None:
     `documents` are ids, boundary included; windows lie inside documents.
     """
     after = lag + WINDOW
-    prefix = _prefix(documents, after)
+    # The longest prefix for which half of all documents have room.
+    lengths = sorted(len(document) for document in documents)
+    prefix = min(PREFIX, (lengths[len(lengths) // 2] if lengths else 0) - after)
     windows = _windows(documents, prefix + after)
     if prefix < 1 or len(windows) < 2:
         return None
     half = len(windows) // 2
     return Pairs(np.stack(windows[:half], 1), np.stack(windows[half : 2 * half], 1), prefix)
-
-
-def _prefix(documents: Sequence[Ids], after: int) -> int:
-    """The longest prefix, up to PREFIX, that half of all documents have room for."""
-    lengths = sorted(len(document) for document in documents)
-    return min(PREFIX, (lengths[len(lengths) // 2] if lengths else 0) - after)
 
 
 def _windows(documents: Sequence[Ids], size: int) -> list[Ids]:
@@ -171,11 +168,8 @@ def _share(
     part: NDArray[np.float64], whole: NDArray[np.float64], weights: NDArray[np.float64], clear: bool
 ) -> Estimate:
     if not clear:
-        return Estimate(estimate=None, n=len(part), unit="share", status="undefined")
+        return curves.missing("undefined", "", unit="share", n=len(part))
     # The ratio of the resampled sums, not of single pairs, of which some change next to nothing.
     top, bottom = weights @ part, weights @ whole
-    lo, hi = percentiles(top / bottom, len(part))
-    return Estimate(
-        estimate=float(part.sum() / whole.sum()), ci95=(float(lo), float(hi)), n=len(part),
-        unit="share",
-    )  # fmt: skip
+    value = float(part.sum() / whole.sum())
+    return curves.estimate(value, top / bottom, n=len(part), unit="share")

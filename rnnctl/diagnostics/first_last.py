@@ -25,18 +25,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rnnctl import statistics
 from rnnctl.data.batches import pad_documents
 from rnnctl.diagnostics import curves, spelling
-from rnnctl.diagnostics.sample import Sample, split_sentences
+from rnnctl.diagnostics.sample import Floats, Ids, Sample, split_sentences
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import Guessing, LanguageSubject
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import FirstLastRecord, Sampling
 from rnnctl.wording import plural
 
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float64]
 BATCH = 64
 FEWEST = 8  # documents of two sentences
 ROUNDING = 1e-5  # nats of a sentence: a smaller difference is the arithmetic's
@@ -144,8 +141,7 @@ def _returning(
     documents: Sequence[Parts], others: Sequence[Ids], sample: Sample, vocab_size: int
 ) -> list[list[slice]]:
     """For each document where, in its last sentence, the words stand that return."""
-    shown = sample.token_bytes
-    table = None if shown is None else [shown(token) for token in range(vocab_size)]
+    table = None if sample.token_bytes is None else sample.table(vocab_size)
 
     def words(ids: Ids) -> list[tuple[bytes | int, slice]]:
         """Words by their text, and where they are: single tokens where words are not spelled.
@@ -200,23 +196,20 @@ def _record(
     rise: Floats, length: Floats, documents: list[Parts], sample: Sample, settings: Settings
 ) -> FirstLastRecord:
     """Ratios of means with intervals over documents; `rise` in nats per sentence: (D,)."""
-    n = len(rise)
-    weights = statistics.resampling_weights(n, resamples=settings.resamples, seed=settings.seed)
+    n, ones = len(rise), np.ones(len(rise))
     # A ratio of sums, so that long sentences count as much as they are worth in perplexity.
-    per_token = statistics.ratio_of_means(rise, length, weights)
-    ones = np.ones(n)
-    per_sentence = statistics.ratio_of_means(rise, ones, weights)
-    value, replicates = float(per_token.estimate[0]), per_token.replicates[:, 0]
+    per_token = curves.Sums(rise, length, settings).means
+    per_sentence = curves.Sums(rise, ones, settings).means
     middles = np.array([len(parts.middle) for parts in documents], dtype=np.float64)
     drawn = np.random.default_rng((settings.seed, 71)).integers(0, n, (settings.resamples, n))
     between, others = float(np.median(middles)), np.median(middles[drawn], axis=1)
     return FirstLastRecord(
         sampling=Sampling(unit="document", n=n, items=n, documents_long_enough=n),
         scalars={
-            "rise": curves.estimate(value, replicates, n=n, unit="nats per token"),
+            "rise": curves.first(per_token, n=n, unit="nats per token"),
             "rise_percent": curves.estimate(
-                100 * math.expm1(min(50.0, value)),
-                100 * np.expm1(np.minimum(50.0, replicates)),
+                100 * math.expm1(min(50.0, float(per_token.estimate[0]))),
+                100 * np.expm1(np.minimum(50.0, per_token.replicates[:, 0])),
                 n=n,
                 unit="% perplexity",
             ),

@@ -12,16 +12,16 @@ Axes: T time, B batch, H hidden, L layers, D documents, R bootstrap resamples of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.data.batches import pad_documents
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics import curves
+from rnnctl.diagnostics.sample import Floats, Ids, Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import State, TracedModel, TraceLike, final_state
 from rnnctl.nn.cells import Cell
@@ -29,8 +29,6 @@ from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import GateMode, GateRecord, GatesRecord, Sampling
 from rnnctl.statistics import percentiles, resampling_weights
 
-FloatArray = NDArray[np.float64]
-Ids = NDArray[np.int64]
 LOW, HIGH = 0.1, 0.9
 SMALLEST = 1e-300
 LONGEST = 1e9
@@ -61,10 +59,10 @@ class GateSums:
     (D,); gates: name -> (D, 3, L) sums of "below 0.1", "above 0.9" and the value, mean over units.
     """
 
-    log_keep: FloatArray
-    resets: FloatArray
-    tokens: FloatArray
-    gates: Mapping[str, FloatArray]
+    log_keep: Floats
+    resets: Floats
+    tokens: Floats
+    gates: Mapping[str, Floats]
 
 
 def measure(subject: TracedModel, sample: Sample, settings: Settings) -> GatesRecord:
@@ -105,14 +103,15 @@ def collect(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
         for first in range(0, len(order), BATCH)
     ]
     back = np.argsort(order, kind="stable")
+    return _together(parts, lambda found: np.concatenate(found)[back])
+
+
+def _together(parts: Sequence[GateSums], how: Callable[[list[Floats]], Floats]) -> GateSums:
     return GateSums(
-        log_keep=np.concatenate([part.log_keep for part in parts])[back],
-        resets=np.concatenate([part.resets for part in parts])[back],
-        tokens=lengths.astype(np.float64),
-        gates={
-            gate: np.concatenate([part.gates[gate] for part in parts])[back]
-            for gate in parts[0].gates
-        },
+        log_keep=how([part.log_keep for part in parts]),
+        resets=how([part.resets for part in parts]),
+        tokens=how([part.tokens for part in parts]),
+        gates={gate: how([part.gates[gate] for part in parts]) for gate in parts[0].gates},
     )
 
 
@@ -129,21 +128,14 @@ def _read(subject: TracedModel, documents: Sequence[Ids]) -> GateSums:
         trace = subject.trace(torch.from_numpy(ids[piece]), state)
         state = final_state(trace)
         parts.append(_sums_of(trace, cell, inside[piece]))
-    return GateSums(
-        log_keep=np.sum([part.log_keep for part in parts], axis=0),
-        resets=np.sum([part.resets for part in parts], axis=0),
-        tokens=lengths.astype(np.float64),
-        gates={
-            gate: np.sum([part.gates[gate] for part in parts], axis=0) for gate in parts[0].gates
-        },
-    )
+    return _together(parts, lambda found: np.sum(found, axis=0))
 
 
 def _sums_of(trace: TraceLike, cell: Cell, inside: Tensor) -> GateSums:
     """Sums over the steps that lie `inside` (T, B) their document."""
     counted = inside[None, :, :, None].double()  # (1, T, B, 1)
 
-    def added(values: Tensor) -> FloatArray:
+    def added(values: Tensor) -> Floats:
         total: Tensor = (values * counted).sum(dim=1)  # (L, B, H)
         return np.asarray(total.transpose(0, 1).numpy(force=True))
 
@@ -168,7 +160,7 @@ def log_gate(gate: Tensor) -> Tensor:
     return gate.clamp_min(SMALLEST).log()
 
 
-def time_constants(mean_log: FloatArray) -> FloatArray:
+def time_constants(mean_log: Floats) -> Floats:
     """τ = −1/ℓ in tokens for ℓ = mean ln f of any shape; `LONGEST` where it is longer."""
     return np.asarray(1 / np.maximum(-mean_log, 1 / LONGEST))
 
@@ -178,7 +170,7 @@ def endless(tau: float) -> bool:
     return tau > 0.999 * LONGEST
 
 
-def unit_at(tau: FloatArray, share: float) -> FloatArray:
+def unit_at(tau: Floats, share: float) -> Floats:
     """The quantile `share` over units (the first axis) as the value of one unit.
 
     Of two neighbours the lower one: between a fast and a slow half of the units, their mean would
@@ -187,7 +179,7 @@ def unit_at(tau: FloatArray, share: float) -> FloatArray:
     return np.asarray(np.quantile(tau, share, axis=0, method="lower"))
 
 
-def find_modes(tau: FloatArray) -> tuple[GateMode, ...]:
+def find_modes(tau: Floats) -> tuple[GateMode, ...]:
     """Two groups of units (J,) with clearly different time constants; () where there is one.
 
     The density of ln τ (Gaussian kernel, Silverman's width) has to sink below `VALLEY` of its lower
@@ -218,7 +210,7 @@ def find_modes(tau: FloatArray) -> tuple[GateMode, ...]:
     return tuple(_mode(side, len(side) / len(tau)) for side in sides)
 
 
-def _mode(tau: FloatArray, share: float) -> GateMode:
+def _mode(tau: Floats, share: float) -> GateMode:
     middle = float(unit_at(tau, 0.5))
     return GateMode(share=share, tau=None if endless(middle) else middle)
 
@@ -244,17 +236,17 @@ def record(sums: GateSums, *, resamples: int = 1000, seed: int = 0) -> GatesReco
     # From the ordered ends and not from the ordered resamples: resampled units change places as
     # much once more as the measured ones did, and always away from where the units lie close.
     scalars = {
-        name: _estimate(
-            float(unit_at(tau, q)), (float(unit_at(low, q)), float(unit_at(high, q))), documents
-        )
+        name: _estimate(*(float(unit_at(part, q)) for part in (tau, low, high)), n=documents)
         for name, q in QUANTILES.items()
     }
     for limit in ABOVE:
-        ends = _ends((replicates > limit).mean(axis=1), documents)
-        scalars[f"share_tau_above_{limit}"] = _estimate((tau > limit).mean(), ends, documents, "")
+        ends = map(float, percentiles((replicates > limit).mean(axis=1), documents))
+        scalars[f"share_tau_above_{limit}"] = _estimate(
+            (tau > limit).mean(), *ends, n=documents, unit=""
+        )
     resets = sums.resets.mean(axis=(1, 2))
-    ends = _ends(weights @ resets / counts, documents)
-    rate = _estimate(resets.sum() / tokens.sum(), ends, documents, "")
+    ends = map(float, percentiles(weights @ resets / counts, documents))
+    rate = _estimate(resets.sum() / tokens.sum(), *ends, n=documents, unit="")
     scalars["reset_rate"] = rate
     scalars["reset_interval"] = _interval_between(rate)
     rows = [
@@ -274,30 +266,18 @@ def _interval_between(rate: Estimate) -> Estimate:
     """Mean time between two resets of a unit: tokens per step whose gate is below 0.1."""
     share, (low, high) = rate.estimate or 0.0, rate.ci95
     if not share:
-        note = "no gate ever falls below 0.1"
-        return rate.model_copy(
-            update={"estimate": None, "ci95": (None, None), "unit": "tokens", "status": "censored",
-                    "note": note, "censored_at": None}
-        )  # fmt: skip
+        return curves.missing("censored", "no gate ever falls below 0.1", unit="tokens", n=rate.n)
     ends = (1 / high if high else None, 1 / low if low else None)
     return rate.model_copy(update={"estimate": 1 / share, "ci95": ends, "unit": "tokens"})
 
 
-def _ends(replicates: FloatArray, documents: int) -> tuple[float, float]:
-    low, high = percentiles(replicates, documents)
-    return float(low), float(high)
-
-
-def _estimate(
-    value: float, ends: tuple[float, float], documents: int, unit: str = "tokens"
-) -> Estimate:
-    low, high = ends
+def _estimate(value: float, low: float, high: float, *, n: int, unit: str = "tokens") -> Estimate:
     censored = endless(value)
-    known = documents > 1
+    known = n > 1
     return Estimate(
         estimate=None if censored else float(value),
         ci95=(low if known else None, high if known and not endless(high) else None),
-        n=documents,
+        n=n,
         unit=unit,
         status="censored" if censored else "ok",
         censored_at=LONGEST if censored else None,
@@ -305,7 +285,7 @@ def _estimate(
     )
 
 
-def histogram(tau: FloatArray) -> Curve:
+def histogram(tau: Floats) -> Curve:
     """Share of units (J,) per half-octave bin of τ, 0.25 to 4096 tokens; x is the lower edge."""
     edges = 2.0 ** np.arange(-2, 12.5, 0.5)
     # Units beyond either end stand in the last bin, so that the shares add up to 1.
@@ -320,7 +300,7 @@ def histogram(tau: FloatArray) -> Curve:
     )
 
 
-def gate_records(gates: Mapping[str, FloatArray], tokens: float) -> tuple[GateRecord, ...]:
+def gate_records(gates: Mapping[str, Floats], tokens: float) -> tuple[GateRecord, ...]:
     """Saturation and mean of every gate and layer, from sums (D, 3, L) over so many tokens."""
     totals = {gate: rows.sum(axis=0) / tokens for gate, rows in gates.items()}  # (3, L)
     return tuple(

@@ -42,15 +42,13 @@ from torch.nn.functional import one_hot
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves, spelling
-from rnnctl.diagnostics.sample import Sample, spread_over, with_room
+from rnnctl.diagnostics.sample import Floats, Ids, Sample, spread_over, with_room
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import StateSubject, select
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import HoldRecord, Sampling
 
-Floats = NDArray[np.float64]
 States = NDArray[np.float32]
-Ids = NDArray[np.int64]
 Spans = NDArray[np.int64]
 """The first token of what is replaced, and the first after it: (P, 2)."""
 PREFIX = 32
@@ -137,15 +135,16 @@ def measure(
     words = planted_words(sample, settings.choices, subject.vocab_size, draw)
     if len(words) < 2:
         return _nothing("the text has too few equally long words to plant")
-    spelled = _spells(sample)
-    width = words.shape[1] + (SLACK if spelled else 0)
+    width = words.shape[1] + (SLACK if sample.spells else 0)
     fitted = _units(sample, width, settings.hold_lag)
     if fitted is None:
         return _nothing(_too_short(sample, width))
     units, longest = fitted
-    places = word_places(units, words, longest, subject.vocab_size) if spelled else None
-    if places is not None and _reaching(places, units, longest) < FEWEST_TEXTS:
-        return _nothing(_too_short(sample, width))
+    places = word_places(units, words, longest, subject.vocab_size) if sample.spells else None
+    if places is not None:  # a text may be long enough and have no such word early enough
+        room = zip(places, units.lengths, strict=True)
+        if sum(bool((spans[:, 1] + longest <= size).any()) for spans, size in room) < FEWEST_TEXTS:
+            return _nothing(_too_short(sample, width))
     count = examples(subject, settings)
     plants = plant(units, words, count, longest, draw, places, begins=begins)
     return _measured(subject, plants, longest, sample, units, settings)
@@ -158,16 +157,6 @@ def examples(subject: StateSubject, settings: Settings) -> int:
     return int(min(max(settings.planted, wanted), max(settings.planted, settings.most_planted)))
 
 
-def _spells(sample: Sample) -> bool:
-    """Whether words consist of several tokens, and are to be found."""
-    return sample.spelled and sample.unit == "words" and sample.token_bytes is not None
-
-
-def _table(sample: Sample, vocab_size: int) -> list[bytes]:
-    assert sample.token_bytes is not None
-    return [sample.token_bytes(i) for i in range(vocab_size)]
-
-
 def _nothing(note: str) -> HoldRecord:
     return HoldRecord(status="insufficient_data", note=note)
 
@@ -177,8 +166,8 @@ def planted_words(sample: Sample, count: int, vocab_size: int, draw: np.random.G
 
     Where there are fewer, the largest power of two of them.
     """
-    if _spells(sample):
-        table = _table(sample, vocab_size)
+    if sample.spells:
+        table = sample.table(vocab_size)
         usual = spelling.usual_words(sample, [spelling.find_words(i, table) for i in sample.ids])
     else:
         usual = [(token,) for token in spelling.usual_tokens(sample)]
@@ -245,8 +234,8 @@ def polarity(
     lags = list(settings.hold_lags) or coarse(longest)
     fold = plants.folds(lags)
     states = collect(subject, plants, lags, hidden=False)
-    found = _probed(plants, states, fold, settings.seed)["state"]
-    return _curve(found, lags, sample, settings)
+    found = _probed(plants, states, lags, fold, settings.seed)["state"]
+    return _curve(found, sample, settings)
 
 
 def word_places(units: Sample, words: Ids, longest: int, vocab_size: int) -> list[Spans]:
@@ -254,7 +243,7 @@ def word_places(units: Sample, words: Ids, longest: int, vocab_size: int) -> lis
 
     First token and first one after it: (P, 2) for each unit.
     """
-    table = _table(units, vocab_size)
+    table = units.table(vocab_size)
     spaced = table[int(words[0, 0])][:1] in spelling.SPACED
     found = []
     for ids in units.ids:
@@ -280,14 +269,6 @@ def _usable(spans: Spans, units: Sample, length: int, longest: int) -> Spans:
     if units.block is None:
         return spans
     return spans[(spans[:, 0] >= _first(units)) & (spans[:, 1] + longest <= length)]
-
-
-def _reaching(places: Sequence[Spans], units: Sample, longest: int) -> int:
-    """How many units have a place that `longest` tokens follow."""
-    return sum(
-        bool(np.any(spans[:, 1] + longest <= len(ids)))
-        for spans, ids in zip(places, units.ids, strict=True)
-    )
 
 
 def plant(
@@ -455,15 +436,6 @@ class ReadOut:
     words: Floats
 
 
-def held_out_bits(states: States, choices: Ids, groups: Ids, count: int, *, seed: int) -> Floats:
-    """Bits about each example's choice that a probe fitted on other texts finds: (N,).
-
-    `states` (N, S); `choices` (N,) below `count`; examples of one group (document) are never on
-    both sides. Single values may be negative; only their mean is an estimate.
-    """
-    return read_out(states, choices, groups, count, seed=seed, refit=False).bits
-
-
 def read_out(
     states: States,
     choices: Ids,
@@ -474,9 +446,11 @@ def read_out(
     refit: bool,
     smaller: bool = True,
 ) -> ReadOut:
-    """Probe the states (N, S) of one lag.
+    """Probe the states (N, S) of one lag for the `choices` (N,), which are below `count`.
 
-    With `refit` also fits that leave out groups of texts, with `smaller` also on fewer examples.
+    Examples of one of the `groups` (N,), a document, are never both learnt from and judged. Bits of
+    single examples may be negative; only their mean is an estimate. With `refit` also fits that
+    leave out groups of texts, with `smaller` also on fewer examples.
 
     A probe is a linear discriminant with a shrunk pooled covariance. Its shrinkage is chosen by the
     loss on the first group, the scale of its scores for each group by the loss on all others, with
@@ -720,30 +694,26 @@ def _without_words(parts: _Parts, scores: Floats, fitted_on: float) -> Floats:
 # -- from read-outs to curves and numbers --------------------------------------------------------
 
 
-def _at(lags: Sequence[int], states: dict[str, dict[int, States]]) -> dict[str, dict[int, States]]:
-    """Some of the lags of each part of the state."""
-    return {name: {lag: by_lag[lag] for lag in lags} for name, by_lag in states.items()}
-
-
 def _probed(
     plants: Plants,
     states: dict[str, dict[int, States]],
+    lags: Sequence[int],
     fold: Ids,
     seed: int,
     *,
     further: bool = False,
 ) -> dict[str, dict[int, ReadOut]]:
-    """Read-outs of `states`, by part of the state and lag; `further` ones lie between others.
+    """Read-outs of `states` at some `lags`, by part of the state and lag.
 
-    `fold` (P,): the group of texts that each planted word is in.
+    `further` lags lie between others. `fold` (P,): the group of texts of each planted word.
     """
     found: dict[str, dict[int, ReadOut]] = {}
     for name, by_lag in states.items():
-        size = next(iter(by_lag.values())).shape[1]
-        anew = set() if further and size > LARGE else refitted_at(list(by_lag), size)
+        size = by_lag[lags[0]].shape[1]
+        anew = set() if further and size > LARGE else refitted_at(lags, size)
         found[name] = {
             lag: read_out(
-                part,
+                by_lag[lag],
                 plants.choices[plants.at(lag)],
                 fold[plants.at(lag)],
                 plants.count,
@@ -751,7 +721,7 @@ def _probed(
                 refit=lag in anew,
                 smaller=name == "state",
             )
-            for lag, part in by_lag.items()
+            for lag in lags
         }
     return found
 
@@ -801,7 +771,7 @@ def _measured(
     fold = plants.folds(lags)
     near = [] if settings.hold_lags else [k for k in range(lags[-1]) if k not in lags][:AHEAD]
     ahead = collect(subject, plants, sorted({*lags, *near}))
-    found = _probed(plants, _at(lags, ahead), fold, settings.seed)
+    found = _probed(plants, ahead, lags, fold, settings.seed)
     size = subject.vector(subject.initial_state(1)).shape[1]
     while not settings.hold_lags:
         bits = [float(found["state"][lag].bits.mean()) for lag in lags]
@@ -812,18 +782,18 @@ def _measured(
             ahead = collect(subject, plants, wanted)
         wanted = [lag for lag in between(lags, bits) if lag in ahead["state"]]
         further = spread(wanted, 4 if size <= LARGE else 1)
-        chosen = _at(further, ahead)
-        for name, more in _probed(plants, chosen, fold, settings.seed, further=True).items():
-            found[name] |= more
-        lags = sorted({*lags, *further})
-    drawn = {name: _curve(by_lag, lags, sample, settings) for name, by_lag in found.items()}
-    means = bootstrapped(found["state"], lags, settings)
+        between_them = _probed(plants, ahead, further, fold, settings.seed, further=True)
+        for name, more in between_them.items():
+            found[name] = dict(sorted((found[name] | more).items()))
+        lags = list(found["state"])
+    drawn = {name: _curve(by_lag, sample, settings) for name, by_lag in found.items()}
+    means = bootstrapped(found["state"], settings)
     x = np.array([sample.distance(lag) for lag in lags])
     texts = len(np.unique(plants.groups))
     scalars = summaries(x, means, plants.count, texts, sample)
     status = "ok" if scalars["hold_half"].status != "undefined" else "undefined"
     if status == "ok":
-        scalars |= _tending(x, found["state"], lags, means, scalars, plants.count, texts, sample)
+        scalars |= _tending(x, found["state"], means, scalars, plants.count, texts, sample)
     return HoldRecord(
         status=status,
         note=scalars["hold_half"].note if status != "ok" else "",
@@ -837,24 +807,23 @@ def _measured(
     )
 
 
-def bootstrapped(
-    found: dict[int, ReadOut], lags: Sequence[int], settings: Settings
-) -> statistics.Bootstrapped:
+def bootstrapped(found: dict[int, ReadOut], settings: Settings) -> statistics.Bootstrapped:
     """Mean bits at each lag (K,) with replicates (R, K) that vary as the two jackknives say.
 
-    A replicate adds the deviations of all left-out groups, each with a normal weight, so that lags
-    vary together as they do in the data. The ends here do not allow for few groups by Student's
-    quantile: what is left of the second order makes up for it (`tests/benchmarks/coverage.py`).
+    `found`: by lag, in rising order. A replicate adds the deviations of all left-out groups, each
+    with a normal weight, so that lags vary together as they do in the data. The ends here do not
+    allow for few groups by Student's quantile: what is left of the second order makes up for it
+    (`tests/benchmarks/coverage.py`).
     """
-    estimate = np.array([float(found[lag].bits.mean()) for lag in lags])
-    known = [(lag, texts) for lag in lags if (texts := found[lag].texts) is not None]
+    estimate = np.array([float(one.bits.mean()) for one in found.values()])
+    known = [(lag, one.texts) for lag, one in found.items() if one.texts is not None]
     table = np.array([texts for _, texts in known])  # (lags with refits, G)
     groups = table.shape[1]
     # On the logarithm of the lag, on which curves of memory are about straight.
     at = np.log1p(np.array([lag for lag, _ in known]))
-    here = np.log1p(np.asarray(lags, dtype=np.float64))
+    here = np.log1p(np.array(list(found), dtype=np.float64))
     texts = np.stack([np.interp(here, at, table[:, g]) for g in range(groups)])  # (G, K)
-    words = np.stack([found[lag].words for lag in lags], axis=1)  # (M, K)
+    words = np.stack([one.words for one in found.values()], axis=1)  # (M, K)
     draw = np.random.default_rng((settings.seed, 32))
     replicates = np.tile(estimate, (settings.resamples, 1))
     for deviations in (texts, words):
@@ -863,19 +832,17 @@ def bootstrapped(
         # The jackknife's variance is (G − 1)/G of the sum of squared deviations.
         replicates += math.sqrt((units - 1) / units) * weights @ deviations
     # no error in n examples is no proof of none: what one in n would cost
-    unseen = math.log2(math.e) / np.array([len(found[lag].bits) for lag in lags])
+    unseen = math.log2(math.e) / np.array([len(one.bits) for one in found.values()])
     replicates += draw.standard_normal((settings.resamples, 1)) * unseen
     replicates = np.minimum(replicates, math.log2(len(words)))  # there is no more to know
     lo, hi = statistics.percentiles(replicates)
     return statistics.Bootstrapped(estimate, lo, hi, replicates)
 
 
-def _curve(
-    found: dict[int, ReadOut], lags: Sequence[int], sample: Sample, settings: Settings
-) -> Curve:
-    means = bootstrapped(found, lags, settings)
-    x = [sample.distance(lag) for lag in lags]
-    n = [len(found[lag].bits) for lag in lags]
+def _curve(found: dict[int, ReadOut], sample: Sample, settings: Settings) -> Curve:
+    means = bootstrapped(found, settings)
+    x = [sample.distance(lag) for lag in found]
+    n = [len(one.bits) for one in found.values()]
     return curves.curve(x, means, n, x_unit=sample.unit, y_unit="bits")
 
 
@@ -970,7 +937,6 @@ def extrapolated(by_size: dict[float, float]) -> tuple[float, float]:
 def _tending(
     x: Floats,
     found: dict[int, ReadOut],
-    lags: Sequence[int],
     means: statistics.Bootstrapped,
     scalars: dict[str, Estimate],
     count: int,
@@ -978,13 +944,13 @@ def _tending(
     sample: Sample,
 ) -> dict[str, Estimate]:
     """`bits_0` and `hold_half` of a probe of very many examples, where they leave the interval."""
-    measured = [lag for lag in lags if found[lag].texts is not None]
-    limits = [extrapolated(found[lag].by_size) for lag in measured]
-    rise = np.array(
-        [max(0.0, limit - float(found[lag].bits.mean())) for lag, (limit, _) in
-         zip(measured, limits, strict=True)]
-    )  # fmt: skip
-    here, at = (np.log1p(np.asarray(part, dtype=np.float64)) for part in (lags, measured))
+    measured = {lag: one for lag, one in found.items() if one.texts is not None}
+    limits = [extrapolated(one.by_size) for one in measured.values()]
+    rise = [
+        max(0.0, limit - float(one.bits.mean()))
+        for one, (limit, _) in zip(measured.values(), limits, strict=True)
+    ]
+    here, at = (np.log1p(np.array(list(part), dtype=np.float64)) for part in (found, measured))
     shift = np.interp(here, at, rise)
     doubt = np.interp(here, at, [error for _, error in limits])
     draw = np.random.default_rng(33).standard_normal((len(means.replicates), 1))

@@ -17,17 +17,16 @@ import math
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics import curves
+from rnnctl.diagnostics.sample import Floats, Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import State, TracedModel, TraceLike, final_state
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import LyapunovRecord
 from rnnctl.statistics import t_interval
 
-FloatArray = NDArray[np.float64]
 CHUNK = 512
 """Steps traced at once."""
 BLOCKS = 10
@@ -49,7 +48,7 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> Lyapuno
     joined = np.concatenate(longest)[:steps] if longest else np.zeros(0, dtype=np.int64)
     burn_in = settings.lyapunov_burn_in
     if len(joined) < 2 * burn_in:
-        none = Estimate(estimate=None, status="insufficient_data", note="the text is too short")
+        none = curves.missing("insufficient_data", "the text is too short")
         return LyapunovRecord(exponents=(), leading=none, n_slow=none)
     ids = torch.from_numpy(joined.astype(np.int64))
     growth = growth_rates(
@@ -61,11 +60,11 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> Lyapuno
 
 def growth_rates(
     subject: TracedModel, ids: Tensor, *, directions: int, burn_in: int = 0, seed: int = 0
-) -> FloatArray:
+) -> Floats:
     """(T − burn_in, M) ln |R_ii| of each step along `ids` (T,), M = min(directions, S)."""
     state: State | None = None
     frame: State | None = None
-    rows: list[FloatArray] = []
+    rows: list[Floats] = []
     for piece in torch.split(ids, CHUNK):
         # State and frame are handed on: to the recursion the pieces are one text.
         trace = subject.trace(piece[:, None], state)
@@ -86,7 +85,7 @@ def _first_frame(state: State, directions: int, seed: int) -> State:
     return _unflatten(torch.from_numpy(np.linalg.qr(start)[0]), state)
 
 
-def _advance(trace: TraceLike, t: int, frame: State) -> tuple[State, FloatArray]:
+def _advance(trace: TraceLike, t: int, frame: State) -> tuple[State, Floats]:
     """One step of the QR recursion: Q ← qr(J_t Q), and ln |R_ii|.
 
     Not NumPy's: its own threads beside torch's made every product here twenty times slower.
@@ -95,7 +94,7 @@ def _advance(trace: TraceLike, t: int, frame: State) -> tuple[State, FloatArray]
     # the only one to be seen (and J^N would overflow).
     moved = _propagate(trace, t, frame)
     orthonormal, triangle = torch.linalg.qr(_flatten(moved))
-    sizes: FloatArray = triangle.diagonal().abs().numpy(force=True)
+    sizes: Floats = triangle.diagonal().abs().numpy(force=True)
     forgotten = sizes < ROUNDING * sizes.max()  # what is left of such a direction is rounding
     growth = np.log(np.where(forgotten, SMALLEST, np.maximum(sizes, SMALLEST)))
     return _unflatten(orthonormal, frame), growth
@@ -120,7 +119,7 @@ def _unflatten(matrix: Tensor, like: State) -> State:
     )
 
 
-def record(growth: FloatArray, *, burn_in: int, whole: bool) -> LyapunovRecord:
+def record(growth: Floats, *, burn_in: int, whole: bool) -> LyapunovRecord:
     """Exponents from (N, M) growth rates; `whole`: M is all of the state, not some directions.
 
     The interval of the leading one is Student's over `BLOCKS` stretches of the text. A direction

@@ -29,7 +29,7 @@ from rnnctl.data.corpus import Corpus, open_corpus, sample_documents, sample_pla
 from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.diagnostics.effect import Evidence, batched_logits
-from rnnctl.diagnostics.sample import Sample, from_texts, split_sentences
+from rnnctl.diagnostics.sample import Ids, Sample, from_texts, split_sentences
 from rnnctl.diagnostics.subject import ClassifierModelSubject
 from rnnctl.diagnostics.use import Reference
 from rnnctl.errors import DataError, word
@@ -326,7 +326,6 @@ class BagSubject:
 
 # -- everything together -------------------------------------------------------------------------
 
-Ids = NDArray[np.int64]
 MOST_SENTENCES = 3000
 NEUTRAL = 0.2  # nats: a sentence with a smaller margin speaks for neither label
 FEWEST_NEUTRAL = 20

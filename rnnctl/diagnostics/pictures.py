@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.data.batches import NO_TARGET, pad_documents
@@ -27,6 +26,7 @@ from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
 from rnnctl.diagnostics import units
 from rnnctl.diagnostics.material import Text, heldout
+from rnnctl.diagnostics.sample import Floats, Ids
 from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.errors import DataError, NotFiniteError, UsageError
 from rnnctl.inference.inside import find_places
@@ -38,8 +38,6 @@ from rnnctl.results.base import Warning_
 from rnnctl.results.pictures import Influence, Pictures, SeenRun, SeenWord, Stage
 from rnnctl.tasks.loading import Loaded, build_model, environment, load
 
-Floats = NDArray[np.float64]
-Ids = NDArray[np.int64]
 WORD = re.compile(r"\s*\S+")
 USUAL = (72, 360)
 """Words and tokens of a held-out passage, at most."""

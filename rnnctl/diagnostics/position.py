@@ -12,21 +12,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.effect import batched_logits
-from rnnctl.diagnostics.sample import Sample, split_sentences
+from rnnctl.diagnostics.sample import Floats, Ids, Sample, split_sentences
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import ClassifierSubject
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.diagnostics import PositionRecord, Sampling
 from rnnctl.wording import plural
 
-Floats = NDArray[np.float64]
-Ids = NDArray[np.int64]
 FIFTHS = 5
 FEWEST_SENTENCES = 8
 FEWEST_TEXTS = 8
@@ -134,10 +131,7 @@ def _first_over_last(
     table = margins.reshape(len(truth), versions)
     # With the sentence minus with filler in its place, in the same text: all else cancels.
     drops = table[:, 0::2] - table[:, 1::2]  # (N, FIFTHS)
-    weights = statistics.resampling_weights(
-        len(drops), resamples=settings.resamples, seed=settings.seed
-    )
-    means = statistics.ratio_of_means(drops, np.ones_like(drops), weights)
+    means = curves.Sums(drops, np.ones_like(drops), settings).means
     shown = curves.curve(
         (np.arange(FIFTHS) + 0.5) / FIFTHS,
         means,
@@ -209,10 +203,7 @@ def _early_value(
     `givers`: the texts (N,) that a replacement takes its quarters from. A telling quarter that is
     gone from one text weighs in another, which then are no independent errors.
     """
-    every = np.arange(len(truth))
-    usual = statistics.resampling_weights(
-        len(truth), resamples=settings.resamples, seed=settings.seed
-    )
+    every, ones = np.arange(len(truth)), np.ones(len(truth))
     logits = {name: batched_logits(model, texts) for name, texts in versions.items()}
     whole = logits.pop("whole")
     found = {}
@@ -224,12 +215,13 @@ def _early_value(
         flips = (changed.argmax(1) != whole.argmax(1)).astype(np.float64)
         found[f"{prefix}{name}_flips"] = _share(flips, givers.get(name))
         for measure_name, (values, unit) in measures.items():
-            weights = usual
             if name in givers:
                 weights = statistics.dyadic_weights(
                     values, every, givers[name], resamples=settings.resamples, seed=settings.seed
                 )
-            mean = statistics.ratio_of_means(values, np.ones_like(values), weights)
+                mean = statistics.ratio_of_means(values, ones, weights)
+            else:
+                mean = curves.Sums(values, ones, settings).means
             found[f"{prefix}{name}_{measure_name}"] = curves.first(mean, n=len(truth), unit=unit)
     return found
 

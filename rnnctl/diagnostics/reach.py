@@ -41,7 +41,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnnctl.diagnostics.sample import REPRESENTATIVE, REPRESENTATIVE_ONCE, Sample
+from rnnctl.diagnostics import curves
+from rnnctl.diagnostics.sample import REPRESENTATIVE, REPRESENTATIVE_ONCE, Floats, Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import ExactModel, TracedModel, TraceLike
 from rnnctl.nn.models import Classifier, LanguageModel
@@ -55,7 +56,6 @@ from rnnctl.statistics import (
     wilson,
 )
 
-FloatArray = NDArray[np.float64]
 WARM_UP = 32
 """Tokens read before the largest lag, so that the state is no longer the zero state."""
 CHUNK = 32
@@ -104,12 +104,12 @@ class Unit:
     """
 
     steps: int
-    sums: FloatArray
-    squares: FloatArray
-    typical: FloatArray
-    total: FloatArray
+    sums: Floats
+    squares: Floats
+    typical: Floats
+    total: Floats
 
-    def shifts(self, alive: NDArray[np.bool_], weights: FloatArray) -> tuple[FloatArray, ...]:
+    def shifts(self, alive: NDArray[np.bool_], weights: Floats) -> tuple[Floats, ...]:
         """(R, K) what other texts' standard deviations add to ln Γ and to the rms's logarithm.
 
         `alive` (N,) windows count, each as often as `weights` (R, their number) says. Of first
@@ -117,9 +117,9 @@ class Unit:
         """
         sums, squares = self.sums[alive], self.squares[alive]
 
-        def variances(often: FloatArray) -> FloatArray:
+        def variances(often: Floats) -> Floats:
             count = self.steps * often.sum(axis=-1, keepdims=True)
-            found: FloatArray = often @ squares / count - np.square(often @ sums / count)
+            found: Floats = often @ squares / count - np.square(often @ sums / count)
             return np.maximum(found, 0)
 
         here, there = variances(np.ones(len(sums))), variances(weights)
@@ -137,9 +137,14 @@ class GradientNorms:
     units: name -> what the block's coordinates are measured in, empty where as they are.
     """
 
-    blocks: Mapping[str, FloatArray]
+    blocks: Mapping[str, Floats]
     groups: NDArray[np.int64]
     units: Mapping[str, Unit] = field(default_factory=dict)
+
+    @property
+    def main(self) -> str:
+        """The block that a cell keeps its memory in: c where there is one, else h."""
+        return "c" if "c" in self.blocks else "h"
 
 
 def measure(subject: TracedModel, sample: Sample, settings: Settings) -> ReachRecord:
@@ -159,12 +164,7 @@ def measure(subject: TracedModel, sample: Sample, settings: Settings) -> ReachRe
     # The first tokens of a window only carry the state away from zero; no lag reaches into them.
     lags = max(SHORTEST, len(windows.ids) - WARM_UP) - 1
     norms = gradient_norms(subject, windows, lags=lags)
-    made = record(
-        norms,
-        main="c" if "c" in norms.blocks else "h",
-        resamples=settings.resamples,
-        seed=settings.seed,
-    )
+    made = record(norms, resamples=settings.resamples, seed=settings.seed)
     documents = len(np.unique(windows.groups))
     sampling = Sampling(unit=sample.resampling_unit, n=documents, items=len(windows.groups))
     return made.model_copy(update={"sampling": sampling})
@@ -185,8 +185,8 @@ def gradient_norms(
         for chunk in chunks:
             moments.add(subject.trace(windows.ids[:, chunk]))
     scales = moments.deviations()
-    parts: list[dict[str, FloatArray]] = []
-    shares: dict[str, list[tuple[FloatArray, FloatArray]]] = defaultdict(list)
+    parts: list[dict[str, Floats]] = []
+    shares: dict[str, list[tuple[Floats, Floats]]] = defaultdict(list)
     for chunk in chunks:
         trace = subject.trace(windows.ids[:, chunk])
         # The loss of the last step alone: see `one_step_of` for what a sum would hide.
@@ -214,7 +214,7 @@ def one_step_of(output_gradients: Tensor) -> int:
 
 def lag_norms(
     trace: TraceLike, output_gradients: Tensor, lags: int, scales: Mapping[str, Tensor]
-) -> dict[str, FloatArray]:
+) -> dict[str, Floats]:
     """(lags+1, B) norms per block ("h", "c", "l0.h", …, "input") of the gradient at each lag.
 
     `output_gradients` (T, B, H) is non-zero at one step only; a block that `scales` ("h" and "c"
@@ -245,13 +245,13 @@ def _lag_squares(
     return {name: part.flip(1) for name, part in blocks.items()}
 
 
-def _norms(squares: Tensor) -> FloatArray:
+def _norms(squares: Tensor) -> Floats:
     """(lags+1, B) of squares (L, lags+1, B, H)."""
-    norms: FloatArray = squares.sum(dim=(0, 3)).sqrt().numpy(force=True)
+    norms: Floats = squares.sum(dim=(0, 3)).sqrt().numpy(force=True)
     return norms
 
 
-def _shares(squares: Tensor) -> tuple[FloatArray, FloatArray]:
+def _shares(squares: Tensor) -> tuple[Floats, Floats]:
     """Of squares (L, lags+1, B, H), sums over the windows, as (lags+1, L · H).
 
     First of each window's shares of its squared norm (0 where that is 0), then of the squares.
@@ -321,7 +321,7 @@ class _Moments:
             found[name] = variance.sqrt().to(self.dtype).reshape(shape)
         return found
 
-    def unit(self, block: str, shares: Sequence[tuple[FloatArray, FloatArray]]) -> Unit:
+    def unit(self, block: str, shares: Sequence[tuple[Floats, Floats]]) -> Unit:
         """The unit of a block ("h", "l0.h", …), from `_shares` of all chunks."""
         layer, _, name = block.rpartition(".")
         chosen = slice(int(layer[1:]), int(layer[1:]) + 1) if layer else slice(None)
@@ -408,14 +408,14 @@ class LagCurve:
     of measurement adds to ln Γ.
     """
 
-    estimate: FloatArray
-    replicates: FloatArray
-    rms: FloatArray
-    rms_replicates: FloatArray
-    log_ratios: FloatArray
+    estimate: Floats
+    replicates: Floats
+    rms: Floats
+    rms_replicates: Floats
+    log_ratios: Floats
     groups: NDArray[np.int64]
-    weights: FloatArray
-    shifts: FloatArray
+    weights: Floats
+    shifts: Floats
 
     @property
     def documents(self) -> int:
@@ -429,16 +429,16 @@ class LagCurve:
 
 
 def lag_curve(
-    norms: FloatArray,
+    norms: Floats,
     groups: NDArray[np.int64],
-    weights_of: int,
+    resamples: int,
     seed: int,
     unit: Unit | None = None,
 ) -> LagCurve:
     """Average (K, N) norms from lag 1 on; windows without any gradient at lag 1 are left out.
 
-    `weights_of` is the number of bootstrap resamples, in which the `unit` of measurement is another
-    one, too. Raises ValueError if no window is left.
+    In the bootstrap resamples the `unit` of measurement is another one, too. Raises ValueError if
+    no window is left.
     """
     alive = norms[0] > 0
     if not alive.any():
@@ -448,9 +448,8 @@ def lag_curve(
     ratios = np.log(np.maximum(taken / taken[0], FLOOR))
     count = int(documents.max()) + 1
     # A matrix from documents to windows makes resampling of documents a product.
-    member = np.zeros((count, taken.shape[1]))
-    member[documents, np.arange(taken.shape[1])] = 1
-    weights = resampling_weights(count, resamples=weights_of, seed=seed)
+    member = (np.arange(count)[:, None] == documents).astype(np.float64)  # (D, N)
+    weights = resampling_weights(count, resamples=resamples, seed=seed)
     sizes = member.sum(axis=1, keepdims=True)
     mean = ratio_of_means(member @ ratios.T, np.broadcast_to(sizes, (count, len(taken))), weights)
     # The rms is a ratio of sums and not a mean of ratios: one window with a tiny gradient at lag 1
@@ -460,7 +459,7 @@ def lag_curve(
     shown, drawn = (
         np.log(np.maximum(part, FLOOR**2)) / 2 for part in (rms.estimate, rms.replicates)
     )
-    shifts: tuple[FloatArray, ...] = (np.zeros_like(mean.replicates), np.zeros_like(drawn))
+    shifts: tuple[Floats, ...] = (np.zeros_like(mean.replicates), np.zeros_like(drawn))
     if unit is not None:
         shifts = unit.shifts(alive, weights[:, documents])
     typical, total = mean.replicates + shifts[0], drawn + shifts[1]
@@ -476,7 +475,7 @@ def documents_of(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     return units
 
 
-def lag_where(log_curve: FloatArray, level: float) -> float:
+def lag_where(log_curve: Floats, level: float) -> float:
     """The lag (from 1) where the falling fit of (K,) ln Γ crosses ln `level`; inf if it does not.
 
     Interpolated linearly in ln Γ between lags.
@@ -494,7 +493,7 @@ def lag_where(log_curve: FloatArray, level: float) -> float:
     return k + float((fit[k - 1] - math.log(level)) / (fit[k - 1] - fit[k]))
 
 
-def tail_slope(log_curve: FloatArray, tail: tuple[int, int] | None = None) -> float:
+def tail_slope(log_curve: Floats, tail: tuple[int, int] | None = None) -> float:
     """Least-squares slope of ln Γ per step over lags `tail` (inclusive), by default the second
     half of those above the floor; NaN where fewer than two are.
     """
@@ -512,31 +511,25 @@ def tail_slope(log_curve: FloatArray, tail: tuple[int, int] | None = None) -> fl
     return float(centred @ heights / (centred @ centred))
 
 
-def record(norms: GradientNorms, *, main: str, resamples: int = 1000, seed: int = 0) -> ReachRecord:
-    """Curves and scalars of every block; `main` gives the record's own scalars."""
+def record(norms: GradientNorms, *, resamples: int = 1000, seed: int = 0) -> ReachRecord:
+    """Curves and scalars of every block; the main one gives the record's own scalars."""
     blocks: dict[str, ReachBlock] = {}
     for name, rows in norms.blocks.items():
         # Row 0 is the step of the loss itself; relative to lag 1 there must be something at lag 1.
         if (rows[1] > 0).any():
             curve = lag_curve(rows[1:], norms.groups, resamples, seed, norms.units.get(name))
             blocks[name] = block_record(curve)
-    if main not in blocks:
+    if norms.main not in blocks:
         note = "no gradient reaches even the step before: the loss does not depend on the state"
-        return ReachRecord(status="undefined", note=note, main_block=main, blocks=blocks)
-    chosen = blocks[main]
-    scalars = {
-        "half_life": chosen.half_life,
-        "half_life_median": chosen.half_life_median,
-        "tail_tau": chosen.tail_tau,
-        "reach_1pct": chosen.reach_1pct,
-        "reset_share": chosen.reset_share,
-    }
+        return ReachRecord(status="undefined", note=note, main_block=norms.main, blocks=blocks)
+    chosen = blocks[norms.main]
+    names = ("half_life", "half_life_median", "tail_tau", "reach_1pct", "reset_share")
     return ReachRecord(
         status="exploding" if chosen.explodes else "ok",
         note="gradients grow with the lag" if chosen.explodes else "",
-        main_block=main,
+        main_block=norms.main,
         blocks=blocks,
-        scalars=scalars,
+        scalars={name: getattr(chosen, name) for name in names},
         curves={"geo": chosen.geo, "rms": chosen.rms},
     )
 
@@ -560,11 +553,9 @@ def block_record(curve: LagCurve) -> ReachBlock:
     explodes = bool(alive and last_low > math.log(GROWTH))
     bands = np.quantile(curve.log_ratios, list(QUANTILES.values()), axis=1)
     return ReachBlock(
-        geo=_curve(curve, curve.estimate, curve.replicates),
-        rms=_curve(curve, curve.rms, curve.rms_replicates),
-        bands={
-            name: _curve(curve, band, None) for name, band in zip(QUANTILES, bands, strict=True)
-        },
+        geo=_curve(curve, curve.estimate, *percentiles(curve.replicates, curve.documents)),
+        rms=_curve(curve, curve.rms, *percentiles(curve.rms_replicates, curve.documents)),
+        bands={name: _curve(curve, band) for name, band in zip(QUANTILES, bands, strict=True)},
         half_life=lag_estimate(curve, 0.5),
         half_life_median=_median_estimate(curve),
         tail_tau=_tau_estimate(curve, explodes=explodes),
@@ -574,29 +565,23 @@ def block_record(curve: LagCurve) -> ReachBlock:
     )
 
 
-def _curve(curve: LagCurve, logs: FloatArray, replicates: FloatArray | None) -> Curve:
-    values = np.exp(logs)
-    ends: tuple[FloatArray, ...] = ()
-    if replicates is not None:
-        ends = tuple(np.exp(end) for end in percentiles(replicates, curve.documents))
-    shown = [_shown(part, values) for part in (values, *ends)]
-    lags = tuple(float(k) for k in range(1, len(logs) + 1))
-    lo, hi = (shown[1], shown[2]) if ends else ((), ())
+def _curve(curve: LagCurve, logs: Floats, *ends: Floats) -> Curve:
+    """The record of a curve ln Γ (K,), with the ends of its interval if there is one."""
+    # Where it has sunk to the floor, what is there is rounding.
+    above = np.exp(logs) > 10 * FLOOR
+    y, *shown = (
+        tuple(float(value) if kept else None for value, kept in zip(part, above, strict=True))
+        for part in map(np.exp, (logs, *ends))
+    )
+    lo, hi = shown or ((), ())
     return Curve(
         x_unit="tokens",
         y_unit="ratio to lag 1",
-        x=lags,
-        y=shown[0],
+        x=tuple(float(k) for k in range(1, len(logs) + 1)),
+        y=y,
         lo=lo,
         hi=hi,
-        n=(curve.windows,) * len(lags),
-    )
-
-
-def _shown(part: FloatArray, values: FloatArray) -> tuple[float | None, ...]:
-    """None where the curve has sunk to the floor: what is there is rounding."""
-    return tuple(
-        float(y) if value > 10 * FLOOR else None for y, value in zip(part, values, strict=True)
+        n=(curve.windows,) * len(logs),
     )
 
 
@@ -618,7 +603,7 @@ def _median_estimate(curve: LagCurve) -> Estimate:
     return _steps(curve, _weighted_median(lives, even), np.array(replicates), 0.5)
 
 
-def _half_lives(log_curves: FloatArray) -> FloatArray:
+def _half_lives(log_curves: Floats) -> Floats:
     """(N,) steps beyond lag 1 after which rows (N, K) are half: `lag_where` − 1, of all at once."""
     above = log_curves - math.log(0.5)
     sums = np.concatenate([np.zeros((len(above), 1)), np.cumsum(above, axis=1)], axis=1)
@@ -636,15 +621,15 @@ def _half_lives(log_curves: FloatArray) -> FloatArray:
     return np.where(last == sums.shape[1] - 1, math.inf, lives)
 
 
-def _weighted_median(values: FloatArray, weights: FloatArray) -> float:
+def _weighted_median(values: Floats, weights: Floats) -> float:
     """Of (N,) values, of which infinite ones sort last."""
     order = np.argsort(values, kind="stable")
     return float(values[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
 
 
-def _steps(curve: LagCurve, found: float, replicates: FloatArray, level: float) -> Estimate:
+def _steps(curve: LagCurve, found: float, replicates: Floats, level: float) -> Estimate:
     """An estimate in steps beyond lag 1, censored at the window's last lag."""
-    low, high = (float(end) for end in percentiles(replicates, curve.documents))
+    low, high = map(float, percentiles(replicates, curve.documents))
     limit = float(len(curve.estimate) - 1)
     return Estimate(
         estimate=found if math.isfinite(found) else None,
@@ -666,38 +651,34 @@ def _tau_estimate(curve: LagCurve, *, explodes: bool) -> Estimate:
     exactly 0 from some lag on) has no tail.
     """
     slope = tail_slope(curve.estimate)
-    slopes = np.array([tail_slope(row) for row in curve.replicates])
-    lags = len(curve.estimate)
+    n, lags = curve.documents, len(curve.estimate)
     limit = float(TAIL * lags)
-    named = {"n": curve.documents, "unit": "tokens"}
     living = int(np.sum(curve.estimate > math.log(10 * FLOOR)))
     if math.isnan(slope):
         note = "the gradient is zero after one step"
-        return Estimate.model_validate(
-            {"estimate": None, "status": "undefined", "note": note, **named}
-        )
+        return curves.missing("undefined", note, unit="tokens", n=n)
     if living < lags and -slope < 1 / (TAIL * living):
         note = f"the gradient is zero from {living} steps beyond lag 1 on, and has no tail"
-        return Estimate.model_validate(
-            {"estimate": None, "status": "undefined", "note": note, **named}
-        )
+        return curves.missing("undefined", note, unit="tokens", n=n)
     # Intervals of the rate, then 1 / rate: where the rate's interval reaches 0, τ has no upper end.
-    rates = -slopes[~np.isnan(slopes)]
-    low, high = (float(end) for end in percentiles(rates, curve.documents))
+    rates = -np.array([tail_slope(row) for row in curve.replicates])
+    low, high = map(float, percentiles(rates, n))
     shortest = min(1 / high, limit) if high > 0 else limit
     longest = 1 / low if low > 1 / limit else None
-    if -slope < 1 / limit:
-        grows = "no decay over the second half of the lags"
-        slow = f"a decay too slow to be told from none within {lags} tokens"
-        return Estimate.model_validate({
-            "estimate": None, "ci95": (shortest, None), "censored_at": limit,
-            "status": "exploding" if explodes else "censored",
-            "note": grows if slope >= 0 else slow, **named,
-        })  # fmt: skip
-    return Estimate.model_validate({
-        "estimate": -1 / slope, "ci95": (shortest, longest),
-        "censored_at": limit if longest is None else None, **named,
-    })  # fmt: skip
+    if -slope >= 1 / limit:
+        beyond = limit if longest is None else None
+        ends = (shortest, longest)
+        return Estimate(estimate=-1 / slope, ci95=ends, censored_at=beyond, n=n, unit="tokens")
+    slow = f"a decay too slow to be told from none within {lags} tokens"
+    return Estimate(
+        estimate=None,
+        ci95=(shortest, None),
+        censored_at=limit,
+        n=n,
+        unit="tokens",
+        status="exploding" if explodes else "censored",
+        note="no decay over the second half of the lags" if slope >= 0 else slow,
+    )
 
 
 def _reset_share(curve: LagCurve) -> Estimate:
@@ -708,13 +689,13 @@ def _reset_share(curve: LagCurve) -> Estimate:
         if len(below) and below[0] > 0:
             ended[k] = window[below[0] - 1] - window[below[0]] >= ERASED
     per_window = curve.weights[:, curve.groups]
-    low, high = percentiles((per_window @ ended) / per_window.sum(1), curve.documents)
+    low, high = map(float, percentiles(per_window @ ended / per_window.sum(1), curve.documents))
     # where none or all of a few windows end so, resampling them shows no error: Wilson's does
     share = float(ended.mean())
     rough = wilson(share * curve.documents, curve.documents)
     return Estimate(
         estimate=share,
-        ci95=(min(float(low), rough.lo), max(float(high), rough.hi)),
+        ci95=(min(low, rough.lo), max(high, rough.hi)),
         n=curve.documents,
         unit="share",
     )
@@ -728,9 +709,7 @@ def share_windows(
     *,
     labels: Sequence[int] | None = None,
     running: bool = False,
-    lags: int = max(SHARE_LAGS),
     count: int = 8,
-    seed: int = 0,
 ) -> Windows | None:
     """A few fixed windows (T, N) of held-out text for `gradient_share`; None where all are short.
 
@@ -739,7 +718,7 @@ def share_windows(
     ids = tuple(np.asarray(document, dtype=np.int64) for document in documents)
     classes = None if labels is None else np.asarray(labels, dtype=np.int64)
     sample = Sample(ids=ids, labels=classes, running=running)
-    return cut_windows(sample, lags=lags, count=count, seed=seed)
+    return cut_windows(sample, lags=max(SHARE_LAGS), count=count, seed=0)
 
 
 def gradient_share(
@@ -754,7 +733,7 @@ def gradient_share(
     subject = ExactModel(model)
     longest = len(windows.ids) - 1
     norms = gradient_norms(subject, windows, lags=longest)
-    rows = norms.blocks["c" if "c" in norms.blocks else "h"]
+    rows = norms.blocks[norms.main]
     alive = rows[1] > 0
     if longest < 1 or not alive.any():
         return {}

@@ -64,6 +64,11 @@ class Sample:
         return int(self.lengths.sum())
 
     @property
+    def one(self) -> str:
+        """A single unit of distance: ``word`` or ``char``."""
+        return self.unit[:-1]
+
+    @property
     def units_per_token(self) -> float:
         """Distance units (words, or characters where there are none) per token."""
         return self.words_per_token if self.unit == "words" else self.chars_per_token
@@ -87,9 +92,19 @@ class Sample:
         return np.array(found, dtype=np.float64)
 
     @property
+    def spells(self) -> bool:
+        """Whether words consist of several tokens, and are to be found in the text."""
+        return self.spelled and self.unit == "words" and self.token_bytes is not None
+
+    def table(self, vocab_size: int) -> list[bytes]:
+        """The text of every id: of a sample whose ids have one."""
+        assert self.token_bytes is not None
+        return [self.token_bytes(token) for token in range(vocab_size)]
+
+    @property
     def resampling_unit(self) -> str:
         """What intervals resample."""
-        return f"stretch of {self.block:,} tokens" if self.block else "document"
+        return resampling_unit(self.block)
 
     def blocks(self, length: int) -> Sample:
         """Contiguous pieces of `length` tokens in the place of documents.
@@ -104,6 +119,11 @@ class Sample:
     def ended(self, boundary_id: int) -> Sample:
         """The documents with the boundary that ends each where a classifier answers."""
         return replace(self, ids=tuple(np.append(ids, boundary_id) for ids in self.ids))
+
+
+def resampling_unit(block: int | None) -> str:
+    """Stretches of so many tokens of a running text, or else documents, in words."""
+    return f"stretch of {block:,} tokens" if block else "document"
 
 
 REPRESENTATIVE = 0.1

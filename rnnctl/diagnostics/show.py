@@ -31,12 +31,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from rnnctl.diagnostics.sample import Floats
 from rnnctl.diagnostics.subject import ExactModel, TracedModel
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import Cell
 from rnnctl.tasks.loading import Loaded
 
-FloatArray = NDArray[np.float64]
 KEPT = (
     "how much of this token the gates keep until the end, mean over units (9: at least half; each "
     "digit less is half as much; 0: less than 1/512)"
@@ -78,8 +78,8 @@ class GateView:
     name: str
     cell: Cell | None
     pieces: tuple[str, ...]
-    rows: dict[str, FloatArray]
-    states: dict[str, FloatArray]
+    rows: dict[str, Floats]
+    states: dict[str, Floats]
     means: dict[str, float] = field(default_factory=dict)
     erased: Erased | None = None
 
@@ -180,7 +180,7 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() and cell_len(c) else signs.get(c, "�") for c in text)
 
 
-def _kept(cell: Cell, values: Mapping[str, torch.Tensor]) -> FloatArray:
+def _kept(cell: Cell, values: Mapping[str, torch.Tensor]) -> Floats:
     """(N,) the share of what each token wrote that the gates keep until the end."""
     keep = values[cell.shown_gates[0]]  # (N, H)
     # Of the gates after each token: cumprod runs forwards, and what is wanted is the product from

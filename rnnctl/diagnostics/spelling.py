@@ -11,9 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.sample import Ids, Sample
 
-Ids = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 T = TypeVar("T")
 SPACE = b" \t\n\r\x0b\x0c"

@@ -20,15 +20,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rnnctl.data.tokenizers.base import BOUNDARY_ID
+from rnnctl.diagnostics.sample import Floats, Ids
 from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.nn.trace import Trace
 from rnnctl.results.pictures import Unit, Units
 
-Floats = NDArray[np.float64]
-Ids = NDArray[np.int64]
 CLASSES = 8
 ACTIVE = 0.8
 """Quantile of a unit's own states beyond which it is active."""

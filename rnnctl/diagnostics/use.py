@@ -39,8 +39,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -49,14 +48,12 @@ from torch import Tensor
 
 from rnnctl import statistics
 from rnnctl.diagnostics import curves
-from rnnctl.diagnostics.sample import Sample, spread_over_texts
+from rnnctl.diagnostics.sample import Floats, Ids, Sample, resampling_unit, spread_over_texts
 from rnnctl.diagnostics.settings import Arm, Settings
 from rnnctl.diagnostics.subject import LanguageSubject, State, merge, read_pieces, select
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import NONE_MEASURABLE, Sampling, UseRecord
 
-Ids = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Bins = list[tuple[int, int]]
 
 BATCH = 64  # resets, or stretches of text, side by side: bounds the memory
@@ -104,19 +101,22 @@ def measure(
         return UseRecord(status="insufficient_data", note=too_short(sample))
     draw = np.random.default_rng((settings.seed, 2))
     contexts = Contexts(plan, settings, subject.vocab_size)
-    counts = ResetCounts(plan, settings, contexts)
+    count, most = _reset_counts(plan, settings, contexts)
     # Both passes are drawn at once: then one reading of the text serves them all.
-    resets = plan.resets(draw, counts.first) + plan.resets(draw, counts.most)
-    groups = list(_groups(plan, resets, np.arange(counts.first), contexts.all_n, draw))
+    resets = plan.resets(draw, count) + plan.resets(draw, most)
+    everywhere = partial(contexts.up_to, plan.n_max)
+    groups = list(_groups(plan, resets, np.arange(count), everywhere, draw))
     carried = Carried.read(subject, plan, resets, groups, together=settings.together)
     scored = [_score(subject, plan, resets, one, carried, settings.arms, draw) for one in groups]
     first = ContextCurves(plan, Scored.joined(scored), settings)
     steep, reach = first.around(), first.reach()
-    # A random part of the second pass's resets, not its first ones: the text's beginning may be
-    # unlike the rest.
-    few = np.sort(counts.first + draw.permutation(counts.most)[: counts.second(reach)])
-    chosen = contexts.some(steep) if steep.size else contexts.up_to(reach)
-    for one in _groups(plan, resets, few, chosen, draw):
+    # The second pass may read `SECOND_PASS` tokens for one of the first: where the horizon is near,
+    # that buys many short resets, and so a narrow interval.
+    second = min(most, math.ceil(SECOND_PASS * count * settings.n_max / plan.span(reach)))
+    # A random part of its resets, not its first ones: the text's beginning may be unlike the rest.
+    few = np.sort(count + draw.permutation(most)[:second])
+    near = partial(contexts.some, steep) if steep.size else partial(contexts.up_to, reach)
+    for one in _groups(plan, resets, few, near, draw):
         scored.append(_score(subject, plan, resets, one, carried, settings.arms, draw, again=True))
     joined = Scored.joined(scored)
     if contexts.every_n:
@@ -153,7 +153,7 @@ class Plan:
     @property
     def unit(self) -> str:
         """What intervals resample, in words."""
-        return f"stretch of {self.block:,} tokens" if self.block else "document"
+        return resampling_unit(self.block)
 
     @property
     def before(self) -> int:
@@ -260,55 +260,34 @@ class Contexts:
         bins = curves.octave_bins(max(1, round(span)))
         return float(sum(min(high - low + 1, self.per_bin) for low, high in bins))
 
-    def all_n(self, draw: np.random.Generator) -> Ids:
-        """The n to score after some resets, rising: `per_bin` of each bin and of `gain_at`."""
+    def up_to(self, reach: int, draw: np.random.Generator) -> Ids:
+        """The n to score after some resets, rising: `per_bin` of each bin and of `gain_at`.
+
+        As far as `reach`.
+        """
         low, high = self.gain_at
         gain = np.arange(low, high + 1)
         gain = gain if len(gain) <= self.per_bin else draw.choice(gain, self.per_bin, replace=False)
         chosen = [low + draw.permutation(high - low + 1)[: self.per_bin] for low, high in self.bins]
         n = np.unique(np.concatenate([*chosen, gain]))
-        return n[n <= self.plan.n_max].astype(np.int64)
+        return n[n <= reach].astype(np.int64)
 
-    def up_to(self, reach: int) -> Callable[[np.random.Generator], Ids]:
-        """The same as far as `reach`."""
-
-        def chosen(draw: np.random.Generator) -> Ids:
-            n = self.all_n(draw)
-            return n[n <= reach]
-
-        return chosen
-
-    def some(self, n: Ids) -> Callable[[np.random.Generator], Ids]:
+    def some(self, n: Ids, draw: np.random.Generator) -> Ids:
         """As many of some single n as four bins have, rising."""
         most = 4 * self.per_bin
-
-        def chosen(draw: np.random.Generator) -> Ids:
-            return n if len(n) <= most else np.sort(draw.choice(n, most, replace=False))
-
-        return chosen
+        return n if len(n) <= most else np.sort(draw.choice(n, most, replace=False))
 
 
-class ResetCounts:
-    """How many resets each of the two passes has; short documents leave time for more.
-
-    `first`: those of the first pass, a third of the preset's. `most`: those that the second pass
-    has if it need not read far.
-    """
-
-    def __init__(self, plan: Plan, settings: Settings, contexts: Contexts) -> None:
-        self._plan = plan
-        span = plan.span(plan.n_max)
-        scored = contexts.scored(span) / contexts.scored(float(settings.n_max))
-        # Both what is read and what is scored must stay within what long documents would take.
-        spare = min(settings.n_max / span, 1 / max(scored, 1e-9))
-        resets = settings.resets * min(MORE_RESETS, max(1.0, spare))
-        self.first = min(math.ceil(resets / 3), int(plan.lengths.sum()))
-        self.most = min(math.ceil(resets), int(plan.lengths.sum()))
-        self._tokens = SECOND_PASS * self.first * settings.n_max
-
-    def second(self, reach: int) -> int:
-        """Resets of the second pass if after each at most `reach` tokens are read."""
-        return min(self.most, math.ceil(self._tokens / self._plan.span(reach)))
+def _reset_counts(plan: Plan, settings: Settings, contexts: Contexts) -> tuple[int, int]:
+    """Resets of the first pass, a third of the preset's; and of the second, if all are near."""
+    # Short documents leave time for more resets; both what is read and what is scored must stay
+    # within what long documents would take.
+    span = plan.span(plan.n_max)
+    scored = contexts.scored(span) / contexts.scored(float(settings.n_max))
+    spare = min(settings.n_max / span, 1 / max(scored, 1e-9))
+    resets = settings.resets * min(MORE_RESETS, max(1.0, spare))
+    tokens = int(plan.lengths.sum())
+    return min(math.ceil(resets / 3), tokens), min(math.ceil(resets), tokens)
 
 
 def _bins(settings: Settings, n_max: int, per_octave: int) -> Bins:
@@ -705,52 +684,44 @@ class ContextCurves:
             np.bincount(cell, part[inside], minlength=shape[0] * shape[1]).reshape(shape)
             for part in (heavy * values, heavy)
         )
-        return curves.Sums(
-            total.astype(np.float64),
-            count.astype(np.float64),
-            self.settings.seed,
-            self.settings.resamples,
-        )
+        return curves.Sums(total.astype(np.float64), count.astype(np.float64), self.settings)
 
-    def steep(self, arm: Arm) -> tuple[int, int] | None:
-        """The single n among which δ falls to ε, where the bins say so and could say it better.
+    @cached_property
+    def _falls(self) -> list[tuple[float, float, float]]:
+        """For each arm the number of the bin where δ falls to ε, and the ends of its interval.
 
-        None where δ never gets there, is there from the start, or falls so slowly that resamples
-        do not agree on the bin: single n, each with few targets, would then be chosen by chance.
+        Infinite where it does not within the bins.
         """
-        sums = self.sums(self.scored.excess[arm], self.fine)
-        places = np.arange(len(self.fine), dtype=np.float64)
-        k, replicates = curves.falling_horizons(
-            places, sums.means, sums.counts.sum(0), self._first_below
-        )
-        low, high = (float(end[0]) for end in statistics.percentiles(replicates[:, None]))
-        if not math.isfinite(k) or k == 0 or low != k or high != k:
-            return None
-        first, last = self.fine[int(k) - 1][0], self.fine[int(k)][1]
-        return None if last - first < 2 else (first, last)
-
-    def _first_below(self, x: Floats, fit: Floats) -> float:
-        return statistics.stays_below(x, fit, self.epsilon)
+        numbers, found = np.arange(len(self.fine), dtype=np.float64), []
+        for arm in self.arms:
+            sums = self.sums(self.scored.excess[arm], self.fine)
+            k, replicates = curves.falling_horizons(
+                numbers,
+                sums.means,
+                sums.counts.sum(0),
+                lambda at, fit: statistics.stays_below(at, fit, self.epsilon),
+            )
+            low, high = map(float, statistics.percentiles(replicates))
+            found.append((k, low, high))
+        return found
 
     def around(self) -> Ids:
-        """The single n that a second pass is to measure: where δ falls steeply to ε, rising."""
+        """The single n that a second pass is to measure: where δ falls steeply to ε, rising.
+
+        None of an arm that never gets there, is there from the start, or falls so slowly that
+        resamples do not agree on the bin: single n, each with few targets, would then be chosen by
+        chance.
+        """
         wanted: set[int] = set()
-        for arm in self.arms:
-            bracket = self.steep(arm)
-            if bracket is not None:
-                wanted.update(range(bracket[0], bracket[1] + 1))
+        for k, low, high in self._falls:
+            if math.isfinite(k) and k > 0 and low == k == high:
+                first, last = self.fine[int(k) - 1][0], self.fine[int(k)][1]
+                wanted.update(range(first, last + 1) if last - first >= 2 else ())
         return np.array(sorted(wanted), dtype=np.int64)
 
     def reach(self) -> int:
         """How far a second pass has to read on: well beyond where any horizon may be."""
-        places = np.arange(len(self.fine), dtype=np.float64)
-        furthest = 0.0
-        for arm in self.arms:
-            sums = self.sums(self.scored.excess[arm], self.fine)
-            _, replicates = curves.falling_horizons(
-                places, sums.means, sums.counts.sum(0), self._first_below
-            )
-            furthest = max(furthest, float(statistics.percentiles(replicates[:, None])[1][0]))
+        furthest = max(0.0, *(high for _, _, high in self._falls))
         if not math.isfinite(furthest):
             return self.plan.n_max
         return min(self.plan.n_max, max(SHORTEST, math.ceil(BEYOND * self.fine[int(furthest)][1])))
@@ -764,15 +735,14 @@ class ContextCurves:
         is 0 and the note says "none measurable".
         """
         sums = self.sums(self.scored.excess[arm], self.fine)
-        x = np.array([curves.centre(*edges) for edges in self.fine])
-        narrow = np.array([low == high for low, high in self.fine])
-        index = {float(place): k for k, place in enumerate(x)}
+        x = curves.centres(self.fine)
+        narrow = [low == high for low, high in self.fine]
 
         def find(at: Floats, fit: Floats) -> float:
             exact = statistics.stays_below(at, fit, self.epsilon)
             if math.isinf(exact) or exact == at[0]:
                 return exact
-            k = index[exact]
+            k = int(np.searchsorted(x, exact))
             if narrow[k] and narrow[k - 1]:
                 return exact
             floor = self.epsilon / 100  # of a curve that ends all at once
@@ -782,14 +752,10 @@ class ContextCurves:
         found = self._where(sums, find)
         if measurable(self.sums(self.scored.excess[arm], self.shown), self.epsilon):
             return found
-        none = {
-            "estimate": 0.0,
-            "ci95": (0.0, found.ci95[1]),
-            "status": "ok",
-            "censored_at": None,
-            "note": NONE_MEASURABLE,
-        }
-        return found if found.status == "undefined" else found.model_copy(update=none)
+        if found.status == "undefined":
+            return found
+        ends = (0.0, found.ci95[1])
+        return Estimate(estimate=0.0, ci95=ends, n=found.n, unit=found.unit, note=NONE_MEASURABLE)
 
     def _where(self, sums: curves.Sums, find: Callable[[Floats, Floats], float]) -> Estimate:
         """`find(n, fit)` on the falling fit over n, tokens, as an estimate in words.
@@ -797,7 +763,7 @@ class ContextCurves:
         The interval holds the bin that it lies in. Its ends in tokens are whole ones as a rule, at
         which the truth may well lie: so each has all of the error of the words per token as well.
         """
-        x = np.array([curves.centre(*edges) for edges in self.fine])
+        x = curves.centres(self.fine)
         # More context cannot be worth less on average: the falling fit (isotonic) uses that, and so
         # reads a noisy curve at its level and not at its first dip.
         curve = curves.falling(x, sums)
@@ -824,8 +790,7 @@ class ContextCurves:
         """
         texts, sample = self.plan.texts_of(self._members), self.plan.sample
         lengths = np.array([len(ids) for ids in texts], dtype=np.float64)
-        resampling = self.settings.seed, self.settings.resamples
-        means = curves.Sums(sample.distances(texts)[:, None], lengths[:, None], *resampling).means
+        means = curves.Sums(sample.distances(texts), lengths, self.settings).means
         low, high = (
             sample.units_per_token * end[0] / means.estimate[0] for end in (means.lo, means.hi)
         )
@@ -833,26 +798,29 @@ class ContextCurves:
 
     def gain(self, arm: Arm, between: tuple[int, int]) -> Estimate:
         """What context beyond some single n buys: 100·(exp δ − 1) % of perplexity per word."""
-        sample = self.plan.sample
-        unit = f"% perplexity per {sample.unit[:-1]}"
         sums = self.sums(self.scored.excess[arm], [between])
         if not sums.counts.sum():
-            note = f"the text has no context of {GAIN_WORDS} {sample.unit}"
+            note = f"the text has no context of {GAIN_WORDS} {self.plan.sample.unit}"
             return curves.missing("insufficient_data", note, unit="%")
-        mean, per_token = sums.means, sample.units_per_token
-        return curves.estimate(
-            _per_cent(float(mean.estimate[0]) / per_token),
-            _per_cent(mean.replicates[:, 0] / per_token),
-            n=int(sums.n[0]),
-            unit=unit,
+        return self._per_cent(sums.means, int(sums.n[0]))
+
+    def _per_cent(self, nats: statistics.Bootstrapped, n: int) -> Estimate:
+        """One mean in nats per token, of `n` units, as a change of the perplexity per word."""
+        sample = self.plan.sample
+        # A token is another amount of text for every tokenizer, so a per cent of the perplexity per
+        # token would mean another thing for each.
+        value, replicates = (
+            100 * np.expm1(np.minimum(50.0, part / sample.units_per_token))
+            for part in (nats.estimate[0], nats.replicates[:, 0])
         )
+        return curves.estimate(float(value), replicates, n=n, unit=f"% perplexity per {sample.one}")
 
     def half_width(self, arm: Arm, found: Estimate) -> Estimate:
         """Half the interval of δ at the horizon, nats per word, and how much text 0.01 takes."""
         sample = self.plan.sample
         words = found.estimate if found.estimate is not None else sample.distance(self.limit)
         sums = self.sums(self.scored.excess[arm], self.shown)
-        x = np.array([curves.centre(*edges) for edges in self.shown]) * sample.units_per_token
+        x = curves.centres(self.shown) * sample.units_per_token
         k = int(np.argmin(np.abs(x - words)))
         half = float(sums.means.hi[k] - sums.means.lo[k]) / 2 / sample.units_per_token
         if not math.isfinite(half):
@@ -861,19 +829,17 @@ class ContextCurves:
         if half > 0.01:
             more = math.ceil(self.units * ((half / 0.01) ** 2 - 1))
             note = f"±0.01 would take about {more:,} more units (each a {self.plan.unit})"
-        unit = f"nats per {sample.unit[:-1]}"
+        unit = f"nats per {sample.one}"
         return Estimate(estimate=half, n=self.units, unit=unit, note=note)
 
-    def _of_the_text(self, values: Floats) -> tuple[float, Floats]:
-        """Mean over the tokens of the text of values (M,), and its bootstrap replicates (R,)."""
-        means = self.sums(values, [(0, self.plan.n_max)], self.scored.per_token()).means
-        return float(means.estimate[0]), means.replicates[:, 0]
+    def _of_the_text(self, values: Floats) -> statistics.Bootstrapped:
+        """The one mean of values (M,) over the tokens of the text."""
+        return self.sums(values, [(0, self.plan.n_max)], self.scored.per_token()).means
 
     def loss(self) -> Estimate:
         """Nats per token of the text, with all of the context."""
-        return curves.estimate(
-            *self._of_the_text(self.scored.full), n=self.units, unit="nats per token"
-        )
+        full = self._of_the_text(self.scored.full)
+        return curves.first(full, n=self.units, unit="nats per token")
 
     def against_reference(self) -> dict[str, Estimate]:
         """`reference_loss`, `reference_gain` and `overtakes_reference`; nothing without one.
@@ -883,21 +849,13 @@ class ContextCurves:
         """
         if self.reference is None:
             return {}
-        sample = self.plan.sample
-        gain, replicates = self._of_the_text(self.reference - self.scored.full)
-        per_token = sample.units_per_token
+        gain = self._of_the_text(self.reference - self.scored.full)
+        loss = self._of_the_text(self.reference)
         found = {
-            "reference_loss": curves.estimate(
-                *self._of_the_text(self.reference), n=self.units, unit="nats per token"
-            ),
-            "reference_gain": curves.estimate(
-                _per_cent(gain / per_token),
-                _per_cent(replicates / per_token),
-                n=self.units,
-                unit=f"% perplexity per {sample.unit[:-1]}",
-            ),
+            "reference_loss": curves.first(loss, n=self.units, unit="nats per token"),
+            "reference_gain": self._per_cent(gain, self.units),
         }
-        if gain <= 0:
+        if gain.estimate[0] <= 0:
             worse = "with all of its context the model is no better than the n-gram"
             return {**found, "overtakes_reference": curves.missing("undefined", worse)}
         behind = self.scored.full + self.scored.excess[self.arms[0]] - self.reference
@@ -950,9 +908,9 @@ def measurable(sums: curves.Sums, epsilon: float) -> bool:
 def _record(found: ContextCurves, gain_at: tuple[int, int]) -> UseRecord:
     """The record of a sweep: curves per start, horizons, and what context beyond `gain_at` buys."""
     plan, scored, main = found.plan, found.scored, found.arms[0]
-    everything: dict[str, Floats] = {str(arm): scored.excess[arm] for arm in found.arms}
-    everything["full"] = scored.full
-    shown = {name: found.sums(values, found.shown) for name, values in everything.items()}
+    sample = plan.sample
+    values = {**{str(arm): part for arm, part in scored.excess.items()}, "full": scored.full}
+    shown = {name: found.sums(part, found.shown) for name, part in values.items()}
     scalars = {
         f"n_eff_{arm}": found.horizon(arm) for arm in found.arms if arm in ("foreign", "zero")
     }
@@ -969,19 +927,15 @@ def _record(found: ContextCurves, gain_at: tuple[int, int]) -> UseRecord:
         scalars={**scalars, **found.against_reference()},
         curves={
             name: curves.curve(
-                [curves.centre(*edges) * plan.sample.units_per_token for edges in found.shown],
+                curves.centres(found.shown) * sample.units_per_token,
                 sums.means,
                 sums.n,
-                x_unit=plan.sample.unit,
-                y_unit=f"nats per {plan.sample.unit[:-1]}",
-                scale=1 / plan.sample.units_per_token,
+                x_unit=sample.unit,
+                y_unit=f"nats per {sample.one}",
+                scale=1 / sample.units_per_token,
             )
             for name, sums in shown.items()
         },
         epsilon_nats=found.settings.epsilon,
         n_max_tokens=plan.n_max,
     )
-
-
-def _per_cent(nats: float | Floats) -> Any:
-    return 100 * np.expm1(np.minimum(50.0, nats))

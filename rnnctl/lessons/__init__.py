@@ -170,5 +170,5 @@ def teach(number: int, wish: Wish) -> Iterator[str | LessonResult]:
         timing={"total_s": round(time.perf_counter() - began, 1)},
         outline=one,
         prediction=wish.predict,
-        **found.fields(),
+        **vars(found),
     )

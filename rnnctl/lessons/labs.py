@@ -71,12 +71,6 @@ class Measured:
     notes: list[str] = field(default_factory=list)
     runs: dict[str, str] = field(default_factory=dict)
 
-    def fields(self) -> dict[str, Any]:
-        """As `LessonResult` takes them."""
-        made = dict(vars(self))
-        made["rows"] = tuple(tuple(row) for row in self.rows)
-        return {k: tuple(v) if isinstance(v, list) else v for k, v in made.items()}
-
 
 @dataclass
 class Trained:
@@ -119,6 +113,15 @@ def _corpus(wish: Wish) -> dict[str, Any]:
     return {"sources": (str(wish.text),)} if wish.text is not None else {}
 
 
+def _characters(wish: Wish, **model: Any) -> Settings:
+    """The settings of a language model of the text's characters, in one layer."""
+    return {
+        "model": {"embedding_size": 64, "num_layers": 1, **model},
+        "corpus": _corpus(wish),
+        "tokenizer": {"level": "char"},
+    }
+
+
 def _read(wish: Wish) -> str:
     return str(wish.text) if wish.text is not None else "the bundled paragraphs"
 
@@ -139,12 +142,8 @@ def _letter(*conditions: bool) -> str:
 def vanishing(wish: Wish) -> Doing:
     """Gradients of one step's loss, of models before training; and clipping in a short training."""
     scale = 3.0 if wish.scale is None else wish.scale
-    small: Settings = {
-        "model": {"hidden_size": 128, "embedding_size": 64, "nonlinearity": "relu", "cell": "rnn"},
-        "training": {"steps": STEPS, "lr": 0.1, "bptt": 128, "evaluate_every": STEPS},
-        "corpus": _corpus(wish),
-        "tokenizer": {"level": "char"},
-    }
+    small = _characters(wish, cell="rnn", hidden_size=128, nonlinearity="relu")
+    small["training"] = {"steps": STEPS, "lr": 0.1, "bptt": 128, "evaluate_every": STEPS}
     rough = "RNN (relu) at a far too high learning rate"
     clipped = yield from _train(wish, "clipped", f"{rough}, clipped at 1", small)
     free: Trained | None = None
@@ -186,7 +185,10 @@ def vanishing(wish: Wish) -> Doing:
         "up to 1000 times smaller, each > up to 1000 times larger.",
         columns=("steps back", *(str(k) for k in LAGS)),
         rows=rows,
-        numbers={f"{name}, lag {LAG}": _ratio(value) for name, value in at.items()},
+        numbers={
+            f"{name}, lag {LAG}": Estimate(estimate=value, unit="ratio")
+            for name, value in at.items()
+        },
         text=_read(wish),
         settings={"scale": f"{scale:g}"},
         notes=[_clipping(clipped, free)],
@@ -210,8 +212,7 @@ def _gradients(
         model.recurrent.weights("_l0").w_hh.mul_(factor)
     lags = min(max(LAGS), len(windows.ids) - 1)
     norms = gradient_norms(ExactModel(model), windows, lags=lags)
-    main = norms.blocks["c" if "c" in norms.blocks else "h"][1:]
-    curve = np.exp(lag_curve(main, norms.groups, 20, seed).estimate)
+    curve = np.exp(lag_curve(norms.blocks[norms.main][1:], norms.groups, 20, seed).estimate)
     return np.concatenate([curve, np.full(max(0, max(LAGS) - len(curve)), curve[-1])])
 
 
@@ -234,10 +235,6 @@ def _power(value: float) -> str:
         return number(value, 2)
     digit, exponent = f"{value:.0e}".split("e")
     return f"{digit}·10^{int(exponent)}"
-
-
-def _ratio(value: float) -> Estimate:
-    return Estimate(estimate=value, unit="ratio")
 
 
 def _clipping(clipped: Trained, free: Trained | None) -> str:
@@ -416,11 +413,7 @@ def _bar(share: float, width: int = 6) -> str:
 
 def gates(wish: Wish) -> Doing:
     """An LSTM as it was trained, and with a gate held at a value while it reads."""
-    settings = {
-        "model": {"cell": "lstm", "hidden_size": 128, "embedding_size": 64, "num_layers": 1},
-        "corpus": _corpus(wish),
-        "tokenizer": {"level": "char"},
-    }
+    settings = _characters(wish, cell="lstm", hidden_size=128)
     made = yield from _train(wish, "lstm", "LSTM", settings)
     model = made.loaded.model
     assert isinstance(model, LanguageModel)
@@ -526,11 +519,7 @@ def against(wish: Wish) -> Doing:
     size = 192 if wish.hidden_size is None else wish.hidden_size
     cells, made = ("lstm", "gru"), {}
     for cell in cells:
-        settings = {
-            "model": {"cell": cell, "hidden_size": size, "embedding_size": 64, "num_layers": 1},
-            "corpus": _corpus(wish),
-            "tokenizer": {"level": "char"},
-        }
+        settings = _characters(wish, cell=cell, hidden_size=size)
         made[cell] = yield from _train(wish, cell, find_cell(cell).display_name, settings)
     heads = {}
     for cell in cells:

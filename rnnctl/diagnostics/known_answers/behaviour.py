@@ -26,11 +26,11 @@ from rnnctl.diagnostics.known_answers.models import (
     WindowModel,
     random_text,
 )
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.sample import Floats, Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import LanguageModelSubject, StateSubject
 from rnnctl.nn.models import LanguageModel
-from rnnctl.results.base import Curve, Estimate
+from rnnctl.results.base import Curve
 from rnnctl.results.diagnostics import PositionRecord
 
 # -- EFFECT and POSITION of classifiers that weigh by position -----------------------------------
@@ -92,20 +92,6 @@ def _curve(curve: Curve) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return np.array(curve.x), np.array([math.nan if y is None else y for y in curve.y])
 
 
-def _value(estimate: Estimate) -> float:
-    return math.nan if estimate.estimate is None else estimate.estimate
-
-
-def leaky_classifier() -> Iterator[Check]:
-    """The classifier half of GT10."""
-    found = effect.measure_evidence(leaky_bag(LEAK), _text(), CLASSIFIER_SETTINGS, _evidence())
-    x, b = _curve(found.curves["b"])
-    yield close(f"classifier: B(d)/B(0), λ={LEAK}", LEAK**x, b / b[0], 1e-9)
-    expected = math.log(2) / -math.log(LEAK)
-    half = _value(found.scalars["half_distance"])
-    yield close("classifier: half-distance", expected, half, 0.01 * expected)
-
-
 def flat() -> Iterator[Check]:
     """GT18: to a bag of words position is nothing: R ≡ 1, first over last = 1."""
     found = effect.measure_evidence(bag_of_words(), _text(), CLASSIFIER_SETTINGS, _evidence())
@@ -162,7 +148,12 @@ def leaky() -> Iterator[Check]:
         expected = math.log(2) / -math.log(rate)
         half = found.scalars["half_distance"].estimate
         yield close(f"half-distance, λ={rate}", expected, half or math.nan, 0.01 * expected)
-    yield from leaky_classifier()
+    found = effect.measure_evidence(leaky_bag(LEAK), _text(), CLASSIFIER_SETTINGS, _evidence())
+    x, b = _curve(found.curves["b"])
+    yield close(f"classifier: B(d)/B(0), λ={LEAK}", LEAK**x, b / b[0], 1e-9)
+    expected = math.log(2) / -math.log(LEAK)
+    half = found.scalars["half_distance"].estimate
+    yield close("classifier: half-distance", expected, half or math.nan, 0.01 * expected)
 
 
 def window() -> Iterator[Check]:
@@ -233,7 +224,6 @@ def _chaotic() -> LanguageModel:
 CHOICES = 16
 DELAY = 32
 RATE, SIZE, WORDS = 0.9, 64, 400
-Floats = NDArray[np.float64]
 
 
 def bits(
@@ -247,13 +237,14 @@ def bits(
     states = hold.collect(subject, plants, lags)["state"]
     each = np.stack(
         [
-            hold.held_out_bits(
+            hold.read_out(
                 part,
                 plants.choices[plants.at(lag)],
                 plants.groups[plants.at(lag)],
                 plants.count,
                 seed=0,
-            )
+                refit=False,
+            ).bits
             for lag, part in states.items()
         ]
     )

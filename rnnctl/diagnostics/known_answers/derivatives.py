@@ -65,7 +65,7 @@ def orthogonal() -> Iterator[Check]:
     windows = reach.cut_windows(random_text(6, 134), lags=100, count=6, seed=0)
     assert windows is not None
     norms = reach.gradient_norms(model, windows, lags=100, scaled=False)
-    found = reach.record(norms, main="h", resamples=50)
+    found = reach.record(norms, resamples=50)
     yield close("Γ(k)", 1, _geo(found.blocks["h"]), 1e-9)
     status = found.scalars["half_life"].status
     yield holds("half-life", "censored", status, status == "censored")

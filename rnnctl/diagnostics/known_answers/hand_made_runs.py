@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.config import CorpusConfig, ModelConfig, RunConfig, TokenizerConfig
@@ -47,7 +46,6 @@ from rnnctl.runs import Run
 from rnnctl.runs.heldout import HELDOUT_NAME, pack
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, load
 
-Ids = NDArray[np.int64]
 Weights = dict[str, Tensor]
 WORDS = tuple(f"w{k:02d}" for k in range(16))
 """The words of every text; word k has the binary code of k (`codes`)."""
@@ -421,6 +419,12 @@ def status_is(name: str, wanted: str, found: Measurement | Estimate | None) -> C
     return holds(name, wanted, status, status == wanted)
 
 
+def warns(name: str, code: str, found: DiagnosticsResult) -> Check:
+    """A diagnosis warns of something."""
+    warned = code in {warning.code for warning in found.warnings}
+    return holds(name, code, code if warned else "none", warned)
+
+
 def scalar(record: Measurement | None, name: str) -> Estimate | None:
     """A scalar of a record, if there are both."""
     return None if record is None else record.scalars.get(name)
@@ -509,8 +513,7 @@ def check_resets(diagnose: Diagnose) -> Iterator[Check]:
         share = scalar(found.reach, "reset_share")
         yield covers(f"{name}: windows that a reset ended", 1.0, share)
         yield covers(f"{name}: tokens between resets", 11.0, scalar(found.gates, "reset_interval"))
-        warned = "RESETS" in {warning.code for warning in found.warnings}
-        yield holds(f"{name}: warning", "RESETS", "RESETS" if warned else "none", warned)
+        yield warns(f"{name}: warning", "RESETS", found)
 
 
 def check_classifiers(diagnose: Diagnose) -> Iterator[Check]:
@@ -537,8 +540,7 @@ def check_classifiers(diagnose: Diagnose) -> Iterator[Check]:
         truth = (distance + states) / states
         found_at = scalar(rising.effect, f"retention_{distance}")
         yield covers(f"mean of an integrator: R at {distance} words", truth, found_at)
-    warned = "RISES" in {warning.code for warning in rising.warnings}
-    yield holds("mean of an integrator: warning", "RISES", "RISES" if warned else "none", warned)
+    yield warns("mean of an integrator: warning", "RISES", rising)
 
 
 def check_shut_output(diagnose: Diagnose) -> Iterator[Check]:

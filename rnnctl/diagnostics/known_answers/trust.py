@@ -18,14 +18,13 @@ from rnnctl.diagnostics.known_answers.models import (
     LinearModel,
     random_text,
 )
-from rnnctl.diagnostics.sample import Sample
+from rnnctl.diagnostics.sample import Floats, Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import ExactModel, LanguageModelSubject
 from rnnctl.nn.models import LanguageModel
 from rnnctl.results.base import Record
 from rnnctl.results.diagnostics import Measurement
 
-Floats = NDArray[np.float64]
 TRIALS, DOCUMENTS, WINDOWS, LAGS = 400, 60, 5, 6
 SWAPS = 600
 PROBED = 60
@@ -91,7 +90,7 @@ def coverage_of_probes() -> Iterator[Check]:
         found = hold.read_out(
             states.astype(np.float32), choices, groups, 8, seed=trial, refit=True, smaller=False
         )
-        bits = hold.bootstrapped({0: found}, [0], replace(SETTINGS, resamples=200))
+        bits = hold.bootstrapped({0: found}, replace(SETTINGS, resamples=200))
         means.append(float(bits.estimate[0]))
         intervals.append((float(bits.lo[0]), float(bits.hi[0])))
     truth = float(np.mean(means))

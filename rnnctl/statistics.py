@@ -43,6 +43,7 @@ class Bootstrapped:
 
 def resampling_weights(units: int, *, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """How often each of `units` is drawn in each resample: (R, U), every row sums to U."""
+    # Counts instead of drawn indices: a resample of every curve is then one matrix product.
     draw = np.random.default_rng(seed)
     if units == 0:
         return np.zeros((resamples, 0))
@@ -74,6 +75,8 @@ def crossed_weights(
         for group in (*groups, cells)
     )
     added = by_first + by_second
+    # One measure for all columns, so that a replicate stays one curve and R(d) = B(d) / B_near has
+    # numerator and denominator of the same resample.
     wanted = np.maximum(added - by_cell, np.maximum(by_first, by_second)).sum()
     scale = math.sqrt(wanted / added.sum()) if added.sum() > 0 else 1.0
     weights = np.ones((resamples, len(columns)))
@@ -113,8 +116,9 @@ def dyadic_weights(
 def dyadic_excess(values: ArrayLike, first: ArrayLike, second: ArrayLike) -> float:
     """How many times the variance of a mean of N independent items that of such pairs is.
 
-    Σ over things of the square of what they add up to, less the items, which are in two of those
-    sums (Fafchamps & Gubert 2007; Aronow, Samii & Assenova 2015). Never below 1.
+    `values`, `first` and `second` are (N,). Σ over things of the square of what they add up to,
+    less the items, which are in two of those sums (Fafchamps & Gubert 2007; Aronow, Samii &
+    Assenova 2015). Never below 1.
     """
     array, one, other = (np.asarray(part) for part in (values, first, second))
     deviations = array - array.mean()
@@ -172,6 +176,7 @@ def percentiles(replicates: ArrayLike, units: ArrayLike | None = None) -> tuple[
     array = np.sort(np.asarray(replicates, dtype=np.float64), axis=0)  # NaN sorts last
     valid = np.sum(~np.isnan(array), axis=0)
     tail = 0.025 if units is None else _tail(units)
+    # Outwards on both sides: between two replicates the further one, never a narrower interval.
     low = np.clip(np.floor(tail * (valid - 1)), 0, None).astype(np.intp)
     high = np.clip(np.ceil((1 - tail) * (valid - 1)), 0, None).astype(np.intp)
     ends = [np.take_along_axis(array, index[None], axis=0)[0] for index in (low, high)]
@@ -182,6 +187,7 @@ def _tail(units: ArrayLike) -> Floats:
     """What a percentile interval of so many units leaves out on each side; 0 of one unit."""
     from scipy.special import ndtr, stdtrit
 
+    # Of one unit Student's quantile is infinite, and so all replicates lie inside: 0 is left out.
     n = np.maximum(np.asarray(units, dtype=np.float64), 1 + 1e-9)
     return np.asarray(ndtr(-stdtrit(n - 1, 0.975) * np.sqrt(n / (n - 1))), dtype=np.float64)
 
@@ -198,10 +204,12 @@ def bca(estimate: Floats, replicates: Floats, influence: Floats) -> tuple[Floats
 
     resamples = len(replicates)
     below = (np.sum(replicates < estimate, axis=0) + np.sum(replicates <= estimate, axis=0)) / 2
+    # Where every replicate lies on one side of the estimate, as at the edge of an isotonic fit, the
+    # bias would be infinite: one resample in R is the most that R of them can show.
     bias = ndtri(np.clip(below / resamples, 1 / resamples, 1 - 1 / resamples))
     squares, cubes = (influence**2).sum(0), (influence**3).sum(0)
     acceleration = _divide(cubes, 6 * squares**1.5)
-    acceleration[np.isnan(acceleration)] = 0.0  # all units agree
+    acceleration[np.isnan(acceleration)] = 0.0  # all units agree: nothing is skewed
     far = -ndtri(max(float(_tail(len(influence))), 1e-12))
     drawn, ends = np.sort(replicates, axis=0), []
     for side in (-far, far):
@@ -223,6 +231,7 @@ def isotonic(values: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0:
         return array
+    # Points without weight take part with next to none: a fit has to have a value everywhere.
     heavy = None if weights is None else np.maximum(np.asarray(weights, dtype=np.float64), 1e-12)
     fit = isotonic_regression(array, weights=heavy, increasing=False)
     return np.asarray(fit.x, dtype=np.float64)
@@ -260,7 +269,8 @@ def crossing(
 
 
 def stays_below(x: ArrayLike, y: ArrayLike, level: float) -> float:
-    """The smallest x from which on the curve stays at `level` or below; inf if it never does."""
+    """The smallest x (K,) from which on y (K,) stays at `level` or below; inf if it never does."""
+    # Not the first dip below it: of a curve of noise that comes too early.
     at, height = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     above = np.flatnonzero(height > level)
     k = int(above[-1]) + 1 if above.size else 0
@@ -402,7 +412,10 @@ def permutation_test(a: Sequence[float], b: Sequence[float], *, most: int = 20_0
         deals = np.random.default_rng(0).permuted(places, axis=1)[:, :first]
     sums = values[np.vstack([np.arange(first), deals])].sum(1)  # the values as they came, first
     apart = np.abs(sums / first - (values.sum() - sums) / len(b))
+    # Arrangements with the same difference differ in the order of addition: equal up to rounding.
     hits = int(np.sum(apart[1:] >= apart[0] - 1e-12 * max(1.0, float(apart[0]))))
+    # Of drawn arrangements the observed one counts as one of them, or p could be 0 (Phipson & Smyth
+    # 2010).
     return hits / len(deals) if exact else (hits + 1) / (len(deals) + 1)
 
 
@@ -458,7 +471,7 @@ def wilson(successes: float, n: float) -> Interval:
     """
     if n == 0:
         return Interval(math.nan, 0.0, 1.0)
-    z, share = 1.959963984540054, successes / n
+    z, share = 1.959963984540054, successes / n  # the normal distribution's 97.5 % quantile
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low = 0.0 if successes == 0 else max(0.0, middle - half)

@@ -57,12 +57,14 @@ class NaiveBayesLinear:
             counts = self._words.set_params(min_df=1).fit_transform(texts)
         share = has.mean(0)
         self._present = [k for k in range(classes) if 0 < share[k] < 1]
+        # A label that all texts have, or none, has no other side to learn from: as good as certain.
         self._constant = np.where(share == 1, 20.0, -20.0)
         if not self._present:
             raise ValueError("texts of one label only")
         self._ratios: dict[int, Floats] = {}
         self._models = {}
         for k in self._one_sided():
+            # 1 is added to every count, as in the paper: a word of one label only is no proof.
             inside = np.asarray(counts[has[:, k]].sum(0)).ravel() + 1.0
             outside = np.asarray(counts[~has[:, k]].sum(0)).ravel() + 1.0
             self._ratios[k] = np.log(inside / inside.sum()) - np.log(outside / outside.sum())

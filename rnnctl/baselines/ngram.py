@@ -85,6 +85,8 @@ class KneserNey:
 
     def _joined(self, documents: Sequence[ArrayLike]) -> Ids:
         """Documents end to end, each after order − 1 boundary tokens."""
+        # So that a document's first tokens are predicted from its beginning, and not from the end
+        # of the one before it.
         pad = np.full(self.order - 1, self.boundary_id)
         parts = [part for document in documents for part in (pad, np.asarray(document))]
         return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, dtype=np.int64)
@@ -124,6 +126,8 @@ class KneserNey:
             mixed = np.maximum(counts - less, 0) / total + level.free[context] * chance
             chance = np.where(context >= 0, mixed, chance)
             ranks = np.where(seen, at, -1)
+            # One token more of context for the next order; where the longer context was never seen
+            # the chance of this order stands.
             context = np.concatenate([[-1], ranks[:-1]])
             context[: k + 1] = -1
         return chance
@@ -161,6 +165,7 @@ def _level(keys: Ids, counts: Floats, contexts: int, vocab_size: int) -> _Level:
 def _discounts(counts: Floats) -> Floats:
     """D1, D2, D3+ = k − (k+1) Y n_{k+1} / n_k, Y = n1 / (n1 + 2 n2); kept within [0, k]."""
     n = [float(np.count_nonzero(counts == k)) for k in range(1, 5)]
+    # The formula needs k-grams that occur once and twice; a tiny text may have none.
     if n[0] == 0 or n[1] == 0:
         return np.array([0.0, 0.5, 0.5, 0.5])
     y = n[0] / (n[0] + 2 * n[1])

@@ -24,6 +24,8 @@ def octave_bins(last: int, per_octave: int = 2) -> list[tuple[int, int]]:
 
     Bins of four per octave lie inside those of two.
     """
+    # Memory falls by ratios of the distance rather than by steps of it, so bins of equal width on
+    # log n lose equally little everywhere; up to 4 each n has one of its own.
     edges = sorted({round(2 ** (k / per_octave)) for k in range(per_octave * 32)})
     bins, low = [(0, 0)], 1
     for edge in edges:
@@ -42,6 +44,7 @@ def octave_points(last: int) -> list[int]:
 
 def centre(low: int, high: int) -> float:
     """The distance that stands for a bin: its geometric middle."""
+    # The middle on the logarithmic axis that bins are equally wide on.
     return math.sqrt(low * high) if low else float(low + high) / 2
 
 
@@ -144,6 +147,8 @@ def with_ends(
     """
     ends = (number(low), number(high))
     if math.isinf(value):
+        # What is censored still has a lower bound: the lower end of its interval where that was
+        # reached, else all that was measured.
         low_end = ends[0] if ends[0] is not None else number(largest)
         return Estimate(
             estimate=None, ci95=(low_end, None), n=n, unit=unit, status="censored",
@@ -163,6 +168,8 @@ def derived(
     largest: float = math.inf,
 ) -> Estimate:
     """What `of` makes of a curve (K,), with the interval of what it makes of each replicate."""
+    # From each replicate of the whole curve, not from the curve's two ends: its points vary
+    # together, and for the place where it crosses a level there is no formula of the error.
     replicates = np.array([of(row) for row in means.replicates])
     return estimate(of(means.estimate), replicates, n=n, unit=unit, largest=largest)
 
@@ -235,6 +242,7 @@ def falling(x: Floats, sums: Sums) -> FallingCurve:
     known = np.isfinite(sums.means.estimate)
     means, drawn = sums.means.estimate[known], sums.means.replicates[:, known]
     heavy = sums.counts.sum(0)[known]
+    # What was drawn without any observation of a point takes the point as it was measured.
     fit = statistics.isotonic(means, heavy)
     fits = np.array(
         [statistics.isotonic(row, heavy) for row in np.where(np.isnan(drawn), means, drawn)]
@@ -244,6 +252,8 @@ def falling(x: Floats, sums: Sums) -> FallingCurve:
     member = (pool[:, None] == np.arange(pool[-1] + 1)).astype(np.float64)  # (K, pools)
     top, bottom = sums.sums[:, known] @ member, sums.counts[:, known] @ member
     influence = (top - bottom * (top.sum(0) / bottom.sum(0))) / bottom.sum(0)
+    # A few documents lose far more than the rest, so means are skewed to the right, and plain
+    # percentiles would end too low (memory.md, Intervals).
     lo, hi = statistics.bca(fit, fits, influence[:, pool])
     return FallingCurve(x[known], fit, *(statistics.isotonic(end, heavy) for end in (lo, hi)))
 

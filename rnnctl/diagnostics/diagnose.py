@@ -37,7 +37,6 @@ from rnnctl.results.diagnostics import (
     DataRecord,
     DiagnosticsResult,
     HeadlineRecord,
-    InstrumentCheck,
     Measurement,
     ModelRecord,
 )
@@ -263,7 +262,7 @@ def _measure(
         environment=environment(loaded, "float32 forward, float64 derivatives"),
         seed=material.seed,
         preset=preset,
-        selftest=_instrument(),
+        selftest=remembered(),
     )
 
 
@@ -304,23 +303,23 @@ def as_result(
             "timing": {name: round(value, 3) for name, value in timing.items()},
             "model": model,
             "data": data,
-            "headline": head,
-            "verdict": verdict(head, measured, data.paragraph_length),
-            "panel": panel.rows(model, measured),
-            **measured.fields(),
-            "cross_checks": checks.cross_checks(measured),
+            **_said(model, data, measured, head),
             **more,
         }
     )
 
 
-def _instrument() -> InstrumentCheck | None:
-    """The outcome of the last selftest of this version, if there was one."""
-    outcome = remembered()
-    if outcome is None:
-        return None
-    passed, failed = outcome
-    return InstrumentCheck(passed=passed, failed=failed)
+def _said(
+    model: ModelRecord, data: DataRecord, measured: panel.Measured, head: HeadlineRecord
+) -> dict[str, object]:
+    """The measurements and what follows from them, as a `DiagnosticsResult` has it."""
+    return {
+        **measured.fields(),
+        "headline": head,
+        "verdict": verdict(head, measured, data.paragraph_length),
+        "panel": panel.rows(model, measured),
+        "cross_checks": checks.cross_checks(measured),
+    }
 
 
 # -- what is said about the model and the text ---------------------------------------------------
@@ -504,11 +503,7 @@ def merged(old: DiagnosticsResult, new: DiagnosticsResult) -> DiagnosticsResult:
     rest = dict.fromkeys([*_of_the_text(old), *_of_the_text(new)])
     return new.model_copy(
         update={
-            **measured.fields(),
-            "headline": head,
-            "verdict": verdict(head, measured, new.data.paragraph_length),
-            "panel": panel.rows(new.model, measured),
-            "cross_checks": checks.cross_checks(measured),
+            **_said(new.model, new.data, measured, head),
             "warnings": (*rest, *checks.warnings(new.model, measured, head)),
             "timing": {**old.timing, **new.timing},
         }

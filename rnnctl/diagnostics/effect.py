@@ -54,7 +54,7 @@ from rnnctl.results.diagnostics import NEAR_WORDS, SIGN_CHANGES, EffectRecord, S
 
 # -- from single swaps to the curves B(d) and R(d) -----------------------------------------------
 
-PAIRS = 64
+PAIRS = 64  # of words, at most
 SHORTEST = 10  # words: no curve below this longest distance
 READ_AT = (10, 30, 100)  # words, for the panel
 FEWEST_HEAPS = 6  # a bootstrap of fewer units does not reach far enough; see `percentiles`
@@ -164,13 +164,15 @@ def summarise(
         scalars={"b_near": b_near},
         curves={"b": curves.curve(swaps.x, b, n, x_unit=sample.unit, y_unit="nats")},
     )
-    low = b_near.ci95[0]
     # A ratio whose denominator may be 0 has no finite interval; better none than a number with one.
     least = max(floor, 2 * float(np.std(near_mean.replicates)))
+    # A mean of +1 and −1 is near 0 and could be anything: R relative to it would be noise.
     if (b.lo[near] > 0).any() and (b.hi[near] < 0).any():
         return _undefined(record, f"{SIGN_CHANGES}, so there is no ratio; {advice}")
-    if low is None or low <= 0 or near_value < least:
+    if b_near.ends[0] <= 0 or near_value < least:
         return _undefined(record, _too_small(near_value, b_near) + advice)
+    # Σ Δ(d) / Σ Δ(near), both over the swaps that reach d: a mean of single swaps' ratios would be
+    # divided by numbers near 0 now and then.
     r = statistics.ratio_of_means(shown, known * nearby[:, None], weights)
     scalars = {"b_near": b_near, **_summaries(swaps.x, r, near, units, sample, also)}
     drawn = {
@@ -223,6 +225,7 @@ def _summaries(
     def half(row: Floats) -> float:
         return _half(x[start:], row[start:], near)
 
+    # A half-distance is counted from the near window: the longest one is what is left beyond it.
     largest = float(x[-1] - (x[near].mean() if near.sum() > 1 else x[0]))
     found = {"half_distance": curves.derived(r, half, n=n, unit=sample.unit, largest=largest)}
     for name, distance in {**{f"retention_{d}": float(d) for d in READ_AT}, **also}.items():
@@ -376,7 +379,7 @@ def _word_deltas(
         differences.append((scores[:, 0] - scores[:, 1]).cpu().numpy())
     found = np.full((len(rest), len(steps)), np.nan)
     # Half the difference: the effect of one word being there, not of one word in the place of its
-    # rival.
+    # rival. NaN beyond a text's end, and not 0, which would be a model that has forgotten.
     found[which, at] = 0.5 * (differences[0] - differences[1])
     return found
 
@@ -409,12 +412,8 @@ def spelled_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) 
     deltas = []
     for first in range(0, len(chosen), BATCH):
         part = chosen[first : first + BATCH]
-        items = [
-            _spelled_swap(units.ids[text], words[text], word, points, running=units.running)
-            for text, word in part
-        ]
         spelled = [pairs[int(k)] for k in pair[first : first + BATCH]]
-        deltas.append(_spelled_deltas(subject, items, spelled))
+        deltas.append(_spelled_deltas(subject, units, words, part, points, spelled))
     return Swaps(
         points.astype(np.float64),
         np.concatenate(deltas),
@@ -436,61 +435,45 @@ def _spelled_places(units: Sample, words: list[Words]) -> list[tuple[int, int]]:
     ]
 
 
-@dataclass(frozen=True)
-class SpelledSwap:
-    """Text before the swapped word, after it, and after how many of those tokens to look (K,).
-
-    `begun`: the text before it is the beginning of a document. `inside` (K,): which looks there
-    are; the others lie beyond the text's end.
-    """
-
-    before: Ids
-    after: Ids
-    looks: Ids
-    inside: NDArray[np.bool_]
-    begun: bool
-
-
-def _spelled_swap(ids: Ids, words: Words, word: int, points: Ids, *, running: bool) -> SpelledSwap:
-    start, end = int(words.starts[word]), int(words.ends[word])
-    at = word + 1 + points
-    inside = at < len(words.starts)
-    looks = np.where(inside, words.starts[np.minimum(at, len(words.starts) - 1)] - end, 0)
-    before = max(0, start - (SPELLED_PREFIX if running else READ_BEFORE))
-    return SpelledSwap(
-        before=ids[before:start],
-        after=ids[end : end + int(looks.max())],
-        looks=looks,
-        inside=inside,
-        begun=before == 0 and not running,
-    )
-
-
 def _spelled_deltas(
     subject: LanguageSubject,
-    items: list[SpelledSwap],
+    units: Sample,
+    words: list[Words],
+    swapped: list[tuple[int, int]],
+    points: Ids,
     pairs: list[tuple[tuple[int, ...], tuple[int, ...]]],
 ) -> Floats:
-    """Δ (N, K) in nats of log-odds; NaN where the text ends before."""
-    begun = np.array([item.begun for item in items])
-    _, state = read_pieces(subject, [item.before for item in items], begun)
+    """Δ (N, K) in nats of log-odds of the words `swapped` (unit and word), `points` words later.
+
+    NaN where the text ends before.
+    """
+    before, after, begun, looks, inside = [], [], [], [], []
+    for unit, word in swapped:
+        ids, starts, end = units.ids[unit], words[unit].starts, int(words[unit].ends[word])
+        at = word + 1 + points
+        there = at < len(starts)
+        # After so many tokens behind the swapped word the word to look at begins.
+        steps = np.where(there, starts[np.minimum(at, len(starts) - 1)] - end, 0)
+        first = max(0, int(starts[word]) - (SPELLED_PREFIX if units.running else READ_BEFORE))
+        before.append(ids[first : starts[word]])
+        after.append(ids[end : end + int(steps.max())])
+        begun.append(first == 0 and not units.running)
+        looks.append(steps)
+        inside.append(there)
+    _, state = read_pieces(subject, before, np.array(begun))
     spellings = [_padded([pair[arm] for pair in pairs]) for arm in (0, 1)]
     lengths = np.array([len(pair[0]) for pair in pairs])
-    text, _ = pad_documents([item.after for item in items], subject.boundary_id)
-    after = torch.from_numpy(text)
-    looks = np.stack([item.looks for item in items])  # (N, K)
-    columns = np.tile(np.arange(len(items)), looks.shape[1])
+    text = torch.from_numpy(pad_documents(after, subject.boundary_id)[0])
+    # Distance by distance, each look at each word as a sequence of its own: K·N of them.
+    stops = np.stack(looks).T.ravel()
+    columns = np.tile(np.arange(len(swapped)), len(points))
     odds = []
     for spelling in spellings:
-        at_word = read_until(subject, spelling, lengths, state)
-        # Distance by distance, each look of each item as a sequence of its own: (K·N, …).
-        there = read_until(
-            subject, after, looks.T.ravel(), at_word[1], columns=columns, features=at_word[0]
-        )
-        chances = [_spelled(subject, *there, asked, lengths, len(items)) for asked in spellings]
+        features, state_after = read_until(subject, spelling, lengths, state)
+        found = read_until(subject, text, stops, state_after, columns=columns, features=features)
+        chances = [_spelled(subject, *found, asked, lengths, len(swapped)) for asked in spellings]
         odds.append(chances[0] - chances[1])
-    inside = np.stack([item.inside for item in items])
-    return np.where(inside, 0.5 * (odds[0] - odds[1]), np.nan)
+    return np.where(np.stack(inside), 0.5 * (odds[0] - odds[1]), np.nan)
 
 
 def _padded(words: list[tuple[int, ...]]) -> Tensor:

@@ -31,7 +31,7 @@ from rnnctl.results.base import Estimate
 from rnnctl.results.comparison import ExchangeRecord
 from rnnctl.statistics import ratio_of_means, resampling_weights
 
-LAG = 4  # tokens
+LAG = 4  # tokens after the exchange that do not count: the next output reads h and nothing else
 WINDOW = 16  # tokens scored after the lag (language models)
 PREFIX = 64  # tokens read before the exchange, at most
 PAIRS = 2048
@@ -59,7 +59,7 @@ def exchanged(
 def language_pairs(documents: Sequence[Ids], *, lag: int = LAG) -> Pairs | None:
     """Windows of prefix + lag + WINDOW tokens from different places; None if there are too few.
 
-    `documents` are ids, boundary included; windows lie inside documents.
+    `documents` are ids (T,), boundary included; windows lie inside documents.
     """
     after = lag + WINDOW
     # The longest prefix for which half of all documents have room.
@@ -101,7 +101,7 @@ def exchange_language(model: LanguageModel, pairs: Pairs, *, lag: int = LAG) -> 
 def classifier_pairs(
     documents: Sequence[Ids], labels: Sequence[int], *, lag: int | None = None
 ) -> tuple[Pairs, Ids, Ids] | None:
-    """Pairs of texts of different labels with the labels of both; None if there are too few.
+    """Pairs of texts of different labels with the labels of both (B,); None if there are too few.
 
     All are cut to one length at their beginning, so that they end as they did; exchanged half way
     through, or `lag` tokens before the end.
@@ -127,9 +127,13 @@ def classifier_pairs(
 def exchange_classifier(
     model: Classifier, pairs: Pairs, labels_a: Ids, labels_b: Ids
 ) -> ExchangeRecord | None:
-    """Shares of the fall in log-odds, over pairs; None unless the last state alone is read."""
+    """Shares of the fall in log-odds, over pairs; None unless the last state alone is read.
+
+    `labels_a`, `labels_b` (B,): the labels of each pair's texts. The model is an LSTM in eval mode.
+    """
     if model.pool != "last" or model.recurrent.directions != 1:
         return None
+    # What stands behind the exchange is A's own text, in all arms: only the state differs.
     own, other = (_states(model, side, pairs.at) for side in pairs[:2])
     rest = torch.from_numpy(pairs.a[pairs.at :])
     index = np.arange(len(labels_a))
@@ -154,6 +158,7 @@ def _record(
     effects = {arm: sign * (arms[arm] - arms["own"]) for arm in ("c", "h", "both")}
     weights = resampling_weights(len(arms["own"]), seed=0)
     whole = ratio_of_means(effects["both"], np.ones(len(arms["own"])), weights)
+    # Shares of an effect that may be 0 have no meaning, and no finite interval.
     clear = float(whole.lo[0]) > 0
     full = Estimate(
         estimate=float(whole.estimate[0]), ci95=(float(whole.lo[0]), float(whole.hi[0])),

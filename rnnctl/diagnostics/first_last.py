@@ -34,7 +34,7 @@ from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import FirstLastRecord, Sampling
 from rnnctl.wording import plural
 
-BATCH = 64
+BATCH = 64  # documents side by side
 FEWEST = 8  # documents of two sentences
 ROUNDING = 1e-5  # nats of a sentence: a smaller difference is the arithmetic's
 MOST_TOKENS = 2048  # of a document that is read: longer ones are left out
@@ -101,6 +101,8 @@ def _cut(sample: Sample, settings: Settings, draw: np.random.Generator) -> list[
     for k in draw.permutation(len(sample.ids)):
         if len(found) == settings.exchanges:
             break
+        # A document's end is read from its beginning, once for each first sentence; and one of
+        # 10,000 tokens would pad all others of its batch.
         if len(sample.ids[k]) > MOST_TOKENS:
             continue
         first, *rest = split_sentences(sample.ids[k], sample)
@@ -121,6 +123,7 @@ def _predicted(
         np.concatenate([[subject.boundary_id], first, parts.middle, parts.last])
         for first, parts in zip(firsts, documents, strict=True)
     ]
+    # From the boundary on, as the model was trained to begin a document.
     ids, lengths = pad_documents(texts, subject.boundary_id)
     features, _ = subject.advance(torch.from_numpy(ids[:-1]), subject.initial_state(len(texts)))
     begins = lengths - [len(parts.last) for parts in documents]
@@ -200,6 +203,7 @@ def _record(
     # A ratio of sums, so that long sentences count as much as they are worth in perplexity.
     per_token = curves.Sums(rise, length, settings).means
     per_sentence = curves.Sums(rise, ones, settings).means
+    # Of the median document: a few very long ones would make a mean that no document has.
     middles = np.array([len(parts.middle) for parts in documents], dtype=np.float64)
     drawn = np.random.default_rng((settings.seed, 71)).integers(0, n, (settings.resamples, n))
     between, others = float(np.median(middles)), np.median(middles[drawn], axis=1)

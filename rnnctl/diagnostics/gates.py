@@ -30,7 +30,9 @@ from rnnctl.results.diagnostics import GateMode, GateRecord, GatesRecord, Sampli
 from rnnctl.statistics import percentiles, resampling_weights
 
 LOW, HIGH = 0.1, 0.9
+"""Where a gate counts as saturated, left and right (Karpathy, Johnson & Li 2015)."""
 SMALLEST = 1e-300
+"""Stands for a gate that is 0 in floats: its logarithm is −691, which erases what it keeps."""
 LONGEST = 1e9
 """τ in tokens beyond which a gate counts as always open."""
 CHUNK = 256
@@ -171,7 +173,7 @@ def endless(tau: float) -> bool:
 
 
 def unit_at(tau: Floats, share: float) -> Floats:
-    """The quantile `share` over units (the first axis) as the value of one unit.
+    """The quantile `share` over units, the first axis of `tau` (J, …), as the value of one unit.
 
     Of two neighbours the lower one: between a fast and a slow half of the units, their mean would
     be a time constant that no unit has.
@@ -191,6 +193,7 @@ def find_modes(tau: Floats) -> tuple[GateMode, ...]:
     spread = float(logs.std())
     if len(logs) < 4 or spread < 1e-9:
         return ()
+    # 1.34: the interquartile range of a normal distribution in standard deviations.
     iqr = float(np.subtract(*np.quantile(logs, (0.75, 0.25)))) / 1.34
     # Silverman's rule of thumb (1986): with the smaller of the two spreads it does not smooth two
     # groups into one.

@@ -66,7 +66,11 @@ SHORTEST = 4
 """Tokens: no curve below this longest lag."""
 FEWEST_TEXTS = 5
 SHRINKAGE = (0.02, 0.2, 0.8)
-SCALES = np.concatenate([[0.0], np.geomspace(0.02, 4, 12)])  # 0: the uniform answer
+"""Of the covariance towards a multiple of 1: with as few examples as numbers in the state the plain
+one cannot be inverted, and which is best depends on how many there are."""
+SCALES = np.concatenate([[0.0], np.geomspace(0.02, 4, 12)])
+"""Of the scores: a discriminant that was fitted on few examples is too sure. 0: the uniform answer,
+so that states of noise have 0 bits and not fewer."""
 REFITTED = 3
 """Lags of a state of more than `LARGE` numbers at which the probe is fitted anew for intervals."""
 SMALLEST = 1e-6
@@ -109,6 +113,8 @@ class Plants:
 
         The same at all lags, so that what leaving out a group does to one belongs to the others.
         """
+        # A group without an example at some lag could be neither judged nor left out there; so the
+        # documents that reach far are dealt out first, and if need be to fewer groups.
         draw = np.random.default_rng(len(self))
         documents, index = np.unique(self.groups, return_inverse=True)
         far = np.unique(self.groups[self.at(max(lags))])
@@ -214,7 +220,7 @@ def polarity(
     settings: Settings,
     pairs: Sequence[tuple[Ids, Ids]],
 ) -> Curve | None:
-    """Bits (of 1) about which sentence of a pair of evidence was planted, by lag.
+    """Bits (of 1) about which sentence, ids (T,) each, of a pair of evidence was planted, by lag.
 
     Only pairs of the commonest length serve, both sentences equally long; None without such.
     """
@@ -235,7 +241,7 @@ def polarity(
     fold = plants.folds(lags)
     states = collect(subject, plants, lags, hidden=False)
     found = _probed(plants, states, lags, fold, settings.seed)["state"]
-    return _curve(found, sample, settings)
+    return _curve(found, bootstrapped(found, settings), sample)
 
 
 def word_places(units: Sample, words: Ids, longest: int, vocab_size: int) -> list[Spans]:
@@ -244,6 +250,7 @@ def word_places(units: Sample, words: Ids, longest: int, vocab_size: int) -> lis
     First token and first one after it: (P, 2) for each unit.
     """
     table = units.table(vocab_size)
+    # Words of one kind only are planted: a word that brings its space cannot follow a space.
     spaced = table[int(words[0, 0])][:1] in spelling.SPACED
     found = []
     for ids in units.ids:
@@ -304,7 +311,10 @@ def plant(
     room = np.minimum(longest, units.lengths[document] - spans[:, 1])
     with_room_for = np.cumsum(np.bincount(room, minlength=longest + 1)[::-1])[::-1]  # W
     density = 1 / with_room_for[room]
+    # 1e-6: a sum of 1 / W that should be whole is not quite so in floats.
     chosen = spread_over(density, math.ceil(count * float(density.sum()) - 1e-6), draw)
+    # Uniform and independent of the text: then nothing but the state can tell the word, chance is
+    # exactly 0 bits, and no control task is needed (Hewitt & Liang 2019).
     columns, window, ends, left = _windows(
         units, document[chosen], spans[chosen], longest, width, begins
     )
@@ -363,6 +373,7 @@ def _windows(
             length += start - at + width
             ends[k], at = length, end
         texts.append(np.concatenate([*parts, ids[at : at + longest]]))
+    # Texts of similar length in one batch: little of what is read is padding.
     order = np.argsort([len(text) for text in texts], kind="stable")
     window = np.empty(len(spans), dtype=np.int64)
     left = np.empty(len(spans), dtype=np.int64)
@@ -382,6 +393,7 @@ def collect(
     Lag k is the state after k more tokens, of the words `Plants.at` that lag; in float32, whose
     errors are far below the probe's.
     """
+    # h alone beside it: all that an output layer can see of an LSTM.
     names = ("state", "h") if hidden else ("state",)
     found: dict[str, list[States]] = {name: [] for name in names}
     ids = torch.from_numpy(plants.ids)
@@ -515,6 +527,7 @@ class _Parts:
     def of(cls, states: States, choices: Ids, fold: Ids, count: int) -> _Parts:
         """Columns are standardised, those that never vary drop out: neither looks at a choice."""
         mean, spread = states.mean(0, dtype=np.float64), states.std(0, dtype=np.float64)
+        # Columns of one value tell nothing, and dividing by their spread would make rounding data.
         used = spread > 1e-6 * max(1e-6, float(np.abs(mean).max(initial=0.0)))
         scaled = torch.from_numpy((states[:, used] - mean[used]) / spread[used]).float()
         onehot = one_hot(torch.from_numpy(choices), count).float()
@@ -559,9 +572,10 @@ class _Parts:
         means = self._added(self.sums, train) / counts.clamp(min=1)[:, None]  # (M, S)
         within = self._added(self.products, train).addmm_(means.T * counts, means, alpha=-1)
         within /= counts.sum()
+        # One covariance for all choices: M of them, each from N / M examples, could not be had.
         size = float(within.diagonal().mean())
         within *= 1 - shrinkage
-        within.diagonal().add_(shrinkage * size + 1e-6)
+        within.diagonal().add_(shrinkage * size + 1e-6)  # 1e-6: of states that are all alike
         factor, failed = torch.linalg.cholesky_ex(within)
         if int(failed):  # rounding in a state that is almost constant
             within.diagonal().add_(1e-3)
@@ -625,6 +639,8 @@ def _without_texts(parts: _Parts, shrinkage: float) -> tuple[Floats, float]:
             [scores[out, kept]], parts.truth[kept], parts.fold[kept], total * (1 - 2 / parts.groups)
         )
         means.append(math.log2(parts.count) - float(nats.mean()) / math.log(2))
+    # Deviations from their own mean, as a jackknife has them: all these fits are on fewer texts,
+    # and the loss of that is in every one.
     values = np.array(means)
     return values - values.mean(), float(values.mean())
 
@@ -678,6 +694,8 @@ def _without_words(parts: _Parts, scores: Floats, fitted_on: float) -> Floats:
     shares, spread = [], 0.0
     for word in range(parts.count):
         rows = truth != word
+        # Without one of the words the same scores answer a question of M − 1 choices; as a share of
+        # its bits the two questions compare.
         others = np.delete(scores[rows], word, axis=1)
         nats = _nats(others, truth[rows] - (truth[rows] > word), doubt, np.ones(1))[0]
         shares.append(1 - float(nats.mean()) / fewer)
@@ -773,6 +791,8 @@ def _measured(
     ahead = collect(subject, plants, sorted({*lags, *near}))
     found = _probed(plants, ahead, lags, fold, settings.seed)
     size = subject.vector(subject.initial_state(1)).shape[1]
+    # Half octaves would blur a delay line, which holds all bits up to one lag and none at the next:
+    # single lags are probed until the two between which half is gone are neighbours.
     while not settings.hold_lags:
         bits = [float(found["state"][lag].bits.mean()) for lag in lags]
         wanted = spread(between(lags, bits), AHEAD)
@@ -786,8 +806,8 @@ def _measured(
         for name, more in between_them.items():
             found[name] = dict(sorted((found[name] | more).items()))
         lags = list(found["state"])
-    drawn = {name: _curve(by_lag, sample, settings) for name, by_lag in found.items()}
-    means = bootstrapped(found["state"], settings)
+    bits_of = {name: bootstrapped(by_lag, settings) for name, by_lag in found.items()}
+    means = bits_of["state"]
     x = np.array([sample.distance(lag) for lag in lags])
     texts = len(np.unique(plants.groups))
     scalars = summaries(x, means, plants.count, texts, sample)
@@ -799,7 +819,7 @@ def _measured(
         note=scalars["hold_half"].note if status != "ok" else "",
         sampling=Sampling(unit=units.resampling_unit, n=texts, items=len(plants)),
         scalars=scalars,
-        curves=drawn,
+        curves={name: _curve(found[name], part, sample) for name, part in bits_of.items()},
         choices=plants.count,
         examples=plants.examples,
         dimensions=size,
@@ -834,13 +854,14 @@ def bootstrapped(found: dict[int, ReadOut], settings: Settings) -> statistics.Bo
     # no error in n examples is no proof of none: what one in n would cost
     unseen = math.log2(math.e) / np.array([len(one.bits) for one in found.values()])
     replicates += draw.standard_normal((settings.resamples, 1)) * unseen
-    replicates = np.minimum(replicates, math.log2(len(words)))  # there is no more to know
+    replicates = np.minimum(
+        replicates, math.log2(len(words))
+    )  # of M words there is no more to know
     lo, hi = statistics.percentiles(replicates)
     return statistics.Bootstrapped(estimate, lo, hi, replicates)
 
 
-def _curve(found: dict[int, ReadOut], sample: Sample, settings: Settings) -> Curve:
-    means = bootstrapped(found, settings)
+def _curve(found: dict[int, ReadOut], means: statistics.Bootstrapped, sample: Sample) -> Curve:
     x = [sample.distance(lag) for lag in found]
     n = [len(one.bits) for one in found.values()]
     return curves.curve(x, means, n, x_unit=sample.unit, y_unit="bits")
@@ -849,7 +870,10 @@ def _curve(found: dict[int, ReadOut], sample: Sample, settings: Settings) -> Cur
 def summaries(
     x: Floats, means: statistics.Bootstrapped, count: int, n: int, sample: Sample
 ) -> dict[str, Estimate]:
-    """bits_0, bits_100, bits_last, hold_half, hold_auc. `n`: texts behind the intervals."""
+    """bits_0, bits_100, bits_last, hold_half, hold_auc of mean bits at distances x (K,).
+
+    `count`: M, the words to choose from; `n`: texts behind the intervals.
+    """
     at_once = curves.first(means, n=n, unit="bits")
     short = f"lags were measured up to {x[-1]:.0f} {sample.unit} only"
     found = {
@@ -857,7 +881,7 @@ def summaries(
         "bits_100": curves.at_distance(x, means, 100.0, n=n, unit="bits", short=short),
         "bits_last": _last(x, means, n, sample),
     }
-    if at_once.ci95[0] is None or at_once.ci95[0] <= 0:
+    if at_once.ends[0] <= 0:
         note = "the state holds nothing measurable of the word that was just read"
         return {
             **found,
@@ -865,6 +889,7 @@ def summaries(
             "hold_auc": curves.missing("undefined", note),
         }
     found["hold_half"] = _half(x, means, n, sample)
+    # On a log scale, or the longest third of the lags would be all of the area.
     grid = np.geomspace(x[1], x[-1], 64)
 
     def area(fit: Floats) -> float:
@@ -885,6 +910,7 @@ def _half(x: Floats, means: statistics.Bootstrapped, n: int, sample: Sample) -> 
     found = curves.estimate(value, replicates, n=n, unit=sample.unit, largest=float(x[-1]))
     if found.estimate is None:
         return found
+    # Between two lags nothing was measured: the truth may lie at either of them.
     high = int(np.searchsorted(x, found.estimate))
     low = max(0, high - 1)
     ends = found.ci95
@@ -953,6 +979,7 @@ def _tending(
     here, at = (np.log1p(np.array(list(part), dtype=np.float64)) for part in (found, measured))
     shift = np.interp(here, at, rise)
     doubt = np.interp(here, at, [error for _, error in limits])
+    # Half of the difference between the two lines serves as the standard error of the limit.
     draw = np.random.default_rng(33).standard_normal((len(means.replicates), 1))
     most = math.log2(count)
     moved = statistics.Bootstrapped(
@@ -968,10 +995,6 @@ def _tending(
     return {
         f"{name}_extrapolated": value
         for name, value in tends.items()
-        if not _inside(value.estimate, scalars[name].ci95)
+        if value.estimate is not None
+        and not scalars[name].ends[0] <= value.estimate <= scalars[name].ends[1]
     }
-
-
-def _inside(value: float | None, ends: tuple[float | None, float | None]) -> bool:
-    low, high = ends
-    return value is None or ((low is None or low <= value) and (high is None or value <= high))

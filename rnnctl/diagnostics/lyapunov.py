@@ -34,7 +34,9 @@ BLOCKS = 10
 PARAGRAPH = 100
 """Tokens that a slow direction survives."""
 SMALLEST = 1e-300
+"""Stands for 0 where a logarithm is taken: a direction that is forgotten outright has −∞."""
 ROUNDING = 1e-14
+"""Of the largest: what a QR decomposition in float64 leaves of a direction that is gone."""
 
 
 def measure(subject: TracedModel, sample: Sample, settings: Settings) -> LyapunovRecord:

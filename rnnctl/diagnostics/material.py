@@ -345,7 +345,7 @@ class Material:
 
     @cached_property
     def sample(self) -> Sample:
-        """The text in ids; for classifiers cut as in training."""
+        """The text in ids, for classifiers cut as in training. Raises DataError if it is empty."""
         labels = self.loaded.labels
         documents = self.text.documents
         cut = self.loaded.config.corpus.max_tokens

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeGuard
@@ -110,6 +111,7 @@ def _hold(material: Material, settings: Settings) -> HoldRecord:
         begins = subject.boundary_id
         return hold.measure(subject, material.sample, settings, begins=begins)
     found = hold.measure(material.subject, material.sample, settings)
+    # A classifier need not keep which word it was, only for which label it speaks.
     pairs = material.evidence.pairs if material.evidence is not None else ()
     told = hold.polarity(material.subject, material.sample, settings, pairs)
     return (
@@ -122,6 +124,7 @@ def _hold(material: Material, settings: Settings) -> HoldRecord:
 def _reach(material: Material, settings: Settings) -> ReachRecord:
     if _both_ways(material):
         return ReachRecord(status="not_applicable", note=ONE_DIRECTION)
+    # In float64: a gradient of 1e-30 of the first is still one, and not the rounding of float32.
     exact, sample = ExactModel(material.loaded.model), material.sample
     read = _to_the_answer(material, sample) if material.loaded.labels else sample
     found = reach.measure(exact, read, settings)
@@ -159,7 +162,7 @@ def _answer_use(record: Measurement) -> str:
     found = record.scalars.get("n_eff_foreign")
     if not _exists(found):
         return ""
-    if found.estimate == 0:
+    if found.estimate == 0:  # nothing that was read is measurably used
         if not found.ci95[1]:
             return "not measurably"
         most = with_unit(number(found.ci95[1], DISTANCE_DIGITS), found.unit)
@@ -180,14 +183,14 @@ def _answer_first_last(record: Measurement) -> str:
     rise = record.scalars.get("rise_percent")
     if rise is None or rise.estimate is None:
         return ""
-    low, high = rise.ci95
-    size = f"{fixed(rise.estimate, 1)} % [{fixed(low, 1)}, {fixed(high, 1)}]"
-    if low is not None and low > 0:
+    low, high = (fixed(end, 1) for end in rise.ci95)
+    size = f"{fixed(rise.estimate, 1)} % [{low}, {high}]"
+    if rise.ends[0] > 0:
         # Beyond chance, but perhaps by less than what the memory horizon counts as nothing.
         how = "a little" if rise.estimate >= HARDLY_PERCENT else "hardly"
         how = "yes" if rise.estimate >= COUNTS_PERCENT else how
         return f"{how}: perplexity +{size} without it"
-    if high is not None and high < 0:
+    if rise.ends[1] < 0:
         return f"no: another first sentence even helps, {size}"
     return f"not measurably: {size}"
 
@@ -205,13 +208,12 @@ def _answer_effect(record: Measurement) -> str:
 
 def _counts(share: Estimate) -> str:
     """Whether evidence that counts so much of what it counts at the end still counts."""
-    low, high = share.ci95
-    size = share.estimate or 0.0
-    if high is not None and high < FAINT:
+    low, high = share.ends
+    if high < FAINT:
         return "no"
-    if low is not None and low <= 0:
+    if -math.inf < low <= 0:
         return "not measurably"
-    return "yes" if size >= 0.5 else "partly"
+    return "yes" if (share.estimate or 0.0) >= 0.5 else "partly"
 
 
 def _halved(half: Estimate | None) -> str:
@@ -240,6 +242,8 @@ def _answer_reach(record: Measurement) -> str:
         return "it grows on the way back: it explodes"
     if not _exists(half) or not _exists(last):
         return ""
+    # Not the half-life, which a few fast directions decide: what matters for learning is whether
+    # anything of it arrives (memory.md, REACH).
     arrives = last.status == "censored" or (last.estimate or 0.0) >= VANISHING_LAG
     shown = [estimate(value.without_interval(), with_unit=True) for value in (half, last)]
     return f"{'yes' if arrives else 'no'}: half left at {shown[0]}, 1 % at {shown[1]}"
@@ -261,8 +265,8 @@ def _answer_position(record: Measurement) -> str:
         return "not defined: the last fifth has no effect"
     if ratio.estimate is None:
         return ""
-    low, high = ratio.ci95
-    decided = (low is not None and low > 1) or (high is not None and high < 1)
+    # In either direction: evidence may count less at the beginning, or more.
+    decided = ratio.ends[0] > 1 or ratio.ends[1] < 1
     return f"{'yes' if decided else 'not clearly'}: first / last fifth {estimate(ratio, 2)}"
 
 

@@ -80,6 +80,8 @@ def _language_headline(measured: Measured, bptt_words: float | None) -> Headline
     use = measured.use
     found = _scalar(use, "n_eff_foreign", "USE was not measured")
     unit = found.unit or "words"
+    # The sentence says "replacing" and not "forgetting": what was measured is wrong text, and not
+    # what the state holds.
     if found.estimate == 0:
         sentence = (
             "replacing what the model has read by other text does not measurably raise its "
@@ -212,6 +214,7 @@ def _quality(model: ModelRecord, measured: Measured) -> PanelRow:
         name = "accuracy" if model.task == "classifier" else "loss_nats"
         note = model.quality_missing
         quality[name] = Estimate(estimate=None, status="failed", note=note)
+    # The loss on this text beside that on the validation text: memory is measured on this one.
     if measured.use is not None:
         for name, key in (("loss_here", "loss"), ("reference_loss", "reference_loss")):
             if key in measured.use.scalars:
@@ -365,12 +368,14 @@ def _beginning(head: HeadlineRecord, measured: Measured, words: float) -> Iterat
         return
     if not head.is_known:
         return
-    low, high = head.ci95
-    low = (head.censored_at if head.status == "censored" else 0.0) if low is None else low
-    if high is not None and high < words:
+    # By the interval and not by the estimate: whether it counts has to be beyond chance.
+    low, high = head.ends
+    if low == -math.inf:
+        low = (head.censored_at or 0.0) if head.status == "censored" else 0.0
+    if high < words:
         last = f"the last {distance(high, unit)}"
         yield f"{usual}: what stands before {last} counts for less than 1 % of perplexity."
-    elif (low or 0.0) >= words:
+    elif low >= words:
         yield f"{usual}: text from that far back still counts."
     elif head.status == "censored" and (head.censored_at or 0.0) < words:
         yield f"{usual}: its beginning is further back than was measured."
@@ -380,11 +385,11 @@ def _beginning(head: HeadlineRecord, measured: Measured, words: float) -> Iterat
 
 def _last_sentence(rise: Estimate) -> str:
     """What exchanging a document's first sentence did to the perplexity of its last."""
-    low, high = rise.ci95
-    shown = f"{fixed(rise.estimate, 1)} % [{fixed(low, 1)}, {fixed(high, 1)}]"
-    if low is not None and low > 0:
+    low, high = (fixed(end, 1) for end in rise.ci95)
+    shown = f"{fixed(rise.estimate, 1)} % [{low}, {high}]"
+    if rise.ends[0] > 0:
         return f"another first sentence raises the perplexity of the last by {shown}"
-    if high is not None and high < 0:
+    if rise.ends[1] < 0:
         return f"another first sentence lowers the perplexity of the last, by {shown}"
     return f"another first sentence does not measurably change the last ({shown} of perplexity)"
 
@@ -400,10 +405,7 @@ def _start(measured: Measured, words: float, unit: str) -> str:
 def _heard(usual: str, start: Estimate | None, what: str) -> Iterator[str]:
     if start is None or start.estimate is None:
         return
-    low, high = (
-        end if end is not None else far
-        for end, far in zip(start.ci95, (-math.inf, math.inf), strict=True)
-    )
+    low, high = start.ends
     if high < -FAINT:
         said = f"{what} counts against what it says"
     elif high < FAINT:

@@ -145,6 +145,7 @@ def _candidates(found: Text) -> list[str]:
         texts = [document.text for document in found.documents]
     full = [text for text in texts if len(text[: 40 * FEW].split()) >= FEW]
     full = full or sorted(texts, key=lambda text: -len(text.split()))[:1]
+    # Evenly over the text, and not its first ones: a book begins with its table of contents.
     step = -(-len(full) // CANDIDATES)
     return full[::step]
 
@@ -180,6 +181,7 @@ def _worths(run: Loaded, passages: Sequence[Sequence[SeenWord]]) -> Floats:
         max(map(len, passages)),
     )
     whole, without = np.split(losses, 2)
+    # What a word loses counts too, or noise of many words would add up to a worth.
     gains = np.clip(without - whole, -MOST_GAIN, MOST_GAIN)
     return np.asarray(np.nan_to_num(gains).sum(axis=1))
 
@@ -298,7 +300,11 @@ def _seen(run: Loaded, name: str, words: Sequence[SeenWord], longer: str, most: 
     settings = run.config.model
     more, ends = _encoded(run.tokenizer, longer)
     with np.errstate(over="ignore", invalid="ignore"):
-        moved, answer = _moved(run, read, len(words))
+        answer: str | None = None
+        if isinstance(model, Classifier):
+            moved, answer = answer_influence(run, read, len(words))
+        else:
+            moved = influence(run, read, len(words))
     causal = model.recurrent.directions == 1
     return SeenRun(
         path=str(run.run.path),
@@ -409,13 +415,6 @@ def _lengths(trace: Trace, given: Tensor) -> dict[str, Floats]:
 # -- which word moved which prediction ------------------------------------------------------------
 
 
-def _moved(run: Loaded, read: Reading, words: int) -> tuple[Influence, str | None]:
-    """What moved the predictions; and a classifier's answer."""
-    if isinstance(run.model, Classifier):
-        return answer_influence(run, read, words)
-    return influence(run, read, words), None
-
-
 def answer_influence(run: Loaded, read: Reading, words: int) -> tuple[Influence, str]:
     """How much each of so many words moved a classifier's answer; and the answer."""
     model = run.model
@@ -466,7 +465,10 @@ def answer_lengths(
 
 
 def influence(run: Loaded, read: Reading, words: int) -> Influence:
-    """How much each of so many words moved the prediction of every later one."""
+    """How much each of so many words moved the prediction of every later one.
+
+    Raises NotFiniteError where the model's numbers overflow.
+    """
     model = run.model
     assert isinstance(model, LanguageModel)
     # Shares are drawn to a tenth of a per cent: float32 does, but where a gradient explodes.

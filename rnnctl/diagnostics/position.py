@@ -26,7 +26,9 @@ from rnnctl.wording import plural
 
 FIFTHS = 5
 FEWEST_SENTENCES = 8
+"""Of a text: with fewer of them a fifth is one sentence or none."""
 FEWEST_TEXTS = 8
+"""Behind an interval; of fewer than six a bootstrap is too narrow whatever percentile is taken."""
 
 
 def measure(
@@ -98,6 +100,7 @@ def _occluded(
         # Order is drawn anew: in reviews the last sentence is the verdict, and its place would seem
         # to matter where only its content does.
         first, *rest = (parts[int(k)] for k in draw.permutation(len(parts)))
+        # Filler of the same length, so that what is behind it stays where it is.
         neutral = _piece(stream, len(first), draw)
         for fifth in range(FIFTHS):
             low = fifth * (len(rest) + 1) // FIFTHS
@@ -115,7 +118,7 @@ def _piece(stream: Ids, length: int, draw: np.random.Generator) -> Ids:
 
 
 def _margins(logits: Floats, truth: Ids) -> Floats:
-    """The true label's logit minus the log-sum-exp of the others: (N,)."""
+    """The true label's log-odds against all others together: (N,)."""
     rows = np.arange(len(truth))
     others = logits.copy()
     # The log-sum-exp of the others and not the strongest alone: with many labels that one changes.
@@ -142,6 +145,7 @@ def _first_over_last(
     if means.lo[-1] <= 0:  # a ratio to something that may be 0 has no interval
         note = "a sentence in the last fifth has no measurable effect: the ratio is not defined"
         return curves.missing("undefined", note), shown
+    # First and last fifth of the same texts, in the same resamples: their errors partly cancel.
     ratio = means.estimate[0] / means.estimate[-1]
     with np.errstate(divide="ignore", invalid="ignore"):
         replicates = means.replicates[:, 0] / means.replicates[:, -1]
@@ -237,7 +241,7 @@ def _share(flips: Floats, givers: Ids | None) -> Estimate:
 
 
 def _nats(logits: Floats, truth: Ids) -> Floats:
-    return np.logaddexp(0.0, -_margins(logits, truth))
+    return np.logaddexp(0.0, -_margins(logits, truth))  # −ln σ(margin), which cannot overflow
 
 
 def _right(logits: Floats, truth: Ids) -> Floats:

@@ -57,7 +57,8 @@ from rnnctl.statistics import (
 )
 
 WARM_UP = 32
-"""Tokens read before the largest lag, so that the state is no longer the zero state."""
+"""Tokens read before the largest lag, so that the state is no longer the zero state: there gates
+and gradients are unlike those further on."""
 CHUNK = 32
 """Windows traced at once."""
 FEWEST_DOCUMENTS = 8
@@ -124,6 +125,8 @@ class Unit:
 
         here, there = variances(np.ones(len(sums))), variances(weights)
         known = (here > 0) & (there > 0)
+        # The standard deviations are estimates too: without this the intervals would hold for this
+        # text's unit of measurement, and be too narrow for another text's.
         change = np.log(np.where(known, there, 1) / np.where(known, here, 1)) / 2
         shares = (self.typical, self.total)
         return tuple(change @ (share[1:] - share[1]).T for share in shares)
@@ -301,6 +304,7 @@ class _Moments:
             if name in trace.layers[0].values:
                 values[name] = torch.stack([layer.values[name] for layer in trace.layers])
         for name, value in values.items():  # (L, T, B, H)
+            # In float64 always: a variance as a difference of two sums loses half of its digits.
             wide = value.double()
             self.sums[name].append((wide.sum(dim=1), wide.square().sum(dim=1)))
 
@@ -348,6 +352,7 @@ def cut_windows(sample: Sample, *, lags: int, count: int, seed: int) -> Windows 
     length = _window_length(sample.lengths - (0 if labelled else 1), lags + 1 + WARM_UP, share)
     if length < SHORTEST:
         return None
+    # A language model is asked for the token after its window, so one more has to be there.
     fitting = np.flatnonzero(sample.lengths >= length + (0 if labelled else 1))
     drawn = np.random.default_rng(seed).permutation(fitting)[:count]
     # A label is asked for once, at the end; a language model at any step.
@@ -456,6 +461,7 @@ def lag_curve(
     # would outweigh all others.
     squares = member @ np.square(taken).T
     rms = ratio_of_means(squares, np.broadcast_to(squares[:, :1], squares.shape), weights)
+    # FLOOR² and a half: these are squares, and their logarithm is twice that of a norm.
     shown, drawn = (
         np.log(np.maximum(part, FLOOR**2)) / 2 for part in (rms.estimate, rms.replicates)
     )
@@ -494,7 +500,7 @@ def lag_where(log_curve: Floats, level: float) -> float:
 
 
 def tail_slope(log_curve: Floats, tail: tuple[int, int] | None = None) -> float:
-    """Least-squares slope of ln Γ per step over lags `tail` (inclusive), by default the second
+    """Least-squares slope of ln Γ (K,) per step over lags `tail` (inclusive), by default the second
     half of those above the floor; NaN where fewer than two are.
     """
     if tail is None:
@@ -551,6 +557,7 @@ def block_record(curve: LagCurve) -> ReachBlock:
     last_low = float(percentiles(curve.replicates[:, -1], curve.documents)[0])
     alive = curve.estimate[-1] > math.log(10 * FLOOR)
     explodes = bool(alive and last_low > math.log(GROWTH))
+    # Of windows, not of an estimate: how much single stretches of text differ.
     bands = np.quantile(curve.log_ratios, list(QUANTILES.values()), axis=1)
     return ReachBlock(
         geo=_curve(curve, curve.estimate, *percentiles(curve.replicates, curve.documents)),
@@ -607,8 +614,10 @@ def _half_lives(log_curves: Floats) -> Floats:
     """(N,) steps beyond lag 1 after which rows (N, K) are half: `lag_where` − 1, of all at once."""
     above = log_curves - math.log(0.5)
     sums = np.concatenate([np.zeros((len(above), 1)), np.cumsum(above, axis=1)], axis=1)
-    # The falling fit stays above the level for as long as the sum grows; its last value there is
-    # the least mean of what ends there, and the next one the largest mean of what begins there.
+    # By the min-max formulas of isotonic regression (Robertson, Wright & Dykstra 1988), since a fit
+    # for each window in each resample would take minutes. The falling fit stays above the level for
+    # as long as the sum grows; its last value there is the least mean of what ends there, and the
+    # next one the largest mean of what begins there.
     last = np.argmax(sums, axis=1)
     ends = np.arange(sums.shape[1])
     away = ends - last[:, None]
@@ -623,6 +632,7 @@ def _half_lives(log_curves: Floats) -> Floats:
 
 def _weighted_median(values: Floats, weights: Floats) -> float:
     """Of (N,) values, of which infinite ones sort last."""
+    # As if each value stood there as often as its weight says: resampled documents, not windows.
     order = np.argsort(values, kind="stable")
     return float(values[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
 
@@ -650,6 +660,8 @@ def _tau_estimate(curve: LagCurve, *, explodes: bool) -> Estimate:
     A curve that ends at the floor without having decayed before (a delay line, whose gradient is
     exactly 0 from some lag on) has no tail.
     """
+    # Of the tail and not of the whole curve: the slowest directions are what is left there, as the
+    # largest Lyapunov exponent has them (memory.md, Cross-checks).
     slope = tail_slope(curve.estimate)
     n, lags = curve.documents, len(curve.estimate)
     limit = float(TAIL * lags)
@@ -683,6 +695,7 @@ def _tau_estimate(curve: LagCurve, *, explodes: bool) -> Estimate:
 
 def _reset_share(curve: LagCurve) -> Estimate:
     """Share of windows whose gradient falls below ½ in one step that leaves a tenth or less."""
+    # A gate that falls below 0.1 leaves a tenth in one step; a decay by half in one step does not.
     ended = np.zeros(curve.windows)
     for k, window in enumerate(curve.log_ratios.T):
         below = np.flatnonzero(window <= math.log(0.5))

@@ -144,6 +144,8 @@ def with_room(
     even the last one fits. Shorter documents stay in, for what needs less room; running text comes
     in blocks of twice the length.
     """
+    # Long lags need long texts, precise means need many: of a corpus with documents of all lengths
+    # one of the two has to give way, and it is the length.
     chosen, most = None, 0
     for k, length in enumerate(lengths):
         units = sample.blocks(2 * length) if sample.running else sample
@@ -163,6 +165,7 @@ def spread_over(weights: ArrayLike, count: int, draw: np.random.Generator) -> Id
 
     One is drawn from each of `count` stretches of equal weight.
     """
+    # Stratified: the same expectation as independent draws, and less chance in what is covered.
     ends = np.cumsum(np.asarray(weights, dtype=np.float64))
     marks = (np.arange(count) + draw.random(count)) * (ends[-1] / count)
     # Rounding may put the last mark beyond the last end.
@@ -195,8 +198,9 @@ def from_texts(
 ) -> Sample:
     """Encode documents; running text arrives as pieces and becomes one document.
 
-    Running text may be documents that are read on through: then `between` is the id that stands
-    between any two of them. Empty documents are left out.
+    `encode` gives the ids (T,) of a text, `labels` (D,) are classes. Running text may be documents
+    that are read on through: then `between` is the id that stands between any two of them. Empty
+    documents are left out.
     """
     kept = [k for k, text in enumerate(texts) if text.strip()]
     joined = running and between is None
@@ -243,12 +247,12 @@ def _digest(texts: Sequence[str], labels: Ids | None) -> str:
 
 SENTENCE_ENDS = frozenset(".!?。！？…")
 CLOSING = frozenset("\"'”’»)]")
-SHORTEST = 3  # tokens; shorter pieces belong to the sentence before them
+SHORTEST = 3  # tokens; shorter pieces (a closing mark, "2.") belong to the sentence before them
 SYMBOLS_PER_SENTENCE = 8  # tokens of a "sentence" where ids have no text (known-answer models)
 
 
 def split_sentences(ids: Ids, sample: Sample) -> list[Ids]:
-    """The sentences of one document, in order; together they are the document."""
+    """The sentences (T,) of one document (T,), in order; together they are the document."""
     shown = sample.token_bytes
     if shown is None:
         return [ids[k : k + SYMBOLS_PER_SENTENCE] for k in range(0, len(ids), SYMBOLS_PER_SENTENCE)]
@@ -261,7 +265,7 @@ def split_sentences(ids: Ids, sample: Sample) -> list[Ids]:
                 after += 1  # a quotation's last mark belongs to the sentence that it ends
             following = texts[after] if after < len(texts) else " "
             ended = following.strip()[:1] not in SENTENCE_ENDS
-            # in spelled text "3.5" ends no sentence: a space must follow
+            # In spelled text "3.5" ends no sentence: a space must follow.
             if sample.spelled and following[:1].strip():
                 ended = False
             if ended and after - begin >= SHORTEST:

@@ -46,7 +46,12 @@ from rnnctl.results.base import Environment
 from rnnctl.results.diagnostics import DiagnosticsResult, Measurement, ModelRecord
 from rnnctl.wording import plural
 
-MEASURED: Final = ("use", "first_last", "effect")
+MEASURED: Final[Mapping[str, Callable[[LanguageSubject, Sample, Settings], Measurement]]] = {
+    "use": use.measure,
+    "first_last": first_last.measure,
+    "effect": effect.measure,
+}
+"""What needs nothing but how likely text is."""
 AT_ONCE: Final = 1024  # questions between two blank lines
 TIMEOUT_S: Final = 120.0
 LEAVE_S: Final = 5.0  # for a scorer to end by itself
@@ -79,7 +84,7 @@ class Conversation:
         self._answers: list[bytes] = []
         self._said = bytearray()  # the end of its standard error
         self._next = 1
-        # a group of its own, so that whatever it starts can be ended with it
+        # A group of its own, so that whatever it starts can be ended with it.
         self._process = subprocess.Popen(  # noqa: S602 - a command line, pipes and all
             command,
             shell=True,
@@ -135,7 +140,10 @@ class Conversation:
         return found
 
     def split(self, text: str) -> tuple[list[str], set[int]]:
-        """The text in the scorer's own pieces, and which of them it does not know."""
+        """The text in the scorer's own pieces, and which of them it does not know.
+
+        Raises ScorerError where the pieces are not the text.
+        """
         for answer, where in self._ask([{"split": text}]):
             pieces = answer.get("pieces")
             whole = isinstance(pieces, list) and all(isinstance(one, str) for one in pieces)
@@ -574,7 +582,9 @@ def diagnose_scorer(
         if sample.spelled:
             settings = for_spelled(settings, sample.units_per_token)
         timing["prepare_s"] = time.perf_counter() - begin
-        records = timed(chosen, lambda name: measure(name, subject, sample, settings), timing, tell)
+        records = timed(
+            chosen, lambda name: MEASURED[name](subject, sample, settings), timing, tell
+        )
         talk.finish()
         asked, called = talk.questions, talk.name
     timing["total_s"] = time.perf_counter() - begin
@@ -603,7 +613,10 @@ def chosen_names(names: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def subject_of(talk: Conversation, text: Text) -> tuple[ScorerSubject, Sample]:
-    """A scorer and a text in its pieces. ScorerError where its probabilities do not add up."""
+    """A scorer and a text in its pieces.
+
+    Raises ScorerError where its probabilities do not add up to 1, DataError for an empty text.
+    """
     pieces = Pieces(talk)
     sample = from_texts(
         [document.text for document in text.documents],
@@ -620,15 +633,6 @@ def subject_of(talk: Conversation, text: Text) -> tuple[ScorerSubject, Sample]:
     subject = ScorerSubject(talk, pieces)
     subject.check(sample)
     return subject, sample
-
-
-def measure(name: str, subject: LanguageSubject, sample: Sample, settings: Settings) -> Measurement:
-    """One of `MEASURED`."""
-    if name == "use":
-        return use.measure(subject, sample, settings)
-    if name == "first_last":
-        return first_last.measure(subject, sample, settings)
-    return effect.measure(subject, sample, settings)
 
 
 def said(result: DiagnosticsResult) -> str:

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from rnnctl import __version__, machine
 from rnnctl.data import cache
@@ -23,8 +24,8 @@ from rnnctl.errors import StorageError, UsageError
 from rnnctl.results.base import Environment, Warning_
 from rnnctl.results.diagnostics import (
     DiagnosticsResult,
+    InstrumentCheck,
     KnownAnswer,
-    KnownAnswerItem,
     SelftestResult,
 )
 
@@ -32,7 +33,6 @@ GROUPS = ("derivatives", "behaviour", "trust", "hand_made_runs")
 _ID = re.compile(r"((?:GT|RD)\d\d): ")  # what the docstring of a known answer begins with
 REMEMBERED = "selftest.json"
 
-Checks = dict[str, Callable[[], Iterator[Check]]]
 Diagnose = Callable[[Path, Sequence[str], Path | None], DiagnosticsResult]
 """What measures a run directory as ``rnnctl diagnose`` does: path, names, file of evidence."""
 
@@ -52,14 +52,6 @@ class CheckedAnswer:
         return bool(self.checks) and all(check.passed for check in self.checks)
 
 
-def table(diagnose: Diagnose) -> Checks:
-    """All known answers by id, in order; those that go through a run directory use `diagnose`."""
-    return {
-        name: partial(check, diagnose) if name.startswith("RD") else check
-        for name, check in sorted(_functions().items())
-    }
-
-
 def known_ids() -> list[str]:
     """GT01, GT02, …, RD01, RD02, …"""
     return sorted(_functions())
@@ -77,16 +69,18 @@ def _functions() -> dict[str, Callable[..., Iterator[Check]]]:
 
 
 def answers(diagnose: Diagnose, ids: Sequence[str] = ()) -> Iterator[CheckedAnswer]:
-    """Measure the known answers `ids` (all of them if empty), one by one."""
-    for name, checks in table(diagnose).items():
+    """Measure the known answers `ids` (all of them if empty), one by one.
+
+    Those that go through a run directory use `diagnose`.
+    """
+    for name, check in sorted(_functions().items()):
         if ids and name not in ids:
             continue
-        described = checks.func if isinstance(checks, partial) else checks
-        title = (inspect.getdoc(described) or "").split("\n\n")[0].replace("\n", " ")
+        said = (inspect.getdoc(check) or "").split("\n\n")[0].replace("\n", " ")
+        title = said.split(": ", 1)[-1].rstrip(".")
         began = time.perf_counter()
-        yield CheckedAnswer(
-            name, title.split(": ", 1)[-1].rstrip("."), tuple(checks()), time.perf_counter() - began
-        )
+        checks = tuple(check(diagnose) if name.startswith("RD") else check())
+        yield CheckedAnswer(name, title, checks, time.perf_counter() - began)
 
 
 def remember(passed: int, failed: int) -> None:
@@ -99,15 +93,12 @@ def remember(passed: int, failed: int) -> None:
         cache.remember(cache.cache_directory() / REMEMBERED, kept)
 
 
-def remembered() -> tuple[int, int] | None:
-    """(passed, failed) of the last selftest of this version; None where there was none."""
-    outcome = _kept().get(__version__)
-    if not isinstance(outcome, dict):
+def remembered() -> InstrumentCheck | None:
+    """The outcome of the last selftest of this version; None where there was none."""
+    try:
+        return InstrumentCheck.model_validate(_kept().get(__version__))
+    except ValidationError:  # no outcome, or a file that somebody has changed
         return None
-    passed, failed = outcome.get("passed"), outcome.get("failed")
-    if not isinstance(passed, int) or not isinstance(failed, int):
-        return None
-    return passed, failed
 
 
 def _kept() -> dict[str, object]:
@@ -128,6 +119,7 @@ def selftest(ids: Sequence[str] = ()) -> Iterator[CheckedAnswer | SelftestResult
             f"there is no known answer {unknown[0]!r}", hint="known: " + ", ".join(known_ids())
         )
     found = []
+    # Tiny models: threads would wait for each other most of the time.
     with _one_thread():
         for answer in answers(diagnose_run, ids):
             found.append(answer)
@@ -169,25 +161,10 @@ def as_result(found: Sequence[CheckedAnswer]) -> SelftestResult:
         seed=0,
         passed=passed,
         failed=len(failed),
-        answers=tuple(_record(answer) for answer in found),
+        answers=tuple(
+            KnownAnswer(id=one.id, title=one.title, passed=one.passed, items=one.checks)
+            for one in found
+        ),
         warnings=(Warning_(code="INSTRUMENT", text=text),) if failed else (),
         timing={answer.id: answer.seconds for answer in found},
-    )
-
-
-def _record(answer: CheckedAnswer) -> KnownAnswer:
-    return KnownAnswer(
-        id=answer.id,
-        title=answer.title,
-        passed=answer.passed,
-        items=tuple(
-            KnownAnswerItem(
-                name=check.name,
-                expected=check.expected,
-                measured=check.measured,
-                tolerance=check.tolerance,
-                passed=check.passed,
-            )
-            for check in answer.checks
-        ),
     )

@@ -142,8 +142,8 @@ def look(
     name: str,
     start: int | None = None,
 ) -> GateView:
-    """Read token `ids`, after `start` if there is one, which is not shown; `token_bytes` says what
-    each writes, `name` is what the reader calls it.
+    """Read token `ids` (N,), after `start` if there is one, which is not shown; `token_bytes` says
+    what each writes, `name` is what the reader calls it.
     """
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     pieces = tuple(_visible(decoder.decode(token_bytes(int(token)))) for token in ids)
@@ -182,6 +182,7 @@ def _visible(text: str) -> str:
 
 def _kept(cell: Cell, values: Mapping[str, torch.Tensor]) -> Floats:
     """(N,) the share of what each token wrote that the gates keep until the end."""
+    # As REACH along one path only: what other units write into this one is left out.
     keep = values[cell.shown_gates[0]]  # (N, H)
     # Of the gates after each token: cumprod runs forwards, and what is wanted is the product from
     # behind.

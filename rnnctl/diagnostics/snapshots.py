@@ -106,7 +106,7 @@ def _course(
             preset=wish.preset,
             seed=wish.seed,
             text=read_text(loaded, wish.text, None, wish.columns) if wish.text else None,
-            reference=False,
+            reference=False,  # it is the same for every snapshot
         )
         point = SnapshotPoint(
             tokens=snapshot.tokens, step=snapshot.step, digest=snapshot.digest,
@@ -144,9 +144,7 @@ _SCALARS = {
 def _numbers(result: DiagnosticsResult) -> dict[str, Estimate]:
     """What is followed over a training, as far as it was measured."""
     head = result.headline
-    bare = {name: getattr(head, name) for name in Estimate.model_fields}
-    measured = head.status != "not_applicable"
-    numbers = {"horizon": Estimate.model_validate(bare)} if measured else {}
+    numbers = {} if head.status == "not_applicable" else {"horizon": head.alone()}
     for name, (section, scalar) in _SCALARS.items():
         record = result.records().get(section)
         if record is not None and record.status == "ok" and scalar in record.scalars:

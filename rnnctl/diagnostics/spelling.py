@@ -38,7 +38,7 @@ class Words:
 
 
 def find_words(ids: Ids, token_bytes: list[bytes]) -> Words:
-    """Word beginnings: a token that begins a non-space after a space, or brings its own space.
+    """Words in ids (T,): each begins with a token of non-space after a space, or brings its own.
 
     `token_bytes[i]` is the text of id i. A word's letters end before the first token with anything
     but letters in it.
@@ -94,6 +94,7 @@ def usual_words(sample: Sample, words: list[Words]) -> list[tuple[int, ...]]:
         for place in found.places(spaced=spaced):
             spelling = tuple(int(i) for i in ids[found.starts[place] : found.ends[place]])
             counts[spelling] = counts.get(spelling, 0) + 1
+    # Seen once is a name or a slip of the pen.
     kept = [word for word, count in counts.items() if count >= 2 and _plain(word, sample)]
     shown = sample.token_bytes
     assert shown is not None
@@ -104,6 +105,8 @@ def usual_words(sample: Sample, words: list[Words]) -> list[tuple[int, ...]]:
 
 def middle(usual: list[T]) -> list[T]:
     """Without the most frequent twentieth and the rarer half, if that leaves enough."""
+    # The most frequent ones are function words, likely anywhere; the rarer half the model has
+    # hardly met in training, so that it cannot be said to forget them.
     return usual[len(usual) // 20 : len(usual) // 2] if len(usual) >= 40 else usual
 
 

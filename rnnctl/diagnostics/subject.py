@@ -92,7 +92,7 @@ class ClassifierSubject(Protocol):
 
 
 def select(state: State, index: Tensor | Sequence[int]) -> State:
-    """The sequences `index` of a state, in that order."""
+    """The sequences `index` (N,) of a state (·, B, ·), in that order: (·, N, ·)."""
     wanted = torch.as_tensor(index, dtype=torch.long, device=state[0].device)
     return tuple(part.index_select(1, wanted) for part in state)
 
@@ -309,6 +309,7 @@ class ClassifierModelSubject(_States):
 
         So it does in training and in `rnnctl.inference.classify`.
         """
+        # Without the boundary the model would be asked in the middle of a text, as it never was.
         ended = torch.cat([ids, ids.new_full((1, ids.shape[1]), self.boundary_id)])
         ended[lengths, torch.arange(ids.shape[1])] = self.boundary_id
         found: Tensor = self.model(ended, lengths + 1)
@@ -387,6 +388,8 @@ class ExactModel:
     def __init__(
         self, model: LanguageModel | Classifier, precision: torch.dtype = torch.float64
     ) -> None:
+        # On the CPU, since not every accelerator has float64; fused kernels are left out, since
+        # they do not hand out what happens inside (`rnnctl.nn.trace`).
         self.model = copy.deepcopy(model).cpu().to(precision).eval()
         self.cell: Cell = model.recurrent.cell
 
@@ -399,6 +402,8 @@ class ExactModel:
         """See `TracedModel.readout_gradient`; the loss is the cross-entropy in nats."""
         leaf = outputs.detach().requires_grad_()
         with torch.enable_grad():
+            # A sum over sequences, whose losses do not meet: the gradient of each is its own. (Over
+            # steps a sum would hide what vanishes, see `reach.one_step_of`.)
             loss = cross_entropy(self._logits(leaf), targets, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, leaf)
         return gradient

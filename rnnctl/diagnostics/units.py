@@ -135,6 +135,7 @@ def known(values: Floats, of: Mapping[str, Floats]) -> dict[str, Floats]:
 
 def lasting(values: Floats) -> Floats:
     """Tokens (U,) until the autocorrelation of each column falls below 1/e; `LONGEST` at most."""
+    # By the Fourier transform (Wiener–Khinchin), since all lags of all units are wanted.
     centred = values - values.mean(axis=0)
     steps = len(values)
     # Padded to twice the length: a circular correlation would add the end of the text to its
@@ -177,6 +178,8 @@ def observe(
     values = there[name]
     shares = known(values, properties(text, ends))
     lasts = lasting(values)
+    # Half of the places for what can be named, half for what lasts: a unit may keep something for
+    # long that no property in the list is.
     best = np.max(list(shares.values()), axis=0) if shares else np.zeros(values.shape[1])
     order = np.lexsort((-lasts, -best))
     half = order[: most // 2 + most % 2]

@@ -56,9 +56,11 @@ from rnnctl.results.diagnostics import NONE_MEASURABLE, Sampling, UseRecord
 
 Bins = list[tuple[int, int]]
 
+# What is read and scored: a reset costs the tokens after it, a target a softmax.
 BATCH = 64  # resets, or stretches of text, side by side: bounds the memory
 CHUNK = 256  # tokens of them that are read at once
 STRETCH = 6  # longest contexts between the first and the last reset of a stretch
+# What a number may rest on.
 SHORTEST = 8  # tokens: no curve below this longest context
 BLOCKS = 16  # resampling units wanted of a running text
 READ_BEFORE = 1  # longest contexts that are read before a reset in running text
@@ -170,12 +172,13 @@ class Plan:
         """How many tokens follow a reset on average, if at most `most` are read."""
         lengths = self.lengths.astype(np.float64)
         within = np.minimum(lengths, most)
-        # 1 + 2 + … to `most` at the end of a document, `most` anywhere before that
+        # 1 + 2 + … to `most` at the end of a document, `most` anywhere before that.
         ends = within * (within + 1) / 2 + (lengths - within) * most
         return float(ends.sum() / lengths.sum())
 
     def resets(self, draw: np.random.Generator, count: int) -> Resets:
         """`count` tokens of the text, or all, each as likely as any other and spread evenly."""
+        # By tokens and not by documents: δ is a mean over tokens, and a long document has more.
         count = min(count, int(self.lengths.sum()))
         document, position = spread_over_texts(self.lengths, count, draw)
         unit = document if self.block is None else position // self.block
@@ -218,7 +221,7 @@ def make_plan(sample: Sample, settings: Settings) -> Plan | None:
     lengths = sorted(map(len, documents), reverse=True)
     if len(lengths) < 2:
         return None
-    # a single document that is far longer than all others does not decide
+    # A single document that is far longer than all others does not decide.
     longest = lengths[0] if lengths[0] <= ALIKE * lengths[1] else lengths[1]
     n_max = min(settings.n_max, longest - 1)
     return Plan(sample, documents, n_max, None) if n_max >= SHORTEST else None
@@ -242,6 +245,8 @@ class Contexts:
     def __init__(self, plan: Plan, settings: Settings, vocabulary: int) -> None:
         self.plan = plan
         self.bins = _bins(settings, plan.n_max, 2)
+        # A bin far out holds dozens of n, whose losses after one reset are much alike: a few of
+        # them say as much of δ as all, at the price of a few.
         self.per_bin = settings.per_bin * max(1, USUAL_VOCABULARY // vocabulary)
 
     @property
@@ -252,6 +257,7 @@ class Contexts:
     @property
     def gain_at(self) -> tuple[int, int]:
         """The single n that say what context beyond 50 words (or characters) is worth."""
+        # A few neighbours, a sixteenth of the distance: one n alone has too few targets.
         first = math.ceil(GAIN_WORDS / self.plan.sample.units_per_token - 1e-6)
         return first, first + max(2, first // 16)
 
@@ -261,9 +267,9 @@ class Contexts:
         return float(sum(min(high - low + 1, self.per_bin) for low, high in bins))
 
     def up_to(self, reach: int, draw: np.random.Generator) -> Ids:
-        """The n to score after some resets, rising: `per_bin` of each bin and of `gain_at`.
+        """The n (N,) to score after some resets, rising: `per_bin` of each bin and of `gain_at`.
 
-        As far as `reach`.
+        As far as `reach` tokens.
         """
         low, high = self.gain_at
         gain = np.arange(low, high + 1)
@@ -273,7 +279,7 @@ class Contexts:
         return n[n <= reach].astype(np.int64)
 
     def some(self, n: Ids, draw: np.random.Generator) -> Ids:
-        """As many of some single n as four bins have, rising."""
+        """As many of some single n (N,) as four bins have, rising."""
         most = 4 * self.per_bin
         return n if len(n) <= most else np.sort(draw.choice(n, most, replace=False))
 
@@ -331,7 +337,8 @@ class Scored:
     def per_token(self) -> Floats:
         """Weights (M,) with which the mean over targets is the mean over the text's tokens.
 
-        The token at place t of a document is met after every reset at most t tokens before it.
+        The token at place t of a document is met after every reset at most t tokens before it, and
+        counts by the inverse of that (Horvitz & Thompson 1952).
         """
         met = np.cumsum(self.tries)
         weights: Floats = 1 / met[np.minimum(self.place, len(met) - 1)]
@@ -359,6 +366,7 @@ def _groups(
         order = order[np.argsort(resets.position[order], kind="stable")]
     rest = plan.lengths[resets.document] - resets.position
     for members in np.array_split(order, max(1, math.ceil(len(which) / BATCH))):
+        # One choice of n for a group, so that features are picked from the same steps of all.
         n = choose(draw)
         n = n[n < rest[members].max()]
         if n.size:  # else these documents end before the first n
@@ -547,7 +555,8 @@ def _score(
     own = carried.features[chosen], select(carried.state, chosen)
     starts = [_start(arm, subject, plan, batch, own, draw) for arm in arms]
     starts += [own] if again else []
-    # All starts side by side: the same tokens in one batch, so that what differs is the start.
+    # All starts side by side: the same tokens in one batch, so that what differs is the start, and
+    # not the rounding of another batch.
     inputs = torch.from_numpy(window[:-1]).repeat(1, len(starts))
     read, _ = subject.advance(inputs, merge([state for _, state in starts]))
     features = torch.cat([torch.cat([first for first, _ in starts])[None], read])
@@ -658,6 +667,7 @@ class ContextCurves:
         self._members, self._unit = np.unique(scored.unit, return_inverse=True)
         self.units = len(self._members)
         self.shown = _bins(settings, plan.n_max, 2)
+        # Where no bin has `FEWEST` units, as in a short running text, the best there is decides.
         behind = self.sums(scored.full, self.shown).n
         known = behind >= min(FEWEST, int(behind.max(initial=0)))
         self.limit = max(
@@ -706,7 +716,7 @@ class ContextCurves:
         return found
 
     def around(self) -> Ids:
-        """The single n that a second pass is to measure: where δ falls steeply to ε, rising.
+        """The single n (N,) that a second pass is to measure: where δ falls steeply to ε, rising.
 
         None of an arm that never gets there, is there from the start, or falls so slowly that
         resamples do not agree on the bin: single n, each with few targets, would then be chosen by
@@ -739,6 +749,8 @@ class ContextCurves:
         narrow = [low == high for low, high in self.fine]
 
         def find(at: Floats, fit: Floats) -> float:
+            # The n at which the fit is below, and where the bins before it are wider than one n,
+            # the n between the two at which it would get there.
             exact = statistics.stays_below(at, fit, self.epsilon)
             if math.isinf(exact) or exact == at[0]:
                 return exact
@@ -747,7 +759,7 @@ class ContextCurves:
                 return exact
             floor = self.epsilon / 100  # of a curve that ends all at once
             between = statistics.crossing(at, fit, self.epsilon, decay=True, floor=floor)
-            return float(math.ceil(between - 1e-9))
+            return float(math.ceil(between - 1e-9))  # whole, but for rounding
 
         found = self._where(sums, find)
         if measurable(self.sums(self.scored.excess[arm], self.shown), self.epsilon):
@@ -818,6 +830,7 @@ class ContextCurves:
     def half_width(self, arm: Arm, found: Estimate) -> Estimate:
         """Half the interval of δ at the horizon, nats per word, and how much text 0.01 takes."""
         sample = self.plan.sample
+        # At the horizon, since that is where the interval decides; of a censored one at its bound.
         words = found.estimate if found.estimate is not None else sample.distance(self.limit)
         sums = self.sums(self.scored.excess[arm], self.shown)
         x = curves.centres(self.shown) * sample.units_per_token
@@ -827,6 +840,7 @@ class ContextCurves:
             return curves.missing("insufficient_data", "one unit only")
         note = ""
         if half > 0.01:
+            # An interval narrows with the square root of the number of units.
             more = math.ceil(self.units * ((half / 0.01) ** 2 - 1))
             note = f"±0.01 would take about {more:,} more units (each a {self.plan.unit})"
         unit = f"nats per {sample.one}"
@@ -858,6 +872,8 @@ class ContextCurves:
         if gain.estimate[0] <= 0:
             worse = "with all of its context the model is no better than the n-gram"
             return {**found, "overtakes_reference": curves.missing("undefined", worse)}
+        # After the foreign start: what the model makes of n tokens alone, from a state that it
+        # knows. A zero state would add a cold start, which an n-gram has not.
         behind = self.scored.full + self.scored.excess[self.arms[0]] - self.reference
         sums = self.sums(behind, self.fine)
         overtakes = self._where(sums, lambda at, fit: statistics.crossing(at, fit, 0.0))
@@ -887,6 +903,8 @@ def measurable(sums: curves.Sums, epsilon: float) -> bool:
     One-sided at 2.5 % for all bins together: the bootstrap distribution of the largest studentised
     deviation (max-t; Westfall & Young 1993). Bins with few units behind them do not testify.
     """
+    # Of a dozen bins one lies above ε by chance now and then, and a horizon for it would be a
+    # memory of noise: each is held against what chance does to the most extreme of as many.
     fewest = min(FEWEST, int(sums.n.max(initial=0)))
     known = np.isfinite(sums.means.estimate) & (sums.n >= fewest)
     if not known.any():
@@ -900,6 +918,7 @@ def measurable(sums: curves.Sums, epsilon: float) -> bool:
     if certain.all():
         return False
     estimate, replicates, error = estimate[~certain], replicates[:, ~certain], error[~certain]
+    # Studentised, or the bin of the largest error would decide for all.
     extreme = np.nanmax((replicates - estimate) / error, axis=1)
     critical = float(np.nanquantile(extreme, 0.975))
     return bool(np.any((estimate - epsilon) / error > critical))

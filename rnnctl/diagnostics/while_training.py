@@ -34,6 +34,7 @@ def probe(
     model: LanguageModel | Classifier, tokenizer: Tokenizer, valid: SplitIds, step: int
 ) -> Iterator[SampleLine | GradientShare]:
     """A sample line of a language model; the gradient shares of any model."""
+    # What a reader sees of a loss that falls: first words, then sentences.
     if isinstance(model, LanguageModel):
         yield SampleLine(step, sample_line(model, tokenizer))
     shares = {} if model.recurrent.directions == 2 else gradient_shares(model, valid)

@@ -140,7 +140,10 @@ def _letter(*conditions: bool) -> str:
 
 
 def vanishing(wish: Wish) -> Doing:
-    """Gradients of one step's loss, of models before training; and clipping in a short training."""
+    """Gradients of one step's loss, of models before training; and clipping in a short training.
+
+    Raises DataError where the text is too short.
+    """
     scale = 3.0 if wish.scale is None else wish.scale
     small = _characters(wish, cell="rnn", hidden_size=128, nonlinearity="relu")
     small["training"] = {"steps": STEPS, "lr": 0.1, "bptt": 128, "evaluate_every": STEPS}
@@ -210,6 +213,7 @@ def _gradients(
     )  # fmt: skip
     with torch.no_grad():
         model.recurrent.weights("_l0").w_hh.mul_(factor)
+    # A short text has shorter windows; its last lag then stands for all beyond it.
     lags = min(max(LAGS), len(windows.ids) - 1)
     norms = gradient_norms(ExactModel(model), windows, lags=lags)
     curve = np.exp(lag_curve(norms.blocks[norms.main][1:], norms.groups, 20, seed).estimate)
@@ -412,7 +416,10 @@ def _bar(share: float, width: int = 6) -> str:
 
 
 def gates(wish: Wish) -> Doing:
-    """An LSTM as it was trained, and with a gate held at a value while it reads."""
+    """An LSTM as it was trained, and with a gate held at a value while it reads.
+
+    Raises DataError where the text is too short.
+    """
     settings = _characters(wish, cell="lstm", hidden_size=128)
     made = yield from _train(wish, "lstm", "LSTM", settings)
     model = made.loaded.model
@@ -441,6 +448,7 @@ def gates(wish: Wish) -> Doing:
     }
     learned, opened = losses["as trained"], losses["forget=1"]
     shown_as = next(reversed(conditions)) if wish.hold else "forget=1"
+    # By the mean logarithm, as GATES does: a gate that shuts now and then keeps nothing for long.
     unit = int(traces["as trained"]["forget"].log().mean(dim=(0, 1)).argmax())
     rise = opened - learned
     return Measured(
@@ -540,6 +548,7 @@ def against(wish: Wish) -> Doing:
             records["lstm"].train_tokens_per_s, records["gru"].train_tokens_per_s, strict=True
         )
     ]
+    # The median over rounds in which both were measured: other work slows single rounds down.
     ratio = sorted(per_round)[len(per_round) // 2]
     busy = next(filter(None, map(busy_in_words, records.values())), "")
     rough = " (rough)" if busy else ""
@@ -579,8 +588,7 @@ def against(wish: Wish) -> Doing:
                 estimate=ratio, ci95=(min(per_round), max(per_round)), n=len(per_round),
                 unit="ratio", note="the ends are the smallest and largest of the rounds",
             ),
-            **{f"horizon, {c}": Estimate.model_validate(
-                heads[c].model_dump(include=set(Estimate.model_fields))) for c in cells},
+            **{f"horizon, {c}": heads[c].alone() for c in cells},
             **{f"multiply-adds per token, {c}": Estimate(estimate=float(operations[c]))
                for c in cells},
         },

@@ -7,6 +7,7 @@ None and its status says why.
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -46,6 +47,12 @@ class Estimate(Record):
     def number_or_bound(self) -> float | None:
         """The number; of one that is censored, what it lies at or beyond."""
         return self.estimate if self.estimate is not None else self.censored_at
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The ends of the interval, infinite where one is unknown: then it decides nothing."""
+        low, high = self.ci95
+        return -math.inf if low is None else low, math.inf if high is None else high
 
     def without_interval(self) -> Self:
         """The number alone, as it stands in a sentence."""

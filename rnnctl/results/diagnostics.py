@@ -291,6 +291,10 @@ class HeadlineRecord(Estimate):
         None, description="training's truncation, as context and not as a ceiling"
     )
 
+    def alone(self) -> Estimate:
+        """The number without what is said about it."""
+        return Estimate(**{name: getattr(self, name) for name in Estimate.model_fields})
+
 
 class CrossCheck(Record):
     """Two numbers that should agree."""

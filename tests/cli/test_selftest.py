@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from rnnctl.__main__ import main
 from rnnctl.diagnostics import selftest
 from rnnctl.diagnostics.known_answers import Check, close
+from rnnctl.results.diagnostics import InstrumentCheck
 
 GOOD = close("half-life", 1.0, 1.0, 0.1)
 BAD = close("half-life", 1.0, 2.0, 0.1)
@@ -23,15 +24,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, **checks: Check) -> None:
-    def make(check: Check) -> selftest.Checks:
+    def make(check: Check) -> Callable[[], Iterator[Check]]:
         def measured() -> Iterator[Check]:
             """GT: something known."""
             yield check
 
-        return {"_": measured}
+        return measured
 
-    table = {name: make(check)["_"] for name, check in checks.items()}
-    monkeypatch.setattr(selftest, "table", lambda diagnose: table)
+    found = {name: make(check) for name, check in checks.items()}
+    monkeypatch.setattr(selftest, "_functions", lambda: found)
 
 
 def test_all_right(
@@ -42,7 +43,7 @@ def test_all_right(
     out, err = capsys.readouterr()
     assert "2/2 known answers reproduced" in out
     assert "GT01 ok  something known" in err
-    assert selftest.remembered() == (2, 0)
+    assert selftest.remembered() == InstrumentCheck(passed=2, failed=0)
 
 
 def test_one_outside_its_tolerance_fails_the_command(
@@ -54,7 +55,7 @@ def test_one_outside_its_tolerance_fails_the_command(
     assert "GT02 failed: something known" in out
     assert "1/2 known answers reproduced" in out
     assert "FAILED" in out
-    assert selftest.remembered() == (1, 1)
+    assert selftest.remembered() == InstrumentCheck(passed=1, failed=1)
 
 
 def test_json_has_expected_and_measured(

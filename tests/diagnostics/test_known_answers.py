@@ -9,6 +9,7 @@ import pytest
 from rnnctl import __version__
 from rnnctl.diagnostics.known_answers import close
 from rnnctl.diagnostics.selftest import answers, diagnose_run, known_ids, remember, remembered
+from rnnctl.results.diagnostics import InstrumentCheck
 
 
 @pytest.mark.parametrize("name", known_ids())
@@ -38,14 +39,14 @@ def test_the_outcome_is_remembered_per_version(
     monkeypatch.setenv("RNNCTL_CACHE", str(tmp_path / "cache"))
     assert remembered() is None
     remember(20, 1)
-    assert remembered() == (20, 1)
+    assert remembered() == InstrumentCheck(passed=20, failed=1)
     remember(21, 0)
-    assert remembered() == (21, 0)
+    assert remembered() == InstrumentCheck(passed=21, failed=0)
     monkeypatch.setattr("rnnctl.diagnostics.selftest.__version__", "9.9")
     assert remembered() is None
     remember(1, 2)
     monkeypatch.setattr("rnnctl.diagnostics.selftest.__version__", __version__)
-    assert remembered() == (21, 0)
+    assert remembered() == InstrumentCheck(passed=21, failed=0)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"0.1.0": 3}', '{"0.1.0": {"passed": "x"}}'])
@@ -56,4 +57,4 @@ def test_a_damaged_memory_is_no_memory(
     (tmp_path / "selftest.json").write_text(content)
     assert remembered() is None
     remember(3, 0)
-    assert remembered() == (3, 0)
+    assert remembered() == InstrumentCheck(passed=3, failed=0)

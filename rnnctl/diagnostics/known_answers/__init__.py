@@ -13,21 +13,11 @@ from a plausible curve. A number that has an answer on paper shows it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-
-@dataclass(frozen=True)
-class Check:
-    """One comparison of a known answer: `passed` is decided where it was measured."""
-
-    name: str
-    expected: str
-    measured: str
-    tolerance: str
-    passed: bool
+from rnnctl.results.diagnostics import KnownAnswerItem as Check
 
 
 def close(name: str, expected: ArrayLike, measured: ArrayLike, tolerance: float) -> Check:
@@ -38,17 +28,19 @@ def close(name: str, expected: ArrayLike, measured: ArrayLike, tolerance: float)
     error = np.abs(found - wanted).ravel()
     worst = int(np.argmax(np.where(np.isnan(error), np.inf, error)))
     return Check(
-        name,
-        f"{wanted.ravel()[worst]:.6g}",
-        f"{found.ravel()[worst]:.6g}",
-        f"±{tolerance:g}",
-        bool(np.all(error <= tolerance)),
+        name=name,
+        expected=f"{wanted.ravel()[worst]:.6g}",
+        measured=f"{found.ravel()[worst]:.6g}",
+        tolerance=f"±{tolerance:g}",
+        passed=bool(np.all(error <= tolerance)),
     )
 
 
-def holds(name: str, expected: str, measured: str, passed: bool) -> Check:
+def holds(name: str, expected: str, measured: str, passed: bool, tolerance: str = "exact") -> Check:
     """A statement that is true or not."""
-    return Check(name, expected, measured, "exact", bool(passed))
+    return Check(
+        name=name, expected=expected, measured=measured, tolerance=tolerance, passed=bool(passed)
+    )
 
 
 def numbers(values: Sequence[float]) -> str:

@@ -128,6 +128,8 @@ def period_three() -> Iterator[Check]:
     generator = torch.Generator().manual_seed(5)
     matrices = torch.randn(3, 2, 2, generator=generator, dtype=torch.float64) * 0.8
     a, b, c = matrices.numpy()
+    # Over a period the state is multiplied by A first, so the product is C B A; a transposed
+    # recursion has the eigenvalues of another product.
     expected = math.log(float(np.abs(np.linalg.eigvals(c @ b @ a)).max())) / 3
     growth = lyapunov.growth_rates(LinearModel(matrices), torch.arange(1200) % 3, directions=2)
     yield close("λ₁", expected, growth[300:, 0].mean(), 0.003)
@@ -140,6 +142,7 @@ def jordan() -> Iterator[Check]:
     windows = reach.Windows(ids, torch.arange(2), np.arange(2))
     norms = reach.gradient_norms(model, windows, lags=120, scaled=False)
     curve = reach.lag_curve(norms.blocks["h"][1:], norms.groups, 2, 0)
+    # Crossing and slope answer two questions, and a transient growth pulls them far apart.
     crossing = reach.lag_where(curve.rms, 0.5)
     yield close("last lag above ½", 41, math.floor(crossing), 0)
     slope = reach.tail_slope(curve.rms, (80, 120))
@@ -149,6 +152,7 @@ def jordan() -> Iterator[Check]:
 def random_products() -> Iterator[Check]:
     """GT07: factors 0.5 or 1.4: typical size 0.8367 a step, root mean square 1.0512."""
     model = LinearModel(_matrices([[[0.5]], [[1.4]]]))
+    # All 4,096 sequences, so that the expectation is exact and not sampled.
     sequences = torch.tensor(list(itertools.product((0, 1), repeat=12))).T.contiguous()
     windows = reach.Windows(
         sequences, torch.zeros(sequences.shape[1], dtype=torch.int64), np.arange(4096)

@@ -91,6 +91,7 @@ class HandMade:
                 pool=self.pool,
             ),
         )
+        # One tokenizer for all runs, so that a word has the same number in each of them.
         every_word = "".join(f" {word}" for word in (*WORDS, STOP, CUE, *TELLING))
         tokenizer = train_tokenizer([every_word], config.tokenizer)
         model = build_model(
@@ -162,6 +163,7 @@ def latch_documents() -> list[Document]:
 
     60 to 140 tokens in all. The first word is one of w00 to w07, those between are w08 to w15.
     """
+    # First words and those between are of two kinds, so that no word but the first gives it away.
     draw = np.random.default_rng((0, 102))
     half = len(WORDS) // 2
     found = []
@@ -310,7 +312,7 @@ def delay_line(words: int, read: Sequence[float] = ()) -> HandMade:
         for k, share in enumerate(shares):
             columns = slice(4 * k, 4 * k + 4)
             weights["decoder.weight"][ids, columns] = gain * share / SMALL * codes()
-        weights["decoder.bias"][:] = SHUT
+        weights["decoder.bias"][:] = SHUT  # of everything that is no word of the text
         weights["decoder.bias"][ids] = 0.0
 
     return HandMade("rnn", hidden, copying_documents(words), set_weights, embedding=4)
@@ -407,10 +409,11 @@ def covers(name: str, truth: float, found: Estimate | None, rounding: float = NU
         said = "not measured" if found is None else f"{found.status}"
         return holds(name, f"{truth:.4g}", said, False)
     low, high = (found.estimate if end is None else end for end in found.ci95)
+    # Weights are float32 and tanh is not quite linear: the truth on paper is not quite the model's.
     slack = rounding * max(abs(truth), rounding)
     shown = f"{found.estimate:.4g} [{low:.4g}, {high:.4g}]"
     inside = low - slack <= truth <= high + slack
-    return Check(name, f"{truth:.4g}", shown, "its interval", bool(inside))
+    return holds(name, f"{truth:.4g}", shown, inside, "its interval")
 
 
 def status_is(name: str, wanted: str, found: Measurement | Estimate | None) -> Check:
@@ -701,11 +704,11 @@ def check_outside(diagnose: Diagnose) -> Iterator[Check]:
         loaded.model.recurrent.engine = "torch"
         subject = LanguageModelSubject(loaded.model, boundary_id=loaded.tokenizer.boundary_id)
         sample = Material(loaded, text, 0).sample
-        inside = {name: outside.measure(name, subject, sample, OUTSIDE) for name in MEASURED}
+        inside = {name: look(subject, sample, OUTSIDE) for name, look in MEASURED.items()}
         command = f"{shlex.quote(sys.executable)} -m rnnctl score {shlex.quote(str(path))} --answer"
         with outside.Conversation(command) as talk:
             asked, pieces = outside.subject_of(talk, text)
-            found = {name: outside.measure(name, asked, pieces, OUTSIDE) for name in MEASURED}
+            found = {name: look(asked, pieces, OUTSIDE) for name, look in MEASURED.items()}
             talk.finish()
     for name, record in inside.items():
         for curve, values in record.curves.items():

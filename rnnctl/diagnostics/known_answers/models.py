@@ -78,6 +78,7 @@ class LinearModel:
     cell = None
 
     def __init__(self, matrices: Tensor, *, readout: Tensor | None = None) -> None:
+        # Of its own, here and below: a known answer must not depend on what was drawn before.
         generator = torch.Generator().manual_seed(0)
         size = matrices.shape[-1]
         self.matrices = matrices.double()
@@ -195,7 +196,8 @@ class WindowModel:
         shape = (window, vocab_size, vocab_size)
         self.weights = torch.randn(shape, generator=generator, dtype=torch.float64)
         self.weights *= 0.7 / math.sqrt(window)
-        self.weights[0] *= math.sqrt(window)  # the oldest token counts as much as all others
+        # The oldest token counts as much as all others: a window that is one too short shows.
+        self.weights[0] *= math.sqrt(window)
 
     def initial_state(self, batch: int) -> State:
         """See `StateSubject`."""

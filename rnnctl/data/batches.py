@@ -103,14 +103,11 @@ class StreamBatches:
         if not self._at:
             inputs[0] = self._boundary_id
             starts[0] = True
-        self._advance(tokens)
-        return LanguageModelBatch(inputs, targets, starts if starts.any() else None)
-
-    def _advance(self, tokens: int) -> None:
         self._at += tokens
         if self._at == self._length:
             self._pass, self._at = self._pass + 1, 0
             self._rotation = self._rotate()
+        return LanguageModelBatch(inputs, targets, starts if starts.any() else None)
 
     def _rotate(self) -> int:
         # Turned by another amount each pass, so that the streams' seams and chunks fall elsewhere.

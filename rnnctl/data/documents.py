@@ -43,10 +43,6 @@ class Reading:
     place: int = 0
     own_splits: bool = False
 
-    def as_facts(self) -> dict[str, Any]:
-        """As a JSON object."""
-        return asdict(self)
-
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> Reading:
         """From a JSON object; what it does not say, or says strangely, is left open."""

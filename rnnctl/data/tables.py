@@ -155,10 +155,8 @@ class Rows:
             lines = block[self._line] if self._line else counted
             others = [records.value_text(v) for v in block[c.by]] if c.by else [None] * len(texts)
             for text, label, line, by in zip(texts, labels, lines, others, strict=True):
-                yield self._text(text, line), self._label(text, label, line), line, by
-
-    def _text(self, value: object, line: int) -> str:
-        return records.cell_text(value, f"{self._name}:{line}", self._columns.text)
+                read = records.cell_text(text, f"{self._name}:{line}", c.text)
+                yield read, self._label(text, label, line), line, by
 
     def _label(self, text: object, value: Any, line: int) -> str:
         if not self._columns.label or not text or not str(text).strip():
@@ -349,8 +347,10 @@ def _sha256(path: Path) -> str:
 def _load_parquet(folder: Path, *, path: Path, content: str) -> None:
     """Raises: DataError for a table that is none, has no rows or is not what was hashed."""
     datasets = import_datasets()
+    import pyarrow.parquet
+
     try:
-        if _is_empty(path):
+        if not pyarrow.parquet.read_metadata(path).num_rows:
             raise _no_records(path)
         datasets.Dataset.from_parquet(str(path), cache_dir=str(folder))
     except (datasets.exceptions.DatasetGenerationError, ValueError) as error:
@@ -402,12 +402,6 @@ def _copy_records(folder: Path, *, reader: FileReader, path: Path, name: str) ->
     columns = dict.fromkeys(key for record in found for key in record)
     values = {column: [record.get(column) for record in found] for column in columns}
     datasets.Dataset.from_dict(values).save_to_disk(str(folder))
-
-
-def _is_empty(path: Path) -> bool:
-    import pyarrow.parquet
-
-    return bool(pyarrow.parquet.read_metadata(path).num_rows == 0)
 
 
 def _converted(cache: Path, what: list[Any], make: Callable[[Path], None]) -> Any:

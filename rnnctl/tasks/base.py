@@ -9,7 +9,7 @@ them, and `rnnctl train --help` shows the defaults.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
@@ -133,7 +133,7 @@ class Conclusion:
 class Batches(Protocol):
     """Batches without end, whose place can be saved and taken up again."""
 
-    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Any: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
@@ -171,9 +171,9 @@ class Task(ABC):
     def initial_carry(self, streams: int) -> tuple[Tensor, ...]:
         """What is carried from step to step, as it is before the first; () for nothing."""
 
-    @abstractmethod
     def next_batch(self) -> Any:
         """The next batch of training data."""
+        return next(self.batches)
 
     @abstractmethod
     def loss(self, batch: Any, carry: Carry) -> StepLoss:

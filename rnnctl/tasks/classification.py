@@ -128,10 +128,6 @@ class ClassificationTask(Task):
         """Nothing: every document begins anew."""
         return ()
 
-    def next_batch(self) -> ClassifierBatch:
-        """The next batch of documents."""
-        return next(self.batches)
-
     def loss(self, batch: ClassifierBatch, carry: Carry) -> StepLoss:
         """Cross entropy of a batch of documents, this worker's share of them only."""
         # Every other document and not a half: batches are sorted by length, so that each share is
@@ -141,8 +137,11 @@ class ClassificationTask(Task):
         lengths = batch.lengths[own]
         # Of the whole batch, whatever this worker's share: all must see the same progress.
         tokens, documents = int(batch.lengths.sum()), len(batch.labels)
-        if len(lengths) == 0:  # fewer documents than workers: this one adds nothing
-            return StepLoss(self._nothing(), documents, tokens, documents, None)
+        if len(lengths) == 0:
+            # Fewer documents than workers: this one adds nothing, but its gradients must be there
+            # to be added up.
+            nothing = torch.stack([parameter.sum() * 0.0 for parameter in self.model.parameters()])
+            return StepLoss(nothing.sum(), documents, tokens, documents, None)
         longest = int(lengths.max())
         ids = torch.from_numpy(np.ascontiguousarray(batch.ids[:longest, own])).to(device)
         with self.arithmetic.context():
@@ -157,10 +156,6 @@ class ClassificationTask(Task):
             return StepLoss(each, documents, tokens, documents, None)
         total = cross_entropy(logits.float(), labels, self.weights, reduction="sum")
         return StepLoss(total, documents, tokens, documents, None)
-
-    def _nothing(self) -> torch.Tensor:
-        parts = [parameter.sum() * 0.0 for parameter in self.model.parameters()]
-        return torch.stack(parts).sum()
 
     def validate(self, interrupted: Interrupted, most: int = 0) -> Validation | None:
         """Mean nats per document (weighted by class), and accuracy; None without documents or when

@@ -114,14 +114,10 @@ def _side_by_side(
         nats, state = _losses(model, inputs, targets, state, arithmetic)
         total += nats if start >= 0 else 0.0
         if stop == 0:
-            # The first part has nothing before it.
-            state = tuple(_without_first(part) for part in state)
+            # The first part has nothing before it: of each state (L, B, H) that stream is zero.
+            first = torch.zeros(1, dtype=torch.long, device=arithmetic.device)
+            state = tuple(part.index_fill(1, first, 0.0) for part in state)
     return total
-
-
-def _without_first(part: Tensor) -> Tensor:
-    """A state (L, B, H) that is zero for the first stream; the index must be where it is."""
-    return part.index_fill(1, torch.zeros(1, dtype=torch.long, device=part.device), 0.0)
 
 
 def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
@@ -214,7 +210,9 @@ def document_nats(
     for some in batches_by_length(np.diff(offsets)):
         if interrupted():
             return None
-        inputs, targets = _padded(ids, offsets, some, boundary_id)
+        targets, _ = pad_documents([ids[offsets[d] : offsets[d + 1]] for d in some], NO_TARGET)
+        inputs = np.full_like(targets, boundary_id)  # (T, B), one step behind the targets
+        inputs[1:] = np.where(targets[1:] == NO_TARGET, boundary_id, targets[:-1])
         with arithmetic.context():
             losses, _ = model.token_losses(
                 torch.from_numpy(inputs).to(arithmetic.device),
@@ -234,16 +232,6 @@ def batches_by_length(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]
         if full or end == len(order):
             yield order[begin:end]
             begin = end
-
-
-def _padded(
-    ids: IdArray, offsets: NDArray[np.int64], some: NDArray[np.int64], boundary_id: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Inputs and targets (T, B) of some documents, padded with boundary_id and NO_TARGET."""
-    targets, _ = pad_documents([ids[offsets[d] : offsets[d + 1]] for d in some], NO_TARGET)
-    inputs = np.full_like(targets, boundary_id)
-    inputs[1:] = np.where(targets[1:] == NO_TARGET, boundary_id, targets[:-1])
-    return inputs, targets
 
 
 # -- the results of one split --------------------------------------------------------------------

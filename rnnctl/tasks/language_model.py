@@ -119,10 +119,6 @@ class LanguageModelTask(Task):
         """The zero state of so many streams B: parts (L, B, H)."""
         return self.model.recurrent.initial_state(streams)
 
-    def next_batch(self) -> LanguageModelBatch:
-        """The next chunk of all streams."""
-        return next(self.batches)
-
     def loss(self, batch: LanguageModelBatch, carry: Carry) -> StepLoss:
         """Loss of one chunk, continuing from the state `carry`; this worker's streams only."""
         # Every process cuts the whole batch and takes its own streams, so that all are in step

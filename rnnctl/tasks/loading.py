@@ -173,13 +173,6 @@ def expected_shapes(
 @torch.no_grad()
 def adopt(model: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> None:
     """Copy `weights` into `model`; CorruptRunError when names, shapes or values do not fit."""
-    missing, unexpected = model.load_state_dict(_matching(model, weights, path), strict=False)
-    tied = {"decoder.weight"} if "decoder.weight" not in weights else set()
-    if unexpected or set(missing) - tied:
-        raise CorruptRunError(f"{path}: weights do not fit: {sorted({*missing, *unexpected})[:4]}")
-
-
-def _matching(model: torch.nn.Module, weights: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     own = model.state_dict()
     for name, value in weights.items():
         if name in own and own[name].shape != value.shape:
@@ -187,7 +180,10 @@ def _matching(model: torch.nn.Module, weights: dict[str, Tensor], path: Path) ->
         # A single NaN would spread to every answer.
         if not bool(torch.isfinite(value).all()):
             raise CorruptRunError(f"{path}: {name} holds values that are not finite")
-    return weights
+    missing, unexpected = model.load_state_dict(weights, strict=False)
+    tied = {"decoder.weight"} if "decoder.weight" not in weights else set()
+    if unexpected or set(missing) - tied:
+        raise CorruptRunError(f"{path}: weights do not fit: {sorted({*missing, *unexpected})[:4]}")
 
 
 def parameter_count(model: torch.nn.Module) -> int:

@@ -363,18 +363,17 @@ class Judged:
                 predicted=wrong,
                 n=len(where),
                 examples=tuple(
-                    _mistake(texts[d], sure)
+                    Mistake(
+                        source=texts[d].source,
+                        text=" ".join(texts[d].text.split())[:_SHOWN],
+                        probability=float(sure),
+                    )
                     for d, sure in zip(where[:_EXAMPLES].tolist(), chances, strict=False)
                     if d in texts
                 ),
             )
             for truth, wrong, where, chances in found
         )
-
-
-def _mistake(document: Document, probability: float) -> Mistake:
-    text = " ".join(document.text.split())[:_SHOWN]
-    return Mistake(source=document.source, text=text, probability=float(probability))
 
 
 def class_scores(truth: Truth, predicted: Truth, names: Sequence[str]) -> Iterator[ClassScore]:

@@ -178,15 +178,18 @@ def resolve(given: Mapping[str, Mapping[str, Any]], base: RunConfig | None = Non
             _merge(settings, {**_pretrain_recipe(given), "training": {"start_from": None}})
         _merge(settings, given)
         _choose_vectors(settings, given)
-        if any(given.get("training", {}).get(name) is not None for name in LIMITS):
-            _forget_other_limits(settings["training"], given["training"])
+        limits = {name: given.get("training", {}).get(name) for name in LIMITS}
+        if any(limit is not None for limit in limits.values()):
+            settings["training"] |= limits  # one that is given takes the place of all others
     try:
         config = RunConfig.model_validate(settings)
     except ValidationError as error:
-        raise UsageError(
-            _problems(error),
-            hint="`rnnctl train --help` shows what each option takes",
-        ) from None
+        problems = "; ".join(  # --lr -1 must be more than 0; …
+            f"{option_of(where.rpartition('.')[2])} {value} {problem}"
+            for where, value, problem in problems_in_words(error)
+        )
+        hint = "`rnnctl train --help` shows what each option takes"
+        raise UsageError(problems, hint=hint) from None
     check_effects(given, config)
     check(config)
     return config
@@ -425,12 +428,6 @@ def _merge(settings: Settings, more: Mapping[str, Mapping[str, Any]]) -> None:
         settings[section] = {**settings.get(section, {}), **fields}
 
 
-def _forget_other_limits(training: Settings, given: Mapping[str, Any]) -> None:
-    for name in LIMITS:
-        if given.get(name) is None:
-            training[name] = None
-
-
 def settle(
     config: RunConfig,
     lengths: NDArray[np.int64],
@@ -495,11 +492,3 @@ def _check_task(model: ModelConfig) -> None:
         )
     if labelled and model.tied:
         raise UsageError("a classifier cannot be tied", hint="say --no-tied")
-
-
-def _problems(error: ValidationError) -> str:
-    """``--lr -1 must be more than 0; …``."""
-    return "; ".join(
-        f"{option_of(where.rpartition('.')[2])} {value} {problem}"
-        for where, value, problem in problems_in_words(error)
-    )

@@ -24,7 +24,6 @@ import itertools
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -54,14 +53,6 @@ KEPT_AS = "sizes.json"
 _REPEATS, _SECONDS = 3, 0.15  # of each timing, at least
 
 
-@dataclass(frozen=True, slots=True)
-class ChosenSize:
-    """Settings with the size that was chosen, and a sentence that says why."""
-
-    config: RunConfig
-    why: str
-
-
 def choose_size(
     config: RunConfig,
     arithmetic: Arithmetic,
@@ -69,8 +60,9 @@ def choose_size(
     vocab_size: int,
     train_tokens: int,
     keep_rate: bool = False,
-) -> ChosenSize:
-    """`config` with the hidden size that its budget buys, and the learning rate for that size.
+) -> tuple[RunConfig, str]:
+    """`config` with the hidden size that its budget buys, and the learning rate for that size; a
+    sentence that says why.
 
     For a language model of characters with a budget in seconds; its own hidden size is not looked
     at. vocab_size: of the tokenizer. train_tokens: of the training text. keep_rate: the learning
@@ -97,7 +89,7 @@ def choose_size(
         f"{plural(size, 'unit')}: the size of {SIZES[0]} to {SIZES[-1]} that should learn most in "
         f"{budget:g} s here, at about {read[size] / budget:,.0f} tokens/s"
     )
-    return ChosenSize(config.model_copy(update={"model": model, "training": training}), why)
+    return config.model_copy(update={"model": model, "training": training}), why
 
 
 def expected_loss(cell: str, hidden_size: int, tokens: float, epochs: float) -> float:

@@ -12,8 +12,6 @@ from a snapshot: it draws no random number and changes no weight.
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 
@@ -104,14 +102,10 @@ def _best_of(run: Run, name: str | None) -> str | None:
         return None
     try:
         files = check_checkpoint(run.path, name, run.current.checkpoints[name])
-        best = _values(files[VALUES_NAME])["best"]
+        best = integrity.read_json(files[VALUES_NAME], limit=integrity.MAX_RESULT)["best"]
     except (CorruptRunError, KeyError):
         return None
     return str(best) if best in run.current.checkpoints else None
-
-
-def _values(path: Path) -> dict[str, Any]:
-    return integrity.read_json(path, limit=integrity.MAX_RESULT)
 
 
 def restore(run: Run, state: TrainingState) -> str:
@@ -141,7 +135,7 @@ def restore(run: Run, state: TrainingState) -> str:
 
 def _load(run: Run, name: str, state: TrainingState) -> None:
     files = check_checkpoint(run.path, name, run.current.checkpoints[name])
-    values = _values(files[VALUES_NAME])
+    values = integrity.read_json(files[VALUES_NAME], limit=integrity.MAX_RESULT)
     best = str(values["best"])
     best_files = check_checkpoint(run.path, best, run.current.checkpoints[best])
     weights, tensors = read_weights(files[WEIGHTS_NAME]), read_weights(files[STATE_NAME])

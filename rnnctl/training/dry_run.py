@@ -57,8 +57,10 @@ def dry_run(
     """
     if folds is not None:
         check_folds(config)
-    if path is not None:
-        _check_free(config, path, options, folds)
+    if path is not None and folds is None:  # what is there of folds is finished, or goes on
+        check_free(path, overwrite=options.overwrite)
+        if is_wanted(config):
+            check_free(language_model_path(path), overwrite=options.overwrite)
     one = config if folds is None else with_fold(config, 1, folds)
     tokenizer = None
     if is_wanted(one):  # the classifier takes the tokens of its language model
@@ -67,15 +69,6 @@ def dry_run(
     prepared = yield from begin(one, options, tokenizer=tokenizer)
     yield events.Preparing("timing a few steps, which are not kept")
     yield DryRunFinished(_plan(prepared, path, options, folds or 1))
-
-
-def _check_free(config: RunConfig, path: Path, options: Options, folds: int | None) -> None:
-    """RunError where the run, or one of its folds, could not be made."""
-    if folds is not None:
-        return  # what is there is finished, or goes on
-    check_free(path, overwrite=options.overwrite)
-    if is_wanted(config):
-        check_free(language_model_path(path), overwrite=options.overwrite)
 
 
 def _plan(prepared: Prepared, path: Path | None, options: Options, folds: int) -> TrainingPlan:

@@ -59,7 +59,9 @@ def train_folds(
         if run is not None:
             own = _same(run, own, options)
         if run is not None and run.current.finished:
-            results.append(_read(run))
+            known = run.read_result(REPORT_NAME)  # which has what every result has beside it
+            own_fields = {n: value for n, value in known.items() if n in TrainResult.model_fields}
+            results.append(TrainResult.model_validate(own_fields))
             continue
         yield Preparing(f"fold {number} of {folds}")
         for event in train(own, path, replace(options, resume=run is not None)):
@@ -97,13 +99,6 @@ def _without_the_settled(config: RunConfig, asked: RunConfig) -> RunConfig:
         left_open = [field for field in fields if getattr(getattr(asked, name), field) is None]
         update[name] = section.model_copy(update=dict.fromkeys(left_open))
     return config.model_copy(update=update)
-
-
-def _read(run: Run) -> TrainResult:
-    content = run.read_result(REPORT_NAME)
-    return TrainResult.model_validate(
-        {name: value for name, value in content.items() if name in TrainResult.model_fields}
-    )
 
 
 def folds_result(results: list[TrainResult]) -> FoldsResult:

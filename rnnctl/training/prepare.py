@@ -8,7 +8,7 @@ import threading
 import zlib
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -141,14 +141,13 @@ def prepare(
         check_enough(config, len(store.split("train").ids))
         yield Preparing("measuring how fast this machine trains models of different sizes")
         keep_rate = (given or {}).get("training", {}).get("lr") is not None
-        chosen = choose_size(
+        config, why_this_size = choose_size(
             config,
             arithmetic,
             vocab_size=tokenizer.vocab_size,
             train_tokens=len(store.split("train").ids),
             keep_rate=keep_rate,
         )
-        config, why_this_size = chosen.config, chosen.why
     # Only now, behind everything that draws random numbers for its own purposes.
     torch.manual_seed(config.training.seed)
     model = build_model(
@@ -321,7 +320,7 @@ def run_files(prepared: Prepared) -> Mapping[str, bytes]:
         "labels": list(prepared.store.label_names),
         "label_counts": _label_counts(prepared.store),
         "several_labels": prepared.store.split("train").sets is not None,
-        "reading": corpus.reading.as_facts() if corpus.reading else None,
+        "reading": asdict(corpus.reading) if corpus.reading else None,
         "heldout": heldout,
     }
     known = (json.dumps(facts, indent=2) + "\n").encode("ascii")

@@ -39,7 +39,11 @@ def train_result(
         seed=config.training.seed,
         corpus_fingerprint=prepared.corpus.fingerprint,
         warnings=warnings,
-        timing=_timing(counters),
+        timing={
+            "training_s": round(counters.elapsed_s, 3),
+            "last_validation_s": round(counters.evaluation_s, 3),
+            "tokens_per_s": round(counters.tokens / max(counters.elapsed_s, 1e-9), 1),
+        },
         run=str(path),
         task=config.model.task,
         level=config.tokenizer.level,
@@ -85,15 +89,6 @@ def _curve(counters: Counters) -> tuple[CurvePoint, ...]:
         CurvePoint(step=step, tokens=round(step * per_step), value=value, accuracy=accuracy)
         for (step, value), accuracy in zip(counters.history, accuracies, strict=True)
     )
-
-
-def _timing(counters: Counters) -> dict[str, float]:
-    seconds = max(counters.elapsed_s, 1e-9)
-    return {
-        "training_s": round(counters.elapsed_s, 3),
-        "last_validation_s": round(counters.evaluation_s, 3),
-        "tokens_per_s": round(counters.tokens / seconds, 1),
-    }
 
 
 def environment(prepared: Prepared) -> Environment:

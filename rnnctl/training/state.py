@@ -155,7 +155,8 @@ class TrainingState:
     def _load_moments(self, tensors: Tensors) -> None:
         for name, parameter in self.task.model.named_parameters():
             own = {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
-            found = {key: tensors[f"adam.{key}.{name}"] for key in own if _has(tensors, key, name)}
+            saved = {key: tensors.get(f"adam.{key}.{name}") for key in own}
+            found = {key: value for key, value in saved.items() if value is not None}
             _check_shapes(found, own, f"adam.{name}")
             if found:
                 self.optimizer.state[parameter] = {
@@ -188,10 +189,6 @@ def counters_from(values: Any) -> Counters:
     if min(counters.step, counters.tokens, counters.documents, counters.elapsed_s) < 0:
         raise ValueError("a counter is negative")
     return counters
-
-
-def _has(tensors: Tensors, key: str, name: str) -> bool:
-    return f"adam.{key}.{name}" in tensors
 
 
 def _check_shapes(found: Tensors, own: Mapping[str, Tensor], what: str) -> None:

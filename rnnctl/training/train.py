@@ -129,7 +129,12 @@ def train(config: RunConfig, path: str | Path, options: Options | None = None) -
                 yield from training.steps(stop)
                 result = yield from training.finish(stop)
             except (TrainingInterrupted, FinalInterrupted):
-                raise _interrupted(run.path, training.state.counters.step, stop) from None
+                raise Interrupted(
+                    f"stopped after step {training.state.counters.step}; the best weights and a "
+                    f"checkpoint are in {run.path}",
+                    hint=f"`rnnctl train --resume {word(run.path)}` continues from here",
+                    exit_code=stop.exit_code,
+                ) from None
         if options.headline is not None:
             result = _with_headline(run, result, options.headline)
         yield Finished(result)
@@ -365,14 +370,6 @@ class _Training:
             )
             kept.append(Warning_(code="short_pretraining", text=text))
         return tuple(kept)
-
-
-def _interrupted(path: Path, step: int, stop: StopRequest) -> Interrupted:
-    return Interrupted(
-        f"stopped after step {step}; the best weights and a checkpoint are in {path}",
-        hint=f"`rnnctl train --resume {word(path)}` continues from here",
-        exit_code=stop.exit_code,
-    )
 
 
 def _with_headline(

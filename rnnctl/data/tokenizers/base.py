@@ -205,7 +205,7 @@ class Tokenizer(ABC):
         for token_id in sequence:
             if not 0 <= token_id < self.vocab_size:
                 raise DataError(f"id {token_id} is outside the vocabulary of {self.vocab_size}")
-        return self._join(sequence)
+        return b"".join(map(self.token_bytes, sequence)).decode("utf-8", "replace")
 
     def token_text(self, token_id: int) -> str:
         """The token for a table or a plot: control characters and broken UTF-8 are escaped."""
@@ -214,7 +214,7 @@ class Tokenizer(ABC):
         if token_id == self.unknown_id:
             return UNKNOWN
         text = self.token_bytes(token_id).decode("utf-8", "backslashreplace")
-        return "".join(c if c.isprintable() else _escape(c) for c in text)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
     def spelling_nats(self, text: str) -> tuple[int, float]:
         """Number of unknown tokens in `text` and their total spelling charge in nats."""
@@ -259,9 +259,6 @@ class Tokenizer(ABC):
                 hint="take the file from the run's own backup, or train the run again",
             ) from None
 
-    def _join(self, ids: Sequence[int]) -> str:
-        return b"".join(map(self.token_bytes, ids)).decode("utf-8", "replace")
-
 
 def with_end(ids: Ids, boundary_id: int) -> Ids:
     """Ids (N,) and the boundary behind them (N + 1,); five times as fast as `np.append`."""
@@ -285,10 +282,6 @@ def joined_spans(tokens: Iterable[str]) -> NDArray[np.int64]:
 def _spans(sizes: Sequence[int]) -> NDArray[np.int64]:
     ends = np.cumsum(np.array(sizes, dtype=np.int64))
     return np.stack([ends - np.array(sizes, dtype=np.int64), ends], axis=1)
-
-
-def _escape(character: str) -> str:
-    return character.encode("unicode_escape").decode("ascii")
 
 
 def encoded(text: str, codec: Literal["utf-8", "utf-32-le"]) -> bytes:

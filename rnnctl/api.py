@@ -261,6 +261,7 @@ def train(
     from rnnctl.training.train import Options
     from rnnctl.training.train import train as work
 
+    # By the way of the command's own options, so that a setting means the same in both.
     given = settings_given(_options(corpus, settings))
     config = resolve(given)
     options = Options(
@@ -299,6 +300,7 @@ def _as_option(name: str, value: Any) -> Any:
     """Times and paths in the form that the command's parser hands on."""
     if value is None:
         return None
+    # Written 90s or 2h; --evaluate-every also takes a number of steps, as text.
     if name in ("budget", "checkpoint_every", "evaluate_every", "pretrain"):
         return str(value)
     is_path = name == "start_from" or (name == "vectors" and not is_vectors_word(value))

@@ -81,6 +81,7 @@ def check_file(path: Path, wanted: str, size: object, run: Path) -> Path:
         actual, found = path.stat().st_size, digest_of_file(path)
     except OSError as error:
         raise RunError(f"cannot read {path}: {error.strerror}") from error
+    # First the size: it tells a file that is cut off from one that was altered.
     if actual != size:
         raise CorruptRunError(
             f"{path} is cut off or altered: {actual:,} bytes instead of {size}", hint=hint
@@ -136,6 +137,7 @@ def read_limited(path: Path, limit: int) -> bytes:
 
 def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     """A JSON object without NaN, of bounded depth and size in memory. CorruptRunError otherwise."""
+    # Asked of the bytes: when the parser finds out, the memory is gone.
     containers = data.count(b"[") + data.count(b"{")
     if len(data) > LARGE and (data.count(b",") > MAX_VALUES or containers > MAX_CONTAINERS):
         raise CorruptRunError(f"{path} holds more values than any record has", hint=_HINT)

@@ -176,6 +176,7 @@ def _multiplies_bf16() -> bool:
     try:
         weight = torch.ones(16, 16, dtype=torch.bfloat16)
         torch.ops.mkldnn._reorder_linear_weight(weight, 16)
+        # Tried, for a build of PyTorch without oneDNN says the same of the processor.
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             torch.nn.LSTM(16, 16)(torch.ones(1, 1, 16))
     except (RuntimeError, AttributeError):
@@ -311,6 +312,7 @@ _PAGE = 4096
 @cache
 def _libc() -> Any:
     """The C library where it is glibc, else None."""
+    # musl and others have no mallopt, or another one.
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 

@@ -100,6 +100,7 @@ def unfinished(path: Path, *, private: bool = False, hint: str = INTACT) -> Iter
 
 def _create(name: Path, mode: int) -> BinaryIO:
     """Open a file that is not there yet. Follows no link."""
+    # O_BINARY exists on Windows, where line ends would be rewritten without it.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     return os.fdopen(os.open(name, flags, mode), "wb")
 
@@ -156,6 +157,7 @@ def sync_directory(path: Path) -> None:
 
 def sync_file(path: Path) -> None:
     """Flush what was written to a file, whoever wrote it."""
+    # Windows flushes only what may be written to, other systems open no folder for writing.
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -170,6 +172,7 @@ def append(path: Path, data: bytes, *, sync: bool = False) -> None:
     """Add `data` to the end of a file in one write."""
     with storing(path), path.open("ab", buffering=0) as file:
         point("append", path)
+        # Without a buffer, so that a disk that is nearly full is noticed here and not at closing.
         written = file.write(data)
         if written != len(data):
             raise OSError(errno.ENOSPC, "short write")
@@ -234,6 +237,7 @@ def _is_abandoned(path: Path, machine: str, process: int) -> bool:
 
 def process_lives(process: int) -> bool:
     """Whether a process of that number is there (it may be somebody else's)."""
+    # A number from a file's name: 0 would ask about our own group, and larger ones are refused.
     if process <= 0 or process > 2**31 - 1:
         return False
     if os.name == "nt":  # there, asking with signal 0 would end the process

@@ -198,6 +198,8 @@ class _Parts:
         if name not in self.arrays:
             self.arrays[name] = _Array(self._folder / name, values.dtype, values.shape[1:])
         self.arrays[name].append(values)
+        # Texts with one row each are millions of small arrays, whose objects weigh more than they
+        # hold.
         self._held += values.nbytes + _OBJECT
         if self._held > _HELD:
             with storage.storing(self._folder, ELSEWHERE):
@@ -214,6 +216,7 @@ def _write_npz(out: _Stream, parts: _Parts, facts: Facts) -> None:
         def add(
             name: str, dtype: np.dtype[Any], shape: tuple[int, ...], data: Iterable[bytes]
         ) -> None:
+            # Nothing knows how large it becomes, and without zip64 4 GB are the end.
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 described = np.lib.format.dtype_to_descr(dtype)
                 header = {"descr": described, "fortran_order": False, "shape": shape}
@@ -262,6 +265,7 @@ def _write_safetensors(out: _Stream, parts: _Parts, facts: Facts) -> None:
         header[name] = {"dtype": kind, "shape": array.shape, "data_offsets": [begin, end]}
         begin = end
     data = json.dumps(header).encode()
+    # The arrays begin at a multiple of eight, as readers that map the file expect.
     data += b" " * (-len(data) % 8)
     out.write(struct.pack("<Q", len(data)) + data)
     for array in parts.arrays.values():
@@ -312,6 +316,7 @@ class _Parquet:
                 continue
             for place, layer in enumerate(self._facts.layers):
                 flat = pyarrow.array(np.ascontiguousarray(values[:, place]).ravel())
+                # Of a fixed size: readers make a matrix of it without looking at each row.
                 column = pyarrow.FixedSizeListArray.from_arrays(flat, values.shape[2])
                 made[f"{name}_{layer}"] = column
         if self._facts.vocabulary:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rnnctl.config import CorpusConfig
 from rnnctl.data.batches import pad_documents
 from rnnctl.data.tokenizers.base import with_end
 from rnnctl.errors import NotFiniteError, RunError
@@ -21,7 +22,7 @@ from rnnctl.inference.records import Record
 from rnnctl.machine import keep_memory
 from rnnctl.nn.engines import EngineChoice
 from rnnctl.nn.models import Classifier
-from rnnctl.nn.reading import can_read, each, groups
+from rnnctl.nn.reading import can_read, in_groups
 from rnnctl.tasks.evaluation import batches_by_length
 from rnnctl.tasks.loading import Loaded
 
@@ -32,6 +33,12 @@ if TYPE_CHECKING:
 LONGEST_READ = 50_000  # tokens of one text that are read when the run itself sets no limit
 
 Ids = NDArray[np.int32]
+
+
+def part_read(corpus: CorpusConfig) -> slice:
+    """Which tokens of a text a classifier reads: the first or the last ones, as in training."""
+    limit = corpus.max_tokens or LONGEST_READ
+    return slice(limit) if corpus.keep == "head" else slice(-limit, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +117,14 @@ class Predictor:
 
     def _encode(self, text: str) -> tuple[Ids, int, bool]:
         """Ids as the store holds a document, how many are unknown, whether it was cut."""
+        # A run without a limit reads long texts too, but not a whole library that came as one line.
         limit = self._corpus.max_tokens or LONGEST_READ
         ids, unknown = self._ids(text, limit)
         cut = len(ids) > limit
         if cut:
-            ids = ids[:limit] if self._corpus.keep == "head" else ids[-limit:]
+            ids = ids[part_read(self._corpus)]
             unknown = int((ids == self._tokenizer.unknown_id).sum()) if unknown else 0
+        # Also where it was cut: the model has learnt to answer at the end symbol.
         return with_end(ids, self._tokenizer.boundary_id), unknown, cut
 
     def logits(self, documents: list[Ids]) -> NDArray[np.float64]:
@@ -130,8 +139,7 @@ class Predictor:
             return self._model.read(np.concatenate([documents[i] for i in some]), lengths[some])
 
         logits = np.zeros((len(documents), len(self.labels)))
-        parts = groups(self._model.recurrent, lengths)
-        for some, found in zip(parts, each(read, parts), strict=True):
+        for some, found in in_groups(self._model.recurrent, lengths, read):
             logits[some] = found.numpy()
         return logits
 

@@ -204,10 +204,12 @@ class _Evaluation:
         counts = corpus_facts(loaded).get("label_counts")
         if not isinstance(counts, list) or len(counts) != len(loaded.labels):
             counts = None  # what an older rnnctl wrote does not say it
+        # The label that is most frequent in training: what one could always say without reading.
         common = None if counts is None else int(np.argmax(counts))
         read = partial(self._found.corpus.documents, self._found.split)
         judged = Judged(logits, truth, loaded.labels, loaded.calibration, common, documents=read)
         training = training_corpus(loaded)
+        # A bag of words that was trained on these very texts would look better than it is.
         if training is None or (self._found.part in ("train", "all") and self._is_own()):
             return judged
         bags = bag_of_words(training, loaded.labels, [read], cache_directory())
@@ -307,6 +309,7 @@ class _Evaluation:
             check_finite(nats, self._found.corpus.description)
             yield loss_of(self._split, None, float(nats[0]), "streaming")
             return
+        # Several streams are faster, and all but one begin in the middle of the text from zero.
         streams = 1 if len(ids) <= EXACT_TOKENS else STREAMS
         streaming = streaming_nats(model, ids, boundary, arithmetic, streams=streams)
         window = min(self._window, len(ids))

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import NotFiniteError, UsageError
-from rnnctl.inference.classify import LONGEST_READ, Ids, Prediction, Predictor
+from rnnctl.inference.classify import Ids, Prediction, Predictor, part_read
 from rnnctl.inference.words import bytes_before
 from rnnctl.nn.models import Classifier, weights_held
 from rnnctl.results.inference import (
@@ -130,11 +130,8 @@ class Explainer:
         """
         ids = self._tokenizer.encode(text)
         places, owner = words_of_tokens(self._tokenizer, text, ids)
-        limit = self._corpus.max_tokens or LONGEST_READ
-        if len(ids) > limit:
-            kept = slice(limit) if self._corpus.keep == "head" else slice(-limit, None)
-            ids, owner = ids[kept], owner[kept]
-        ids = np.append(ids, np.int32(self._tokenizer.boundary_id))
+        read = part_read(self._corpus)
+        ids, owner = np.append(ids[read], np.int32(self._tokenizer.boundary_id)), owner[read]
         if not places:
             return ids, [], owner
         seen, owner = np.unique(owner, return_inverse=True)

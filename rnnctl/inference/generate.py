@@ -124,6 +124,7 @@ class Generator:
 
     def _weights(self, streams: int) -> StepWeights:
         """Ready for one stream, or for several; made when they are first needed."""
+        # One stream is a vector, several are a matrix: each is fastest in a layout of its own.
         kind = streams > 1, self.model.recurrent.engine
         if kind not in self._prepared:
             self._prepared[kind] = StepWeights(self.model, streams)
@@ -200,6 +201,7 @@ class _Batch:
     ) -> None:
         coordinates = zip(*(prompt.state for prompt in prompts), strict=True)
         state = tuple(torch.cat(parts, dim=1) for parts in coordinates)
+        # All streams of a generator have a memory, or none has.
         memories = [prompt.memory for prompt in prompts if prompt.memory is not None]
         self._stepper: Stepper | MemoryStepper = (
             MemoryStepper(memories, state) if memories else Stepper(weights, state)
@@ -209,6 +211,7 @@ class _Batch:
         self._last = np.array([prompt.last_token for prompt in prompts])
         self._rows = np.arange(len(prompts))  # the streams that the rows belong to
         self._first = first
+        # By the streams' numbers, so that each says the same with any others beside it.
         self._uniforms = Uniforms(wish.seed, len(prompts), first=first)
         texts = _Texts(tokenizer)
         self._speakers = [_Speaker(texts, wish.stop) for _ in prompts]

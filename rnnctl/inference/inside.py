@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import RunError, UsageError
-from rnnctl.inference.classify import LONGEST_READ
+from rnnctl.inference.classify import part_read
 from rnnctl.machine import keep_memory
 from rnnctl.nn.cells import State
 from rnnctl.nn.engines import EngineChoice
@@ -215,8 +215,7 @@ class Inside:
                 np.concatenate([start.places, places]),
                 np.concatenate([start.own, read.own]),
             )
-        limit = self._corpus.max_tokens or LONGEST_READ
-        kept = slice(limit) if self._corpus.keep == "head" else slice(-limit, None)
+        kept = part_read(self._corpus)
         end = np.repeat([len(text), len(text.encode("utf-8"))], 2)
         return Read(
             np.append(ids[kept], np.int32(self.tokenizer.boundary_id)),

@@ -96,6 +96,8 @@ def choose(
         own = _own(loaded, settings, by)
         if own is not None:
             return _of_own(own, part)
+    # A stranger's corpus is judged whole where it names no parts itself: nothing of it was trained
+    # on.
     undivided = settings.model_copy(update={"split": "100/0/0"})
     try:
         corpus = open_corpus(
@@ -134,6 +136,7 @@ def training_corpus(loaded: Loaded) -> Corpus | None:
 
 def _own(loaded: Loaded, settings: CorpusConfig, by: str | None = None) -> Corpus | None:
     """The corpus, if it is the one that the run was trained on."""
+    # Documents that were left out then are left out now, or the fingerprint would be another one.
     as_trained = settings.model_copy(update={"new_labels": loaded.config.corpus.new_labels})
     try:
         corpus = open_corpus(

@@ -21,13 +21,14 @@ from rnnctl.data.packing import Reads
 from rnnctl.data.text import SAMPLE, LineEnds, marked_encoding, shows_utf8
 from rnnctl.errors import DataError
 
-CHUNK_BYTES = 1 << 16
-CHUNKS_AHEAD = 16
+CHUNK_BYTES = 1 << 16  # as much as a pipe of Linux holds
+CHUNKS_AHEAD = 16  # bounded: a fast writer must not fill the memory before a slow model
+# Of a window: enough for full batches, few enough that its answers come soon.
 WINDOW_LINES = 2048
 WINDOW_BYTES = 1 << 20
 MAX_LINE = 16_000_000
-_LOOK_AGAIN_S = 0.1
-_WIDE = ("utf-16", "utf-32")
+_LOOK_AGAIN_S = 0.1  # how soon the thread notices that nobody reads any more
+_WIDE = ("utf-16", "utf-32")  # in which the byte of a newline may be a part of a character
 
 
 class Line(NamedTuple):
@@ -181,6 +182,7 @@ class _Decoder:
     def line(self, number: int, data: bytes, problem: str, codec: str) -> Line:
         if problem:
             return Line(number, "", problem)
+        # It is no evidence for one encoding or the other, and leaves the question open.
         if data.isascii():
             return Line(number, data.decode("ascii"))
         if self._undecided and codec != "utf-8":
@@ -205,6 +207,7 @@ class _Pump:
         self._chunks: queue.Queue[bytes | OSError | DataError | None] = queue.Queue(CHUNKS_AHEAD)
         self._stopped = threading.Event()
         self._source = chunks
+        # A daemon, for it may wait for a terminal or a pipe that never says anything again.
         self._thread = threading.Thread(target=self._work, name="rnnctl-reader", daemon=True)
 
     def __enter__(self) -> _Pump:
@@ -240,6 +243,7 @@ class _Pump:
                 if not self._put(data):
                     return
         except (OSError, DataError) as problem:
+            # Raised where the lines are read: an exception of a thread is nobody's.
             self._put(problem)
         else:
             self._put(None)
@@ -269,6 +273,8 @@ class _Splitter:
         pieces = [self._end()]
         rest = others.pop()
         if max(map(len, others), default=0) <= self._max_line:
+            # The whole lines in the middle at once: nearly all there are, and a call for each is
+            # slow.
             numbers = range(self._number + 1, self._number + 1 + len(others))
             pieces += zip(numbers, others, itertools.repeat(""))
             self._number += len(others)

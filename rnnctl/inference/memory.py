@@ -37,7 +37,6 @@ from rnnctl.errors import NotFiniteError, UsageError
 from rnnctl.inference.memory_settings import Cache, Dynamic, Memory, Rule
 from rnnctl.nn import softmax
 from rnnctl.nn.models import LanguageModel
-from rnnctl.nn.reading import can_read
 from rnnctl.tasks.loading import Loaded
 
 EPSILON = 1.0
@@ -95,6 +94,7 @@ class Gradients:
                 if gradient is not None:
                     square.addcmul_(gradient, gradient)
         with torch.no_grad():
+            # Relative to the usual size, so that one rate suits models of every size.
             roots = [one.sqrt() for one in squares]
             usual = sum(float(one.double().sum()) for one in roots) / sum(map(Tensor.numel, roots))
             return cls([one / max(usual, 1e-30) for one in roots])
@@ -147,6 +147,7 @@ class TextMemory:
 
     def fork(self) -> TextMemory:
         """The same, to go on by itself."""
+        # The cache's tensors are shared: they are never changed, but replaced by new ones.
         other = copy.copy(self)
         other._segment = list(self._segment)
         if self._dynamic is not None:
@@ -167,6 +168,8 @@ class TextMemory:
         while begin < len(inputs):
             end = len(inputs)
             if self._dynamic is not None:
+                # A piece ends where the weights change: what comes behind is read with the new
+                # ones.
                 end = min(end, begin + self._dynamic.segment - len(self._segment))
             features, after = self.advance(inputs[begin:end], state)
             found.append(self._nats(features, targets[begin:end]))
@@ -221,12 +224,7 @@ class TextMemory:
 
     def advance(self, inputs: Ids, state: State) -> tuple[Tensor, State]:
         """What the output layer reads (T, F) after each of `inputs` (T,), and the state after."""
-        with torch.no_grad():
-            if can_read(self._model.recurrent):
-                return self._model.text_features(inputs, np.array([len(inputs)]), state)
-            ids = torch.from_numpy(inputs).unsqueeze(1).to(state[0].device)
-            features, after = self._model.features(ids, state)
-        return features[:, 0], tuple(part.detach() for part in after)
+        return self._model.features_along(inputs, state)
 
     def log_chances(self, features: Tensor) -> Tensor:
         """ln of the probabilities of all tokens (V,) where the output layer reads (1, F)."""
@@ -295,6 +293,7 @@ def cache_losses(
     features (T, F) ask; keys (S, F) and values (S,) are the pairs, of which question t may see the
     `size` ones before number `before` + t, or before number `before`[t]. NaN where there are none.
     """
+    # float64, for the exponentials are summed over thousands of pairs of very different size.
     alike = (theta * (features @ keys.T)).double()  # (T, S)
     if isinstance(before, int):
         before = before + torch.arange(len(features), device=keys.device)
@@ -479,6 +478,7 @@ def tune_dynamic(
         rising: list[Tried] = []
         for rate in map(_round, RATES):
             rising.append(tried(Dynamic(rate, rule=rule)))
+            # From there on it only becomes worse, up to rates at which the weights diverge.
             if len(rising) > 1 and rising[-1].nats > rising[-2].nats:
                 break
         best = min(rising, key=lambda one: one.nats).memory.dynamic

@@ -480,6 +480,7 @@ def _mean(differences: Floats, seed: int) -> Estimate:
     mean = float(differences.mean())
     if len(differences) < 2:
         return Estimate(estimate=mean, n=1, unit="nats", note="one pair has no interval")
+    # scipy takes long to import, and nothing else here needs it.
     from scipy.stats import bootstrap
 
     found = bootstrap(

@@ -14,7 +14,7 @@ import itertools
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeVar
 
 from rnnctl.config import SourceKind
 from rnnctl.data.columns import find_column, pick_columns
@@ -30,8 +30,8 @@ from rnnctl.wording import plural
 
 Unit = Literal["file", "paragraph", "line"]
 OURS = "rnnctl_"  # before the name of an answer's field, where the input has one of that name
-_MAX_SHOWN = 120
-_FEWEST_LABELLED = 5
+_MAX_SHOWN = 120  # characters of what came in: a message is one line
+_FEWEST_LABELLED = 5  # lines: fewer may begin with a label's word by chance
 
 
 class Record(NamedTuple):
@@ -71,6 +71,7 @@ class Record(NamedTuple):
             return as_json({**({} if self.file else {"line": self.line}), **answer})
         names = self.renamed(answer)
         added = as_json({names.get(name, name): value for name, value in answer.items()})[1:]
+        # As it was written, for 1.50 and the order of the keys mean something to somebody.
         source = self.source or as_json(self.fields)
         return source.rstrip()[:-1].rstrip() + (", " if self.fields else "") + added
 
@@ -156,6 +157,7 @@ class RecordReader:
                     hint="leave it out, or give the format: --as csv, tsv, jsonl or json",
                 )
             return
+        # Another than the one that parses the sample below: this one begins with the first line.
         self._parser = parser(found)
         entries = list(parser(found).feed((line.number, line.text) for line in window))
         cells = [entry.cells for entry in entries if entry.cells is not None]
@@ -185,8 +187,11 @@ class RecordReader:
         name = wanted.text_field or (None if trained.kind == "lines" else trained.text)
         if name is not None:
             found = find_column(columns, name)
+            # A record of JSON may lack a field that others have: that is an error of its own line.
             if found is not None or is_json:
                 return found or name
+            # What a table has but one of, or in the same place as that of the training, is the text
+            # under another name.
             if wanted.text_field is None and len(columns) == 1:
                 return columns[0]
             if wanted.text_field is None and not format.header and len(columns) == trained.columns:
@@ -226,6 +231,7 @@ class RecordReader:
                     records += map(self._of_entry, found.feed(read))
             if records:
                 yield records
+        # A quoted field or an array may end with the input only.
         last = list(map(self._of_entry, found.finish()))
         if last:
             yield last
@@ -330,6 +336,31 @@ def column(fields: Mapping[str, Any], name: str, option: str) -> Any:
     return fields[found]
 
 
+class AnswerTo(Protocol):
+    """What was found out about a record."""
+
+    @property
+    def record(self) -> Record: ...
+
+
+_Answer = TypeVar("_Answer", bound=AnswerTo)
+
+
+def until_failure(
+    windows: Iterable[list[_Answer]], source: str, *, fail_fast: bool
+) -> Iterator[list[_Answer]]:
+    """The same windows of answers; with `fail_fast` up to the first record that holds an error.
+
+    Raises: DataError for that record, after the answers before it were handed out.
+    """
+    for window in windows:
+        bad = next((i for i, one in enumerate(window) if one.record.error), len(window))
+        good = window[:bad] if fail_fast else window
+        yield good
+        if len(good) < len(window):
+            raise failure(window[bad].record, source)
+
+
 def failure(record: Record, source: str) -> DataError:
     """The error that ends the work with --fail-fast."""
     return DataError(
@@ -341,6 +372,7 @@ def failure(record: Record, source: str) -> DataError:
 def as_json(value: Mapping[str, Any]) -> str:
     """One line of JSON in UTF-8; lone surrogates of passed-through fields stay escaped."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    # No encoding can write half of a pair, and JSON can as an escape.
     return json.dumps(value) if _surrogate(text) else text
 
 

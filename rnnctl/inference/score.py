@@ -29,7 +29,7 @@ from rnnctl.inference.state import RECENT, TextState, beginning
 from rnnctl.machine import Arithmetic, keep_memory
 from rnnctl.nn.engines import EngineChoice
 from rnnctl.nn.models import LanguageModel
-from rnnctl.nn.reading import can_read, each, groups
+from rnnctl.nn.reading import can_read, in_groups
 from rnnctl.results.inference import ScoredText, ScoreResult
 from rnnctl.tasks.evaluation import document_nats
 from rnnctl.tasks.loading import Loaded, environment
@@ -69,6 +69,7 @@ class Tally:
     def perplexity(self) -> float | None:
         """Per token; None without tokens, or where it overflows a float."""
         mean = self.nats_per_token
+        # The largest float64 is e to the 709.8.
         return None if mean is None or mean > 709 else math.exp(mean)
 
     @property
@@ -111,6 +112,8 @@ class Scorer:
         keep_memory()
         self.model = loaded.model
         self.tokenizer: Tokenizer = loaded.tokenizer
+        # Whatever the training computed in: neighbours in a batch change a score by 1e-5 at most,
+        # which bf16 cannot hold.
         self._arithmetic = Arithmetic(next(loaded.model.parameters()).device, bf16=False)
         self.ends = ends
         self.memory = prepared(loaded, memory)
@@ -177,8 +180,7 @@ class Scorer:
             return np.add.reduceat(losses, begins, dtype=np.float64)
 
         nats = np.zeros(len(documents))
-        parts = groups(self.model.recurrent, lengths)
-        for some, found in zip(parts, each(read, parts), strict=True):
+        for some, found in in_groups(self.model.recurrent, lengths, read):
             nats[some] = found
         return nats
 
@@ -260,6 +262,7 @@ class Reading:
     def _count(self, done: bytes) -> None:
         """Bytes whose tokens are certain now, and what unknown ones among them cost."""
         self.tally.bytes += len(done)
+        # Counted in bytes: a piece may end in the middle of a character, and cannot be decoded.
         starts = np.frombuffer(done, dtype=np.uint8) & 0xC0 != 0x80  # all but continuation bytes
         self.tally.chars += int(starts.sum())
         spelling = self._encoder.unknown_nats - self.tally.unknown_nats
@@ -290,6 +293,7 @@ class TextReader:
     def __init__(self, scorer: Scorer, state_in: Path | None, state_out: Path | None) -> None:
         self._scorer = scorer
         self._out = state_out
+        # A fingerprint reads all weights: it is made only where a state is to be checked or kept.
         self._owner = ""
         if state_out is not None and not state_out.resolve().parent.is_dir():
             raise StorageError(
@@ -314,6 +318,8 @@ class TextReader:
             for data in chunks:
                 place.note(data)
                 yield from place.finite(reading.feed(data))
+            # Where the text goes on another day, what is pending may become part of a longer token:
+            # it is kept with the state and not scored.
             if self._out is None:
                 yield from place.finite(reading.finish())
         except MalformedTextError as problem:

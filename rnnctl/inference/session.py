@@ -97,8 +97,10 @@ class Session:
         tokenizer = self.loaded.tokenizer
         tokens = [tokenizer.token_bytes(token) for token in range(tokenizer.vocab_size)]
         written = set("".join(token.decode("utf-8", "ignore") for token in tokens))
+        # Between its tokens such a model writes spaces and line ends, which are in none of them.
         if tokenizer.level == "word":
             written |= set(" \n")
+        # A tokenizer with a token for each byte can write any character, byte by byte.
         single = {token for token in tokens if len(token) == 1}
         return [
             repr(char)
@@ -151,6 +153,8 @@ class Session:
         for records in windows:
             for begin in range(0, len(records), STREAMS):
                 some = records[begin : begin + STREAMS]
+                # A line that cannot be read is continued as an empty one and left out below: so the
+                # others keep their random numbers.
                 starts = [self.read(record.text) for record in some]
                 prompts = [start.state for start in starts]
                 made = self._generator.continuations(prompts, wish, first=done)

@@ -73,8 +73,10 @@ def save(path: Path, after: TextState, owner: str) -> None:
         "bytes": str(after.bytes),
         "recent": " ".join(map(str, after.recent)),
     }
+    # Over the header too: with another last token the same state means something else.
     header["checksum"] = _checksum(tensors, header)
     storage.remove_leftovers(path.resolve().parent)
+    # Behind a link: it goes on pointing to the newest state.
     storage.write_atomic(path.resolve(), safetensors.torch.save(tensors, header))
 
 
@@ -122,6 +124,7 @@ _HINT = "write it again with `rnnctl score RUN --state-out FILE`, with the same 
 
 def _read(path: Path) -> bytes:
     try:
+        # A file from anywhere: nothing is read or set aside because its header says so.
         if path.stat().st_size > _MAX_FILE:
             raise DataError(f"{path} is too large to be a state", hint=_HINT)
         data = path.read_bytes()

@@ -36,7 +36,7 @@ from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import DataError
 from rnnctl.inference.score import CHUNK, LONG_TEXT, Ids, Scorer
 from rnnctl.nn import softmax
-from rnnctl.nn.reading import can_read, each, groups
+from rnnctl.nn.reading import can_read, in_groups
 
 Space = Literal["before", "after"]
 Floats = NDArray[np.float64]
@@ -124,6 +124,7 @@ class WordScorer:
                 found.append(self._prepared(text))
             except DataError as problem:
                 found.append(problem)
+        # What cannot be scored is left out here, and keeps its place in the answer.
         whole = [one for one in found if isinstance(one, _Text)]
         seen = iter(self._read(whole))
         return [self._words(one, next(seen)) if isinstance(one, _Text) else one for one in found]
@@ -215,8 +216,7 @@ class WordScorer:
             def read(some: NDArray[np.int64]) -> list[_Seen]:
                 return self._side_by_side([texts[i] for i in short[some].tolist()])
 
-            parts = groups(self._model.recurrent, lengths[short])
-            for some, found in zip(parts, each(read, parts), strict=True):
+            for some, found in in_groups(self._model.recurrent, lengths[short], read):
                 for i, one in zip(short[some].tolist(), found, strict=True):
                     seen[i] = one
         return [one or self._alone(text) for one, text in zip(seen, texts, strict=True)]
@@ -235,21 +235,12 @@ class WordScorer:
 
     def _alone(self, text: _Text) -> _Seen:
         """A text of any length, in pieces that hand on their state."""
-        device = next(self._model.parameters()).device
-        inputs = np.append(np.int32(self._tokenizer.boundary_id), text.ids[:-1]).astype(np.int64)
+        inputs = np.append(np.int32(self._tokenizer.boundary_id), text.ids[:-1])
         features: list[Tensor] = []
         state = None
-        with torch.no_grad():
-            for begin in range(0, len(inputs), CHUNK):
-                piece = inputs[begin : begin + CHUNK]
-                if can_read(self._model.recurrent):
-                    lengths = np.array([len(piece)], dtype=np.int64)
-                    some, state = self._model.text_features(piece, lengths, state)
-                else:
-                    ids = torch.from_numpy(piece).unsqueeze(1).to(device)
-                    both, state = self._model.features(ids, state)
-                    some = both[:, 0]
-                features.append(some)
+        for begin in range(0, len(inputs), CHUNK):
+            some, state = self._model.features_along(inputs[begin : begin + CHUNK], state)
+            features.append(some)
         return self._seen(torch.cat(features), text)
 
     def _seen(self, features: Tensor, text: _Text) -> _Seen:

@@ -315,6 +315,20 @@ class LanguageModel(_Reader):
         return features, state
 
     @torch.no_grad()
+    def features_along(
+        self, inputs: NDArray[np.integer], state: State | None = None
+    ) -> tuple[Tensor, State]:
+        """What the decoder reads (T, F) at every token of one text (T,), on any device.
+
+        From `state` on; and the state after.
+        """
+        if can_read(self.recurrent):
+            return self.text_features(inputs, np.array([len(inputs)]), state)
+        ids = torch.from_numpy(inputs.astype(np.int64)).unsqueeze(1)
+        features, state = self.features(ids.to(self.embedding.weight.device), state)
+        return features[:, 0], tuple(part.detach() for part in state)
+
+    @torch.no_grad()
     def token_losses(
         self,
         ids: Tensor,

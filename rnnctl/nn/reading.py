@@ -10,7 +10,7 @@ Axes: N tokens of all texts, B texts, M different inputs, E embedding, H hidden,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -102,6 +102,14 @@ def each(work: Callable[[Indices], Result], parts: Sequence[Indices]) -> list[Re
             return list(pool.map(work, parts))
     finally:
         torch.set_num_threads(threads)
+
+
+def in_groups(
+    recurrent: Recurrent, lengths: Indices, work: Callable[[Indices], Result]
+) -> Iterator[tuple[Indices, Result]]:
+    """`work` for all texts of given lengths (B,): each of the `groups`, and what came of it."""
+    parts = groups(recurrent, lengths)
+    return zip(parts, each(work, parts), strict=True)
 
 
 class Ready:

@@ -55,6 +55,7 @@ def check_checkpoint(folder: Path, name: str, digest: str) -> dict[str, Path]:
     home = integrity.inside(folder / CHECKPOINTS / integrity.safe_name(name, folder), folder)
     manifest = integrity.inside(home / MANIFEST, folder)
     content = integrity.unseal(manifest)
+    # The seal says that it is whole; only the run can say that it is the manifest it committed.
     if integrity.digest_of_file(manifest) != digest or content.get("name") != name:
         raise CorruptRunError(f"{manifest} belongs to another checkpoint")
     entries = content.get("files")
@@ -131,6 +132,7 @@ def weights_of(current: Current) -> str:
 def _meant(folder: Path) -> str:
     """The run beside a folder that is not there whose name is nearest; else how to list runs."""
     beside = folder.parent.glob(f"*/{CURRENT_NAME}") if folder.parent.is_dir() else ()
+    # Most often a name is mistyped: default names are long, and end in a time.
     near = get_close_matches(folder.name, [path.parent.name for path in beside], n=1)
     if near:
         return f"did you mean {word(folder.parent / near[0])}? `rnnctl runs` lists all runs"
@@ -178,6 +180,7 @@ def migrate(
             f"{key} {version}, and this is rnnctl {__version__} with {newest}",
             hint="install that version or a newer one: pip install --upgrade rnnctl",
         )
+    # Step by step, so that each schema needs to know the next one only.
     while version < newest:
         if version not in steps:
             raise RunError(f"{path} is of {key} {version}, which this rnnctl cannot read")

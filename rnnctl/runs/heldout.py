@@ -30,6 +30,7 @@ def pack(splits: Iterable[tuple[str, bool, Iterable[Document]]]) -> bytes:
     splits = list(splits)
     parts = max(1, len(splits))
     buffer = io.BytesIO()
+    # Without the time of writing: two runs of one corpus keep the same bytes.
     with gzip.GzipFile(fileobj=buffer, mode="wb", mtime=0) as file:
         for split, running, documents in splits:
             written = 0
@@ -75,6 +76,7 @@ def _fitting(documents: Iterable[Document], room: int) -> Iterator[Document]:
 
 
 def _size(document: Document) -> int:
+    # Texts from JSON may hold halves of surrogate pairs, which strict UTF-8 refuses.
     return len(document.text.encode("utf-8", "surrogatepass"))
 
 

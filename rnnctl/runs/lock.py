@@ -34,6 +34,7 @@ def locked(folder: Path) -> Iterator[None]:
         )
     with held:
         with storing(path), suppress(PermissionError):  # which Windows has for what is locked
+            # Only to tell others: it is the system that holds the lock, also after a kill.
             path.write_text(f"{os.getpid()}\n", "ascii")
         yield
 

@@ -43,6 +43,8 @@ class LogFile:
     def add(self, event: dict[str, Any]) -> None:
         """Put one event in the log; it reaches the file at the next `flush`."""
         assert event and "crc" not in event
+        # Without its closing brace, so that the checksum covers all that stands before it in the
+        # line.
         body = json.dumps(event, ensure_ascii=False, allow_nan=False)[:-1].encode("utf-8")
         crc = zlib.crc32(body, self.position.crc)
         line = body + f', "crc": "{crc:08x}"}}\n'.encode()
@@ -79,6 +81,7 @@ def read_log(path: Path, committed: LogPosition) -> Iterator[dict[str, Any]]:
     except OSError as error:  # a folder, or not ours to read
         raise RunError(f"cannot read {path}: {error.strerror}") from error
     with file:
+        # In lines of a bounded length: a damaged log may be one endless line.
         for number, line in enumerate(iter(partial(file.readline, _MAX_LINE), b""), 1):
             event = _parse(line, crc)
             if event is None:

@@ -84,6 +84,8 @@ class Run:
         with storage.storing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         storage.remove_leftovers(path.parent)
+        # Exchanged, the folder would be gone from under the process, and every relative path with
+        # it.
         if path.is_dir() and Path.cwd().samefile(path):
             _fill_working_directory(path, content)
             return cls(path, config, current)
@@ -96,6 +98,7 @@ class Run:
         """Open a run. RunError if it is none; CorruptRunError if its records are damaged."""
         path = Path(path)
         current = read_current(path)
+        # A run may come from a stranger.
         for name in (LOG_NAME, RESULTS, checkpoints.CHECKPOINTS, lock.LOCK_NAME):
             integrity.inside(path / name, path)  # a link would let us write or remove elsewhere
         entry = current.files.get(CONFIG_NAME)
@@ -220,6 +223,7 @@ class Run:
                 weights = integrity.unseal(path, limit=integrity.MAX_RESULT).get("weights")
             except RunError:
                 continue  # `runs --verify` tells of it; it shall not end a training
+            # Older results say nothing of their weights, and are left to whoever reads them.
             if weights not in (None, weights_of(self.current)):
                 storage.remove(path)
 

@@ -166,8 +166,8 @@ def share_of_resets(model: LanguageModel) -> float:
     By their multiplications and not by the clock, so that it measures the same everywhere.
     """
     work = PRESETS["quick"].resets * _work_of_a_reset(model)
-    # Never less than a half: an interval that is twice as wide would no longer be the same
-    # instrument.
+    # Never less than a half, which makes the interval 1.4 times as wide: with a far wider one it
+    # would no longer be the same instrument.
     return max(FEWEST_RESETS, min(1.0, FLOPS * USE_SECONDS / work))
 
 

@@ -41,7 +41,14 @@ from rnnctl.data.batches import pad_documents
 from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.sample import Floats, Ids, Sample, spread_over, spread_over_texts, with_room
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.spelling import Words, brings_space, find_words, usual_tokens, usual_words
+from rnnctl.diagnostics.spelling import (
+    Word,
+    Words,
+    brings_space,
+    find_words,
+    usual_tokens,
+    usual_words,
+)
 from rnnctl.diagnostics.subject import (
     ClassifierSubject,
     LanguageSubject,
@@ -112,16 +119,28 @@ def too_short(sample: Sample) -> str:
     )
 
 
-def draw_pairs(groups: list[list[int]], draw: np.random.Generator) -> Ids:
-    """Disjoint random pairs from within each group, 64 at most: (P, 2)."""
+def word_pairs(
+    ranked: Sequence[Word], sample: Sample, draw: np.random.Generator
+) -> list[tuple[Word, Word]]:
+    """Up to 64 random pairs of words that are `ranked` by frequency, no word in two of them.
+
+    Both words of a pair are of the same decile of frequency, and have equally many tokens and
+    bytes.
+    """
+    groups: dict[tuple[int, int, int], list[int]] = {}
+    for rank, word in enumerate(ranked):
+        shown = sample.token_bytes
+        size = sum(len(shown(token)) for token in word) if shown else 0
+        # A rare word is less likely than a frequent one whatever stands before, and a long spelling
+        # less likely than a short one: in a pair both cancel. So does the length, which a model of
+        # text may keep to.
+        groups.setdefault((10 * rank // len(ranked), len(word), size), []).append(rank)
     pairs = []
-    for group in groups:
+    for group in groups.values():
         # Disjoint, so that one odd word spoils one pair and not many.
         mixed = draw.permutation(group)
-        pairs += [mixed[k : k + 2] for k in range(0, len(mixed) - 1, 2)]
-    if not pairs:
-        return np.zeros((0, 2), dtype=np.int64)
-    return np.stack(pairs)[draw.permutation(len(pairs))[:PAIRS]].astype(np.int64)
+        pairs += [(ranked[a], ranked[b]) for a, b in zip(mixed[::2], mixed[1::2], strict=False)]
+    return [pairs[k] for k in draw.permutation(len(pairs))[:PAIRS]]
 
 
 def summarise(
@@ -306,7 +325,7 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
     fitted = fit_window(sample, PREFIX, settings.distance_words)
     if fitted is None:
         return too_short(sample)
-    pairs = word_pairs(sample, draw)
+    pairs = np.array(word_pairs(usual_tokens(sample), sample, draw), dtype=np.int64).reshape(-1, 2)
     if len(pairs) < 2:
         return "the text has too few words of middling frequency to swap"
     units, longest = fitted
@@ -328,22 +347,6 @@ def word_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) -> 
         )
     x = np.asarray(steps * sample.units_per_token, dtype=np.float64)
     return Swaps(x, deltas, text, pair, units.resampling_unit)
-
-
-def word_pairs(sample: Sample, draw: np.random.Generator) -> Ids:
-    """Up to 64 pairs of tokens (P, 2): same decile of frequency, same length in characters.
-
-    From the middle of the text's vocabulary by frequency; letters only where tokens have a text.
-    """
-    shown = sample.token_bytes
-    middle = usual_tokens(sample)
-    groups: dict[tuple[int, int], list[int]] = {}
-    for rank, token in enumerate(middle):
-        length = len(shown(int(token))) if shown else 0
-        # A rare word is less likely than a frequent one whatever stands before: within a decile
-        # that cancels. So does the length, which a model of text may keep to.
-        groups.setdefault((10 * rank // len(middle), length), []).append(int(token))
-    return draw_pairs(list(groups.values()), draw)
 
 
 def _word_deltas(
@@ -398,7 +401,7 @@ def spelled_swaps(subject: LanguageSubject, sample: Sample, settings: Settings) 
         return too_short(sample)
     units, longest = fitted
     words = [find_words(ids, table) for ids in units.ids]
-    pairs = spelled_pairs(units, words, draw)
+    pairs = word_pairs(usual_words(units, words), units, draw)
     if len(pairs) < 2:
         return "the text has too few words of middling frequency to swap"
     points = np.array(distances(longest))
@@ -441,7 +444,7 @@ def _spelled_deltas(
     words: list[Words],
     swapped: list[tuple[int, int]],
     points: Ids,
-    pairs: list[tuple[tuple[int, ...], tuple[int, ...]]],
+    pairs: list[tuple[Word, Word]],
 ) -> Floats:
     """Δ (N, K) in nats of log-odds of the words `swapped` (unit and word), `points` words later.
 
@@ -476,7 +479,7 @@ def _spelled_deltas(
     return np.where(np.stack(inside), 0.5 * (odds[0] - odds[1]), np.nan)
 
 
-def _padded(words: list[tuple[int, ...]]) -> Tensor:
+def _padded(words: list[Word]) -> Tensor:
     """Spellings as (M, N), the last token repeated."""
     longest = max(map(len, words))
     return torch.tensor([word + word[-1:] * (longest - len(word)) for word in words]).T
@@ -502,23 +505,6 @@ def _spelled(
     within = torch.arange(len(ids))[:, None] < torch.from_numpy(lengths).repeat(distances)
     total = -(losses * within).sum(0).reshape(distances, items)
     return total.T.double().cpu().numpy()
-
-
-def spelled_pairs(
-    sample: Sample, words: list[Words], draw: np.random.Generator
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Up to 64 pairs of spellings with equally many tokens, from the same decile of frequency."""
-    tokens = sample.token_bytes
-    assert tokens is not None
-    ranked = usual_words(sample, words)
-    groups: dict[tuple[int, int, int], list[int]] = {}
-    for rank, word in enumerate(ranked):
-        chars = sum(len(tokens(i)) for i in word)
-        # Equally many tokens: a longer spelling has the lower probability, and the two would not
-        # cancel.
-        groups.setdefault((10 * rank // len(ranked), len(word), chars), []).append(rank)
-    drawn = draw_pairs(list(groups.values()), draw)
-    return [(ranked[int(a)], ranked[int(b)]) for a, b in drawn]
 
 
 # -- classifiers ---------------------------------------------------------------------------------

@@ -176,8 +176,8 @@ def planted_words(sample: Sample, count: int, vocab_size: int, draw: np.random.G
         table = sample.table(vocab_size)
         usual = spelling.usual_words(sample, [spelling.find_words(i, table) for i in sample.ids])
     else:
-        usual = [(token,) for token in spelling.usual_tokens(sample)]
-    by_width: dict[int, list[tuple[int, ...]]] = {}
+        usual = spelling.usual_tokens(sample)
+    by_width: dict[int, list[spelling.Word]] = {}
     for word in usual:
         by_width.setdefault(len(word), []).append(word)
     if not by_width:

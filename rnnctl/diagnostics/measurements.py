@@ -242,8 +242,8 @@ def _answer_reach(record: Measurement) -> str:
         return "it grows on the way back: it explodes"
     if not _exists(half) or not _exists(last):
         return ""
-    # Not the half-life, which a few fast directions decide: what matters for learning is whether
-    # anything of it arrives (memory.md, REACH).
+    # Not the half-life, which the many fast directions decide: what matters for learning is whether
+    # anything arrives.
     arrives = last.status == "censored" or (last.estimate or 0.0) >= VANISHING_LAG
     shown = [estimate(value.without_interval(), with_unit=True) for value in (half, last)]
     return f"{'yes' if arrives else 'no'}: half left at {shown[0]}, 1 % at {shown[1]}"

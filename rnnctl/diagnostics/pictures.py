@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rnnctl.data.batches import NO_TARGET, pad_documents
@@ -86,6 +87,10 @@ class Reading:
     def inputs(self) -> Ids:
         """(T,) what stands before each token; before the first one, the document's start."""
         return np.concatenate([[BOUNDARY_ID], self.ids[:-1]])
+
+    def only(self, kept: NDArray[np.bool_]) -> tuple[Ids, Ids]:
+        """The ids of some of the tokens (T,), and the word that each belongs to."""
+        return self.ids[kept], self.owner[kept]
 
     @property
     def whole(self) -> Ids:
@@ -171,16 +176,10 @@ def _worths(run: Loaded, passages: Sequence[Sequence[SeenWord]]) -> Floats:
         answer = read_whole.argmax(1, keepdim=True)
         return np.asarray((read_whole - cut).gather(1, answer)[:, 0].abs().numpy())
     # One pass for both: a step of a large model takes about as long for twice as many texts.
-    kept = [read.owner >= first for read, first in zip(reads * 2, [0] * len(reads) + firsts,
-                                                       strict=True)]  # fmt: skip
-    losses = word_losses(
-        model,
-        [read.ids[keep] for read, keep in zip(reads * 2, kept, strict=True)],
-        [read.owner[keep] for read, keep in zip(reads * 2, kept, strict=True)],
-        [2 * len(words) // 3 for words in passages] * 2,
-        max(map(len, passages)),
-    )
-    whole, without = np.split(losses, 2)
+    since = [0] * len(reads) + firsts
+    parts = [read.only(read.owner >= first) for read, first in zip(reads * 2, since, strict=True)]
+    late = [2 * len(words) // 3 for words in passages] * 2
+    whole, without = np.split(word_losses(model, parts, late, max(map(len, passages))), 2)
     # What a word loses counts too, or noise of many words would add up to a worth.
     gains = np.clip(without - whole, -MOST_GAIN, MOST_GAIN)
     return np.asarray(np.nan_to_num(gains).sum(axis=1))
@@ -530,38 +529,30 @@ def gradient_lengths(exact: ExactModel, trace: Trace, read: Reading, words: int)
 def left_out(model: LanguageModel, read: Reading, words: int) -> tuple[Floats, Floats]:
     """Nats (W,) of each word, and by how much those of word j rise without word i: (W, W)."""
     kept = [np.ones(len(read.ids), dtype=bool), *(read.owner != i for i in range(words))]
-    losses = word_losses(
-        model,
-        [read.ids[keep] for keep in kept],
-        [read.owner[keep] for keep in kept],
-        [0, *range(1, words + 1)],
-        words,
-    )
+    parts = [read.only(keep) for keep in kept]
+    losses = word_losses(model, parts, [0, *range(1, words + 1)], words)
     return losses[0], np.triu(losses[1:] - losses[0], 1)
 
 
 @torch.no_grad()
 def word_losses(
-    model: LanguageModel,
-    texts: Sequence[Ids],
-    owners: Sequence[Ids],
-    since: Sequence[int],
-    words: int,
+    model: LanguageModel, texts: Sequence[tuple[Ids, Ids]], since: Sequence[int], words: int
 ) -> Floats:
     """Nats (N, W) of the words of N texts, each read from a document's start.
 
-    `owners`: the word that each token belongs to; words before `since` are not asked for, and 0.
+    A text is the ids of its tokens, and the word that each belongs to; words before `since` (N,)
+    are not asked for, and 0.
     """
-    steps = max(map(len, texts))
+    steps = max(len(text) for text, _ in texts)
     ids = torch.full((steps, len(texts)), BOUNDARY_ID)
     targets = torch.full_like(ids, NO_TARGET)
-    for column, (text, owner) in enumerate(zip(texts, owners, strict=True)):
+    for column, (text, owner) in enumerate(texts):
         ids[1 : len(text), column] = torch.from_numpy(text[:-1])
         wanted = np.where(owner >= since[column], text, NO_TARGET)
         targets[: len(text), column] = torch.from_numpy(wanted)
     losses = model.token_losses(ids, targets)[0].double().numpy()
     sums = np.zeros((len(texts), words))
-    for column, owner in enumerate(owners):
+    for column, (_, owner) in enumerate(texts):
         np.add.at(sums[column], owner, losses[: len(owner), column])
     return sums
 
@@ -633,7 +624,6 @@ def _gains(run: Loaded, words: Sequence[SeenWord], first: int) -> Floats:
     """(W,) nats by which each word becomes less likely without the first words, so many of them."""
     assert isinstance(run.model, LanguageModel)
     read = reading(run.tokenizer, words)
-    kept = [read.owner >= 0, read.owner >= first]
-    texts, owners = ([array[keep] for keep in kept] for array in (read.ids, read.owner))
-    whole, without = word_losses(run.model, texts, owners, [0, first], len(words))
+    parts = [read.only(read.owner >= since) for since in (0, first)]
+    whole, without = word_losses(run.model, parts, [0, first], len(words))
     return np.asarray(np.nan_to_num(without - whole))

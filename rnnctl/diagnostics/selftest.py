@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -37,21 +36,6 @@ Diagnose = Callable[[Path, Sequence[str], Path | None], DiagnosticsResult]
 """What measures a run directory as ``rnnctl diagnose`` does: path, names, file of evidence."""
 
 
-@dataclass(frozen=True)
-class CheckedAnswer:
-    """One known answer: its id, what it says, its checks, and the seconds it took."""
-
-    id: str
-    title: str
-    checks: tuple[Check, ...]
-    seconds: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether there were checks and all are within tolerance."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
-
-
 def known_ids() -> list[str]:
     """GT01, GT02, …, RD01, RD02, …"""
     return sorted(_functions())
@@ -68,7 +52,7 @@ def _functions() -> dict[str, Callable[..., Iterator[Check]]]:
     return found
 
 
-def answers(diagnose: Diagnose, ids: Sequence[str] = ()) -> Iterator[CheckedAnswer]:
+def answers(diagnose: Diagnose, ids: Sequence[str] = ()) -> Iterator[KnownAnswer]:
     """Measure the known answers `ids` (all of them if empty), one by one.
 
     Those that go through a run directory use `diagnose`.
@@ -78,9 +62,9 @@ def answers(diagnose: Diagnose, ids: Sequence[str] = ()) -> Iterator[CheckedAnsw
             continue
         said = (inspect.getdoc(check) or "").split("\n\n")[0].replace("\n", " ")
         title = said.split(": ", 1)[-1].rstrip(".")
-        began = time.perf_counter()
-        checks = tuple(check(diagnose) if name.startswith("RD") else check())
-        yield CheckedAnswer(name, title, checks, time.perf_counter() - began)
+        items = tuple(check(diagnose) if name.startswith("RD") else check())
+        passed = bool(items) and all(item.passed for item in items)
+        yield KnownAnswer(id=name, title=title, passed=passed, items=items)
 
 
 def remember(passed: int, failed: int) -> None:
@@ -108,7 +92,7 @@ def _kept() -> dict[str, object]:
 # -- as one result -------------------------------------------------------------------------------
 
 
-def selftest(ids: Sequence[str] = ()) -> Iterator[CheckedAnswer | SelftestResult]:
+def selftest(ids: Sequence[str] = ()) -> Iterator[KnownAnswer | SelftestResult]:
     """Yield each known answer as it is measured, and the result at the end.
 
     The outcome is remembered when all of them were measured. Raises UsageError for unknown ids.
@@ -118,13 +102,16 @@ def selftest(ids: Sequence[str] = ()) -> Iterator[CheckedAnswer | SelftestResult
         raise UsageError(
             f"there is no known answer {unknown[0]!r}", hint="known: " + ", ".join(known_ids())
         )
-    found = []
-    # Tiny models: threads would wait for each other most of the time.
+    found: list[KnownAnswer] = []
+    timing: dict[str, float] = {}
     with _one_thread():
+        began = time.perf_counter()
         for answer in answers(diagnose_run, ids):
             found.append(answer)
+            timing[answer.id] = time.perf_counter() - began
             yield answer
-    result = as_result(found)
+            began = time.perf_counter()
+    result = as_result(found, timing)
     if not ids:
         remember(result.passed, result.failed)
     yield result
@@ -151,8 +138,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def as_result(found: Sequence[CheckedAnswer]) -> SelftestResult:
-    """The record of measured answers."""
+def as_result(found: Sequence[KnownAnswer], timing: dict[str, float]) -> SelftestResult:
+    """The record of measured answers, with the seconds that each took."""
     passed = sum(answer.passed for answer in found)
     failed = [answer.id for answer in found if not answer.passed]
     text = f"{', '.join(failed)}: measured outside the tolerance; do not trust this installation"
@@ -161,10 +148,7 @@ def as_result(found: Sequence[CheckedAnswer]) -> SelftestResult:
         seed=0,
         passed=passed,
         failed=len(failed),
-        answers=tuple(
-            KnownAnswer(id=one.id, title=one.title, passed=one.passed, items=one.checks)
-            for one in found
-        ),
+        answers=tuple(found),
         warnings=(Warning_(code="INSTRUMENT", text=text),) if failed else (),
-        timing={answer.id: answer.seconds for answer in found},
+        timing=timing,
     )

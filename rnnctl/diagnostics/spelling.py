@@ -6,7 +6,6 @@ For character, byte and subword models.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,8 @@ from numpy.typing import NDArray
 from rnnctl.diagnostics.sample import Ids, Sample
 
 Mask = NDArray[np.bool_]
-T = TypeVar("T")
+Word = tuple[int, ...]
+"""The tokens that a word consists of."""
 SPACE = b" \t\n\r\x0b\x0c"
 SPACED = (b" ", b"\n")  # what a subword that begins a word may bring
 
@@ -83,12 +83,12 @@ def _letters(text: bytes) -> bool:
     return bool(stripped) and all(byte >= 128 or chr(byte).isalpha() for byte in stripped)
 
 
-def usual_words(sample: Sample, words: list[Words]) -> list[tuple[int, ...]]:
+def usual_words(sample: Sample, words: list[Words]) -> list[Word]:
     """Spellings from the middle of the text's vocabulary, most frequent first.
 
     Of one kind only, the usual one: with the space before the word, or without.
     """
-    counts: dict[tuple[int, ...], int] = {}
+    counts: dict[Word, int] = {}
     spaced = brings_space(words)
     for ids, found in zip(sample.ids, words, strict=True):
         for place in found.places(spaced=spaced):
@@ -103,15 +103,15 @@ def usual_words(sample: Sample, words: list[Words]) -> list[tuple[int, ...]]:
     return middle(usual)
 
 
-def middle(usual: list[T]) -> list[T]:
+def middle(usual: list[Word]) -> list[Word]:
     """Without the most frequent twentieth and the rarer half, if that leaves enough."""
     # The most frequent ones are function words, likely anywhere; the rarer half the model has
     # hardly met in training, so that it cannot be said to forget them.
     return usual[len(usual) // 20 : len(usual) // 2] if len(usual) >= 40 else usual
 
 
-def usual_tokens(sample: Sample) -> list[int]:
-    """Tokens from the middle of the text's vocabulary, most frequent first.
+def usual_tokens(sample: Sample) -> list[Word]:
+    """Tokens from the middle of the text's vocabulary, each a word by itself, most frequent first.
 
     Words of at least three letters (characters, in text without spaces between words), seen
     twice, where tokens have a text.
@@ -125,15 +125,15 @@ def usual_tokens(sample: Sample) -> list[int]:
         keep = np.array(plain) & (counts >= 2)
         tokens, counts = tokens[keep], counts[keep]
     if shown is None:
-        return middle([int(t) for t in tokens[np.argsort(-counts, kind="stable")]])
+        return middle([(int(t),) for t in tokens[np.argsort(-counts, kind="stable")]])
     # by text: how a model numbers its tokens decides no tie
     ranked = sorted(
         zip((-counts).tolist(), map(shown, tokens.tolist()), tokens.tolist(), strict=True)
     )
-    return middle([token for *_, token in ranked])
+    return middle([(token,) for *_, token in ranked])
 
 
-def _plain(word: tuple[int, ...], sample: Sample) -> bool:
+def _plain(word: Word, sample: Sample) -> bool:
     assert sample.token_bytes is not None
     text = b"".join(sample.token_bytes(i) for i in word).decode("utf-8", "replace").strip()
     if sample.unknown_id in word or not sample.not_known.isdisjoint(word):

@@ -125,8 +125,10 @@ def known(values: Floats, of: Mapping[str, Floats]) -> dict[str, Floats]:
     state = classes(values)
     shares = {}
     for name, column in of.items():
-        _, compact = np.unique(classes(column[:, None])[:, 0] if len(np.unique(column)) > CLASSES
-                               else column, return_inverse=True)  # fmt: skip
+        # A property of many values, such as a place, in classes as the states are.
+        many = len(np.unique(column)) > CLASSES
+        told = classes(column[:, None])[:, 0] if many else column
+        compact = np.unique(told, return_inverse=True)[1]
         bits, entropy = information(state, compact)
         if entropy >= WORTH:
             shares[name] = np.minimum(1.0, bits / entropy)

@@ -60,7 +60,7 @@ Bins = list[tuple[int, int]]
 BATCH = 64  # resets, or stretches of text, side by side: bounds the memory
 CHUNK = 256  # tokens of them that are read at once
 STRETCH = 6  # longest contexts between the first and the last reset of a stretch
-# What a number may rest on.
+# How far is read, and what a number may rest on.
 SHORTEST = 8  # tokens: no curve below this longest context
 BLOCKS = 16  # resampling units wanted of a running text
 READ_BEFORE = 1  # longest contexts that are read before a reset in running text
@@ -245,8 +245,8 @@ class Contexts:
     def __init__(self, plan: Plan, settings: Settings, vocabulary: int) -> None:
         self.plan = plan
         self.bins = _bins(settings, plan.n_max, 2)
-        # A bin far out holds dozens of n, whose losses after one reset are much alike: a few of
-        # them say as much of δ as all, at the price of a few.
+        # A bin far out holds dozens of n, at which the excess after one reset is much alike: a few
+        # of them say nearly as much of δ as all.
         self.per_bin = settings.per_bin * max(1, USUAL_VOCABULARY // vocabulary)
 
     @property
@@ -762,9 +762,8 @@ class ContextCurves:
             return float(math.ceil(between - 1e-9))  # whole, but for rounding
 
         found = self._where(sums, find)
-        if measurable(self.sums(self.scored.excess[arm], self.shown), self.epsilon):
-            return found
-        if found.status == "undefined":
+        above = measurable(self.sums(self.scored.excess[arm], self.shown), self.epsilon)
+        if above or found.status == "undefined":
             return found
         ends = (0.0, found.ci95[1])
         return Estimate(estimate=0.0, ci95=ends, n=found.n, unit=found.unit, note=NONE_MEASURABLE)

@@ -283,7 +283,9 @@ def forgetting(wish: Wish) -> Doing:
         right[name] = _answers(made.loaded, tests)
         if made.steps < 100:
             notes.append(f"{name} took only {made.steps} steps: `--budget 40s` gives it more time")
-    shares = {name: [count / 200 for count in counts] for name, counts in right.items()}
+    # Wilson's interval, since shares near 0 and 1 are what is to be expected.
+    found = {name: [wilson(count, 200) for count in counts] for name, counts in right.items()}
+    shares = {name: [one.estimate for one in values] for name, values in found.items()}
     chance = 1 / len(COLOURS)
     enough = chance + KNOWS * (1 - chance)
     knows = {name: values[-1] >= enough for name, values in shares.items()}
@@ -303,17 +305,16 @@ def forgetting(wish: Wish) -> Doing:
         f"{', '.join(map(str, distances))} words in between. A full bar means all of 200.",
         columns=("", *(f"{n} words" for n in distances)),
         rows=[
-            (name, *(f"{percent(w.estimate, 0)} [{100 * w.lo:.0f}, {100 * w.hi:.0f}]"
-                     for w in (wilson(count, 200) for count in counts)))
-            for name, counts in right.items()
+            (name, *(f"{percent(one.estimate, 0)} [{100 * one.lo:.0f}, {100 * one.hi:.0f}]"
+                     for one in values))
+            for name, values in found.items()
         ],
         numbers={
             f"{name}, {n} words": Estimate(
-                estimate=count / 200, ci95=(wilson(count, 200).lo, wilson(count, 200).hi), n=200,
-                unit="share",
+                estimate=one.estimate, ci95=(one.lo, one.hi), n=200, unit="share"
             )
-            for name, counts in right.items()
-            for n, count in zip(distances, counts, strict=True)
+            for name, values in found.items()
+            for n, one in zip(distances, values, strict=True)
         },
         text=f"sentences of {_read(wish)}, with 'The key is red.' before them, 'The key is' after "
         "them, and the colours of other things in between",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rnnctl.diagnostics import hold, spelling
-from rnnctl.diagnostics.effect import spelled_pairs
+from rnnctl.diagnostics.effect import word_pairs
 from rnnctl.diagnostics.known_answers.models import WindowModel, random_text
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import PRESETS, Settings
@@ -89,7 +89,8 @@ def test_words_of_one_kind_are_swapped() -> None:
     sample = spelled(SUBWORDS, True)
     words = [spelling.find_words(ids, SUBWORDS) for ids in sample.ids]
     assert spelling.brings_space(words)
-    pairs = spelled_pairs(sample, words, np.random.default_rng(0))
+    usual = spelling.usual_words(sample, words)
+    pairs = word_pairs(usual, sample, np.random.default_rng(0))
     assert pairs and all(text_of(word, SUBWORDS)[0] == " " for pair in pairs for word in pair)
 
 

@@ -15,8 +15,8 @@ from rnnctl.results.diagnostics import InstrumentCheck
 @pytest.mark.parametrize("name", known_ids())
 def test_known_answer(name: str) -> None:
     (answer,) = answers(diagnose_run, [name])
-    wrong = [check for check in answer.checks if not check.passed]
-    assert answer.checks
+    wrong = [check for check in answer.items if not check.passed]
+    assert answer.items
     assert not wrong, wrong
     assert answer.passed
 

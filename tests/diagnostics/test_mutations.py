@@ -227,7 +227,7 @@ def test_a_mutation_is_caught(
 ) -> None:
     mutate(monkeypatch)
     (answer,) = answers(diagnose_run, [name])
-    assert not answer.passed, [check for check in answer.checks if check.passed]
+    assert not answer.passed, [check for check in answer.items if check.passed]
 
 
 def test_what_the_mistakes_would_have_shown() -> None:

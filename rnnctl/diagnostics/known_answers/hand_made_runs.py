@@ -229,18 +229,18 @@ def _gate(weights: Weights, name: str, gate: int) -> Tensor:
     return weights[f"recurrent.{name}_l0"][gate * hidden : (gate + 1) * hidden]
 
 
-def _identities(weights: Weights, number: Mapping[str, int], *, scale: float, gain: float) -> None:
-    """Word k goes into unit k with size `scale`; unit k gives word k `gain`/`scale` of itself."""
+def _identities(weights: Weights, number: Mapping[str, int], *, gain: float) -> None:
+    """Word k goes into unit k with size `SMALL`; unit k gives word k `gain`/`SMALL` of itself."""
     ids, eye = ids_of(number), torch.eye(len(WORDS))
-    weights["embedding.weight"][ids, : len(WORDS)] = scale * eye
-    weights["decoder.weight"][ids, : len(WORDS)] = gain / scale * eye
+    weights["embedding.weight"][ids, : len(WORDS)] = SMALL * eye
+    weights["decoder.weight"][ids, : len(WORDS)] = gain / SMALL * eye
 
 
 def leaky_rnn(rate: float) -> HandMade:
     """h' = λ h + x: everything decays as λ^k."""
 
     def set_weights(weights: Weights, number: Mapping[str, int]) -> None:
-        _identities(weights, number, scale=SMALL, gain=0.3)
+        _identities(weights, number, gain=0.3)
         weights["recurrent.weight_ih_l0"][:] = torch.eye(16)
         weights["recurrent.weight_hh_l0"][:] = rate * torch.eye(16)
 
@@ -251,7 +251,7 @@ def fixed_gates_lstm(keeps: Sequence[float], *, output: float = OPEN) -> HandMad
     """c' = f c + x with constant f per unit, h = o tanh(c)."""
 
     def set_weights(weights: Weights, number: Mapping[str, int]) -> None:
-        _identities(weights, number, scale=SMALL, gain=0.3)
+        _identities(weights, number, gain=0.3)
         _gate(weights, "weight_ih", 2)[:] = torch.eye(16)  # order: input, forget, candidate, output
         _gate(weights, "bias_ih", 0)[:] = OPEN
         _gate(weights, "bias_ih", 1)[:] = torch.logit(torch.tensor(keeps, dtype=torch.float64))
@@ -264,7 +264,7 @@ def fixed_gates_gru(keep: float) -> HandMade:
     """h' = z h + (1 − z) x with constant z."""
 
     def set_weights(weights: Weights, number: Mapping[str, int]) -> None:
-        _identities(weights, number, scale=SMALL, gain=0.3 / (1 - keep))
+        _identities(weights, number, gain=0.3 / (1 - keep))
         _gate(weights, "weight_ih", 2)[:] = torch.eye(16)  # order: reset, keep, candidate
         _gate(weights, "bias_ih", 1)[:] = math.log(keep / (1 - keep))
 
@@ -283,7 +283,7 @@ def reset_at_stop(strength: float) -> HandMade:
     """An LSTM that keeps everything, and whose forget gate is σ(−strength) at a full stop."""
 
     def set_weights(weights: Weights, number: Mapping[str, int]) -> None:
-        _identities(weights, number, scale=SMALL, gain=0.3)
+        _identities(weights, number, gain=0.3)
         weights["embedding.weight"][number[STOP], 16] = 1.0
         _gate(weights, "weight_ih", 2)[:, :16] = torch.eye(16)
         _gate(weights, "weight_ih", 1)[:, 16] = -strength - OPEN
@@ -322,7 +322,7 @@ def orthogonal_rnn() -> HandMade:
     """h' = Q h + x with a random orthogonal Q: no direction ever fades or grows."""
 
     def set_weights(weights: Weights, number: Mapping[str, int]) -> None:
-        _identities(weights, number, scale=SMALL, gain=0.3)
+        _identities(weights, number, gain=0.3)
         draw = np.random.default_rng(105).standard_normal((16, 16))
         weights["recurrent.weight_ih_l0"][:] = torch.eye(16)
         weights["recurrent.weight_hh_l0"][:] = torch.from_numpy(np.linalg.qr(draw)[0]).float()
@@ -334,7 +334,7 @@ def two_leaky_layers(lower: float, upper: float) -> HandMade:
     """h₁' = λ₁ h₁ + x, h₂' = λ₂ h₂ + h₁'."""
 
     def set_weights(weights: Weights, number: Mapping[str, int]) -> None:
-        _identities(weights, number, scale=SMALL, gain=0.05)
+        _identities(weights, number, gain=0.05)
         for layer, rate in enumerate((lower, upper)):
             weights[f"recurrent.weight_ih_l{layer}"][:] = torch.eye(16)
             weights[f"recurrent.weight_hh_l{layer}"][:] = rate * torch.eye(16)

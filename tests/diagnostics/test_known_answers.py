@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from rnnctl import __version__
 from rnnctl.diagnostics.known_answers import close
@@ -19,6 +20,13 @@ def test_known_answer(name: str) -> None:
     assert answer.items
     assert not wrong, wrong
     assert answer.passed
+
+
+def test_weights_of_a_known_answer_are_drawn_alike_each_time() -> None:
+    torch.manual_seed(1)
+    first = list(answers(diagnose_run, ["GT09"]))
+    torch.manual_seed(2)
+    assert list(answers(diagnose_run, ["GT09"])) == first
 
 
 def test_all_are_there() -> None:

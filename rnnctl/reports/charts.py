@@ -2,16 +2,20 @@
 
 One specification serves the interactive page and the still picture. Rows are told apart by colour,
 by dash and by shape, so that neither grey print nor colour blindness hides anything. Colours are
-those of Okabe and Ito (2008).
+those of Okabe and Ito (2008). altair takes half a second to import: whoever imports this module is
+about to draw.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
+
+import altair as alt
+import vl_convert
 
 from rnnctl import storage
 from rnnctl.errors import UsageError
@@ -30,9 +34,6 @@ from rnnctl.results.comparison import Comparison
 from rnnctl.results.diagnostics import DiagnosticsResult, SnapshotsResult
 from rnnctl.wording import either
 
-if TYPE_CHECKING:
-    import altair as alt
-
 GREY = "#808080"
 DASHES: dict[str, list[int]] = {"good": [1, 0], "torch": [5, 4], "chrono": [2, 2]}
 DASHES_AGAIN: list[list[int]] = [[9, 3], [1, 4], [9, 3, 1, 3]]
@@ -45,12 +46,11 @@ ROW_HEIGHT = 40
 GAP = 24  # between two charts of one picture
 WIDTH = 560  # of a still picture
 Spec = dict[str, Any]
+_Look = TypeVar("_Look")
 
 
 def specification(data: ChartData, *, page: bool) -> Spec:
     """The chart as a Vega-Lite object; for the `page` it fills its container, in its colours."""
-    import altair as alt
-
     draw = {"line": _lines, "interval": _intervals, "scatter": _scatter}[data.kind]
     chart = draw(data).properties(
         width="container" if page else WIDTH,
@@ -81,19 +81,20 @@ def _look(page: bool) -> Spec:
     }  # fmt: skip
 
 
-def _color(data: ChartData) -> alt.Color:
-    import altair as alt
+def _looks(data: ChartData) -> list[tuple[str, str]]:
+    """Cell and initialisation of each row, which give it its look."""
+    return [data.styles.get(row, ("", "")) for row in data.rows]
 
-    cells = [listed(data.styles.get(row, ("", ""))[0]) for row in data.rows]
-    hues = [GREY if cell is None else cell.color for cell in cells]
-    scale = alt.Scale(domain=list(data.rows), range=hues)
-    return alt.Color("row:N", scale=scale, title=None, legend=_legend(data))
+
+def _by_row(kind: Any, data: ChartData, looks: Sequence[Any]) -> Any:
+    """Rows told apart by an encoding of that `kind`: one of `looks` for each."""
+    scale = alt.Scale(domain=list(data.rows), range=list(looks))
+    return kind("row:N", scale=scale, title=None, legend=_legend(data))
 
 
 def _legend(data: ChartData) -> alt.Legend | None:
-    """The same for colour, dash and shape, so that they become one; none beside an axis of rows."""
-    import altair as alt
-
+    """None beside an axis of rows."""
+    # The same for colour, dash and shape: Vega makes one legend only of those that are equal.
     if data.kind == "interval":
         return None
     inits = {init for row, (_, init) in data.styles.items() if row in data.rows and init}
@@ -103,69 +104,56 @@ def _legend(data: ChartData) -> alt.Legend | None:
     return alt.Legend(title=None, symbolOpacity=1, columns=columns, **outline)
 
 
-def _dash(data: ChartData) -> alt.StrokeDash:
-    import altair as alt
-
-    styles = [data.styles.get(row, ("", "")) for row in data.rows]
-    one_init = len({init for _, init in styles if init}) == 1
-    dashes = [
-        DASHES_AGAIN[(k - 1) % len(DASHES_AGAIN)] if k else _dash_of(cell, init, by_cell=one_init)
-        for (cell, init), k in zip(styles, _again(data), strict=True)
-    ]
-    scale = alt.Scale(domain=list(data.rows), range=dashes)
-    return alt.StrokeDash("row:N", scale=scale, title=None, legend=_legend(data))
+def _color(data: ChartData) -> Any:
+    cells = [listed(cell) for cell, _ in _looks(data)]
+    return _by_row(alt.Color, data, [GREY if cell is None else cell.color for cell in cells])
 
 
-def _dash_of(cell: str, init: str, *, by_cell: bool) -> list[int]:
+def _dash(data: ChartData) -> Any:
     """By initial weights where a chart has several, else by cell."""
-    found = listed(cell)
-    if found is None:
-        return NO_CELL_DASH
-    return list(found.dash) if by_cell else DASHES.get(init, NO_CELL_DASH)
+    looks = _looks(data)
+    one_init = len({init for _, init in looks if init}) == 1
+
+    def own(cell: str, init: str) -> list[int]:
+        found = listed(cell)
+        if found is None:
+            return NO_CELL_DASH
+        return list(found.dash) if one_init else DASHES.get(init, NO_CELL_DASH)
+
+    return _by_row(alt.StrokeDash, data, _told_apart(looks, own, DASHES_AGAIN))
 
 
-def _shape(data: ChartData) -> alt.Shape:
-    import altair as alt
+def _shape(data: ChartData) -> Any:
+    def own(cell: str, init: str) -> str:
+        found = listed(cell)
+        return NO_CELL_SHAPE if found is None else str(found.markers[init == "torch"])
 
-    shapes = [
-        SHAPES_AGAIN[(k - 1) % len(SHAPES_AGAIN)]
-        if k
-        else _shape_of(*data.styles.get(row, ("", "")))
-        for row, k in zip(data.rows, _again(data), strict=True)
-    ]
-    scale = alt.Scale(domain=list(data.rows), range=shapes)
-    return alt.Shape("row:N", scale=scale, title=None, legend=_legend(data))
+    return _by_row(alt.Shape, data, _told_apart(_looks(data), own, SHAPES_AGAIN))
 
 
-def _again(data: ChartData) -> list[int]:
-    """Of each row how many rows before it are of the same cell and initialisation: they differ in
-    something else, such as their size, and must be told apart.
+def _told_apart(
+    looks: Sequence[tuple[str, str]], own: Callable[[str, str], _Look], others: Sequence[_Look]
+) -> list[_Look]:
+    """What each row is drawn with: its `own`, or one of `others` for the second row and further
+    ones of one cell and initialisation, which differ in something else, such as their size.
     """
-    styles = [data.styles.get(row, ("", "")) for row in data.rows]
-    return [styles[:k].count(one) if listed(one[0]) else 0 for k, one in enumerate(styles)]
-
-
-def _shape_of(cell: str, init: str) -> str:
-    found = listed(cell)
-    return NO_CELL_SHAPE if found is None else str(found.markers[init == "torch"])
+    made = []
+    for place, (cell, init) in enumerate(looks):
+        again = looks[:place].count((cell, init)) if listed(cell) else 0
+        made.append(others[(again - 1) % len(others)] if again else own(cell, init))
+    return made
 
 
 def _pick() -> Any:
     """Clicking a row in the legend leaves that row alone; a click elsewhere brings all back."""
-    import altair as alt
-
     return alt.selection_point(name="pick", fields=["row"], bind="legend", toggle="true")
 
 
 def _fade(pick: Any, full: float, faded: float) -> Any:
-    import altair as alt
-
     return alt.condition(pick, alt.value(full), alt.value(faded))
 
 
 def _scale(axis: Axis) -> Any:
-    import altair as alt
-
     if axis.log:
         return alt.Scale(type="log", nice=False, padding=8)
     if axis.domain is not None:
@@ -178,13 +166,20 @@ FINER = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
 SMALL = "datum.value < 0.001 ? format(datum.value, '~e') : format(datum.value, '~g')"
 
 
-def _axes(data: ChartData) -> tuple[Any, Any]:
-    import altair as alt
+def _x(data: ChartData, field: str, **more: Any) -> alt.X:
+    """A number of each datum across the chart; `more`: as altair has it."""
+    return alt.X(f"{field}:Q", title=data.x.title, scale=_scale(data.x), **more)
 
+
+def _y(data: ChartData, field: str, **more: Any) -> alt.Y:
+    """A number of each datum up the chart."""
+    return alt.Y(f"{field}:Q", title=data.y.title, scale=_scale(data.y), **more)
+
+
+def _axes(data: ChartData) -> tuple[Any, Any]:
     across = alt.Axis(grid=False, labelOverlap="greedy", **_ticks(data, "x", (1, 2, 5)))
     upward = alt.Axis(**_ticks(data, "y", (1,)))
-    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x), axis=across)
-    return x, alt.Y("y:Q", title=data.y.title, scale=_scale(data.y), axis=upward)
+    return _x(data, "x", axis=across), _y(data, "y", axis=upward)
 
 
 def _ticks(data: ChartData, name: str, leading: Sequence[int]) -> Spec:
@@ -227,8 +222,6 @@ def _even(low: float, high: float) -> list[float]:
 
 
 def _tooltip(data: ChartData) -> list[Any]:
-    import altair as alt
-
     return [
         alt.Tooltip("row:N", title="model"),
         alt.Tooltip("x:Q", title=data.x.title, format=".4~g"),
@@ -239,22 +232,17 @@ def _tooltip(data: ChartData) -> list[Any]:
 
 
 def _chart(values: Sequence[Datum]) -> alt.Chart:
-    import altair as alt
-
     return alt.Chart({"values": list(values)})
 
 
 def _lines(data: ChartData) -> Any:
-    import altair as alt
-
     pick = _pick()
     near = alt.selection_point(name="near", on="pointerover", nearest=True, empty=False)
     x, y = _axes(data)
     base = _chart(data.values).encode(x=x, color=_color(data))
     between = [value for value in data.values if "low" in value]
     bands = _chart(between).mark_area(clip=True).encode(
-        x=x, color=_color(data), y=alt.Y("low:Q", title=data.y.title, scale=_scale(data.y)),
-        y2="high:Q", opacity=_fade(pick, 0.13, 0.0),
+        x=x, color=_color(data), y=_y(data, "low"), y2="high:Q", opacity=_fade(pick, 0.13, 0.0)
     )  # fmt: skip
     lines = base.mark_line(strokeWidth=2.2, clip=True).encode(
         y=y, strokeDash=_dash(data), opacity=_fade(pick, 1.0, 0.1)
@@ -281,32 +269,23 @@ def _limits(data: ChartData) -> list[Any]:
 
 
 def _limit(limit: Limit, data: ChartData) -> list[Any]:
-    import altair as alt
-
-    axis = data.x if limit.axis == "x" else data.y
-    kind = alt.X if limit.axis == "x" else alt.Y
-    place = kind("at:Q", title=axis.title, scale=_scale(axis))
+    upright = limit.axis == "x"
     base = _chart([{"at": limit.at, "label": limit.label}])
     line = base.mark_rule(strokeDash=[3, 3], opacity=0.6, color=GREY)
-    words = base.mark_text(color=GREY, fontSize=11, align="left", dx=4, dy=-6)
-    if limit.axis == "x":
-        words = base.mark_text(color=GREY, fontSize=11, align="left", dx=4, dy=6)
-        return [line.encode(x=place), words.encode(x=place, y=alt.value(0), text="label:N")]
-    return [line.encode(y=place), words.encode(y=place, x=alt.value(0), text="label:N")]
+    words = base.mark_text(color=GREY, fontSize=11, align="left", dx=4, dy=6 if upright else -6)
+    place = {"x": _x(data, "at")} if upright else {"y": _y(data, "at")}
+    edge = {"y" if upright else "x": alt.value(0)}
+    return [line.encode(**place), words.encode(**place, **edge, text="label:N")]
 
 
 def _intervals(data: ChartData) -> Any:
-    import altair as alt
-
     values = [value for value in data.values if "x" in value and value["x"] is not None]
     seeds = [value for value in data.values if "seed" in value]
     axis = alt.Axis(grid=True, labelOverlap="greedy", **_ticks(data, "x", (1, 2, 5)))
-    x = alt.X("x:Q", title=data.x.title, scale=_scale(data.x), axis=axis)
+    x = _x(data, "x", axis=axis)
     rows = alt.Y("row:N", sort=list(data.rows), title=None, axis=alt.Axis(labelLimit=160))
     base = _chart(values).encode(y=rows, color=_color(data))
-    rules = base.mark_rule(strokeWidth=2.5).encode(
-        x=alt.X("lo:Q", title=data.x.title, scale=_scale(data.x)), x2="hi:Q"
-    )  # fmt: skip
+    rules = base.mark_rule(strokeWidth=2.5).encode(x=_x(data, "lo"), x2="hi:Q")
     tooltip = [entry for entry in _tooltip(data) if entry.shorthand != "y:Q"]
     if any("open" in value for value in values):
         tooltip[-1] = alt.Tooltip("hi:Q", title="95 % to (or more)", format=".4~g")
@@ -319,41 +298,33 @@ def _intervals(data: ChartData) -> Any:
             layers.append(_seed_marks(found, data, rows, bound))
     if ends := [value for value in values if "open" in value]:
         arrows = _chart(ends).mark_point(filled=True, shape="triangle-right", size=90, opacity=1)
-        at = alt.X("hi:Q", title=data.x.title, scale=_scale(data.x))
-        layers.append(arrows.encode(x=at, y=rows, color=_color(data), tooltip=tooltip))
+        layers.append(arrows.encode(x=_x(data, "hi"), y=rows, color=_color(data), tooltip=tooltip))
     return alt.layer(*layers, means)
 
 
 def _seed_marks(values: Sequence[Datum], data: ChartData, rows: Any, bound: bool) -> Any:
     """A tick for each seed; for a lower bound a hollow triangle that points beyond."""
-    import altair as alt
-
     base = _chart(values)
     triangle: dict[str, Any] = {"shape": "triangle-right", "filled": False, "size": 70}
     marks = base.mark_point(**triangle) if bound else base.mark_tick(thickness=2, size=16)
     title = f"one seed{', more than' * bound}"
     return marks.encode(
-        x=alt.X("seed:Q", title=data.x.title, scale=_scale(data.x)), y=rows,
-        color=_color(data), opacity=alt.value(0.75),
+        x=_x(data, "seed"), y=rows, color=_color(data), opacity=alt.value(0.75),
         tooltip=[alt.Tooltip("row:N", title="model"),
                  alt.Tooltip("seed:Q", title=title, format=".4~g")],
     )  # fmt: skip
 
 
 def _scatter(data: ChartData) -> Any:
-    import altair as alt
-
     pick = _pick()
     x, y = _axes(data)
     base = _chart(data.values).encode(color=_color(data))
     ends = [value for value in data.values if "low" in value]
     upright = _chart(ends).mark_rule(strokeWidth=1.5).encode(
-        x=x, y=alt.Y("low:Q", title=data.y.title, scale=_scale(data.y)), y2="high:Q",
-        color=_color(data), opacity=_fade(pick, 0.8, 0.1),
+        x=x, y=_y(data, "low"), y2="high:Q", color=_color(data), opacity=_fade(pick, 0.8, 0.1)
     )  # fmt: skip
     level = base.mark_rule(strokeWidth=1.5).encode(
-        x=alt.X("left:Q", title=data.x.title, scale=_scale(data.x)), x2="right:Q", y=y,
-        opacity=_fade(pick, 0.8, 0.1),
+        x=_x(data, "left"), x2="right:Q", y=y, opacity=_fade(pick, 0.8, 0.1)
     )  # fmt: skip
     points = base.mark_point(filled=True, size=150).encode(
         x=x, y=y, shape=_shape(data), opacity=_fade(pick, 1.0, 0.1), tooltip=_tooltip(data)
@@ -424,14 +395,10 @@ def _below_each_other(drawn: Sequence[str]) -> str:
 
 def _as(suffix: str, svg: str) -> bytes:
     """A picture as one of `ENDINGS`; of pixels at twice its size, for print."""
-    import vl_convert
-
     if suffix == ".png":
         return bytes(vl_convert.svg_to_png(svg, scale=2))
     return bytes(vl_convert.svg_to_pdf(svg)) if suffix == ".pdf" else svg.encode("utf-8")
 
 
 def _svg(data: ChartData) -> str:
-    import vl_convert
-
     return str(vl_convert.vegalite_to_svg(specification(data, page=False)))

@@ -20,7 +20,6 @@ from rnnctl.reports import pictures as seen
 from rnnctl.reports.as_html import as_html, inline, table_html, text
 from rnnctl.reports.blocks import Block, Bullets, Chart, Heading
 from rnnctl.reports.chart_data import ChartData, charts
-from rnnctl.reports.charts import specification
 from rnnctl.results.base import Result
 from rnnctl.results.comparison import Comparison, Verdict
 from rnnctl.results.diagnostics import DiagnosticsResult
@@ -91,6 +90,8 @@ def _resource(name: str) -> str:
 def page(result: Comparison, pictures: Pictures | None = None) -> str:
     """A comparison as a page, with the pictures of some of its runs where there are any."""
     import vl_convert
+
+    from rnnctl.reports.charts import specification  # other pages need no altair
 
     drawn = charts(result)
     specs = {data.name: specification(data, page=True) for data in drawn}

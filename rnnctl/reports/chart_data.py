@@ -84,7 +84,7 @@ def charts(result: Comparison) -> list[ChartData]:
     made: dict[str, list[ChartData | None]] = {
         **{name: [curves(list(result.rows), name, styles, _without_curve(result, name))]
            for name in CURVES},
-        "recall": [*_recall(result)],
+        "recall": [_task(result, *task) for task in bench_tasks(result.bench).items()],
         "pairs": [_pairs(result)],
         "speed": [_speed(result)],
         "forest": [_forest(result)],
@@ -151,12 +151,6 @@ def _ends(value: SeedSummary) -> tuple[float, float]:
     return (estimate if lo is None else lo), (estimate if hi is None else hi)
 
 
-def _recall(result: Comparison) -> list[ChartData]:
-    """A chart for each bench task."""
-    made = (_task(result, task, rows) for task, rows in bench_tasks(result.bench).items())
-    return [chart for chart in made if chart is not None]
-
-
 def bench_tasks(rows: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
     """Rows by task, whatever the lag: ``recall``, or ``recall symbols=4`` where there are two."""
     found: dict[tuple[str, str], list[BenchRow]] = {}
@@ -179,6 +173,7 @@ def bench_title(task: str) -> str:
 
 
 def _task(result: Comparison, task: str, rows: Sequence[BenchRow]) -> ChartData | None:
+    """Accuracy on one bench task: by lag, or of each row where all have one lag."""
     values: list[Datum] = []
     for row in rows:
         if row.accuracy.estimate is None or row.lag is None:
@@ -233,7 +228,7 @@ def phenomena(pairs: Sequence[PairRow]) -> dict[str, list[PairRow]]:
 def pairs_table(pairs: Sequence[PairRow], caption: str = "") -> Table:
     """How many of all pairs each row has right."""
     shares = [
-        (row.name, numbers.number(row.pairs, 12), numbers.over_seeds(row.accuracy, 3))
+        (row.name, numbers.count(row.pairs), numbers.over_seeds(row.accuracy, 3))
         for row in pairs
         if not row.phenomenon
     ]
@@ -249,7 +244,7 @@ def phenomena_table(pairs: Sequence[PairRow], shown: Sequence[str], caption: str
         of = {row.name: row for row in by_phenomenon[phenomenon]}
         count = max(row.pairs for row in of.values())
         shares = (numbers.over_seeds(of[n].accuracy if n in of else None, 3) for n in names)
-        cells.append((phenomenon, numbers.number(count, 12), *shares))
+        cells.append((phenomenon, numbers.count(count), *shares))
     return table(("phenomenon", "pairs", *names), cells, caption=caption)
 
 

@@ -7,7 +7,6 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 
 from rnnctl.reports import cells, glossary, numbers
@@ -84,18 +83,12 @@ def blocks(result: Result) -> list[Block]:
     if len(result.members) == 1:
         shown = _with_legend(main_table(result), result.rows)
         return [Heading(title(result), 1), shown, *_pairs(result), *problems(result)]
-    made: list[Block] = [Heading(title(result), 1), *facts(result)]
-    made += _verdicts(result)
-    made += [Heading("Quality and memory"), main_table(result)]
-    made += [
-        *_bench(result.bench),
-        *_pairs(result),
-        *_contrasts(result),
-        *_exploratory(result),
-        *_size_and_speed(result),
-    ]
-    made += [*_curves(result), *_grounds(result), *terms(result), *problems(result)]
-    return made
+    return [
+        Heading(title(result), 1), *facts(result), *_verdicts(result),
+        Heading("Quality and memory"), main_table(result), *_bench(result.bench), *_pairs(result),
+        *_contrasts(result), *_exploratory(result), *_size_and_speed(result),
+        *_curves(result), *_grounds(result), *terms(result), *problems(result),
+    ]  # fmt: skip
 
 
 def brief(result: Result) -> list[Block]:
@@ -455,11 +448,10 @@ def _size_and_speed(result: Comparison) -> list[Block]:
 
 
 def _size(row: Row) -> tuple[str, ...]:
-    count = partial(numbers.number, digits=12)
     return (
-        row.name, count(row.hidden_size), count(row.recurrent_parameters),
-        numbers.percent(row.deviation, 2), count(row.parameters), count(row.macs_per_token),
-        numbers.number(row.lr),
+        row.name, numbers.count(row.hidden_size), numbers.count(row.recurrent_parameters),
+        numbers.percent(row.deviation, 2), numbers.count(row.parameters),
+        numbers.count(row.macs_per_token), numbers.number(row.lr),
     )  # fmt: skip
 
 

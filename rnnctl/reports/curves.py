@@ -60,10 +60,13 @@ def curve_rows(result: Measured) -> Iterator[Row]:
     for model, name, curve in _curves(result):
         nothing = repeat(None)
         columns = (curve.x, curve.y, curve.lo or nothing, curve.hi or nothing, curve.n or nothing)
-        for x, y, lo, hi, n in zip(*columns, strict=False):
-            units = {"x_unit": curve.x_unit, "y_unit": curve.y_unit}
-            found = {"x": x, "y": y, "lo": lo, "hi": hi, "n": n, **units}
-            yield {"model": model, "curve": name, **{c: found[c] for c in COLUMNS[2:]}}
+        for x, y, *rest in zip(*columns, strict=False):
+            yield _point(model, name, x, curve.x_unit, y, curve.y_unit, *rest)
+
+
+def _point(*values: Any) -> Row:
+    """A row from its values in the order of `COLUMNS`."""
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def _curves(result: DiagnosticsResult | Comparison) -> Iterator[tuple[str, str, Curve]]:
@@ -84,18 +87,13 @@ def _of_pairs(result: Comparison) -> Iterator[Row]:
     """Minimal pairs, a point a phenomenon: x is its number, and its unit says which it is."""
     numbers = {name: at for at, name in enumerate(phenomena(result.pairs), 1)}
     for row in result.pairs:
-        lo, hi = row.accuracy.ci95
-        yield {
-            "model": row.name,
-            "curve": "pairs",
-            "x": numbers.get(row.phenomenon, 0),
-            "x_unit": row.phenomenon or "all pairs",
-            "y": row.accuracy.estimate,
-            "y_unit": "share of right pairs",
-            "lo": lo,
-            "hi": hi,
-            "n": row.accuracy.n,
-        }
+        x, x_unit, share = (
+            numbers.get(row.phenomenon, 0),
+            row.phenomenon or "all pairs",
+            row.accuracy,
+        )
+        y_unit = "share of right pairs"
+        yield _point(row.name, "pairs", x, x_unit, share.estimate, y_unit, *share.ci95, share.n)
 
 
 def _of_snapshots(result: SnapshotsResult) -> Iterator[Row]:
@@ -103,21 +101,10 @@ def _of_snapshots(result: SnapshotsResult) -> Iterator[Row]:
     for name in SHOWN:
         for course in result.courses:
             for point in course.points:
-                value = point.numbers.get(name)
-                if value is None:
-                    continue
-                lo, hi = value.ci95
-                yield {
-                    "model": course.label,
-                    "curve": name,
-                    "x": point.tokens,
-                    "x_unit": "tokens trained on",
-                    "y": value.estimate,
-                    "y_unit": value.unit,
-                    "lo": lo,
-                    "hi": hi,
-                    "n": value.n,
-                }
+                if value := point.numbers.get(name):
+                    x = point.tokens, "tokens trained on"
+                    y = value.estimate, value.unit, *value.ci95, value.n
+                    yield _point(course.label, name, *x, *y)
 
 
 def _as(suffix: str, rows: Sequence[Row]) -> bytes:

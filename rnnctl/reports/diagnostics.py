@@ -10,7 +10,7 @@ from rnnctl.reports.blocks import Block, Bullets, Chart, Heading, KeyValues, Par
 from rnnctl.reports.cells import display_name
 from rnnctl.reports.chart_data import from_near
 from rnnctl.reports.numbers import (
-    SPARKS,
+    bar,
     estimate,
     fixed,
     horizon,
@@ -20,8 +20,9 @@ from rnnctl.reports.numbers import (
     sparkline,
     usual_digits,
 )
-from rnnctl.results.base import Curve, Estimate, Result
+from rnnctl.results.base import Curve, Result
 from rnnctl.results.diagnostics import (
+    DataRecord,
     DiagnosticsResult,
     HeadlineRecord,
     KnownAnswer,
@@ -154,9 +155,14 @@ def _shortened(text: str, most: int) -> str:
 
 
 def _text(result: DiagnosticsResult) -> str:
-    data = result.data
+    tokens = plural(result.data.tokens, "token")
+    return f"{_kind(result.data)}, {tokens}; preset {result.preset}"
+
+
+def _kind(data: DataRecord) -> str:
+    """``reviews: 120 documents``."""
     kind = "running text" if data.running else plural(data.documents, "document")
-    return f"{data.name}: {kind}, {plural(data.tokens, 'token')}; preset {result.preset}"
+    return f"{data.name}: {kind}"
 
 
 def _first_number(row: PanelRow) -> str:
@@ -174,8 +180,7 @@ def _facts(result: DiagnosticsResult) -> Iterator[tuple[str, str]]:
         yield "training", ", ".join(_training(model, result))
     words = round(data.words_per_token * data.tokens)
     amount = f"{plural(data.tokens, 'token')}, {plural(words, 'word')}"
-    kind = "running text" if data.running else plural(data.documents, "document")
-    yield "text", f"{data.name}: {kind}, {amount}; sha256 {data.sha256[:12]}"
+    yield "text", f"{_kind(data)}, {amount}; sha256 {data.sha256[:12]}"
     yield "measured", f"preset {result.preset}, seed {result.seed}; intervals are 95 %"
 
 
@@ -218,7 +223,7 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
         elif name == "zero_state":
             text = (
                 "horizon with the text further back removed instead of replaced (a zero state, as "
-                f"in the literature): {_with_unit(beside)}"
+                f"in the literature): {estimate(beside, with_unit=True)}"
             )
         elif name == "first_last":
             low, high = (fixed(end, 1) for end in beside.ci95)
@@ -234,10 +239,6 @@ def headline_blocks(head: HeadlineRecord) -> Iterator[Block]:
         yield Paragraph(text, "note")
     if head.rough:
         yield Paragraph(f"rough: {head.rough}", "note")
-
-
-def _with_unit(value: Estimate) -> str:
-    return estimate(value, with_unit=True)
 
 
 def _panel(result: DiagnosticsResult) -> Block:
@@ -313,7 +314,9 @@ def _of_probe(result: DiagnosticsResult) -> Iterator[str]:
     )
     more = hold.scalars.get("hold_half_extrapolated")
     if more is not None and more.estimate is not None:
-        text += f"; with ever more of them half of the bits would last {_with_unit(more)}"
+        text += (
+            f"; with ever more of them half of the bits would last {estimate(more, with_unit=True)}"
+        )
     yield text
 
 
@@ -406,7 +409,7 @@ def _places(result: DiagnosticsResult) -> Iterator[str]:
         if key in found:
             curve = found[key]
             values = ", ".join(number(y, 2) for y in curve.y)
-            bars = "".join(bar * 3 for bar in sparkline(curve.y, low=0.0))
+            bars = "".join(one * 3 for one in sparkline(curve.y, low=0.0))
             yield f"{name:<14}{bars}  {values} nats"
 
 
@@ -493,7 +496,7 @@ def _bar(value: float | None, low: float, high: float) -> str:
         share = math.log(max(value, low) / low) / span if span > 0 else 0.0
     else:
         share = (value - low) / (high - low)
-    return SPARKS[max(0, min(len(SPARKS) - 1, round(share * (len(SPARKS) - 1))))]
+    return bar(share)
 
 
 # -- the check of the instrument ------------------------------------------------------------------

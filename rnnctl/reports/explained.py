@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from rnnctl.reports.as_html import as_html, text
 from rnnctl.reports.blocks import Block, Heading, Paragraph, Table, table, visible
-from rnnctl.reports.numbers import number
+from rnnctl.reports.numbers import count
 from rnnctl.reports.page import document
 from rnnctl.results.base import Result
 from rnnctl.results.inference import ExplainedWord, ExplainedWords, Explanation, WordPull
@@ -127,7 +127,7 @@ def _pulls(labels: Sequence[str], words: Sequence[WordPull]) -> Iterator[Block]:
 
 
 def _pull_table(words: Sequence[WordPull]) -> Table:
-    rows = [[one.word, share(one.pull), share(one.mean), number(one.n, 12)] for one in words]
+    rows = [[one.word, share(one.pull), share(one.mean), count(one.n)] for one in words]
     return table(("word", "pull", "mean", "occurrences"), rows)
 
 

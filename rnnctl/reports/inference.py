@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rnnctl.reports.blocks import Block, Bullets, Heading, KeyValues, Paragraph, Verbatim, table
-from rnnctl.reports.numbers import NOTHING, fixed, number, percent
+from rnnctl.reports.numbers import NOTHING, count, fixed, number, percent
 from rnnctl.results.base import Classification, Estimate, LanguageModelLoss
 from rnnctl.results.inference import (
     EvaluateResult,
@@ -61,8 +61,8 @@ def scored(result: ScoreResult) -> list[Block]:
         text = f"Read on from a saved state, after {plural(result.read_before, 'token')}."
         made.append(Paragraph(text, kind="note"))
     if result.pending_bytes:
-        count = plural(result.pending_bytes, "byte at the end is", "bytes at the end are")
-        text = f"{count} not a whole token yet: kept, but not scored."
+        left = plural(result.pending_bytes, "byte at the end is", "bytes at the end are")
+        text = f"{left} not a whole token yet: kept, but not scored."
         made.append(Paragraph(text, kind="note"))
     return made
 
@@ -83,17 +83,17 @@ def _row(text: ScoredText) -> list[str]:
     return [
         text.source,
         fixed(text.nats, 2),
-        number(text.tokens, 12),
+        count(text.tokens),
         fixed(text.nats_per_token, 4),
         number(text.perplexity, 5),
         fixed(text.bits_per_char, 4),
         fixed(text.bits_per_byte, 4),
-        number(text.unknown, 12),
+        count(text.unknown),
     ]
 
 
 def _facts(text: ScoredText) -> list[tuple[str, str]]:
-    unknown = number(text.unknown, 12)
+    unknown = count(text.unknown)
     if text.unknown:
         share = text.unknown / text.tokens
         unknown += f" ({percent(share, 2)}), their spelling {fixed(text.spelling_nats, 2)} nats"
@@ -104,9 +104,9 @@ def _facts(text: ScoredText) -> list[tuple[str, str]]:
         ("perplexity", number(text.perplexity, 5)),
         ("bits per character", fixed(text.bits_per_char, 4)),
         ("bits per byte", fixed(text.bits_per_byte, 4)),
-        ("tokens", number(text.tokens, 12)),
-        ("characters", number(text.chars, 12)),
-        ("bytes", number(text.bytes, 12)),
+        ("tokens", count(text.tokens)),
+        ("characters", count(text.chars)),
+        ("bytes", count(text.bytes)),
         ("unknown tokens", unknown),
     ]
 
@@ -174,8 +174,8 @@ def _losses(losses: Sequence[LanguageModelLoss]) -> Block:
             number(loss.perplexity, 5),
             fixed(loss.bits_per_char, 4),
             fixed(loss.bits_per_byte, 4),
-            number(loss.tokens, 12),
-            f"{number(loss.unknown, 12)} ({percent(loss.unknown_rate, 2)})",
+            count(loss.tokens),
+            f"{count(loss.unknown)} ({percent(loss.unknown_rate, 2)})",
         ]
         for loss in losses
     ]
@@ -189,11 +189,8 @@ def _protocol(loss: LanguageModelLoss) -> str:
 
 def classified(found: Classification) -> list[Block]:
     """Everything that is known of a classifier's answers."""
-    low, high = found.accuracy_ci95
-    pairs = [("accuracy", _with_interval(found.accuracy, (low, high)))]
-    if found.majority is not None:
-        always = f"always answering {found.majority_label}"
-        pairs.append(("majority share", f"{percent(found.majority, 2)}: {always}"))
+    accuracy = _with_interval(found.accuracy, found.accuracy_ci95)
+    pairs = [("accuracy", accuracy), *_majority(found)]
     if found.bag_of_words is not None:
         bag = found.bag_of_words
         pairs.append(
@@ -209,7 +206,7 @@ def classified(found: Classification) -> list[Block]:
         *([] if found.micro_f1 is None else [("micro-F1", percent(found.micro_f1, 2))]),
         ("loss", f"{fixed(found.loss_nats, 4)} nats"),
         ("calibration error", _calibration(found)),
-        ("documents", number(found.n, 12)),
+        ("documents", count(found.n)),
     ]
     caption = "95 % intervals: Wilson's, of macro-F1 a bootstrap over documents; expected "
     if found.micro_f1 is not None:
@@ -234,16 +231,24 @@ def beside_simple_models(found: Classification) -> Iterator[tuple[str, str]]:
     if found.bag_of_words is not None:
         bag = found.bag_of_words
         yield "bag of words", _with_interval(bag.accuracy, bag.accuracy_ci95)
-    if found.majority is not None:
-        always = f"always answering {found.majority_label}"
-        yield "majority share", f"{percent(found.majority, 2)}: {always}"
+    yield from _majority(found)
     yield "calibration error", _calibration(found)
 
 
-def _with_interval(share: float, ends: tuple[float, float] | None) -> str:
-    if ends is None:
-        return percent(share, 2)
-    return f"{percent(share, 2)} [{100 * ends[0]:.2f}, {100 * ends[1]:.2f}]"
+def _majority(found: Classification) -> Iterator[tuple[str, str]]:
+    if found.majority is not None:
+        always = f"always answering {found.majority_label}"
+        yield "majority share", f"{percent(found.majority, 2)}: {always}"
+
+
+def _with_interval(
+    share: float | None, ends: tuple[float | None, float | None] | None, decimals: int = 2
+) -> str:
+    """``93.12 % [91.04, 94.80]``; without the interval where an end of it is not known."""
+    low, high = ends or (None, None)
+    if share is None or low is None or high is None:
+        return percent(share, decimals)
+    return f"{percent(share, decimals)} [{100 * low:.{decimals}f}, {100 * high:.{decimals}f}]"
 
 
 def _calibration(found: Classification) -> str:
@@ -261,8 +266,8 @@ def _class_table(found: Classification) -> Block:
             _short(one.precision, one.precision_ci95),
             _short(one.recall, one.recall_ci95),
             NOTHING if one.f1 is None else f"{100 * one.f1:.1f}",
-            number(one.support, 12),
-            number(one.predicted, 12),
+            count(one.support),
+            count(one.predicted),
         ]
         for one in found.classes
     ]
@@ -287,7 +292,7 @@ def _short(share: float | None, ends: tuple[float, float]) -> str:
 
 def _confusion(found: Classification) -> Block:
     rows = [
-        [name, *(number(count, 12) for count in counts)]
+        [name, *map(count, counts)]
         for name, counts in zip(found.labels, found.confusion, strict=True)
     ]
     return table(("truth \\ prediction", *found.labels), rows)
@@ -296,13 +301,12 @@ def _confusion(found: Classification) -> Block:
 def _mistakes(found: Classification) -> Iterator[Block]:
     """Each kind of mistake, with the documents of which the model was surest."""
     for one in found.confusions:
-        count = plural(one.n, "document")
         kind = f"{one.truth} taken for {one.predicted}"
         if not one.predicted:
             kind = f"{one.truth} missed"
         elif not one.truth:
             kind = f"{one.predicted} wrongly given"
-        yield Paragraph(f"{kind}: {count}", "strong")
+        yield Paragraph(f"{kind}: {plural(one.n, 'document')}", "strong")
         if one.examples:
             yield Bullets(
                 tuple(
@@ -325,8 +329,7 @@ def _sliced(result: EvaluateResult) -> list[Block]:
     if result.slices[0].loss is not None:
         columns: tuple[str, ...] = (result.by, "documents", "nats per token", "bits per byte")
         rows = [
-            [one.value, number(one.n, 12), _loss_with_interval(one), _bits(one)]
-            for one in result.slices
+            [one.value, count(one.n), _loss_with_interval(one), _bits(one)] for one in result.slices
         ]
         caption = "95 % intervals: bootstrap over documents"
         return [heading, table(columns, rows, caption=caption)]
@@ -339,7 +342,7 @@ def _sliced(result: EvaluateResult) -> list[Block]:
         assert found is not None
         row = [
             one.value,
-            number(one.n, 12),
+            count(one.n),
             _short(found.accuracy, found.accuracy_ci95),
             f"{100 * found.macro_f1:.1f}",
             f"{100 * found.calibration_error:.1f}",
@@ -402,16 +405,13 @@ def _pair_table(name: str, groups: Sequence[PairGroup], *, baseline: bool) -> Bl
 
 
 def _pair_row(group: PairGroup) -> list[str]:
-    row = [group.name, number(group.n, 12), number(group.ties, 12)]
+    row = [group.name, count(group.n), count(group.ties)]
     row += [_share(group.accuracy), _mean(group.difference)]
     return row + ([_share(group.baseline_accuracy)] if group.baseline_accuracy else [])
 
 
 def _share(value: Estimate) -> str:
-    low, high = value.ci95
-    if value.estimate is None or low is None or high is None:
-        return percent(value.estimate)
-    return f"{percent(value.estimate)} [{100 * low:.1f}, {100 * high:.1f}]"
+    return _with_interval(value.estimate, value.ci95, 1)
 
 
 def _mean(value: Estimate) -> str:
@@ -447,12 +447,12 @@ def _quantised(found: Quantised) -> list[tuple[str, str]]:
         facts.append(("stays float32", f"{found.stays_float32}: onnxruntime has no int8 for them"))
     if found.float32 is None or found.int8 is None:
         return facts
-    count = number(found.n, 12)
+    n = count(found.n)
     if found.measure == "accuracy":
         before, after, on = percent(found.float32, 2), percent(found.int8, 2), "documents"
     else:
         before, after, on = fixed(found.float32, 4), fixed(found.int8, 4), "tokens"
-    said = f"{after}; float32 {before}; {count} {on} of the run's {found.part} part"
+    said = f"{after}; float32 {before}; {n} {on} of the run's {found.part} part"
     return [*facts, (f"int8 {found.measure}", said)]
 
 

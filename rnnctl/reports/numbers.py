@@ -46,6 +46,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.rstrip("0").rstrip(".") if decimals > digits else text
 
 
+def count(value: int | None) -> str:
+    """A whole number with all of its digits: ``1,234,567``; ``-`` for None."""
+    return NOTHING if value is None else f"{value:,}"
+
+
 def fixed(value: float | None, decimals: int = 3) -> str:
     """`value` with so many decimals; ``-`` for None."""
     if value is None:
@@ -176,5 +181,9 @@ def sparkline(
 def _spark(value: float | None, bottom: float, span: float) -> str:
     if value is None or not math.isfinite(value):
         return " "
-    share = 0.0 if span <= 0 else (value - bottom) / span
+    return bar(0.0 if span <= 0 else (value - bottom) / span)
+
+
+def bar(share: float) -> str:
+    """The character for a share in [0, 1]; what lies beyond is drawn at the end."""
     return SPARKS[max(0, min(len(SPARKS) - 1, round(share * (len(SPARKS) - 1))))]

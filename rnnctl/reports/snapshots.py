@@ -10,12 +10,10 @@ from rnnctl.reports import numbers
 from rnnctl.reports.as_table import SCREEN_LINES, first_that_fits
 from rnnctl.reports.blocks import Block, Chart, Heading, Paragraph, Table, table
 from rnnctl.reports.cells import display_name
-from rnnctl.reports.chart_data import Axis, ChartData, Datum
+from rnnctl.reports.chart_data import SMALLEST, Axis, ChartData, Datum
 from rnnctl.results.base import Estimate, Result
 from rnnctl.results.diagnostics import SnapshotCourse, SnapshotPoint, SnapshotsResult
 from rnnctl.wording import plural, with_unit
-
-SMALLEST = 0.1  # what a distance of nothing is drawn as, on a logarithmic axis
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ training).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,9 @@ def read_member(path: Path) -> Member:
     cell = find_cell(model.cell)
     shape = (embedding, model.hidden_size, model.num_layers, directions)
     spec, diagnosed = _bench(run), _diagnosed(diagnosis)
-    scalars = (diagnosis.get("use") or {}).get("scalars") or {}
-    loss, n_gram = ((scalars.get(s) or {}).get("estimate") for s in ("loss", "reference_loss"))
+    loss, n_gram = (
+        _at(diagnosis, "use", "scalars", name, "estimate") for name in ("loss", "reference_loss")
+    )
     pairs: PairsRecord | None = kept_record(run, "pairs", PairsRecord)
     attractors = by_attractors(pairs.attractors) if pairs is not None else None
     return Member(
@@ -98,6 +100,7 @@ def read_member(path: Path) -> Member:
         embedding_size=embedding,
         layers=model.num_layers,
         parameters=train.get("parameters"),
+        # Runs of older versions keep no such number.
         recurrent_parameters=train.get("recurrent_parameters") or cell.parameters(*shape),
         macs_per_token=cell.macs_per_token(*shape),
         lr=run.config.training.lr,
@@ -115,6 +118,14 @@ def read_member(path: Path) -> Member:
         exchange=kept_record(run, "exchange", ExchangeRecord),
         pairs=pairs,
     )
+
+
+def _at(record: Json, *names: str) -> Any:
+    """What stands under these names, one inside the other; None where one is missing or null."""
+    found: Any = record
+    for name in names:
+        found = (found or {}).get(name)
+    return found
 
 
 def check_language_models(paths: Sequence[Path], option: str) -> None:
@@ -143,15 +154,17 @@ def _lag(spec: str | None) -> int | None:
 def _diagnosed(diagnosis: Json) -> DiagnosedOn | None:
     if not diagnosis:
         return None
-    data, head = diagnosis.get("data") or {}, diagnosis.get("headline") or {}
-    section, curve = ("effect", "r") if head.get("kind") == "effect_half" else ("use", "foreign")
-    found = ((diagnosis.get(section) or {}).get("curves") or {}).get(curve) or {}
+    data = diagnosis.get("data") or {}
+    # The curve that the horizon is read off: its ends say what could have been found at all.
+    by_effect = _at(diagnosis, "headline", "kind") == "effect_half"
+    curve = _CURVES["effect" if by_effect else "use"]
+    distances = _at(diagnosis, curve[0], "curves", curve[1], "x") or ()
     return DiagnosedOn(
         text=str(data.get("sha256", "")),
         preset=str(diagnosis.get("preset", "")),
         seed=diagnosis.get("seed"),
-        longest=max(found.get("x") or (), default=None),
-        shortest=min((x for x in found.get("x") or () if x > 0), default=None),
+        longest=max(distances, default=None),
+        shortest=min((x for x in distances if x > 0), default=None),
         unit=str(data.get("distance_unit", "words")),
     )
 
@@ -178,24 +191,24 @@ def _still_improving(train: Json) -> bool:
 
 def _reported_split(train: Json) -> str:
     """The split that quality is read from: test where the run has one, else valid."""
-    names = [split.get("split") for split in train.get("splits", ()) if _has_numbers(split)]
-    return "test" if "test" in names else "valid"
-
-
-def _has_numbers(split: Json) -> bool:
-    return bool(split.get("losses") or split.get("classification"))
+    measured = [
+        split.get("split")
+        for split in train.get("splits", ())
+        if split.get("losses") or split.get("classification")
+    ]
+    return "test" if "test" in measured else "valid"
 
 
 def _values(train: Json, diagnosis: Json) -> dict[str, Estimate]:
     values = _quality(train)
     if (seconds := _train_seconds(train)) is not None:
         values["train_seconds"] = Estimate(estimate=seconds, unit="s")
+    # A diagnosis of its own goes before the short one that a training ends with.
     if headline := diagnosis.get("headline") or _closing_headline(train):
         values["horizon"] = _estimate(headline)
     for key, (section, name) in _SCALARS.items():
-        scalars = (diagnosis.get(section) or {}).get("scalars") or {}
-        if name in scalars:
-            values[key] = _estimate(scalars[name])
+        if scalar := _at(diagnosis, section, "scalars", name):
+            values[key] = _estimate(scalar)
     return values
 
 
@@ -221,15 +234,14 @@ _SCALARS = {
 
 def _quality(train: Json) -> dict[str, Estimate]:
     wanted = _reported_split(train)
-    found = [one for one in train.get("splits", ()) if one.get("split") == wanted]
-    split: Json = found[0] if found else {}
-    numbers: Json = {}
-    for loss in split.get("losses", ()):
-        if loss.get("protocol") in ("streaming", "document") and "bits_per_byte" not in numbers:
-            numbers = {key: loss.get(key) for key in ("bits_per_byte", "perplexity")}
+    split: Json = next((s for s in train.get("splits", ()) if s.get("split") == wanted), {})
+    # How the model reads in use; cold windows would count against it what it may remember.
+    whole = (s for s in split.get("losses", ()) if s.get("protocol") in ("streaming", "document"))
+    found: Json = next(whole, {})
+    keys = ("bits_per_byte", "perplexity")
     if classification := split.get("classification"):
-        numbers = {key: classification.get(key) for key in ("accuracy", "macro_f1")}
-    return {key: Estimate(estimate=value) for key, value in numbers.items() if value is not None}
+        found, keys = classification, ("accuracy", "macro_f1")
+    return {key: Estimate(estimate=found[key]) for key in keys if found.get(key) is not None}
 
 
 def _estimate(found: Json) -> Estimate:
@@ -238,9 +250,14 @@ def _estimate(found: Json) -> Estimate:
 
 
 def _explodes(diagnosis: Json) -> bool | None:
-    reach = diagnosis.get("reach") or {}
-    block = (reach.get("blocks") or {}).get(reach.get("main_block"))
+    block = _gradient(diagnosis)
     return bool(block.get("explodes")) if block else None
+
+
+def _gradient(diagnosis: Json) -> Json:
+    """What REACH says of the state that a gradient goes furthest along: h, or the LSTM's c."""
+    reach = diagnosis.get("reach") or {}
+    return _at(reach, "blocks", str(reach.get("main_block"))) or {}
 
 
 def _curves(train: Json, diagnosis: Json) -> dict[str, Curve]:
@@ -248,7 +265,9 @@ def _curves(train: Json, diagnosis: Json) -> dict[str, Curve]:
     if points := train.get("curve"):
         labelled = any(point.get("accuracy") is not None for point in points)
         key = "accuracy" if labelled else "value"
-        unit = "validation accuracy" if key == "accuracy" else f"validation nats per {_item(train)}"
+        item = find_task(str(train.get("task") or "classify")).unit
+        unit = "validation accuracy" if labelled else f"validation nats per {item}"
+        # Against tokens: steps of members with other batches are not of one size.
         per_step = (train.get("tokens") or 0) / max(1, train.get("steps") or 1)
         curves["learning"] = Curve(
             x_unit="tokens trained on", y_unit=unit,
@@ -256,18 +275,11 @@ def _curves(train: Json, diagnosis: Json) -> dict[str, Curve]:
             y=tuple(point.get(key) for point in points),
         )  # fmt: skip
     for name, (section, curve) in _CURVES.items():
-        found = ((diagnosis.get(section) or {}).get("curves") or {}).get(curve)
-        if found:
+        if found := _at(diagnosis, section, "curves", curve):
             curves[name] = Curve.model_validate(found)
-    reach = diagnosis.get("reach") or {}
-    block = (reach.get("blocks") or {}).get(reach.get("main_block"))
-    if block and block.get("geo"):
-        curves["gradient"] = Curve.model_validate(block["geo"])
+    if geometric := _gradient(diagnosis).get("geo"):
+        curves["gradient"] = Curve.model_validate(geometric)
     return curves
-
-
-def _item(train: Json) -> str:
-    return find_task(str(train.get("task") or "classify")).unit
 
 
 _CURVES = {"use": ("use", "foreign"), "effect": ("effect", "r"), "hold": ("hold", "state")}
@@ -278,6 +290,7 @@ def kept_record(run: Run, name: str, kind: type[Any]) -> Any:
     if name not in run.results():
         return None
     try:
+        # What is kept is a whole result; its environment and the like are not part of a record.
         return kind.model_validate(
             {key: value for key, value in run.read_result(name).items() if key in kind.model_fields}
         )
@@ -294,7 +307,7 @@ def check_comparable(members: Sequence[Member]) -> None:
         raise RunError("there is nothing to compare", hint="name runs, or a folder of runs")
     for name, say in _MUST_AGREE.items():
         known = [member for member in members if getattr(member, name) is not None]
-        for first, other in zip(known[:1] * len(known), known, strict=True):
+        for first, other in itertools.product(known[:1], known[1:]):
             mine, theirs = getattr(first, name), getattr(other, name)
             if mine != theirs and (mine or theirs):
                 raise RunError(

@@ -125,11 +125,10 @@ def named_pairs(
         for a, b in _named([row for row in rows if row.kind == "trained"], trained)
         if "horizon" in a.numbers and "horizon" in b.numbers
     ]  # fmt: skip
-    for task, hardest in hardest_bench(bench).items():
-        pairs += [
-            Pair("recall", task, a.name, b.name, a.accuracy, b.accuracy, trained(a, b))
-            for a, b in _named(hardest, trained)
-        ]
+    pairs += [
+        Pair("recall", a.task, a.name, b.name, a.accuracy, b.accuracy, trained(a, b))
+        for a, b in _named(hardest_recall(bench), trained)
+    ]
     return pairs
 
 
@@ -145,15 +144,12 @@ def pairs_on_pairs(rows: Sequence[Row], *, trained: Apart = all_alike) -> list[P
     ]  # fmt: skip
 
 
-def hardest_bench(bench: Sequence[BenchRow]) -> dict[str, list[BenchRow]]:
-    """Per family of bench tasks the rows at the longest lag; only *recall* is confirmatory."""
+def hardest_recall(bench: Sequence[BenchRow]) -> list[BenchRow]:
+    """The rows of the recall task at its longest lag: of the bench only they are confirmatory."""
+    # One task at one lag only: more of them would be more tests of the same question.
     recall = [row for row in bench if row.task.startswith("task:recall")]
-    if not recall:
-        return {}
-    # One lag only: more of them would be more tests of the same question.
-    longest = max(row.lag or 0 for row in recall)
-    chosen = [row for row in recall if (row.lag or 0) == longest]
-    return {chosen[0].task: [row for row in chosen if row.task == chosen[0].task]}
+    hardest = max(recall, key=lambda row: row.lag or 0, default=None)
+    return [row for row in recall if hardest is not None and row.task == hardest.task]
 
 
 Kind = TypeVar("Kind", Row, BenchRow)

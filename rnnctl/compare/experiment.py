@@ -112,6 +112,7 @@ def experiment(
             yield event
             if isinstance(event, Failed):
                 _check_some_are_left(grid, failed, root)
+    # One that failed is named in the report, and the others are compared without it.
     lost = {event.job.member.name for event in failed}
     there = [one for one in grid if one.name not in lost]
     diagnoses = [Job(one, "diagnose") for one in there if one.is_diagnosed]
@@ -211,6 +212,7 @@ def commands_of(settings: Settings, root: Path) -> Commands:
             more["recall_seeds"] = max(seeds, settings.recall_seeds)
         wanted = settings.model_copy(update=more)
         cells = tuple(dict.fromkeys((*settings.cells, *CLAIMED)))
+        # Such a plan has other members than this one, so that it needs a folder of its own.
         if wanted.limit[0] == "--budget" or cells != settings.cells:
             return command_line(wanted.model_copy(update={"cells": cells}))
         return command_line(wanted, root)

@@ -152,6 +152,7 @@ class Pool:
     def __init__(self, size: int, spawn: Spawn, env: dict[str, str]) -> None:
         self._size, self._spawn, self._env = size, spawn, env
         self._workers: list[_Worker] = []
+        # Workers answer on pipes of their own; threads bring all answers into one place to wait at.
         self._answers: queue.SimpleQueue[tuple[_Worker, int | None]] = queue.SimpleQueue()
 
     @property

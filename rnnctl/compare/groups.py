@@ -58,6 +58,7 @@ def group(
     found: dict[tuple[object, ...], list[Member]] = {}
     for member in sorted(members, key=_order):
         alike = found.setdefault(_identity(member), [])
+        # The same seed again is no further draw: it would make the interval narrower for nothing.
         if any(other.seed == member.seed for other in alike):
             text = (
                 f"{member.path} has the same seed ({member.seed}) as another run of its row, "
@@ -143,6 +144,8 @@ def _full_names(plain: str, groups: Sequence[Sequence[Member]]) -> list[str]:
 
 CLOSE_SIZE = 0.05
 """So far may the recurrent parameters of two cells lie apart that are called equal in size."""
+# Hidden sizes are whole numbers, so small layers cannot be matched exactly; a training ends with
+# the step in which its time is over; and how far is measured depends on the texts' lengths.
 CLOSE_TIME = 0.1
 CLOSE_DISTANCE = 0.1
 
@@ -221,6 +224,7 @@ def diagnosed_apart(members: Sequence[Member]) -> list[Warning_]:
         if member.diagnosed is not None:
             ways.setdefault(_way(member.diagnosed), []).append(member)
     known = [member for member in members if member.diagnosed is not None]
+    # By what was measured and not by the words for it, in which near distances look different.
     if not any(_differ(known[0], other) for other in known[1:]):
         return []
     each = "; ".join(

@@ -218,7 +218,7 @@ def _measured(run: Run) -> tuple[str, Row]:
     from rnnctl.training.prepare import check_same_corpus
 
     corpus = open_corpus(run.config.corpus, task=run.config.model.task, cache=cache_directory())
-    check_same_corpus(run, corpus)
+    check_same_corpus(run, corpus)  # numbers of another text would stand beside the run's
     split = "test" if any(True for _ in corpus.documents("test")) else "valid"
     make = linear if find_task(run.config.model.task).labelled else n_gram
     return corpus.fingerprint, make(run, corpus, split)
@@ -243,6 +243,7 @@ def n_gram(run: Run, corpus: Corpus, split: str) -> Row:
 
     tokenizer = Tokenizer.load(run.tokenizer_path)
     settings = run.config.corpus
+    # The run's own tokens and cuts: bits per byte compare only where the same text is predicted.
     store = build_store(
         corpus, tokenizer, cache=cache_directory(), max_tokens=settings.max_tokens,
         keep=settings.keep,

@@ -73,6 +73,7 @@ def measure(path: Path, asked: Asked, *, baseline: bool) -> None:
     from rnnctl.tasks.loading import load
 
     loaded = load(path)
+    # How far counting alone gets on these pairs, without any memory beyond a few words.
     losses, name, missing = None, "", ""
     if baseline:
         from rnnctl.diagnostics.material import PAIRS_ORDER, n_gram
@@ -110,7 +111,7 @@ def asked_alike(members: Sequence[Member], warnings: list[Warning_]) -> list[Mem
     digests = Counter(one.pairs.digest for one in members if one.pairs is not None)
     if not digests:
         return list(members)
-    usual = digests.most_common(1)[0][0]
+    usual = digests.most_common(1)[0][0]  # so that as few answers as possible are left out
     others = [one for one in members if one.pairs is not None and one.pairs.digest != usual]
     silent = [one for one in members if one.pairs is None]
     if others:
@@ -149,6 +150,7 @@ def rows(groups: Groups) -> tuple[PairRow, ...]:
         kind = "untrained" if members[0].untrained else "trained"
         for number, phenomenon in enumerate(("", *(one.name for one in answers[0].phenomena))):
             found = [one.total if not number else one.phenomena[number - 1] for one in answers]
+            # Over seeds, as every number of a row; each seed's own interval is over the pairs.
             over = summarise([one.accuracy for one in found], "linear", most=1.0)
             made.append(
                 PairRow(

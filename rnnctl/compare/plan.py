@@ -208,7 +208,7 @@ def members(settings: Settings, chosen: dict[str, float] | None = None) -> list[
     """Every member that is reported. `chosen` are rates found by tuning, by row."""
     planned = list(_text(settings, chosen or {}))
     if settings.untrained:
-        planned += _untrained(settings)
+        planned.append(_untrained(settings))
     return [*planned, *recall_members(settings)]
 
 
@@ -275,13 +275,12 @@ def trials(settings: Settings) -> list[Planned]:
     return [_member(short, *row, 0, sizes[row[1]], 1e-3, "trial") for row in last.values()]
 
 
-def _untrained(settings: Settings) -> Iterator[Planned]:
-    sizes = hidden_sizes(settings)
+def _untrained(settings: Settings) -> Planned:
     # One untrained network is enough: it shows what the measurements say where nothing was learnt.
     cell = REFERENCE if REFERENCE in settings.cells else settings.cells[0]
     init = "good" if "good" in settings.inits else settings.inits[0]
-    row = f"untrained {cell}"
-    yield _member(settings, row, cell, init, 0, sizes[cell], UNTRAINED_LR, "untrained")
+    row, size = f"untrained {cell}", hidden_sizes(settings)[cell]
+    return _member(settings, row, cell, init, 0, size, UNTRAINED_LR, "untrained")
 
 
 def _member(
@@ -319,6 +318,7 @@ def _classifier(settings: Settings) -> tuple[str, ...]:
     """
     if not find_task(settings.task).labelled:
         return ()
+    # Without patience: members that stop at different steps would have seen different texts.
     return (*LAST_STATE, "--patience", "1000000")
 
 
@@ -348,6 +348,7 @@ def recall_members(settings: Settings) -> Iterator[Planned]:
                     "--embedding-size", str(RECALL_HIDDEN),
                     "--lr", f"{lr:g}", *RECALL_LIMIT, "--seed", str(seed), *RECALL_OPTIONS,
                 )  # fmt: skip
+                # Chrono is told how far back to look: here that is known exactly.
                 arguments += ("--horizon", str(lag)) if init == "chrono" else ()
                 name = f"recall{lag}-{cell}-{init}-s{seed}"
                 yield Planned(name, row, cell, init, seed, sizes[cell], lr, "recall", arguments)
@@ -432,6 +433,7 @@ def trials_in_words(settings: Settings) -> str:
 
 def with_share(settings: Settings, workers: int = 1) -> Settings:
     """`settings` with each member's share of the budget, `workers` members at a time."""
+    # Only the members on the text: an untrained one and recall take seconds.
     count = len(list(rows(settings))) * settings.seeds
     share = max(1.0, budget_seconds(settings) * workers / count)
     return settings.model_copy(update={"limit": ("--budget", f"{share:.0f}s")})

@@ -9,8 +9,6 @@ from rnnctl import machine
 from rnnctl.compare import pairs as minimal
 from rnnctl.compare.collect import check_comparable, quality_of
 from rnnctl.compare.contrasts import (
-    Apart,
-    Pair,
     contrasts,
     family,
     named_pairs,
@@ -54,27 +52,44 @@ def compare(
     `commands` are the command lines that verdicts name as those that would test a claim. `labels`:
     names of rows, by the path of any of a row's runs.
     """
-    text, bench = _parts(members)
+    text = [member for member in members if not member.bench]
+    bench = [member for member in members if member.bench]
+    if not text:
+        text, bench = bench, []
     check_comparable(text)
     warnings: list[Warning_] = [*noted, *diagnosed_apart(text)]
     text = minimal.asked_alike(text, warnings)
     groups = group(text, warnings, labels)
     bench_groups = _bench_groups([m for m in (*text, *bench) if m.bench], labels)
     rows, recall = (*rows_of(groups), *baselines), bench_rows(bench_groups)
-    alike = _Alike(groups, bench_groups, any_size)
-    pairs = alike.pairs(rows, recall, text[0].corpus)
-    evidence = _evidence(text, bench, rows, recall, pairs, alike.trained, commands)
+
+    def members_of(row: Row | BenchRow) -> Sequence[Member]:
+        return (
+            groups[row.name] if isinstance(row, Row) else bench_groups[row.name, row.task, row.lag]
+        )
+
+    def trained(first: Row | BenchRow, second: Row | BenchRow) -> str:
+        return trained_apart(members_of(first), members_of(second), any_size=any_size)
+
+    def measured(first: Row | BenchRow, second: Row | BenchRow) -> str:
+        return measured_apart(members_of(first), members_of(second))
+
+    pairs = named_pairs(rows, recall, text[0].corpus, trained=trained, measured=measured)
+    on_pairs = pairs_on_pairs(rows, trained=trained)
+    evidence = Evidence(
+        rows=rows, members=(*text, *bench), bench=recall, contrasts=contrasts(pairs),
+        quality=quality_of(text),
+        unit=next((member.unit for member in text if member.unit), "words"),
+        # By all pairs that can be compared, also those with too few seeds: with enough of them all
+        # would be in the family.
+        seeds_needed=seeds_needed(sum(not pair.apart for pair in pairs)),
+        trained=trained, commands=commands or Commands(),
+    )  # fmt: skip
     mixed = _mixed_tokens(text)
-    on_pairs = pairs_on_pairs(rows, trained=alike.trained)
     return Comparison(
         environment=Environment(**machine.facts()),
         corpus_fingerprint=text[0].fingerprint or None,
-        warnings=(
-            *warnings,
-            *_ambiguous(rows),
-            *mixed,
-            *_early_models(groups),
-        ),
+        warnings=(*warnings, *_ambiguous(rows), *mixed, *_early_models(groups)),
         task=text[0].task,
         corpus=text[0].corpus,
         quality="accuracy" if evidence.quality == "accuracy" else "bits_per_byte",
@@ -93,29 +108,6 @@ def compare(
         members=(*text, *bench),
         failures=tuple(failures),
     )
-
-
-def _parts(members: Sequence[Member]) -> tuple[list[Member], list[Member]]:
-    """Members on the text, and on bench tasks; where all are bench tasks, they are the text."""
-    text = [member for member in members if not member.bench]
-    bench = [member for member in members if member.bench]
-    return (text, bench) if text else (bench, [])
-
-
-def _evidence(
-    text: Sequence[Member], bench: Sequence[Member], rows: Sequence[Row],
-    recall: Sequence[BenchRow], pairs: Sequence[Pair], trained: Apart,
-    commands: Commands | None,
-) -> Evidence:  # fmt: skip
-    # By all pairs that can be compared, also those with too few seeds: with enough of them all
-    # would be in the family.
-    needed = seeds_needed(sum(not pair.apart for pair in pairs))
-    unit = next((member.unit for member in text if member.unit), "words")
-    return Evidence(
-        rows=rows, members=(*text, *bench), bench=recall, contrasts=contrasts(pairs),
-        quality=quality_of(text), unit=unit, seeds_needed=needed, trained=trained,
-        commands=commands or Commands(),
-    )  # fmt: skip
 
 
 def _rates(members: Sequence[Member]) -> str:
@@ -181,30 +173,6 @@ def without_tokens(row: Row) -> Row:
     numbers = {key: value for key, value in row.numbers.items() if not MEASURES[key].in_tokens}
     curves = {key: value for key, value in row.curves.items() if key not in TOKEN_CURVES}
     return row.model_copy(update={"numbers": numbers, "curves": curves})
-
-
-class _Alike:
-    """What is known of rows from their members: why two of them are not alike."""
-
-    def __init__(self, text: Groups, bench: BenchGroups, any_size: bool) -> None:
-        self._text, self._bench, self._any_size = text, bench, any_size
-
-    def pairs(self, rows: Sequence[Row], bench: Sequence[BenchRow], corpus: str) -> list[Pair]:
-        """The contrasts that were named beforehand."""
-        return named_pairs(rows, bench, corpus, trained=self.trained, measured=self.measured)
-
-    def trained(self, first: Row | BenchRow, second: Row | BenchRow) -> str:
-        """Why two rows cannot be held against each other, by how they were trained."""
-        return trained_apart(self._of(first), self._of(second), any_size=self._any_size)
-
-    def measured(self, first: Row | BenchRow, second: Row | BenchRow) -> str:
-        """The same by how their memory was measured."""
-        return measured_apart(self._of(first), self._of(second))
-
-    def _of(self, row: Row | BenchRow) -> Sequence[Member]:
-        if isinstance(row, Row):
-            return self._text[row.name]
-        return self._bench[row.name, row.task, row.lag]
 
 
 def _bench_groups(members: Sequence[Member], labels: Mapping[str, str] | None) -> BenchGroups:

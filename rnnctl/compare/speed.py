@@ -64,7 +64,7 @@ class _Bench:
             tokens = self.step()
             per_token.append((time.perf_counter() - began) / tokens)
         self.train.append(1 / quartile(per_token))
-        self.model.eval()
+        self.model.eval()  # dropout would be drawn for every token, and nobody generates with it
         took = []
         for _ in range(GENERATIONS):
             began = time.perf_counter()
@@ -99,12 +99,13 @@ def measure(
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads)  # members were trained on one each; here nothing else runs
     try:
         # All models are in memory before the clock starts: loading one would disturb the next.
         benches = {row: _from_run(path) for row, path in runs.items()}
-        size = _lstm_size(benches, runs)
-        cells = {row: Run.open(path).config.model.cell for row, path in runs.items()}
+        cells = {row: bench.run.config.model.cell for row, bench in benches.items()}
+        lstms = (bench.hidden_size for row, bench in benches.items() if cells[row] == REFERENCE)
+        size = next(lstms, None)
         twins = {
             row: _from_run(path, hidden_size=size)
             for row, path in runs.items()
@@ -165,13 +166,6 @@ def undisturbed(speeds: Sequence[Sequence[float]]) -> list[float]:
     """
     shares = [[value / max(one) for value in one] for one in speeds]
     return [min(found) for found in zip(*shares, strict=True)]
-
-
-def _lstm_size(benches: Mapping[str, _Bench], runs: Mapping[str, Path]) -> int | None:
-    for row, path in runs.items():
-        if Run.open(path).config.model.cell == REFERENCE:
-            return benches[row].hidden_size
-    return None
 
 
 def _keep(bench: _Bench, twin: _Bench | None, common: dict[str, Any]) -> None:

@@ -96,6 +96,7 @@ def summarise(
     """
     known: list[float] = []
     bounds: list[bool] = []
+    # A bound counts as a value: to leave it out would take the longest memories out of the mean.
     for value in values:
         found = _known(value)
         if found is not None:
@@ -107,6 +108,7 @@ def summarise(
         return _nothing(values, scale, unit)
     nothing = [scale == "log" and value <= 0 for value in known]
     known = [step if none else value for value, none in zip(known, nothing, strict=True)]
+    # Distances and speeds of seeds differ by factors: their logarithms are what spreads evenly.
     ends = t_interval(known, log=scale == "log")
     if censored == len(known):
         return SeedSummary(
@@ -246,6 +248,7 @@ def _interpolated(curves: Sequence[Curve]) -> tuple[list[float], list[Curve]]:
     import numpy as np
 
     known = [curve.points for curve in curves if curve.points]
+    # Nothing is made up: beyond the end of one curve the others would stand for all.
     low = max((points[0][0] for points in known), default=0.0)
     high = min((points[-1][0] for points in known), default=-1.0)
     fewest = min(known, key=len, default=[])
@@ -263,21 +266,20 @@ def _interpolated(curves: Sequence[Curve]) -> tuple[list[float], list[Curve]]:
 
 def rows_of(groups: dict[str, list[Member]]) -> tuple[Row, ...]:
     """One row per named group; sizes are held against the first LSTM's."""
-    reference = _reference(groups)
-    speeds = _speeds([member for members in groups.values() for member in members])
-    return tuple(_row(name, members, reference, speeds) for name, members in groups.items())
-
-
-def _reference(groups: dict[str, list[Member]]) -> int | None:
-    members = [member for group in groups.values() for member in group]
-    lstm = [member for member in members if member.cell == REFERENCE] or members
-    return lstm[0].recurrent_parameters if lstm else None
+    every = [member for members in groups.values() for member in members]
+    first = next((member for member in every if member.cell == REFERENCE), every[0])
+    # Speed depends on cell, size and batch: rows that differ in their weights share it.
+    speeds = {_shape(member): member.speed for member in every if member.speed}
+    return tuple(
+        _row(name, members, first.recurrent_parameters, speeds) for name, members in groups.items()
+    )
 
 
 Shape = tuple[object, ...]
 Speeds = Mapping[Shape, SpeedRecord]
 
 
+# What the time of a step depends on, beside cell and sizes.
 COSTLY = ("batch-size", "bptt", "bidirectional", "pool", "tied", "precision", "vocab-size")
 
 
@@ -286,12 +288,7 @@ def _shape(member: Member) -> Shape:
     return *size, *(member.recipe.get(name) for name in COSTLY)
 
 
-def _speeds(members: Sequence[Member]) -> Speeds:
-    """Speed depends on cell, size and batch: rows that differ in their weights share it."""
-    return {_shape(member): member.speed for member in members if member.speed}
-
-
-def _row(name: str, members: list[Member], reference: int | None, speeds: Speeds) -> Row:
+def _row(name: str, members: list[Member], reference: int, speeds: Speeds) -> Row:
     first = members[0]
     return Row(
         name=name,
@@ -332,10 +329,6 @@ def _step(members: Sequence[Member]) -> float:
     return min(found, default=STEP)
 
 
-def _rounds(kept: int, measured: int | None) -> str:
-    return f"{kept} of {plural(measured or kept, 'round')} of one member"
-
-
 def _speed(found: SpeedRecord | None) -> dict[str, SeedSummary]:
     """Speed does not depend on the seed: the interval is over the rounds of one member."""
     if found is None:
@@ -344,13 +337,13 @@ def _speed(found: SpeedRecord | None) -> dict[str, SeedSummary]:
         "train_tokens_per_s": found.train_tokens_per_s,
         "generate_ms_per_token": found.generate_ms_per_token,
     }
-    return {
-        key: summarise(estimates(values), "log", MEASURES[key].unit).model_copy(
-            update={"note": _rounds(len(values), found.rounds)}
-        )
-        for key, values in rounds.items()
-        if values
-    }
+    numbers = {}
+    for key, values in rounds.items():
+        if values:
+            said = f"{len(values)} of {plural(found.rounds or len(values), 'round')} of one member"
+            over = summarise(estimates(values), "log", MEASURES[key].unit)
+            numbers[key] = over.model_copy(update={"note": said})
+    return numbers
 
 
 def _curves(members: list[Member]) -> dict[str, Curve]:

@@ -158,5 +158,6 @@ def _apart(below: Ends, above: Ends) -> bool:
 
 def over_seeds(values: Sequence[float]) -> Estimate:
     """The mean with its t-interval."""
+    # Not a bootstrap, which covers far too little with the few seeds that there are.
     ends = t_interval(values)
     return Estimate(estimate=ends.estimate, ci95=(finite(ends.lo), finite(ends.hi)), n=len(values))

@@ -54,6 +54,7 @@ def gru_as_well(evidence: Evidence, *, margins: Mapping[str, float]) -> list[Fin
             f"{gru.name} {in_words(a)} and {lstm.name} {in_words(b)} {unit}: the GRU is "
             f"{_worse_or_better(worse)}; 'as well' means at most {margin:g} worse"
         )
+        # Two accuracies over few documents agree by chance: their interval says nothing.
         few = better and worse.n < FEWEST_SEEDS
         outcome = NOT_TESTED if few else below(worse, margin)
         said, command = few_seeds(outcome, worse.n, evidence)
@@ -125,6 +126,7 @@ def faster(evidence: Evidence, *, least: float) -> list[Finding]:
         numbers["train_ratio_as_trained"] = matched
     text += f" ({other.threads} threads, this machine)"
     outcome = OPPOSITE[below(faster, 1.0)]
+    # With many rounds a difference of one per cent is certain, and of no use to anybody.
     ratio, high = faster.estimate, faster.ci95[1]
     if outcome != SHOWN or (ratio is not None and ratio < least):
         ends_below = high is not None and high < least
@@ -182,6 +184,8 @@ def _paired_ratio(a: Sequence[float], b: Sequence[float]) -> Estimate | None:
     rounds = min(len(a), len(b))
     if rounds < 2:
         return None
+    # By round, in which both ran on the same machine in the same state; as logarithms, so that a
+    # ratio and its inverse have the same interval, turned round.
     ends = t_interval([math.log(a[i] / b[i]) for i in range(rounds)])
     return Estimate(
         estimate=math.exp(ends.estimate), ci95=(math.exp(ends.lo), math.exp(ends.hi)), n=rounds

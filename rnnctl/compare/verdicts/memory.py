@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rnnctl.compare.contrasts import INITS, LEAST_HORIZON, hardest_bench
+from rnnctl.compare.contrasts import INITS, LEAST_HORIZON, hardest_recall
 from rnnctl.compare.groups import settings
 from rnnctl.compare.summary import at_least
 from rnnctl.compare.verdicts.evidence import (
@@ -35,6 +35,7 @@ def vanishes(evidence: Evidence, *, lag: float) -> list[Finding]:
     value = row.numbers.get("reach_1pct") if row else None
     if row is None or value is None:
         return []
+    # A gradient that grows reaches as little: its direction is that of the growth, not of the text.
     grows = row.exploding_seeds
     if grows * 2 > max(1, len(row.seeds)):
         sentence = f"{row.name}: the gradient grows in {grows} of {plural(len(row.seeds), 'seed')}"
@@ -102,23 +103,20 @@ def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Findi
 
 
 def _recall_of_rnn(evidence: Evidence) -> list[Finding]:
-    findings = []
-    for rows in hardest_bench(evidence.bench).values():
-        by_init = {row.init: row for row in rows if row.cell == "rnn"}
-        row = by_init.get("torch") or by_init.get("good")
-        if row is None or row.chance is None:
-            continue
-        text = (
-            f"{row.name} recalls a symbol {plural(row.lag or 0, 'token')} back with accuracy "
-            f"{in_words(row.accuracy)} (chance {row.chance:.3g})"
-        )
-        numbers: dict[str, Estimate] = {f"recall_{row.lag}": row.accuracy}
-        enough = row.accuracy.n >= FEWEST_SEEDS
-        outcome = below(row.accuracy, (1 + row.chance) / 2) if enough else NOT_TESTED
-        few, command = few_seeds(outcome, row.accuracy.n, evidence)
-        short = f"recall {briefly(row.accuracy)}"
-        findings.append(Finding(outcome, text + few, numbers, command, short))
-    return findings
+    by_init = {row.init: row for row in hardest_recall(evidence.bench) if row.cell == "rnn"}
+    row = by_init.get("torch") or by_init.get("good")
+    if row is None or row.chance is None:
+        return []
+    text = (
+        f"{row.name} recalls a symbol {plural(row.lag or 0, 'token')} back with accuracy "
+        f"{in_words(row.accuracy)} (chance {row.chance:.3g})"
+    )
+    numbers: dict[str, Estimate] = {f"recall_{row.lag}": row.accuracy}
+    enough = row.accuracy.n >= FEWEST_SEEDS
+    outcome = below(row.accuracy, (1 + row.chance) / 2) if enough else NOT_TESTED
+    few, command = few_seeds(outcome, row.accuracy.n, evidence)
+    short = f"recall {briefly(row.accuracy)}"
+    return [Finding(outcome, text + few, numbers, command, short)]
 
 
 def gates_solve(
@@ -137,6 +135,7 @@ def gates_solve(
             continue
         least = ratio if contrast.endpoint == "horizon" else points
         outcome = _gain(contrast, least)
+        # An ordinary gain may be significant and still leave both cells without a useful memory.
         limits = _too_small(contrast, evidence, words, margins) if outcome == SHOWN else ""
         text = _gain_in_words(contrast, evidence) + limits
         command = ""
@@ -255,6 +254,7 @@ def _exchange_finding(
     ]
     if not shares:
         return None
+    # The difference is taken seed by seed: both shares are of the same pairs of texts.
     c, h, more = (
         over_seeds(values)
         for values in (

@@ -453,7 +453,7 @@ def answer_lengths(
     length = torch.tensor([len(whole)])
     vectors = model.embed(whole).detach().requires_grad_()
     with torch.enable_grad():
-        outputs, state = model.recurrent.hidden(vectors, length)
+        outputs, state = model.recurrent(vectors, lengths=length, hidden_only=True)
         chances = model.head(model.readout(outputs, state, length)).log_softmax(-1)
         (gradient,) = torch.autograd.grad(chances[0, answer], vectors)
     squares = gradient[:-1, 0].square().sum(-1)

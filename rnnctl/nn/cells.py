@@ -96,6 +96,7 @@ def tanh_slope(value: Any) -> Any:
 
 def positive(value: Any) -> Any:
     """1 where the value is above 0, else 0: the derivative of relu, by its value."""
+    # At 0 itself there is none; 0 is PyTorch's choice too.
     return value > 0
 
 
@@ -164,6 +165,8 @@ def lstm_factors(gates: Any, state: Any, new: Any) -> Any:
     dh' = tanh(c') o(1-o) da_o + o (1 - tanh^2 c') dc'
     """
     i, f, g, o = gates
+    # Computed again from c', which is kept in any case: one tanh more, and one number less to keep
+    # for every unit and step.
     squashed = tanh(new[1])
     return (
         g * sigmoid_slope(i),
@@ -189,6 +192,7 @@ def lstm_pull(factors: Any, gradient: Any) -> Any:
 def lstm_push(factors: Any, dx: Any, du: Any, tangent: Any) -> Any:
     """Tangents of x, of u and of the state (h, c) -> tangent of (h', c')."""
     to_i, to_f, to_g, to_o, forget, expose = factors
+    # c first: h' is read off c', and moves with it.
     dc = forget * tangent[1] + to_i * (dx[0] + du[0]) + to_f * (dx[1] + du[1])
     dc = dc + to_g * (dx[2] + du[2])
     return (to_o * (dx[3] + du[3]) + expose * dc, dc)
@@ -221,6 +225,7 @@ def gru_factors(gates: Any, state: Any, new: Any) -> Any:
     dh' = z dh + (h-n) z(1-z) d(x_z+u_z) + (1-z)(1-n^2) [dx_n + r du_n + q r(1-r) d(x_r+u_r)]
     """
     r, z, n, q = gates
+    # The reset gate acts by way of the candidate alone: its factor contains the candidate's.
     to_n = complement(z) * tanh_slope(n)
     return (to_n * q * sigmoid_slope(r), (state[0] - n) * sigmoid_slope(z), to_n, r, z)
 
@@ -396,6 +401,7 @@ class Cell:
         self, input_size: int, hidden_size: int, layers: int = 1, directions: int = 1
     ) -> int:
         """Multiply-adds of the recurrent layers' matrix products for one token, forward."""
+        # Without the elementwise part, which is the smaller the more units there are.
         widths = [input_size, *[hidden_size * directions] * (layers - 1)]
         rows = directions * self.gate_count * hidden_size
         return sum(rows * (width + hidden_size) for width in widths)
@@ -509,6 +515,7 @@ def held(cell: Cell, gates: Mapping[str, float]) -> Cell:
 
     def replaced(parts: Parts, by: Mapping[int, float | None]) -> Parts:
         """`parts` with constants in the places of held gates; zeros for None."""
+        # Times 0, and not made anew: so it has the part's shape, dtype and device.
         return tuple(
             part if k not in by else part * 0 + (by[k] or 0.0) for k, part in enumerate(parts)
         )
@@ -520,6 +527,7 @@ def held(cell: Cell, gates: Mapping[str, float]) -> Cell:
 
     def pull(factors: Any, gradient: Any) -> Any:
         dx, du, direct = cell.pull(factors, gradient)
+        # A constant has no derivative; what the gate multiplies passes on as ever, in `direct`.
         return replaced(dx, zeros), replaced(du, zeros), direct
 
     def push(factors: Any, dx: Any, du: Any, tangent: Any) -> Any:

@@ -40,15 +40,15 @@ def check(engine: str) -> str:
     """
     if engine not in ENGINES:
         raise UsageError(f"unknown engine: {engine}", hint=f"use one of {', '.join(ENGINES)}")
-    if engine == "fused" and numba_installed() and compiler_problem():
-        raise MissingExtraError(
-            f"the fused engine cannot compile here: {compiler_problem()}",
-            hint="use --engine auto, or name a directory that can be written to in NUMBA_CACHE_DIR",
-        )
     if engine == "fused" and not numba_installed():
         raise MissingExtraError(
             "the fused engine needs numba, which is not installed",
             hint="install it with: pip install 'rnnctl[fast]', or use --engine auto",
+        )
+    if engine == "fused" and (problem := compiler_problem()):
+        raise MissingExtraError(
+            f"the fused engine cannot compile here: {problem}",
+            hint="use --engine auto, or name a directory that can be written to in NUMBA_CACHE_DIR",
         )
     return engine
 
@@ -171,6 +171,7 @@ def run(
     else:
         dtype = product_dtype(inputs)
         layer = _fused() if name == "fused" else closed_form
+        # These layers choose the dtype of each product themselves; autocast would cast once more.
         with torch.autocast(inputs.device.type, enabled=False):
             outputs, states = layer(cell, inputs, initial, weights, starts, dtype)
         final = tuple(part[-1] if lengths is None else _at(part, lengths) for part in states)
@@ -197,6 +198,8 @@ def _run_torch(
     lengths: Tensor | None,
     packs: bool,
 ) -> tuple[Tensor, Parts]:
+    # The outputs are h at every step, but of c the kernel returns the last one only: where c is
+    # wanted at the end of each text, texts are packed, which takes longer.
     first = tuple(part.unsqueeze(0) for part in initial)
     if lengths is None or not packs:
         outputs, *final = _kernel(cell, (inputs,), first, weights)
@@ -222,12 +225,7 @@ def _kernel(
     state = first if cell.has_cell_state else first[0]
     # has_biases, num_layers, dropout, train, bidirectional; then batch_first for padded ones
     options = (True, 1, 0.0, True, False) + ((False,) if len(source) == 1 else ())
-    results: tuple[Tensor, ...] = (
-        kernel(source[0], state, weights, *options)
-        if len(source) == 1
-        else kernel(*source, state, weights, *options)
-    )
-    return results
+    return kernel(*source, state, weights, *options)
 
 
 # -- a quick start first, speed later ------------------------------------------------------------

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from rnnctl.errors import UsageError
 from rnnctl.nn.cells import Cell, LayerWeights, OnnxForm
 from rnnctl.nn.models import Classifier, LanguageModel
-from rnnctl.nn.recurrent import Recurrent
+from rnnctl.nn.recurrent import Recurrent, suffixes
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -138,6 +138,7 @@ def _language_model(graph: _Graph, model: LanguageModel, *, shared: bool) -> Non
         weight = graph.constant("projection.weight.T", model.projection.weight.T)
         bias = graph.constant("projection.bias", model.projection.bias)
         outputs = graph.add("Add", graph.add("MatMul", outputs, weight), bias)
+    # A tied decoder is the embedding turned round; a file that needs both ways has it twice.
     if shared and model.decoder.weight is model.embedding.weight:
         weight = graph.add("Transpose", "embedding.weight", perm=[1, 0])
     else:
@@ -184,8 +185,8 @@ def _layers(
     count, directions = len(recurrent.cell.state_names), recurrent.directions
     finals: list[Names] = []
     for layer in range(recurrent.num_layers):
-        suffixes = [f"_l{layer}" + "_reverse" * direction for direction in range(directions)]
-        weights = _stacked(form, [recurrent.weights(suffix) for suffix in suffixes])
+        ways = [recurrent.weights(suffix) for suffix in suffixes(layer, directions)]
+        weights = _stacked(form, ways)
         named = [graph.constant(f"layer{layer}.{name}", value) for name, value in weights.items()]
         before = [_of_layer(graph, part, layer) for part in state]
         attributes: dict[str, Any] = {
@@ -199,6 +200,7 @@ def _layers(
             form.operator, [inputs, *named, lengths, *before], 1 + count, **attributes
         )  # (T, D, B, H) and (D, B, H)
         finals.append(after)
+        # The next layer, and the readout, take both directions side by side, as in `torch.nn`.
         turned = graph.add("Transpose", outputs, perm=[0, 2, 1, 3])  # (T, B, D, H)
         inputs = graph.add("Reshape", turned, graph.numbers(0, 0, -1))
     return inputs, [_joined(graph, list(parts), axis=0) for parts in zip(*finals, strict=True)]
@@ -249,6 +251,7 @@ def _readout(
         rows = [_of_layer(graph, after, first + one) for one in range(recurrent.directions)]
         flat = [graph.add("Squeeze", row, graph.numbers(0)) for row in rows]
         return _joined(graph, flat, axis=1)
+    # Padding is told by its place: what stands there in `outputs` is arbitrary.
     time = graph.add("Gather", graph.add("Shape", ids), _scalar(graph, 1), axis=0)
     steps = graph.add("Range", _scalar(graph, 0), time, _scalar(graph, 1))
     column = graph.add("Unsqueeze", steps, graph.numbers(1))

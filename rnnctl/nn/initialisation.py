@@ -15,6 +15,7 @@ from rnnctl.errors import UsageError
 from rnnctl.nn.cells import Cell, LayerWeights
 
 KEEP_BIAS = 1.0
+"""At first a gate keeps sigmoid(1) = 73 % of its unit: an untrained layer remembers some steps."""
 
 
 def initialise_layer(
@@ -43,6 +44,8 @@ def initialise_layer(
     if init not in ("good", "chrono"):
         raise UsageError(f"unknown initialisation: {init}", hint="use torch, good or chrono")
     w_ih, w_hh, b_ih, b_hh = weights
+    # Gate by gate: of all gates as one matrix (gH, H) the bounds would be those of a layer g times
+    # as wide, and no gate's own U would be orthogonal.
     for gate in range(cell.gate_count):
         rows = slice(gate * hidden, (gate + 1) * hidden)
         torch.nn.init.xavier_uniform_(w_ih[rows])
@@ -50,23 +53,22 @@ def initialise_layer(
     with torch.no_grad():
         b_ih.zero_()
         b_hh.zero_()
-        if cell.keep_gate is not None:
-            _set_keep_bias(cell, b_ih, hidden, horizon if init == "chrono" else None, init)
-
-
-def _set_keep_bias(cell: Cell, bias: Tensor, hidden: int, horizon: int | None, init: str) -> None:
-    keep = bias.view(cell.gate_count, hidden)[cell.keep_gate or 0]
-    if init == "good":
-        keep.fill_(KEEP_BIAS)
-        return
-    if horizon is None or horizon < 3:
-        raise UsageError(
-            "the chrono initialisation needs a horizon of at least 3 tokens",
-            hint="say how far back the model should look: --horizon 200",
-        )
-    keep.uniform_(1, horizon - 1).log_()
-    if cell.write_gate is not None:
-        bias.view(cell.gate_count, hidden)[cell.write_gate] = -keep
+        if cell.keep_gate is None:
+            return
+        gates = b_ih.view(cell.gate_count, hidden)
+        if init == "good":
+            gates[cell.keep_gate] = KEEP_BIAS
+            return
+        if horizon is None or horizon < 3:
+            raise UsageError(
+                "the chrono initialisation needs a horizon of at least 3 tokens",
+                hint="say how far back the model should look: --horizon 200",
+            )
+        # A gate with bias ln(T) keeps about T / (T + 1) of its unit, so that the unit lasts T
+        # tokens; drawn evenly, some units last for each distance up to the horizon.
+        gates[cell.keep_gate].uniform_(1, horizon - 1).log_()
+        if cell.write_gate is not None:  # what is kept for long is written to as seldom
+            gates[cell.write_gate] = -gates[cell.keep_gate]
 
 
 def initialise_embedding(weight: Tensor, *, tied: bool = False, std: float = 1.0) -> None:

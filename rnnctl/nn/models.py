@@ -216,6 +216,7 @@ class LanguageModel(_Reader):
         projected = tied and embedding_size != hidden_size
         self.projection = nn.Linear(hidden_size, embedding_size) if projected else nn.Identity()
         self.decoder = nn.Linear(embedding_size if tied else hidden_size, self.vocab_size)
+        # So that at first no token is preferred; `start_from_frequencies` may change it.
         nn.init.zeros_(self.decoder.bias)
         if tied:
             self.decoder.weight = self.embedding.weight
@@ -377,7 +378,7 @@ class Classifier(_Reader):
 
     def of_vectors(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """As `forward`, of embedded texts: vectors (T, B, E) -> logits (B, C)."""
-        outputs, state = self.recurrent.hidden(vectors, lengths)
+        outputs, state = self.recurrent(vectors, lengths=lengths, hidden_only=True)
         return self.head(self.readout(outputs, state, lengths))
 
     @torch.no_grad()
@@ -389,6 +390,7 @@ class Classifier(_Reader):
         layout, outputs, state = self._read(ids, lengths)
         if self.pool == "last":
             return self.head(torch.cat(tuple(state[0][-self.recurrent.directions :]), -1))
+        # Text by text, without padding: a mean or maximum over each text's own rows.
         readout = torch.empty(len(lengths), self.output.in_features)
         joined = torch.empty_like(outputs)
         joined[layout.places] = outputs  # (N, DH), text after text
@@ -424,6 +426,7 @@ class Classifier(_Reader):
 @contextmanager
 def weights_held(model: nn.Module) -> Iterator[None]:
     """Derivatives by the inputs alone: those of the weights are not computed within this."""
+    # About half of a pass backwards is for the weights.
     learning = [weight for weight in model.parameters() if weight.requires_grad]
     for weight in learning:
         weight.requires_grad_(False)

@@ -67,6 +67,7 @@ def of_vector(weight: Tensor, bias: Tensor) -> Callable[[Vector], Vector]:
     Where the weights are read once a product, it is as fast as the memory, and MKL is not.
     """
     w, b = weight.detach().numpy(), bias.detach().numpy()
+    # By columns the result is added up in place, and each number of the vector is read once.
     if len(w) > MANY:
         w = np.ascontiguousarray(w.T).T
 
@@ -91,6 +92,7 @@ def transposed(weight: Tensor, rows: int) -> Product:
 
 def weight_gradient(outer: Tensor, inner: Tensor) -> Tensor:
     """outer (N, M), inner (N, K) -> outer^T inner (M, K), the sum over N as one product."""
+    # The sum runs over all steps and streams, thousands of rows: there oneDNN is far ahead of MKL.
     if outer.dtype == torch.float32 and can_pack(outer):
         like = outer.new_empty(outer.shape[1], inner.shape[1])
         gradient, _ = torch.ops.aten.mkldnn_linear_backward_weights(

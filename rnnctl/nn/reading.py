@@ -22,7 +22,7 @@ from torch import Tensor
 from rnnctl.nn.cells import Cell, LayerWeights, Parts, State
 from rnnctl.nn.engines import fused_available
 from rnnctl.nn.products import can_pack, of_vector, packed
-from rnnctl.nn.recurrent import Recurrent
+from rnnctl.nn.recurrent import Recurrent, suffixes
 
 if TYPE_CHECKING:
     from rnnctl.nn.cpu.sequence import ReadingWeights
@@ -83,6 +83,8 @@ def groups(recurrent: Recurrent, lengths: Indices) -> list[Indices]:
     count = -(-tokens // max(1, most))
     if tokens >= threads * WORTH_A_THREAD:
         count = threads * -(-count // threads)
+    # Neighbours by length, so that a group's texts end at about the same step, and the products of
+    # its last steps are not of one row each.
     order = np.argsort(lengths, kind="stable")
     before = np.cumsum(lengths[order]) - lengths[order]
     cuts = np.searchsorted(before, np.arange(1, count) * (tokens / max(1, count)))
@@ -97,6 +99,7 @@ def each(work: Callable[[Indices], Result], parts: Sequence[Indices]) -> list[Re
     threads = torch.get_num_threads()
     if threads == 1 or len(parts) < 2:
         return [work(part) for part in parts]
+    # One thread in each: threads that share a step within threads that share the texts would wait.
     try:
         with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return list(pool.map(work, parts))
@@ -130,7 +133,6 @@ class Ready:
         return made
 
 
-@torch.no_grad()
 def read(
     recurrent: Recurrent, vectors: Tensor, rows: Indices, layout: Layout, state: State
 ) -> tuple[Tensor, State]:
@@ -139,25 +141,15 @@ def read(
     vectors (M, E), rows (N,): the input at each row of the layout; state: as `initial_state`, with
     the texts in the layout's order, as in the state that is returned.
     """
-    finals: list[Parts] = []
-    ready = recurrent.ready or Ready()
-    for layer in range(recurrent.num_layers):
-        outputs = []
-        for direction in range(recurrent.directions):
-            suffix = f"_l{layer}" + "_reverse" * direction
-            index = rows[layout.turned] if direction else rows
-            first = tuple(part[len(finals)] for part in state)
-            x = _from_below(recurrent, suffix, vectors, ready)
-            hidden, carried = _read_layer(recurrent, suffix, x, index, layout, first, ready)
-            finals.append((hidden[layout.last], carried)[: len(first)])
-            outputs.append(hidden[layout.turned] if direction else hidden)
-        vectors = outputs[0] if len(outputs) == 1 else torch.cat(outputs, -1)
-        rows = np.arange(len(vectors))
-    return vectors, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
+    top = recurrent.num_layers - 1
+    found, after = read_inside(recurrent, vectors, rows, layout, state, ("h",), (top,))
+    return found[top]["h"], after
 
 
 def _from_below(recurrent: Recurrent, suffix: str, vectors: Tensor, ready: Ready) -> Tensor:
     """vectors (M, E) -> what they add to the gates of a layer (M, gH)."""
+    # A packed weight is laid out for a number of rows. One layout for each power of eight will do:
+    # one for each number of tokens would be packed anew for every text.
     weights = recurrent.weights(suffix)
     near = 8 ** -(-len(vectors).bit_length() // 3)  # so many rows or up to an eighth
     product: Callable[[Tensor], Tensor] = ready.get(
@@ -246,10 +238,9 @@ def read_inside(
     ready = recurrent.ready or Ready()
     for layer in range(recurrent.num_layers):
         ways: list[dict[str, Tensor]] = []
-        for direction in range(recurrent.directions):
+        for direction, suffix in enumerate(suffixes(layer, recurrent.directions)):
             index = rows[layout.turned] if direction else rows
             first = tuple(part[len(finals)] for part in state)
-            suffix = f"_l{layer}" + "_reverse" * direction
             x = _from_below(recurrent, suffix, vectors, ready)
             # Plain reading has h too, and writes less.
             if layer not in layers or set(names) <= {"h"}:

@@ -34,6 +34,7 @@ class VariationalDropout(nn.Module):
         """(T, B, ·) -> (T, B, ·); kept coordinates are divided by 1 - rate."""
         if not self.training or self.rate == 0:
             return values
+        # Noise that is new at every step adds up along the state, and hides what came before.
         mask = torch.empty_like(values[:1]).bernoulli_(1 - self.rate).div_(1 - self.rate)
         return values * mask
 
@@ -72,7 +73,8 @@ if TYPE_CHECKING:
 __all__ = ["Recurrent", "State", "parameter_shapes"]
 
 
-def _suffixes(layer: int, directions: int) -> tuple[str, ...]:
+def suffixes(layer: int, directions: int) -> tuple[str, ...]:
+    """How the names of a layer's parameters end, as in `torch.nn`: ``_l0``, ``_l0_reverse``."""
     return (f"_l{layer}", f"_l{layer}_reverse")[:directions]
 
 
@@ -83,7 +85,7 @@ def parameter_shapes(
     rows = cell.gate_count * hidden_size
     for layer in range(num_layers):
         width = input_size if layer == 0 else hidden_size * directions
-        for suffix in _suffixes(layer, directions):
+        for suffix in suffixes(layer, directions):
             yield f"weight_ih{suffix}", (rows, width)
             yield f"weight_hh{suffix}", (rows, hidden_size)
             yield f"bias_ih{suffix}", (rows,)
@@ -130,7 +132,7 @@ class Recurrent(nn.Module):
     def reset_parameters(self, init: str, horizon: int | None = None) -> None:
         """Draw all weights anew; see `initialise_layer`."""
         for layer in range(self.num_layers):
-            for suffix in _suffixes(layer, self.directions):
+            for suffix in suffixes(layer, self.directions):
                 initialise_layer(self.cell, self.weights(suffix), init, horizon)
 
     def weights(self, suffix: str) -> LayerWeights:
@@ -169,30 +171,18 @@ class Recurrent(nn.Module):
         state: State | None = None,
         starts: Tensor | None = None,
         lengths: Tensor | None = None,
+        *,
+        hidden_only: bool = False,
     ) -> tuple[Tensor, State]:
         """inputs (T, B, E) -> outputs (T, B, DH), state after the last step.
 
         state: as `initial_state`, zeros if None. starts (T, B) bool: the state is zeroed *before*
         that step (one direction only). lengths (B,), each at least 1: sequences are right-padded;
         the final state and the reverse direction respect them, outputs at padding are arbitrary.
-        Under `torch.autocast` in bf16 the products are in bf16 and the state stays in fp32.
-        Raises UsageError for `starts` in two directions.
+        hidden_only: of the state only h is wanted, which is faster with lengths; the LSTM's c may
+        be missing. Under `torch.autocast` in bf16 the products are in bf16 and the state stays in
+        fp32. Raises UsageError for `starts` in two directions.
         """
-        return self._run(inputs, state, starts, lengths)
-
-    def hidden(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, State]:
-        """As `forward` with lengths, for readers of h alone: the state may lack the LSTM's c."""
-        return self._run(inputs, None, None, lengths, hidden_only=True)
-
-    def _run(
-        self,
-        inputs: Tensor,
-        state: State | None,
-        starts: Tensor | None,
-        lengths: Tensor | None,
-        *,
-        hidden_only: bool = False,
-    ) -> tuple[Tensor, State]:
         if starts is not None and self.directions == 2:
             raise UsageError(
                 "the state cannot be reset within a chunk of a bidirectional model",
@@ -203,11 +193,12 @@ class Recurrent(nn.Module):
             starts = None  # so that a kernel that cannot zero the state in a chunk will do
         # One layer after the other over all steps, not one step through all layers: so the products
         # of a layer's inputs are one.
+        # The way back reads each text from its own end: padding before it would be read as text.
         backwards = None if self.directions == 1 else _reversal(inputs, lengths)
         finals: list[State] = []
         for layer in range(self.num_layers):
             outputs = []
-            for direction, suffix in enumerate(_suffixes(layer, self.directions)):
+            for direction, suffix in enumerate(suffixes(layer, self.directions)):
                 source = _reordered(inputs, backwards if direction else None)
                 first = tuple(part[len(finals)] for part in state)
                 weights = self.weights(suffix)
@@ -248,7 +239,7 @@ class Recurrent(nn.Module):
         finals: list[State] = []
         for layer in range(self.num_layers):
             ways: list[dict[str, Tensor]] = []
-            for direction, suffix in enumerate(_suffixes(layer, self.directions)):
+            for direction, suffix in enumerate(suffixes(layer, self.directions)):
                 first = tuple(part[len(finals)] for part in state)
                 source = inputs.flip(0) if direction else inputs
                 weights = self.weights(suffix)
@@ -278,7 +269,7 @@ def _reversal(inputs: Tensor, lengths: Tensor | None) -> Tensor:
     time = torch.arange(steps, device=inputs.device).unsqueeze(1).expand(steps, batch)
     if lengths is None:
         return steps - 1 - time
-    turned = lengths.to(time.device) - 1 - time
+    turned = lengths.to(time.device) - 1 - time  # below 0 is padding, which stays in its place
     return torch.where(turned >= 0, turned, time)
 
 

@@ -116,6 +116,7 @@ class _SlicedLoss(torch.autograd.Function):
             e = logits(part)  # (n, V), overwritten below; nothing of that size is kept
             nats, inverse = _exponentials(e, wanted, LARGE)
             total += nats.sum()
+            # Divided after the product, which is (n, F) and not (n, V).
             df[first : first + rows] = back(e).to(exact) * inverse
             _add_weight_gradient(dw, e, (part.to(exact) * inverse).to(dtype))
             del e  # before the next slice needs as much

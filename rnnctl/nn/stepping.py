@@ -80,6 +80,7 @@ class _Passes:
         """As `Cell.step`, without the gates."""
         from rnnctl.nn.cpu.steps import kernels  # imports numba
 
+        # The pass overwrites what is carried, and the state before may be wanted again.
         hidden, carried = np.empty_like(state[0]), state[-1].copy()
         kernels(self._cell).read(0, x, self._numbers, u, carried, hidden)
         return (hidden, carried)[: len(state)], ()
@@ -147,6 +148,7 @@ def _on_arrays(cell: Cell) -> Callable[..., Any]:
         "sigmoid": _sigmoid,
         "relu": lambda values: np.maximum(values, 0),
     }
+    # The code of the step as it is, with other meanings for its names: no second version of it.
     code = cell.step.__code__
     return types.FunctionType(code, {**vars(cells), **arithmetic}, cell.step.__name__)
 
@@ -177,6 +179,7 @@ class StepWeights:
             self.project = kind.product(model.projection.weight, model.projection.bias)
         # tokens (B,) -> the first layer's input products (B, gH)
         self.inputs: Callable[[NDArray[np.integer]], Values]
+        # Of few tokens all input products are made once, and a step begins with a look-up.
         if model.vocab_size * len(layers[0].b_ih) <= TABLE_NUMBERS:
             product = packed(layers[0].w_ih, model.vocab_size, layers[0].b_ih)
             self.inputs = kind.rows(product(embedding.detach() * model.input_scale))

@@ -40,6 +40,7 @@ class LayerTrace:
         steps: Steps = run_steps(cell, x, initial, weights.w_hh, weights.b_hh, keep)
         before = states_before(steps.states, initial, keep)
         values = dict(zip(cell.state_names, steps.states, strict=True))
+        # What a step returns beyond its gates, the GRU's u_n, is for the factors and has no name.
         values.update(zip(cell.gate_names, steps.gates, strict=False))
         return cls(inputs, values, weights, cell.factors(steps.gates, before, steps.states))
 
@@ -115,6 +116,7 @@ class Trace:
         for layer in reversed(self.layers):
             record: list[Parts] | None = [] if states else None
             extra: list[Tensor | None] = [gradient] + [None] * (len(self.cell.state_names) - 1)
+            # Expanded, not copied: many gradients of one text share its factors.
             factors = tuple(part[:steps].expand(-1, batch, -1) for part in layer.factors)
             dx, _, _ = pull_steps(self.cell, factors, extra, layer.weights.w_hh, keep, record)
             if record is not None:
@@ -133,6 +135,7 @@ class Trace:
         after: list[Parts] = []
         for index, layer in enumerate(self.layers):
             before = tuple(self._passed(t, part[..., index, :, :]) for part in tangent)
+            # Without biases: a tangent is a change, and constants do not change.
             du = linear(before[0], layer.weights.w_hh)
             dx = linear(after[-1][0], layer.weights.w_ih) if after else torch.zeros_like(du)
             gates = self.cell.gate_count
@@ -151,6 +154,7 @@ class Trace:
             gradient = [part[..., index, :, :] for part in cotangent]
             if from_above is not None:
                 gradient[0] = gradient[0] + from_above
+            # Three ways down: to the layer below at this step by W, to h before by U, and directly.
             dx, du, direct = self.cell.pull(self._factors(layer, t), tuple(gradient))
             from_above = torch.cat(dx, -1) @ layer.weights.w_ih
             down = [torch.zeros_like(part) for part in gradient]

@@ -45,6 +45,7 @@ _Q0, _Q2, _Q4, _Q6 = (
 
 @inline
 def _tanh(value: Any) -> Any:
+    # Beyond the limit the fraction would leave -1 to 1, and a gate must not.
     x = -_LIMIT if value < -_LIMIT else value  # in this form NaN stays NaN
     x = _LIMIT if x > _LIMIT else x
     s = x * x
@@ -54,11 +55,14 @@ def _tanh(value: Any) -> Any:
 
 @inline
 def _sigmoid(value: Any) -> Any:
+    # By tanh: no exponential that could overflow. Near 0 few digits are right, but a gate's value
+    # is a factor, of which only the absolute error counts.
     return HALF + HALF * _tanh(HALF * value)
 
 
 @inline
 def _relu(value: Any) -> Any:
+    # In this form NaN stays NaN: a training that diverges must be seen to do so.
     return np.float32(0) if value < np.float32(0) else value
 
 
@@ -103,6 +107,7 @@ def _widen(context: Any, value: Any) -> Any:
     """uint16 holding a bf16 -> float32."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        # The sign and the exponent are those of the float: it has only more digits, which are 0.
         word = builder.shl(builder.zext(arguments[0], WORD), ir.Constant(WORD, 16))
         return builder.bitcast(word, ir.FloatType())
 
@@ -115,6 +120,8 @@ def _narrow(context: Any, value: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = builder.bitcast(arguments[0], WORD)
+        # Half of the last place that is kept is added, but a bit less where that place is even: so
+        # what lies in the middle goes to the even neighbour, and errors do not add up one way.
         odd = builder.and_(builder.lshr(word, ir.Constant(WORD, 16)), ir.Constant(WORD, 1))
         word = builder.add(builder.add(word, ir.Constant(WORD, 0x7FFF)), odd)
         return builder.trunc(builder.lshr(word, ir.Constant(WORD, 16)), ir.IntType(16))
@@ -124,6 +131,10 @@ def _narrow(context: Any, value: Any) -> Any:
 
 widen: Any = _widen
 narrow: Any = _narrow
+
+
+# One name for both precisions: which of the two functions is meant, numba decides by the array's
+# dtype when it compiles, and nothing is asked at run time.
 
 
 def get(row: Any, j: Any) -> Any:

@@ -29,6 +29,9 @@ from torch import Tensor
 from rnnctl import integrity
 
 Array = NDArray[Any]
+# nogil: other threads of Python go on meanwhile. contract: a product and a sum may become one
+# instruction, but no sum is put in another order. numpy's error model: a division by zero is
+# infinite; to test for it in every loop would keep the loop from becoming vector instructions.
 OPTIONS: Any = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 Passes = Callable[..., None]  # (number of rows, what the pass takes after first and last)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -117,7 +120,7 @@ def _borrowed(context: Any, arguments: Any) -> Any:
     return arguments(arguments), generate
 
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # free names, which `compile_bound` gives a meaning
 
     def _unbound(*arguments: Any) -> Any: ...
 
@@ -132,11 +135,14 @@ def _can_share() -> bool:
         import numba.np.ufunc.omppool  # noqa: F401
     except ImportError:  # not built, or no OpenMP library to load
         return False
+    # numba chooses its layer with the first parallel pass, and for good.
     _SETTINGS.THREADING_LAYER = "omp"
     return True
 
 
 def _shared(parts: Any, rows: Any, *arguments: Any) -> None:
+    # As many parts as threads, which differ by a row at most: whoever is done first waits, once for
+    # the whole pass and not at every step.
     for part in numba.prange(parts):
         rows_pass(rows * part // parts, rows * (part + 1) // parts, *borrowed(arguments))
 
@@ -153,9 +159,11 @@ def compile_passes(function: Any, label: str, names: dict[str, Any]) -> Passes:
 
     def run(rows: int, *arguments: Any) -> None:
         parts = min(torch.get_num_threads(), rows)
+        # To start a parallel region costs as much as a short pass, even for a single thread.
         if parts == 1 or not _can_share():
             serial(rows, *arguments)
             return
+        # PyTorch may have been given more threads than numba was started with, which it refuses.
         numba.set_num_threads(min(parts, _SETTINGS.NUMBA_NUM_THREADS))
         shared(parts, rows, *arguments)
 

@@ -31,13 +31,17 @@ from rnnctl.nn.products import packed, transposed, weight_gradient
 def _buffers(cell: Cell, inputs: Tensor, initial: Parts, starts: Tensor | None) -> Kept:
     """Room for a pass over inputs (T, B, E), with the initial state in its place."""
     (steps, batch), size = inputs.shape[:2], initial[0].shape[1]
+    # One step more than the text: [t] is the state before step t and [t + 1] the one after, without
+    # a shifted copy of either.
     hidden = inputs.new_empty(steps + 1, batch, size)
     hidden[0] = initial[0]
+    # In fp32 also where products are in bf16, whose three digits would round small changes away.
     carried = inputs.new_empty(steps + 1, batch, size, dtype=torch.float32)
     carried[0] = initial[-1]
     keep = torch.ones(steps + 1, batch)
     if starts is not None:
         keep[:-1] = ~starts
+    # Gate before unit, as in the rows of U: a product's row needs no turning round.
     gates = inputs.new_empty(steps, batch, cell.gate_count, size)
     extra = inputs.new_empty(steps, batch, size) if has_extra(cell) else hidden
     return Kept(gates, extra, hidden, carried, keep)
@@ -92,7 +96,7 @@ def _pull_steps(
     product = packed(weights.w_hh.t(), batch)
     sources = du.flatten(2).unbind(0)
     step = kernels(cell).backward
-    through = torch.zeros_like(dh[0])
+    through = torch.zeros_like(dh[0])  # nothing comes back from behind the last step
     for t in reversed(range(steps)):
         if dcarried is not None:
             gradient.add_(dcarried[t])
@@ -139,6 +143,7 @@ class FusedLayer(torch.autograd.Function):
         du, dh_first, dcarried_first, dinputs = _pull_steps(
             cell, kept, dh, dcarried, weights, wanted
         )
+        # Where the state is h alone, h is carried too: its gradient has come by both ways.
         dinitial = (
             (dh_first + dcarried_first,)
             if len(cell.state_names) == 1

@@ -30,7 +30,7 @@ from rnnctl.nn.cpu.compiling import (
 from rnnctl.nn.cpu.steps import label_of, needs_du, row_kernels
 from rnnctl.nn.cpu.tiles import Shape, multiplier
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # free names, bound where the passes are compiled
 
     def _unbound(*arguments: Any) -> Any: ...
 
@@ -65,6 +65,8 @@ def _forward(
     used = parts[0] * parts[1]
     x, u = np.empty((rows, b_ih.size), np.float32), np.empty((rows, b_ih.size), np.float32)
     for t in range(source.shape[0]):
+        # The inputs' products too are made step by step: x is used while it is in the nearest cache
+        # and overwritten by the next step; of all steps at once it would go to memory and back.
         multiply(
             *(address(source[t, first:]), source.strides[1], 4, address(w_ih), address(b_ih), 0),
             *(address(x), x.strides[0], rows, w_ih.shape[0], w_ih.shape[1]),
@@ -104,6 +106,8 @@ def _backward(
     rows, size = last - first, dh.shape[2]
     dx_t = np.empty((rows, w_ih.shape[0] * w_ih.shape[2]), np.float32)
     for t in range(dh.shape[0] - 1, -1, -1):
+        # First the elementwise part, which needs what came by the product of the step after; then
+        # this step's product, for the step before.
         for b in range(first, last):
             if dcarried.shape[0] > 0:
                 _add(dcarried[t, b], gradient[b])
@@ -115,6 +119,7 @@ def _backward(
             *(address(du[t, first:]), du.strides[1], 4, address(w_hh), address(zeros), 0),
             *(address(through[first:]), through.strides[0], rows, w_hh.shape[0], w_hh.shape[1]),
         )
+        # Here and not after the loop: this step's dx is still in the cache.
         if dsource.shape[0] > 0:
             multiply(
                 *(address(gates[t, first:]), gates.strides[1], 4, address(w_ih), address(zeros), 0),
@@ -137,6 +142,8 @@ def _read(
             *(source, h.strides[0], 4, address(w_hh), address(b_hh), 0),
             *(address(u), u.strides[0], rows, w_hh.shape[0], w_hh.shape[1]),
         )
+        # Texts lie by falling length, so those that go on are the first rows of this step: the next
+        # product reads h where it was written.
         source = address(h[begin:])
         for row in range(rows):
             u_row = u[row, :used].reshape(parts)
@@ -298,6 +305,7 @@ def read_steps(
     each step, those of the first so many texts. initial h and carried (B, H) -> h (N, H); what is
     carried is overwritten. `reading` has the layout.
     """
+    # On one thread: `reading.each` gives every thread texts of its own, so that none waits.
     hidden = torch.empty(len(index), initial.shape[1])
     x_parts = as_array(x).reshape(len(x), cell.gate_count, initial.shape[1])
     _reading_pass(cell, weights.shape)(

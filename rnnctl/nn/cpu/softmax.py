@@ -16,6 +16,8 @@ from torch import Tensor
 from rnnctl.nn.cpu.arithmetic import WORD, get, put
 from rnnctl.nn.cpu.compiling import OPTIONS, Passes, as_array, compile_passes, inline
 
+# ln 2 in two parts, of which the first has so few digits that its products with whole numbers are
+# exact (Cody & Waite): x - n ln 2 keeps its digits although the two are almost equal.
 _LOG2E = np.float32(1.4426950408889634)
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _HALF, _ONE, _LOWEST = np.float32(0.5), np.float32(1), np.float32(-87)
@@ -59,6 +61,7 @@ def _power_of_two(context: Any, exponent: Any) -> Any:
 
 def _flip(builder: Any, word: Any) -> Any:
     """Turn the order of negative floats' bits round; undoes itself."""
+    # Floats are a sign and a size: as integers, negative ones are ordered the wrong way round.
     sign = builder.ashr(word, ir.Constant(WORD, 31))
     return builder.xor(word, builder.and_(sign, ir.Constant(WORD, 0x7FFFFFFF)))
 
@@ -91,12 +94,18 @@ unbits: Any = _unbits
 @inline
 def _exp(x: Any) -> Any:
     """exp(x) for x <= 0, within 2 units in the last place; e^-87 below -87."""
+    # Below there are only numbers without a leading 1, which `power_of_two` cannot make; beside the
+    # row's largest, e^0 = 1, they are nothing.
     x = max(x, _LOWEST)
     n = np.int32(x * _LOG2E - _HALF)  # to the nearest, as x is not positive
     whole = np.float32(n)
     r = x - whole * _LN2_HIGH - whole * _LN2_LOW
     p = ((((_C0 * r + _C1) * r + _C2) * r + _C3) * r + _C4) * r + _C5
     return (p * r * r + r + _ONE) * power_of_two(n)
+
+
+# Three loops over the row and not one: each of them becomes vector instructions by itself, and a
+# row of logits stays in a cache between them.
 
 
 @_jit
@@ -127,6 +136,7 @@ def _rows(first: Any, last: Any, logits: Any, targets: Any, nats: Any, inverse: 
         if target < 0:
             nats[n] = inverse[n] = np.float32(0)
             continue
+        # Relative to the largest, so that no logit is too large for exp: the loss stays the same.
         largest = _largest(row)
         # Before the row is overwritten by its exponentials.
         wanted = get(row, target) - largest

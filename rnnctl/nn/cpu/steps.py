@@ -22,7 +22,8 @@ from rnnctl.nn.cells import Cell
 from rnnctl.nn.cpu.arithmetic import ARITHMETIC, get, put
 from rnnctl.nn.cpu.compiling import bound, compile_bound, digest_of, inline
 
-# How g parts of a row (g, H) become a tuple, and back.
+# How g parts of a row (g, H) become a tuple, and back. Written out for each g: numba knows a tuple
+# by its length, so that one made in a loop has no type.
 
 
 @inline
@@ -158,6 +159,7 @@ def _forward_row(
     x: Any, u: Any, before: Any, after: Any, h: Any, gates: Any, extra: Any, keep: Any
 ) -> Any:
     for j in range(h.shape[0]):
+        # Multiplied by 0 or 1: a branch would keep the loop from becoming vector instructions.
         state = as_state(keep * before[j])
         new, values = step(take(x, j), take(u, j), state)
         keep_gates(gates, extra, j, values)
@@ -203,6 +205,7 @@ def _backward_row(
         # The gradient by way of the product belongs to the step after: nothing of it passes a
         # beginning.
         dh_j = get(dh, j) + keep_after * get(product, j)
+        # dx goes where the gates were, which nobody needs any more: no second (T, B, g, H).
         dx, du_parts, direct = pull(parts, as_gradient(dh_j, gradient[j]))
         give(x, j, dx)
         give_du(du, j, du_parts)

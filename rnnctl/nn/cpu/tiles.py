@@ -80,7 +80,9 @@ class Shape:
         return words.reshape(len(words), -1, self.width).transpose(0, 1).contiguous()
 
 
-# By a processor's level. Vector registers: 32 of AVX-512, 16 of AVX2, 32 of 64-bit Arm.
+# By a processor's level. Vector registers: 32 of AVX-512, 16 of AVX2, 32 of 64-bit Arm. Needed are
+# 8 x 2 sums, 2 vectors of the panel and one number of a: 19; with AVX2 6 x 2 + 3 = 15; on Arm
+# 6 x 4 + 4 + 1 = 29. One sum more that finds no register is stored and loaded in every round.
 SHAPES = {
     "avx512bf16": Shape(16, 2, 8),
     "avx512": Shape(16, 2, 8),
@@ -100,6 +102,7 @@ def shape_for(dtype: torch.dtype) -> Shape | None:
         return None
     if dtype == torch.float32:
         return SHAPES.get(machine.level())
+    # Elsewhere bf16 would be widened before each product, and cost more than fp32.
     fast = dtype == torch.bfloat16 and machine.has_fast_bf16() and not machine.has_matrix_units()
     return HALF_SHAPE if fast else None
 
@@ -153,6 +156,7 @@ def _generate_tile(builder: Any, arguments: Any, shape: Shape, rows: int) -> Non
         return builder.add(address, ir.Constant(_ADDRESS, bytes_))
 
     def load(address: Any, kind: Any) -> Any:
+        # Only numbers are aligned: rows of h begin wherever the row before ends.
         return builder.load(builder.inttoptr(address, kind.as_pointer()), align=FLOAT_BYTES)
 
     def splat(value: Any) -> Any:
@@ -170,6 +174,7 @@ def _generate_tile(builder: Any, arguments: Any, shape: Shape, rows: int) -> Non
     a_rows = lines(ir.Constant(_ADDRESS, 0), a_row)
     places = [(row, vector_bytes * v) for row in range(rows) for v in range(shape.vectors)]
     starts = lines(start, start_row)
+    # Sums begin as what is to be added, a bias or what was summed before: that costs no extra pass.
     initial = [load(offset(starts[row], column), vector) for row, column in places]
     before, loop = builder.block, builder.append_basic_block("units")
     builder.branch(loop)
@@ -189,6 +194,7 @@ def _generate_tile(builder: Any, arguments: Any, shape: Shape, rows: int) -> Non
     ):
         phi.add_incoming(first, before)
         phi.add_incoming(following, loop)
+    # Tested at the end of a round: there is at least one unit.
     done = builder.append_basic_block("done")
     builder.cbranch(builder.icmp_signed(">", nexts[0], ir.Constant(_ADDRESS, 0)), loop, done)
     builder.position_at_end(done)
@@ -201,6 +207,8 @@ def _generate_tile(builder: Any, arguments: Any, shape: Shape, rows: int) -> Non
 def _generate_tiles(builder: Any, arguments: Any, shape: Shape) -> None:
     """A tile for each number of rows, and a jump to the one that is wanted."""
     rows, *places = arguments
+    # Registers have no numbers that a loop could count through: the last rows of a share, which are
+    # fewer, need code of their own.
     ends = builder.append_basic_block("end")
     switch = builder.switch(rows, ends)
     for count in range(1, shape.rows + 1):
@@ -290,8 +298,9 @@ def _words(matrix: Tensor) -> Tensor:
     """(K, N) in bf16 -> (U, N): rows 2k and 2k+1 as the halves of one word, shown as fp32."""
     if matrix.shape[0] % 2:
         matrix = pad(matrix, (0, 0, 0, 1))
+    # A transposed weight has both halves of a word side by side already, and is only seen anew.
     columns_first = matrix.t()
     if columns_first.is_contiguous() and columns_first.stride(0) % 2 == 0:
         return columns_first.view(torch.float32).t()
-    halves = matrix.view(torch.int16).to(torch.int32)
+    halves = matrix.view(torch.int16).to(torch.int32)  # with the sign, which the mask takes away
     return ((halves[0::2] & 0xFFFF) | (halves[1::2] << 16)).view(torch.float32)

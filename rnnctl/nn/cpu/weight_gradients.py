@@ -18,6 +18,8 @@ from rnnctl.nn.cpu.arithmetic import get
 from rnnctl.nn.cpu.compiling import Passes, address, as_array, compile_bound, compile_passes
 from rnnctl.nn.cpu.tiles import Shape, multiplier
 
+# A panel of so many units (16 KB with AVX-512) fits into the nearest cache, and so many units of so
+# many columns (512 KB) into the next one.
 DEPTH = 128  # units that are packed at a time
 BREADTH = 1024  # columns of the transposed factor that are packed at a time
 
@@ -94,6 +96,8 @@ def _add_products(
     # Rows longer than needed: powers of two would all fall on the same lines of the cache.
     a_packed = np.empty((DEPTH, min(BREADTH, last - first) + WIDTH), np.uint32)
     some = np.empty(min(BREADTH, last - first) if sums.shape[0] > 0 else 0, np.float32)
+    # Each thread has rows of c of its own and goes through all of N: nobody else adds to its sums,
+    # which need no lock and come out the same whatever the number of threads.
     for n in range(0, a.shape[0], DEPTH * size):
         units = min(DEPTH, (a.shape[0] - n + size - 1) // size)
         panels = pack_panels(b, n, units, count, b_packed)

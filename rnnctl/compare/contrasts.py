@@ -70,6 +70,11 @@ class Pair:
         return min(len(side.seeds) + side.missing for side in (self.a, self.b))
 
     @property
+    def missing(self) -> int:
+        """Seeds without a value, on both sides."""
+        return self.a.missing + self.b.missing
+
+    @property
     def values(self) -> tuple[list[float], list[float]]:
         """The seeds' values as they count."""
         if self.endpoint != "horizon":
@@ -82,8 +87,8 @@ class Pair:
         """What limits what can be said of it."""
         if self.apart:
             yield self.apart
-        if missing := self.a.missing + self.b.missing:
-            yield plural(missing, "seed has no value", "seeds have no value")
+        if self.missing:
+            yield plural(self.missing, "seed has no value", "seeds have no value")
         if bounds := self.a.censored + self.b.censored:
             yield plural(bounds, "value is a lower bound", "values are lower bounds")
         low = 0
@@ -220,7 +225,7 @@ def contrasts(pairs: Sequence[Pair]) -> tuple[Contrast, ...]:
     """Every named pair: effect with interval, superiority, p and Holm's p where it is tested."""
     tested = family(pairs)
     # A seed without a value might have any: its contrast takes its place in the family and no more.
-    p_values = [1.0 if pair.a.missing + pair.b.missing else _p(pair) for pair in tested]
+    p_values = [1.0 if pair.missing else _p(pair) for pair in tested]
     adjusted = dict(zip(map(id, tested), zip(p_values, holm(p_values), strict=True), strict=True))
     return tuple(_contrast(pair, adjusted.get(id(pair))) for pair in pairs)
 
@@ -236,7 +241,7 @@ def _p(pair: Pair) -> float:
 def _contrast(pair: Pair, p: tuple[float, float] | None) -> Contrast:
     effect = _effect(pair)
     a, b = pair.values
-    known = p if not pair.a.missing + pair.b.missing else None
+    known = None if pair.missing else p
     return Contrast(
         endpoint=pair.endpoint,
         corpus=pair.corpus,
@@ -270,10 +275,9 @@ def _effect(pair: Pair) -> Estimate:
     if nothing or pair.a.censored + pair.b.censored == len(a) + len(b):
         return Estimate(estimate=None, status="undefined", n=n, unit=unit, note=note)
     lo, hi = (finite(ends.lo), finite(ends.hi)) if n > 1 else (None, None)
-    missing = pair.a.missing + pair.b.missing
     open_ended = (
-        None if pair.b.censored or missing else lo,
-        None if pair.a.censored or missing else hi,
+        None if pair.b.censored or pair.missing else lo,
+        None if pair.a.censored or pair.missing else hi,
     )
     return Estimate(estimate=ends.estimate, ci95=open_ended, n=n, unit=unit, note=note)
 
@@ -283,7 +287,7 @@ def _outcome(pair: Pair, effect: Estimate, p: tuple[float, float] | None) -> Con
         return "not alike"
     if p is None:
         return "not enough seeds to claim"
-    if p[1] > ALPHA or effect.estimate is None or pair.a.missing + pair.b.missing:
+    if p[1] > ALPHA or effect.estimate is None or pair.missing:
         return "no clear difference"
     more = effect.estimate > (1.0 if pair.endpoint == "horizon" else 0.0)
     if (pair.b if more else pair.a).censored:  # it might be more than it is known to be

@@ -296,9 +296,9 @@ def compare_runs(
     if not found and unread:
         raise collect.nothing_left(unread)
     every = (*failures, *unread)
-    kept = kept_baselines(paths)
+    baselines, noted = kept_baselines(paths)
     return report.compare(
-        found, every, baselines=kept.rows, noted=kept.warnings, match=match, any_size=any_size,
+        found, every, baselines=baselines, noted=noted, match=match, any_size=any_size,
         rates=rates, labels=labels,
         commands=commands or commands_for_runs([Path(one.path) for one in found]),
     )  # fmt: skip

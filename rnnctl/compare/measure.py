@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,17 +43,21 @@ MOST_DOCUMENTS = 50_000  # that the linear classifier is trained on
 
 def measure(paths: Sequence[Path], cores: int, asked: pairs.Asked | None = None) -> Iterator[str]:
     """Measure what is missing: speed, exchange, baselines, answers; says what comes next."""
-    readable = [path for path in paths if has_result(path, "train")]
-    text, bench = _by_kind(readable)
-    first = _first_of_each_shape(text or bench)
+    members = {path: read_member(path) for path in paths if has_result(path, "train")}
+    trained = [path for path, member in members.items() if not member.untrained]
+    text = [path for path in trained if members[path].bench is None]
+    # One run of each cell and size, on which speed depends; on the text where there is one.
+    first: dict[str, Path] = {}
+    for path in text or trained:
+        first.setdefault(f"{members[path].cell} {members[path].hidden_size}", path)
     # Speeds are compared within one session only; one row more, and all are measured anew.
     if not _measured_together(list(first.values())):
         yield from speed.measure(first, threads=cores)
-    for path in readable:
+    for path in members:
         if not has_result(path, "exchange") and can_be_exchanged(path):
             yield f"exchange of states: {path.name}"
             measure_exchange(path)
-    if text and not kept_baselines(text).rows:
+    if text and not kept_baselines(text)[0]:
         yield "baselines"
         measure_baselines(text[0])
     if asked is not None:
@@ -83,24 +86,6 @@ def _measured_together(paths: Sequence[Path]) -> bool:
     found = [kept_record(Run.open(path), "speed", SpeedRecord) for path in paths]
     sessions = {one.session for one in found}
     return len(sessions) <= 1 and "" not in sessions and not any(map(busy_in_words, found))
-
-
-def _by_kind(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    found = [(path, read_member(path)) for path in paths]
-    trained = [(path, member) for path, member in found if not member.untrained]
-    return (
-        [path for path, member in trained if member.bench is None],
-        [path for path, member in trained if member.bench is not None],
-    )
-
-
-def _first_of_each_shape(paths: Sequence[Path]) -> dict[str, Path]:
-    """One run of each cell and size: what speed depends on."""
-    first: dict[str, Path] = {}
-    for path in paths:
-        member = read_member(path)
-        first.setdefault(f"{member.cell} {member.hidden_size}", path)
-    return first
 
 
 # -- the exchange of states ------------------------------------------------------------------------
@@ -165,25 +150,16 @@ def _of_labels(loaded: Loaded) -> ExchangeRecord | None:
 # -- baselines ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Baselines:
-    """Rows to compare with, or why there are none."""
-
+def kept_baselines(paths: Sequence[Path]) -> tuple[tuple[Row, ...], tuple[Warning_, ...]]:
+    """The baselines of the first run that keeps some; else why there are none."""
     rows: tuple[Row, ...] = ()
     warnings: tuple[Warning_, ...] = ()
-
-
-def kept_baselines(paths: Sequence[Path]) -> Baselines:
-    """The baselines of the first run that keeps some; else why there are none."""
-    found = Baselines()
     for path in paths:
-        if has_result(path, "baselines") and not found.rows:
+        if not rows and has_result(path, "baselines"):
             kept = Run.open(path).read_result("baselines")
-            found = Baselines(
-                tuple(Row.model_validate(row) for row in kept.get("rows", ())),
-                tuple(Warning_.model_validate(one) for one in kept.get("warnings", ())),
-            )
-    return found
+            rows = tuple(Row.model_validate(row) for row in kept.get("rows", ()))
+            warnings = tuple(Warning_.model_validate(one) for one in kept.get("warnings", ()))
+    return rows, warnings
 
 
 def measure_baselines(path: Path) -> None:

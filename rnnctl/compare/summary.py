@@ -110,25 +110,24 @@ def summarise(
     known = [step if none else value for value, none in zip(known, nothing, strict=True)]
     # Distances and speeds of seeds differ by factors: their logarithms are what spreads evenly.
     ends = t_interval(known, log=scale == "log")
-    if censored == len(known):
-        return SeedSummary(
-            estimate=None, status="censored", censored_at=min(known), n=len(known), unit=unit,
-            scale=scale, seeds=tuple(known), lower_bounds=tuple(bounds), censored=censored,
-            missing=missing, note=_note(len(values), len(known), 0),
-            within=_within(values) if len(known) == 1 else None,
-        )  # fmt: skip
-    lo, hi = (finite(ends.lo), finite(ends.hi)) if len(known) > 1 else (None, None)
+    # Where all are bounds there is no mean, but a bound that holds for every seed.
+    every = censored == len(known)
+    several = len(known) > 1 and not every
+    lo, hi = (finite(ends.lo), finite(ends.hi)) if several else (None, None)
     if most is not None and lo is not None and hi is not None:
         # Student's interval knows no bounds; an accuracy does.
         lo, hi = max(lo, 0.0), min(hi, most)
     hi = None if censored else hi
-    if any(nothing) and len(known) > 1:
+    if any(nothing) and several:
         lo, hi = (None, None) if all(nothing) else (0.0, hi)
-    notes = (_note(len(values), len(known), censored), _of_nothing(sum(nothing), step, unit))
+    note = _note(len(values), len(known), 0 if every else censored)
+    notes = (note, _of_nothing(sum(nothing), step, unit))
     return SeedSummary(
-        estimate=0.0 if all(nothing) else ends.estimate, ci95=(lo, hi), n=len(known), unit=unit,
-        scale=scale, seeds=tuple(known), lower_bounds=tuple(bounds), upper_bounds=tuple(nothing),
-        censored=censored, missing=missing, note="; ".join(filter(None, notes)),
+        estimate=None if every else 0.0 if all(nothing) else ends.estimate, ci95=(lo, hi),
+        status="censored" if every else "ok", censored_at=min(known) if every else None,
+        n=len(known), unit=unit, scale=scale, seeds=tuple(known), lower_bounds=tuple(bounds),
+        upper_bounds=() if every else tuple(nothing), censored=censored, missing=missing,
+        note="; ".join(filter(None, notes)),
         within=_within(values) if len(known) == 1 else None,
     )  # fmt: skip
 
@@ -157,18 +156,20 @@ def _known(value: Estimate) -> float | None:
 
 def below_least(value: SeedSummary, least: float) -> int:
     """How many seeds lie below `least` or have none measurable."""
+    return sum(none or one < least for one, none in _with_none(value))
+
+
+def _with_none(value: SeedSummary) -> list[tuple[float, bool]]:
+    """Each seed's value, and whether it stands for none that could be measured."""
     nothing = value.upper_bounds or (False,) * len(value.seeds)
-    return sum(one < least or none for one, none in zip(value.seeds, nothing, strict=True))
+    return list(zip(value.seeds, nothing, strict=True))
 
 
 def at_least(value: SeedSummary, least: float) -> SeedSummary:
     """The same with every seed that is below `least`, or has none measurable, counted as that."""
     if not below_least(value, least):
         return value
-    nothing = value.upper_bounds or (False,) * len(value.seeds)
-    counted = [
-        least if none else max(one, least) for one, none in zip(value.seeds, nothing, strict=True)
-    ]
+    counted = [least if none else max(one, least) for one, none in _with_none(value)]
     again = [
         Estimate(estimate=None, status="censored", censored_at=one) if bound else
         Estimate(estimate=one)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from rnnctl.reports.blocks import (
@@ -22,7 +22,7 @@ _LABELS = {"warning": "<b>Warning:</b> ", "note": "<b>Note:</b> ", "hint": "<b>H
 _ALIGN = {"l": "left", "r": "right", "c": "center"}
 
 
-def as_html(blocks: Sequence[Block]) -> str:
+def as_html(blocks: Iterable[Block]) -> str:
     """`blocks` as HTML, one after another."""
     return "\n".join(_one(block) for block in blocks)
 

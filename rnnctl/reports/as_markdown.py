@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rnnctl.reports import Page, blocks_of
 from rnnctl.reports.blocks import (
@@ -26,10 +26,11 @@ _SPECIAL = re.compile(r"([\\`*_\[\]<>|#&~])")
 
 def render(result: Result, page: Page) -> str:
     """`result` as Markdown."""
+    # In full, whatever the page asks for: a short report is for a terminal.
     return as_markdown(blocks_of(result))
 
 
-def as_markdown(blocks: Sequence[Block]) -> str:
+def as_markdown(blocks: Iterable[Block]) -> str:
     """`blocks` as Markdown; ends with a newline. Users' text cannot break out of its place."""
     return "\n\n".join(part for block in blocks if (part := _one(block))) + "\n"
 
@@ -73,6 +74,7 @@ def _table(block: Table) -> str:
 
 
 def _fenced(text: str) -> str:
+    # A fence ends at the first line with as many backticks: longer than any that the text has.
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}text\n{visible(text)}\n{fence}"

@@ -44,7 +44,7 @@ def render(result: Result, page: Page) -> str:
 
 
 def as_table(
-    blocks: Sequence[Block], *, width: int = 80, color: bool = False, ascii: bool = False
+    blocks: Iterable[Block], *, width: int = 80, color: bool = False, ascii: bool = False
 ) -> str:
     """`blocks` as text of at most `width` columns where words allow it; ends with a newline.
 
@@ -53,7 +53,8 @@ def as_table(
     buffer = io.StringIO()
     console = Console(
         file=buffer,
-        width=max(20, width),
+        width=max(20, width),  # narrower, every word would be cut
+        # Whatever rich finds out for itself about where it writes is wrong: it writes into memory.
         force_terminal=color,
         force_jupyter=False,
         force_interactive=False,
@@ -65,17 +66,20 @@ def as_table(
         emoji=False,
     )
     parts = []
-    for index, block in enumerate(blocks):
-        if index and _wants_space(blocks[index - 1], block):
+    before: Block | None = None
+    for block in blocks:
+        if before is not None and _wants_space(before, block):
             console.print()
         _print(console, block)
+        before = block
+        # Block by block, because verbatim text goes past rich, which knows no tabs.
         parts.append(_trimmed(buffer.getvalue()))
         buffer.seek(0)
         buffer.truncate()
         if isinstance(block, Verbatim):
             parts.append(visible(block.text).removesuffix("\n") + "\n")
     text = "".join(parts)
-    if not (blocks and isinstance(blocks[-1], Verbatim)):
+    if not isinstance(before, Verbatim):
         text = text.rstrip("\n") + "\n"
     return ascii_only(text) if ascii else text
 
@@ -128,7 +132,7 @@ def _print(console: Console, block: Block) -> None:
                 _raw(console, visible(line))
             _print_caption(console, caption)
         case Verbatim():
-            pass  # not through rich, which knows no tabs
+            pass  # see `as_table`
 
 
 def _raw(console: Console, text: str) -> None:
@@ -224,6 +228,7 @@ def column_widths(block: Table, width: int) -> list[int]:
     if room < 0:  # one part of a split table, whose widest number stands in another
         made[0] = max(_least_width([block.columns[0]]), made[0] + room)
     for wanted in (_widest_cells(block), [cell_len(_glued(name)) for name in block.columns]):
+        # One character at a time: what one column is given may make another one the tightest.
         while room > 0:
             tightest = max(range(len(made)), key=lambda at: wanted[at] / made[at])
             if wanted[tightest] <= made[tightest]:
@@ -239,6 +244,7 @@ def _least_widths(block: Table, width: int) -> list[int]:
     In columns of text, words over _LONG may be cut, and in the first one shorter ones too where
     nothing else makes a number beside it fit. Headings and numbers are whole.
     """
+    # Wrapped text can still be read, a number in two lines cannot.
     made = []
     for name, align, cells in zip(block.columns, block.alignment(), _columns(block), strict=True):
         longest = _least_width(cells)

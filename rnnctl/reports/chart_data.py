@@ -125,6 +125,7 @@ def _left_out(result: Comparison, members: Sequence[Member], has: Callable[[Memb
 def _rows_of(result: Comparison, members: Sequence[Member]) -> str:
     """The rows that these runs belong to, as the comparison calls them."""
 
+    # Rows hold no paths: a member belongs to the one row that is like it, if there is only one.
     def name(member: Member) -> str:
         of = ("cell", "init", "hidden_size", "recurrent_parameters", "parameters")
         alike = [
@@ -146,6 +147,7 @@ def _styles(result: Comparison) -> dict[str, tuple[str, str]]:
 
 
 def _ends(value: SeedSummary) -> tuple[float, float]:
+    """The interval as it is drawn: an end that is not known is drawn at the mean."""
     estimate = value.estimate if value.estimate is not None else 0.0
     lo, hi = value.ci95
     return (estimate if lo is None else lo), (estimate if hi is None else hi)
@@ -198,6 +200,7 @@ def _task(result: Comparison, task: str, rows: Sequence[BenchRow]) -> ChartData 
     )  # fmt: skip
     what = "recalling a symbol after other, random symbols" if task == "recall" else f"task:{task}"
     caption = f"Accuracy of {what}; chance is {numbers.number(guess)}."
+    # With a single lag there is no line to draw, and the seeds are shown instead.
     accuracy, name = Axis("accuracy", domain=(0.0, 1.0)), re.sub(r"[^\w-]+", "-", task)
     if len({row.lag for row in rows}) == 1:
         one = tuple(
@@ -558,6 +561,7 @@ def _points(name: str, curve: Curve, chart: CurveChart) -> list[Datum]:
         made.append(datum)
     if chart.floor is not None:
         above = [k for k, datum in enumerate(made) if _number(datum["y"]) > least]
+        # And one point more, at the floor: the line is seen to come down to it.
         made = made[: above[-1] + 2] if above else []
     for k in _markers([_number(datum["x"]) for datum in made], log=chart.log_x):
         made[k]["mark"] = 1
@@ -571,6 +575,7 @@ def _number(value: object) -> float:
 
 def _markers(xs: list[float], *, log: bool) -> list[int]:
     """Points about evenly spaced on the axis, the first and the last among them."""
+    # A marker at each of a hundred points would be a thick line, in which no shape is seen.
     at = [math.log(x) if log else x for x in xs]
     step = (at[-1] - at[0]) / MARKERS if at else 0.0
     chosen: list[int] = []

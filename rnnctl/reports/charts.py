@@ -240,6 +240,7 @@ def _lines(data: ChartData) -> Any:
     near = alt.selection_point(name="near", on="pointerover", nearest=True, empty=False)
     x, y = _axes(data)
     base = _chart(data.values).encode(x=x, color=_color(data))
+    # The order of layers is that of drawing: limits behind all, bands behind lines, points on top.
     between = [value for value in data.values if "low" in value]
     bands = _chart(between).mark_area(clip=True).encode(
         x=x, color=_color(data), y=_y(data, "low"), y2="high:Q", opacity=_fade(pick, 0.13, 0.0)
@@ -284,6 +285,7 @@ def _intervals(data: ChartData) -> Any:
     axis = alt.Axis(grid=True, labelOverlap="greedy", **_ticks(data, "x", (1, 2, 5)))
     x = _x(data, "x", axis=axis)
     rows = alt.Y("row:N", sort=list(data.rows), title=None, axis=alt.Axis(labelLimit=160))
+    # Rows keep their order: Vega would sort them by name.
     base = _chart(values).encode(y=rows, color=_color(data))
     rules = base.mark_rule(strokeWidth=2.5).encode(x=_x(data, "lo"), x2="hi:Q")
     tooltip = [entry for entry in _tooltip(data) if entry.shorthand != "y:Q"]

@@ -161,6 +161,7 @@ def _answer(verdict: Verdict, seeds: int) -> str:
     found = deciding(verdict)
     if found is None or not found.short:
         return verdict.outcome
+    # Only where seeds are what is missing: a busy machine is no matter of seeds.
     single = seeds == 1 and verdict.outcome == "not tested" and "--seeds" in verdict.command
     return f"{verdict.outcome}{', one seed' if single else ''}: {found.short}"
 
@@ -177,6 +178,7 @@ def _furthest_rows(result: Comparison) -> dict[str, Row]:
 def _beginning(result: Comparison) -> str:
     """What tells cells apart whose horizons lie beyond what was measured; else ""."""
     best = _furthest_rows(result)
+    # Two lower bounds say nothing of which is longer; what the first sentence is worth does.
     beyond = [row for row in best.values() if row.numbers["horizon"].censored]
     rises = [row.numbers["first_last"] for row in best.values() if "first_last" in row.numbers]
     if len(beyond) < 2 or len(rises) < len(best):
@@ -363,6 +365,7 @@ def _pairs(result: Comparison) -> list[Block]:
     by_phenomenon = phenomena(result.pairs)
     if len(by_phenomenon) < 2:
         return made
+    # Where all rows agree there is nothing to compare.
     spread = sorted(by_phenomenon, key=lambda name: _spread(by_phenomenon[name]), reverse=True)
     shown = [name for name in by_phenomenon if name in spread[:MOST_PHENOMENA]]
     more = ""
@@ -482,7 +485,7 @@ def _spark(
     first, last = numbers.number(curve.x[0]), numbers.number(curve.x[-1])
     ends = f"{_end(known[0], floor)} to {_end(known[-1], floor)}" if known else ""
     thin = curve.y[:: -(-len(curve.y) // SPARKS)]
-    if floor is not None:
+    if floor is not None:  # as on a logarithmic axis that begins at the floor
         thin = tuple(None if y is None else math.log(max(y, floor) / floor) for y in thin)
         low = 0.0
     return (

@@ -39,13 +39,9 @@ EVERYTHING = "verything that was measured: --verbose"
 MOST = {"warning": 150, "fact": 140, "sentence": 230}  # characters of each in it
 
 
-def blocks(result: Result) -> list[Block]:
+def blocks(result: Result) -> Iterator[Block]:
     """The report of a diagnosis."""
     assert isinstance(result, DiagnosticsResult)
-    return list(_blocks(result))
-
-
-def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     yield Heading(f"What {result.model.id} remembers", 1)
     yield KeyValues(tuple(_facts(result)))
     if result.headline.status != "not_applicable":
@@ -66,7 +62,7 @@ def _blocks(result: DiagnosticsResult) -> Iterator[Block]:
     for warning in result.warnings:
         yield Paragraph(warning.text, "warning")
     yield _instrument(result)
-    if result.model.task == "scorer":
+    if result.model.task == "scorer":  # another program, which is no run to compare
         return
     yield Paragraph(
         "`rnnctl explain TERM` explains a word of this report, such as horizon or τ; "
@@ -81,6 +77,7 @@ def brief(result: Result) -> list[Block]:
     One line per question, and as many warnings as there is room for.
     """
     assert isinstance(result, DiagnosticsResult)
+    # Warnings go first, from the last one on, then what explains: the answers are what was asked.
     said = [_shortened(warning.text, MOST["warning"]) for warning in result.warnings]
     versions = [*((n, True) for n in range(len(said), -1, -1)), (0, False)]
     return first_that_fits(
@@ -263,6 +260,7 @@ def _numbers(row: PanelRow) -> Iterator[tuple[str, str, str]]:
         unit = _short_unit(value.unit)
         bare = estimate(value.without_interval())
         ends = interval(*value.ci95, usual_digits(value)) if value.estimate is not None else ""
+        # Decimals and not digits: small ones lie around 0, where digits of noise would be shown.
         if unit in ("%", "bits") and value.estimate is not None and None not in value.ci95:
             bare, (low, high) = fixed(value.estimate, 2), value.ci95
             ends = f"[{fixed(low, 2)}, {fixed(high, 2)}]"
@@ -341,9 +339,7 @@ def _beside_the_gates(result: DiagnosticsResult) -> str:
     are of one size, or one of them is not known.
     """
     slow = None if result.gates is None else result.gates.scalars.get("tau_p90")
-    head, data = result.headline, result.data
-    per_token = data.words_per_token if data.distance_unit == "words" else data.chars_per_token
-    reached = head.number_or_bound
+    per_token, reached = _per_token(result.data), result.headline.number_or_bound
     if slow is None or slow.estimate is None or reached is None or per_token <= 0:
         return ""
     if reached / per_token < FAR_BEYOND * slow.estimate:
@@ -415,6 +411,7 @@ def _places(result: DiagnosticsResult) -> Iterator[str]:
 
 def _curve_lines(result: DiagnosticsResult) -> Iterator[str]:
     """One line per curve, all on one logarithmic axis of words (or characters)."""
+    # In the logarithm of the distance: what is remembered falls by the factor, not by the word.
     grid = _grid(result)
     for name, curve, scale, low, high, text in _drawn(result):
         line = "".join(_bar(_at(curve, x / scale), low, high) for x in grid)
@@ -425,8 +422,6 @@ def _drawn(
     result: DiagnosticsResult,
 ) -> Iterator[tuple[str, Curve, float, float, float, str]]:
     """(name, curve, words per unit of its x, bottom, top, caption); bottom > 0: log scale."""
-    unit = result.data.distance_unit
-    per_token = result.data.words_per_token if unit == "words" else result.data.chars_per_token
     if result.use is not None and "foreign" in result.use.curves:
         curve = result.use.curves["foreign"]
         # The axis is logarithmic: 0 is not on it.
@@ -437,28 +432,25 @@ def _drawn(
         yield "EFFECT", curve, 1.0, 0.0, 1.0, "what still counts, █ as much as near"
     if result.hold is not None and "state" in result.hold.curves:
         bits = math.log2(result.hold.choices)
-        yield (
-            "HOLD",
-            result.hold.curves["state"],
-            1.0,
-            0.0,
-            bits,
-            f"bits that can be read, █ {bits:g}",
-        )
+        text = f"bits that can be read, █ {bits:g}"
+        yield "HOLD", result.hold.curves["state"], 1.0, 0.0, bits, text
     if result.reach is not None:
         for name, block in result.reach.blocks.items():
             if name in ("h", "c"):
                 text = "gradient, █ as at lag 1 (log)"
-                yield f"REACH {name}", block.geo, per_token, 1e-4, 1.0, text
+                yield f"REACH {name}", block.geo, _per_token(result.data), 1e-4, 1.0, text
+
+
+def _per_token(data: DataRecord) -> float:
+    """A token in the unit of distances: words or characters."""
+    return data.words_per_token if data.distance_unit == "words" else data.chars_per_token
 
 
 def _grid(result: DiagnosticsResult) -> list[float]:
     """Distances of the columns in words, evenly in the logarithm, from one token to the last."""
     drawn = list(_drawn(result))
     last = max(curve.x[-1] * scale for _, curve, scale, *_ in drawn)
-    first = min(1.0, result.data.words_per_token)
-    if result.data.distance_unit == "chars":
-        first = min(1.0, result.data.chars_per_token)
+    first = min(1.0, _per_token(result.data))
     span = math.log(max(2.0, last / first))
     return [first * math.exp(span * k / (GRID - 1)) for k in range(GRID)]
 

@@ -87,6 +87,7 @@ def _marked(found: Explanation) -> Iterator[tuple[str, float]]:
 
 
 def _coloured(body: str, pieces: Sequence[tuple[str, float]]) -> str:
+    # Only now: textwrap would count the codes of colours as characters of a line.
     made, at = [], 0
     for word, value in pieces:
         begin = body.index(word, at)

@@ -103,8 +103,9 @@ def _parsed(page: str) -> tuple[Term, ...]:
 
 @cache
 def _names() -> dict[str, Term]:
-    """Every name as it is written and as `key` makes it; titles go before other names."""
+    """Every name as it is written and as `key` makes it."""
     names: dict[str, Term] = {}
+    # What is written exactly so goes before what is merely alike, and titles before other names.
     for make in (str, key):
         for of in (lambda term: (term.term,), lambda term: term.also):
             for term in entries():

@@ -271,6 +271,7 @@ def _class_table(found: Classification) -> Block:
         ]
         for one in found.classes
     ]
+    # Thresholds only where a text may have several labels: else the most probable one is given.
     columns: tuple[str, ...] = ("label", "precision (%)", "recall (%)", "F1 (%)")
     columns += ("support", "predicted")
     caption = "support: documents that have the label"

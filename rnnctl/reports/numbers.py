@@ -106,7 +106,7 @@ def estimate(value: Estimate | None, digits: int = 0, *, with_unit: bool = False
     """
     if value is None:
         return NOTHING
-    digits = digits or usual_digits(value)
+    digits = digits or usual_digits(value)  # an interval's ends have as many as the number
     unit = value.unit if with_unit else ""
     if value.status == "censored":
         at = value.censored_at if value.censored_at is not None else value.estimate
@@ -152,6 +152,7 @@ def over_seeds(value: SeedSummary | None, digits: int) -> str:
         return text if None in value.ci95 else f"{text} [{lo}, {hi}]"
     distance = value.scale == "log" and value.unit in DISTANCE_UNITS
     text = horizon(value, with_unit=False) if distance else estimate(value, digits)
+    # With seeds of both kinds the mean may lie on either side of what it would be.
     above, below = bool(value.censored), any(value.upper_bounds)
     if above == below or not value.estimate:
         return text

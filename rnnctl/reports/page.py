@@ -64,6 +64,7 @@ def document(
     before the page's own one.
     """
     held = ", ".join(f"“{name}”" for name in data)
+    # As data and not as script: a browser runs nothing of it, whatever texts and labels contain.
     scripts = [
         f'<script type="application/json" id="{name}">{_json(value)}</script>'
         for name, value in data.items()
@@ -126,7 +127,7 @@ def diagnosis(result: DiagnosticsResult | None, pictures: Pictures | None) -> st
         parts += [
             as_html(diagnosed.brief(result)[1:-1]),  # the last line is about the terminal
             "<details><summary>Everything that was measured</summary>",
-            as_html(diagnosed.blocks(result)[1:]),
+            as_html(list(diagnosed.blocks(result))[1:]),
             "</details>",
         ]
         data["diagnosis"] = json.loads(result.model_dump_json())
@@ -166,6 +167,7 @@ def _figure(data: ChartData) -> str:
 
 
 def _tables(result: Comparison) -> list[Block]:
+    """What the report has beyond the parts that the page shows in its own way."""
     skipped = ("Verdicts", QUALITY, "Curves", "What the verdicts rest on")
     made: list[Block] = []
     keep = True

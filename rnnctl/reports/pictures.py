@@ -100,6 +100,8 @@ def packed(values: ArrayLike, low: float, high: float, *, size: int = 1) -> dict
     {"bytes": …, "size", "low", "high"}: number = low + (high − low) · integer / (256**size − 1),
     little-endian, row after row. What lies outside is moved to the nearer end.
     """
+    # Not as decimals in JSON, which take more than twice the room: a page holds each state and gate
+    # of each unit and token, and must still open on a phone.
     top = 256**size - 1
     array: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
     span = high - low if high > low else 1.0
@@ -175,6 +177,7 @@ def _array(name: str, values: Sequence[Sequence[float]]) -> dict[str, object]:
 
 def _stage(stage: Stage) -> dict[str, object]:
     norms = {
+        # As powers of ten: a gradient falls through thirty of them, and each counts alike.
         name: packed(np.log10(np.maximum(values, 10**LEAST)), LEAST, MOST, size=2)
         for name, values in stage.norms.items()
     }

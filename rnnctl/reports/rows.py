@@ -39,6 +39,7 @@ def _cell(value: Any) -> Any:
 def _column(values: list[Any]) -> Any:
     import pyarrow
 
+    # A column of parquet has one type; what is of several, such as numbers and "n/a", is text.
     try:
         return pyarrow.array(values)
     except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):

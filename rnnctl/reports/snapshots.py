@@ -47,12 +47,26 @@ LEGEND = {
     "reach": "REACH 1 %: tokens back to 1 % of the gradient",
     "retention": "at start: what evidence at the start of a text counts, of that at the end",
 }
+BARS = "a bar for each snapshot; ▁ the least of all runs, █ the most"
 
 
-def blocks(result: Result) -> list[Block]:
+def blocks(result: Result) -> Iterator[Block]:
     """The report of one run's snapshots, or of several runs side by side."""
     assert isinstance(result, SnapshotsResult)
-    return list(_blocks(result))
+    yield _title(result)
+    names = _names(result)
+    for course in result.courses:
+        if len(result.courses) > 1:
+            yield Heading(f"{course.label} ({display_name(course.cell)})")
+        yield _table(course, names)
+    drawn = tuple(_bars(result.courses, names))
+    if drawn:
+        yield Heading("On the way through the training")
+        yield Chart(drawn, BARS)
+    units = " or ".join(dict.fromkeys(course.distance_unit for course in result.courses))
+    said = [LEGEND[name].format(unit=units) for name in names if name in LEGEND]
+    yield Paragraph("; ".join([*said, "0 tokens: the initial weights"]), "note")
+    yield Paragraph(f"preset {result.preset}, seed {result.seed}; intervals: --format json", "note")
 
 
 def brief(result: Result) -> list[Block]:
@@ -77,9 +91,7 @@ def _brief(result: SnapshotsResult, room: int) -> list[Block]:
         made.append(_table(thinned(result.courses[0], room), names))
     else:
         bars = list(_bars(result.courses[:most], names))[:room]
-        made.append(
-            Chart(tuple(bars), "a bar for each snapshot; ▁ the least of all runs, █ the most")
-        )
+        made.append(Chart(tuple(bars), BARS))
     last = f"{told[0]}. " if len(told) == 1 else ""
     closing = f"{last}What it means: rnnctl explain snapshots. All of it: --verbose"
     return [*made, Paragraph(closing, "strong")]
@@ -109,6 +121,7 @@ def _headline(course: SnapshotCourse, *, cell: bool) -> str:
     shown = with_unit(_cell(name, course.points[-1].numbers.get(name)), unit)
     if last <= 0:
         return f"{run}: {what} {shown} at the end"
+    # Since when it stayed above half: on the way up it may fall back again.
     half = next(k for k in range(len(known)) if all(size >= last / 2 for _, size in known[k:]))
     since = plural(known[half][0], "token") if half else "the beginning"
     return f"{run}: {what} {shown} at the end, half of that since {since}"
@@ -123,23 +136,6 @@ def _title(result: SnapshotsResult) -> Heading:
     if len(result.courses) == 1:
         return Heading(f"When {result.courses[0].label} began to remember", 1)
     return Heading("When each run began to remember", 1)
-
-
-def _blocks(result: SnapshotsResult) -> Iterator[Block]:
-    yield _title(result)
-    names = _names(result)
-    for course in result.courses:
-        if len(result.courses) > 1:
-            yield Heading(f"{course.label} ({display_name(course.cell)})")
-        yield _table(course, names)
-    drawn = tuple(_bars(result.courses, names))
-    if drawn:
-        yield Heading("On the way through the training")
-        yield Chart(drawn, "a bar for each snapshot; ▁ the least of all runs, █ the most")
-    units = " or ".join(dict.fromkeys(course.distance_unit for course in result.courses))
-    said = [LEGEND[name].format(unit=units) for name in names if name in LEGEND]
-    yield Paragraph("; ".join([*said, "0 tokens: the initial weights"]), "note")
-    yield Paragraph(f"preset {result.preset}, seed {result.seed}; intervals: --format json", "note")
 
 
 def _table(course: SnapshotCourse, names: Sequence[str]) -> Table:
@@ -192,7 +188,7 @@ def snapshot_charts(result: SnapshotsResult) -> list[ChartData]:
     made = []
     styles = dict(_styles(result.courses))
     firsts = [p.tokens for course in result.courses for p in course.points if p.tokens]
-    start = min(firsts, default=2) / 2
+    start = min(firsts, default=2) / 2  # 0 tokens are not on a logarithmic axis
     for name, shown in SHOWN.items():
         values = [
             datum

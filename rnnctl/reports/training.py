@@ -153,7 +153,7 @@ def brief(result: Result) -> list[Block]:
     said = first + [w.text for w in result.warnings if not w.code.startswith(NOT_BETTER)]
     room = [(len(said), True, False)]
     room += [(n, False, False) for n in range(len(said), len(first) - 1, -1)]
-    if first:
+    if first:  # a model that counting beats is what a reader must know before anything else
         room += [(n, False, True) for n in range(len(first), 0, -1)]
     return first_that_fits(
         _brief(result, said[:shown], len(said) - shown, sentence, tight)
@@ -198,6 +198,7 @@ def _brief(
 def _headline(result: TrainResult, head: HeadlineRecord | None) -> str:
     """How good the model is on the last split that is not trained on, and how far it looks back."""
     said = ""
+    # Test comes after validation, and goes before it.
     for split in result.splits:
         name = {"valid": "Validation", "test": "Test"}.get(split.split)
         if name is None:

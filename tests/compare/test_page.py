@@ -335,27 +335,25 @@ def test_specifications_are_valid_json_without_holes(comparison: Comparison) -> 
         assert "http" not in re.sub(r"https://vega\.github\.io/schema/[\w./-]+", "", text)
 
 
-@pytest.mark.parametrize("suffix", [".svg", ".png"])
-def test_each_chart_alone_is_a_picture(comparison: Comparison, tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"one{suffix}"
-    assert save_plot(comparison, path, "forest") == ["forest"]
-    content = path.read_bytes()
-    assert content.startswith(b"<svg" if suffix == ".svg" else b"\x89PNG")
-    if suffix == ".svg":
-        assert content.count(b"lstm good") >= 1
-
-
-@pytest.mark.parametrize("suffix", [".svg", ".png", ".pdf"])
-def test_all_charts_are_one_picture_in_the_file_that_was_named(
-    comparison: Comparison, tmp_path: Path, suffix: str
+@pytest.mark.parametrize(
+    ("suffix", "begins"), [(".svg", b"<svg"), (".png", b"\x89PNG"), (".pdf", b"%PDF")]
+)
+def test_one_chart_or_all_are_a_picture_in_the_file_that_was_named(
+    comparison: Comparison, tmp_path: Path, suffix: str, begins: bytes
 ) -> None:
-    path = tmp_path / f"all{suffix}"
-    assert save_plot(comparison, path) == list(NAMES)
-    assert list(tmp_path.iterdir()) == [path]
-    content = path.read_bytes()
-    if suffix != ".svg":
-        assert content.startswith(b"\x89PNG" if suffix == ".png" else b"%PDF")
-        return
+    path = tmp_path / f"plot{suffix}"
+    for chart, names in (("forest", ["forest"]), (None, list(NAMES))):
+        assert save_plot(comparison, path, chart) == names
+        assert list(tmp_path.iterdir()) == [path]
+        assert path.read_bytes().startswith(begins)
+
+
+def test_charts_of_one_picture_stand_below_each_other(
+    comparison: Comparison, tmp_path: Path
+) -> None:
+    save_plot(comparison, tmp_path / "all.svg")
+    content = (tmp_path / "all.svg").read_bytes()
+    assert b"lstm good" in content
     picture = ElementTree.fromstring(content)
     charts = [child for child in picture if child.tag.endswith("svg")]
     assert len(charts) == len(NAMES)

@@ -165,13 +165,10 @@ def test_gates_that_keep_less_than_the_horizon_are_explained(
     assert fits_screen(diagnostics.brief(found))
 
 
-@pytest.mark.parametrize("ending", ["svg", "png", "pdf"])
-def test_a_diagnosis_is_drawn_in_the_file_that_was_named(tmp_path: Path, ending: str) -> None:
+def test_a_diagnosis_is_drawn_as_a_comparison_is(tmp_path: Path) -> None:
     use = UseRecord(curves={"foreign": curve([1, 2, 4, 8], [1.0, 0.3, 0.1, 0.02])})
-    path = tmp_path / f"plot.{ending}"
-    assert save_plot(result(use=use), path) == ["context"]
-    assert list(tmp_path.iterdir()) == [path]
-    assert path.read_bytes().startswith({"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}[ending])
+    assert save_plot(result(use=use), tmp_path / "plot.svg") == ["context"]
+    assert b"Loss against context length" in (tmp_path / "plot.svg").read_bytes()
 
 
 def test_a_diagnosis_without_curves_is_not_drawn(tmp_path: Path) -> None:

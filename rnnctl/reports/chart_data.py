@@ -176,17 +176,8 @@ def bench_title(task: str) -> str:
 
 def _task(result: Comparison, task: str, rows: Sequence[BenchRow]) -> ChartData | None:
     """Accuracy on one bench task: by lag, or of each row where all have one lag."""
-    values: list[Datum] = []
-    for row in rows:
-        if row.accuracy.estimate is None or row.lag is None:
-            continue
-        lo, hi = _ends(row.accuracy)
-        values.append(
-            {"row": row.name, "x": row.lag, "y": row.accuracy.estimate, "lo": lo, "hi": hi,
-             "low": lo, "high": hi}
-        )  # fmt: skip
-        values += [{"row": row.name, "x": row.lag, "seed": seed} for seed in row.accuracy.seeds]
-    if not values:
+    known = [row for row in rows if row.accuracy.estimate is not None and row.lag is not None]
+    if not known:
         return None
     names = tuple(dict.fromkeys(row.name for row in rows))
     guess, title = rows[0].chance, bench_title(task)
@@ -203,20 +194,23 @@ def _task(result: Comparison, task: str, rows: Sequence[BenchRow]) -> ChartData 
     # With a single lag there is no line to draw, and the seeds are shown instead.
     accuracy, name = Axis("accuracy", domain=(0.0, 1.0)), re.sub(r"[^\w-]+", "-", task)
     if len({row.lag for row in rows}) == 1:
-        one = tuple(
-            {"row": value["row"], "seed": value["seed"]} if "seed" in value
-            else {**value, "x": value["y"]}
-            for value in values
-        )  # fmt: skip
+        one = tuple(datum for row in known for datum in _interval(row.name, row.accuracy))
         title = f"{title} {plural(rows[0].lag or 0, 'token')} back"
         limits = (Limit("x", guess, "chance"),) if guess is not None else ()
         return ChartData(name, "interval", title, caption, accuracy, Axis(""), names, one,
                          text, _styles(result), limits)  # fmt: skip
-    means = tuple({**value, "mark": 1} for value in values if "y" in value)
+    means = tuple(_mean(row) for row in known)
     limits = (Limit("y", guess, "chance"),) if guess is not None else ()
     return ChartData(name, "line", f"{title} by distance", caption,
                      Axis("tokens back", log=True), accuracy, names, means, text,
                      _styles(result), limits)  # fmt: skip
+
+
+def _mean(row: BenchRow) -> Datum:
+    """A point of a line by lag, with its band."""
+    lo, hi = _ends(row.accuracy)
+    datum: Datum = {"row": row.name, "x": row.lag, "y": row.accuracy.estimate, "lo": lo, "hi": hi}
+    return datum | {"low": lo, "high": hi, "mark": 1}
 
 
 def phenomena(pairs: Sequence[PairRow]) -> dict[str, list[PairRow]]:
@@ -259,14 +253,9 @@ def _without_pairs(result: Comparison, has: Callable[[Member], bool]) -> str:
 
 def _pairs(result: Comparison) -> ChartData | None:
     """Right minimal pairs of every row; by phenomenon in the table."""
-    values: list[Datum] = []
     every = [row for row in result.pairs if not row.phenomenon]
-    for row in every:
-        if row.accuracy.estimate is None:
-            continue
-        lo, hi = _ends(row.accuracy)
-        values.append({"row": row.name, "x": row.accuracy.estimate, "lo": lo, "hi": hi})
-        values += [{"row": row.name, "seed": seed} for seed in row.accuracy.seeds]
+    known = [row for row in every if row.accuracy.estimate is not None]
+    values = [datum for row in known for datum in _interval(row.name, row.accuracy)]
     if not values:
         return None
     names = tuple(dict.fromkeys(row.name for row in every))
@@ -334,28 +323,30 @@ def _seed(value: SeedSummary, k: int) -> str:
     return f"{'> ' if bound else ''}{numbers.number(seed, numbers.DISTANCE_DIGITS)}"
 
 
-def _interval(row: str, value: SeedSummary) -> list[Datum]:
-    """The mean and its interval; of one with lower bounds the upper end is open."""
-    if value.estimate is None:
-        return []
-    lo, mean, hi = (max(x, SMALLEST) for x in (_ends(value)[0], value.estimate, _ends(value)[1]))
-    made: Datum = {"row": row, "x": mean, "lo": lo, "hi": hi}
-    if value.censored:
-        made |= {"hi": max(mean, *value.seeds), "open": 1}
-    return [made]
+def _interval(row: str, value: SeedSummary, least: float = -math.inf) -> list[Datum]:
+    """The mean with its interval, and each seed; what is below `least` is drawn there.
+
+    With lower bounds among the seeds the upper end is open.
+    """
+    made: list[Datum] = []
+    if value.estimate is not None:
+        ends = _ends(value)
+        lo, mean, hi = (max(x, least) for x in (ends[0], value.estimate, ends[1]))
+        made.append({"row": row, "x": mean, "lo": lo, "hi": hi})
+        if value.censored:
+            made[0] |= {"hi": max(mean, *value.seeds), "open": 1}
+    return made + [
+        {"row": row, "seed": max(seed, least), **({"open": 1} if bound else {})}
+        for seed, bound in _seeds(value)
+    ]
 
 
 def _forest(result: Comparison) -> ChartData | None:
     values: list[Datum] = []
     for row in result.rows:
         value = row.numbers.get("horizon")
-        if value is None or not value.seeds:
-            continue
-        values += _interval(row.name, value)
-        values += [
-            {"row": row.name, "seed": max(seed, SMALLEST), **({"open": 1} if bound else {})}
-            for seed, bound in _seeds(value)
-        ]
+        if value is not None and value.seeds:
+            values += _interval(row.name, value, SMALLEST)
     if not values:
         return None
     shown = [row for row in result.rows if any(value["row"] == row.name for value in values)]

@@ -15,7 +15,7 @@ import types
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -120,13 +120,10 @@ def _borrowed(context: Any, arguments: Any) -> Any:
     return arguments(arguments), generate
 
 
-if TYPE_CHECKING:  # free names, which `compile_bound` gives a meaning
-
-    def _unbound(*arguments: Any) -> Any: ...
-
-    rows_pass = _unbound
-
 borrowed: Any = _borrowed
+UNBOUND: Any = None
+"""What the free names of a template are until `bound` gives them a meaning."""
+rows_pass = UNBOUND
 
 
 @cache

@@ -10,7 +10,7 @@ Axes: T time, B batch, E inputs, g gates, H hidden.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 from rnnctl.nn.cells import Cell, LayerWeights
 from rnnctl.nn.cpu.arithmetic import put
 from rnnctl.nn.cpu.compiling import (
+    UNBOUND,
     Array,
     Passes,
     address,
@@ -30,11 +31,7 @@ from rnnctl.nn.cpu.compiling import (
 from rnnctl.nn.cpu.steps import label_of, needs_du, row_kernels
 from rnnctl.nn.cpu.tiles import Shape, multiplier
 
-if TYPE_CHECKING:  # free names, bound where the passes are compiled
-
-    def _unbound(*arguments: Any) -> Any: ...
-
-    multiply = forward_row = read_row = backward_row = _unbound
+multiply = forward_row = read_row = backward_row = UNBOUND
 
 
 class Kept(NamedTuple):

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rnnctl.nn.cells import Cell
 from rnnctl.nn.cpu.arithmetic import ARITHMETIC, get, put
-from rnnctl.nn.cpu.compiling import bound, compile_bound, digest_of, inline
+from rnnctl.nn.cpu.compiling import UNBOUND, bound, compile_bound, digest_of, inline
 
 # How g parts of a row (g, H) become a tuple, and back. Written out for each g: numba knows a tuple
 # by its length, so that one made in a loop has no type.
@@ -143,16 +143,12 @@ def _first_direct(direct: Any) -> Any:
     return direct[0]
 
 
-# The two passes over a row of the batch, and the loops over rows, in names that `_compile` binds.
+# The passes over a row of the batch, and the loops over rows, in names that `compile_bound` binds.
 # A row is a function of its own, since only so does LLVM see that its arrays do not overlap:
 # inlined into the loop over rows it is ten times slower.
 
-if TYPE_CHECKING:
-
-    def _unbound(*arguments: Any) -> Any: ...
-
-    step = factors = pull = take = give = give_du = take_gates = keep_gates = _unbound
-    as_state = as_gradient = first_direct = forward_row = read_row = backward_row = _unbound
+step = factors = pull = take = give = give_du = take_gates = keep_gates = UNBOUND
+as_state = as_gradient = first_direct = forward_row = read_row = backward_row = UNBOUND
 
 
 def _forward_row(
@@ -256,14 +252,6 @@ class Kernels(NamedTuple):
     backward: Callable[..., None]
 
 
-class Rows(NamedTuple):
-    """The compiled passes over one row of the batch at one step."""
-
-    forward: Callable[..., None]
-    read: Callable[..., None]
-    backward: Callable[..., None]
-
-
 def _layout(cell: Cell) -> dict[str, Any]:
     """How the cell's parts lie in memory, as functions for the names in the passes below."""
     assert cell.compilable is not None
@@ -293,15 +281,18 @@ def label_of(cell: Cell) -> str:
 
 
 @cache
-def row_kernels(cell: Cell) -> Rows:
-    """The passes for one cell; compiled when first called with a dtype, or found in the cache."""
+def row_kernels(cell: Cell) -> Kernels:
+    """The passes over one row of the batch at one step, whose arrays have neither T nor B.
+
+    Compiled when first called with a dtype, or found in the cache.
+    """
     label = label_of(cell)
     mathematics = {
         name: inline(bound(getattr(cell, name), label, ARITHMETIC))
         for name in ("step", "factors", "pull")
     }
     names = {**mathematics, **_layout(cell), "get": get, "put": put}
-    return Rows(
+    return Kernels(
         compile_bound(_forward_row, label, names),
         compile_bound(_read_row, label, names),
         compile_bound(_backward_row, label, names),

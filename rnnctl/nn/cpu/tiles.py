@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numba
 import torch
@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from rnnctl import machine
-from rnnctl.nn.cpu.compiling import compile_bound
+from rnnctl.nn.cpu.compiling import UNBOUND, compile_bound
 
 FLOAT_BYTES = 4
 _WORD, _ADDRESS, _FLOAT = ir.IntType(32), ir.IntType(64), ir.FloatType()
@@ -251,12 +251,7 @@ def _tile(shape: Shape) -> Any:
 
 # The loops around a tile; their free names are bound by `multiplier`.
 
-if TYPE_CHECKING:
-
-    def _unbound(*arguments: Any) -> Any: ...
-
-    tile = _unbound
-    TILE_ROWS = TILE_BYTES = 0
+tile = TILE_ROWS = TILE_BYTES = UNBOUND
 
 
 def _multiply(

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from rnnctl.nn.cpu.arithmetic import get
-from rnnctl.nn.cpu.compiling import Passes, address, as_array, compile_bound, compile_passes
+from rnnctl.nn.cpu.compiling import (
+    UNBOUND,
+    Passes,
+    address,
+    as_array,
+    compile_bound,
+    compile_passes,
+)
 from rnnctl.nn.cpu.tiles import Shape, multiplier
 
 # A panel of so many units (16 KB with AVX-512) fits into the nearest cache, and so many units of so
@@ -23,12 +30,7 @@ from rnnctl.nn.cpu.tiles import Shape, multiplier
 DEPTH = 128  # units that are packed at a time
 BREADTH = 1024  # columns of the transposed factor that are packed at a time
 
-if TYPE_CHECKING:
-
-    def _unbound(*arguments: Any) -> Any: ...
-
-    multiply = pack = pack_panels = add_block = _unbound
-    ROWS = WIDTH = 0
+multiply = pack = pack_panels = add_block = ROWS = WIDTH = UNBOUND
 
 
 def _pack_floats(matrix: Any, first: Any, column: Any, width: Any, packed: Any, sums: Any) -> Any:

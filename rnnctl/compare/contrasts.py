@@ -269,6 +269,7 @@ def _effect(pair: Pair) -> Estimate:
     n, note = min(len(a), len(b)), "; ".join(pair.notes)
     if not n:
         return Estimate(estimate=None, status="insufficient_data", unit=unit, note=note)
+    # Horizons differ by factors, accuracies by points.
     of = ratio_of_geometric_means if pair.endpoint == "horizon" else difference_of_means
     ends: Interval = of(a, b)
     nothing = pair.endpoint == "horizon" and max(*a, *b) <= LEAST_HORIZON

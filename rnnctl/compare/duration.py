@@ -46,10 +46,7 @@ DOCUMENT = 150
 
 
 def expected_seconds(settings: Settings, root: Path, machine: Machine) -> float | None:
-    """Seconds until the report, of what is not done yet, which are rough; None where the
-    text decides on it.
-
-    """
+    """Seconds until the report, of what is not done yet, roughly; None where the text decides."""
     before = 0.0
     if needs_trials(settings, root):
         # Whatever the trials find, all trainings on the text share the budget.
@@ -69,6 +66,7 @@ def expected_seconds(settings: Settings, root: Path, machine: Machine) -> float 
         trained.append(took)
     diagnoses = [one for one in members(plan) if one.is_diagnosed]
     left = sum(not Job(one, "diagnose").is_done(root) for one in diagnoses)
+    # Speed and the rest run one after the other, whatever the number of workers.
     alone = MEASURE_S * work_ahead(plan)["measure"]
     return before + (sum(trained) + DIAGNOSE_S * left) / max(1, machine.workers) + alone
 

@@ -231,6 +231,7 @@ def commands_for_runs(paths: Sequence[Path]) -> Commands:
     model = run.config.model
     level = run.config.tokenizer.level
     usual = find_task(model.task).level
+    # Only what is not usual: the command is to be read, and to be typed again.
     options: tuple[str, ...] = ("--level", level) if level != usual else ()
     options += tuple(_reading(run.config))
     options += ("--horizon", str(model.horizon)) if model.init == "chrono" else ()

@@ -325,6 +325,7 @@ def limited_environment(threads: int) -> dict[str, str]:
     count = str(threads)
     # All three: the pool that was forgotten would start a thread for each core in every worker.
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), count)
+    # What members say goes into files, in which their errors are looked for.
     return {**os.environ, **limits, "NO_COLOR": "1", "COLUMNS": "100"}
 
 

@@ -60,6 +60,7 @@ def deviation(count: int, reference: int) -> float:
 
 Match = Literal["parameters", "time", "steps", "hidden"]
 Stage = Literal["tune", "trial", "text", "untrained", "recall"]
+# Each twice the one before: what a rate does depends on its size, not on differences.
 GRID = (2e-3, 4e-3, 8e-3, 1.6e-2)
 """The learning rates that `--rates grid` tries for every cell."""
 # Rates that are chosen on a reported seed would suit just that one.
@@ -264,6 +265,7 @@ def tuning(settings: Settings) -> list[Planned]:
 
 
 TRIAL_S = 6.0
+"""Seconds; in a shorter trial the first steps, which are slow, would count for most."""
 
 
 def trials(settings: Settings) -> list[Planned]:
@@ -325,6 +327,7 @@ def _classifier(settings: Settings) -> tuple[str, ...]:
 LAST_STATE = ("--pool", "last", "--no-bidirectional")
 RECALL_HIDDEN = 32
 RECALL_LIMIT = ("--steps", "600")
+# No dropout and no decay: the question is whether the symbol arrives, not how well it generalises.
 RECALL_OPTIONS = (
     "--level", "char", "--batch-size", "64", "--weight-decay", "0", "--decay", "constant",
     "--dropout", "0", *LAST_STATE, "--precision", "fp32", "--evaluate-every", "100",

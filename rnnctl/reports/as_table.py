@@ -267,11 +267,13 @@ def _widest_cells(block: Table) -> list[int]:
 # One rule under the header, in characters that every font and every pipe has.
 _RULE = box.Box("    \n    \n -  \n    \n    \n    \n    \n    \n", ascii=True)
 
+# Where a word that is too long may be cut: behind the marks that paths and options are made of.
 _BREAKS = re.compile(r"[^/_.:=-]*[/_.:=-]+|[^/_.:=-]+")
 
 # A line may not break inside "[31, 47]" or between a number and its sign: rich breaks at every
 # kind of space, so these are set with a private character that becomes a space at the very end.
 _GLUE = "\ue000"
+# A path is there to be copied; cut in two it is none.
 _PATH = re.compile(r"\S*[/\\]\S*")
 _FIRST_OR_NEXT = re.compile(r"^ *\S+|\S+")
 _UNBROKEN = re.compile(r"\[[^\[\]]{1,24}\]|(?<=\d) %|(?<=^[<>≤≥]) (?=\d)")

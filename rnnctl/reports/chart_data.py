@@ -421,6 +421,7 @@ CURVES: dict[str, CurveChart] = {
         "How much worse the model is if it sees only this much of the text before. A curve ends "
         "where text from further back changes nothing.",
         x="context, {x}", y="excess loss, {y}", floor=5e-3,
+        # A perplexity that is 1 % higher is a loss that is higher by ln 1.01.
         limits=(Limit("y", math.log(1.01), "1 % of perplexity"),), untrained=False,
     ),
     "effect": CurveChart(

@@ -58,6 +58,7 @@ def specification(data: ChartData, *, page: bool) -> Spec:
     )
     if not page:
         chart = chart.properties(title=alt.Title(data.title, anchor="start"))
+    # altair refuses more than 5,000 values, for the sake of notebooks.
     with alt.data_transformers.disable_max_rows():
         spec: Spec = chart.configure(**_look(page)).to_dict()
     return spec

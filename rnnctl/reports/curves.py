@@ -42,6 +42,7 @@ def save_curves(result: Measured, place: Path) -> list[str]:
     if place.suffix in ENDINGS:
         storage.write_atomic(place, _as(place.suffix, rows))
         return names
+    # One file for each curve: their x and y are of different kinds, and so are plotted apart.
     with storage.storing(place):
         place.mkdir(parents=True, exist_ok=True)
     for name in names:

@@ -458,7 +458,7 @@ def _grid(result: DiagnosticsResult) -> list[float]:
 def _axis(result: DiagnosticsResult) -> str:
     """The axis: 0.3, 1, 3, 10, 30, … over the columns where they are."""
     grid = _grid(result)
-    marks = [" "] * (GRID + 4)
+    marks = [" "] * (GRID + 4)  # the last number may reach over the edge
     free = 0
     for value in (0.3, 1, 3, 10, 30, 100, 300, 1000, 3000):
         if not grid[0] <= value * 1.001 <= grid[-1] * 1.02:

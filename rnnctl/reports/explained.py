@@ -81,7 +81,7 @@ def _marked(found: Explanation) -> Iterator[tuple[str, float]]:
     """Each word, with its share where that is large, and 0 where it is not."""
     least = _SHOWN * max((abs(one.share) for one in found.words), default=0.0)
     for one in found.words:
-        large = abs(one.share) >= max(least, 0.005)
+        large = abs(one.share) >= max(least, 0.005)  # smaller ones would be written as 0.00
         word = visible(one.word)
         yield (f"{word}[{share(one.share)}]", one.share) if large else (word, 0.0)
 

@@ -252,6 +252,7 @@ def _with_interval(
 
 
 def _calibration(found: Classification) -> str:
+    # Beside what it was: the temperature changes how sure the model is, and none of its answers.
     now = percent(found.calibration_error, 2)
     if found.calibration_error_before is None:
         return now

@@ -27,7 +27,7 @@ def question(outline: LessonOutline) -> list[Block]:
 def lesson(result: LessonResult) -> list[Block]:
     """A lesson that was measured."""
     outline = result.outline
-    made = question(outline)
+    made = question(outline)  # again: the answer stands beside what was asked and expected
     said = f"Measured: {result.right}. {result.answer}"
     made.append(Paragraph(_predicted(result), "plain"))
     made.append(Paragraph(said, "strong"))

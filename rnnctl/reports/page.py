@@ -72,6 +72,7 @@ def document(
     # In a function of its own: the libraries leave short names behind.
     for code in (library, f"(() => {{\n{_resource('page.js')}}})();"):
         if code:
+            # A script ends at the first such tag, wherever in it that stands.
             scripts.append("<script>" + code.replace("</script", "<\\/script") + "</script>")
     return TEMPLATE.format(
         policy=POLICY.format(more=COMPILES if library else ""),

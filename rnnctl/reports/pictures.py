@@ -361,6 +361,7 @@ def arrived(run: SeenRun, stage: Stage, state: str = "h") -> list[float]:
     """
     head = run.owner.index(run.owner[-1]) if run.answer is None else len(run.owner)
     norms = stage.norms[state][: head + 1][::-1]
+    # Not to its length at the last token itself, which is the output layer's doing.
     whole = norms[min(1, len(norms) - 1)]
     return [value / whole if whole > 0 else 0.0 for value in norms]
 

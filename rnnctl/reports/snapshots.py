@@ -164,7 +164,7 @@ def _bars(courses: Sequence[SnapshotCourse], names: Sequence[str]) -> Iterator[s
         known = [value for value in seen if value is not None]
         if len(set(known)) < 2:
             continue
-        low, high = min(known), max(known)
+        low, high = min(known), max(known)  # of all runs, so that bars of one height are one size
         for course in courses:
             values = [_value(point, name) for point in course.points]
             bars = numbers.sparkline(values, low=low, high=high)

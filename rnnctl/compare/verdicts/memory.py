@@ -79,6 +79,7 @@ def _size(value: Estimate) -> float:
 
 
 def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Finding]:
+    # PyTorch's own start first: claims about "the RNN" are about that one.
     row = evidence.row("rnn", ("torch", "good"))
     start = row.numbers.get("retention_start") if row else None
     horizon = row.numbers.get("horizon") if row else None
@@ -95,6 +96,7 @@ def leaves_out(evidence: Evidence, *, words: float, weight: float) -> list[Findi
         early = in_unit(words, evidence.unit)
         text = f"{row.name} has a memory horizon of {horizon_in_words(horizon)}, and early context "
         text += f"begins {early:g} {evidence.unit} back{_longest(evidence, 'horizon', row)}"
+        # As in the contrasts: how far below one word a horizon lies means nothing.
         outcome = below(at_least(horizon, LEAST_HORIZON), early)
         few, command = few_seeds(outcome, horizon.n, evidence)
         short = f"horizon {horizon_in_words(horizon)}"

@@ -150,19 +150,11 @@ class Recurrent(nn.Module):
 
         self.ready = Ready()
 
-    def initial_state(
-        self,
-        batch_size: int,
-        *,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> State:
+    def initial_state(self, batch_size: int, *, device: torch.device | str | None = None) -> State:
         """Zeros: one (LD, B, H) tensor per state coordinate (h; the LSTM's h and c)."""
         like = self.get_parameter("weight_hh_l0")
         shape = (self.num_layers * self.directions, batch_size, self.hidden_size)
-        zeros = torch.zeros(
-            shape, device=like.device if device is None else device, dtype=dtype or like.dtype
-        )
+        zeros = like.new_zeros(shape, device=device)
         return tuple(zeros.clone() for _ in self.cell.state_names)
 
     def forward(

@@ -26,13 +26,11 @@ class Page:
 
     `blocks` makes blocks of a result in another way than its report in the catalog does. `width`
     is in terminal columns. `color` allows escape sequences (the caller obeys NO_COLOR and knows
-    whether it is a terminal). `ascii` spells symbols out for terminals without UTF-8. `pictures`
-    are what a page for a browser shows beside the result.
+    whether it is a terminal). `pictures` are what a page for a browser shows beside the result.
     """
 
     width: int = 80
     color: bool = False
-    ascii: bool = False
     blocks: Blocks | None = None
     pictures: Pictures | None = None
 
@@ -54,7 +52,6 @@ def render(
     width: int = 80,
     color: bool = False,
     *,
-    ascii: bool = False,
     blocks: Blocks | None = None,
     pictures: Pictures | None = None,
 ) -> str:
@@ -63,7 +60,7 @@ def render(
     A format is a function of the result and the `Page`; most of them write `blocks_of(result)`.
     """
     write = cast(Callable[[Result, Page], str], catalog.load("format", format))
-    text = write(result, Page(width, color, ascii, blocks, pictures))
+    text = write(result, Page(width, color, blocks, pictures))
     return text if text.endswith("\n") else text + "\n"
 
 

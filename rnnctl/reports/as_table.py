@@ -23,7 +23,6 @@ from rnnctl.reports.blocks import (
     Paragraph,
     Table,
     Verbatim,
-    ascii_only,
     visible,
 )
 from rnnctl.results.base import Result
@@ -40,12 +39,10 @@ _STYLE = {"warning": "yellow", "note": "dim", "hint": "cyan", "strong": "bold", 
 
 def render(result: Result, page: Page) -> str:
     """`result` as text for a terminal."""
-    return as_table(page.blocks_of(result), width=page.width, color=page.color, ascii=page.ascii)
+    return as_table(page.blocks_of(result), width=page.width, color=page.color)
 
 
-def as_table(
-    blocks: Iterable[Block], *, width: int = 80, color: bool = False, ascii: bool = False
-) -> str:
+def as_table(blocks: Iterable[Block], *, width: int = 80, color: bool = False) -> str:
     """`blocks` as text of at most `width` columns where words allow it; ends with a newline.
 
     Drawings and verbatim text are never wrapped. Without `color` there is no escape sequence.
@@ -81,7 +78,7 @@ def as_table(
     text = "".join(parts)
     if not isinstance(before, Verbatim):
         text = text.rstrip("\n") + "\n"
-    return ascii_only(text) if ascii else text
+    return text
 
 
 def fits_screen(blocks: Sequence[Block]) -> bool:

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rnnctl.reports.numbers import SPARKS
-
 Kind = Literal["plain", "strong", "note", "warning", "hint"]
 """plain text; the one sentence to read; an aside; something wrong; what to do next."""
 
@@ -101,7 +99,7 @@ def table(
     return Table(tuple(columns), cells, align, caption, frozenset(strong_rows))
 
 
-# Text that any terminal can show: control characters made visible, ASCII in place of symbols.
+# Text that any terminal can show: control characters made visible.
 
 _CONTROLS = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code not in (9, 10)
@@ -109,20 +107,6 @@ _CONTROLS = {
 # They turn the direction of what follows, or break a line: a path may look like another one.
 _TURNING = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS |= {code: f"\\u{code:04x}" for code in _TURNING}
-
-# A terminal without UTF-8 still sees the shape of a curve: darker characters are higher.
-_ASCII = str.maketrans(
-    dict(zip(SPARKS, "_.-:=+*#", strict=True))
-    | {
-        "−": "-", "–": "-", "—": "-", "×": "x", "±": "+/-", "…": "...", "·": ".", "•": "*",
-        "≤": "<=", "≥": ">=", "≈": "~", "≠": "!=", "→": "->", "←": "<-", "✓": "ok", "✗": "x",
-        "’": "'", "‘": "'", "“": '"', "”": '"', "½": "1/2", "∞": "inf", "σ": "sigma",
-        "τ": "tau", "λ": "lambda", "Γ": "Gamma", "δ": "delta", "Δ": "Delta", "ε": "epsilon",
-        "²": "^2", "³": "^3", "█": "#", "▏": "|", "│": "|", "─": "-", "┼": "+", "└": "+",
-        "├": "+", "┤": "+", "┌": "+", "┐": "+", "┘": "+", "●": "o", "░": ".", "▒": ":", "▓": "#",
-        "\u00a0": " ", "\u202f": " ", "\u2009": " ",
-    }
-)  # fmt: skip
 
 
 def visible(text: str) -> str:
@@ -132,8 +116,3 @@ def visible(text: str) -> str:
     Texts, labels and paths come from users; none of them may steer the terminal.
     """
     return text.translate(_CONTROLS)
-
-
-def ascii_only(text: str) -> str:
-    """`text` in ASCII: known symbols spelt out, everything else ``?``."""
-    return text.translate(_ASCII).encode("ascii", "replace").decode("ascii")

@@ -388,7 +388,6 @@ def test_the_report_fits_eighty_columns_and_names_everything(comparison: Compari
         "not in it: killed", "rnnctl diagnose", "chance 0.125",
     ):  # fmt: skip
         assert word in " ".join(text.split())
-    assert render(comparison, "table", 80, ascii=True).isascii()
 
 
 def test_markdown_and_json_hold_the_same(comparison: Comparison) -> None:

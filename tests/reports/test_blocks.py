@@ -159,12 +159,6 @@ def test_warnings_and_hints_are_named_in_words_and_colour_is_only_added() -> Non
     assert [line.rstrip() for line in stripped.splitlines()] == plain.splitlines()
 
 
-def test_ascii_has_no_other_characters_and_keeps_the_shape() -> None:
-    text = as_table(EVERYTHING, ascii=True)
-    assert text.isascii()
-    assert "_.-#" in text
-
-
 HOSTILE = "\x1b[31mred\x07 <script>alert(1)</script> a|b `c` [d](e)\n# x"
 
 

@@ -13,6 +13,15 @@ def display_name(cell: str) -> str:
     return cell.upper() if found is None else str(found.display_name)
 
 
+GREY = "#808080"  # of what is no cell, or none that is installed here
+
+
+def color(cell: str) -> str:
+    """The hue that a cell is drawn in, in charts and pictures alike."""
+    found = listed(cell)
+    return GREY if found is None else str(found.color)
+
+
 def listed(cell: str) -> Any:
     """The `rnnctl.nn.cells.Cell` of that name; None for a cell that is not installed here.
 

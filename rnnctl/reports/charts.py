@@ -19,7 +19,7 @@ import vl_convert
 
 from rnnctl import storage
 from rnnctl.errors import UsageError
-from rnnctl.reports.cells import listed
+from rnnctl.reports.cells import GREY, color, listed
 from rnnctl.reports.chart_data import (
     NAMES,
     Axis,
@@ -34,7 +34,6 @@ from rnnctl.results.comparison import Comparison
 from rnnctl.results.diagnostics import DiagnosticsResult, SnapshotsResult
 from rnnctl.wording import either
 
-GREY = "#808080"
 DASHES: dict[str, list[int]] = {"good": [1, 0], "torch": [5, 4], "chrono": [2, 2]}
 DASHES_AGAIN: list[list[int]] = [[9, 3], [1, 4], [9, 3, 1, 3]]
 SHAPES_AGAIN = ["triangle-left", "wedge", "stroke"]
@@ -106,8 +105,7 @@ def _legend(data: ChartData) -> alt.Legend | None:
 
 
 def _color(data: ChartData) -> Any:
-    cells = [listed(cell) for cell, _ in _looks(data)]
-    return _by_row(alt.Color, data, [GREY if cell is None else cell.color for cell in cells])
+    return _by_row(alt.Color, data, [color(cell) for cell, _ in _looks(data)])
 
 
 def _dash(data: ChartData) -> Any:

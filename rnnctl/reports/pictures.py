@@ -17,12 +17,11 @@ from numpy.typing import ArrayLike, NDArray
 from rnnctl.reports import glossary, numbers
 from rnnctl.reports.as_html import table_html, text
 from rnnctl.reports.blocks import Block, Heading, Table, table, visible
-from rnnctl.reports.cells import display_name, listed
+from rnnctl.reports.cells import color, display_name
 from rnnctl.results.base import Result
 from rnnctl.results.pictures import Pictures, SeenRun, Stage, Units
 from rnnctl.wording import together
 
-GREY = "#808080"
 WIDEST = 20.0
 """Nats: larger changes of a log-probability are drawn and written as this one."""
 LONG = 24  # characters of a word in a sentence
@@ -122,12 +121,11 @@ def data(pictures: Pictures) -> dict[str, object]:
 
 
 def _run(run: SeenRun) -> dict[str, object]:
-    cell = listed(run.cell)
     seen = run.influence
     return {
         "name": run.name,
         "title": display_name(run.cell),
-        "color": GREY if cell is None else cell.color,
+        "color": color(run.cell),
         "logChance": [round(value, 3) for value in seen.log_chance],
         "guesses": seen.guesses,
         "leftOut": packed(_flat(seen.left_out), -WIDEST, WIDEST, size=2),

@@ -309,7 +309,7 @@ def test_each_task_has_its_own_table_and_chart_with_its_own_chance(
     found = {data.name: data for data in charts(result) if data.name not in NAMES[:3]}
     assert list(found) == ["recall", "temporal-order", "gradient", "speed", "forest"]
     assert [found[name].limits[0].at for name in ("recall", "temporal-order")] == [0.125, 0.25]
-    assert {value["x"] for value in found["temporal-order"].values if "y" in value} == {0.26}
+    assert {value["x"] for value in found["temporal-order"].values if "x" in value} == {0.26}
     assert "0.26" not in str(found["recall"].text.rows)
     text = " ".join(render(result, "table", 80).split())
     assert "Recall by distance" in text and "Temporal order by distance" in text

@@ -169,6 +169,7 @@ def _answer(verdict: Verdict, seeds: int) -> str:
 
 def _furthest_rows(result: Comparison) -> dict[str, Row]:
     """Of each cell the row that looks furthest back, the furthest first."""
+    # Its best initial weights speak for a cell: they are a choice that is free to everybody.
     best: dict[str, Row] = {}
     for row in sorted(result.rows, key=_furthest, reverse=True):
         if row.cell is not None and row.kind == "trained" and _furthest(row) > 0:

@@ -51,6 +51,7 @@ def find(name: str) -> Term | None:
     """As `entry`; None where there is none."""
     names = _names()
     bare = re.sub(r"\s*[(\[][^()\[\]]*[)\]]\s*$", "", name)  # a column's unit
+    # From the whole name to ever less of it, so that an entry of just this name goes first.
     for shown in (name, key(name), bare, key(bare), key(name.partition(":")[0])):
         if shown in names:
             return names[shown]

@@ -140,6 +140,7 @@ def _nothing_helps(result: TuneResult) -> str:
     better = [one for one in result.others if one.loss_nats < result.before.loss_nats]
     if not better:
         return "No setting that was tried is better than the model alone."
+    # The best of many settings is partly luck, which a longer text takes away again.
     longer = plural(result.confirmed_tokens, "token")
     return (
         "No setting helps: on a longer part of the validation text, the first "
@@ -208,6 +209,7 @@ def classified(found: Classification) -> list[Block]:
         ("calibration error", _calibration(found)),
         ("documents", count(found.n)),
     ]
+    # Wilson's is for shares of documents, and macro-F1 is a mean over labels of something else.
     caption = "95 % intervals: Wilson's, of macro-F1 a bootstrap over documents; expected "
     if found.micro_f1 is not None:
         caption = (

@@ -147,6 +147,7 @@ def _json(value: object) -> str:
 
 
 def _verdict(verdict: Verdict) -> str:
+    # A sign and a word beside the colour, which print and many eyes do not have.
     css = verdict.outcome.replace(" ", "-")
     return (
         f'<details class="verdict {css}"><summary><span class="mark" aria-hidden="true">'

@@ -383,6 +383,7 @@ def _arrives(pictures: Pictures) -> Table:
     lags = [lag for lag in LAGS if lag < longest]
     rows = []
     for run in runs:
+        # The first stage and the last: what training made of it, the slider shows in between.
         for stage in (*run.gradient[:-1][:1], run.gradient[-1]):
             for state in stage.norms:
                 left = arrived(run, stage, state)

@@ -83,6 +83,7 @@ def _brief(result: SnapshotsResult, room: int) -> list[Block]:
     names = _names(result)
     several = len(result.courses) > 1
     told = [_headline(course, cell=several) for course in result.courses]
+    # A third of the screen at most: what is left is for the bars, which show when it happened.
     most = max(1, min(len(told), SCREEN_LINES // 3, room))
     more = len(told) - most
     lines = [*told[:most], *([f"and {plural(more, 'run')} more"] if more else [])]

@@ -65,6 +65,7 @@ def labels_in_words(names: tuple[str, ...]) -> str:
     """What a classifier is to tell apart: the first place to see a wrong column."""
     if not names:
         return ""
+    # Where a wrong column was taken for the labels, each of them may be a whole text.
     shown = first_few([name[:24] for name in names], SHOWN_LABELS)
     return f", {plural(len(names), 'label')}: {shown}"
 
@@ -173,6 +174,7 @@ def _brief(
     yield Paragraph(headline, "strong")
     yield KeyValues(tuple(fact for fact in _facts(result) if not (tight and fact[0] in DETAILS)))
     if any(split.losses for split in result.splits):
+        # One protocol of each split, the one that the model is used by; `info` has the others.
         first = [s.model_copy(update={"losses": s.losses[:1]}) for s in result.splits]
         yield _loss_table(tuple(first))
         yield Paragraph(_legend(first, result.trivial_nats), "note")

@@ -17,7 +17,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rnnctl.results.diagnostics import KnownAnswerItem as Check
+from rnnctl.results.diagnostics import KnownAnswerItem
+
+Check = KnownAnswerItem
 
 
 def close(name: str, expected: ArrayLike, measured: ArrayLike, tolerance: float) -> Check:

@@ -261,6 +261,7 @@ def _option(part: str, kind: _Kind, spec: str) -> tuple[str, float]:
     if key not in kind.defaults:
         raise UsageError(f"no option {key!r} in {spec!r}", hint=_suggest(key, kind.defaults))
     low, high = kind.limits[key]
+    # The only option that is a share.
     whole = key != "q"
     hint = f"for example {key}={kind.defaults[key]:g}"
     try:

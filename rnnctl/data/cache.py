@@ -12,8 +12,8 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -88,40 +88,6 @@ def write_cached(path: Path, data: bytes) -> None:
     write_atomic(path, data, private=True, hint=HINT)
 
 
-@contextmanager
-def building(final: Path, sound: Callable[[Path], bool]) -> Iterator[Path]:
-    """A new directory to fill, renamed to `final` at the end of the block.
-
-    It is whole or absent under that name. Several may build the same: the first one that is
-    `sound` stays. Raises: StorageError.
-    """
-    folder = final.parent
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
-    with temporary(final) as path:
-        with storage_errors(folder):
-            # Texts may be private, and the folder of a cache may be open to others.
-            path.mkdir(mode=0o700)
-        yield path
-        with storage_errors(final):
-            _publish(path, final, sound)
-
-
-def _publish(building: Path, final: Path, sound: Callable[[Path], bool]) -> None:
-    """Rename into place; what is there already stays if it is sound, and goes if it is not."""
-    try:
-        building.rename(final)
-    except OSError:
-        # A folder that is there cannot be renamed onto: another process was faster, or it is
-        # damaged.
-        if sound(final):
-            return
-        with temporary(final) as damaged:
-            final.rename(damaged)
-        building.rename(final)
-
-
 # -- small records ----------------------------------------------------------------------------
 
 
@@ -146,15 +112,39 @@ _CONTENTS = "files.json"
 def kept_folder(final: Path, make: Callable[[Path], None]) -> Path:
     """A folder of the cache that `make` fills: made once, then found again while it is unaltered.
 
-    Several may make the same at once: the first one stays. Raises: StorageError, and what `make`
-    raises.
+    It is whole or absent under its name. Several may make the same at once: the first one stays.
+    Raises: StorageError, and what `make` raises.
     """
-    if not is_intact(final):
-        with building(final, is_intact) as folder, storage_errors(folder):
-            make(folder)
-            files = {str(p.relative_to(folder)): _described(p) for p in files_below(folder)}
-            remember(folder / _CONTENTS, {"files": files})
+    if is_intact(final):
+        return final
+    with storage_errors(final.parent):
+        final.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(final.parent)
+    with temporary(final) as new:
+        with storage_errors(final.parent):
+            # Texts may be private, and the folder of a cache may be open to others.
+            new.mkdir(mode=0o700)
+        with storage_errors(new):
+            make(new)
+            files = {str(p.relative_to(new)): _described(p) for p in files_below(new)}
+            remember(new / _CONTENTS, {"files": files})
+        with storage_errors(final):
+            _publish(new, final)
     return final
+
+
+def _publish(new: Path, final: Path) -> None:
+    """Rename into place; what is there already stays if it is intact, and goes if it is not."""
+    try:
+        new.rename(final)
+    except OSError:
+        # A folder that is there cannot be renamed onto: another process was faster, or it is
+        # damaged.
+        if is_intact(final):
+            return
+        with temporary(final) as damaged:
+            final.rename(damaged)
+        new.rename(final)
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -85,18 +85,6 @@ def content_digest(collection: Collection) -> str:
     return integrity.digest_of([collection.digests.data, names, strata])
 
 
-def number_labels(
-    labels: Sequence[str | None],
-) -> tuple[tuple[str, ...], NDArray[np.int32] | None]:
-    """The names in order, and each document's number; None unless every document has a label."""
-    if not labels or any(label is None for label in labels):
-        return (), None
-    names = in_order(label for label in labels if label is not None)
-    numbers = {name: i for i, name in enumerate(names)}
-    strata = np.array([numbers[label] for label in labels if label is not None], dtype=np.int32)
-    return names, strata
-
-
 _BREAKS = {"paragraph": re.compile(rb"\n(?:[ \t\r\v\f]*\n)+"), "line": re.compile(rb"\n")}
 
 
@@ -121,9 +109,13 @@ class TextUnits:
         # Of short documents there may be tens of millions: what is here is not copied.
         self._columns = [np.frombuffer(column, column.typecode) for column in columns]
         self.digests: Digests = np.frombuffer(digests, np.uint64)
-        self.label_names, self.strata = number_labels(
-            [labels[number] for number in columns[0]] if labels else []
-        )
+        self.label_names: tuple[str, ...] = ()
+        self.strata: NDArray[np.int32] | None = None
+        if labels and digests:
+            own = [labels[number] for number in columns[0]]
+            self.label_names = in_order(own)
+            numbers = {name: i for i, name in enumerate(self.label_names)}
+            self.strata = np.array([numbers[label] for label in own], dtype=np.int32)
 
     def read(self, indices: Indices) -> Iterator[Document]:
         """The documents of these numbers, in this order.
@@ -174,6 +166,7 @@ def _units(file: TextFile, unit: Unit) -> Iterator[tuple[int, int, int, str]]:
     if file.end <= file.start:
         return
     data = _mapped(file)
+    # Lines are counted on the way: a document's place is to be said in any error.
     start, line = file.start, 1
     for start_next, end in _spans(data, file, unit):
         low, high = _trim(data, start, end, unit)
@@ -197,6 +190,7 @@ def _trim(data: bytes, start: int, end: int, unit: Unit) -> tuple[int, int]:
     if unit == "file":
         return start, end
     drop = b"\r\n" if unit == "paragraph" else b"\r"
+    # Only line ends, for spaces at a document's ends are text that a model may learn.
     while end > start and data[end - 1] in drop:
         end -= 1
     while unit == "paragraph" and start < end and data[start] in drop:
@@ -232,11 +226,6 @@ class Combined:
                 part = int(which[run[0]])
                 first = int(self._ends[part - 1]) if part else 0
                 yield from self._parts[part].read(indices[run] - first)
-
-
-def combine(parts: Sequence[Collection]) -> Collection:
-    """One collection of several."""
-    return parts[0] if len(parts) == 1 else Combined(parts)
 
 
 class Relabelled:

@@ -157,6 +157,7 @@ class _Values:
         self.count = len(shown)
         self.distinct = len(set(map(str, shown)))
         self.length = sum(map(len, words)) / max(1, len(words))
+        # A csv file has its numbers as text, so what is mostly numbers is none.
         numbers = sum(not isinstance(value, str) or is_number(value) for value in shown)
         self.is_text = bool(words) and numbers * 2 < self.count
         self.is_scalar = all(isinstance(value, str | int | float) for value in shown)
@@ -175,6 +176,7 @@ class _Values:
 def is_number(text: str) -> bool:
     """Whether a cell holds a number and nothing else."""
     try:
+        # Half of the world writes 3,5.
         float(text.replace(",", ".", 1))
     except ValueError:
         return False
@@ -233,9 +235,11 @@ def _find_label(found: Sequence[_Values], columns: Sequence[str], name: str) -> 
         return usual
     labels = [column for column in found if column.is_label]
     words = [column for column in labels if column.is_text]
+    # Of several columns with few values the one of words is meant: the others count or flag.
     for group in (labels, words):
         if len(group) == 1:
             return group[0].name
+    # In a small table the labels of the only other column may not have come twice yet.
     if len(found) == 1 and not labels and not (found[0].is_varied and found[0].count >= 20):
         return found[0].name
     raise DataError(
@@ -245,6 +249,7 @@ def _find_label(found: Sequence[_Values], columns: Sequence[str], name: str) -> 
 
 
 def _usual(found: Sequence[_Values], names: Sequence[str]) -> str | None:
+    # Backwards, so that of two columns of one name the first one stays.
     plain = {_plain(column.name): column.name for column in reversed(found)}
     return next((plain[name] for name in names if name in plain), None)
 

@@ -69,6 +69,7 @@ class Corpus:
             for d in splits.get(name, [])
         )
         labels = {d.label for documents in splits.values() for d in documents}
+        # With one that has none they are texts alone.
         names = () if None in labels else in_order(map(str, labels))
         sets = names if any(SEVERAL in name for name in names) else ()
         if sets:

@@ -11,9 +11,9 @@ import numpy as np
 
 from rnnctl.data.collections import (
     Collection,
+    Combined,
     Relabelled,
     Selection,
-    combine,
     content_digest,
     everything,
 )
@@ -63,7 +63,7 @@ def divide(asked: Request, given: Mapping[str, Sequence[Collection]]) -> Divided
     warnings: list[Warning_] = []
     if asked.labelled:
         given, warnings = _in_one_writing(given, asked.known_labels)
-    whole_of = {name: combine(group) for name, group in given.items()}
+    whole_of = {n: group[0] if len(group) == 1 else Combined(group) for n, group in given.items()}
     train = whole_of.get("all") or whole_of["train"]
     if not len(train.digests):
         raise no_text(asked.config.sources)
@@ -101,6 +101,7 @@ def _chosen(
     if asked.config.fold is not None:
         return _fold(asked, asked.config.fold, train, given)
     shares = asked.shares
+    # Then there is nothing to hold out, whether a test split is given or not.
     if "valid" in given:
         shares = Shares(Fraction(1), Fraction(0), Fraction(0))
     elif len(given) > 1:
@@ -228,6 +229,7 @@ def _of_known_labels(
         return part, []
     who = "the run" if asked.known_labels else "train"
     what = "the corpus" if asked.known_labels else split
+    # Not by default: a label that is misspelt in one of the files would go unnoticed.
     if asked.config.new_labels != "drop":
         raise _new_labels(what, who, new, names)
     # Without one of its labels a document of several would be mislabelled: it goes as a whole.

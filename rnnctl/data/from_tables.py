@@ -90,7 +90,9 @@ def _pick(asked: Request, table: Table, *, labelled: bool) -> Columns:
 def _columns(asked: Request, table: Table, text: str, label: str | None) -> Columns:
     """Those two, and what was asked for beside them."""
     by = None if asked.by is None else _column_to_sort_by(table, asked.by)
-    return Columns(text, label, by, asked.config.label_separator, asked.may_lack_labels)
+    # A row without a label is no mistake only where a language model is trained on it.
+    may_lack_labels = asked.labelled and asked.config.unlabelled == "leave_out"
+    return Columns(text, label, by, asked.config.label_separator, may_lack_labels)
 
 
 def _column_to_sort_by(table: Table, wanted: str) -> str:

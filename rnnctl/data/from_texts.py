@@ -38,6 +38,7 @@ def read_texts(asked: Request, texts: Texts) -> Found:
 def read_label_folders(asked: Request, texts: Texts) -> Found:
     """Whole files, labelled by their folders. DataError if there are none."""
     every = [text for group in texts.values() for text in group]
+    # All in one folder, whose name tells none of them from the others.
     if len({text.source.path.parent for text in every}) == 1:
         raise _no_labels(every[0].file)
     within, left_out = in_label_folders([text.source for text in every])

@@ -63,8 +63,10 @@ def label_text(value: object, where: str, field: str, separator: str | None = No
         return written_together(label_text(part, where, field) for part in known)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
+    # Before the numbers, for in Python True is one.
     if isinstance(value, bool):
         return "true" if value else "false"
+    # A column with an empty cell has floats where others have whole numbers.
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
@@ -245,6 +247,7 @@ def resembling(labels: Sequence[str]) -> list[tuple[str, str]]:
 
 def nearest(wrong: str, known: Sequence[str]) -> str | None:
     """The known label that may have been meant."""
+    # Without regard to case, in which the known ones and the wrong one may differ as well.
     near = difflib.get_close_matches(wrong.casefold(), [name.casefold() for name in known], 1, 0.6)
     return next((name for name in known if near and name.casefold() == near[0]), None)
 

@@ -108,6 +108,7 @@ def look_into(asked: Request, files: Files) -> Opened:
     for split, group in files.items():
         found[split] = []
         for source in group:
+            # By its name alone: what such a file holds only its reader knows.
             reader = readers.get(source.suffix)
             if reader is not None:
                 table = records_table(reader, source.path, source.name, asked.cache)

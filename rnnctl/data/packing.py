@@ -79,6 +79,7 @@ def _reader(stream: _Readable) -> Callable[[int], bytes]:
     try:
         descriptor = stream.fileno()  # type: ignore[attr-defined]
     except (AttributeError, io.UnsupportedOperation):
+        # `read1` gives what is there, where `read` waits for all that was asked for.
         read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         return read
     return lambda size: os.read(descriptor, size)
@@ -216,6 +217,7 @@ def unpack_archive(path: Path, folder: Path, name: str) -> None:
 
     Raises: DataError for an office document, a locked or a damaged archive; StorageError.
     """
+    # Documents of office programs are zip archives of XML, which nobody takes for a corpus.
     refuse_office(path, name)
     try:
         opened = _zipped(path, name) if zipfile.is_zipfile(path) else _taped(path)
@@ -259,6 +261,8 @@ def _taped(path: Path) -> Iterator[tuple[str, BinaryIO]]:
 
 def _place(member: str, folder: Path) -> Path | None:
     """Where a member goes; None for one that is not wanted or would go somewhere else."""
+    # Windows writes backslashes, and a colon after a drive; macOS adds __MACOSX with notes of its
+    # own.
     parts = [part for part in PurePosixPath(member.replace("\\", "/")).parts if part != "/"]
     unwanted = any(part.startswith(".") or part == "__MACOSX" or ":" in part for part in parts)
     return None if unwanted or not parts else folder.joinpath(*parts)

@@ -335,8 +335,10 @@ def _has_header(records: Sequence[Sequence[str]], fields: Collection[str]) -> bo
     columns = [
         [cell.strip() for cell in column] for column in zip(*_even(records[1:]), strict=True)
     ]
+    # A header alone, or above rows of another width.
     if len(columns) != len(first):
         return bool(usual)
+    # A name does not come again below itself.
     if any(cell and cell in column for cell, column in zip(first, columns, strict=True)):
         return False
     return bool(usual) or any(

@@ -218,6 +218,7 @@ class _JsonParser:
             yield Entry(1, None, f"not JSON ({_reason(error)})")
             return
         values = value.values() if isinstance(value, dict) else ()
+        # Many services export {"data": [{…}, …]}: the list is the table.
         held = [one for one in values if isinstance(one, list)]
         if len(held) == 1 and held[0] and all(isinstance(one, dict) for one in held[0]):
             for number, one in enumerate(held[0], 1):
@@ -284,6 +285,7 @@ class _SeparatedParser:
         try:
             cells = next(csv.reader(texts, delimiter=self._separator, strict=True))
         except csv.Error as error:
+            # What Python's csv says of an open quote: the record goes on in the next line.
             if "unexpected end of data" not in str(error):
                 yield from self._give_up(str(error))
             return

@@ -36,11 +36,6 @@ class Request:
     other_labels: bool
     by: str | None
 
-    @property
-    def may_lack_labels(self) -> bool:
-        """Whether a row without a label is no mistake: a language model is trained on it."""
-        return self.labelled and self.config.unlabelled == "leave_out"
-
 
 @dataclass(frozen=True, slots=True)
 class Found:

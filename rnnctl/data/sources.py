@@ -167,6 +167,7 @@ def exact_split(name: str) -> str | None:
     """The split that a name, or what stands between its dots, is: ptb.train.txt, test-00001.csv."""
     parts = [_SHARD.sub("", part.lower(), count=1) for part in name.split(".")]
     found = {_SPLITS[part] for part in parts if part in _SPLITS}
+    # A name that says two splits says none.
     return found.pop() if len(found) == 1 else None
 
 
@@ -297,6 +298,7 @@ def _check_one_each(found: Sequence[_Found]) -> None:
                 kinds.setdefault((folder, one.split, rest), {}).setdefault(kind, name)
                 break
     for (folder, split, _), names in kinds.items():
+        # Such as train.csv and training.csv, of which one may be an older state of the other.
         if len(names) > 1:
             raise DataError(
                 f"{folder} has two parts for {split}: {', '.join(names.values())}",

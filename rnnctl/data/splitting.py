@@ -53,11 +53,6 @@ def parse_split(text: str) -> Shares:
     return Shares(*(part / 100 for part in parts))
 
 
-def cut_positions(total: int, shares: Shares) -> tuple[int, int]:
-    """Where valid and test begin in a text of `total` characters."""
-    return int(total * shares.train), int(total * (shares.train + shares.valid))
-
-
 def digest(text: str) -> int:
     """64 bits that stand for a text."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
@@ -72,6 +67,7 @@ def assign(
     whose proportions every split keeps. A split with a share gets at least one document of a
     stratum that has three.
     """
+    # Another seed ranks the same texts in another order.
     keys = digests ^ np.uint64(seed & (2**64 - 1))
     _mix(keys)
     split = np.zeros(len(digests), dtype=np.int8)
@@ -181,7 +177,7 @@ def cut_text(
 ) -> tuple[RunningText, RunningText, RunningText]:
     """The joined text cut into train, valid and test, by characters."""
     total = sum(file.chars for file in files)
-    to_valid, to_test = cut_positions(total, shares)
+    to_valid, to_test = int(total * shares.train), int(total * (shares.train + shares.valid))
     return (
         RunningText(tuple(_between(files, 0, to_valid))),
         RunningText(tuple(_between(files, to_valid, to_test))),

@@ -33,6 +33,7 @@ from rnnctl.data.tokenizers.base import cut_ids
 
 Keep = Literal["head", "tail"]
 
+# With the byte order in each type: what is kept is the same on every machine.
 RECORD = np.dtype(
     [
         ("end", "<i8"),
@@ -120,6 +121,7 @@ class SplitWriter:
             words.feed(part.text)
         n, charge = self._encode(held, begins=not self.tokens)
         if self.tokens:
+            # Running text has no label, -1.
             self._record(-1, chars, size, words.words, unknown + n, nats + charge)
 
     def write_documents(self, documents: Iterable[Document]) -> None:
@@ -149,6 +151,8 @@ class SplitWriter:
         self._documents.close()
 
     def _encode(self, text: str, *, begins: bool) -> tuple[int, float]:
+        # The space that is read before a text stands before its beginning only, not before each
+        # part.
         text = self._tokenizer.led(text) if begins else text
         ids, unknown, nats = self._tokenizer.encode_more(text)
         self._write(ids)

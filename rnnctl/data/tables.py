@@ -35,6 +35,7 @@ from rnnctl.data.text import TextFile, beginning, changed
 from rnnctl.errors import DataError, RnnctlError
 
 SAMPLED_RECORDS = 1000
+# A record may be a whole book, and a few of them tell enough.
 _SAMPLED_CHARS = 1 << 20
 _CUT = 1000  # characters of a cell that say enough of what it holds
 _BLOCK = 1000
@@ -163,6 +164,7 @@ class Rows:
             return ""
         if isinstance(value, str) and SEVERAL in value:  # as the copy of a table of text has them
             return value
+        # Data sets of the hub number their labels, with -1 for one that is kept back.
         if self._names is not None and isinstance(value, int):
             if not 0 <= value < len(self._names):
                 value = None
@@ -276,6 +278,7 @@ def _convert(folder: Path, *, file: TextFile, format: Format, columns: Columns) 
         )
     except datasets.exceptions.DatasetGenerationError as error:
         cause = error.__cause__
+        # What our own generator raised comes wrapped.
         if isinstance(cause, RnnctlError | OSError):
             raise cause from None
         raise
@@ -291,6 +294,7 @@ def _generator(
     if first is None:
         raise _no_records(file.name)
     yield from chain([first], found)
+    # After the last row, for only then is it certain that nothing changed meanwhile.
     file.verify()
 
 

@@ -329,18 +329,15 @@ def _known_scan(note: Path, name: str) -> TextFile | None:
 
 
 def _scan(file: BinaryIO, path: Path, name: str, codec: str, cache: Path) -> TextFile:
-    stream = Reads(file)
-    head = stream.peek(10)
+    head = Reads(file).peek(10)
     check_suffix(path, head, name)
-    kind = compression(head)
-    if kind is None and marked_encoding(head, codec) == "utf-8":
-        file.seek(0)
+    file.seek(0)
+    if compression(head) is None and marked_encoding(head, codec) == "utf-8":
         found = _scan_in_place(file, path, name)
         if found:
             return found
         file.seek(0)
-        stream = Reads(file)
-    return spool(unpacked(stream, kind), name=name, codec=codec, cache=cache)
+    return spool_stream(file, name=name, codec=codec, cache=cache)
 
 
 def marked_encoding(head: bytes, codec: str) -> str:
@@ -398,23 +395,18 @@ def _scan_in_place(file: BinaryIO, path: Path, name: str) -> TextFile | None:
 
 
 def spool_stream(stream: BinaryIO | Reads, *, name: str, codec: str, cache: Path) -> TextFile:
-    """`spool` for a pipe, which may be compressed."""
-    reads = stream if isinstance(stream, Reads) else Reads(stream)
-    kind = compression(reads.peek(10))
-    return spool(unpacked(reads, kind), name=name, codec=codec, cache=cache)
+    """Write a stream, which may be compressed, into the cache as UTF-8 with newlines.
 
-
-def spool(stream: BinaryIO | Reads, *, name: str, codec: str, cache: Path) -> TextFile:
-    """Write a stream into the cache as UTF-8 with newlines, named by its content.
-
-    Raises: DataError for text that is none, StorageError.
+    It is named by its content there. Raises: DataError for text that is none, StorageError.
     """
+    reads = stream if isinstance(stream, Reads) else Reads(stream)
+    content = unpacked(reads, compression(reads.peek(10)))
     folder = cache / "text"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     with unfinished(folder / "text", private=True, hint=HINT) as new:
-        counter, size = _transcode(stream, new, name, codec)
+        counter, size = _transcode(content, new, name, codec)
         sha = counter.finish()
         final = folder / f"{sha}.txt"
         new.become(final)

@@ -104,6 +104,7 @@ def check_effects(given: Given, config: RunConfig) -> None:
         usual = type(getattr(config, section)).model_fields[name].default
         if value is None or value == usual or condition.holds(config):
             continue
+        # --dropout gives all three at once, and two of them always have an effect.
         if name == "dropout_between" and _is_common(given, value):
             continue
         raise UsageError(f"{option_of(name)} {condition.words}", hint=condition.hint)

@@ -281,7 +281,7 @@ def spread_tokens(split: SplitIds, most: int) -> SplitIds:
 
 
 def chosen(split: SplitIds, which: NDArray[np.int64]) -> SplitIds:
-    """The documents of these numbers, at least one."""
+    """The documents of these numbers (K,), at least one."""
     pieces = [split.document(int(d)) for d in which]
     offsets = np.concatenate([[0], np.cumsum([len(piece) for piece in pieces])]).astype(np.int64)
     return SplitIds(
@@ -304,7 +304,10 @@ def sums_of(
     truth: NDArray[np.integer] | None = None,
     predicted: NDArray[np.integer] | None = None,
 ) -> DocumentSums:
-    """Per-document sums, for paired comparisons."""
+    """Sums of each document, for paired comparisons: `nats` (D,), and what a classification said.
+
+    truth, predicted: (D,) label numbers.
+    """
     return DocumentSums(
         split=name,
         loss_nats=tuple(round(float(value), 6) for value in nats),

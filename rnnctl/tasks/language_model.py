@@ -254,19 +254,21 @@ class LanguageModelTask(Task):
 
 
 def spelling_per_token(split: SplitIds, offsets: NDArray[np.int64]) -> float:
-    """What spelling its unknown tokens costs, in nats a token of the first documents (offsets)."""
+    """What spelling its unknown tokens costs, in nats a token of the first documents, whose
+    `offsets` (D + 1,) are a beginning of the split's."""
     charges = split.unknown_nats[: len(offsets) - 1]
     return float(charges.sum()) / max(1, int(offsets[-1]))
 
 
 def first_documents(offsets: NDArray[np.int64], tokens: int) -> NDArray[np.int64]:
-    """Offsets of the first documents with at most `tokens` tokens in all, at least one of them."""
+    """Offsets (D + 1,) of the first documents that have at most `tokens` tokens in all, at least
+    one of them."""
     count = int(np.searchsorted(offsets, offsets[0] + tokens, side="right"))
     return offsets[: max(2, count)]
 
 
 def token_counts(ids: IdArray, vocab_size: int) -> NDArray[np.int64]:
-    """How often each token occurs (V,), in the first 20 million tokens."""
+    """How often each token occurs (V,) in the first 20 million of `ids` (N,)."""
     counts = np.zeros(vocab_size, np.int64)
     for begin in range(0, min(len(ids), _COUNTED_TOKENS), 1_000_000):
         counts += np.bincount(ids[begin : begin + 1_000_000], minlength=vocab_size)
@@ -274,7 +276,8 @@ def token_counts(ids: IdArray, vocab_size: int) -> NDArray[np.int64]:
 
 
 def unigram_nats(ids: IdArray, vocab_size: int) -> float:
-    """Entropy of the token frequencies, nats: the loss of a model that looks at no context."""
+    """Entropy of the token frequencies of `ids` (N,), nats a token: the loss of a model that looks
+    at no context."""
     counts = token_counts(ids, vocab_size)
     shares = counts[counts > 0] / max(1, counts.sum())
     return float(-(shares * np.log(shares)).sum())
@@ -282,7 +285,7 @@ def unigram_nats(ids: IdArray, vocab_size: int) -> float:
 
 @torch.no_grad()
 def start_from_frequencies(model: LanguageModel, ids: IdArray) -> None:
-    """Set the output bias to the tokens' log frequencies.
+    """Set the output bias (V,) to the log frequencies (nats) of the tokens in `ids` (N,).
 
     A model of many words otherwise spends its first hundreds of steps on learning just these.
     """

@@ -377,7 +377,10 @@ class Judged:
 
 
 def class_scores(truth: Truth, predicted: Truth, names: Sequence[str]) -> Iterator[ClassScore]:
-    """Precision, recall and F1 of each label, with Wilson's intervals of the first two."""
+    """Precision, recall and F1 (0 to 1) of each label, with Wilson's intervals of the first two.
+
+    truth, predicted: (D,) numbers of `names`.
+    """
     from sklearn.metrics import precision_recall_fscore_support
 
     numbers = np.arange(len(names))

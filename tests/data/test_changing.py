@@ -125,7 +125,7 @@ def test_one_table_under_two_names_is_converted_once(tmp_path, cache, monkeypatc
     path = parquet(tmp_path / "t.parquet", "good")
     again = shutil.copy(path, tmp_path / "u.parquet")
     opened(path, cache)
-    monkeypatch.setattr(caching, "building", None)  # converting again would fail
+    monkeypatch.setattr(caching, "_publish", None)  # converting again would fail
     corpus = opened(again, cache)
     assert {d.source.rsplit(":")[0] for d in corpus.documents("train")} == {str(again)}
     opened(path, cache)

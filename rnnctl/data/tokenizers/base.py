@@ -268,7 +268,7 @@ def with_end(ids: Ids, boundary_id: int) -> Ids:
 
 
 def cut_ids(ids: Ids, max_tokens: int | None, keep: Literal["head", "tail"]) -> Ids:
-    """The first or last `max_tokens` of a document's ids; all of them if there are no more."""
+    """The first or last `max_tokens` of a document's ids (N,); all if there are no more."""
     if max_tokens is None or len(ids) <= max_tokens:
         return ids
     return ids[:max_tokens] if keep == "head" else ids[-max_tokens:]
@@ -304,9 +304,9 @@ def check_surrogates(text: str) -> None:
 
 # -- tokenizer.json ------------------------------------------------------------------------------
 
-# A tokenizer.json may be a stranger's: these limits are looked at before it is parsed, and Python
-# takes some ten times the room of the file.
 FORMAT = 1
+# A tokenizer.json may be a stranger's: these limits are looked at before it is parsed, for which
+# Python takes some ten times the room of the file.
 MAX_BYTES = 32 << 20
 MAX_VALUES = 2_000_000
 MAX_CONTAINERS = 1_000_000
@@ -353,6 +353,7 @@ def split_by(regex: str) -> dict[str, Any]:
 
 def byte_alphabet() -> dict[int, str]:
     """GPT-2's printable character for each byte."""
+    # As GPT-2's bytes_to_unicode has it, and the ByteLevel of `tokenizers` after it.
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(256) if b not in set(printable)]
     return {b: chr(b) for b in printable} | {b: chr(0x100 + i) for i, b in enumerate(others)}
@@ -377,6 +378,7 @@ def from_bytes(data: bytes) -> Tokenizer:
     if own.get("format") != FORMAT:
         raise RefusedError(f"format {own.get('format')!r:.40} is not known to this version")
     tokenizer = _rebuild(own, _vocabulary(model.get("vocab")), model.get("merges"))
+    # So that nothing of a stranger's file but its words is ever used, see above.
     if tokenizer.to_dict() != content:
         raise RefusedError("it holds parts that rnnctl does not write")
     return tokenizer
@@ -423,6 +425,7 @@ def _vocabulary(vocab: object) -> list[str]:
         raise RefusedError("it has no usable vocabulary")
     tokens: list[str | None] = [None] * len(vocab)
     for token, number in vocab.items():
+        # Not isinstance, for which true is a number.
         if type(number) is not int or not 0 <= number < len(tokens):
             raise RefusedError(f"the id of {token[:40]!r} is out of range")
         tokens[number] = checked_text(token)

@@ -99,6 +99,7 @@ def _train_words(texts: Iterable[str], config: TokenizerConfig, running: bool) -
         config = config.model_copy(update={"words": protocol})
     texts = _whole_words(texts, config) if running else texts
     whitespace = config.words == "whitespace"
+    # As they are read later. Of running text that concerns one word.
     if config.lead and not running:
         texts = (f" {text}" if text else text for text in texts)
     return (_train_whitespace if whitespace else _train_natural)(texts, config)
@@ -176,6 +177,7 @@ def _recognise(texts: Iterator[str]) -> tuple[str, Iterator[str]]:
 def _whole_words(texts: Iterable[str], config: TokenizerConfig) -> Iterator[str]:
     """The same text in parts that end where a token ends."""
     empty = Spelling({}, 0)
+    # Where a token ends does not hang on the vocabulary: an empty one will do.
     cutter = (WhitespaceWords if config.words == "whitespace" else NaturalWords)((), empty)
     held = ""
     for text in texts:

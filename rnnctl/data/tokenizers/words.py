@@ -202,6 +202,8 @@ class PieceCache:
                 counts = np.frombuffer(self._unknown, np.int32)[numbers]
                 charged = np.frombuffer(self._nats, np.float64)[numbers[counts > 0]]
                 unknown, nats = unknown + int(counts.sum()), math.fsum([nats, *charged.tolist()])
+            # All at once: to know which of them are old would cost more than to learn the others
+            # again.
             if len(self._numbers) > _REMEMBERED or self._chars > _REMEMBERED_CHARS:
                 self._forget()
         return ids, unknown, nats
@@ -330,6 +332,7 @@ class NaturalWords(WordTokenizer):
         return f" {text}" if self.lead and text else text
 
     def spans(self, text: str, ids: Ids) -> NDArray[np.int64]:
+        # The space that was put before the text is none of its bytes.
         return np.maximum(joined_spans(find_tokens(self.led(text))) - self.lead, 0)
 
     def cut(self, text: str, max_tokens: int, keep: Literal["head", "tail"]) -> str:
@@ -377,6 +380,7 @@ class WhitespaceWords(WordTokenizer):
 
     def complete_prefix(self, text: str) -> int:
         cut = max(text.rfind(" "), text.rfind("\n")) + 1
+        # Other blanks are looked for only in a long text that has neither of these.
         if cut or len(text) < 4096:
             return cut
         return max((match.end() for match in _blank.finditer(text)), default=0)
@@ -385,6 +389,7 @@ class WhitespaceWords(WordTokenizer):
         check_surrogates(text)
         tokens = self.written(whitespace_tokens(text))
         get = self._ids.get
+        # -1 for an unknown word: an <unk> in the text itself is 1, and not charged for.
         ids = np.array([get(token, -1) for token in tokens], dtype=np.int32)
         outside = np.flatnonzero(ids < 0)
         if not len(outside):

@@ -85,6 +85,13 @@ def content_digest(collection: Collection) -> str:
     return integrity.digest_of([collection.digests.data, names, strata])
 
 
+def numbered(labels: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    """The different labels in order, and which of them each of `labels` (N,) is: (N,)."""
+    names = in_order(labels)
+    number = {name: i for i, name in enumerate(names)}
+    return names, np.array([number[label] for label in labels], dtype=np.int32)
+
+
 _BREAKS = {"paragraph": re.compile(rb"\n(?:[ \t\r\v\f]*\n)+"), "line": re.compile(rb"\n")}
 
 
@@ -112,10 +119,7 @@ class TextUnits:
         self.label_names: tuple[str, ...] = ()
         self.strata: NDArray[np.int32] | None = None
         if labels and digests:
-            own = [labels[number] for number in columns[0]]
-            self.label_names = in_order(own)
-            numbers = {name: i for i, name in enumerate(self.label_names)}
-            self.strata = np.array([numbers[label] for label in own], dtype=np.int32)
+            self.label_names, self.strata = numbered([labels[file] for file in columns[0]])
 
     def read(self, indices: Indices) -> Iterator[Document]:
         """The documents of these numbers, in this order.
@@ -236,10 +240,7 @@ class Relabelled:
         self._collection = collection
         self._same = same
         self.digests = collection.digests
-        names = [same.get(name, name) for name in collection.label_names]
-        self.label_names = in_order(names)
-        numbers = {name: i for i, name in enumerate(self.label_names)}
-        new = np.array([numbers[name] for name in names], dtype=np.int32)
+        self.label_names, new = numbered([same.get(name, name) for name in collection.label_names])
         self.strata = None if collection.strata is None else new[collection.strata]
 
     def read(self, indices: Indices) -> Iterator[Document]:

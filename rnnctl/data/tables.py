@@ -24,10 +24,10 @@ from rnnctl import integrity
 from rnnctl.config import SourceKind
 from rnnctl.data import records
 from rnnctl.data.cache import files_below, kept_folder, storage_errors
-from rnnctl.data.collections import in_blocks
+from rnnctl.data.collections import in_blocks, numbered
 from rnnctl.data.columns import Columns
 from rnnctl.data.documents import Document
-from rnnctl.data.labels import SEVERAL, NoLabelError, in_order, label_text
+from rnnctl.data.labels import SEVERAL, NoLabelError, label_text
 from rnnctl.data.readers import FileReader
 from rnnctl.data.recognition import Format, recognise
 from rnnctl.data.splitting import Digests, Indices, digest
@@ -114,11 +114,10 @@ class Rows:
         self._kept: Indices = np.frombuffer(kept, np.int64)
         self.blank_lines: Sequence[int] = blank
         self.digests: Digests = np.frombuffer(digests, np.uint64)
-        self.label_names: tuple[str, ...] = in_order(numbers) if columns.label else ()
+        self.label_names: tuple[str, ...] = ()
         self.strata: NDArray[np.int32] | None = None
         if columns.label:
-            order = {label: i for i, label in enumerate(self.label_names)}
-            new = np.array([order[label] for label in numbers], dtype=np.int32)
+            self.label_names, new = numbered(list(numbers))
             self.strata = new[np.array(codes, dtype=np.int64)] if len(codes) else np.empty(0, "i4")
         self._without = np.frombuffer(without, np.int64)
         self._without_digests: Digests = np.frombuffer(without_digests, np.uint64)

@@ -294,14 +294,18 @@ def start_from_frequencies(model: LanguageModel, ids: IdArray) -> None:
     model.decoder.bias.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 
 
+def unknown_share(split: SplitIds, tokenizer: Tokenizer) -> float:
+    """Which part of the first million tokens is unknown, 0 to 1."""
+    ids = np.asarray(split.ids[:1_000_000])
+    return 0.0 if tokenizer.unknown_id is None else float(np.mean(ids == tokenizer.unknown_id))
+
+
 MOST_UNKNOWN = 0.99  # share of unknown tokens from which on a training makes no sense
 
 
 def check_known(config: RunConfig, train: SplitIds, tokenizer: Tokenizer) -> None:
     """DataError where nearly all tokens are unknown: there is nothing that could be learnt."""
-    if tokenizer.unknown_id is None:
-        return
-    share = float((np.asarray(train.ids[:1_000_000]) == tokenizer.unknown_id).mean())
+    share = unknown_share(train, tokenizer)
     if share < MOST_UNKNOWN:
         return
     fewest = config.tokenizer.min_count

@@ -16,7 +16,6 @@ from rnnctl.tasks.sizes import BESIDE_STEPS
 from rnnctl.training import events
 from rnnctl.training.folds import check_folds, with_fold
 from rnnctl.training.loop import Loop
-from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.prepare import Prepared
 from rnnctl.training.pretraining import is_wanted, language_model_path
 from rnnctl.training.result import environment
@@ -122,8 +121,7 @@ def _plan(prepared: Prepared, path: Path | None, options: Options, folds: int) -
 def _pace(prepared: Prepared, plan: Schedule) -> Pace:
     """The pace of the training's own loop, without the first step, which also sets things up."""
     settings = prepared.config.training
-    optimizer = make_optimizer(prepared.model, settings)
-    state = TrainingState.begin(prepared.task, optimizer, settings)
+    state = TrainingState.begin(prepared.task, settings)
     spent: list[float] = []
     for event in Loop(state, plan, lambda _: "").run():
         if isinstance(event, events.Step):

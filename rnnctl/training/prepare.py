@@ -35,7 +35,7 @@ from rnnctl.runs.heldout import HELDOUT_NAME, KEEP_BYTES, pack
 from rnnctl.runs.run import TOKENIZER_NAME, config_bytes
 from rnnctl.tasks.base import Task, find_task
 from rnnctl.tasks.effects import check_unused
-from rnnctl.tasks.language_model import check_enough, start_from_frequencies
+from rnnctl.tasks.language_model import check_enough, start_from_frequencies, unknown_share
 from rnnctl.tasks.loading import CORPUS_NAME, build_model, transfer
 from rnnctl.tasks.recipes import by_letters, settle
 from rnnctl.tasks.sizes import choose_size
@@ -209,7 +209,7 @@ def reads_single_words(store: Store, tokenizer: Tokenizer) -> bool:
     # A word and the document's end.
     if not len(lengths) or np.median(lengths) > 2:
         return False
-    return float(np.mean(np.asarray(train.ids[:1_000_000]) == tokenizer.unknown_id)) >= LITTLE_KNOWN
+    return unknown_share(train, tokenizer) >= LITTLE_KNOWN
 
 
 def _open(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from rnnctl.config import TrainingConfig
 from rnnctl.errors import CorruptRunError
 from rnnctl.tasks.base import Task
-from rnnctl.training.optimizer import AdamW
+from rnnctl.training.optimizer import AdamW, make_optimizer
 from rnnctl.training.schedule import Counters
 
 Tensors = dict[str, Tensor]
@@ -41,11 +41,11 @@ class TrainingState:
     personal: Tensors = field(default_factory=dict)  # of every process, when there are several
 
     @classmethod
-    def begin(cls, task: Task, optimizer: AdamW, settings: TrainingConfig) -> TrainingState:
+    def begin(cls, task: Task, settings: TrainingConfig) -> TrainingState:
         """A state before the first step."""
         return cls(
             task,
-            optimizer,
+            make_optimizer(task.model, settings),
             Counters(),
             best=snapshot(task.model),
             batch_size=settings.batch_size,

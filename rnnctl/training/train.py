@@ -44,7 +44,6 @@ from rnnctl.training.loop import (
     beats_trivial,
     stop_requests,
 )
-from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.prepare import (
     COMPUTED_NAME,
     Prepared,
@@ -221,7 +220,7 @@ class _Training:
         self.prepared = prepared
         self.options = options
         settings, task = prepared.config.training, prepared.task
-        self.state = TrainingState.begin(task, make_optimizer(task.model, settings), settings)
+        self.state = TrainingState.begin(task, settings)
         self.team: Together | Alone = Alone()
         self.keeper = Keeper(run, settings)
         replay = None if options.reschedule else read_schedule(run)

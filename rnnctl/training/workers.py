@@ -42,7 +42,6 @@ from rnnctl.machine import available_cores, find_arithmetic, set_threads
 from rnnctl.tasks.base import Interrupted, StepLoss, Task, Validation, find_task
 from rnnctl.tasks.loading import build_model
 from rnnctl.training.loop import STOPPING, Alone, Loop, TrainingInterrupted
-from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.prepare import Prepared, stored
 from rnnctl.training.schedule import Replay, Schedule
 from rnnctl.training.state import Tensors, TrainingState, snapshot, with_prefix
@@ -402,8 +401,7 @@ def _ids(config: RunConfig, tokenizer: Tokenizer, path: Path, fingerprint: str) 
 
 def _take_part(config: RunConfig, task: Task, together: Together, replay: Replay | None) -> None:
     settings = config.training
-    optimizer = make_optimizer(task.model, settings)
-    state = TrainingState.begin(task, optimizer, settings)
+    state = TrainingState.begin(task, settings)
     together.share(state)
     plan = Schedule(settings, task.units_per_epoch, task.counts_documents, replay)
 

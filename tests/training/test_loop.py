@@ -106,7 +106,7 @@ def run(
     task: Line, replay: Replay | None = None, clock: Callable[[], float] | None = None, **given: Any
 ) -> tuple[list[LoopEvent], TrainingState]:
     settings = TrainingConfig(**{"lr": 0.3, "weight_decay": 0.0, **given})
-    state = TrainingState.begin(task, make_optimizer(task.model, settings), settings)
+    state = TrainingState.begin(task, settings)
     plan = Schedule(settings, task.units_per_epoch, replay=replay)
     loop = Loop(state, plan, save=lambda state: "", clock=clock or Clock())
     return list(loop.run()), state
@@ -267,7 +267,7 @@ def test_any_task_can_carry_something_through_a_checkpoint() -> None:
     states = []
     for _ in range(2):
         task = Line()
-        states.append(TrainingState.begin(task, make_optimizer(task.model, settings), settings))
+        states.append(TrainingState.begin(task, settings))
     states[0].carry = (torch.full((4,), 2.0),)
     weights = snapshot(states[0].task.model)
     states[1].load(weights, states[0].tensors(), states[0].values())
@@ -336,7 +336,7 @@ def test_spelling_that_no_model_can_lower_is_no_failure_to_learn() -> None:
 def test_asked_to_stop_it_stops_between_steps() -> None:
     task = Line()
     settings = TrainingConfig(steps=50, evaluate_every=7)
-    state = TrainingState.begin(task, make_optimizer(task.model, settings), settings)
+    state = TrainingState.begin(task, settings)
     plan = Schedule(settings, 10)
     loop = Loop(state, plan, lambda state: "", interrupted=lambda: state.counters.step >= 6)
     with pytest.raises(TrainingInterrupted):

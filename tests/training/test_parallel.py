@@ -27,7 +27,6 @@ from rnnctl.tasks.language_model import LanguageModelTask
 from rnnctl.tasks.loading import build_model
 from rnnctl.training import workers as parallel
 from rnnctl.training.events import Step
-from rnnctl.training.optimizer import make_optimizer
 from rnnctl.training.state import TrainingState, snapshot
 from rnnctl.training.train import Options, train
 from rnnctl.training.workers import WorkerDiedError, crowded
@@ -87,7 +86,7 @@ def begun(workers: int, batch_size: int = 4) -> TrainingState:
         boundary_id=0,
         by_document=False,
     )
-    return TrainingState.begin(task, make_optimizer(task.model, settings), settings)
+    return TrainingState.begin(task, settings)
 
 
 def continued(state: TrainingState, workers: int, batch_size: int = 4) -> TrainingState:

@@ -771,8 +771,9 @@ class ContextCurves:
     def _where(self, sums: curves.Sums, find: Callable[[Floats, Floats], float]) -> Estimate:
         """`find(n, fit)` on the falling fit over n, tokens, as an estimate in words.
 
-        The interval holds the bin that it lies in. Its ends in tokens are whole ones as a rule, at
-        which the truth may well lie: so each has all of the error of the words per token as well.
+        The interval holds the bin that it lies in, or a margin on both sides of a single n. Its
+        ends in tokens are whole ones as a rule, at which the truth may well lie: so each has all of
+        the error of the words per token as well.
         """
         x = curves.centres(self.fine)
         # More context cannot be worth less on average: the falling fit (isotonic) uses that, and so
@@ -783,6 +784,8 @@ class ContextCurves:
         for first, last in self.fine:
             if first < last and first <= value <= last:
                 low, high = min(low, first), max(high, last)
+            elif first == last == value and not self._gone(sums, first):
+                low, high = max(0.0, low - self._margin(first)), high + self._margin(first)
         sample, (fewest, most) = self.plan.sample, self._units_per_token
         return curves.with_ends(
             sample.distance(value),
@@ -792,6 +795,24 @@ class ContextCurves:
             unit=sample.unit,
             largest=sample.distance(self.limit),
         )
+
+    def _gone(self, sums: curves.Sums, n: int) -> bool:
+        """Whether context beyond a single n is worth nothing in any document, as in a window."""
+        k = self.fine.index((n, n))
+        per_unit = np.abs(sums.sums[:, k])
+        return bool((per_unit <= self.epsilon / 1000 * sums.counts[:, k]).all())
+
+    def _margin(self, n: int) -> int:
+        """A quarter of the bin of the first pass that a single n lies in, whole tokens.
+
+        Each single n has few targets of its own, so resampling does not show how much δ at that n
+        differs between texts. Of 200 new texts of 120 paragraphs the intervals of a character
+        model's horizon held its value in 86 % without this margin (RESULTS.md).
+        """
+        for first, last in _bins(self.settings, self.plan.n_max, 4):
+            if first <= n <= last:
+                return (last - first + 1) // 4
+        return 0
 
     @cached_property
     def _units_per_token(self) -> tuple[float, float]:

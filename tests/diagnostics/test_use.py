@@ -133,6 +133,21 @@ def test_what_the_last_word_needs_is_seen(documents: int) -> None:
     assert horizon.ci95[1] is None or horizon.ci95[1] >= reached
 
 
+def test_a_horizon_among_single_lengths_has_a_margin(
+    counting: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A quarter of the bin of the first pass, of which there is one token here (28 to 32)."""
+    model, sample = counting(V, 0.9, 0.4), text(60, 220)
+    settings = Settings(n_max=128, resets=400, resamples=200)
+    found = use.measure(model, sample, settings).scalars["n_eff_foreign"]
+    monkeypatch.setattr(use.ContextCurves, "_margin", lambda self, n: 0)
+    bare = use.measure(model, sample, settings).scalars["n_eff_foreign"]
+    assert found.estimate == bare.estimate and 28 <= (found.estimate or 0) <= 32
+    (low, high), (bare_low, bare_high) = found.ci95, bare.ci95
+    assert bare_low is not None and bare_high is not None
+    assert (low, high) == (bare_low - 1, bare_high + 1)
+
+
 @pytest.mark.parametrize("width", [17, 19, 44])
 def test_a_delay_line_ends_where_it_ends(width: int) -> None:
     """Between the bins too, and context from beyond 50 words is worth exactly nothing."""

@@ -18,15 +18,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rnnctl.data.batches import pad_documents
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.errors import DataError, UsageError
 from rnnctl.inference.score import CHUNK, LONG_TEXT, Scorer
 from rnnctl.nn import softmax
-from rnnctl.nn.reading import can_read, each, groups
+from rnnctl.nn.reading import can_read, in_groups
+from rnnctl.tasks.evaluation import batches_by_length
 
 PROTOCOL, VERSION = "rnnctl-scorer", 1
 AT_ONCE = 4096  # requests that are answered together, at most
-_BATCH_TOKENS = 32_768  # of sequences that are padded to one length
 
 Ids = NDArray[np.int64]
 
@@ -116,6 +117,7 @@ class Answerer:
         starts = tokenizer.spans(whole, ids)
         size = len(context.encode("utf-8"))
         first = int(np.searchsorted(starts[:, 0], size))
+        # A token across the border would have to be divided: then both are encoded by themselves.
         if first == 0 or starts[first - 1, 1] <= size:
             spelling = float(tokenizer.spelling_by_token(whole)[first:].sum())
             return ids[:first].astype(np.int64), ids[first:].astype(np.int64), spelling
@@ -170,6 +172,7 @@ class Answerer:
                 read.insert(0, np.array([boundary], dtype=np.int64))
             sequences.append(np.concatenate(read))
             begins.append(len(sequences[-1]) - max(1, len(one.target)))
+        # A diagnosis asks about the same beginning with many ends: it is read once for all of them.
         leaders, of = _shared(sequences)
         rows = [[] for _ in leaders]  # type: list[list[int]]
         for k, leader in enumerate(of):
@@ -230,19 +233,16 @@ class Answerer:
                 features, _ = self._model.text_features(joined, lengths[some])
                 return torch.split(features, lengths[some].tolist())
 
-            parts = groups(recurrent, lengths)
-            for some, found in zip(parts, each(read, parts), strict=True):
+            for some, found in in_groups(recurrent, lengths, read):
                 yield some.tolist(), found
             return
         device = next(self._model.parameters()).device
-        for members in _alike(lengths):
-            longest = int(lengths[members].max())
-            ids = np.full((longest, len(members)), self._tokenizer.boundary_id, dtype=np.int64)
-            for column, k in enumerate(members):
-                ids[: lengths[k], column] = sequences[k]
+        for some in batches_by_length(lengths):
+            members = some.tolist()
+            ids, _ = pad_documents([sequences[k] for k in members], self._tokenizer.boundary_id)
             pieces, state = [], None
             with torch.no_grad():
-                for begin in range(0, longest, CHUNK):
+                for begin in range(0, len(ids), CHUNK):
                     piece = torch.from_numpy(ids[begin : begin + CHUNK]).to(device)
                     read_here, state = self._model.features(piece, state)
                     pieces.append(read_here)
@@ -261,18 +261,6 @@ def _shared(sequences: Sequence[Ids]) -> tuple[list[int], list[int]]:
             leaders.append(k)
         of[k] = len(leaders) - 1
     return leaders, of
-
-
-def _alike(lengths: NDArray[np.int64]) -> Iterator[list[int]]:
-    """Sequences of similar lengths, as many as may be padded together."""
-    members: list[int] = []
-    for k in np.argsort(lengths, kind="stable").tolist():
-        if members and (len(members) + 1) * lengths[k] > _BATCH_TOKENS:
-            yield members
-            members = []
-        members.append(k)
-    if members:
-        yield members
 
 
 def _parsed(line: bytes) -> dict[str, Any]:

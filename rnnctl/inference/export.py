@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from rnnctl import __version__, storage
+from rnnctl.data.batches import pad_documents
 from rnnctl.data.labels import labels_of
 from rnnctl.errors import MissingExtraError, RnnctlError, StorageError, UsageError
 from rnnctl.nn.graph import OPSET, write_graph
@@ -36,7 +37,7 @@ from rnnctl.tasks.quality import log_softmax
 
 INSTALL = "install it with: pip install 'rnnctl[export]'"
 TOLERANCE = 1e-5  # of the largest output, or of 1 where all are smaller
-_CHECKED_LENGTHS = (33, 1, 64, 7, 2)
+_CHECKED_LENGTHS = (33, 1, 64, 7, 2)  # tokens; different ones, for padding must change nothing
 _MEASURED_TOKENS = {"classifier": 200_000, "language model": 20_000}
 _CHUNK = 128
 _STREAMS = 8
@@ -97,6 +98,7 @@ def export(
     contents = (data, loaded.run.tokenizer_path.read_bytes(), readme.encode("utf-8"))
     with storage.storing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
+    # After all that can fail: what stood there is replaced by a whole export or not at all.
     for file, content in zip(_files(path), contents, strict=True):
         storage.write_atomic(file, content)
     return result
@@ -223,6 +225,7 @@ def _checked(model: LanguageModel | Classifier, data: bytes, several: bool) -> f
         found = run({"ids": ids, "lengths": lengths})
         pairs = [(own, found[0]), (own.sigmoid() if several else own.softmax(-1), found[1])]
     else:
+        # From a state that is not zero: a graph that ignored it would pass otherwise.
         names, first = model.recurrent.cell.state_names, shape[1] // 2
         _, state = model.features(torch.from_numpy(ids[:, :first].T.copy()))
         own, after = model.features(torch.from_numpy(ids[:, first:].T.copy()), state)
@@ -305,11 +308,8 @@ def _encoded(
 
 def padded(texts: Sequence[NDArray[np.integer]], fill: int) -> tuple[NDArray[np.int64], ...]:
     """ids (B, T) and lengths (B,), as the graph of a classifier takes them."""
-    lengths = np.array([len(ids) for ids in texts], np.int64)
-    joined = np.full((len(texts), int(lengths.max())), fill, np.int64)
-    for row, ids in zip(joined, texts, strict=True):
-        row[: len(ids)] = ids
-    return joined, lengths
+    ids, lengths = pad_documents(texts, fill)
+    return np.ascontiguousarray(ids.T), lengths
 
 
 def _hits(loaded: Loaded, part: str, run: Run) -> tuple[float, int]:

@@ -57,6 +57,7 @@ class Answered:
         self.empty += bool(record.error) and not record.is_unread
         if not record.error:
             self.blank += not record.text.strip()
+            # A text without a token (spaces between words, say) is none of unknown ones.
             self.strange += bool(record.text.strip()) and 0 < tokens == unknown
 
     def as_json(self, record: Record, answer: Mapping[str, object]) -> str:

@@ -41,6 +41,7 @@ class LazyGroup(TyperGroup):
         if name in catalog.COMMANDS:
             return name, load_command(name), args[1:]
         if ctx.resilient_parsing:  # shell completion of half a word
+            # An error would be printed into the line that the person is typing.
             return None, None, args[1:]
         hint = catalog.suggestion(name, catalog.COMMANDS)
         raise UsageError(f"there is no command {name!r}", hint=hint)
@@ -61,6 +62,7 @@ class GroupedHelp(TyperCommand):
             return list(super().parse_args(ctx, args))
         args = filled_in(args, self.values_left_out)
         parameters = self.get_params(ctx)
+        # Parsed by itself first: afterwards nobody can tell what was typed from what is a default.
         given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
         paths.refuse_empty(parameters, given)
         rest = super().parse_args(ctx, args)
@@ -68,6 +70,7 @@ class GroupedHelp(TyperCommand):
             if paths.takes_paths(parameter) and parameter.name in ctx.params:
                 ctx.params[parameter.name] = paths.as_meant(ctx.params[parameter.name])
         paths.refuse_overwriting(parameters, ctx.params)
+        # An option that is given its own default does no harm: scripts write such calls.
         named = {
             one.name: paths.called(one, ctx.params[one.name])
             for one in parameters
@@ -188,6 +191,7 @@ def run(arguments: Sequence[str]) -> int:
 
     Returns the exit code. A command returns None or its exit code.
     """
+    # A worker runs many commands in one process, and --quiet is of one of them.
     console.configure(quiet=False)
     for argument in arguments:
         _check_unicode(argument)

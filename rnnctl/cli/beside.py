@@ -54,5 +54,6 @@ def pictures_or_warning(make: Callable[[], Pictures]) -> Pictures | None:
 
 def keep(run: Run, name: str, result: Result) -> None:
     """Write a result into a run, where that may be written to and still is what was measured."""
+    # A run on a read-only disk can be measured all the same; then nothing is kept.
     if os.access(run.path, os.W_OK) and not run.keep_result(name, result):
         console.warn(f"the result is not saved in {run.path}: the run has changed in the meantime")

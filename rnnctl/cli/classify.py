@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -13,9 +14,7 @@ from rnnctl.cli.answered import Answered
 from rnnctl.cli.idle import Idle, idle, missing
 from rnnctl.cli.options import (
     Format,
-    FormatOption,
-    OutputOption,
-    QuietOption,
+    Output,
     RunArgument,
     may_stand_alone,
     option,
@@ -52,7 +51,6 @@ Explain = Annotated[
         "given, against its absence. METHOD is gradients (integrated gradients, the default) or "
         "occlusion (leaving the word out).",
         metavar="[METHOD]",
-        show_default=False,
     ),
 ]
 WordsOverall = Annotated[
@@ -67,7 +65,6 @@ ExplainHtml = Annotated[
         WHY,
         "Also write a page with the explained texts (at most 1,000) to this file.",
         metavar="FILE",
-        show_default=False,
     ),
 ]
 
@@ -92,10 +89,8 @@ def classify(
     explain: Explain = None,
     words_overall: WordsOverall = False,
     html: ExplainHtml = None,
-    format: FormatOption = "table",
-    output: OutputOption = None,
+    to: Output,
     machine: f.MachineOptions,
-    quiet: QuietOption = False,
 ) -> None:
     """Give every input text a label.
 
@@ -117,13 +112,14 @@ def classify(
     each label that it is given is explained, or the most probable one if it is given none; JSON
     has the list `explanations`.
     """
-    as_page = explain is not None and format == "html" and not words_overall
+    as_page = explain is not None and to.format == "html" and not words_overall
     kind = reads.kind(input_format)
     sources, command = files or [], f"classify {word(run)}"
     about_files = sources or kind or documents or reads != f.Reading()
     by_hand = not about_files and inputs.at_a_terminal()
     inputs.check(sources, command, by_hand=by_hand)
     from rnnctl.inference.classify import Predictor, answers
+    from rnnctl.inference.records import until_failure
 
     loaded = machine.load(run)
     predictor = Predictor(loaded)
@@ -137,26 +133,31 @@ def classify(
         reasons = _Reasons(loaded, explain)
     # Then the answers themselves are not the output, only what is counted of them.
     silent = words_overall or as_page
-    with inputs.output(None if silent else output) as write:
-        if silent:
-            write = _nowhere
-        lines_as = "table" if silent else format
-        writer = _Writer(write, lines_as, predictor.labels, answered, reads.fail_fast, reasons)
-        typed = [(inputs.STDIN, inputs.typed("its label"))] if by_hand else None
+    printer = _Printer(to.format, predictor.labels, answered, explain is not None)
+    typed = [(inputs.STDIN, inputs.typed("its label"))] if by_hand else None
+    with inputs.output(None if silent else to.output) as write:
+        if printer.head and not silent:
+            write(printer.head)
         for name, windows in typed or inputs.windows(inputs.opened(sources, command), wanted):
-            for window in answers(predictor, windows, explainer):
-                writer.add(window, name)
+            found = answers(predictor, windows, explainer)
+            for window in until_failure(found, name, fail_fast=reads.fail_fast):
+                if not silent:
+                    write("".join(map(printer.line, window)))
+                for one in window:
+                    tokens = one.prediction.tokens - 1 if one.prediction else 0  # without the end
+                    unknown = one.prediction.unknown if one.prediction else 0
+                    answered.count(one.record, tokens=tokens, unknown=unknown)
+                    if reasons is not None:
+                        reasons.add(one)
     if reasons is not None and words_overall:
-        console.emit(reasons.overall(), format, output)
+        to.emit(reasons.overall())
     if reasons is not None and as_page:
-        console.write(reasons.page(), output)
+        console.write(reasons.page(), to.output)
     if reasons is not None and html is not None:
         console.write_file(html, reasons.page(), "--html")
-    writer.report()
-
-
-def _nowhere(text: str) -> None:
-    """Where answers go that are only counted."""
+    if answered.records == 0:
+        console.note("the input is empty: nothing to classify")
+    answered.report()
 
 
 class _Reasons:
@@ -208,83 +209,54 @@ class _Reasons:
         return page(title, self._texts, self.overall(), left_out=left_out)
 
 
-class _Writer:
-    """Writes answers as they come, and counts what was wrong."""
+@dataclass(frozen=True, slots=True)
+class _Printer:
+    """Answers as lines of a format."""
 
-    def __init__(
-        self,
-        write: inputs.Write,
-        format: Format,
-        labels: Sequence[str],
-        answered: Answered,
-        fail_fast: bool,
-        reasons: _Reasons | None,
-    ) -> None:
-        self._reasons = reasons
-        self._width = console.stdout_width() - 1
-        self._color = console.wants_color(sys.stdout)
-        self._write = write
-        self._labels = labels
-        self._fail_fast = fail_fast
-        lines = {"table": self._as_table, "json": self._as_json, "markdown": self._as_markdown}
-        self._line = lines[format]
-        self._answered = answered
-        if format == "markdown":
-            from rnnctl.reports.as_markdown import table_head
+    format: Format
+    labels: Sequence[str]
+    answered: Answered
+    explains: bool
 
-            why = reasons is not None
-            columns = ("line", "label", "probability", *(["words that decide"] if why else []))
-            write(table_head(columns, "rlr" + "l" * why) + "\n")
+    @property
+    def head(self) -> str:
+        """What comes before the first row."""
+        if self.format != "markdown":
+            return ""
+        from rnnctl.reports.as_markdown import table_head
 
-    def add(self, window: Sequence[Answer], source: str) -> None:
-        """Write a window at once. With --fail-fast, raises DataError at its first error."""
-        good = len(window)
-        if self._fail_fast:
-            good = next((i for i, a in enumerate(window) if a.record.error), good)
-        self._write("".join(self._line(answer) + "\n" for answer in window[:good]))
-        for answer in window[:good]:
-            found = answer.prediction
-            tokens, unknown = (found.tokens - 1, found.unknown) if found else (0, 0)
-            self._answered.count(answer.record, tokens=tokens, unknown=unknown)
-            if self._reasons is not None:
-                self._reasons.add(answer)
-        if good < len(window):
-            from rnnctl.inference.records import failure
+        columns = ("line", "label", "probability", *(["words that decide"] * self.explains))
+        return table_head(columns, "rlr" + "l" * self.explains) + "\n"
 
-            raise failure(window[good].record, source)
-
-    def report(self) -> None:
-        """Say on stderr what a person should know at the end."""
-        if self._answered.records == 0:
-            console.note("the input is empty: nothing to classify")
-        self._answered.report()
-
-    def _as_table(self, answer: Answer) -> str:
-        record = answer.record
-        if answer.prediction is None:
-            return f"\t\t{inputs.one_line(f'{record.where}: {record.error}')}"
+    def line(self, answer: Answer) -> str:
+        """A line for each text, with its explanation."""
+        if self.format == "json":
+            return self.answered.as_json(answer.record, answer.fields(self.labels)) + "\n"
+        if self.format == "markdown":
+            return self._markdown(answer) + "\n"
+        record, found = answer.record, answer.prediction
+        if found is None:
+            return f"\t\t{inputs.one_line(f'{record.where}: {record.error}')}\n"
+        label, probability = _said(found, self.labels, 6)
         file = f"\t{inputs.one_line(record.file)}" if record.file else ""
-        label, probability = _said(answer.prediction, self._labels, 6)
         line = f"{inputs.one_line(label)}\t{probability}{file}"
         if not answer.why:
-            return line
+            return f"{line}\n"
         from rnnctl.reports.explained import lines
 
-        each = [lines(why, width=self._width, color=self._color) for why in answer.why]
-        return f"{line}\n{''.join(each)}".rstrip("\n")
+        width, color = console.stdout_width() - 1, console.wants_color(sys.stdout)
+        each = [lines(why, width=width, color=color) for why in answer.why]
+        return f"{line}\n{''.join(each)}".rstrip("\n") + "\n"
 
-    def _as_json(self, answer: Answer) -> str:
-        return self._answered.as_json(answer.record, answer.fields(self._labels))
-
-    def _as_markdown(self, answer: Answer) -> str:
+    def _markdown(self, answer: Answer) -> str:
         from rnnctl.reports.as_markdown import table_row
         from rnnctl.reports.explained import named
 
         place, found = answer.record.file or str(answer.record.line), answer.prediction
-        why = [named(answer.why)] if self._reasons is not None else []
+        why = [named(answer.why)] if self.explains else []
         if found is None:
             return table_row((place, "", answer.record.error, *why))
-        return table_row((place, *_said(found, self._labels, 4), *why))
+        return table_row((place, *_said(found, self.labels, 4), *why))
 
 
 def _said(found: Prediction, labels: Sequence[str], places: int) -> tuple[str, str]:

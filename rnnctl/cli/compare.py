@@ -5,19 +5,18 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnnctl.cli import beside, console
 from rnnctl.cli import compare_options as options
 from rnnctl.cli.idle import Idle, Values, given, idle, missing
 from rnnctl.cli.options import (
     CurvesOption,
-    FormatOption,
     LabelOption,
-    OutputOption,
+    Output,
     PlotOption,
-    QuietOption,
     labels,
+    takes_groups,
 )
 from rnnctl.cli.progress import follow
 from rnnctl.errors import DataError, UsageError
@@ -95,38 +94,17 @@ def _names_runs(values: Values) -> bool:
         "leave out --dry-run",
     ),
 )
+@takes_groups
 def compare(
-    what: options.What = None,
-    cells: options.Cells = options.USUAL_CELLS,
-    inits: options.Inits = options.USUAL_INITS,
-    match: options.Match = options.USUAL.match,
-    seeds: options.Seeds = None,
-    rates: options.Rates = options.USUAL.rates,
-    recall: options.Recall = True,
-    recall_lags: options.RecallLags = "20",
-    recall_seeds: options.RecallSeeds = options.USUAL.recall_seeds,
-    pairs: options.Pairs = None,
-    task: options.Task = options.USUAL.task,
-    hidden_size: options.HiddenSize = "128",
-    embedding_size: options.EmbeddingSize = options.USUAL.embedding_size,
-    layers: options.Layers = options.USUAL.layers,
-    steps: options.Steps = None,
-    epochs: options.Epochs = None,
-    budget: options.Budget = None,
-    train: options.Train = "",
-    jobs: options.Jobs = None,
-    run_root: options.RunRoot = None,
-    dry_run: options.DryRun = False,
-    measure: options.Measure = False,
+    design: options.Design,
+    *,
     html: options.Html = None,
     plot: PlotOption = None,
     chart: options.Chart = None,
     verbose: options.Verbose = False,
     curves: CurvesOption = None,
     label: LabelOption = None,
-    format: FormatOption = "table",
-    output: OutputOption = None,
-    quiet: QuietOption = False,
+    to: Output,
 ) -> int:
     """Find out which cell remembers more, which is better, which is faster, and how sure that is.
 
@@ -134,22 +112,21 @@ def compare(
     verdict on each of the usual claims about these cells. `rnnctl compare RUN RUN…` does the same
     with finished runs, in a second. If a comparison was stopped, the same command continues it.
     """
-    asked = dict(locals())
-    questions = _questions(asked)
-    result = _result(asked, questions)
+    questions = _questions(design)
+    result = _result(design, label, questions)
     if result is None:
         return 0
     from rnnctl.reports.comparison import brief, untested
 
     for what_is_missing in advice(result):
         console.hint(what_is_missing)
-    wants_page = html is not None or format == "html"
+    wants_page = html is not None or to.format == "html"
     pictures = _pictures(result) if wants_page else None
     beside.write_page(html, result, pictures)
     beside.draw(plot, result, chart)
     beside.write_curves(curves, result)
-    short = format == "table" and not verbose
-    console.emit(result, format, output, blocks=brief if short else None, pictures=pictures)
+    short = to.format == "table" and not verbose
+    to.emit(result, blocks=brief if short else None, pictures=pictures)
     if short and len(result.members) > 1:
         for hint in untested(result):
             console.hint(hint)
@@ -160,19 +137,18 @@ def compare(
     return 1 if questions is not None and questions.problems else 0
 
 
-def _questions(asked: dict[str, Any]) -> Asked | None:
+def _questions(design: options.Design) -> Asked | None:
     """The minimal pairs of `--pairs`, read before anything trains; each bad record is named."""
-    files: list[Path] | None = asked["pairs"]
-    if not files:
+    if not design.pairs:
         return None
     from rnnctl.cli import inputs
     from rnnctl.cli.pairs import tell
     from rnnctl.compare import pairs
 
     command = "compare --pairs -"
-    inputs.check(files, command)
+    inputs.check(design.pairs, command)
     try:
-        found = pairs.read(inputs.opened(files, command), _encoding(asked))
+        found = pairs.read(inputs.opened(design.pairs, command), _encoding(design))
     except DataError as error:
         if "--encoding" not in (error.hint or ""):
             raise
@@ -182,30 +158,32 @@ def _questions(asked: dict[str, Any]) -> Asked | None:
     return found
 
 
-def _encoding(asked: dict[str, Any]) -> str:
+def _encoding(design: options.Design) -> str:
     """The encoding of the corpus: of the first run, or of the members that are planned."""
     from rnnctl.compare import collect
     from rnnctl.compare.plan import members
     from rnnctl.runs import Run
 
-    runs = _runs(asked["what"] or [])
+    runs = _runs(design.what or [])
     if runs is not None:
         return Run.open(collect.find_members(runs)[0]).config.corpus.encoding
-    return options.config_on_text(members(options.read_settings(asked))).corpus.encoding
+    return options.config_on_text(members(options.read_settings(design))).corpus.encoding
 
 
-def _result(asked: dict[str, Any], questions: Asked | None) -> Comparison | None:
+def _result(
+    design: options.Design, label: list[str] | None, questions: Asked | None
+) -> Comparison | None:
     """The comparison of runs, or of what is trained now; None after a dry run."""
-    runs = _runs(asked["what"] or [])
+    runs = _runs(design.what or [])
     if runs is not None:
-        return _compare_runs(runs, asked["measure"], asked["label"], questions)
+        return _compare_runs(runs, design.measure, label, questions)
     from rnnctl.compare.plan import members
 
-    settings = options.read_settings(asked)
-    root = asked["run_root"] or options.run_root(settings)
-    machine = options.machine(settings, asked["jobs"])
-    options.check_members(members(settings), corpus=not asked["dry_run"])
-    if asked["dry_run"]:
+    settings = options.read_settings(design)
+    root = design.run_root or options.run_root(settings)
+    machine = options.machine(settings, design.jobs)
+    options.check_members(members(settings), corpus=not design.dry_run)
+    if design.dry_run:
         _print_members(settings, root, machine)
         return None
     return _experiment(settings, root, machine, questions)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Final, Literal, get_args
 
 import typer
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from rnnctl.config import RunConfig
 
 USUAL: Final = Settings()
-USUAL_CELLS, USUAL_INITS = ",".join(USUAL.cells), ",".join(USUAL.inits)
 BUNDLED_SEEDS = 2
 # Parameters of `rnnctl train` that the plan sets for each member -> what says it to `compare`.
 OURS: Final[Mapping[str, str]] = {
@@ -50,30 +50,184 @@ OURS: Final[Mapping[str, str]] = {
 }
 
 
-def read_settings(given: dict[str, Any]) -> Settings:
+GRID, SIZES, WORK, REPORT = "What is compared", "Sizes and training", "Work", "Report"
+# Outside of the class, where the name `dry_run` is the field's.
+DryRun = Annotated[bool, dry_run(WORK, "Prints one command per line.")]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is compared, and how it is trained, in the order of the help of ``rnnctl compare``."""
+
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CORPUS|RUN",
+            help="A corpus to train on, as for `train`; or finished runs (or folders of runs) to "
+            "compare without training.  [default: the bundled paragraphs]",
+        ),
+    ] = None
+    cells: Annotated[
+        str, option(GRID, "Cells to compare, separated by commas.", metavar="NAMES")
+    ] = ",".join(USUAL.cells)
+    inits: Annotated[
+        str,
+        option(
+            GRID,
+            "Initial weights to train each cell with, separated by commas: torch, good or chrono "
+            '(with --train "--horizon N"; a plain RNN then takes good).',
+            metavar="NAMES",
+        ),
+    ] = ",".join(USUAL.inits)
+    match: Annotated[
+        plan.Match,
+        option(
+            GRID,
+            "What the cells are matched on: equal numbers of recurrent parameters, equal training "
+            "time, equal optimizer steps, or equal hidden sizes. All train on the same text.",
+        ),
+    ] = USUAL.match
+    seeds: Annotated[
+        int | None,
+        option(
+            GRID,
+            "Trainings for each row (a cell with its initial weights), each with its own seed.  "
+            "[default: 5, or 2 on the bundled paragraphs]",
+            min=1,
+        ),
+    ] = None
+    rates: Annotated[
+        Literal["shipped", "grid"],
+        option(
+            GRID, "Learning rates: from rnnctl's table (shipped), or searched for each row (grid)."
+        ),
+    ] = USUAL.rates
+    recall: Annotated[
+        bool,
+        option(
+            GRID,
+            "Also train and test each row on a recall task: name the symbol that stood at the "
+            "beginning.",
+            "--recall/--no-recall",
+        ),
+    ] = True
+    recall_lags: Annotated[
+        str,
+        option(
+            GRID,
+            "Distances over which the symbol must be recalled, in tokens, separated by commas.",
+            metavar="N,…",
+        ),
+    ] = "20"
+    recall_seeds: Annotated[
+        int, option(GRID, "Trainings of each row on the recall task.", min=1)
+    ] = USUAL.recall_seeds
+    pairs: Annotated[
+        list[Path] | None,
+        option(
+            GRID,
+            "Also test every language model, and an n-gram model, on these minimal pairs (a file "
+            "that `rnnctl pairs` reads). Can be given several times.",
+            metavar="FILE",
+        ),
+    ] = None
+    task: Annotated[str, of_setting("task", SIZES)] = USUAL.task
+    hidden_size: Annotated[
+        str,
+        option(
+            SIZES,
+            "Units in each recurrent layer of the LSTM; the other cells are matched to it. With "
+            "--match steps you can also give one size for each cell: rnn=N,lstm=N,gru=N.",
+            metavar="N",
+        ),
+    ] = "128"
+    embedding_size: Annotated[
+        int, of_setting("embedding_size", SIZES, min=1, show_default=True)
+    ] = USUAL.embedding_size
+    layers: Annotated[int, of_setting("num_layers", SIZES, min=1)] = USUAL.layers
+    steps: Annotated[
+        int | None,
+        option(
+            SIZES,
+            "Optimizer steps of each training.  [default: 300, unless --epochs or --budget is "
+            "given]",
+            min=1,
+        ),
+    ] = None
+    epochs: Annotated[
+        float | None,
+        option(SIZES, "Passes of each training over the training text."),
+    ] = None
+    budget: Annotated[
+        str | None,
+        option(
+            SIZES,
+            "Total time for all trainings on the text, such as 20m or 2h.",
+            metavar="TIME",
+        ),
+    ] = None
+    train: Annotated[
+        str,
+        option(
+            SIZES,
+            "More options of `rnnctl train` for every training, in quotes: "
+            '"--level word --dropout 0.2".',
+            metavar="OPTIONS",
+        ),
+    ] = ""
+    jobs: Annotated[
+        int | None,
+        option(
+            WORK,
+            "Trainings that run at the same time.  [default: one for each core]",
+            min=1,
+        ),
+    ] = None
+    run_root: Annotated[
+        Path | None,
+        option(
+            WORK,
+            "Folder for the runs of this comparison.  [default: a folder in runs/, named after the "
+            "corpus and the options]",
+            metavar="DIR",
+        ),
+    ] = None
+    dry_run: DryRun = False
+    measure: Annotated[
+        bool,
+        option(
+            WORK,
+            "For finished runs: also measure their speed, and which state carries the memory (by "
+            "exchanging states between texts). Needs their corpus.",
+            "--measure",
+        ),
+    ] = False
+
+
+def read_settings(given: Design) -> Settings:
     """The plan that the options describe. UsageError for values that are not possible."""
-    what = tuple(given["what"] or ())
+    what = tuple(given.what or ())
     if "-" in what:
         raise UsageError(
             "compare trains several times and cannot read its corpus from standard input",
             hint="write it to a file first",
         )
-    options = _options(given["train"])
+    options = _options(given.train)
     settings = Settings(
         sources=what,
-        task=given["task"],
-        cells=_list(given["cells"], catalog.names("cell"), "--cells"),
-        inits=_inits(given["inits"], options),
-        match=given["match"],
-        seeds=given["seeds"] or (USUAL.seeds if what else BUNDLED_SEEDS),
-        sizes=_sizes(given["hidden_size"]),
-        embedding_size=given["embedding_size"],
-        layers=given["layers"],
+        task=given.task,
+        cells=_list(given.cells, catalog.names("cell"), "--cells"),
+        inits=_inits(given.inits, options),
+        match=given.match,
+        seeds=given.seeds or (USUAL.seeds if what else BUNDLED_SEEDS),
+        sizes=_sizes(given.hidden_size),
+        embedding_size=given.embedding_size,
+        layers=given.layers,
         limit=_limit(given),
-        rates=given["rates"],
+        rates=given.rates,
         options=options,
-        recall_lags=_lags(given["recall_lags"]) if given["recall"] else (),
-        recall_seeds=given["recall_seeds"],
+        recall_lags=_lags(given.recall_lags) if given.recall else (),
+        recall_seeds=given.recall_seeds,
     )
     hidden_sizes(settings)
     return settings
@@ -150,19 +304,19 @@ def _sizes(text: str) -> tuple[tuple[str, int], ...]:
     return sizes
 
 
-def _limit(given: dict[str, Any]) -> tuple[str, str]:
+def _limit(given: Design) -> tuple[str, str]:
     from rnnctl.cli.setting_options import seconds
 
-    named = [name for name in ("steps", "epochs", "budget") if given[name] is not None]
+    named = [name for name in ("steps", "epochs", "budget") if getattr(given, name) is not None]
     if len(named) > 1:
         raise UsageError(
             "--steps, --epochs and --budget each say how long to train", hint="give one of them"
         )
     if not named:
-        return ("--budget", "240s") if given["match"] == "time" else USUAL.limit
-    if named == ["budget"]:
-        return "--budget", f"{seconds(given['budget'], '--budget'):g}s"
-    return f"--{named[0]}", f"{given[named[0]]:g}"
+        return ("--budget", "240s") if given.match == "time" else USUAL.limit
+    if given.budget is not None:
+        return "--budget", f"{seconds(given.budget, '--budget'):g}s"
+    return f"--{named[0]}", f"{getattr(given, named[0]):g}"
 
 
 def run_root(settings: Settings) -> Path:
@@ -209,152 +363,8 @@ def check_members(planned: Sequence[Planned], *, corpus: bool) -> None:
         open_corpus(config.corpus, task=config.model.task, cache=cache_directory())
 
 
-# The options of ``rnnctl compare`` as annotated types, in the order of its help.
+# What becomes of the result.
 
-GRID, SIZES, WORK, REPORT = "What is compared", "Sizes and training", "Work", "Report"
-
-
-What = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="CORPUS|RUN",
-        help="A corpus to train on, as for `train`; or finished runs (or folders of runs) to "
-        "compare without training.  [default: the bundled paragraphs]",
-        show_default=False,
-    ),
-]
-Cells = Annotated[str, option(GRID, "Cells to compare, separated by commas.", metavar="NAMES")]
-Inits = Annotated[
-    str,
-    option(
-        GRID,
-        "Initial weights to train each cell with, separated by commas: torch, good or chrono "
-        '(with --train "--horizon N"; a plain RNN then takes good).',
-        metavar="NAMES",
-    ),
-]
-Match = Annotated[
-    plan.Match,
-    option(
-        GRID,
-        "What the cells are matched on: equal numbers of recurrent parameters, equal training "
-        "time, equal optimizer steps, or equal hidden sizes. All train on the same text.",
-    ),
-]
-Seeds = Annotated[
-    int | None,
-    option(
-        GRID,
-        "Trainings for each row (a cell with its initial weights), each with its own seed.  "
-        "[default: 5, or 2 on the bundled paragraphs]",
-        min=1,
-        show_default=False,
-    ),
-]
-Rates = Annotated[
-    Literal["shipped", "grid"],
-    option(GRID, "Learning rates: from rnnctl's table (shipped), or searched for each row (grid)."),
-]
-Recall = Annotated[
-    bool,
-    option(
-        GRID,
-        "Also train and test each row on a recall task: name the symbol that stood at the "
-        "beginning.",
-        "--recall/--no-recall",
-    ),
-]
-RecallLags = Annotated[
-    str,
-    option(
-        GRID,
-        "Distances over which the symbol must be recalled, in tokens, separated by commas.",
-        metavar="N,…",
-    ),
-]
-RecallSeeds = Annotated[int, option(GRID, "Trainings of each row on the recall task.", min=1)]
-Pairs = Annotated[
-    list[Path] | None,
-    option(
-        GRID,
-        "Also test every language model, and an n-gram model, on these minimal pairs (a file that "
-        "`rnnctl pairs` reads). Can be given several times.",
-        metavar="FILE",
-        show_default=False,
-    ),
-]
-Task = Annotated[str, of_setting("task", SIZES)]
-HiddenSize = Annotated[
-    str,
-    option(
-        SIZES,
-        "Units in each recurrent layer of the LSTM; the other cells are matched to it. With "
-        "--match steps you can also give one size for each cell: rnn=N,lstm=N,gru=N.",
-        metavar="N",
-    ),
-]
-EmbeddingSize = Annotated[int, of_setting("embedding_size", SIZES, min=1, show_default=True)]
-Layers = Annotated[int, of_setting("num_layers", SIZES, min=1)]
-Steps = Annotated[
-    int | None,
-    option(
-        SIZES,
-        "Optimizer steps of each training.  [default: 300, unless --epochs or --budget is given]",
-        min=1,
-        show_default=False,
-    ),
-]
-Epochs = Annotated[
-    float | None,
-    option(SIZES, "Passes of each training over the training text.", show_default=False),
-]
-Budget = Annotated[
-    str | None,
-    option(
-        SIZES,
-        "Total time for all trainings on the text, such as 20m or 2h.",
-        metavar="TIME",
-        show_default=False,
-    ),
-]
-Train = Annotated[
-    str,
-    option(
-        SIZES,
-        "More options of `rnnctl train` for every training, in quotes: "
-        '"--level word --dropout 0.2".',
-        metavar="OPTIONS",
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    option(
-        WORK,
-        "Trainings that run at the same time.  [default: one for each core]",
-        min=1,
-        show_default=False,
-    ),
-]
-RunRoot = Annotated[
-    Path | None,
-    option(
-        WORK,
-        "Folder for the runs of this comparison.  [default: a folder in runs/, named after the "
-        "corpus and the options]",
-        metavar="DIR",
-        show_default=False,
-    ),
-]
-DryRun = Annotated[bool, dry_run(WORK, "Prints one command per line.")]
-Measure = Annotated[
-    bool,
-    option(
-        WORK,
-        "For finished runs: also measure their speed, and which state carries the memory (by "
-        "exchanging states between texts). Needs their corpus.",
-        "--measure",
-    ),
-]
 Html = Annotated[
     Path | None,
     option(
@@ -370,7 +380,6 @@ Verbose = Annotated[
         "-v",
         help="Print all tables, curves, reasons and warnings. Without it the table has at most 24 "
         "lines.",
-        show_default=False,
     ),
 ]
 Chart = Annotated[

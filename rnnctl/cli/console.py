@@ -34,6 +34,7 @@ _HARMLESS = "\n\t\u00a0\u200c\u200d"
 
 ELSEWHERE = "choose another place with -o FILE; nothing was changed"
 
+# Of the process, not handed through every call: whoever notes something need not know of it.
 _quiet = False
 
 
@@ -159,6 +160,7 @@ def emit(
     """
     from rnnctl.reports import render
 
+    # A file is the same whatever terminal it was made from: a fixed width, and no colours.
     to_screen = not is_file(output)
     text = render(
         result,
@@ -183,6 +185,7 @@ def check_output(output: Path | None, option: str = "-o") -> None:
     """StorageError, before any work is done, for a place where no file can be written."""
     if not is_file(output):
         return
+    # Asked before the work: nobody trains for an hour to be told that a folder is missing.
     if output.exists() and not output.is_file() and not output.is_dir():
         return  # /dev/stdout, a named pipe: nothing is made beside it
     folder = output.absolute().parent
@@ -202,6 +205,7 @@ def _why_not(folder: Path) -> str:
 def stdout_width() -> int:
     """Columns to fill: COLUMNS, the terminal's, or PIPE_WIDTH."""
     if "COLUMNS" in os.environ or stdout_is_terminal():
+        # Narrower than 40 no table can be read; then the terminal breaks the lines.
         return max(40, shutil.get_terminal_size((PIPE_WIDTH, 24)).columns)
     return PIPE_WIDTH
 
@@ -223,6 +227,7 @@ def write_file(path: Path, text: str, option: str = "-o") -> None:
     hint = _elsewhere(option)
     with storage.storing(path, hint):
         if path.exists() and not path.is_file():
+            # A pipe or a device cannot be renamed into place.
             path.write_text(text, encoding="utf-8")
             return
         final = behind_link(path)
@@ -245,6 +250,7 @@ def _say(kind: str, text: str, *, before: str = "", bare: bool = False) -> None:
     shown = printable(text)
     if stderr.isatty():
         columns = max(40, shutil.get_terminal_size((80, 24)).columns)
+        # Terminals break lines in the middle of words, and of the commands that a hint gives.
         shown = folded(shown, columns, 0 if bare else len(f"{kind}: "))
     stderr.write(f"{before}{label}{shown}\n")
     stderr.flush()

@@ -18,11 +18,9 @@ from rnnctl.cli.idle import Idle, given, idle, missing
 from rnnctl.cli.options import (
     OUTPUT,
     CurvesOption,
-    FormatOption,
     LabelOption,
-    OutputOption,
+    Output,
     PlotOption,
-    QuietOption,
     completed,
     labels,
     option,
@@ -59,7 +57,6 @@ OptionalRunArgument = Annotated[
     typer.Argument(
         metavar="[RUN]",
         help="The folder of a trained run. Leave it out with --scorer.",
-        show_default=False,
     ),
 ]
 NamesArgument = Annotated[
@@ -126,7 +123,6 @@ BeyondOption = Annotated[
         WHAT,
         "USE: also measure with the text beyond the context altered in this way. Can be given "
         "several times.",
-        show_default=False,
     ),
 ]
 ShowOption = Annotated[
@@ -180,7 +176,6 @@ VerboseOption = Annotated[
         "-v",
         help="Print everything that was measured: numbers, curves, cross-checks, all warnings. "
         "Without it the table has at most 24 lines.",
-        show_default=False,
     ),
 ]
 
@@ -235,12 +230,10 @@ def diagnose(
     plot: PlotOption = None,
     curves: CurvesOption = None,
     label: LabelOption = None,
-    format: FormatOption = "table",
-    output: OutputOption = None,
+    to: Output,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
     verbose: VerboseOption = False,
-    quiet: QuietOption = False,
 ) -> None:
     """Measure how much early context a run retains.
 
@@ -268,19 +261,19 @@ def diagnose(
     told = {"text_field": text_field, "label_field": label_field, "encoding": encoding}
     columns = {name: value for name, value in told.items() if value is not None}
     if show is not None:
-        _show([Path(name) for name in named], show, html, format, output)
+        _show([Path(name) for name in named], show, html, to)
         return
     if snapshots:
         from rnnctl.reports.snapshots import brief as brief_snapshots
 
         course = _of_snapshots(named, text, columns, preset, seed, label)
-        console.emit(course, format, output, blocks=None if verbose else brief_snapshots)
+        to.emit(course, blocks=None if verbose else brief_snapshots)
         beside.draw(plot, course)
         beside.write_curves(curves, course)
         beside.write_page(html, course)
         return
     arms: tuple[Arm, ...] = ("foreign", "zero", *(way.value for way in beyond or ()))
-    emit = partial(console.emit, format=format, output=output, blocks=None if verbose else brief)
+    emit = partial(to.emit, blocks=None if verbose else brief)
     seen: Pictures | None = None
     if scorer is not None or run is None:
         settings = (preset, seed, arms, scorer_timeout)
@@ -313,12 +306,12 @@ def diagnose(
             console.note("measuring USE with a cache …")
             result = with_cache(loaded, result, cache, read)
         try:
-            if format == "html":
+            if to.format == "html":
                 seen = beside.pictures_or_warning(partial(pictures, [loaded], read))
             emit(result, pictures=seen)
         finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
             _keep(loaded.run, own, why_not)
-        if html is not None and format != "html":
+        if html is not None and to.format != "html":
             seen = beside.pictures_or_warning(partial(pictures, [loaded], read))
     beside.draw(plot, result)
     beside.write_curves(curves, result)
@@ -406,16 +399,14 @@ def _of_snapshots(
     )
 
 
-def _show(
-    paths: Sequence[Path], text: str, html: Path | None, format: str, output: Path | None
-) -> None:
+def _show(paths: Sequence[Path], text: str, html: Path | None, to: Output) -> None:
     """A text with what each run's gates keep of it: on a page, as data, or as a picture in text."""
     from rnnctl.diagnostics import show
     from rnnctl.diagnostics.diagnose import kept
     from rnnctl.tasks.loading import load
 
     runs = [load(path) for path in paths]
-    if html is not None or format != "table":
+    if html is not None or to.format != "table":
         from rnnctl.diagnostics.pictures import pictures
 
         seen = pictures(runs, text)
@@ -423,10 +414,10 @@ def _show(
             console.warn(warning.text)
         page = (kept(runs[0].run) if len(runs) == 1 else None) or seen
         beside.write_page(html, page, seen)
-        if format != "table":
-            console.emit(page if format == "html" else seen, format, output, pictures=seen)
+        if to.format != "table":
+            to.emit(page if to.format == "html" else seen, pictures=seen)
             return
         if any(run.config.model.bidirectional for run in runs):
             return  # there is no picture in text of gates that know the future
-    color = not console.is_file(output) and console.wants_color(sys.stdout)
-    console.write(show.picture(runs, text, width=console.stdout_width(), color=color), output)
+    color = not console.is_file(to.output) and console.wants_color(sys.stdout)
+    console.write(show.picture(runs, text, width=console.stdout_width(), color=color), to.output)

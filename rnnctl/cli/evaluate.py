@@ -9,14 +9,7 @@ import typer
 from rnnctl.cli import beside, console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.idle import Idle, given, idle, missing
-from rnnctl.cli.options import (
-    FormatOption,
-    OutputOption,
-    QuietOption,
-    RunArgument,
-    option,
-    takes_groups,
-)
+from rnnctl.cli.options import Output, RunArgument, option, takes_groups
 from rnnctl.config import COLD_WINDOW, SourceKind
 from rnnctl.errors import UsageError, word
 
@@ -72,7 +65,6 @@ By = Annotated[
         "Also report the numbers for each value of this column. `length` is not a column: it "
         "groups documents by their number of words.",
         metavar="COLUMN",
-        show_default=False,
     ),
 ]
 Encoding = Annotated[
@@ -148,10 +140,8 @@ def evaluate(
     remembers: f.MemoryOptions,
     tune_cache: TuneCache = False,
     tune_dynamic: TuneDynamic = False,
-    format: FormatOption = "table",
-    output: OutputOption = None,
+    to: Output,
     machine: f.MachineOptions,
-    quiet: QuietOption = False,
 ) -> None:
     """Measure a run on a corpus.
 
@@ -164,13 +154,14 @@ def evaluate(
     from rnnctl.inference.evaluate import evaluate as measure
 
     sources = corpus or []
+    # Asked before the run is loaded: a terminal in the place of a pipe is known at once.
     stdin = inputs.stdin(f"evaluate {word(run)} -") if "-" in sources else None
     memory = remembers.memory
     loaded = machine.load(run)
     if tune_cache or tune_dynamic:
         from rnnctl.inference.evaluate import tune
 
-        console.emit(tune(loaded, "cache" if tune_cache else "dynamic"), format, output)
+        to.emit(tune(loaded, "cache" if tune_cache else "dynamic"))
         return
     if loaded.labels and memory:
         raise UsageError(
@@ -198,11 +189,12 @@ def evaluate(
     )
     for warning in result.warnings:
         console.warn(warning.text)
+    # Sums for each document are for `rnnctl compare`, and would fill screens.
     shown = result.model_copy(update={"documents": None})
-    if format == "table":  # whoever reads it has them on the screen already
+    if to.format == "table":  # whoever reads it has them on the screen already
         shown = shown.model_copy(update={"warnings": ()})
     try:
-        console.emit(shown, format, output)
+        to.emit(shown)
     finally:  # shown first: keeping it may fail, and nobody measures twice for a full disk
         if not memory:  # what a run keeps is of the run alone
             beside.keep(loaded.run, "evaluate", result)

@@ -23,7 +23,6 @@ TermArgument = Annotated[
         metavar="[TERM]",
         help="A word from a report: a measurement, a column, a gate, a verdict or a warning. "
         "Without one, all terms are listed.",
-        show_default=False,
         autocompletion=_completed,
     ),
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from rnnctl.cli import console
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, RunArgument, option
+from rnnctl.cli.options import Output, RunArgument, option, takes_groups
 
 MODEL = "Model"
 
@@ -16,7 +16,6 @@ Onnx = Annotated[
         MODEL,
         "Write the model to this file, with tokenizer.json and README.md in the same folder.",
         metavar="FILE",
-        show_default=False,
     ),
 ]
 Int8 = Annotated[
@@ -31,14 +30,14 @@ Int8 = Annotated[
 Overwrite = Annotated[bool, option(MODEL, "Replace existing files.", "--overwrite")]
 
 
+@takes_groups
 def export(
     run: RunArgument,
+    *,
     onnx: Onnx,
     int8: Int8 = False,
     overwrite: Overwrite = False,
-    format: FormatOption = "table",
-    output: OutputOption = None,
-    quiet: QuietOption = False,
+    to: Output,
 ) -> None:
     """Write a run as an ONNX file, for programs without rnnctl and PyTorch.
 
@@ -53,5 +52,5 @@ def export(
     result = write(load(run), onnx, int8=int8, overwrite=overwrite)
     for warning in result.warnings:
         console.warn(warning.text)
-    shown = result.model_copy(update={"warnings": ()}) if format == "table" else result
-    console.emit(shown, format, output)
+    shown = result.model_copy(update={"warnings": ()}) if to.format == "table" else result
+    to.emit(shown)

@@ -76,6 +76,7 @@ def _explain_usage(problem: Any) -> Explanation:
 
 
 def _in_plain_words(problem: Any) -> str:
+    # What pydantic refused has a range in words; typer's own text would quote its internals.
     impossible = problem.__cause__
     if _is_validation_error(impossible):
         from rnnctl.config import UNCLEAR, problems_in_words

@@ -37,7 +37,6 @@ Files = Annotated[
         metavar="[FILE]...",
         help="Files that hold the texts. `-` is standard input, which is also read if no FILE is "
         "given in a pipe.",
-        show_default=False,
     ),
 ]
 ReadAs = Annotated[

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,10 +17,7 @@ from rnnctl.cli import filter_options as f
 from rnnctl.cli.idle import Idle, given, idle
 from rnnctl.cli.options import (
     OUTPUT,
-    Format,
-    FormatOption,
-    OutputOption,
-    QuietOption,
+    Output,
     RunArgument,
     option,
     takes_groups,
@@ -55,7 +51,6 @@ Stop = Annotated[
         LENGTH,
         "Stop before this text would be written. Can be given several times. A line end is "
         "$'\\n' in most shells.",
-        show_default=False,
     ),
 ]
 End = Annotated[
@@ -163,10 +158,8 @@ def generate(
     remembers: f.MemoryOptions,
     state_in: f.StateIn = None,
     copied: Copied = False,
-    format: FormatOption = "table",
-    output: OutputOption = None,
+    to: Output,
     machine: f.MachineOptions,
-    quiet: QuietOption = False,
 ) -> None:
     """Continue a text, one token at a time.
 
@@ -176,34 +169,35 @@ def generate(
     """
     from rnnctl.inference.sampling import Sampling
 
+    # Checked first: PyTorch takes seconds to load, and a wrong number needs none of it.
     sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
     if lines:
         inputs.check([], f"generate {word(run)} --lines")
     from rnnctl.inference.generate import Wish
     from rnnctl.inference.session import Session
 
-    looked = copied or (format != "table" and not lines)
+    looked = copied or (to.format != "table" and not lines)
     session = Session(machine.load(run), copied=looked, memory=remembers.memory)
     _check_stops(session, stop or ())
     end = session.by_document if end is None else end
     wish = Wish(length, tuple(stop or ()), end, seed, sampling)
     encoding = f.encoding_of(session.loaded, None)
     if lines:
-        _continue_lines(session, wish, encoding, output, format)
+        _continue_lines(session, wish, encoding, to)
         return
     text = _prompt(prompt, encoding)
-    simple = format == "table" and output is None and count == 1 and state_in is None
+    simple = to.format == "table" and to.output is None and count == 1 and state_in is None
     if prompt is None and simple and inputs.at_a_terminal() and console.stdout_is_terminal():
         _chat(session, wish)
         return
     start = session.read(text, state_in, _tell_progress(len(text.encode())))
     if start.unknown:
         console.note(f"unknown tokens in the prompt: {start.unknown:,}")
-    if format == "table":
-        with inputs.output(output) as write:
+    if to.format == "table":
+        with inputs.output(to.output) as write:
             _speak(session, start, wish, count, write)
     else:
-        console.emit(session.result(text, start, wish, count), format, output)
+        to.emit(session.result(text, start, wish, count))
 
 
 def _chat(session: Session, wish: Wish) -> None:
@@ -212,6 +206,7 @@ def _chat(session: Session, wish: Wish) -> None:
     what = "type the beginning of a text and press Enter; Enter alone continues the text"
     for turn, typed in enumerate(inputs.typed_lines(what)):
         start = session.go_on(start, typed)
+        # Another seed each turn: the same random numbers make a model repeat itself.
         said = _speak(session, start, replace(wish, seed=wish.seed + turn), 1, _to_screen)
         start = session.go_on(start, said)
 
@@ -253,6 +248,7 @@ def _prompt(given: str | None, encoding: Encoding) -> str:
 def _saying_after(seconds: float, text: str) -> Iterator[None]:
     """Print a note if the block takes longer than that."""
     timer = threading.Timer(seconds, console.note, [text])
+    # Else Ctrl-C would wait for it.
     timer.daemon = True
     timer.start()
     try:
@@ -287,6 +283,7 @@ def _speak(session: Session, start: Start, wish: Wish, count: int, write: inputs
         text += piece.text
         if not piece.ended:
             continue
+        # The shell's prompt, or the separator, begins a line of its own.
         write("" if text.endswith("\n") else "\n")
         if piece.stream + 1 < count:
             write(SEPARATOR)
@@ -299,27 +296,25 @@ def _speak(session: Session, start: Start, wish: Wish, count: int, write: inputs
     return said
 
 
-def _continue_lines(
-    session: Session, wish: Wish, encoding: Encoding, output: Path | None, format: Format
-) -> None:
+def _continue_lines(session: Session, wish: Wish, encoding: Encoding, to: Output) -> None:
     """A continuation for every line; of one that cannot be read the error, beside or in it."""
     from rnnctl.inference.records import as_json
     from rnnctl.reports.as_markdown import table_head, table_row
 
-    with inputs.output(output) as write, inputs.reading(inputs.STDIN):
-        if format == "markdown":
+    with inputs.output(to.output) as write, inputs.reading(inputs.STDIN):
+        if to.format == "markdown":
             write(table_head(("line", "prompt", "continuation"), "rll") + "\n")
         answered = failed = 0
         opened = inputs.opened([], "generate RUN --lines")
         for line in session.lines((source.stream for source in opened), wish, encoding):
             answered, failed = answered + 1, failed + bool(line.error)
-            if format == "json":
+            if to.format == "json":
                 write(as_json(line.fields()) + "\n")
                 continue
             if line.error:
                 console.warn(f"line {line.line}: {line.error}")
             text = inputs.one_line(line.text)
-            if format == "markdown":
+            if to.format == "markdown":
                 text = table_row((str(line.line), inputs.one_line(line.prompt), text))
             write(text + "\n")
     if failed and failed == answered:

@@ -36,7 +36,6 @@ NameArgument = Annotated[
         metavar="[TOPIC|COMMAND]",
         help="A topic or a command; after a topic, words from one of its headings. Without one, "
         "all topics and commands are listed.",
-        show_default=False,
     ),
 ]
 

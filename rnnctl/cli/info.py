@@ -6,19 +6,15 @@ import json
 from typing import TYPE_CHECKING
 
 from rnnctl.cli import console
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, RunArgument
+from rnnctl.cli.options import Output, RunArgument, takes_groups
 
 if TYPE_CHECKING:
     from rnnctl.results.training import InfoResult, TrainResult
     from rnnctl.runs import Run
 
 
-def info(
-    run: RunArgument,
-    format: FormatOption = "table",
-    output: OutputOption = None,
-    quiet: QuietOption = False,
-) -> None:
+@takes_groups
+def info(run: RunArgument, *, to: Output) -> None:
     """Show what is in a run: settings, state, results, and the software and machine behind them.
 
     Every file that is read is checked; `rnnctl runs --verify` checks all files of all runs.
@@ -26,7 +22,8 @@ def info(
     from rnnctl.runs import Run
 
     found = Run.open(run)
-    console.emit(describe(found), format, output)
+    to.emit(describe(found))
+    # Told only: `info` is what one asks when something is wrong, and must not refuse.
     places = [*found.current.files, *(f"checkpoints/{name}" for name in found.current.checkpoints)]
     if missing := [place for place in places if not (run / place).exists()]:
         console.warn(f"missing in {run}: {', '.join(missing)}")

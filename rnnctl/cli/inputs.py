@@ -131,6 +131,7 @@ def stdin_has_text() -> bool:
         mode = os.fstat(0).st_mode
     except OSError:
         return False
+    # A job of cron or systemd has /dev/null or a socket there, which nobody means as a text.
     return stat.S_ISFIFO(mode) or (stat.S_ISREG(mode) and os.fstat(0).st_size > 0)
 
 
@@ -183,6 +184,7 @@ def _streamed(
         kind = compression(head)
         archive = archive_kind(stream, kind)
     if archive:
+        # An archive is read by seeking (the list of a zip file stands at its end); a pipe cannot.
         with tempfile.TemporaryDirectory(prefix="rnnctl-") as folder:
             path = Path(folder) / "archive"
             copy_stream(stream, path)
@@ -247,6 +249,7 @@ def begun(sources: Iterator[Input], text_field: str | None) -> tuple[Iterator[In
 
     first = next(sources)
     with reading(first.name):
+        # Only looked at: whoever reads the source then begins at its first byte.
         head = first.stream.peek()
     window = next(iter(Lines(BytesIO(head))), [])
     sample = [line.text for line in window if not line.problem]
@@ -263,6 +266,7 @@ class _RecordLines:
 
     def read(self, size: int = -1) -> bytes:
         """Some records; nothing at the end."""
+        # Few enough that the first answers come soon, enough that the joining costs nothing.
         some = itertools.islice(self._records, 256)
         return "".join(f"{json.dumps(one, default=str)}\n" for one in some).encode()
 

@@ -12,7 +12,7 @@ import typer
 
 from rnnctl.cli import console
 from rnnctl.cli.idle import Idle, idle
-from rnnctl.cli.options import OUTPUT, FormatOption, OutputOption, QuietOption, option
+from rnnctl.cli.options import OUTPUT, Output, option, takes_groups
 from rnnctl.cli.setting_options import SeedOption, ThreadsOption
 from rnnctl.errors import UsageError, word
 
@@ -24,9 +24,7 @@ CHANGE = "One thing to change"
 
 NumberArgument = Annotated[
     int | None,
-    typer.Argument(
-        metavar="[N]", help="Which lesson, 1 to 5. Without one, all are listed.", show_default=False
-    ),
+    typer.Argument(metavar="[N]", help="Which lesson, 1 to 5. Without one, all are listed."),
 ]
 PredictOption = Annotated[
     str | None,
@@ -107,8 +105,10 @@ LengthOption = Annotated[
         "name one: rnnctl lesson 1",
     )
 )
+@takes_groups
 def lesson(
     number: NumberArgument = None,
+    *,
     predict: PredictOption = None,
     text: TextOption = None,
     budget: BudgetOption = "15s",
@@ -118,11 +118,9 @@ def lesson(
     hidden_size: SizeOption = None,
     length: LengthOption = None,
     out: OutOption = None,
-    format: FormatOption = "table",
-    output: OutputOption = None,
+    to: Output,
     seed: SeedOption = 0,
     threads: ThreadsOption = None,
-    quiet: QuietOption = False,
 ) -> None:
     """Ask what you expect, measure it on text, and show what came out.
 
@@ -131,7 +129,7 @@ def lesson(
     to change. It reports what was measured, also where that contradicts the lecture.
     """
     if number is None:
-        _list(format, output)
+        _list(to)
         return
     from rnnctl.cli.setting_options import seconds
     from rnnctl.lessons import Wish, check, outline
@@ -153,7 +151,7 @@ def lesson(
     )
     check(number, wish)
     result = _measured(number, wish, outline(number), out)
-    console.emit(result, format, output)
+    to.emit(result)
     if result.runs:
         where = ", ".join(word(run) for run in result.runs.values())
         console.hint(f"the trained runs are in {where}: `rnnctl diagnose RUN` measures one")
@@ -167,6 +165,7 @@ def _measured(number: int, wish: Wish, asked: LessonOutline, out: Path | None) -
 
     if wish.predict is None and _can_ask():
         wish = replace(wish, predict=_ask(asked))
+    # A lesson is for its answer: runs that nobody asked for do not stay.
     with nullcontext(out) if out else TemporaryDirectory(prefix="rnnctl-lesson-") as folder:
         for event in teach(number, replace(wish, out=Path(folder))):
             if isinstance(event, LessonResult):
@@ -220,11 +219,11 @@ def _gates(given: list[str] | tuple[()]) -> dict[str, float]:
     return found
 
 
-def _list(format: str, output: Path | None) -> None:
+def _list(to: Output) -> None:
     from rnnctl import machine
     from rnnctl.lessons import OUTLINES
     from rnnctl.results.base import Environment
     from rnnctl.results.teaching import LessonsResult
 
     listed = LessonsResult(environment=Environment(**machine.facts()), lessons=OUTLINES)
-    console.emit(listed, format, output)
+    to.emit(listed)

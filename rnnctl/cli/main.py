@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         argv = sys.argv[1:]
     stdout = sys.stdout
     try:
+        # Flushed here: what Python itself flushes at exit can fail, and nobody would explain it.
         code = _run(argv) or _flush(argv)
     except BrokenPipeError as problem:
         code = _pipe_closed(problem, argv)
@@ -66,6 +67,7 @@ def _run(argv: list[str]) -> int:
     try:
         cap_libraries()
         return run(argv)
+    # Of RuntimeErrors only PyTorch's lack of memory is explained; the others are defects of ours.
     except (RnnctlError, typer.TyperException, MemoryError, RuntimeError) as problem:
         return _report(problem, argv)
     except KeyboardInterrupt:
@@ -100,10 +102,12 @@ def _pipe_closed(problem: BrokenPipeError, argv: list[str]) -> int:
 
 
 def _reader_has_gone() -> bool:
+    # Windows has no poll, and a pipe that breaks there without a reader is all we know.
     if not hasattr(select, "poll"):
         return True
     poll = select.poll()
     for descriptor in (1, 2):
+        # Standard error too: in `rnnctl … 2>&1 | head` the display is what finds the pipe closed.
         poll.register(descriptor, 0)  # errors and hang-ups are always reported
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
@@ -129,6 +133,7 @@ def _let_go_of_messages() -> None:
 def _set_up_process() -> None:
     set_up_threads()
     gc.set_threshold(_COLLECT_AFTER)
+    # As an exception it passes through every `finally`: files are closed, a training is saved.
     signal.signal(signal.SIGTERM, _terminate)
     sys.excepthook = _report_defect
     for stream in (sys.stdout, sys.stderr):

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, get_type_hints
 
 import typer
 
 from rnnctl import catalog
+from rnnctl.cli import console
 from rnnctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from rnnctl.results.base import Result
 
 OUTPUT: Final = "Output"
 
@@ -121,7 +125,19 @@ QuietOption = Annotated[
         "-q",
     ),
 ]
-"""`cli.app` obeys it before the command runs."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """How and where a command writes its result. `cli.app` obeys `quiet` before it runs."""
+
+    format: FormatOption = "table"
+    output: OutputOption = None
+    quiet: QuietOption = False
+
+    def emit(self, result: Result, **more: Any) -> None:
+        """Write it; `more`: as `console.emit` takes it."""
+        console.emit(result, self.format, self.output, **more)
 
 
 def _drawable(path: Path | None) -> Path | None:
@@ -157,7 +173,6 @@ LabelOption = Annotated[
         OUTPUT,
         "Name of a run in tables, pictures and curves. Can be given once for each run.",
         metavar="RUN=NAME",
-        show_default=False,
     ),
 ]
 
@@ -170,7 +185,7 @@ def dry_run(panel: str, form: str = "") -> Any:
 
 RunArgument = Annotated[
     Path,
-    typer.Argument(metavar="RUN", help="The folder of a trained run.", show_default=False),
+    typer.Argument(metavar="RUN", help="The folder of a trained run."),
 ]
 
 

@@ -11,14 +11,7 @@ import typer
 from rnnctl.cli import console, inputs
 from rnnctl.cli import filter_options as f
 from rnnctl.cli.answered import Problems
-from rnnctl.cli.options import (
-    FormatOption,
-    OutputOption,
-    QuietOption,
-    RunArgument,
-    option,
-    takes_groups,
-)
+from rnnctl.cli.options import Output, RunArgument, option, takes_groups
 from rnnctl.cli.setting_options import SeedOption
 from rnnctl.errors import DataError, UsageError, word
 
@@ -34,7 +27,6 @@ Files = Annotated[
         metavar="[FILE]...",
         help="Files of JSON lines, csv or tsv (may be compressed), or folders and archives of "
         "them. `-` is standard input, which is also read if no FILE is given in a pipe.",
-        show_default=False,
     ),
 ]
 Critical = Annotated[
@@ -91,7 +83,6 @@ Each = Annotated[
         PAIRS,
         "Also write one row for each pair to this csv file.",
         metavar="FILE",
-        show_default=False,
     ),
 ]
 
@@ -110,11 +101,9 @@ def pairs(
     each: Each = None,
     read_as: f.ReadAs = None,
     encoding: f.EncodingOption = None,
-    format: FormatOption = "table",
-    output: OutputOption = None,
+    to: Output,
     seed: SeedOption = 0,
     machine: f.MachineOptions,
-    quiet: QuietOption = False,
 ) -> int:
     """Ask which of two sentences a model finds likelier (minimal pairs).
 
@@ -164,7 +153,7 @@ def pairs(
         from rnnctl.reports.rows import separated
 
         console.write_file(each, separated([_COLUMNS, *_rows(scored)]), "--each")
-    console.emit(result, format, output)
+    to.emit(result)
     return 1 if problems else 0
 
 

@@ -77,12 +77,16 @@ def refuse_overwriting(parameters: list[Any], values: dict[str, Any]) -> None:
         where = Path(target).resolve()
         option = called(parameter)
         for folder in where.parents:
+            # The checksums of a run say which files are its own; a stranger among them looks like
+            # damage.
             if (folder / "current.json").is_file():
                 raise UsageError(
                     f"{option} {target} is inside the run {folder}",
                     hint="write it to another folder: a run must hold only its own files",
                 )
         for path in inputs:
+            # Beside the files of a folder of texts a new file is welcome, in the place of one it is
+            # not.
             if where == path or (path.is_dir() and where.exists() and path in where.parents):
                 raise UsageError(
                     f"{option} {target} would overwrite an input", hint=f"give {option} a new name"

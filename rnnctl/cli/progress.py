@@ -55,6 +55,7 @@ class View(Protocol):
 
 def is_live() -> bool:
     """Whether somebody looks at a terminal that can be written over."""
+    # Dumb terminals (an editor's shell) cannot move the cursor: each refresh would be a new line.
     if console.is_quiet() or sys.stderr is None or os.environ.get("TERM") == "dumb":
         return False
     return sys.stderr.isatty()
@@ -71,6 +72,7 @@ class Display(AbstractContextManager["Display"]):
             from rich.live import Live
 
             stderr = console.stderr_console()
+            # No thread of rich's: what is shown changes with events only, and these call `show`.
             self._live = Live(console=stderr, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Display:
@@ -95,6 +97,7 @@ class Display(AbstractContextManager["Display"]):
         waited = time.monotonic() - self._last
         if self._live is not None and (not is_frequent or waited >= REFRESH_S):
             self._refresh(self._live)
+        # A log is read afterwards: a line for every step would bury all others.
         elif self._live is None and is_frequent and waited >= LINE_S:
             self._last = time.monotonic()
             if status := self._view.status():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnnctl.cli import console
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
+from rnnctl.cli.options import Output, takes_groups
 from rnnctl.errors import RunError
 
 if TYPE_CHECKING:
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from rnnctl.runs import Run, RunSummary
 
 
+@takes_groups
 def runs(
     root: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Folder to search, with all folders in it.")
     ] = Path("runs"),
+    *,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check every file of every run.")
     ] = False,
-    format: FormatOption = "table",
-    output: OutputOption = None,
-    quiet: QuietOption = False,
+    to: Output,
 ) -> None:
     """List the runs in a folder, including unfinished and damaged ones.
 
@@ -38,12 +38,14 @@ def runs(
     from rnnctl.runs import find_runs, summarize
 
     if not root.is_dir():
+        # The default folder is made by the first training; that it is not there yet is no mistake.
         if root != Path("runs"):
             what = "is not a folder" if root.exists() else "does not exist"
             raise RunError(f"{root} {what}", hint="name the folder that holds the runs")
         console.note("no runs here yet; `rnnctl train` makes one")
     found = [summarize(path) for path in find_runs(root)]
-    problems = [problem for summary in found for problem in _problems(summary)] if verify else []
+    whole = [summary.run for summary in found if verify and summary.run is not None]
+    problems = [problem.what for run in whole for problem in run.verify()]
     result = RunsResult(
         environment=Environment(**machine.facts()),
         root=str(root),
@@ -51,15 +53,9 @@ def runs(
         verified=verify,
         problems=tuple(problems),
     )
-    console.emit(result, format, output)
+    to.emit(result)
     if verify and (problems or any(summary.problem for summary in found)):
         raise typer.Exit(1)
-
-
-def _problems(summary: RunSummary) -> list[str]:
-    if summary.run is None:
-        return []
-    return [problem.what for problem in summary.run.verify()]
 
 
 def _line(summary: RunSummary) -> RunLine:

@@ -251,6 +251,7 @@ def score(
 
     loaded = machine.load(run)
     scorer = Scorer(loaded, ends=by_document(loaded), memory=remembers.memory)
+    # Its bits per byte look better than those of a model that has to predict capitals.
     if loaded.tokenizer.lowercase:
         console.note("the model reads text in lower case: what capitals cost is not in its nats")
     opened: Iterator[inputs.Input] = iter(())
@@ -286,6 +287,7 @@ def _answer(run: Path, machine: f.MachineOptions, out: Path | None) -> int:
 
     stdin = inputs.stdin(f"score {word(run)} --answer")
     with inputs.output(out) as write, inputs.reading(inputs.STDIN):
+        # The greeting is read before the model: a program of another version is refused at once.
         begun = next((line for line in stdin if line.strip()), b"")
         check_hello(begun)
         answerer = Answerer(Scorer(machine.load(run)), run.resolve().name)
@@ -335,23 +337,20 @@ def _lines(
     fail_fast: bool,
 ) -> None:
     """A record for each line, paragraph or record; the sums on stderr."""
-    from rnnctl.inference.records import failure
+    from rnnctl.inference.records import until_failure
     from rnnctl.inference.score import Tally, scored_lines
 
     total, answered = Tally(), printer.answered
     per_token = printer.rows == "tokens of texts"
     with _table(printer, out) as write:
         for name, windows in sources:
-            for window in scored_lines(scorer, windows, per_token=per_token):
-                bad = next((i for i, s in enumerate(window) if s.tally is None), len(window))
-                good = window[:bad] if fail_fast else window
-                write("".join(printer.line(scored) for scored in good))
-                if len(good) < len(window):
-                    raise failure(window[bad].record, name)
-                for scored in window:
-                    tally = scored.tally or Tally()
-                    own = tally.tokens - scorer.ends
-                    answered.count(scored.record, tokens=own, unknown=tally.unknown)
+            scored = scored_lines(scorer, windows, per_token=per_token)
+            for window in until_failure(scored, name, fail_fast=fail_fast):
+                write("".join(map(printer.line, window)))
+                for one in window:
+                    tally = one.tally or Tally()
+                    own = tally.tokens - scorer.ends  # without the text's end
+                    answered.count(one.record, tokens=own, unknown=tally.unknown)
                     total.add(tally)
     console.note(f"{plural(answered.records, 'text')}: {summary(total)}")
     answered.report()

@@ -109,7 +109,6 @@ class Asked:
             "Print one row for each region instead of each word. The column holds the text with | "
             "between regions, or the words of one region. It may be the column of the text.",
             metavar="COLUMN",
-            show_default=False,
         ),
     ] = None
 
@@ -134,6 +133,7 @@ def score_words(
         from rnnctl.reports.rows import parquet
 
         assert output is not None
+        # Held together, for the type of a column is that of the values of all rows.
         made = [row for of_text in found for row in of_text]
         rows = len(made)
         write_atomic(console.behind_link(output), parquet(made))

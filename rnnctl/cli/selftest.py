@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from rnnctl.cli import console
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption
+from rnnctl.cli.options import Output, takes_groups
 
 
+@takes_groups
 def selftest(
     ids: Annotated[
         list[str] | None,
@@ -17,9 +18,8 @@ def selftest(
             metavar="[ID]...", help="Known answers to check, such as GT01.", show_default="all"
         ),
     ] = None,
-    format: FormatOption = "table",
-    output: OutputOption = None,
-    quiet: QuietOption = False,
+    *,
+    to: Output,
 ) -> None:
     """Check the measurements on models with known answers.
 
@@ -39,6 +39,6 @@ def selftest(
         else:
             console.note(f"{event.id} ok  {event.title}")
     assert result is not None
-    console.emit(result, format, output)
+    to.emit(result)
     if result.failed:
         raise typer.Exit(1)

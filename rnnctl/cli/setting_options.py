@@ -37,6 +37,7 @@ def takes_settings(command: _Command) -> _Command:
     *own, last = signature.parameters.values()
     assert last.kind is inspect.Parameter.VAR_KEYWORD
     parameters = [*own, *_setting_parameters()]
+    # typer reads both, the one for defaults and the other for types.
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
@@ -141,7 +142,6 @@ def _parameter(
         f"--{flag}/--no-{flag}" if kind is bool else option.name,
         metavar=option.metavar or placeholder,
         help=f"{help}  [default: {default}{f'; {limits}' if limits else ''}]",
-        show_default=False,
         rich_help_panel=option.panel,
         **more,
     )

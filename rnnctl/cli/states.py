@@ -43,7 +43,6 @@ PoolOption = Annotated[
         OUTPUT,
         "Write one vector for each text instead of each token: the mean of its rows, the last "
         "row, or the largest value of each unit.",
-        show_default=False,
     ),
 ]
 FormatOption = Annotated[
@@ -67,7 +66,6 @@ Output = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        show_default=False,
     ),
 ]
 
@@ -114,6 +112,7 @@ def states(
     opened, each = reads.opened(sources, command, may_guess=not inside.ends)
     as_trained = inside.ends and reads.documents is None
     wanted = reads.wanted(loaded, reads.kind(), None if as_trained else each)
+    # A pooled row is of a text, and has no token that would need a name.
     vocabulary: tuple[str, ...] = ()
     if pool is None:
         size = inside.tokenizer.vocab_size
@@ -125,6 +124,7 @@ def states(
             f"--id {id}: the input is one running text, without columns",
             hint="leave it out, or read lines or records: --lines, --as csv, --text-field NAME",
         )
+    # Where no text could be read, the error below leaves no file behind.
     with writer(place, form, facts) as out:
         pooled = None if pool is None else Pooled(pool, both_ways=inside.both_ways)
         written = _Written(out, pooled)

@@ -14,7 +14,7 @@ import typer
 
 from rnnctl.cli import console, inputs
 from rnnctl.cli.idle import Idle, given, idle, missing
-from rnnctl.cli.options import FormatOption, OutputOption, QuietOption, dry_run, option
+from rnnctl.cli.options import Output, dry_run, option, takes_groups
 from rnnctl.cli.progress import follow, is_live
 from rnnctl.cli.setting_options import Given, settings_given, takes_settings
 from rnnctl.errors import CorruptRunError, RunError, UsageError, word
@@ -52,7 +52,6 @@ Resume = Annotated[
         "Continue the training of this run. auto continues the run at --run if it exists, and "
         "otherwise starts it.",
         metavar="RUN|auto",
-        show_default=False,
     ),
 ]
 ConfigFile = Annotated[
@@ -62,7 +61,6 @@ ConfigFile = Annotated[
         "Repeat the training of a run: take all settings from this config.json or run. "
         "Other options on the command line take precedence.",
         metavar="FILE",
-        show_default=False,
     ),
 ]
 Overwrite = Annotated[bool, option(RUN, "Replace the run at --run if it exists.", "--overwrite")]
@@ -84,7 +82,6 @@ Folds = Annotated[
         min=2,
         max=1000,
         metavar="K",
-        show_default=False,
     ),
 ]
 
@@ -127,6 +124,7 @@ Folds = Annotated[
         "leave out --dry-run",
     ),
 )
+@takes_groups
 @takes_settings
 def train(
     sources: Sources = None,
@@ -138,9 +136,7 @@ def train(
     dry_run: DryRun = False,
     diagnose: Diagnose = True,
     folds: Folds = None,
-    format: FormatOption = "table",
-    output: OutputOption = None,
-    quiet: QuietOption = False,
+    to: Output,
     **given: Any,
 ) -> None:
     """Train a model on text and keep it as a run.
@@ -153,6 +149,7 @@ def train(
         return
     asked = settings_given({**given, "sources": sources})
     _check_sources(sources or ())
+    # Who pipes a text in expects it to be read, and the bundled one would be trained on instead.
     if not sources and resume is None and config is None and inputs.stdin_has_text():
         console.hint("standard input is ignored; `rnnctl train -` trains on it")
     settings, path, options = _plan(asked, run, config, resume, overwrite, diagnose)
@@ -162,7 +159,7 @@ def train(
     if dry_run:
         from rnnctl.training.dry_run import dry_run as plan
 
-        console.emit(follow(plan(settings, path, options, folds), Picture()).result, format, output)
+        to.emit(follow(plan(settings, path, options, folds), Picture()).result)
         return
 
     if folds is not None:
@@ -171,18 +168,20 @@ def train(
         if path is not None and not overwrite and _is_run(path):
             raise UsageError(f"{path} is a run, not a folder of folds", hint="choose another --run")
         with run_folder(settings, path) as folder:
+            # The K models differ by their text only: to diagnose each would take long and say
+            # little.
             each = replace(options, headline=None)
             folded = follow(train_folds(settings, folder, folds, each), Picture())
-        console.emit(folded, format, output)
+        to.emit(folded)
         console.hint(f"`{folded.next_command}` uses the model of the first fold")
         return
     with run_folder(settings, path) as folder:
         result: TrainResult = follow(work(settings, folder, options), Picture()).result
     from rnnctl.reports.training import brief
 
-    console.emit(result, format, output, blocks=brief if format == "table" else None)
+    to.emit(result, blocks=brief if to.format == "table" else None)
     for warning in result.warnings:
-        if warning.code == "not_diagnosed" and (format != "table" or output is not None):
+        if warning.code == "not_diagnosed" and (to.format != "table" or to.output is not None):
             console.warn(warning.text)
     run_word = word(result.run)
     if settings.training.snapshots is not None:
@@ -241,6 +240,7 @@ def _plan(
         overwrite=overwrite,
         stdin=_stdin(given),
         given=given,
+        # It costs time, and shows what only a display has room for.
         probe=_probe if is_live() else None,
         headline=_headline if diagnose else None,
     )
@@ -315,6 +315,7 @@ def run_folder(settings: RunConfig, named: Path | None) -> Iterator[Path]:
     path, number, root = Path("runs") / name, 1, Path("runs")
     with storing(root, "choose another place with --run DIR"):
         root.mkdir(exist_ok=True)
+    # Whoever makes the folder has it: asking first whether it exists would let two begin at once.
     while True:
         with storing(path, "choose another place with --run DIR"), suppress(FileExistsError):
             path.mkdir()
@@ -324,6 +325,7 @@ def run_folder(settings: RunConfig, named: Path | None) -> Iterator[Path]:
     try:
         yield path
     finally:
+        # A folder that holds something is not removed, which is how a run that was made stays.
         for folder in (path, root):
             with suppress(OSError):
                 folder.rmdir()

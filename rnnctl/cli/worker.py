@@ -27,6 +27,7 @@ def serve(requests: TextIO, answers: TextIO) -> int:
     """Answer requests until they end, or until a command was told to stop."""
     waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     busy = threading.Event()
+    # A thread waits for the input's end, which must be noticed while a command runs.
     threading.Thread(target=_read, args=(requests, waiting, busy), daemon=True).start()
     while (line := waiting.get()) is not None:
         request = json.loads(line)
@@ -51,6 +52,7 @@ def _perform(arguments: list[str], log: str, busy: threading.Event) -> int:
     from rnnctl.cli.main import main
 
     with open(log, "wb") as file, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        # By descriptor: libraries in C write their messages past sys.stderr.
         os.dup2(file.fileno(), 2)
         os.dup2(nowhere.fileno(), 1)
         busy.set()

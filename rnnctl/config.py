@@ -417,8 +417,8 @@ class TrainingConfig(Settings):
         Annotated[float, Field(ge=1)],
         Option(
             TRAINING,
-            "Divide the learning rate by X for each layer further from the output. For a "
-            "classifier from a language model that has read very much text; 2.6 is usual.",
+            "Divide the learning rate by X for each layer further from the output. Useful with "
+            "--from a language model that has read very much text; 2.6 is usual.",
             labelled=True,
         ),
     ] = 1.0
@@ -427,8 +427,8 @@ class TrainingConfig(Settings):
         Option(
             TRAINING,
             "Train only the output layer at first, and add one more layer each time this share of "
-            "the training has passed. For a classifier from a language model that has read very "
-            "much text.",
+            "the training has passed. Useful with --from a language model that has read very much "
+            "text.",
             labelled=True,
         ),
     ] = 0.0
@@ -464,15 +464,15 @@ class TrainingConfig(Settings):
     ] = None
     precision: Annotated[
         Precision,
-        Option(MACHINE, "Number format: fp32, bf16, or auto (bf16 where the machine has it)."),
+        Option(MACHINE, "Number format: fp32, bf16, or auto (bf16 where it is faster)."),
     ] = "auto"
     engine: Annotated[
         Engine,
         Option(
             MACHINE,
             "Code that computes the recurrent layers: PyTorch's kernels (torch), closed-form "
-            "back-propagation (closed), the same compiled by numba (fused), or the fastest of them "
-            "(auto).",
+            "back-propagation (closed), the same code compiled by numba (fused), or the fastest of "
+            "these (auto).",
         ),
     ] = "auto"
     threads: Annotated[Few | None, Option(MACHINE, "CPU threads.", default="one for each core")] = (
@@ -505,7 +505,8 @@ class TrainingConfig(Settings):
             RUN,
             "Keep the weights at several points of the training, for `diagnose RUN --snapshots`: "
             "after these numbers of training tokens, or (log) each time the number of tokens has "
-            "doubled (the last ten times). The first and the last weights are also kept.",
+            "doubled; of these the last ten are kept. The first and the last weights are also "
+            "kept.",
             metavar="log|N,N,…",
             default="no snapshots",
         ),

@@ -46,10 +46,10 @@ Explain = Annotated[
     Literal["gradients", "occlusion"] | None,
     option(
         WHY,
-        "Say what each word contributed to the log-odds of the answer against the second "
-        "most probable label; where a text may have several labels, to each label that it is "
-        "given, against its absence. METHOD is gradients (integrated gradients, the default) or "
-        "occlusion (leaving the word out).",
+        "Show what each word contributed to the log-odds of the answer against the second most "
+        "probable label. If a text may have several labels: to the log-odds of each label that it "
+        "is given, against not having it. METHOD is gradients (integrated gradients, the default) "
+        "or occlusion (leaving the word out).",
         metavar="[METHOD]",
     ),
 ]
@@ -107,10 +107,10 @@ def classify(
 
     In a terminal, without a FILE, you type texts and get an answer to each.
 
-    With --explain, each answer is followed by the contribution of each word; together they add up
-    to the log-odds. In JSON this is the field `explanation`. If a text may have several labels,
-    each label that it is given is explained, or the most probable one if it is given none; JSON
-    has the list `explanations`.
+    With --explain, each answer is followed by the contribution of each word. Together with the
+    part that no word explains, they add up to the log-odds. In JSON this is the field
+    `explanation`. If a text may have several labels, each label that it is given is explained, or
+    the most probable one if it is given none; JSON has the list `explanations`.
     """
     as_page = explain is not None and to.format == "html" and not words_overall
     kind = reads.kind(input_format)
@@ -205,7 +205,7 @@ class _Reasons:
         from rnnctl.reports.explained import page
 
         left_out = self._words.texts - len(self._texts)
-        title = f"Why {self._loaded.run.path.name} answers so"
+        title = f"Why {self._loaded.run.path.name} gives these answers"
         return page(title, self._texts, self.overall(), left_out=left_out)
 
 

@@ -47,7 +47,7 @@ def advice(result: Comparison) -> Iterator[str]:
         f"trains {name} on the same text, `rnnctl compare {run} {other}` compares both"
     )
     if "horizon" not in member.values:
-        yield "`rnnctl diagnose RUN` of each run measures its memory, which is then compared too"
+        yield "`rnnctl diagnose RUN` measures the memory of a run; then it is compared too"
 
 
 def _names_runs(values: Values) -> bool:
@@ -152,7 +152,7 @@ def _questions(design: options.Design) -> Asked | None:
     except DataError as error:
         if "--encoding" not in (error.hint or ""):
             raise
-        hint = "pairs are read in the encoding of the corpus, or write them anew as UTF-8"
+        hint = "pairs are read in the encoding of the corpus; save them in it, or as UTF-8"
         raise DataError(error.message, hint=hint) from error
     tell(found.problems)
     return found

@@ -109,6 +109,7 @@ class Design:
             "Also train and test each row on a recall task: name the symbol that stood at the "
             "beginning.",
             "--recall/--no-recall",
+            show_default="yes",
         ),
     ] = True
     recall_lags: Annotated[

@@ -121,8 +121,8 @@ BeyondOption = Annotated[
     list[Spoilt] | None,
     option(
         WHAT,
-        "USE: also measure with the text beyond the context altered in this way. Can be given "
-        "several times.",
+        "For USE: also measure with the text before the context shuffled, reversed or replaced. "
+        "Can be given several times.",
     ),
 ]
 ShowOption = Annotated[
@@ -380,7 +380,7 @@ def _of_snapshots(
     """Measure the snapshots of every run; the other names are those of measurements."""
     if text == "-":
         raise UsageError(
-            "--snapshots reads its text for each of them, which standard input cannot give twice",
+            "--snapshots reads its text several times, which standard input does not allow",
             hint="write it to a file first",
         )
     # Runs and measurements stand in one list: what is a measurement's name is no run.

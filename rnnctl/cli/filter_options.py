@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rnnctl.tasks.loading import Loaded
 
 INPUT: Final = "Input"
-STATE: Final = "Reading on"
+STATE: Final = "Saved state"
 MEMORY: Final = "Memory at test time"
 
 LineFormat = Literal["auto", "text", "jsonl"]
@@ -98,7 +98,7 @@ class Reading:
         if len(set(said.values())) > 1:
             second, first = sorted(said, reverse=True)[:2]
             raise UsageError(
-                f"{second} and {first} exclude each other", hint="leave one of them out"
+                f"{second} and {first} cannot be used together", hint="leave one of them out"
             )
         return next(iter(said.values()), None)
 
@@ -206,7 +206,7 @@ StateIn = Annotated[
     Path | None,
     option(
         STATE,
-        "Start from a state that `score --state-out` wrote, as if its text came first.",
+        "Start from a state that `score --state-out` wrote: continue the text that was read there.",
         metavar="FILE",
     ),
 ]

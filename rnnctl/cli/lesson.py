@@ -200,7 +200,7 @@ def _ask(asked: LessonOutline) -> str | None:
             return None
         if typed in asked.answers:
             return typed
-        console.note(f"{typed!r} is none of {letters}")
+        console.note(f"{typed!r} is not one of {letters}")
 
 
 def _gates(given: list[str] | tuple[()]) -> dict[str, float]:

@@ -205,10 +205,12 @@ def labels(given: Sequence[str] | None, runs: Iterable[Path]) -> dict[Path, str]
         path = Path(run).resolve()
         if path not in known:
             raise UsageError(
-                f"--label {one}: {run} is not among the runs", hint="name it as in the call"
+                f"--label {one}: {run} is not among the runs", hint="write it as in the command"
             )
         if name in found.values():
-            raise UsageError(f"--label {one}: there is another {name!r}", hint="use other names")
+            raise UsageError(
+                f"--label {one}: another run is already called {name!r}", hint="use another name"
+            )
         found[path] = name
     return found
 

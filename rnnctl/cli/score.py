@@ -220,7 +220,7 @@ def score(
     machine: f.MachineOptions,
     quiet: QuietOption = False,
 ) -> int:
-    """Say how likely given text is: nats, bits per byte and character, perplexity.
+    """Say how likely a text is: nats, bits per byte and character, perplexity.
 
     A file, or standard input, is one text from its first byte to its last. With --lines or
     --documents, each line or paragraph is a text; in a table or in JSON each record is a text.
@@ -234,9 +234,9 @@ def score(
 
     In a terminal, without a FILE, you type texts and get an answer to each.
 
-    With --words each word gets a row, for every kind of tokens. Words are separated by whitespace,
-    and their nats add up to those of the text. A text without words is reported, and the exit code
-    is 1.
+    With --words each word gets a row, whatever the model's tokens are. Words are separated by
+    whitespace, and their nats add up to those of the text. A text without words is reported, and
+    the exit code is 1.
     """
     sources, command = files or [], f"score {word(run)}"
     if answer:
@@ -253,7 +253,7 @@ def score(
     scorer = Scorer(loaded, ends=by_document(loaded), memory=remembers.memory)
     # Its bits per byte look better than those of a model that has to predict capitals.
     if loaded.tokenizer.lowercase:
-        console.note("the model reads text in lower case: what capitals cost is not in its nats")
+        console.note("the model reads text in lower case: its nats do not include capital letters")
     opened: Iterator[inputs.Input] = iter(())
     each: f.Unit = "line"
     if not by_hand:

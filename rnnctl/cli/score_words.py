@@ -70,6 +70,7 @@ class Asked:
             PANEL,
             "Also score the first word of a text, which the model predicts from an empty state.",
             "--first/--no-first",
+            show_default="yes",
         ),
     ] = True
     end: Annotated[
@@ -97,7 +98,7 @@ class Asked:
         str | None,
         option(
             PANEL,
-            "Column that names the items.",
+            "Column with the name of each text (item).",
             metavar="COLUMN",
             show_default="id, item or a similar name; otherwise the line number",
         ),

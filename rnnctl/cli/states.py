@@ -53,7 +53,7 @@ IdOption = Annotated[
     str | None,
     option(
         f.INPUT,
-        "Column that names the texts.",
+        "Column with the name of each text.",
         metavar="COLUMN",
         show_default="id, item or a similar name; otherwise the line number",
     ),

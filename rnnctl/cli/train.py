@@ -68,7 +68,10 @@ DryRun = Annotated[bool, dry_run(RUN)]
 Diagnose = Annotated[
     bool,
     option(
-        RUN, "Measure the memory horizon at the end (about 10 seconds).", "--diagnose/--no-diagnose"
+        RUN,
+        "Measure the memory horizon at the end (about 10 seconds).",
+        "--diagnose/--no-diagnose",
+        show_default="yes",
     ),
 ]
 

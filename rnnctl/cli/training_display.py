@@ -171,9 +171,9 @@ def introduction(event: Started) -> str:
     model = event.config.model
     layers = f"{plural(model.num_layers, 'layer')} of {model.hidden_size}"
     cut = f", {percent(event.cut_share)} of the documents cut" if event.cut_share else ""
-    begun = f"going on after step {event.step:,}" if event.step else f"run {event.run}"
+    begun = f"continuing after step {event.step:,}" if event.step else f"run {event.run}"
     if event.resumed and not event.step:
-        begun = f"run {event.run} was stopped before its first checkpoint and begins anew"
+        begun = f"run {event.run} was stopped before its first checkpoint and starts again"
     if event.ended:
         begun = f"ended at step {event.step:,}: nothing is left to train"
     read = "".join(f"{console.from_here(note)}\n" for note in event.notes)

@@ -90,8 +90,8 @@ def _chosen(
     others = set(usual) - set(groups)
     if len(found) > 1 or len(groups) > 1 or found[0] in others:
         raise UsageError(
-            f"--label: {', '.join(found)} for {name!r}",
-            hint="runs that differ only in their seed form one row: give each row one name",
+            f"--label: the row {name!r} cannot be called {' and '.join(found)}",
+            hint="runs that differ only in their seed form one row; give each row its own name",
         )
     return found[0]
 

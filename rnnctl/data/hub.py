@@ -96,5 +96,5 @@ def _load(name: str, cache: Path) -> Any:
         reason = " ".join(str(error.__cause__ or error).split())
         raise DataError(
             f"hub:{name} cannot be loaded: {reason[:300]}",
-            hint="check name and network; data sets that need code of their own are not supported",
+            hint="check name and network; data sets that run their own code are not supported",
         ) from error

@@ -124,7 +124,7 @@ class _LeftOut:
             said.append(f"{count} with unknown endings ({first_few(sorted(self.endings))})")
         if self.no_split:
             count = plural(self.no_split.total(), "file")
-            said.append(f"{count} named after no split ({first_few(list(self.no_split))})")
+            said.append(f"{count} without a split in the name ({first_few(list(self.no_split))})")
         if self.about:
             said.append(f"by their names about the corpus, not part of it: {first_few(self.about)}")
         if self.broken:

@@ -301,9 +301,9 @@ FIRST_LAST = Diagnostic(
     answer=_answer_first_last,
 )
 EFFECT = Diagnostic(
-    title="EFFECT: pull of early evidence",
-    question="does early evidence still push the answer the right way?",
-    short="Does early text still push?",
+    title="EFFECT: weight of early evidence",
+    question="does early evidence still change the answer in its own direction?",
+    short="Does early evidence count?",
     measure=_effect,
     numbers={
         "half_distance": "evidence counts half as much after",

@@ -374,13 +374,13 @@ def _beginning(head: HeadlineRecord, measured: Measured, words: float) -> Iterat
         low = (head.censored_at or 0.0) if head.status == "censored" else 0.0
     if high < words:
         last = f"the last {distance(high, unit)}"
-        yield f"{usual}: what stands before {last} counts for less than 1 % of perplexity."
+        yield f"{usual}: text before {last} changes perplexity by less than 1 %."
     elif low >= words:
         yield f"{usual}: text from that far back still counts."
     elif head.status == "censored" and (head.censored_at or 0.0) < words:
         yield f"{usual}: its beginning is further back than was measured."
     else:
-        yield f"{usual}: whether text from that far back counts is within the error."
+        yield f"{usual}: the measurement cannot tell whether text from that far back counts."
 
 
 def _last_sentence(rise: Estimate) -> str:
@@ -398,7 +398,7 @@ def _start(measured: Measured, words: float, unit: str) -> str:
     """What stands where retention was measured for the beginning of a text of usual length."""
     curve = None if measured.effect is None else measured.effect.curves.get("r")
     if curve is not None and curve.x and curve.x[-1] < 0.95 * words:
-        return f"what stands {distance(curve.x[-1], unit)} before its end"
+        return f"text {distance(curve.x[-1], unit)} before its end"
     return "its beginning"
 
 
@@ -407,11 +407,11 @@ def _heard(usual: str, start: Estimate | None, what: str) -> Iterator[str]:
         return
     low, high = start.ends
     if high < -FAINT:
-        said = f"{what} counts against what it says"
+        said = f"{what} changes the answer against its own direction"
     elif high < FAINT:
         said = f"{what} no longer counts at its end"
     elif low <= 0:
-        said = f"whether {what} counts at its end is within the error"
+        said = f"the measurement cannot tell whether {what} counts at its end"
     elif high < 1 - SAME:
         said = f"{what} still counts at its end, but less than the end itself"
     elif low > 1 + SAME:
@@ -419,5 +419,5 @@ def _heard(usual: str, start: Estimate | None, what: str) -> Iterator[str]:
     elif low > 1 - FAINT:
         said = f"{what} counts as much as its end, within the error"
     else:
-        said = f"{what} still counts at its end; how much is within the error"
+        said = f"{what} still counts at its end; the measurement cannot tell how much"
     yield f"{usual}: {said}."

@@ -226,7 +226,7 @@ def pictures(runs: Sequence[Loaded], text: str | Text | None = None) -> Pictures
     found = heldout(runs[0]) if text is None else text
     words = words_of(found) if isinstance(found, str) else passage(found, runs)
     if len(words) < 2:
-        raise UsageError("there are no two words to show", hint="write a longer text after --show")
+        raise UsageError("the text has fewer than two words", hint="write more text after --show")
     kept = _cut(words, runs, *(LONG if own else USUAL))
     warnings: tuple[Warning_, ...] = ()
     if own and len(kept) < len(words):

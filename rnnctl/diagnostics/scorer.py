@@ -606,7 +606,7 @@ def chosen_names(names: Sequence[str] | None) -> tuple[str, ...]:
     strange = [name for name in wanted if name not in MEASURED]
     if strange:
         raise UsageError(
-            f"{strange[0]!r} cannot be measured of a scorer, which only says how likely text is",
+            f"{strange[0]!r} cannot be measured with a scorer, which only says how likely text is",
             hint="there are: " + ", ".join(MEASURED),
         )
     return tuple(name for name in MEASURED if name in wanted)

@@ -260,7 +260,7 @@ class _Way:
         points = np.append(np.array(new), inner)
         odds, slopes = self._explainer.along(self._vectors, points, self._pair)
         if not np.isfinite(odds).all():
-            raise NotFiniteError("the text with its words faded")
+            raise NotFiniteError("the explanation")
         self.odds.update(zip(new, odds.tolist(), strict=False))
         within = slopes[:-1, len(new) :].reshape(len(slopes) - 1, len(ways), _NODES)
         shares = (within @ weights).T * widths / 2  # (P, T - 1)

@@ -426,9 +426,9 @@ CURVES: dict[str, CurveChart] = {
     ),
     "effect": CurveChart(
         "effect", "What early evidence still counts",
-        "Push of a word or sentence on the answer, by how far back it stands; 1 is its push when "
+        "Effect of a word or sentence on the answer, by how far back it is; 1 is its effect when "
         "near.",
-        y="push, relative to near", limits=(Limit("y", 0.5, "half"),), between=(-0.5, 2.0),
+        y="effect, relative to near", limits=(Limit("y", 0.5, "half"),), between=(-0.5, 2.0),
         from_near=True,
     ),
     "attractors": CurveChart(

@@ -556,7 +556,9 @@ def terms(result: Comparison) -> list[Block]:
 
 def warnings(result: Comparison) -> list[str]:
     """What a reader must know, members that are missing first."""
-    missing = [f"{failure.name} is not in it: {failure.reason}" for failure in result.failures]
+    missing = [
+        f"{failure.name} is not in this comparison: {failure.reason}" for failure in result.failures
+    ]
     return [*missing, *(warning.text for warning in result.warnings)]
 
 
@@ -564,7 +566,8 @@ def problems(result: Comparison) -> list[Block]:
     """Warnings, and members that are not in it."""
     made: list[Block] = [Paragraph(warning.text, "warning") for warning in result.warnings]
     for failure in result.failures:
-        made.append(Paragraph(f"{failure.name} is not in it: {failure.reason}", "warning"))
+        text = f"{failure.name} is not in this comparison: {failure.reason}"
+        made.append(Paragraph(text, "warning"))
         if failure.command:
             made.append(Paragraph(failure.command, "hint"))
     return made

@@ -313,7 +313,8 @@ def _of_probe(result: DiagnosticsResult) -> Iterator[str]:
     more = hold.scalars.get("hold_half_extrapolated")
     if more is not None and more.estimate is not None:
         text += (
-            f"; with ever more of them half of the bits would last {estimate(more, with_unit=True)}"
+            "; with more and more examples half of the bits would last "
+            f"{estimate(more, with_unit=True)}"
         )
     yield text
 
@@ -359,15 +360,15 @@ def _without_spelling(result: DiagnosticsResult) -> str:
         return ""
     share = f"{number(100 * rate, 2)} % of the tokens"
     return (
-        f"the loss on this text is without the spelling of unknown words ({share}); "
-        "`rnnctl train`, `info` and `evaluate` count the spelling"
+        f"the loss on this text does not include the spelling of unknown words ({share}); that of "
+        "`rnnctl train`, `info` and `evaluate` does"
     )
 
 
 def _instrument(result: DiagnosticsResult) -> Block:
     check = result.selftest
     if check is None:
-        return Paragraph("`rnnctl selftest` checks the instrument on known answers", "hint")
+        return Paragraph("`rnnctl selftest` checks the measurements on known answers", "hint")
     total = check.passed + check.failed
     if check.failed:
         text = f"instrument check: only {check.passed}/{total} passed; see `rnnctl selftest`"

@@ -53,7 +53,7 @@ def summary(found: Explanation) -> str:
     """The sum in a sentence."""
     odds = f"log-odds against {found.against}" if found.against else f"log-odds of {found.label}"
     if not found.words:
-        return f"no word to explain it by; {odds} {share(found.log_odds)}"
+        return f"there is no word that could explain it; {odds} {share(found.log_odds)}"
     words = sum(one.share for one in found.words)
     rest = "rest" if found.method == "occlusion" else "blank text"
     return f"{odds} {share(found.log_odds)}: words {share(words)}, {rest} {share(found.rest)}"
@@ -116,7 +116,7 @@ def _how_words(result: ExplainedWords) -> str:
         texts = "that are given it, or that are given none and have it as their most probable one"
     return (
         "pull: the word's shares of the log-odds of a label, summed over the texts "
-        f"{texts}; mean: of one occurrence"
+        f"{texts}; mean: the share of one occurrence"
     )
 
 
@@ -124,7 +124,7 @@ def _pulls(labels: Sequence[str], words: Sequence[WordPull]) -> Iterator[Block]:
     for label in labels:
         yield Heading(f"To {label}", level=2)
         some = [one for one in words if one.label == label]
-        yield _pull_table(some) if some else Paragraph("No word pulls to it.")
+        yield _pull_table(some) if some else Paragraph("No word speaks for it.")
 
 
 def _pull_table(words: Sequence[WordPull]) -> Table:
@@ -185,21 +185,22 @@ def page(
 
 _AGAINST_WHAT = {
     False: "the answer against the second most probable label",
-    True: "the label against its absence",
+    True: "the label against not having it",
 }
 _HOW = {
-    "gradients": "The number of a word is what it adds to the log-odds of {}. The words are faded "
-    "in, all at once, from a blank text, and each is given what it adds on the way (integrated "
-    "gradients). All words and what the model says of the blank text add up to the log-odds.",
+    "gradients": "The number of a word is what it adds to the log-odds of {}. The text is changed "
+    "in small steps from a blank text to the real one, and the number of a word is the sum of what "
+    "it adds in these steps (integrated gradients). All words and the log-odds of the blank text "
+    "add up to the log-odds.",
     "occlusion": "The number of a word is what the log-odds of {} lose when this word is left out. "
-    "The rest is what words do together, and what the model says of a blank text.",
+    "The rest is the effect of several words together, and the log-odds of a blank text.",
 }
 _ODDS = {
     False: "Log-odds say how clear the answer is: at 0 both labels are equally probable, at +1 the "
     "answer is 2.7 times as probable, at +2 7.4 times, at +3 20 times.",
-    True: "Log-odds say how clear a label is: at 0 it is as probable as its absence, at +1 2.7 "
-    "times as probable, at +2 7.4 times, at +3 20 times. A text is explained by each label that it "
-    "is given, or by the most probable one if it is given none.",
+    True: "Log-odds say how clear a label is: at 0 having it and not having it are equally "
+    "probable, at +1 having it is 2.7 times as probable, at +2 7.4 times, at +3 20 times. Each "
+    "label that a text is given is explained, or the most probable one if it is given none.",
 }
 
 

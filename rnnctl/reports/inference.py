@@ -43,7 +43,7 @@ def copied_sentence(sample: Sample, note: str) -> str:
     if sample.copied is None:
         return f"Longest stretch copied from the training text: not known ({note})."
     if sample.copied.tokens == 0:
-        return "Nothing of it stands in the training text."
+        return "No part of it is in the training text."
     found = sample.copied
     size = f"{plural(found.tokens, 'token')}, {plural(found.chars, 'character')}"
     return f"Longest stretch copied from the training text: {size}: {found.text!r}."
@@ -58,11 +58,11 @@ def scored(result: ScoreResult) -> list[Block]:
         texts = [*result.texts, result.total]
         made.append(table(_COLUMNS, map(_row, texts), strong_rows=[len(result.texts)]))
     if result.read_before:
-        text = f"Read on from a saved state, after {plural(result.read_before, 'token')}."
+        text = f"Continued from a saved state, after {plural(result.read_before, 'token')}."
         made.append(Paragraph(text, kind="note"))
     if result.pending_bytes:
         left = plural(result.pending_bytes, "byte at the end is", "bytes at the end are")
-        text = f"{left} not a whole token yet: kept, but not scored."
+        text = f"{left} not a whole token yet: kept in the state, but not scored."
         made.append(Paragraph(text, kind="note"))
     return made
 
@@ -143,8 +143,8 @@ def _nothing_helps(result: TuneResult) -> str:
     # The best of many settings is partly luck, which a longer text takes away again.
     longer = plural(result.confirmed_tokens, "token")
     return (
-        "No setting helps: on a longer part of the validation text, the first "
-        f"{longer}, none of those that are better here is better than the model alone."
+        "No setting helps: the settings that are better here are not better than the model alone "
+        f"on a longer part of the validation text, the first {longer}."
     )
 
 
@@ -210,12 +210,11 @@ def classified(found: Classification) -> list[Block]:
         ("documents", count(found.n)),
     ]
     # Wilson's is for shares of documents, and macro-F1 is a mean over labels of something else.
-    caption = "95 % intervals: Wilson's, of macro-F1 a bootstrap over documents; expected "
+    caption = "95 % intervals: Wilson's; for macro-F1 a bootstrap over documents"
     if found.micro_f1 is not None:
-        caption = (
-            "accuracy: all labels of a document and no others; 95 % Wilson interval; expected "
-        )
-    facts = KeyValues(tuple(pairs), caption=caption + "calibration error over 15 equal bins")
+        caption = "accuracy: all labels of a document and no others, with a 95 % Wilson interval"
+    caption += "; calibration error: the expected one, over 15 equal bins"
+    facts = KeyValues(tuple(pairs), caption=caption)
     made: list[Block] = [facts]
     if found.classes:
         made += [Heading("Each label"), _class_table(found)]
@@ -393,11 +392,14 @@ def paired(result: PairsResult) -> list[Block]:
         notes.append(f"n-gram: {result.baseline}")
     if result.unknown:
         pairs = plural(result.unknown, "pair has", "pairs have")
-        notes.append(f"{pairs} words that the model does not know; these are charged by spelling")
+        notes.append(
+            f"{pairs} words that the model does not know; these also cost the nats of their "
+            "spelling"
+        )
     made += [Paragraph(note, kind="note") for note in notes]
     if result.problems:
         left = plural(len(result.problems), "record was", "records were")
-        made.append(Paragraph(f"{left} no pair and left out", kind="warning"))
+        made.append(Paragraph(f"{left} not a pair and left out", kind="warning"))
     return made
 
 

@@ -31,7 +31,9 @@ SHOWN = {
     "loss": _Shown("nats/token", "Loss while training", "nats per token", decimals=3),
     "horizon": _Shown("horizon", "Memory horizon while training", "{unit}", log=True),
     "first_last": _Shown("FIRST→LAST", "FIRST→LAST while training", "% of perplexity", decimals=1),
-    "hold_bits": _Shown("HOLD bits", "HOLD while training: bits at once", "bits", decimals=2),
+    "hold_bits": _Shown(
+        "HOLD bits", "HOLD while training: bits right after the word", "bits", decimals=2
+    ),
     "hold": _Shown("HOLD half", "HOLD while training: until half of it is left", "{unit}"),
     "reach": _Shown(
         "REACH 1 %", "REACH while training: 1 % of the gradient", "tokens back", log=True
@@ -39,15 +41,15 @@ SHOWN = {
     "retention": _Shown("at start", "What early evidence counts, while training", "ratio"),
 }
 LEGEND = {
-    "horizon": "horizon: {unit} that the prediction needs",
-    "first_last": "FIRST→LAST: % that the last sentence's perplexity rises by where the first is "
-    "another's",
-    "hold_bits": "HOLD bits: of a planted word, that can be read from the state at once",
-    "hold": "HOLD half: {unit} until half of them are left",
-    "reach": "REACH 1 %: tokens back to 1 % of the gradient",
-    "retention": "at start: what evidence at the start of a text counts, of that at the end",
+    "horizon": "horizon: {unit} back that text still improves the prediction",
+    "first_last": "FIRST→LAST: rise of the last sentence's perplexity with another first sentence, "
+    "in %",
+    "hold_bits": "HOLD bits: about a planted word, read from the state right after it",
+    "hold": "HOLD half: {unit} after which half of these bits are left",
+    "reach": "REACH 1 %: tokens back where 1 % of the gradient is left",
+    "retention": "at start: weight of evidence at the start of a text, relative to its end",
 }
-BARS = "a bar for each snapshot; ▁ the least of all runs, █ the most"
+BARS = "a bar for each snapshot; ▁ smallest value of all runs, █ largest"
 
 
 def blocks(result: Result) -> Iterator[Block]:
@@ -61,7 +63,7 @@ def blocks(result: Result) -> Iterator[Block]:
         yield _table(course, names)
     drawn = tuple(_bars(result.courses, names))
     if drawn:
-        yield Heading("On the way through the training")
+        yield Heading("During the training")
         yield Chart(drawn, BARS)
     units = " or ".join(dict.fromkeys(course.distance_unit for course in result.courses))
     said = [LEGEND[name].format(unit=units) for name in names if name in LEGEND]

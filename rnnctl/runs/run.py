@@ -241,7 +241,9 @@ class Run:
             results.check(name, result)
         except ValidationError as error:
             where = self.path / RESULTS / f"{name}.json"
-            raise CorruptRunError(f"{where} is no such result: {first_problem(error)}") from None
+            raise CorruptRunError(
+                f"{where} is not a valid result: {first_problem(error)}"
+            ) from None
         return result
 
     def present_result(self, name: str) -> dict[str, Any] | None:
@@ -377,7 +379,7 @@ def read_config(path: str | Path) -> RunConfig:
     except ValidationError as error:
         raise RunError(
             f"{path} holds impossible settings: {first_problem(error)}",
-            hint="take the config.json of a run as it was written, and change values by options",
+            hint="use the unchanged config.json of a run, and change values with options",
         ) from None
 
 

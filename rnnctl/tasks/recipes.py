@@ -488,7 +488,7 @@ def _check_task(model: ModelConfig) -> None:
     if model.freeze_vectors and model.tied:
         raise UsageError(
             "--freeze-vectors would freeze the output layer too, which is tied to the embedding",
-            hint="say --no-tied",
+            hint="add --no-tied",
         )
     if labelled and model.tied:
-        raise UsageError("a classifier cannot be tied", hint="say --no-tied")
+        raise UsageError("a classifier has no tied output layer", hint="add --no-tied")

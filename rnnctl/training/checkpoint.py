@@ -125,8 +125,8 @@ def restore(run: Run, state: TrainingState) -> str:
         return f"{problems[0]}; went back to checkpoint {name}" if problems else ""
     if problems:
         raise CorruptRunError(
-            f"no checkpoint of {run.path} is good: {'; '.join(problems)}",
-            hint="train again with --overwrite, or bring the files back from a copy",
+            f"no checkpoint of {run.path} can be used: {'; '.join(problems)}",
+            hint="train again with --overwrite, or restore the files from a copy",
         )
     run.commit(checkpoints=_not_after(run, 0), log_bytes=0, log_crc=0)
     run.log_file.rewind(LogPosition())
@@ -280,7 +280,7 @@ def check_reached(settings: TrainingConfig, tokens_of_epoch: int | None) -> None
         return
     beyond = ", ".join(str(number) for number in wanted if number > min(ends))
     raise UsageError(
-        f"--snapshots {beyond}: the training ends before, after {plural(min(ends), 'token')} at "
+        f"--snapshots {beyond}: the training ends earlier, after {plural(min(ends), 'token')} at "
         "most",
         hint="leave out these numbers (the last weights are kept anyway), or train longer with "
         "--steps or --epochs",

@@ -34,7 +34,7 @@ def with_fold(config: RunConfig, number: int, folds: int) -> RunConfig:
 def check_folds(config: RunConfig) -> None:
     """UsageError for what cannot be trained in folds."""
     if not find_task(config.model.task).labelled:
-        raise UsageError("--folds is for classifiers", hint="say --task classify")
+        raise UsageError("--folds is for classifiers", hint="add --task classify")
     if "-" in config.corpus.sources:
         raise UsageError(
             "--folds reads its corpus several times, which standard input does not allow",

@@ -36,8 +36,8 @@ def repeated(
     pace = _given_names(given, PACE)
     if replay is not None and pace:
         text = (
-            f"{pace} given: a new training with these settings, without the recorded schedule of "
-            f"{config.parent}"
+            f"{pace} given: this is a new training with these settings; it does not follow the "
+            f"recorded schedule of {config.parent}"
         )
         notes = (*options.notes, Warning_(code="schedule_dropped", text=text))
         return resolve(given, base), replace(options, notes=notes)
@@ -63,18 +63,18 @@ def resumed(
     notes = list(options.notes)
     if any(name == "snapshots" for name, _, _ in changes):
         text = (
-            f"--snapshots {config.training.snapshots}: from here on; of the tokens that were read "
-            "before, no further weights can be kept"
+            f"--snapshots {config.training.snapshots}: from now on; for tokens that were already "
+            "read no more weights can be kept"
         )
         notes.append(Warning_(code="snapshots_changed", text=text))
         changes = [change for change in changes if change[0] != "snapshots"]
     if changes:
         text = ", ".join(f"{option_of(n)} {new} instead of {old}" for n, old, new in changes)
-        text = f"continues with {text}: the result differs from that without the change"
+        text = f"continues with {text}: the result will differ from that of the old settings"
         notes.append(Warning_(code="settings_changed", text=text))
     course = _given_names(given, COURSE) if SCHEDULE_NAME in run.current.files else ""
     if course:
-        text = f"{course} given: continues with its settings, not with the repeated schedule"
+        text = f"{course} given: the training follows it, and no longer the recorded schedule"
         notes.append(Warning_(code="schedule_dropped", text=text))
     options = replace(options, resume=True, reschedule=bool(course), notes=tuple(notes))
     return config, options
@@ -90,7 +90,7 @@ def _refuse(path: Path, changes: Iterable[tuple[str, str, str]]) -> None:
     for name, old, new in changes:
         begin = f"`--from {word(path)}`" if name not in SETTLED else "--run DIR"
         raise UsageError(
-            f"{option_of(name)} is {old} in {path} and cannot become {new} in the middle",
+            f"{option_of(name)} is {old} in {path}; {new} is not possible once training has begun",
             hint=f"leave it out, or start a new run with {begin}",
         )
 

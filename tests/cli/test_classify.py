@@ -274,4 +274,4 @@ def test_it_starts_without_what_it_does_not_need(run: Path) -> None:
 
 def test_json_that_is_to_be_read_as_text_is_refused(rnnctl: Command, tmp_path: Path) -> None:
     done = rnnctl("classify", tmp_path, "--jsonl", "--input", "text", stdin=b"a\n")
-    assert done.code == 2 and "--jsonl and --input text exclude each other" in done.err
+    assert done.code == 2 and "--jsonl and --input text cannot be used together" in done.err

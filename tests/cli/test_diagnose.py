@@ -92,7 +92,7 @@ for line in sys.stdin:
         sys.stdout.flush()
 sys.stdout.flush()
 """
-QUESTIONS = ("How far back does it look?", "Does early text still push?", "Is a random word kept?")
+QUESTIONS = ("How far back does it look?", "Does early evidence count?", "Is a random word kept?")
 
 
 def language_run(make_run: MakeRun, kind: str, content: str, text: Path) -> Path:

@@ -168,5 +168,5 @@ def test_a_terminal_is_asked(tmp_path: Path) -> None:
             os.write(leader, typed.pop(0).encode())
     os.close(leader)
     assert child.wait() == 0, read
-    assert "'z' is none of a, b, c" in read
+    assert "'z' is not one of a, b, c" in read
     assert json.loads((tmp_path / "found.json").read_text())["prediction"] == "c"

@@ -202,7 +202,7 @@ def test_a_run_at_its_end_says_so_when_it_is_resumed(rnnctl: CommandLine, run: P
     assert "--steps not given instead of 12, --budget 0.001s instead of not given" in outcome.err
     outcome = rnnctl("train", "--resume", run, "--steps", 14, "--no-diagnose")
     assert outcome.code == 0
-    assert "going on after step 12" in outcome.err and "nothing is left" not in outcome.err
+    assert "continuing after step 12" in outcome.err and "nothing is left" not in outcome.err
 
 
 def test_a_config_repeats_a_run(rnnctl: CommandLine, run: Path, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_limit_given_on_resuming_wins_over_the_schedule(
     steps = Run.open(replayed).log()[-1]["step"]
     assert follows(replayed)
     outcome = rnnctl("train", "--resume", replayed, "--steps", steps + 7, "--no-diagnose")
-    assert outcome.code == 0 and "--steps given: continues with its settings" in outcome.err
+    assert outcome.code == 0 and "--steps given: the training follows it" in outcome.err
     assert Run.open(replayed).log()[-1]["step"] == steps + 7 and not follows(replayed)
     outcome = rnnctl("train", "--resume", replayed, "--no-diagnose")
     assert outcome.code == 0 and "nothing is left to train" in outcome.err

@@ -165,6 +165,6 @@ def test_a_training_says_how_long_it_takes(limits: dict[str, Any], said: str) ->
 def test_what_was_stopped_before_its_first_checkpoint_begins_anew_and_says_so() -> None:
     """After kill -9 in the first minutes it began at step 1 without a word."""
     said = introduction(replace(STARTED, resumed=True))
-    assert "run runs/a was stopped before its first checkpoint and begins anew; trains" in said
-    assert "going on after step 40;" in introduction(replace(STARTED, resumed=True, step=40))
+    assert "run runs/a was stopped before its first checkpoint and starts again; trains" in said
+    assert "continuing after step 40;" in introduction(replace(STARTED, resumed=True, step=40))
     assert "anew" not in introduction(STARTED)

@@ -412,7 +412,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(
     without_scripts = re.sub(r"<script[^>]*>.*?</script>", "", html, flags=re.DOTALL)
     assert set(re.findall(r'(?:src|href|action)="([^"]*)"', without_scripts)) == {"data:,"}
     assert "url(" not in without_scripts
-    assert without_scripts.count("lost &lt;one&gt; is not in it") == 1
+    assert without_scripts.count("lost &lt;one&gt; is not in this comparison") == 1
     data = re.search(r'id="comparison">(.*?)</script>', html, re.DOTALL)
     assert data is not None
     kept = Comparison.model_validate_json(data.group(1))

@@ -313,7 +313,7 @@ def test_why_each_label_is_given(
     assert "(none)" in table and "\n\n" not in table
     page = (tmp_path / "page.html").read_text()
     assert page.count("<article>") == 2 and page.count('<p class="text">') == 3
-    assert page.count("not given</span>") == 1 and "against its absence" in page
+    assert page.count("not given</span>") == 1 and "against not having it" in page
     cells = rnnctl(*call, "--format", "markdown", stdin=texts).out
     assert "sea: sea +" in cells and "; sun: sun +" in cells
     blank = rnnctl(*call, "--format", "markdown", stdin="\n").out

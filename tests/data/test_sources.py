@@ -99,7 +99,7 @@ def test_what_a_folder_with_splits_holds_besides_is_named(write, tmp_path):
     assert files == {"valid": ["dev.txt"], "train": ["train.txt"]}
     assert said == {
         "left_out": "2 files used; left out: 1 file with unknown endings (.png); "
-        "3 files named after no split (car.txt, more, plane.txt)"
+        "3 files without a split in the name (car.txt, more, plane.txt)"
     }
 
 
@@ -108,7 +108,7 @@ def test_what_lies_beside_folders_of_splits_is_named(write, tmp_path):
         write(f"set/{name}", "text")
     files, said = arranged(tmp_path / "set")
     assert files == {"test": ["b.txt"], "train": ["a.txt"]}
-    assert said["left_out"].endswith("named after no split (d.txt, other)")
+    assert said["left_out"].endswith("without a split in the name (d.txt, other)")
 
 
 def test_a_link_that_leads_nowhere_is_named_and_others_are_followed(write, tmp_path):

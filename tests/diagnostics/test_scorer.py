@@ -166,7 +166,7 @@ def test_an_answer_after_the_last_question_is_found(
     ("arguments", "said"),
     [
         (("--scorer", "x"), "--scorer needs a text"),
-        (("hold", "--scorer", "x", "--text", "f"), "'hold' cannot be measured of a scorer"),
+        (("hold", "--scorer", "x", "--text", "f"), "'hold' cannot be measured with a scorer"),
         (("--scorer", " ", "--text", "f"), "--scorer is empty"),
         (("run", "--scorer-timeout", "3"), "--scorer-timeout has no effect without --scorer"),
         (("--scorer", "x", "--text", "f", "--show", "a"), "--show has no effect with --scorer"),

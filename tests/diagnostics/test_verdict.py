@@ -71,18 +71,18 @@ def test_one_word_is_no_plural() -> None:
 @pytest.mark.parametrize(
     ("head", "words"),
     [
-        (horizon(38, 31, 47), "before the last 47 words counts for less than 1 %"),
+        (horizon(38, 31, 47), "before the last 47 words changes perplexity by less than 1 %"),
         (horizon(200, 170, 240), "from that far back still counts"),
         (horizon(None, 256, None), "from that far back still counts"),
-        (horizon(150, 100, 200), "within the error"),
+        (horizon(150, 100, 200), "cannot tell whether text from that far back counts"),
         (opinion(0.01, 0.04, 0.08), "no longer counts"),
         (opinion(0.4, 0.5, 0.6), "less than the end"),
         (opinion(0.95, 1.0, 1.1), "as much as its end"),
         (opinion(0.4, 0.7, 1.1), "within the error"),
         (opinion(1.1, 1.2, 1.3), "more than its end"),
-        (opinion(-0.3, 0.2, 0.7), "whether its beginning counts at its end is within the error"),
-        (opinion(-0.6, -0.4, -0.2), "its beginning counts against what it says"),
-        (horizon(None, 22, None), "from that far back counts is within the error"),
+        (opinion(-0.3, 0.2, 0.7), "cannot tell whether its beginning counts at its end"),
+        (opinion(-0.6, -0.4, -0.2), "its beginning changes the answer against its own direction"),
+        (horizon(None, 22, None), "cannot tell whether text from that far back counts"),
         (horizon(None, 120, None, end=128), "further back than was measured"),
     ],
 )
@@ -96,7 +96,7 @@ def test_of_a_longer_text_than_was_measured_only_the_measured_part_is_spoken_of(
     reached = Curve(x_unit="words", y_unit="ratio", x=(0, 100), y=(1.0, 0.5))
     measured = Measured(effect=EffectRecord(curves={"r": reached}))
     said = verdict(opinion(0.4, 0.5, 0.6), measured, 165)
-    assert "here: what stands 100 words before its end still counts at its end, but" in said
+    assert "here: text 100 words before its end still counts at its end, but" in said
     assert "its beginning" in verdict(opinion(0.4, 0.5, 0.6), measured, 100)
 
 

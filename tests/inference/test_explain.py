@@ -214,7 +214,7 @@ def test_a_text_without_words_has_a_clear_record(make_run: MakeRun, rnnctl: Comm
             assert record["explanation"]["rest"] == record["explanation"]["log_odds"]
         assert [word["word"] for word in one["explanation"]["words"]] == ["great"]
     done = rnnctl("classify", run, "--explain", stdin="\n")
-    assert "no word to explain it by" in done.out
+    assert "there is no word that could explain it" in done.out
 
 
 def test_in_a_pipe_signs_and_numbers_say_what_colours_say(

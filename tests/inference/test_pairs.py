@@ -261,7 +261,7 @@ def test_a_bad_record_harms_no_other(
 
 def test_a_broken_line_is_a_problem_too(run: Path, rnnctl: CommandLine) -> None:
     done = rnnctl("pairs", run, stdin=as_jsonl(PAIRS[:1]) + "{broken\n" + as_jsonl(PAIRS[1:]))
-    assert done.code == 1 and ":2: not JSON" in done.err and "1 record was no pair" in done.out
+    assert done.code == 1 and ":2: not JSON" in done.err and "1 record was not a pair" in done.out
 
 
 def test_how_each_file_was_read_is_said(run: Path, tmp_path: Path, rnnctl: CommandLine) -> None:
@@ -321,7 +321,7 @@ def test_a_first_record_without_a_field_does_not_decide_for_the_others(
     done = rnnctl("pairs", make_run("the cat sat on a mat " * 9), tmp_path / "p.jsonl")
     assert done.code == 1
     assert "p.jsonl:1: no 'sentence_bad'" in done.err
-    assert "1 record was no pair" in done.out
+    assert "1 record was not a pair" in done.out
 
 
 def test_an_empty_file_holds_no_pairs(rnnctl: Any, make_run: Any, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_two_losses_that_count_differently_say_so() -> None:
         update={"data": plain.data.model_copy(update={"unknown_rate": 0.06})}
     )
     for text in (shown(strange), as_table(diagnostics.brief(strange))):
-        said = "without the spelling of unknown words (6 % of the tokens); `rnnctl train`, `info`"
+        said = "not include the spelling of unknown words (6 % of the tokens); that of `rnnctl"
         assert said in " ".join(text.split())
 
 

@@ -119,7 +119,7 @@ def test_a_run_that_goes_on_keeps_them_and_continues(
     changes = {"training": {"steps": 20, "snapshots": f"{2 * STEP},{16 * STEP}"}}
     config, options = resumed(tmp_path / "run", changes, AGAIN)
     told = [note.text for note in options.notes]
-    assert any("from here on" in text for text in told)
+    assert any("from now on" in text for text in told)
     assert not any("--snapshots" in text and "instead of" in text for text in told)
     follow(config, tmp_path / "run", options)
     assert kept(tmp_path / "run") == [(n * STEP, n) for n in (0, 4, 12, 16, 20)]
@@ -131,7 +131,7 @@ def test_beyond_the_end(settings: Settings, follow: Follow, tmp_path: Path) -> N
         follow(settings(snapshots=f"{STEP},{12 * STEP + 1}"), tmp_path / "run")
     assert "--steps" in error.value.hint
     assert not (tmp_path / "run").exists()
-    with pytest.raises(UsageError, match="ends before"):
+    with pytest.raises(UsageError, match="ends earlier"):
         follow(settings(snapshots="10_000_000", steps=None, epochs=0.02), tmp_path / "run")
     events = follow(settings(snapshots="64,9000000", steps=None, budget_s=0.3), tmp_path / "run")
     assert isinstance(events[-1], Finished)

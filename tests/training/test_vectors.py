@@ -154,7 +154,7 @@ def test_a_training_goes_on_and_is_repeated_without_the_file(
     refused = rnnctl(
         "train", "--resume", tmp_path / "half", "--vectors", tmp_path / "elsewhere.vec"
     )
-    assert refused.code == 2 and "cannot become" in refused.err, refused.err
+    assert refused.code == 2 and "is not possible once" in refused.err, refused.err
 
 
 def test_folds_and_vectors(

@@ -206,7 +206,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "gru-fewer-ops",
         "The GRU has fewer operations than the LSTM",
-        "Has the GRU fewer operations?",
+        "Does the GRU compute less?",
         "multiply-adds per token at the same hidden size: 3 against 4 gates",
         gru.fewer_operations,
         _train,

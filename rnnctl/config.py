@@ -417,8 +417,8 @@ class TrainingConfig(Settings):
         Annotated[float, Field(ge=1)],
         Option(
             TRAINING,
-            "Divide the learning rate by X for each layer further from the output. Useful with "
-            "--from a language model that has read very much text; 2.6 is usual.",
+            "Divide the learning rate by X for each layer further from the output. Useful if the "
+            "classifier starts from a language model that has read very much text; 2.6 is usual.",
             labelled=True,
         ),
     ] = 1.0
@@ -427,8 +427,8 @@ class TrainingConfig(Settings):
         Option(
             TRAINING,
             "Train only the output layer at first, and add one more layer each time this share of "
-            "the training has passed. Useful with --from a language model that has read very much "
-            "text.",
+            "the training has passed. Useful if the classifier starts from a language model that "
+            "has read very much text.",
             labelled=True,
         ),
     ] = 0.0

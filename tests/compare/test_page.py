@@ -385,7 +385,7 @@ def test_the_report_fits_eighty_columns_and_names_everything(comparison: Compari
     assert not wide
     for word in (
         "shown", "contradicted", "Holm", "not tested", "Terms", "lstm good",
-        "not in it: killed", "rnnctl diagnose", "chance 0.125",
+        "not in this comparison: killed", "rnnctl diagnose", "chance 0.125",
     ):  # fmt: skip
         assert word in " ".join(text.split())
 

@@ -354,7 +354,7 @@ def test_the_length_that_use_asks_for_is_enough(
         (("{run}", "--preset", "fast"), 2, "quick"),
         (("{run}", "--text", "missing.txt"), 1, "missing.txt"),
         (("{run}", "--show", ""), 2, "--show is empty"),
-        (("{run}", "--show", "a", "--format", "json"), 2, "no two words"),
+        (("{run}", "--show", "a", "--format", "json"), 2, "fewer than two words"),
         (("{run}", "--encoding", "latin-1"), 2, "--encoding has no effect without --text"),
         (("{run}", "--text", "{text}", "-o", "missing/a.json"), 1, "there is no folder"),
     ],

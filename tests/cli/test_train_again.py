@@ -66,7 +66,7 @@ def test_a_repetition_at_another_pace_says_that_it_is_none(
     path = tmp_path / "again"
     outcome = rnnctl("train", "--config", budget_run, *options, "--run", path, *PLAIN)
     assert outcome.code == 0 and not follows(path)
-    assert f"{options[0]} given: a new training with these settings" in outcome.err
+    assert f"{options[0]} given: this is a new training with these settings" in outcome.err
 
 
 def test_a_limit_given_on_resuming_wins_over_the_schedule(

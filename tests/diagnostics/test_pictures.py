@@ -236,7 +236,7 @@ def test_words_of_any_length_and_kind_stay_on_the_page(
 def test_a_text_of_one_word_is_refused(runs: dict[str, Path], rnnctl: Rnnctl) -> None:
     done = rnnctl("diagnose", runs["lstm"], "--show", "No", "--format", "json")
     assert done.code == 2
-    assert "no two words" in done.err
+    assert "fewer than two words" in done.err
 
 
 # -- units and the gradient on its way back -------------------------------------------------------

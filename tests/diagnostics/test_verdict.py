@@ -78,7 +78,7 @@ def test_one_word_is_no_plural() -> None:
         (opinion(0.01, 0.04, 0.08), "no longer counts"),
         (opinion(0.4, 0.5, 0.6), "less than the end"),
         (opinion(0.95, 1.0, 1.1), "as much as its end"),
-        (opinion(0.4, 0.7, 1.1), "within the error"),
+        (opinion(0.4, 0.7, 1.1), "the measurement cannot tell how much"),
         (opinion(1.1, 1.2, 1.3), "more than its end"),
         (opinion(-0.3, 0.2, 0.7), "cannot tell whether its beginning counts at its end"),
         (opinion(-0.6, -0.4, -0.2), "its beginning changes the answer against its own direction"),

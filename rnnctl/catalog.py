@@ -13,8 +13,8 @@ key of `TABLES`, such as ``cell``). In that package's ``pyproject.toml``::
     mgu = "my_cells:MGU"
 
 Once that package is installed, ``--cell mgu`` works in every command, also in the processes that
-``rnnctl compare`` starts. Commands themselves are not
-looked up in this way: finding the installed packages would double the time of ``rnnctl --help``.
+``rnnctl compare`` starts. Commands themselves are not looked up in this way: finding the installed
+packages would double the time of ``rnnctl --help``.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def load(kind: str, name: str) -> Any:
     """Import and return what is listed under `name`.
 
     Raises UsageError with the nearest names when there is no such entry, MissingExtraError when
-    the entry of another package cannot be imported.
+    the entry of another package cannot be imported, for whatever reason.
     """
     check(kind, name)
     own = TABLES[kind].get(name)
@@ -189,6 +189,12 @@ def load(kind: str, name: str) -> Any:
         raise MissingExtraError(
             f"the {kind} {name!r} of the package {package} cannot be loaded: {problem}",
             hint=f"reinstall {package}, or correct the entry point {name!r} in its pyproject.toml",
+        ) from problem
+    except Exception as problem:  # its own code fails, which is no defect of this package
+        raise MissingExtraError(
+            f"the {kind} {name!r} of the package {package} cannot be loaded: "
+            f"{type(problem).__name__}: {problem}",
+            hint=f"correct {module} in {package}; `python -c 'import {module}'` shows where",
         ) from problem
 
 

@@ -20,7 +20,7 @@ from rnnctl.compare.groups import recipe
 from rnnctl.compare.pairs import by_attractors
 from rnnctl.compare.plan import UNTRAINED_LR
 from rnnctl.data.bench_tasks import chance, parse
-from rnnctl.errors import RnnctlError, RunError, UsageError, word
+from rnnctl.errors import MissingExtraError, RnnctlError, RunError, UsageError, word
 from rnnctl.nn.cells import find_cell
 from rnnctl.results.base import Curve, Estimate
 from rnnctl.results.comparison import DiagnosedOn, ExchangeRecord, Failure, Member, SpeedRecord
@@ -51,6 +51,8 @@ def read_all(paths: Sequence[Path]) -> tuple[list[Member], list[Failure]]:
     for path in paths:
         try:
             members.append(read_member(path))
+        except MissingExtraError as problem:  # a package's fault, which no training mends
+            failures.append(Failure(name=str(path), reason=f"{problem.message}; {problem.hint}"))
         except RnnctlError as problem:
             command = f"rnnctl train --resume {word(path)}"
             failures.append(Failure(name=str(path), reason=problem.message, command=command))
@@ -61,7 +63,8 @@ def nothing_left(failures: Sequence[Failure]) -> RunError:
     """The error to raise when no run could be read."""
     first = failures[0]
     more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
-    return RunError(f"nothing to compare: {first.reason}{more}", hint=f"`{first.command}`")
+    hint = f"`{first.command}`" if first.command else ""
+    return RunError(f"nothing to compare: {first.reason}{more}", hint=hint)
 
 
 def read_member(path: Path) -> Member:

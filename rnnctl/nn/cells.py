@@ -298,8 +298,9 @@ class Cell:
     Gates: `gate_names` are the gates that `step` returns, in the order of the row blocks of U, W
     and the biases; what `step` returns beyond them is for `factors` only. "candidate" is the name
     of new content, which is no gate. `keep_gate` is the row block that decides what is kept (LSTM
-    forget, GRU keep), `write_gate` the one that decides what is added; where there is no such gate,
-    what is added is what is not kept. `meanings` says of a gate what it does when it is open.
+    forget, GRU keep): it multiplies the past, so near 1 it keeps. `write_gate` is the one that
+    decides what is added; where it is None, what is added is what is not kept. `meanings` says of a
+    gate what it does when it is open.
 
     Speed: `stock` is the name of PyTorch's own kernel in `torch`, None where there is none.
     `compilable` says that the functions of at most four gates can also be compiled for single
@@ -340,7 +341,22 @@ class Cell:
     variants: Mapping[str, Cell] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        """Raises ValueError for what no compiled pass can be made of."""
+        """Raises ValueError for facts that contradict each other, or that no pass is made of."""
+        if self.state_names not in (("h",), ("h", "c")):
+            raise ValueError("the parts of a state are called h, and c if there are two")
+        if any(part not in range(len(self.state_names)) for part in self.direct):
+            raise ValueError("`direct` are places in `state_names`, from 0")
+        if len(self.gate_names) not in (0, self.gate_count):
+            raise ValueError("`gate_names` has a name for each row block, or none")
+        gates = (self.keep_gate, self.write_gate)
+        if any(gate not in (None, *range(len(self.gate_names))) for gate in gates):
+            raise ValueError("`keep_gate` and `write_gate` are places in `gate_names`, from 0")
+        if self.keep_gate is None and self.write_gate is not None:
+            # Every measurement of gates asks for the factor of the past.
+            raise ValueError(
+                "a cell with a `write_gate` needs a `keep_gate`: where one gate does both, write "
+                "the equations with the gate that multiplies the past, h' = z h + (1 - z) n"
+            )
         if self.compilable is None:
             return
         if self.gate_count > MOST_COMPILED:

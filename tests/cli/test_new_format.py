@@ -76,3 +76,19 @@ def test_one_that_cannot_be_loaded_names_its_package(rnnctl: CommandLine, make_r
     assert outcome.code == 1 and outcome.out == ""
     assert "the format 'broken' of the package minimal-unit cannot be loaded" in outcome.err
     assert "hint: reinstall minimal-unit" in outcome.err
+
+
+def test_one_whose_own_code_fails_is_not_a_defect_of_rnnctl(
+    rnnctl: CommandLine, make_run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a cell with facts that contradict each other, or a mistake in the syntax."""
+    (tmp_path / "fails_at_once.py").write_text('raise ValueError("two gates are one too many")')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = {"fails": ("fails_at_once:render", "its-package")}
+    monkeypatch.setattr(catalog, "_extensions", lambda kind: entry if kind == "format" else {})
+    monkeypatch.setattr(catalog._extensions, "cache_clear", lambda: None, raising=False)
+    outcome = rnnctl("info", make_run(TEXT), "--format", "fails")
+    assert outcome.code == 1 and outcome.out == ""
+    assert "the format 'fails' of the package its-package cannot be loaded" in outcome.err
+    assert "ValueError: two gates are one too many" in outcome.err
+    assert "hint: correct fails_at_once in its-package" in outcome.err

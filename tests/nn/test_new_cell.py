@@ -115,6 +115,16 @@ def test_a_cell_that_says_how_gets_compiled_passes(
     torch.testing.assert_close(found["fused"], found["closed"], rtol=1e-4, atol=1e-6)
 
 
+def test_two_cells_of_one_name_and_file_do_not_share_compiled_passes() -> None:
+    """As `replace(CELL, step=…)` makes them: the second one computed what the first one did."""
+    pytest.importorskip("numba")
+    from rnnctl.nn.cpu.steps import label_of
+
+    cell = catalog.load("cell", "minimal")
+    first, second = (replace(cell, step=step) for step in (with_one_more, without_it))
+    assert label_of(first) != label_of(second)
+
+
 def with_one_more(x: Any, u: Any, state: Any) -> Any:
     """The plugin's step, which hands on the candidate's pre-activation too."""
     f, n = sigmoid(x[0] + u[0]), tanh(x[1] + u[1])
@@ -133,7 +143,61 @@ def test_an_impossible_compilation_is_refused_where_it_is_said() -> None:
         with pytest.raises(ValueError, match="returns"):
             replace(cell, compilable=said)
     with pytest.raises(ValueError, match="four"):
-        replace(cell, gate_count=5, compilable=Compilable(0))
+        replace(cell, gate_count=5, gate_names=tuple("abcde"), compilable=Compilable(0))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"state_names": ("h", "m")}, "called h, and c"),
+        ({"direct": (1,)}, "places in `state_names`"),
+        ({"gate_names": ("forget",)}, "a name for each row block"),
+        ({"keep_gate": 2}, "places in `gate_names`"),
+        ({"keep_gate": None, "write_gate": 0}, "the gate that multiplies the past"),
+    ],
+)
+def test_facts_that_would_be_measured_wrongly_are_refused(wrong: Any, says: str) -> None:
+    """Each of them was taken, and a part of the state or a gate left out of every measurement."""
+    with pytest.raises(ValueError, match=says):
+        replace(catalog.load("cell", "minimal"), **wrong)
+
+
+def _selftested(rnnctl: Any) -> dict[str, bool]:
+    """The checks of GT09 by name, and whether they passed."""
+    found = json.loads(rnnctl("selftest", "GT09", "--format", "json", "--quiet").out)
+    return {item["name"]: item["passed"] for item in found["answers"][0]["items"]}
+
+
+def test_the_selftest_holds_its_derivatives_against_its_step(rnnctl: Any) -> None:
+    found = {name: ok for name, ok in _selftested(rnnctl).items() if name.startswith("minimal")}
+    assert len(found) == 5 and all(found.values())
+
+
+@pytest.mark.parametrize("forgotten", ["push", "pull", "factors", "keep_gate"])
+def test_the_selftest_finds_a_wrong_derivative(
+    rnnctl: Any, monkeypatch: pytest.MonkeyPatch, forgotten: str
+) -> None:
+    """Such a cell trains all the same, only badly; nothing else says why."""
+    right = catalog.load("cell", "minimal")
+
+    def push(factors: Any, dx: Any, du: Any, tangent: Any) -> Any:
+        return (factors[2] * tangent[0] + factors[1] * (dx[1] + du[1]),)
+
+    def pull(factors: Any, gradient: Any) -> Any:
+        da, _, direct = right.pull(factors, gradient)
+        return (da[0] * 0, da[1]), (da[0] * 0, da[1]), direct
+
+    def factors(gates: Any, state: Any, new: Any) -> Any:
+        f, n = gates
+        return state[0] * sigmoid_slope(f), complement(f) * tanh_slope(n), f
+
+    wrong = {"push": push, "pull": pull, "factors": factors, "keep_gate": 1}[forgotten]
+    monkeypatch.setattr(
+        sys.modules["minimal_unit"], "MINIMAL", replace(right, **{forgotten: wrong})
+    )
+    found = _selftested(rnnctl)
+    assert not all(ok for name, ok in found.items() if name.startswith("minimal"))
+    assert all(ok for name, ok in found.items() if not name.startswith("minimal"))
 
 
 @pytest.mark.parametrize("streams", [1, 5])
@@ -237,6 +301,26 @@ def test_every_command_works_with_it(rnnctl: Any, text: Path) -> None:
     assert rows["minimal good"]["macs_per_token"] == 2 * 16 * (8 + 16)
     assert rows["minimal good"]["numbers"]["train_tokens_per_s"]["estimate"] > 0
     assert "MINIMAL" in text.with_name("page.html").read_text(encoding="utf-8")
+
+
+def test_a_comparison_does_not_advise_to_train_where_its_package_fails(
+    rnnctl: Any, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--resume` was the advice, and fails for the same reason."""
+    runs = [_train(rnnctl, text, "minimal", 2), _train(rnnctl, text, "lstm", 2)]
+    monkeypatch.delitem(sys.modules, "minimal_unit")
+    broken = text.with_name("broken")
+    broken.mkdir()
+    (broken / "minimal_unit.py").write_text("this is no Python")
+    monkeypatch.syspath_prepend(str(broken))
+    compared = rnnctl("compare", *runs, "--format", "json")
+    assert compared.code == 0, compared.err
+    (failure,) = json.loads(compared.out)["failures"]
+    assert "SyntaxError" in failure["reason"] and "correct minimal_unit" in failure["reason"]
+    assert failure["command"] == ""
+    alone = rnnctl("compare", runs[0])
+    assert alone.code == 1 and "nothing to compare" in alone.err and "resume" not in alone.err
+    assert "``" not in alone.err
 
 
 def test_a_comparison_plans_it_at_a_matched_size(rnnctl: Any) -> None:

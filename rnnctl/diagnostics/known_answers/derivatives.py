@@ -2,7 +2,8 @@
 
 GT09: the layer that is looked into computes what `torch.nn` computes, and so do its derivatives:
 forward parity in float64; Jacobian-vector products three ways: the closed form, automatic
-differentiation, finite differences.
+differentiation, finite differences. A cell that another package adds has no counterpart in
+`torch.nn`: its derivatives are held against its own step.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
+from rnnctl import catalog
 from rnnctl.diagnostics import gates, lyapunov, reach
 from rnnctl.diagnostics.known_answers import Check, close, holds
 from rnnctl.diagnostics.known_answers.models import (
@@ -29,6 +33,7 @@ from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
 from rnnctl.diagnostics.subject import State, TracedModel, final_state
 from rnnctl.nn.recurrent import Recurrent
+from rnnctl.nn.trace import Trace
 from rnnctl.results.diagnostics import GatesRecord, ReachBlock, ReachRecord
 
 KEEPS = (0.3, 0.6, 0.9, 0.95)
@@ -190,13 +195,15 @@ def summed_loss() -> Iterator[Check]:
 # -- against torch.nn ----------------------------------------------------------------------------
 
 REFERENCES: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+Layers = Callable[[Tensor, State], tuple[Tensor, State]]
+"""Inputs (T, B, E) and the state (L, B, H) -> outputs (T, B, H) and the state after."""
 LAYERS, WIDTH, HIDDEN, STEPS, BATCH = 2, 3, 5, 7, 2
 DIFFERENCE = 1e-6
 
 
 def parity() -> Iterator[Check]:
     """GT09: three cells against torch.nn; exact derivatives against autograd and differences."""
-    for cell in REFERENCES:
+    for cell in catalog.names("cell"):
         generator = torch.Generator().manual_seed(9)
         # Layers draw from the global generator, of which a known answer must not depend.
         with torch.random.fork_rng(devices=[]):
@@ -206,9 +213,8 @@ def parity() -> Iterator[Check]:
         state = tuple(
             _random((LAYERS, BATCH, HIDDEN), generator) for _ in mine.initial_state(BATCH)
         )
-        reference = REFERENCES[cell](WIDTH, HIDDEN, LAYERS).double()
-        reference.load_state_dict(mine.state_dict())
-        outputs, _ = _reference(reference, inputs, state)
+        reference = _torch_layers(cell, mine) if cell in REFERENCES else partial(_steps, mine)
+        outputs, _ = reference(inputs, state)
         trace = mine.trace(inputs, state)
         yield close(f"{cell}: outputs", 0, (outputs - trace.outputs).abs().max().item(), 1e-10)
         tangent = tuple(_random(tuple(part.shape), generator) for part in state)
@@ -217,6 +223,9 @@ def parity() -> Iterator[Check]:
         yield close(f"{cell}: JVP, autograd", 0, (pushed - automatic).abs().max().item(), 1e-10)
         yield close(f"{cell}: JVP, differences", 0, (pushed - differences).abs().max().item(), 1e-6)
         yield close(f"{cell}: all lags", 0, _lag_error(mine, reference, inputs), 1e-10)
+        if mine.cell.keeping is not None:
+            found = _keep_error(trace)
+            yield close(f"{cell}: {mine.cell.keeping} multiplies the past", 0, found, 1e-10)
 
 
 def _random(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -227,18 +236,43 @@ def _flat(state: State) -> Tensor:
     return torch.cat([part.flatten() for part in state])
 
 
-def _reference(model: nn.RNNBase, inputs: Tensor, state: State) -> tuple[Tensor, State]:
-    outputs, final = model(inputs, state if len(state) == 2 else state[0])
-    return outputs, final if isinstance(final, tuple) else (final,)
+def _torch_layers(cell: str, mine: Recurrent) -> Layers:
+    """The layers of `torch.nn` with the same weights."""
+    model = REFERENCES[cell](WIDTH, HIDDEN, LAYERS).double()
+    model.load_state_dict(mine.state_dict())
+
+    def run(inputs: Tensor, state: State) -> tuple[Tensor, State]:
+        outputs, final = model(inputs, state if len(state) == 2 else state[0])
+        return outputs, final if isinstance(final, tuple) else (final,)
+
+    return run
+
+
+def _steps(mine: Recurrent, inputs: Tensor, state: State) -> tuple[Tensor, State]:
+    """What the cell's own step makes of the same weights, open to automatic differentiation."""
+    cell, outputs, finals = mine.cell, inputs, []
+    for k in range(LAYERS):
+        w_ih, w_hh, b_ih, b_hh = (
+            mine.get_parameter(f"{name}_l{k}").detach()
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        now, shown = tuple(part[k] for part in state), []
+        for x in linear(outputs, w_ih, b_ih):
+            u = linear(now[0], w_hh, b_hh)
+            now, _ = cell.step(x.chunk(cell.gate_count, -1), u.chunk(cell.gate_count, -1), now)
+            shown.append(now[0])
+        outputs = torch.stack(shown)
+        finals.append(now)
+    return outputs, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
 
 def _other_ways(
-    model: nn.RNNBase, inputs: Tensor, state: State, tangent: State
+    reference: Layers, inputs: Tensor, state: State, tangent: State
 ) -> tuple[Tensor, Tensor]:
     """One step's JVP by autograd (row by row of the Jacobian) and by central differences."""
 
     def step(*parts: Tensor) -> Tensor:
-        return _flat(_reference(model, inputs, parts)[1])
+        return _flat(reference(inputs, parts)[1])
 
     jacobian: State = torch.autograd.functional.jacobian(step, state)  # type: ignore[no-untyped-call]
     automatic = sum(
@@ -254,7 +288,7 @@ def _other_ways(
     return automatic, differences
 
 
-def _lag_error(mine: Recurrent, reference: nn.RNNBase, inputs: Tensor) -> float:
+def _lag_error(mine: Recurrent, reference: Layers, inputs: Tensor) -> float:
     """Largest difference, over all lags, of ‖∂(sum of the last outputs)/∂state‖ by autograd."""
     trace = mine.trace(inputs)
     last = torch.zeros_like(trace.outputs)
@@ -264,12 +298,25 @@ def _lag_error(mine: Recurrent, reference: nn.RNNBase, inputs: Tensor) -> float:
     for t in range(STEPS - 1):
         state = final_state(mine.trace(inputs[: t + 1]))
         leaves = tuple(part.clone().requires_grad_() for part in state)
-        outputs, _ = _reference(reference, inputs[t + 1 :], leaves)
+        outputs, _ = reference(inputs[t + 1 :], leaves)
         gradients = torch.autograd.grad(outputs[-1].sum(), leaves)
         for name, gradient in zip(("h", "c"), gradients, strict=False):
             norms = gradient.square().sum(dim=(0, 2)).sqrt().numpy()
             worst = max(worst, float(np.abs(found[name][STEPS - 1 - t] - norms).max()))
     return worst
+
+
+def _keep_error(trace: Trace) -> float:
+    """How far the gate that is said to keep is from the factor of the past, at most."""
+    cell, layer = trace.cell, trace.layers[0]
+    memory = len(cell.state_names) - 1  # c where there is one, else h
+    gradient = [torch.zeros_like(trace.outputs) for _ in cell.state_names]
+    gradient[memory] += 1
+    _, _, direct = cell.pull(layer.factors, tuple(gradient))
+    if memory not in cell.direct:
+        return math.inf
+    factor = direct[cell.direct.index(memory)]
+    return (factor - layer.values[str(cell.keeping)]).abs().max().item()
 
 
 # -- gates ---------------------------------------------------------------------------------------

@@ -276,8 +276,13 @@ def _layout(cell: Cell) -> dict[str, Any]:
 
 @cache
 def label_of(cell: Cell) -> str:
-    """A name for what is compiled of the cell, another one when its equations are changed."""
-    return f"{cell.name}_{digest_of(cell.step)}"
+    """A name for what is compiled of the cell, another one when its equations are changed.
+
+    It has the lines in which they begin: cells of one file may have one name, as of `replace`.
+    """
+    parts = (cell.step, cell.factors, cell.pull)
+    lines = "_".join(str(function.__code__.co_firstlineno) for function in parts)
+    return f"{cell.name}_{lines}_{digest_of(cell.step)}"
 
 
 @cache

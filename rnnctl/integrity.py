@@ -62,6 +62,16 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_of_source(function: Any) -> str:
+    """The digest of the file in which a function is defined: another one when it is edited.
+
+    "" for what no file of Python defines.
+    """
+    code = getattr(function, "__code__", None)
+    path = None if code is None else Path(code.co_filename)
+    return "" if path is None or not path.is_file() else digest_of_file(path)
+
+
 def key(what: Any) -> str:
     """A name of 32 characters for what JSON can write: equal things, and only they, share it."""
     return digest(json.dumps(what).encode())[:32]

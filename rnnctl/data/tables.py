@@ -392,9 +392,10 @@ def records_table(reader: FileReader, path: Path, name: str, cache: Path) -> Tab
     if reader.table is not None:
         table: Table = reader.table(path, name, cache)
         return table
-    content = _sha256(path)
+    # Whoever writes a reader changes it, and the copy was made by what it was before.
+    what = [_sha256(path), reader.endings, integrity.digest_of_source(reader.records)]
     make = partial(_copy_records, reader=reader, path=path, name=name)
-    return DatasetTable(_converted(cache, [content, reader.endings], make), name)
+    return DatasetTable(_converted(cache, what, make), name)
 
 
 def _copy_records(folder: Path, *, reader: FileReader, path: Path, name: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from rnnctl import catalog
+from rnnctl.data import readers
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 SMALL = ["--hidden-size", 4, "--embedding-size", 4, "--steps", 2, "--no-diagnose", "--quiet"]
@@ -80,6 +81,37 @@ def test_a_new_level(rnnctl: Command, tmp_path: Path, monkeypatch: pytest.Monkey
     again = rnnctl("train", "--resume", run, "--steps", 4, "--no-diagnose", "--quiet")
     assert again.code == 0, again.err
     assert rnnctl("evaluate", run).code == 0
+
+
+def test_a_reader_or_level_that_was_edited_is_not_answered_from_the_cache(
+    rnnctl: Command, cards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache held what they were before: whoever writes one saw no change and no reason."""
+    found = []
+    for times in (1, 2):
+        package = tmp_path / f"version{times}"
+        package.mkdir()
+        reader = (PLUGIN / "cards_reader.py").read_text().replace("field: value", REPEATED)
+        (package / "cards_reader.py").write_text(reader.replace("TIMES", str(times)))
+        level = (PLUGIN / "small_letters.py").read_text()
+        level = level.replace("sorted(counts), dict", f"sorted(counts)[{times}:], dict")
+        (package / "small_letters.py").write_text(level)
+        monkeypatch.syspath_prepend(str(package))
+        for name in ("cards_reader", "small_letters", "rnnctl.cli.train"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        readers._by_ending.cache_clear()
+        done = rnnctl(
+            "train", cards, "--level", "small", "--run", package / "run", "--batch-size", 4, *SMALL
+        )
+        assert done.code == 0, done.err
+        sizes = json.loads((package / "run" / "tokenizer.json").read_text())["model"]
+        found.append((sizes["rnnctl"]["spelling"]["chars"]["w"], len(sizes["vocab"])))
+    readers._by_ending.cache_clear()
+    assert found[1][0] == 2 * found[0][0]
+    assert found[1][1] == found[0][1] - 1
+
+
+REPEATED = "field: value * TIMES"
 
 
 def test_a_new_task(

@@ -475,7 +475,11 @@ def make_tokenizer(
 
     if cache is None:
         return make()
-    name = integrity.key([_TRAINER, corpus.fingerprint, config.model_dump()])
+    what = [_TRAINER, corpus.fingerprint, config.model_dump()]
+    if config.level not in catalog.LEVELS:  # another package's, which has no `_TRAINER` to raise
+        level: Level = catalog.load("level", config.level)
+        what.append(integrity.digest_of_source(level.train))
+    name = integrity.key(what)
     folder = kept_folder(cache / "tokenizers" / name, lambda new: make().save(new / _FILE))
     return Tokenizer.load(folder / _FILE)
 

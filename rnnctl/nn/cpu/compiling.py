@@ -79,7 +79,7 @@ def _digest() -> str:
 @cache
 def digest_of(function: Any) -> str:
     """A name for the content of the file in which the function is defined."""
-    return _digest_of_files(Path(function.__code__.co_filename))
+    return integrity.digest_of_source(function)[:12]
 
 
 def _digest_of_files(*paths: Path) -> str:

@@ -30,12 +30,12 @@ from rnnctl.data.documents import Document
 from rnnctl.data.tokenizers import Tokenizer
 from rnnctl.diagnostics.effect import Evidence, batched_logits
 from rnnctl.diagnostics.sample import Ids, Sample, from_texts, split_sentences
-from rnnctl.diagnostics.subject import ClassifierModelSubject
+from rnnctl.diagnostics.subject import ClassifierModelSubject, LanguageModelSubject
 from rnnctl.diagnostics.use import Reference
 from rnnctl.errors import DataError, word
 from rnnctl.inference.judged_text import choose
 from rnnctl.inference.training_text import NOT_KNOWN, by_document, training_store
-from rnnctl.nn.models import Classifier
+from rnnctl.nn.models import Classifier, LanguageModel
 from rnnctl.reports.numbers import percent
 from rnnctl.results.base import Warning_
 from rnnctl.tasks.loading import Loaded
@@ -389,10 +389,18 @@ class Material:
         self.warnings.append(Warning_(code=code, text=text))
 
     @cached_property
-    def subject(self) -> ClassifierModelSubject:
-        """The classifier as diagnostics see it."""
+    def language_model(self) -> LanguageModelSubject | None:
+        """The model as diagnostics see it, if it is a language model; None of a classifier."""
         model = self.loaded.model
-        assert isinstance(model, Classifier)
+        if not isinstance(model, LanguageModel):
+            return None
+        return LanguageModelSubject(model, boundary_id=self.loaded.tokenizer.boundary_id)
+
+    @cached_property
+    def classifier(self) -> ClassifierModelSubject:
+        """The model as diagnostics see it; only of a classifier, see `language_model`."""
+        model = self.loaded.model
+        assert isinstance(model, Classifier), "ask `language_model` first: it is None of these"
         boundary = self.loaded.tokenizer.boundary_id
         return ClassifierModelSubject(model, boundary_id=boundary, labels=self.loaded.labels)
 
@@ -476,7 +484,7 @@ class Material:
         As the bag of words has it; the model, where there is none.
         """
         labels = (self.loaded.labels.index(names[0]), self.loaded.labels.index(names[1]))
-        margins = _margin(batched_logits(self.reference or self.subject, encoded), labels)
+        margins = _margin(batched_logits(self.reference or self.classifier, encoded), labels)
         return float(np.mean(margins[::2] > margins[1::2])) >= AGREED
 
     def _check_words(self, found: Items) -> None:
@@ -514,7 +522,7 @@ class Material:
             return []
         # Neutral to the model, or filler would be evidence; neutral to the bag of words too, or a
         # model that has forgotten how to read would choose its own filler.
-        margins = [_margin(batched_logits(self.subject, parts), labels)]
+        margins = [_margin(batched_logits(self.classifier, parts), labels)]
         if self.reference is not None:
             margins.append(_margin(batched_logits(self.reference, parts), labels))
         worst = np.max(np.abs(margins), axis=0)

@@ -16,8 +16,7 @@ from rnnctl.diagnostics.material import Material
 from rnnctl.diagnostics.panel import FAINT, VANISHING_LAG, early_is_left, stretch
 from rnnctl.diagnostics.sample import Sample
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.subject import ExactModel, LanguageModelSubject
-from rnnctl.nn.models import LanguageModel
+from rnnctl.diagnostics.subject import ExactModel
 from rnnctl.reports.numbers import DISTANCE_DIGITS, estimate, fixed, number
 from rnnctl.results.base import Estimate
 from rnnctl.results.diagnostics import (
@@ -68,15 +67,8 @@ class Diagnostic:
 ONE_DIRECTION = "the model reads in both directions, so no text is early for both"
 
 
-def _language(material: Material) -> LanguageModelSubject | None:
-    model = material.loaded.model
-    if not isinstance(model, LanguageModel):
-        return None
-    return LanguageModelSubject(model, boundary_id=material.loaded.tokenizer.boundary_id)
-
-
 def _use(material: Material, settings: Settings) -> UseRecord:
-    subject = _language(material)
+    subject = material.language_model
     if subject is None:
         return UseRecord(status="not_applicable", note="USE is about the loss of language models")
     if not settings.reference:
@@ -89,7 +81,7 @@ def _use(material: Material, settings: Settings) -> UseRecord:
 
 
 def _first_last(material: Material, settings: Settings) -> FirstLastRecord:
-    subject = _language(material)
+    subject = material.language_model
     if subject is None:
         note = "FIRST→LAST is about the loss of language models"
         return FirstLastRecord(status="not_applicable", note=note)
@@ -97,23 +89,25 @@ def _first_last(material: Material, settings: Settings) -> FirstLastRecord:
 
 
 def _effect(material: Material, settings: Settings) -> EffectRecord:
-    subject = _language(material)
+    subject = material.language_model
     if subject is not None:
         return effect.measure(subject, material.sample, settings)
-    return effect.measure_evidence(material.subject, material.sample, settings, material.evidence)
+    return effect.measure_evidence(
+        material.classifier, material.sample, settings, material.evidence
+    )
 
 
 def _hold(material: Material, settings: Settings) -> HoldRecord:
     if _both_ways(material):
         return HoldRecord(status="not_applicable", note=ONE_DIRECTION)
-    subject = _language(material)
+    subject = material.language_model
     if subject is not None:
         begins = subject.boundary_id
         return hold.measure(subject, material.sample, settings, begins=begins)
-    found = hold.measure(material.subject, material.sample, settings)
+    found = hold.measure(material.classifier, material.sample, settings)
     # A classifier need not keep which word it was, only for which label it speaks.
     pairs = material.evidence.pairs if material.evidence is not None else ()
-    told = hold.polarity(material.subject, material.sample, settings, pairs)
+    told = hold.polarity(material.classifier, material.sample, settings, pairs)
     return (
         found
         if told is None
@@ -135,9 +129,9 @@ def _reach(material: Material, settings: Settings) -> ReachRecord:
 def _to_the_answer(material: Material, sample: Sample) -> Sample:
     """Documents as a classifier reads them, with labels: its own answers where there are none."""
     if sample.labels is None:
-        answers = effect.batched_logits(material.subject, sample.ids).argmax(1)
+        answers = effect.batched_logits(material.classifier, sample.ids).argmax(1)
         sample = replace(sample, labels=answers)
-    return sample.ended(material.subject.boundary_id)
+    return sample.ended(material.classifier.boundary_id)
 
 
 def _gates(material: Material, settings: Settings) -> GatesRecord:
@@ -150,7 +144,7 @@ def _position(material: Material, settings: Settings) -> PositionRecord:
     if not material.loaded.labels:
         return PositionRecord(status="not_applicable", note="POSITION is about classifiers")
     return position.measure(
-        material.subject, material.sample, settings, material.filler, material.reference
+        material.classifier, material.sample, settings, material.filler, material.reference
     )
 
 

@@ -16,8 +16,6 @@ from rnnctl.diagnostics import curves
 from rnnctl.diagnostics.material import Material
 from rnnctl.diagnostics.measurements import LANGUAGE, Diagnostic
 from rnnctl.diagnostics.settings import Settings
-from rnnctl.diagnostics.subject import LanguageModelSubject
-from rnnctl.nn.models import LanguageModel
 from rnnctl.results.diagnostics import Measurement, Sampling
 
 LAGS, TEXTS = 16, 24
@@ -28,10 +26,9 @@ def measure(material: Material, settings: Settings) -> Measurement:
     texts = [ids for ids in material.sample.ids if len(ids) >= LAGS][:TEXTS]
     if len(texts) < 2:
         return Measurement(status="insufficient_data", note=f"no two texts of {LAGS} tokens")
-    model, boundary_id = material.loaded.model, material.loaded.tokenizer.boundary_id
-    if not isinstance(model, LanguageModel):
+    subject = material.language_model
+    if subject is None:
         return Measurement(status="not_applicable", note="SETTLE is about language models")
-    subject = LanguageModelSubject(model, boundary_id=boundary_id)
     ids = torch.from_numpy(np.stack([t[:LAGS] for t in texts], 1))
     plain = subject.initial_state(len(texts))
     other = subject.read(ids.roll(1, 1), plain)

@@ -28,8 +28,11 @@ MOST_REPEATS = 40
 def serve() -> None:
     """One version: reads what to step and how often, answers with the median seconds of a step."""
     import torch
-    from rnnctl.nn.allocator import keep_memory
 
+    try:
+        from rnnctl.machine import keep_memory
+    except ImportError:  # where versions of before December 2026 have it
+        from rnnctl.nn.allocator import keep_memory  # type: ignore[import-not-found,no-redef]
     from rnnctl.nn.recurrent import Recurrent
 
     keep_memory()

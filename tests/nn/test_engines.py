@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 import torch
@@ -323,3 +325,31 @@ def test_an_engine_that_was_asked_for_is_left_alone() -> None:
     )
     engines.EngineChoice(model, 100).note(101)
     assert model.recurrent.engine == "closed"
+
+
+STEP = """
+import hashlib, torch
+from rnnctl.nn.recurrent import Recurrent
+torch.manual_seed(0)
+model = Recurrent("lstm", 48, 48, 1, engine="fused")
+outputs, _ = model(torch.randn(12, 8, 48))
+outputs.square().sum().backward()
+digest = hashlib.sha256(outputs.detach().numpy().tobytes())
+for weight in model.parameters():
+    digest.update(weight.grad.numpy().tobytes())
+print(digest.hexdigest())
+"""
+
+
+@pytest.mark.skipif(not engines.fused_available(), reason="numba is not installed")
+def test_the_process_that_compiles_computes_the_same_bits_as_later_ones(tmp_path: Path) -> None:
+    """The optimiser sees a pass once more where it compiles both it and what calls it."""
+    where = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", STEP], env=where, capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    )
+    assert len(first) > 60 and first == second
+    assert any(tmp_path.rglob("*.nbc"))

@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.extending import intrinsic, overload
 
-from rnnctl.nn.cpu.compiling import OPTIONS, inline
+from rnnctl.nn.cpu.compiling import OPTIONS, inline, multiply_add
 
 ONE = np.float32(1)
 HALF = np.float32(0.5)
@@ -49,15 +49,23 @@ def _tanh(value: Any) -> Any:
     x = -_LIMIT if value < -_LIMIT else value  # in this form NaN stays NaN
     x = _LIMIT if x > _LIMIT else x
     s = x * x
-    p = ((((((_P13 * s + _P11) * s + _P9) * s + _P7) * s + _P5) * s + _P3) * s + _P1) * x
-    return p / (((_Q6 * s + _Q4) * s + _Q2) * s + _Q0)
+    p = multiply_add(_P13, s, _P11)
+    p = multiply_add(p, s, _P9)
+    p = multiply_add(p, s, _P7)
+    p = multiply_add(p, s, _P5)
+    p = multiply_add(p, s, _P3)
+    p = multiply_add(p, s, _P1)
+    q = multiply_add(_Q6, s, _Q4)
+    q = multiply_add(q, s, _Q2)
+    q = multiply_add(q, s, _Q0)
+    return p * x / q
 
 
 @inline
 def _sigmoid(value: Any) -> Any:
     # By tanh: no exponential that could overflow. Near 0 few digits are right, but a gate's value
     # is a factor, of which only the absolute error counts.
-    return HALF + HALF * _tanh(HALF * value)
+    return multiply_add(HALF, _tanh(HALF * value), HALF)
 
 
 @inline

@@ -14,7 +14,14 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from rnnctl.nn.cpu.arithmetic import WORD, get, put
-from rnnctl.nn.cpu.compiling import OPTIONS, Passes, as_array, compile_passes, inline
+from rnnctl.nn.cpu.compiling import (
+    OPTIONS,
+    Passes,
+    as_array,
+    compile_passes,
+    inline,
+    multiply_add,
+)
 
 # ln 2 in two parts, of which the first has so few digits that its products with whole numbers are
 # exact (Cody & Waite): x - n ln 2 keeps its digits although the two are almost equal.
@@ -97,11 +104,15 @@ def _exp(x: Any) -> Any:
     # Below there are only numbers without a leading 1, which `power_of_two` cannot make; beside the
     # row's largest, e^0 = 1, they are nothing.
     x = max(x, _LOWEST)
-    n = np.int32(x * _LOG2E - _HALF)  # to the nearest, as x is not positive
+    n = np.int32(multiply_add(x, _LOG2E, -_HALF))  # to the nearest, as x is not positive
     whole = np.float32(n)
-    r = x - whole * _LN2_HIGH - whole * _LN2_LOW
-    p = ((((_C0 * r + _C1) * r + _C2) * r + _C3) * r + _C4) * r + _C5
-    return (p * r * r + r + _ONE) * power_of_two(n)
+    r = multiply_add(-whole, _LN2_LOW, multiply_add(-whole, _LN2_HIGH, x))
+    p = multiply_add(_C0, r, _C1)
+    p = multiply_add(p, r, _C2)
+    p = multiply_add(p, r, _C3)
+    p = multiply_add(p, r, _C4)
+    p = multiply_add(p, r, _C5)
+    return (multiply_add(p * r, r, r) + _ONE) * power_of_two(n)
 
 
 # Three loops over the row and not one: each of them becomes vector instructions by itself, and a

@@ -96,13 +96,18 @@ def test_every_wrong_call_is_told_what_to_do(root: Path) -> None:
 
 
 def test_nothing_swallows_everything(root: Path) -> None:
-    """Catching everything is only right for cleaning up, with `raise` at the end."""
+    """Catching everything is only right for cleaning up or for saying whose fault it is: with
+    `raise` at the end, or `raise … from` what was caught.
+    """
     found = [
         f"{path.relative_to(root)}:{node.lineno}"
         for path in _sources(root)
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
-        and not (isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None)
+        and not (
+            isinstance(last := node.body[-1], ast.Raise)
+            and (last.exc is None or (last.cause and ast.unparse(last.cause) == node.name))
+        )
     ]
     assert found == []

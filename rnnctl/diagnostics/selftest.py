@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from rnnctl import __version__, machine
+from rnnctl import __version__, catalog, machine
 from rnnctl.data import cache
 from rnnctl.diagnostics import known_answers
 from rnnctl.diagnostics.known_answers import Check
@@ -141,14 +141,34 @@ def _one_thread() -> Iterator[None]:
 def as_result(found: Sequence[KnownAnswer], timing: dict[str, float]) -> SelftestResult:
     """The record of measured answers, with the seconds that each took."""
     passed = sum(answer.passed for answer in found)
-    failed = [answer.id for answer in found if not answer.passed]
-    text = f"{', '.join(failed)}: measured outside the tolerance; do not trust this installation"
+    failed = [answer for answer in found if not answer.passed]
     return SelftestResult(
         environment=Environment(threads=1, device="cpu", dtype="float64", **machine.facts()),
         seed=0,
         passed=passed,
         failed=len(failed),
         answers=tuple(found),
-        warnings=(Warning_(code="INSTRUMENT", text=text),) if failed else (),
+        warnings=tuple(Warning_(code="INSTRUMENT", text=text) for text in _distrust(failed)),
         timing=timing,
     )
+
+
+def _distrust(failed: Sequence[KnownAnswer]) -> Iterator[str]:
+    """What is not to be trusted: this installation, or only a cell that another package adds."""
+    from rnnctl.diagnostics.known_answers.derivatives import REFERENCES
+
+    ours: list[str] = []
+    added: set[str] = set()
+    for answer in failed:
+        wrong = [item.name.partition(": ")[0] for item in answer.items if not item.passed]
+        foreign = {name for name in wrong if name in catalog.names("cell")} - REFERENCES.keys()
+        added |= foreign
+        if not foreign.issuperset(wrong):
+            ours.append(answer.id)
+    if ours:
+        yield f"{', '.join(ours)}: measured outside the tolerance; do not trust this installation"
+    for name in sorted(added):
+        yield (
+            f"the cell {name}, which another package adds, contradicts its own step (GT09); do not "
+            "trust what is measured of it"
+        )

@@ -213,7 +213,7 @@ def classified(found: Classification) -> list[Block]:
     caption = "95 % intervals: Wilson's; for macro-F1 a bootstrap over documents"
     if found.micro_f1 is not None:
         caption = "accuracy: all labels of a document and no others, with a 95 % Wilson interval"
-    caption += "; calibration error: the expected one, over 15 equal bins"
+    caption += "; the calibration error is the expected one, over 15 equal bins"
     facts = KeyValues(tuple(pairs), caption=caption)
     made: list[Block] = [facts]
     if found.classes:

@@ -164,7 +164,7 @@ def test_classifiers_are_asked_as_classify_asks_them(
     texts = [d.text[: 30 * k] for k, d in enumerate(reviews[:5])]
     loaded = load(make_run(" ".join(texts), level="word", labels=("neg", "pos"), cell="gru"))
     ids = [np.asarray(loaded.tokenizer.encode(text), dtype=np.int64) for text in texts]
-    logits = batched_logits(Material(loaded, Text(reviews, False, "reviews"), 0).subject, ids)
+    logits = batched_logits(Material(loaded, Text(reviews, False, "reviews"), 0).classifier, ids)
     wanted = [answer.probabilities for answer in Predictor(loaded).predict(texts)]
     assert np.allclose(softmax(logits, axis=1), wanted, atol=1e-6)
 

@@ -72,7 +72,7 @@ def gru_with_resets() -> HandMade:
     """A GRU with z = .95 whose keep gate shuts at a full stop."""
 
     def set_weights(weights: Weights, number: Number) -> None:
-        made._identities(weights, number, scale=SMALL, gain=0.3 / 0.05)
+        made._identities(weights, number, gain=0.3 / 0.05)
         weights["embedding.weight"][number[STOP], len(WORDS)] = 1.0
         made._gate(weights, "weight_ih", 2)[:, :16] = torch.eye(16)
         made._gate(weights, "bias_ih", 1)[:] = math.log(0.95 / 0.05)
@@ -95,7 +95,7 @@ def only_the_upper_layer() -> HandMade:
     """h₁' = x forgets at once, h₂' = .95 h₂ + h₁'."""
 
     def set_weights(weights: Weights, number: Number) -> None:
-        made._identities(weights, number, scale=SMALL, gain=0.1)
+        made._identities(weights, number, gain=0.1)
         for layer in (0, 1):
             weights[f"recurrent.weight_ih_l{layer}"][:] = torch.eye(16)
         weights["recurrent.weight_hh_l1"][:] = 0.95 * torch.eye(16)

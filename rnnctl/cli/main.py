@@ -155,6 +155,14 @@ def _report_defect(
         return
     from rnnctl.cli import console
 
+    if isinstance(problem, ModuleNotFoundError) and not (problem.name or "rnnctl").startswith(
+        "rnnctl"
+    ):
+        console.error(
+            f"the package {problem.name} is missing, and rnnctl needs it ({sys.executable})",
+            "install rnnctl again with this Python, or use the one that it is installed for",
+        )
+        return
     last = traceback.extract_tb(trace)[-1]
     text = f"{kind.__name__}: {problem} ({os.path.basename(last.filename)}:{last.lineno})"  # noqa: PTH119
     console.error(

@@ -237,6 +237,15 @@ def test_a_defect_is_one_line_in_a_process() -> None:
     assert b"Traceback" not in done.stderr and b"RNNCTL_DEBUG=1" in done.stderr
 
 
+def test_a_package_that_is_missing_is_no_defect() -> None:
+    """As with a Python for which rnnctl is not installed."""
+    code = "import sys; sys.modules['typer'] = None; from rnnctl.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, "runs"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the package typer is missing, and rnnctl needs it (")
+    assert "install rnnctl again" in done.stderr and "defect" not in done.stderr
+
+
 def test_sigterm_ends_with_143() -> None:
     source = "import os, signal\ndef command() -> None:\n    os.kill(os.getpid(), signal.SIGTERM)"
     done = run(source, code=PROGRAM)

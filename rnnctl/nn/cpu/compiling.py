@@ -32,9 +32,9 @@ from rnnctl import integrity
 Array = NDArray[Any]
 # nogil: other threads of Python go on meanwhile. numpy's error model: a division by zero is
 # infinite; to test for it in every loop would keep the loop from becoming vector instructions.
-# Nothing is left to the optimiser that changes a bit: it sees a function once more where another
-# one calls it, but only in the process that compiles both. Where a product and a sum should become
-# one instruction, `multiply_add` says so.
+# Nothing here lets the optimiser change a bit: it sees a function once more where another one calls
+# it, but only in the process that compiles both. Where a product and a sum should become one
+# instruction, `multiply_add` says so. (One function of `softmax` asks for sums in any order.)
 OPTIONS: Any = {"nogil": True, "error_model": "numpy"}
 Passes = Callable[..., None]  # (number of rows, what the pass takes after first and last)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
